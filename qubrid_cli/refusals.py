@@ -1,0 +1,145 @@
+"""What a server means when it refuses: any status and any shape of error body become one of our errors. Pure.
+
+Source: the error objects of OpenAI, vLLM, SGLang, FastAPI (``detail``), OpenRouter and Ollama.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .errors import AuthError, EndpointError
+
+#: Of a server's own words; the rest of a stack trace or a web page helps nobody.
+_MAX_WORDS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An error as the server told it; ``code`` is its code, else its type, as text."""
+
+    status: int
+    host: str
+    message: str
+    code: str | None = None
+    request_id: str | None = None
+
+    @property
+    def words(self) -> str:
+        """All that it says, in small letters, to look for words in."""
+        return f"{self.code} {self.message}".lower()
+
+
+def told(payload: object, *, status: int, host: str, request_id: str | None = None) -> Refusal:
+    """Read an error in any shape: nested, flat, ``detail``, a bare text.
+
+    Args:
+        payload: the parsed body, or its text where it is no JSON.
+        status: the HTTP status; 200 for an error inside a stream.
+    """
+    if not isinstance(payload, dict):
+        return Refusal(status, host, _words(payload), None, request_id)
+    inner = payload.get("error") or payload
+    if not isinstance(inner, dict):
+        inner = payload | {"message": inner}
+    said = next((inner[name] for name in ("message", "detail", "msg") if inner.get(name)), inner)
+    code = next((inner[name] for name in ("code", "type") if inner.get(name)), None)
+    its_id = inner.get("request_id") or payload.get("request_id")
+    return Refusal(
+        status,
+        host,
+        _words(said),
+        None if code is None else str(code),
+        its_id if isinstance(its_id, str) else request_id,
+    )
+
+
+def _words(said: object) -> str:
+    text = said if isinstance(said, str) else json.dumps(said, ensure_ascii=False)
+    if text.lstrip().startswith("<"):
+        return "a web page instead of an error message"
+    text = " ".join(text.split())
+    return text if len(text) <= _MAX_WORDS else text[: _MAX_WORDS - 1] + "…"
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A meaning: which refusals have it, and what is said of them. The first that fits is taken."""
+
+    fits: Callable[[Refusal], bool]
+    says: str
+    hint: str
+    error: type[EndpointError] = EndpointError
+    code: str | None = None
+
+
+def _has(*phrases: str) -> Callable[[Refusal], bool]:
+    return lambda refusal: any(phrase in refusal.words for phrase in phrases)
+
+
+def _is(*statuses: int) -> Callable[[Refusal], bool]:
+    return lambda refusal: refusal.status in statuses
+
+
+_NOT_A_VISION_MODEL = _has(
+    *("image input is not supported", "support image", "not a multimodal", "no endpoints found that support"),
+)
+
+_KINDS = (
+    _Kind(
+        lambda refusal: refusal.status == 402 or "insufficient_quota" in refusal.words,
+        "has no credits left for this key",
+        "Add credits to the account that the key belongs to.",
+        code="insufficient_quota",
+    ),
+    _Kind(
+        lambda refusal: refusal.status == 401 or refusal.code == "invalid_api_key",
+        "refused the key",
+        "Set QUBRID_API_KEY to a valid key: https://platform.qubrid.com/api-keys",
+        AuthError,
+    ),
+    _Kind(_is(429), "is asked too often", "Wait a little, then try again."),
+    _Kind(
+        _has("content_policy", "content policy", "moderation", "flagged", "safety"),
+        "declined the image or the prompt",
+        "The endpoint's content rules apply; another image or prompt may pass.",
+    ),
+    _Kind(_is(403), "does not permit this", "Check what the key may be used for.", AuthError),
+    _Kind(
+        _NOT_A_VISION_MODEL,
+        "says that this is not a vision model",
+        "Choose a model that can see with -m, such as Qwen/Qwen3-VL-Plus.",
+    ),
+    _Kind(
+        _has("context_length", "context length", "context window", "maximum context", "too many tokens"),
+        "has no room for a request this long",
+        "Lower --max-tokens, or send smaller images with --max-pixels.",
+    ),
+    _Kind(_is(413), "takes no request this large", "Send smaller images with --max-pixels."),
+    _Kind(
+        lambda refusal: refusal.status == 404 and "model" in refusal.words,
+        "does not know the model",
+        "Check the model's name, capitals included.",
+    ),
+    _Kind(_is(404, 405), "has no chat completions there", "Check --base-url: it usually ends in /v1."),
+    _Kind(
+        lambda refusal: refusal.status >= 500 or refusal.status in {408, 409, 425},
+        "failed",
+        "Try again in a moment.",
+    ),
+    _Kind(_is(200), "stopped with an error", "Try again."),
+)
+_OTHER = _Kind(lambda _: True, "refused the request", "Check the options against what the model accepts.")
+
+
+def error_for(refusal: Refusal) -> EndpointError:
+    """The error that a refusal is: class, sentence, hint, and the server's own words and code."""
+    kind = next((kind for kind in _KINDS if kind.fits(refusal)), _OTHER)
+    status = "" if refusal.status == 200 else f" (HTTP {refusal.status})"
+    words = f": {refusal.message}" if refusal.message else ""
+    return kind.error(
+        f"{refusal.host} {kind.says}{status}{words}",
+        hint=kind.hint,
+        code=kind.code or refusal.code,
+        status=refusal.status,
+        request_id=refusal.request_id,
+    )

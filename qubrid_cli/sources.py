@@ -1,0 +1,259 @@
+"""What the arguments are, image or prompt, and the bytes behind an image.
+
+Arguments are classified by fixed rules and never guessed: a mistyped file name must not become a paid-for prompt.
+"""
+
+import base64
+import binascii
+import glob
+import os
+import re
+import stat
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, assert_never
+from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
+from urllib.request import url2pathname
+
+from .errors import ImageError, UsageError
+
+#: What images are called: judged by it are only names that are not there, and globs; a file is judged by its bytes.
+_IMAGE_SUFFIX = re.compile(
+    r".*\.(jpe?g|jpe|jfif|a?png|gif|webp|avif|hei[cf]|hif|tiff?|bmp|dib|ico|jp2|j2k|jpx|p[bgnp]m|qoi|tga|mpo"
+    r"|svg|pdf|eps|jxl|dng|cr[23]|nef|arw)",  # meant as images, if none that we read
+    re.IGNORECASE | re.DOTALL,
+)
+
+#: 512 MiB: no photo is as large; what is would fill the memory.
+MAX_FILE_BYTES = 512 * 1024 * 1024
+
+#: A text may begin with ``data: `` too, so the URL's head must have no blank in it.
+_URL = re.compile(r"(https?|file):\S*\Z|data:[^\s,]*(,|\Z)", re.IGNORECASE)
+_LOOKS_LIKE_A_PATH = re.compile(r"\.{1,2}/|~/|/|[A-Za-z]:[\\/]")
+#: A name with an ending like ``.jgp``: no blank in it, and letters or digits behind the last dot.
+_LOOKS_LIKE_A_FILE_NAME = re.compile(r"\S*[^\s.]\.[A-Za-z][A-Za-z0-9]{1,4}")
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """An image in a file; ``name`` is what the user wrote."""
+
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """An image that is at hand already: from standard input or a ``data:`` URL."""
+
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An image on the web, whose URL is passed on as it is; ``name`` is the URL without a password."""
+
+    name: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Piped:
+    """An image on standard input, not read yet."""
+
+    stream: BinaryIO
+    name: str = "-"
+
+
+Source = File | Bytes | Link | Piped
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """The command line, classified; ``prompt`` is ``None`` where no argument is one."""
+
+    images: tuple[Source, ...]
+    prompt: str | None
+
+
+def classify(arguments: Sequence[str], *, prompt_given: bool, stdin: BinaryIO) -> Arguments:
+    """Tell images and the prompt apart.
+
+    Args:
+        prompt_given: the prompt stands in an option, so that every argument is an image.
+
+    Raises:
+        UsageError: two prompts, a folder, or no image at all.
+        ImageError: something that looks like an image's path and is not there.
+    """
+    images: list[Source] = []
+    texts: list[str] = []
+    for argument in arguments:
+        found = _images(argument, stdin)
+        if found is not None:
+            images += found
+        elif prompt_given:
+            raise UsageError(
+                f"{argument!r} is a second prompt beside -p",
+                hint="Leave one out; if it is an image, there is no such file.",
+            )
+        else:
+            texts.append(argument)
+    if len(texts) > 1:
+        raise UsageError(
+            f"two prompts: {texts[0]!r} and {texts[1]!r}",
+            hint="One of them may be a misspelt file name; a prompt of several words goes in quotes.",
+        )
+    if not images:
+        raise _no_image(texts)
+    return Arguments(tuple(images), texts[0] if texts else None)
+
+
+def _no_image(texts: Sequence[str]) -> UsageError | ImageError:
+    if texts and _IMAGE_SUFFIX.fullmatch(texts[0]):  # "my photo.jpg": a blank, but nothing else to be the image
+        return _no_such_image(texts[0])
+    return UsageError("no image was named", hint='For example: qvision describe photo.jpg "what is this?"')
+
+
+def _no_such_image(argument: str) -> ImageError:
+    return _missing(f"no such image: {argument}")
+
+
+def _missing(sentence: str) -> ImageError:
+    return ImageError(sentence, hint="Check the name; if it is the prompt, put it behind -p.", code="no_such_image")
+
+
+def _images(argument: str, stdin: BinaryIO) -> list[Source] | None:
+    """The images that an argument stands for, or ``None`` where it is text. The order of the rules is the contract."""
+    if argument == "-":
+        return [Piped(stdin)]
+    if not argument:  # which a path would take for the folder we stand in
+        return None
+    if _URL.match(argument):
+        match argument.partition(":")[0].lower():
+            case "data":
+                return [_data(argument)]
+            case "file":
+                return [_file(argument, Path(url2pathname(urlsplit(argument).path)))]
+            case _:
+                return [Link(_without_password(argument), argument)]
+    path = _existing(argument)
+    if path is not None:
+        return [_file(argument, path)]
+    if _IMAGE_SUFFIX.fullmatch(argument) and re.search(r"[*?\[]", argument):
+        return _matches(argument)
+    looks_like_a_path = _LOOKS_LIKE_A_PATH.match(argument) is not None and not re.search(r"\s", argument)
+    if looks_like_a_path or _LOOKS_LIKE_A_FILE_NAME.fullmatch(argument):
+        raise _no_such_image(argument)
+    return None
+
+
+def _existing(argument: str) -> Path | None:
+    try:
+        path = Path(argument).expanduser()
+        path.lstat()
+    except (OSError, ValueError, RuntimeError):  # too long for a name, a NUL in it, no home folder: it is text
+        return None
+    return path
+
+
+def _file(name: str, path: Path) -> File:
+    if path.is_dir():
+        raise UsageError(
+            f"{name} is a folder",
+            hint=f"Name the images in it, for example {os.path.join(name, '*.jpg')}; if it is the prompt, put it behind -p.",
+        )
+    return File(name, path)
+
+
+def _matches(pattern: str) -> list[Source]:
+    names = [name for name in glob.glob(os.path.expanduser(pattern), recursive=True) if os.path.isfile(name)]
+    if not names:
+        raise _missing(f"no image matches {pattern}")
+    return [File(name, Path(name)) for name in natural(names)]
+
+
+def natural(names: Iterable[str]) -> list[str]:
+    """Names in the order a person expects: ``2.jpg`` before ``10.jpg``."""
+    return sorted(
+        names, key=lambda name: [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+    )
+
+
+def _without_password(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise UsageError(f"{url} is not a URL: {error}", hint="Put a URL with odd characters in quotes.") from error
+    if not parts.netloc:
+        raise UsageError(f"{url} names no host", hint="For example: https://example.com/photo.jpg")
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def _data(url: str) -> Bytes:
+    """The bytes in a ``data:`` URL (RFC 2397)."""
+    head, comma, payload = url[len("data:") :].partition(",")
+    name = f"data:{head},…"
+    try:
+        if not comma:
+            raise ValueError("no comma in it")
+        raw = unquote_to_bytes(payload)
+        # The command base64 breaks its lines; they mean nothing.
+        data = base64.b64decode(b"".join(raw.split()), validate=True) if head.lower().endswith(";base64") else raw
+    except (binascii.Error, ValueError) as error:
+        raise ImageError(
+            f"{name[:80]} is not a data URL: {error}", hint="It looks like data:image/png;base64,iVBORw0…"
+        ) from error
+    return Bytes(name, data)
+
+
+def read(source: File | Bytes | Piped) -> bytes:
+    """All bytes of an image.
+
+    Raises:
+        ImageError: missing, unreadable, no regular file, empty or larger than ``MAX_FILE_BYTES``.
+    """
+    match source:
+        case Bytes():
+            data = source.data
+        case Piped():
+            data = source.stream.read(MAX_FILE_BYTES + 1)
+        case File():
+            data = _file_bytes(source)
+        case _:
+            assert_never(source)
+    if not data:
+        said = "nothing came on standard input" if isinstance(source, Piped) else f"{source.name} is empty (0 bytes)"
+        raise ImageError(said, hint="An image is expected.")
+    if len(data) > MAX_FILE_BYTES:
+        raise _too_large(source.name)
+    return data
+
+
+def _file_bytes(source: File) -> bytes:
+    try:
+        with open(source.path, "rb", opener=_open_at_once) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ImageError(
+                    f"{source.name} is not a regular file", hint=f"Pipe it in: qvision describe - < {source.name}"
+                )
+            if status.st_size > MAX_FILE_BYTES:
+                raise _too_large(source.name)
+            return file.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise _no_such_image(source.name) from error
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ImageError(f"cannot read {source.name}: {reason}", hint="Check its permissions.") from error
+
+
+def _open_at_once(name: str, flags: int) -> int:
+    """Opening a FIFO that nobody writes to would wait for ever; it is refused anyway."""
+    return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _too_large(name: str) -> ImageError:
+    return ImageError(f"{name} is larger than {MAX_FILE_BYTES >> 20} MiB", hint="Shrink it with an image editor first.")

@@ -1,0 +1,92 @@
+"""Qwen's arithmetic: what a vision model makes of an image's size, and which size to send.
+
+Source: ``smart_resize`` in Qwen's ``qwen-vl-utils`` and the image processors of Qwen2-VL to Qwen3.5.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+
+#: Longer to shorter side; Model Studio, Qwen's own host, refuses longer shapes.
+MAX_RATIO = 200
+
+#: Each image is wrapped in a start and an end marker.
+_MARKERS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """How one family of models cuts images up: ``factor`` is the side of the square that becomes one token."""
+
+    factor: int
+    min_pixels: int
+    max_pixels: int
+
+
+#: Limits are those of Model Studio, Qwen's own host; whoever runs the open models may have set higher ones.
+QWEN3 = Family(factor=32, min_pixels=65_536, max_pixels=2_621_440)
+QWEN2 = Family(factor=28, min_pixels=3_136, max_pixels=1_003_520)
+
+
+def family(model: str) -> Family | None:
+    """The family of a model by its name; ``None`` where we do not know how it counts."""
+    if re.search(r"qwen-?2(\.5)?-?vl", model, re.IGNORECASE):
+        return QWEN2
+    if re.search(r"qwen-?3(-?vl|\.5)", model, re.IGNORECASE):
+        return QWEN3
+    return None
+
+
+def smart_resize(width: int, height: int, of: Family) -> tuple[int, int]:
+    """The width and height, in pixels, to which the model's own processor brings an image."""
+    factor = of.factor
+    # Halves go to the even neighbour, as Python's round() does and the original relies on.
+    wide = max(factor, round(width / factor) * factor)
+    high = max(factor, round(height / factor) * factor)
+    if wide * high > of.max_pixels:
+        beta = math.sqrt(width * height / of.max_pixels)
+        wide = max(factor, math.floor(width / beta / factor) * factor)
+        high = max(factor, math.floor(height / beta / factor) * factor)
+    elif wide * high < of.min_pixels:
+        beta = math.sqrt(of.min_pixels / (width * height))
+        wide = math.ceil(width * beta / factor) * factor
+        high = math.ceil(height * beta / factor) * factor
+    return wide, high
+
+
+def estimate(width: int, height: int, model: str) -> int | None:
+    """How many prompt tokens an image of this size costs, markers included; ``None`` for an unknown family."""
+    of = family(model)
+    if of is None:
+        return None
+    wide, high = smart_resize(width, height, of)
+    return (wide // of.factor) * (high // of.factor) + _MARKERS
+
+
+def shrink(width: int, height: int, *, max_pixels: int | None, max_side: int | None) -> tuple[int, int]:
+    """The size to send: the given one where it fits, else a smaller one with both sides multiples of 32.
+
+    Multiples of 32 are what Qwen3-VL resizes to itself, so that it need not resample once more. A side that was
+    shorter than 32 from the start is not enlarged to it.
+    """
+    scale = 1.0
+    if max_pixels is not None:
+        scale = min(scale, math.sqrt(max_pixels / (width * height)))
+    if max_side is not None:
+        scale = min(scale, max_side / max(width, height))
+    if scale >= 1:
+        return width, height
+    wide, high = _aligned(width, scale), _aligned(height, scale)
+    # A side that was held up at 32 is paid for by the other one.
+    if max_pixels is not None and wide * high > max_pixels:
+        if wide < high:
+            high = _aligned(max_pixels // wide, 1.0)
+        else:
+            wide = _aligned(max_pixels // high, 1.0)
+    return min(wide, MAX_RATIO * high), min(high, MAX_RATIO * wide)
+
+
+def _aligned(side: int, scale: float) -> int:
+    factor = QWEN3.factor
+    # The small addend undoes rounding: 3000 * (1024 / 3000) may come out a hair under 1024.
+    return min(side, max(factor, math.floor(side * scale / factor + 1e-9) * factor))

@@ -1,0 +1,192 @@
+"""Answers as data and as plain text: the JSON object, one field of it, the statistics line, the text for pipes."""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from . import tokens
+from .deltas import Text
+from .description import Description, Item, Unprepared
+from .errors import QvisionError, UsageError
+from .images import Encoded, Prepared
+from .metrics import Figures, number, server_figures
+from .output import Output
+
+SCHEMA_VERSION = 1
+#: The JSON Schema (draft 2020-12) of the object, for whoever reads it.
+SCHEMA_FILE = Path(__file__).with_name("description.schema.json")
+
+#: Legal inside JSON strings, and yet they act on a terminal: DEL and C1.
+_ACTING = re.compile("[\x7f-\x9f]")
+
+
+def json_object(description: Description) -> dict[str, Any]:
+    """The object that ``--json`` prints; ``SCHEMA_FILE`` describes it."""
+    error = description.error
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "ok": error is None,
+        "complete": description.complete,
+        "finish_reason": description.finish_reason,
+        "id": description.id,
+        "model": description.model,
+        "prompt": description.prompt,
+        "images": [_json_image(image, description.asked_model) for image in description.images],
+        "text": description.text,
+        "data": None,
+        "reasoning": description.reasoning,
+        "usage": description.usage,
+        "x_metrics": description.metrics,
+        "timing": asdict(description.timing),
+        "cost": None,
+        "warnings": list(description.warnings),
+        "error": None if error is None else _json_error(error),
+    }
+
+
+def _json_image(image: Prepared | Unprepared, model: str | None) -> dict[str, Any]:
+    if not isinstance(image, Encoded):  # a link, which only the endpoint looks at, or what could not be prepared
+        return {"source": image.name} | dict.fromkeys(("sha256", "format", "width", "height", "bytes", "sent"))
+    sent = image.sent
+    return {
+        "source": image.name,
+        "sha256": image.sha256,
+        "format": image.format,
+        "width": image.width,
+        "height": image.height,
+        "bytes": image.size,
+        "sent": {
+            "mime": sent.mime,
+            "width": sent.width,
+            "height": sent.height,
+            "bytes": len(sent.data),
+            "tokens_estimate": tokens.estimate(sent.width, sent.height, model or ""),
+        },
+    }
+
+
+def _json_error(error: QvisionError) -> dict[str, Any]:
+    return {
+        "code": error.code,
+        "message": error.message,
+        "hint": error.hint,
+        "status": error.status,
+        "request_id": error.request_id,
+    }
+
+
+def json_text(value: object) -> str:
+    r"""JSON on one line, harmless on a terminal; a file name's bytes that are no UTF-8 become ``\udc80`` to ``\udcff``."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _ACTING.sub(lambda match: f"\\u{ord(match[0]):04x}", text).encode(errors="backslashreplace").decode()
+
+
+def picked(found: Any, path: str) -> str:
+    """One value of an object by its path, such as ``images.0.sha256``: a string bare, all else as JSON.
+
+    Below a ``null`` everything is ``null``, as in jq: a server need not send ``usage``.
+
+    Raises:
+        UsageError: no such field, with those that there are.
+    """
+    for name in path.split("."):
+        if found is None:
+            break
+        names = (
+            list(map(str, range(len(found))))
+            if isinstance(found, list)
+            else list(found)
+            if isinstance(found, dict)
+            else []
+        )
+        if name not in names:
+            raise _no_such_field(name, path, names)
+        found = found[int(name)] if isinstance(found, list) else found[name]
+    return found if isinstance(found, str) else json_text(found)
+
+
+def check_field(path: str) -> None:
+    """Refuse a path that no object can have, before anything is asked and paid for.
+
+    Raises:
+        UsageError: no such field, with those that there are.
+    """
+    schema: Any = json.loads(SCHEMA_FILE.read_text("utf-8"))
+    for name in path.split("."):
+        if "items" in schema and re.fullmatch("0|[1-9][0-9]*", name):
+            schema = schema["items"]
+        elif "properties" in schema:
+            if name not in schema["properties"]:
+                raise _no_such_field(name, path, list(schema["properties"]))
+            schema = schema["properties"][name]
+        elif "object" in schema.get("type", ()) or not schema.get("type"):  # the server's own, or a schema's: anything
+            return
+        else:
+            raise _no_such_field(name, path, [])
+
+
+def _no_such_field(name: str, path: str, names: list[str]) -> UsageError:
+    return UsageError(
+        f"no field {name!r} in --field {path}",
+        hint=f"There is: {', '.join(names)}" if names else "There is nothing below that value.",
+        code="no_such_field",
+    )
+
+
+def statistics(description: Description) -> str:
+    """The line that ends an answer: the server's figures, else ours, marked as such."""
+    figures, ours = server_figures(description.metrics), False
+    if figures is None:
+        timing = description.timing
+        figures, ours = Figures(timing.ttft_seconds, timing.tokens_per_second, timing.total_seconds), True
+    parts = [
+        f"{name}{_plain(value, ours=ours)}{unit}"
+        for name, value, unit in (
+            ("ttft ", figures.ttft, " s"),
+            ("", figures.rate, " tok/s"),
+            ("total ", figures.total, " s"),
+        )
+        if value is not None
+    ]
+    if ours and parts:
+        parts[-1] += " (measured here)"
+    asked, said = number(description.usage, "prompt_tokens"), number(description.usage, "completion_tokens")
+    if asked is not None and said is not None:
+        parts.append(f"{asked:.0f} → {said:.0f} tokens")
+    encoded = [image for image in description.images if isinstance(image, Encoded)]
+    if encoded:
+        before, after = sum(image.size for image in encoded), sum(len(image.sent.data) for image in encoded)
+        parts.append(f"{readable_size(before)} → {readable_size(after)}")
+    return " · ".join([*parts, description.model or ""]).rstrip(" ·")
+
+
+def _plain(value: float, *, ours: bool) -> str:
+    """The server's figure as it gave it, to a thousandth; ours to a hundredth of a second."""
+    return f"{value:.2f}" if ours else f"{round(value, 3):.10g}"
+
+
+def readable_size(size: int) -> str:
+    """Bytes in powers of ten: ``214 KB``, ``4.1 MB``."""
+    if size < 1000:
+        return f"{size} B"
+    return f"{size / 1000:.0f} KB" if size < 999_500 else f"{size / 1e6:.1f} MB"
+
+
+def write_text(items: Iterable[Item], output: Output) -> Description:
+    """Write the answer as it arrives, exactly as the model wrote it, and one line break behind it."""
+    last = ""
+    description = Description()
+    try:
+        for item in items:
+            if isinstance(item, Text):
+                output.write(item.text)
+                last = item.text
+            elif isinstance(item, Description):
+                description = item
+    finally:
+        if last and not last.endswith("\n"):
+            output.write("\n")
+    return description

@@ -1,0 +1,1 @@
+"""The commands, a file each: options in, a line of calls, one thing shown."""

@@ -1,0 +1,193 @@
+"""``qvision describe``: one request about one or several images, or one for each."""
+
+import os
+from collections import deque
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import AuthError, OutputError, QvisionError, SeveralError, StoppedError, UsageError
+from . import options, showing
+from .showing import Show
+
+if TYPE_CHECKING:
+    from ..chat import Request
+    from ..endpoint import Endpoint
+    from ..images import Limits
+    from ..output import Output
+    from ..settings import Settings
+    from ..sources import Source
+
+#: More images than this in one request are more likely a mistake than a wish.
+_MAX_TOGETHER = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is going to be asked: a request for each group of images."""
+
+    request: "Request"
+    groups: Sequence[Sequence["Source"]]
+    limits: "Limits"
+    labels: bool
+    settings: "Settings"
+    key: str | None
+
+
+def describe(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="IMAGE... [PROMPT]", help="Files, URLs, quoted globs, - for standard input; and the prompt."
+        ),
+    ] = None,
+    *,
+    prompt: options.Prompt = None,
+    system: options.System = None,
+    each: Annotated[bool, typer.Option("--each", help="One request per image, in order.")] = False,
+    together: Annotated[bool, typer.Option("--together", help="One request, however many images.")] = False,
+    labels: Annotated[
+        bool, typer.Option("--labels/--no-labels", help="Name each of several images in the request.")
+    ] = True,
+    model: options.Model = None,
+    base_url: options.BaseUrl = None,
+    max_tokens: options.MaxTokens = None,
+    temperature: options.Temperature = None,
+    top_p: options.TopP = None,
+    param: options.Param = None,
+    timeout: options.Timeout = None,
+    no_stream: options.NoStream = False,
+    offline: options.Offline = False,
+    max_pixels: options.MaxPixels = None,
+    max_side: options.MaxSide = None,
+    quality: options.Quality = None,
+    original: options.Original = False,
+    as_json: options.Json = False,
+    field: options.Field = None,
+    output: options.OutputFile = None,
+    stats: options.Stats = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    color: options.ColorWhen = options.Color.AUTO,
+) -> None:
+    """Describe images, showing the answer as it is written.
+
+    For example: qvision describe photo.jpg "what is this?"
+    """
+    from .. import credentials, sources
+    from ..output import Output
+    from ..settings import resolve
+
+    show = Show(as_json, field, stats, quiet, verbose, color.forced)
+    target, known, failure = Output(), dict[str, str](), None
+    try:
+        show.check()
+        wanted = Output(output)
+        values = {"model": model, "base_url": base_url, "max_tokens": max_tokens, "temperature": temperature}
+        values |= {"top_p": top_p, "timeout": timeout, "offline": offline or None}
+        settings = resolve(values, os.environ)
+        known["model"] = settings.model
+        words = arguments or []
+        stdin = options.stdin([*words, prompt])
+        named = sources.classify(words, prompt_given=prompt is not None, stdin=stdin)
+        known["prompt"] = options.prompt(prompt, named.prompt, stdin)
+        _check_it_is_no_image(wanted, named.images)
+        target = wanted
+        plan = _Plan(
+            _request(settings, known["prompt"], system, options.params(param), stream=not no_stream),
+            _groups(named.images, each=each, together=together),
+            options.limits(max_pixels, max_side, quality, original=original),
+            labels,
+            settings,
+            None if settings.offline else credentials.find(os.environ, required=settings.is_qubrid),
+        )
+        failure = _ask(plan, show, target)
+    except OutputError:
+        raise
+    except QvisionError as error:
+        failure = error
+        showing.show_failure(error, known, show, target)
+    except KeyboardInterrupt:  # not while waiting for the endpoint, which keeps what came, but between two steps
+        failure = StoppedError("stopped by Ctrl-C")
+    finally:
+        target.save()
+    if failure is not None:
+        raise failure
+
+
+def _request(
+    settings: "Settings", prompt: str, system: str | None, extra: dict[str, object], *, stream: bool
+) -> "Request":
+    from .. import chat, prompts
+
+    return chat.Request(
+        model=settings.model,
+        prompt=prompt,
+        pictures=(),
+        max_tokens=settings.max_tokens,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        system=None if system is None else prompts.read(system, option="-s"),
+        stream=stream,
+        extra=extra,
+    )
+
+
+def _check_it_is_no_image(target: "Output", images: Sequence["Source"]) -> None:
+    from ..sources import File
+
+    if target.is_one_of(image.path for image in images if isinstance(image, File)):
+        raise UsageError("-o would write the answer over one of the images", hint="Name another file.")
+
+
+def _groups(images: Sequence["Source"], *, each: bool, together: bool) -> list[Sequence["Source"]]:
+    """The images of each request."""
+    if each and together:
+        raise UsageError("--each and --together exclude each other", hint="Choose one.")
+    if len(images) > _MAX_TOGETHER and not each and not together:
+        raise UsageError(
+            f"{len(images)} images for one request",
+            hint="--each asks about each by itself, --together about all of them at once.",
+        )
+    return [[image] for image in images] if each else [images]
+
+
+def _ask(plan: _Plan, show: Show, target: "Output") -> QvisionError | None:
+    """Ask for one group after the other and show each answer; what failed, if anything did."""
+    from ..images import Workshop
+
+    failures: list[QvisionError] = []
+    several = len(plan.groups) > 1
+    with closing(Workshop(plan.limits)) as workshop:
+        started = deque([workshop.start(plan.groups[0])])  # in threads, while the next lines load httpx
+        with _endpoint(plan.settings, plan.key) as endpoint:
+            from ..description import describe as answered
+
+            for group, following in zip(plan.groups, [*plan.groups[1:], ()], strict=True):
+                started.append(workshop.start(following))
+                if several:
+                    showing.announce(group[0].name, show)
+                items = answered(endpoint, plan.request, started.popleft(), labels=plan.labels)
+                error = showing.show_one(items, show, target).error
+                if error is None:
+                    continue
+                if not several or isinstance(error, AuthError | StoppedError):
+                    return error  # the next request would fare no better
+                failures.append(error)
+                typer.echo(error.report(), err=True)
+    if failures:
+        return SeveralError(f"{len(failures)} of {len(plan.groups)} requests failed", first=failures[0])
+    return None
+
+
+def _endpoint(settings: "Settings", key: str | None) -> "Endpoint":
+    from ..endpoint import Endpoint
+
+    if settings.offline:
+        from ..offline import OfflineTransport
+
+        return Endpoint(settings.base_url, transport=OfflineTransport())
+    return Endpoint(settings.base_url, key=key, timeout=settings.timeout)

@@ -1,0 +1,178 @@
+"""Options that several commands have, each with one meaning everywhere."""
+
+import enum
+import io
+import json
+import math
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+
+import typer
+
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from ..images import Limits
+
+
+class Color(enum.StrEnum):
+    """When to use colour."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+    @property
+    def forced(self) -> bool | None:
+        """``True`` or ``False`` where the user decided, else ``None``."""
+        return {"always": True, "never": False}.get(self.value)
+
+
+def _finite(value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):  # "nan" is within every range, and no JSON
+        raise typer.BadParameter(f"{value} is not a number to count with.")
+    return value
+
+
+Prompt = Annotated[
+    str | None,
+    typer.Option("--prompt", "-p", metavar="TEXT", help="What to ask; @FILE reads a file, - standard input."),
+]
+System = Annotated[
+    str | None, typer.Option("--system", "-s", metavar="TEXT", help="System prompt; @FILE reads a file.")
+]
+
+Model = Annotated[str | None, typer.Option("--model", "-m", metavar="ID", help="Model to ask. [Qwen/Qwen3-VL-Plus]")]
+BaseUrl = Annotated[
+    str | None, typer.Option("--base-url", metavar="URL", help="Endpoint to ask. [https://platform.qubrid.com/v1]")
+]
+MaxTokens = Annotated[
+    int | None, typer.Option("--max-tokens", min=1, metavar="N", help="Tokens to answer with at most. [16384]")
+]
+Temperature = Annotated[
+    float | None, typer.Option("--temperature", min=0, callback=_finite, metavar="X", help="Randomness. [0.1]")
+]
+TopP = Annotated[
+    float | None, typer.Option("--top-p", min=0, max=1, callback=_finite, metavar="X", help="Nucleus sampling. [1]")
+]
+Param = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--param", "-O", metavar="KEY=JSON", help="Any other field of the request, such as seed=42; repeatable."
+    ),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option("--timeout", min=0.001, callback=_finite, metavar="SECONDS", help="Wait without a byte. [300]"),
+]
+NoStream = Annotated[bool, typer.Option("--no-stream", help="Ask for the answer in one piece.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Ask the built-in endpoint: no key, no network, no model.")]
+
+MaxPixels = Annotated[
+    int | None, typer.Option("--max-pixels", min=1024, metavar="N", help="Shrink images to N pixels. [2621440]")
+]
+MaxSide = Annotated[
+    int | None, typer.Option("--max-side", min=32, metavar="N", help="Shrink the longer side to N pixels.")
+]
+Quality = Annotated[
+    int | None,
+    typer.Option("--quality", min=1, max=95, metavar="N", help="JPEG quality of images that are encoded anew. [85]"),
+]
+Original = Annotated[
+    bool, typer.Option("--original", help="Send images unshrunk (upright, and without metadata all the same).")
+]
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per request.")]
+Field = Annotated[
+    str | None, typer.Option("--field", metavar="PATH", help="Print one value of that object, such as images.0.sha256.")
+]
+OutputFile = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the answer to a file.")]
+Stats = Annotated[
+    bool | None,
+    typer.Option("--stats/--no-stats", help="End with a line of statistics. [on a terminal]", show_default=False),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No spinner, notes or statistics; errors stay.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what goes over the wire.")]
+ColorWhen = Annotated[Color, typer.Option("--color", help="When to use colour.", show_default=True)]
+
+#: A word that needs no quotes, so that reasoning_effort=low can be typed.
+_WORD = re.compile(r"[A-Za-z][\w.-]*")
+
+
+def params(pairs: Sequence[str] | None) -> dict[str, Any]:
+    """Body fields from ``KEY=JSON``; a value that is a plain word counts as a string.
+
+    Raises:
+        UsageError: no ``=``, no JSON, or a field that has an option of its own.
+    """
+    from ..chat import RESERVED
+
+    found: dict[str, Any] = {}
+    for pair in pairs or ():
+        key, equals, text = pair.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(f"-O {pair} is not KEY=JSON", hint="For example: -O seed=42")
+        if key in RESERVED:
+            raise UsageError(f"-O does not set {key}", hint=_option_for(key))
+        try:
+            found[key] = json.loads(text)
+            json.dumps(found[key], allow_nan=False)  # Python reads NaN and 1e999, which are no JSON
+        except (ValueError, RecursionError) as error:
+            if not _WORD.fullmatch(text):
+                raise UsageError(
+                    f"-O {pair}: {text!r} is not JSON", hint=f"Text goes in quotes: -O '{key}=\"text\"'"
+                ) from error
+            found[key] = text
+    return found
+
+
+def _option_for(key: str) -> str:
+    names = {"messages": "They are made of the prompt, -s and the images.", "stream": "Use --no-stream."}
+    return names.get(key, f"Use --{key.replace('_', '-')}.")
+
+
+def stdin(arguments: Sequence[str | None]) -> BinaryIO:
+    """Standard input, for whatever reads ``-``.
+
+    Args:
+        arguments: everything that may be ``-``.
+
+    Raises:
+        UsageError: two of them read it, or it is a terminal.
+    """
+    readers = arguments.count("-")
+    if readers > 1:
+        raise UsageError("two things read standard input: - stands there twice", hint="Name a file for one of them.")
+    if readers and (sys.stdin is None or sys.stdin.isatty()):
+        raise UsageError(
+            "- reads standard input, which is a terminal", hint="Pipe something in: cat photo.jpg | qvision …"
+        )
+    return sys.stdin.buffer if sys.stdin is not None else io.BytesIO()
+
+
+def prompt(option: str | None, argument: str | None, standard_input: BinaryIO) -> str:
+    """The prompt: from ``-p``, from the command line, or the one that everybody has in mind."""
+    from .. import prompts
+
+    if option is not None:
+        return prompts.read(option, option="-p", stdin=standard_input)
+    return prompts.DEFAULT if argument is None else prompts.checked(argument, "the prompt")
+
+
+def limits(max_pixels: int | None, max_side: int | None, quality: int | None, *, original: bool) -> "Limits":
+    """How images are to be sent.
+
+    Raises:
+        UsageError: unshrunk, and shrunk all the same.
+    """
+    from ..images import Limits
+
+    default = Limits()
+    if original:
+        if max_pixels is not None or max_side is not None:
+            raise UsageError("--original excludes --max-pixels and --max-side", hint="Leave one of them out.")
+        return Limits(None, None, quality or default.quality)
+    return Limits(max_pixels or default.max_pixels, max_side, quality or default.quality)

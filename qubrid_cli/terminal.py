@@ -1,0 +1,148 @@
+"""What a person sees: the spinner, the answer as it is written, notes. The home of Rich."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.text import Text as StyledText
+
+from .deltas import Reasoning, Text
+from .description import Description, Item, Items, Preparing, Receiving, Sending
+from .errors import harmless, printable
+from .records import readable_size
+
+
+class Answer(Protocol):
+    """Something that draws an answer as it grows, such as ``markdown.LiveMarkdown``."""
+
+    def write(self, text: str) -> None:
+        """Draw on; the text holds no control characters but line breaks and tabs."""
+
+    def close(self) -> None:
+        """Draw what is still open, for good."""
+
+
+def console(*, color: bool | None, stderr: bool = False) -> Console:
+    """A console for one of our two outputs.
+
+    Args:
+        color: ``True`` for escape sequences wherever the output goes, ``False`` for no colour, ``None`` for colour on
+            a terminal unless ``NO_COLOR`` is set.
+    """
+    return Console(
+        stderr=stderr,
+        force_terminal=True if color else None,
+        no_color=False if color else None,
+        color_system=None if color is False else "auto",
+        highlight=False,
+        emoji=False,
+        markup=False,
+    )
+
+
+def show_answer(items: Items, open_answer: Callable[[], Answer]) -> Description:
+    """Draw an answer on the terminal while it arrives.
+
+    Args:
+        open_answer: makes what draws it; called when the request is on its way, for it takes a while to load.
+    """
+    answer: Answer | None = None
+    description = Description()
+    try:
+        for item in items:
+            match item:
+                case Sending() | Receiving():
+                    answer = answer or open_answer()
+                case Text():
+                    answer = answer or open_answer()
+                    answer.write(harmless(item.text))
+                case Description():
+                    description = item
+    finally:
+        items.close()
+        if answer is not None:
+            answer.close()
+    return description
+
+
+def with_spinner(items: Items, screen: Console) -> Items:
+    """The same items, with a line on stderr that says what is waited for, gone when the first text comes."""
+    waiting = _Waiting(screen)
+    try:
+        for item in items:
+            if isinstance(item, Text | Description):
+                waiting.stop()
+            else:
+                waiting.show(item)
+            yield item
+    finally:
+        waiting.stop()
+        items.close()
+
+
+class _Waiting:
+    """The spinner and its line; drawn by a thread of Rich's."""
+
+    def __init__(self, screen: Console) -> None:
+        self._item: Item | None = None
+        self._screen = screen
+        style = "dots" if (screen.encoding or "").lower().startswith("utf") else "line"
+        self._spinner = Spinner(style)
+        self._live = Live(
+            get_renderable=self._line,
+            console=screen,
+            transient=True,
+            refresh_per_second=12.5,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._is_shown = False
+
+    def show(self, item: Item) -> None:
+        self._item = item
+        if not self._is_shown:
+            self._is_shown = True
+            self._live.start()
+            self._screen.show_cursor()  # Rich hides it, and it would stay so if we were killed
+
+    def stop(self) -> None:
+        if self._is_shown:
+            self._is_shown = False
+            self._live.stop()
+
+    def _line(self) -> Spinner:
+        self._spinner.update(text=StyledText(_phase(self._item), no_wrap=True, overflow="ellipsis"))
+        return self._spinner
+
+
+def _phase(item: Item | None) -> str:
+    match item:
+        case Preparing():
+            return f"preparing {printable(item.name)}"
+        case Sending() if not item.sent.is_set():
+            return f"sending {readable_size(item.size)}"
+        case Reasoning():
+            return "the model is thinking"
+        case _:
+            return "waiting for the first token"
+
+
+def with_log(items: Items, screen: Console) -> Items:
+    """The same items, with what goes over the wire said on stderr: never the key, never the image."""
+    try:
+        for item in items:
+            match item:
+                case Sending():
+                    _say(screen, f"POST {item.url} ({readable_size(item.size)})")
+                case Receiving():
+                    request_id = f", request id {item.request_id}" if item.request_id else ""
+                    _say(screen, f"HTTP {item.status} after {item.seconds:.2f} s{request_id}")
+            yield item
+    finally:
+        items.close()
+
+
+def _say(screen: Console, text: str) -> None:
+    screen.print(StyledText(printable(text)), style="dim", soft_wrap=True)

@@ -1,0 +1,110 @@
+"""What the tests share: the real program in a process of its own, a real server, real files."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import jsonschema
+import pytest
+
+from qubrid_cli.records import SCHEMA_FILE
+
+from . import draw
+from .server import Server
+
+SCHEMA = json.loads(SCHEMA_FILE.read_text("utf-8"))
+KEY = "qk-test-0123456789"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run of the program."""
+
+    exit_code: int
+    stdout: bytes
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        """The one object that was printed, held against the schema."""
+        (only,) = self.json_lines
+        return only
+
+    @property
+    def json_lines(self) -> list[Any]:
+        found = [json.loads(line) for line in self.stdout.decode().split("\n")[:-1]]
+        for one in found:
+            jsonschema.validate(one, SCHEMA)
+        return found
+
+
+def environment(extra: Mapping[str, str] = {}) -> dict[str, str]:
+    """An environment with nothing of the developer's in it: no key, no settings, no proxies."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT", "TMPDIR", "TEMP") if name in os.environ}
+    return {**kept, "LC_ALL": "C.UTF-8", "PYTHONPATH": str(Path(__file__).parent.parent), **extra}
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "qubrid_cli", *(os.fspath(a) if isinstance(a, Path) else str(a) for a in arguments)]
+
+
+class Qvision(Protocol):
+    def __call__(
+        self, *arguments: object, stdin: bytes | None = None, env: Mapping[str, str] = ..., cwd: Path | None = None
+    ) -> Run: ...
+
+
+@pytest.fixture
+def qvision(tmp_path: Path) -> Qvision:
+    def run(
+        *arguments: object, stdin: bytes | None = None, env: Mapping[str, str] = {}, cwd: Path | None = None
+    ) -> Run:
+        done = subprocess.run(
+            command(*arguments),
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            env=environment(env),
+            cwd=cwd or tmp_path,
+            check=False,
+            timeout=60,
+        )
+        stderr = done.stderr.decode()
+        assert "Traceback" not in stderr, stderr
+        return Run(done.returncode, done.stdout, stderr)
+
+    return run
+
+
+class Ask(Protocol):
+    def __call__(self, *arguments: object, stdin: bytes | None = None, env: Mapping[str, str] = ...) -> Run: ...
+
+
+@pytest.fixture
+def describe(qvision: Qvision, server: Server) -> Ask:
+    """``qvision describe`` against the test server, with a key."""
+
+    def run(*arguments: object, stdin: bytes | None = None, env: Mapping[str, str] = {}) -> Run:
+        known = {"QUBRID_API_KEY": KEY, "QUBRID_BASE_URL": server.url}
+        done = qvision("describe", *arguments, stdin=stdin, env={**known, **env})
+        assert KEY not in done.stderr
+        assert KEY.encode() not in done.stdout
+        return done
+
+    return run
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as running:
+        yield running
+
+
+@pytest.fixture
+def lighthouse() -> Path:
+    return draw.IMAGES / "lighthouse.jpg"

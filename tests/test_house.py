@@ -1,0 +1,148 @@
+"""The rules of the house: who may import whom, what a command may load, how large a room may be."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import qubrid_cli
+
+from .conftest import command, environment
+
+PACKAGE = Path(qubrid_cli.__file__).parent
+FLOORS = (
+    {"errors", "sse", "deltas", "metadata", "offline", "tokens"},
+    {
+        "chat",
+        "sources",
+        "settings",
+        "credentials",
+        "prompts",
+        "refusals",
+        "endings",
+        "decoder",
+        "colours",
+        "output",
+    },
+    {"endpoint", "images", "metrics", "replies"},
+    {"description"},
+    {"records"},
+    {"terminal", "markdown"},
+    {"commands.options", "commands.showing"},
+    {"commands.describe", "commands.completion"},
+    {"cli"},
+    {"__main__"},
+)
+FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
+HOMES = {
+    "httpx": {"endpoint", "offline"},
+    "PIL": {"images", "decoder", "colours", "offline"},
+    "pi_heif": {"decoder"},
+    "rich": {"terminal", "markdown"},
+    "markdown_it": {"markdown"},
+    "typer": {"cli", "commands.options", "commands.showing", "commands.describe", "commands.completion"},
+}
+HEAVY = {"httpx", "PIL", "rich", "pi_heif", "markdown_it", "typer"}
+
+
+def modules() -> dict[str, ast.Module]:
+    paths = [path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"]
+    return {".".join(path.relative_to(PACKAGE).with_suffix("").parts): ast.parse(path.read_text()) for path in paths}
+
+
+MODULES = modules()
+
+
+def imports(name: str) -> Iterator[str]:
+    """All that a module imports, in whatever way: ours by the name within the package, others by their first name."""
+    for node in ast.walk(MODULES[name]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield (node.module or "").partition(".")[0]
+        elif isinstance(node, ast.ImportFrom):
+            here = name.split(".")[: -node.level]
+            base = [*here, *(node.module or "").split(".")] if node.module else here
+            for alias in node.names:
+                whole = ".".join([*base, alias.name])
+                yield whole if whole in MODULES else ".".join(base)
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_every_module_has_its_floor_and_imports_only_from_below(module: str) -> None:
+    assert {name for name in imports(module) if name in MODULES and FLOOR[name] >= FLOOR[module]} == set()
+
+
+def test_the_plan_of_the_house_names_no_room_that_is_not_there() -> None:
+    assert set(FLOOR) == set(MODULES)
+
+
+@pytest.mark.parametrize("library", sorted(HEAVY))
+def test_a_heavy_library_is_imported_in_its_home_only(library: str) -> None:
+    assert {name for name in MODULES if library in set(imports(name))} == HOMES[library]
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - {"cli", "__main__"}))
+def test_only_the_program_and_its_commands_import_inside_functions(module: str) -> None:
+    inside = [
+        ast.unparse(node)
+        for function in ast.walk(MODULES[module])
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    assert inside == [] or module.startswith("commands.")
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_a_room_is_no_larger_than_can_be_read_at_once(module: str) -> None:
+    path = PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
+    assert len(path.read_text().splitlines()) <= 260
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    """The modules that a run of the program has loaded when it ends."""
+    lists = (
+        "import atexit, sys, os; out = os.dup(1); os.dup2(2, 1); "
+        "atexit.register(lambda: os.write(out, '\\n'.join(sys.modules).encode())); "
+        "from qubrid_cli.__main__ import main; sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", lists, *arguments], capture_output=True, env=environment(), check=False, timeout=60
+    )
+    return set(done.stdout.decode().splitlines())
+
+
+def test_version_loads_nothing_but_the_standard_library() -> None:
+    assert loaded_by("--version").isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["describe", "--help"],
+        ["describe", "--no-such-option"],
+        ["describe"],
+        ["describe", "nope.jpg"],
+        ["nonsense"],
+    ],
+)
+def test_help_and_usage_errors_load_neither_network_nor_pictures_nor_screen(arguments: list[str]) -> None:
+    loaded = loaded_by(*arguments)
+    assert "typer" in loaded
+    assert loaded.isdisjoint({"httpx", "PIL", "rich", "rich.markdown", "pydantic", "importlib.metadata"})
+
+
+def test_a_description_into_a_pipe_loads_no_screen(lighthouse: Path) -> None:
+    loaded = loaded_by("describe", str(lighthouse), "--offline")
+    assert {"httpx", "PIL"} <= loaded
+    assert loaded.isdisjoint({"qubrid_cli.terminal", "qubrid_cli.markdown", "rich.markdown"})
+
+
+def test_the_module_runs_as_the_program_does() -> None:
+    done = subprocess.run(command("--version"), capture_output=True, env=environment(), check=True, timeout=60)
+    assert done.stdout.decode() == f"qvision {qubrid_cli.__version__}\n"

@@ -1,0 +1,1 @@
+complete --command qvision --no-files --arguments "(env _QVISION_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) qvision)" --condition "env _QVISION_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) qvision"

@@ -1,5 +1,6 @@
 """The program's entry: answers ``--version`` before anything is imported, and hands the rest to ``cli``."""
 
+import os
 import sys
 
 from . import __version__
@@ -8,14 +9,23 @@ from . import __version__
 def main() -> int:
     """Run ``qvision`` with the arguments of this process and return its exit code."""
     if sys.argv[1:] == ["--version"]:
-        print(f"qvision {__version__}")  # noqa: T201  # before typer, which costs five times an empty Python
-        return 0
+        return _show_version()
     try:
         from .cli import main as run
 
         return run()
     except KeyboardInterrupt:  # while modules are still loading; later Typer sees to it
         return 130
+
+
+def _show_version() -> int:
+    """Before typer is imported, which costs five times an empty Python."""
+    try:
+        print(f"qvision {__version__}", flush=True)
+    except OSError:  # nobody listens any more; Python would try once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

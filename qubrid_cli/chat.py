@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any
 
-from .deltas import Answer, Pieces, Reasoning, Text
+from .deltas import Pieces, Reasoning, Sorter, Text
 from .errors import EndpointError
 from .sse import ServerSentEvent
 
@@ -84,7 +84,8 @@ def _dumped(value: object) -> bytes:
 
 def simpler(request: Request, error: EndpointError) -> tuple[Request, str] | None:
     """The request without what the server refused, and the warning that says so; ``None`` where that is no way out."""
-    if request.stream and request.stream_usage and error.status in {400, 422} and "stream_options" in error.message:
+    is_ours = request.stream and request.stream_usage and "stream_options" not in request.extra
+    if is_ours and error.status in {400, 422} and "stream_options" in error.message:
         return replace(request, stream_usage=False), "the endpoint refused stream_options, so it was left out"
     return None
 
@@ -150,7 +151,7 @@ def _meant(raw: ServerSentEvent, reader: "_Reader") -> Iterator[Event]:
     try:
         chunk = parsed(data) if data else None
     except ValueError:
-        chunk = {"error": data if raw.event == "error" else f"an event that is no JSON: {data[:80]!r}"}
+        chunk = {"error": data if raw.event == "error" else f"an event that is no JSON: {data}"}
     if raw.event == "error" and isinstance(chunk, dict) and not chunk.get("error"):
         chunk = {"error": chunk}
     yield from reader.chunk(chunk)
@@ -175,7 +176,7 @@ class _Reader:
     def __init__(self) -> None:
         self.finished = False
         self.failed = False
-        self._answer = Answer()
+        self._answer = Sorter()
         self._reasoning = Pieces()
 
     def chunk(self, chunk: Any) -> Iterator[Event]:

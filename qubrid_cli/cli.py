@@ -1,6 +1,5 @@
 """The program: its commands, and the one place where our errors become a message and an exit code."""
 
-import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -10,7 +9,8 @@ import typer
 from . import __version__
 from .commands.completion import completion
 from .commands.describe import describe
-from .errors import QvisionError, UsageError
+from .errors import QvisionError, UsageError, harmless
+from .output import say, writing_to_stdout
 
 app = typer.Typer(
     help="Ask vision models about images.",
@@ -43,9 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.simplefilter("ignore")
     try:
         _refuse_acting_options(arguments)
-        app(arguments, prog_name="qvision")
+        with writing_to_stdout():
+            app(arguments, prog_name="qvision")
     except QvisionError as error:
-        typer.echo(error.report(), err=True)
+        say(error.report())
         return error.exit_code
     return 0
 
@@ -53,5 +54,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _refuse_acting_options(arguments: Sequence[str]) -> None:
     """A file can be called like an option and hold an escape sequence, which Typer would print as it is."""
     for argument in arguments:
-        if argument.startswith("-") and re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", argument):
+        if argument.startswith("-") and harmless(argument) != argument:
             raise UsageError(f"an option with control characters in it: {argument}", hint="For a file: ./-name")

@@ -24,7 +24,7 @@ def find(env: Mapping[str, str], *, required: bool) -> str | None:
     Raises:
         AuthError: a key is required and missing, or it has characters that no header may hold.
     """
-    key = re.sub(r"\A[\s\"']*(bearer\b)?[\s\"']*|[\s\"']+\Z", "", env.get(VARIABLE, ""), flags=re.IGNORECASE)
+    key = re.sub(r"\A[\s\"']*(bearer(?![^\s\"']))?[\s\"']*|[\s\"']+\Z", "", env.get(VARIABLE, ""), flags=re.IGNORECASE)
     if not key:
         if required:
             raise AuthError("no API key: QUBRID_API_KEY is not set", hint=_HOW_TO_GET_ONE, code="no_key")

@@ -64,7 +64,7 @@ def opened(data: bytes, name: str) -> Image.Image:
             raise damaged(name, "its header cannot be read") from error
         raise ImageError(
             f"{name} is not an image that can be read",
-            hint=f"JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF and HEIC are; a prompt in a file is given as -p @{name}",
+            hint=f"If it is the prompt: -p {name}; if it holds the prompt: -p @{name}",
             code="not_an_image",
         ) from error
     _check_shape(image.size, name)

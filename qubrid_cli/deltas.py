@@ -46,7 +46,7 @@ class _Place(enum.Enum):
     ANSWER = enum.auto()
 
 
-class Answer:
+class Sorter:
     """Sorts content into answer and reasoning: a leading ``<think>…</think>`` is not part of the answer."""
 
     def __init__(self) -> None:

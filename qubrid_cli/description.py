@@ -13,10 +13,11 @@ from typing import Any
 
 from . import chat, endings, prompts, replies
 from .deltas import Reasoning, Text
-from .endpoint import Answer, Endpoint
+from .endpoint import Endpoint
 from .errors import EndpointError, QvisionError, StoppedError
 from .images import Encoded, Preparation, Prepared
 from .metrics import Clock, Stopwatch, Timing, number
+from .response import Response
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +185,7 @@ class _Draft:
             usage=self.facts.usage,
             metrics=self.facts.metrics,
             timing=self.watch.timing(
-                prepare_seconds=sum(image.seconds for image in encoded),
+                prepare_seconds=sum(image.seconds for image in encoded) if encoded else None,
                 completion_tokens=number(self.facts.usage, "completion_tokens"),
             ),
             warnings=tuple(self.warnings),
@@ -234,8 +235,8 @@ def _exchange(draft: _Draft, endpoint: Endpoint) -> Iterator[Item]:
                 raise
 
 
-def _received(draft: _Draft, endpoint: Endpoint, answer: Answer) -> Iterator[Item]:
-    for event in replies.events(answer.chunks()):
+def _received(draft: _Draft, endpoint: Endpoint, answer: Response) -> Iterator[Item]:
+    for event in replies.events(answer.chunks(), clean=endpoint.clean):
         match event:
             case Text():
                 draft.watch.piece()

@@ -7,6 +7,9 @@ from .errors import EndpointError, IncompleteError
 _CUT = {
     "length": "it reached the limit of tokens",
     "max_tokens": "it reached the limit of tokens",
+    "model_context_window_exceeded": "it filled the model's context",
+    "insufficient_system_resource": "the endpoint ran out of resources",
+    "recitation": "the endpoint's content filter stopped it",
     "content_filter": "the endpoint's content filter stopped it",
     "safety": "the endpoint's content filter stopped it",
     "error": "the endpoint stopped with an error",

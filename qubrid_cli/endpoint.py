@@ -1,7 +1,5 @@
-"""The connection to an endpoint: bytes out, bytes in, every fault as one of our errors. The home of httpx."""
+"""The connection to an endpoint: where it goes, what it carries, what a refusal means. The home of httpx."""
 
-import os
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -15,76 +13,17 @@ import httpx
 from . import __version__
 from .chat import parsed
 from .credentials import scrubbed
-from .errors import AuthError, EndpointError, NetworkError
+from .errors import AuthError, ConfigError, EndpointError, NetworkError
 from .refusals import error_for, told
+from .response import Response, translated
 
 #: Seconds; a host that takes longer to accept a connection is not there.
 _CONNECT_TIMEOUT = 10.0
-#: Seconds to wait for usage and metrics behind a ``finish_reason``, and behind ``[DONE]``, on an open connection.
-_LATE = 5.0
-_LATE_AFTER_DONE = 1.0
 #: Bytes of the body handed over at once, so that ``sent`` is set when the last of them is on its way.
 _PIECE = 256 * 1024
 #: Bytes that are read of an error's body.
 _MAX_ERROR_BODY = 64 * 1024
 _MAX_REDIRECTS = 5
-
-
-class Answer:
-    """A response whose body is being received.
-
-    Attributes:
-        seconds: from sending to the response's headers.
-    """
-
-    def __init__(self, response: httpx.Response, host: str, seconds: float) -> None:
-        self._response = response
-        self.host = host
-        self.seconds = seconds
-        self.status = response.status_code
-        self.request_id = _request_id(response)
-        self._late: threading.Timer | None = None
-
-    def chunks(self) -> Iterator[bytes]:
-        """The body, as it arrives, with any content coding undone.
-
-        Raises:
-            NetworkError: the connection broke or fell silent.
-        """
-        with _translated(self.host):
-            yield from self._response.iter_bytes()
-
-    def end_soon(self, *, announced: bool) -> None:
-        """The answer is there, and nothing but metrics is still expected: end the body after a moment at most.
-
-        Servers may leave the connection open behind their last event. The read that waits for more is ended by
-        shutting the socket down, through a duplicate, for the one in use is in another thread's hands.
-
-        Args:
-            announced: the server said that this was all (``[DONE]``).
-        """
-        stream = self._response.extensions.get("network_stream")
-        used = stream.get_extra_info("socket") if stream is not None else None
-        if used is None:
-            return
-
-        def end() -> None:
-            with suppress(OSError), socket.socket(fileno=os.dup(used.fileno())) as duplicate:
-                duplicate.shutdown(socket.SHUT_RDWR)
-
-        self._stop_waiting()
-        self._late = threading.Timer(_LATE_AFTER_DONE if announced else _LATE, end)
-        self._late.daemon = True
-        self._late.start()
-
-    def _stop_waiting(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-
-    def close(self) -> None:
-        """Let the connection go, whatever is still to come."""
-        self._stop_waiting()
-        self._response.close()
 
 
 class Endpoint:
@@ -108,26 +47,23 @@ class Endpoint:
         timeout: float = 300.0,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self.url = httpx.URL(base_url + "/chat/completions")
-        self.host = _host(self.url)
         self._key = key
-        if key and self.url.scheme != "https" and not _is_loopback(self.url.host):
-            raise AuthError(
-                f"the key is not sent to {self.host} over plain http",
-                hint="Use https, or unset QUBRID_API_KEY if that server needs no key.",
-                code="plain_http",
+        with _configured():
+            self.url = httpx.URL(base_url + "/chat/completions")
+            self.host = _host(self.url)
+            is_loopback = _is_loopback(self.url.host)
+            if key and self.url.scheme != "https" and not is_loopback:
+                raise AuthError(
+                    f"the key is not sent to {self.host} over plain http",
+                    hint="Use https, or unset QUBRID_API_KEY if that server needs no key.",
+                    code="plain_http",
+                )
+            self._client = httpx.Client(
+                headers=_headers(key),
+                timeout=httpx.Timeout(timeout, connect=min(_CONNECT_TIMEOUT, timeout)),
+                transport=transport,
+                trust_env=not is_loopback,  # what is meant for this machine goes through no proxy
             )
-        headers = {
-            "Accept": "text/event-stream, application/json",
-            "Accept-Encoding": "identity",  # a compressing proxy holds tokens back until a block is full
-            "Content-Type": "application/json",
-            "User-Agent": f"qvision/{__version__}",
-        }
-        if key:
-            headers["Authorization"] = f"Bearer {key}"
-        self._client = httpx.Client(
-            headers=headers, timeout=httpx.Timeout(timeout, connect=min(_CONNECT_TIMEOUT, timeout)), transport=transport
-        )
 
     def __enter__(self) -> Self:
         """Nothing is opened before the first request."""
@@ -140,7 +76,7 @@ class Endpoint:
         self._client.close()
 
     @contextmanager
-    def ask(self, body: bytes, *, sent: threading.Event) -> Iterator[Answer]:
+    def ask(self, body: bytes, *, sent: threading.Event) -> Iterator[Response]:
         """Send one request and hold the response open.
 
         Args:
@@ -152,7 +88,9 @@ class Endpoint:
         """
         started = time.perf_counter()
         response = self._send(body, sent)
-        answer = Answer(response, self.host, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        request_id = response.headers.get("x-request-id")
+        answer = Response(response, self.host, self.clean(request_id)[:200] if request_id else None, seconds)
         try:
             if not response.is_success:
                 raise self._refusal(answer, response)
@@ -165,7 +103,7 @@ class Endpoint:
         for _ in range(_MAX_REDIRECTS):
             headers = {"Content-Length": str(len(body))}
             request = self._client.build_request("POST", url, content=_pieces(body, sent), headers=headers)
-            with _translated(self.host):
+            with translated(self.host):
                 response = self._client.send(request, stream=True)
             if not response.has_redirect_location:
                 return response
@@ -177,7 +115,7 @@ class Endpoint:
         """Where to go on; only within the origin, for the key and the images were meant for it alone (RFC 6454)."""
         try:
             there = url.join(response.headers["Location"])
-        except httpx.InvalidURL:
+        except (httpx.InvalidURL, UnicodeError):
             there = httpx.URL()
         if (there.scheme, there.host, there.port) == (url.scheme, url.host, url.port):
             return there
@@ -188,7 +126,7 @@ class Endpoint:
             status=response.status_code,
         )
 
-    def _refusal(self, answer: Answer, response: httpx.Response) -> EndpointError:
+    def _refusal(self, answer: Response, response: httpx.Response) -> EndpointError:
         data = b""
         with suppress(NetworkError):
             for chunk in answer.chunks():
@@ -202,11 +140,12 @@ class Endpoint:
         return self.refused(payload, status=response.status_code, request_id=answer.request_id)
 
     def refused(self, payload: object, *, status: int, request_id: str | None) -> EndpointError:
-        """The error that a server's error body means, with the key taken out should the server echo it."""
-        refusal = told(payload, status=status, host=self.host, request_id=request_id)
-        error = error_for(refusal)
-        error.message = scrubbed(error.message, self._key)
-        return error
+        """The error that a server's error body means."""
+        return error_for(told(payload, status=status, host=self.host, request_id=request_id, clean=self.clean))
+
+    def clean(self, text: str) -> str:
+        """A server's words with the key taken out, should it echo it."""
+        return scrubbed(text, self._key)
 
 
 def _pieces(body: bytes, sent: threading.Event) -> Iterator[bytes]:
@@ -228,27 +167,30 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _request_id(response: httpx.Response) -> str | None:
-    found = response.headers.get("x-request-id")
-    return found[:200] if isinstance(found, str) and found else None
+def _headers(key: str | None) -> dict[str, str]:
+    common = {
+        "Accept": "text/event-stream, application/json",
+        "Accept-Encoding": "identity",  # a compressing proxy holds tokens back until a block is full
+        "Content-Type": "application/json",
+        "User-Agent": f"qvision/{__version__}",
+    }
+    return common | {"Authorization": f"Bearer {key}"} if key else common
 
 
 @contextmanager
-def _translated(host: str) -> Iterator[None]:
-    """No exception of httpx leaves this module."""
+def _configured() -> Iterator[None]:
+    """What httpx cannot even begin with: an address, a proxy or a certificate file that is set wrongly."""
     try:
         yield
-    except httpx.ConnectTimeout as error:
-        raise NetworkError(
-            f"{host} did not accept a connection in time", hint="Check --base-url and the network."
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise ConfigError(
+            f"the base URL cannot be used: {error}", hint="Check --base-url and QUBRID_BASE_URL."
         ) from error
-    except httpx.TimeoutException as error:
-        raise NetworkError(
-            f"{host} sent nothing for too long", hint="Try again, or wait longer with --timeout.", code="timeout"
+    except (ValueError, ImportError) as error:  # whose words may hold the proxy's password
+        raise ConfigError(
+            "the proxy in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY cannot be used", hint="Set an http or https proxy."
         ) from error
-    except httpx.ConnectError as error:
-        raise NetworkError(f"no connection to {host}: {error}", hint="Check --base-url and the network.") from error
-    except httpx.TransportError as error:
-        raise NetworkError(f"the connection to {host} broke: {error}", hint="Try again.") from error
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-        raise EndpointError(f"{host} could not be understood: {error}", hint="Check --base-url.") from error
+    except OSError as error:
+        raise ConfigError(
+            f"the certificates cannot be read: {error.strerror}", hint="Check SSL_CERT_FILE and SSL_CERT_DIR."
+        ) from error

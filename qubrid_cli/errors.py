@@ -32,7 +32,7 @@ class QvisionError(Exception):
         request_id: what the server calls the request, where it says.
     """
 
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
     default_code: ClassVar[str] = "failed"
 
     def __init__(
@@ -131,4 +131,4 @@ class SeveralError(QvisionError):
 
     def __init__(self, message: str, *, first: QvisionError) -> None:
         super().__init__(message)
-        self.exit_code = first.exit_code  # type: ignore[misc]  # this one class borrows its code
+        self.exit_code = first.exit_code

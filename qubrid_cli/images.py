@@ -4,16 +4,18 @@ What is sent is JPEG or PNG, nothing else: several servers read no other format.
 """
 
 import hashlib
+import threading
 import time
 from base64 import b64encode
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from io import BytesIO
+from queue import SimpleQueue
 
 from PIL import Image
 
-from . import colours, decoder, sources, tokens
+from . import colours, decoder, reading, sources, tokens
 from .errors import ImageError
 from .metadata import without_metadata
 
@@ -40,7 +42,7 @@ _TURNS = {
 class Limits:
     """How images are sent: pixels and longer side at most, ``None`` for no limit; JPEG quality from 1 to 95."""
 
-    max_pixels: int | None = 2_621_440  #: Qwen3-VL's own default ceiling, 2,560 image tokens
+    max_pixels: int | None = tokens.QWEN3.max_pixels  #: what Qwen3-VL looks at, 2,560 image tokens
     max_side: int | None = None
     quality: int = 85
 
@@ -90,22 +92,32 @@ class Preparation:
 
 
 class Workshop:
-    """Threads that prepare images while the main one loads, connects and waits: Pillow releases the GIL."""
+    """Threads that prepare images while the main one loads, connects and waits: Pillow releases the GIL.
+
+    They are daemons, so that Ctrl-C ends the program at once, also while one of them decodes or reads a pipe. (The
+    workers of ``concurrent.futures`` are waited for when Python ends.)
+    """
 
     def __init__(self, limits: Limits, *, threads: int = 2) -> None:
         self._limits = limits
-        self._pool = ThreadPoolExecutor(threads)
+        self._tasks: SimpleQueue[tuple[Future[Prepared], sources.Source]] = SimpleQueue()
+        for _ in range(threads):
+            threading.Thread(target=self._run, name="images", daemon=True).start()
 
     def start(self, images: Sequence[sources.Source]) -> tuple[Preparation, ...]:
         """Begin with some images, in order."""
-        return tuple(Preparation(image.name, self._pool.submit(self._prepare, image)) for image in images)
+        begun = tuple(Preparation(image.name, Future()) for image in images)
+        for image, preparation in zip(images, begun, strict=True):
+            self._tasks.put((preparation.future, image))
+        return begun
 
-    def close(self) -> None:
-        """Begin nothing more."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def _prepare(self, image: sources.Source) -> Prepared:
-        return image if isinstance(image, sources.Link) else encode(image, self._limits)
+    def _run(self) -> None:
+        while True:
+            future, image = self._tasks.get()
+            try:
+                future.set_result(image if isinstance(image, sources.Link) else encode(image, self._limits))
+            except BaseException as error:  # noqa: BLE001  # handed to whoever waits for the image, and raised there
+                future.set_exception(error)
 
 
 def encode(source: sources.File | sources.Bytes | sources.Piped, limits: Limits) -> Encoded:
@@ -115,7 +127,7 @@ def encode(source: sources.File | sources.Bytes | sources.Piped, limits: Limits)
         ImageError: missing, unreadable, damaged, too small, too long, or too large to be sent.
     """
     started = time.perf_counter()
-    data = sources.read(source)
+    data = reading.read(source)
     name = source.name
     try:
         with decoder.opened(data, name) as image:

@@ -36,6 +36,9 @@ class OfflineTransport(httpx.BaseTransport):
         delay: seconds between the words of a stream.
     """
 
+    #: What it is called; nothing of that name is ever looked up.
+    URL = "http://offline.localhost/v1"
+
     def __init__(self, *, delay: float = 0.008) -> None:
         self._delay = delay
 

@@ -1,11 +1,13 @@
-"""Where answers go: stdout or a file."""
+"""Where answers go, stdout or a file; and stderr, where people are told things."""
 
+import errno
 import os
 import sys
 import tempfile
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from .errors import OutputError, UsageError, harmless
 
@@ -22,15 +24,20 @@ class Output:
 
     def __init__(self, path: Path | None = None) -> None:
         self._pieces: list[bytes] = []
-        self._path = None if path is None else _place(path)
-        if path is None or self._path is None:
+        self._path: Path | None = None
+        self.is_untouched = True
+        if path is None or str(path) == "-":
             return
-        if self._path.is_dir():
-            raise UsageError(f"-o {path} is a folder", hint="Name a file in it.")
-        if not self._path.parent.is_dir():
-            raise UsageError(f"-o {path}: there is no folder {self._path.parent}", hint="Make it first.")
-        if not os.access(self._path if self._path.exists() else self._path.parent, os.W_OK):
-            raise UsageError(f"-o {path} may not be written", hint="Check the permissions.")
+        try:
+            self._path = _place(path)
+            if self._path.is_dir():
+                raise UsageError(f"-o {path} is a folder", hint="Name a file in it.")
+            if not self._path.parent.is_dir():
+                raise UsageError(f"-o {path}: there is no folder {self._path.parent}", hint="Make it first.")
+            if not os.access(self._path if self._path.exists() else self._path.parent, os.W_OK):
+                raise UsageError(f"-o {path} may not be written", hint="Check the permissions.")
+        except OSError as error:
+            raise UsageError(f"-o {path} cannot be written: {error.strerror}", hint="Name another file.") from error
 
     @property
     def is_file(self) -> bool:
@@ -42,18 +49,27 @@ class Output:
         """Whether a person sees it right away."""
         return self._path is None and sys.stdout is not None and sys.stdout.isatty()
 
-    def is_one_of(self, paths: Iterable[Path]) -> bool:
-        """Whether the file is one of these, by whatever name."""
-        return self._path is not None and any(Path(os.path.realpath(path)) == self._path for path in paths)
+    def spare(self, paths: Iterable[Path]) -> None:
+        """Refuse to write over one of these files, by whatever name; what is said about that goes to stdout then.
+
+        Raises:
+            UsageError: it is one of them.
+        """
+        if self._path is not None and any(Path(os.path.realpath(path)) == self._path for path in paths):
+            name, self._path = self._path, None
+            raise UsageError(f"-o would write the answer over {name}, which is asked about", hint="Name another file.")
 
     def write(self, text: str) -> None:
         """Write on, at once where it goes to stdout: bytes as they are into a pipe, harmless ones to a terminal."""
+        self.is_untouched = False
         if self._path is not None:
             self._pieces.append(text.encode(errors="replace"))
         elif sys.stdout is None:
             raise OutputError("standard output is closed")
         else:
-            _write_to_stdout((harmless(text) if self.is_screen else text).encode(errors="replace"))
+            with writing_to_stdout():
+                sys.stdout.buffer.write((harmless(text) if self.is_screen else text).encode(errors="replace"))
+                sys.stdout.buffer.flush()
 
     def save(self) -> None:
         """Put the file in its place, if there is one and anything was written."""
@@ -70,16 +86,34 @@ def _place(path: Path) -> Path:
     return path if path.exists() and not path.is_file() else Path(os.path.realpath(path))
 
 
-def _write_to_stdout(data: bytes) -> None:
+@contextmanager
+def writing_to_stdout() -> Iterator[None]:
+    """Turns a full disk into one of our errors; a closed pipe goes on to Typer, which ends quietly."""
     try:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        yield
     except OSError as error:
-        # What is left in the buffer would fail once more when Python ends, with a message of its own.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
-            raise
+        _silence(sys.stdout)
+        # Windows says EINVAL where a pipe was closed.
+        if isinstance(error, BrokenPipeError) or (sys.platform == "win32" and error.errno == errno.EINVAL):
+            raise BrokenPipeError(errno.EPIPE, "closed") from error
         raise OutputError(f"cannot write to standard output: {error.strerror}", hint="Is the disk full?") from error
+
+
+def _silence(stream: TextIO) -> None:
+    """What is left in a buffer would fail once more when Python ends, with a message and an exit code of its own."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def say(text: str) -> None:
+    """A line for people, on stderr. Where that is closed or full nobody listens, and that changes nothing else."""
+    if sys.stderr is None:
+        return
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        _silence(sys.stderr)
 
 
 def _replace(path: Path, data: bytes) -> None:

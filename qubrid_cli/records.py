@@ -1,19 +1,16 @@
-"""Answers as data and as plain text: the JSON object, one field of it, the statistics line, the text for pipes."""
+"""Answers as data: the JSON object, one field of it, the statistics line."""
 
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from . import tokens
-from .deltas import Text
-from .description import Description, Item, Unprepared
+from .description import Description, Unprepared
 from .errors import QvisionError, UsageError
 from .images import Encoded, Prepared
 from .metrics import Figures, number, server_figures
-from .output import Output
 
 SCHEMA_VERSION = 1
 #: The JSON Schema (draft 2020-12) of the object, for whoever reads it.
@@ -87,24 +84,13 @@ def json_text(value: object) -> str:
 def picked(found: Any, path: str) -> str:
     """One value of an object by its path, such as ``images.0.sha256``: a string bare, all else as JSON.
 
-    Below a ``null`` everything is ``null``, as in jq: a server need not send ``usage``.
-
-    Raises:
-        UsageError: no such field, with those that there are.
+    What is not there is ``null``, as in jq: a server need not send ``usage``, and an answer is paid for by now.
     """
     for name in path.split("."):
-        if found is None:
-            break
-        names = (
-            list(map(str, range(len(found))))
-            if isinstance(found, list)
-            else list(found)
-            if isinstance(found, dict)
-            else []
-        )
-        if name not in names:
-            raise _no_such_field(name, path, names)
-        found = found[int(name)] if isinstance(found, list) else found[name]
+        if isinstance(found, list):
+            found = found[int(name)] if name.isdecimal() and int(name) < len(found) else None
+        else:
+            found = found.get(name) if isinstance(found, dict) else None
     return found if isinstance(found, str) else json_text(found)
 
 
@@ -173,20 +159,3 @@ def readable_size(size: int) -> str:
     if size < 1000:
         return f"{size} B"
     return f"{size / 1000:.0f} KB" if size < 999_500 else f"{size / 1e6:.1f} MB"
-
-
-def write_text(items: Iterable[Item], output: Output) -> Description:
-    """Write the answer as it arrives, exactly as the model wrote it, and one line break behind it."""
-    last = ""
-    description = Description()
-    try:
-        for item in items:
-            if isinstance(item, Text):
-                output.write(item.text)
-                last = item.text
-            elif isinstance(item, Description):
-                description = item
-    finally:
-        if last and not last.endswith("\n"):
-            output.write("\n")
-    return description

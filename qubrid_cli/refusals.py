@@ -4,6 +4,7 @@ Source: the error objects of OpenAI, vLLM, SGLang, FastAPI (``detail``), OpenRou
 """
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from .errors import AuthError, EndpointError
 
 #: Of a server's own words; the rest of a stack trace or a web page helps nobody.
 _MAX_WORDS = 400
+#: Of a code or a request id.
+_MAX_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,32 +32,35 @@ class Refusal:
         return f"{self.code} {self.message}".lower()
 
 
-def told(payload: object, *, status: int, host: str, request_id: str | None = None) -> Refusal:
+def told(
+    payload: object, *, status: int, host: str, request_id: str | None = None, clean: Callable[[str], str] = str
+) -> Refusal:
     """Read an error in any shape: nested, flat, ``detail``, a bare text.
 
     Args:
         payload: the parsed body, or its text where it is no JSON.
-        status: the HTTP status; 200 for an error inside a stream.
+        status: the HTTP status; 200 for an error inside a stream, whose own code may be one then (OpenRouter).
+        clean: takes out of the server's words what must not be repeated.
     """
     if not isinstance(payload, dict):
-        return Refusal(status, host, _words(payload), None, request_id)
-    inner = payload.get("error") or payload
-    if not isinstance(inner, dict):
-        inner = payload | {"message": inner}
-    said = next((inner[name] for name in ("message", "detail", "msg") if inner.get(name)), inner)
-    code = next((inner[name] for name in ("code", "type") if inner.get(name)), None)
+        return Refusal(status, host, _words(payload, clean), None, request_id)
+    inner = payload["error"] if isinstance(payload.get("error"), dict) else payload
+    said = next((inner[name] for name in ("message", "detail", "msg", "error") if inner.get(name)), inner)
+    code = next((str(inner[name]) for name in ("code", "type") if inner.get(name)), None)
     its_id = inner.get("request_id") or payload.get("request_id")
+    if status == 200 and code is not None and re.fullmatch("[45][0-9][0-9]", code):
+        status = int(code)
     return Refusal(
         status,
         host,
-        _words(said),
-        None if code is None else str(code),
-        its_id if isinstance(its_id, str) else request_id,
+        _words(said, clean),
+        None if code is None else clean(code)[:_MAX_NAME],
+        clean(its_id)[:_MAX_NAME] if isinstance(its_id, str) else request_id,
     )
 
 
-def _words(said: object) -> str:
-    text = said if isinstance(said, str) else json.dumps(said, ensure_ascii=False)
+def _words(said: object, clean: Callable[[str], str]) -> str:
+    text = clean(said if isinstance(said, str) else json.dumps(said, ensure_ascii=False))
     if text.lstrip().startswith("<"):
         return "a web page instead of an error message"
     text = " ".join(text.split())
@@ -80,8 +86,15 @@ def _is(*statuses: int) -> Callable[[Refusal], bool]:
     return lambda refusal: refusal.status in statuses
 
 
+_MODERATION = ("content_policy", "content policy", "moderation", "flagged", "safety")
 _NOT_A_VISION_MODEL = _has(
-    *("image input is not supported", "support image", "not a multimodal", "no endpoints found that support"),
+    *(
+        "image input is not supported",
+        "support image input",
+        "support images",
+        "not a multimodal",
+        "no endpoints found that support",
+    ),
 )
 
 _KINDS = (
@@ -99,7 +112,7 @@ _KINDS = (
     ),
     _Kind(_is(429), "is asked too often", "Wait a little, then try again."),
     _Kind(
-        _has("content_policy", "content policy", "moderation", "flagged", "safety"),
+        lambda refusal: refusal.status < 500 and _has(*_MODERATION)(refusal),
         "declined the image or the prompt",
         "The endpoint's content rules apply; another image or prompt may pass.",
     ),
@@ -116,7 +129,7 @@ _KINDS = (
     ),
     _Kind(_is(413), "takes no request this large", "Send smaller images with --max-pixels."),
     _Kind(
-        lambda refusal: refusal.status == 404 and "model" in refusal.words,
+        lambda refusal: "model_not_found" in refusal.words or (refusal.status == 404 and "model" in refusal.words),
         "does not know the model",
         "Check the model's name, capitals included.",
     ),

@@ -3,7 +3,7 @@
 Content-Type does not: it is missing or wrong often enough.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
 from . import chat
@@ -13,8 +13,11 @@ from .sse import decode
 _BOM_AND_BLANKS = b"\xef\xbb\xbf \t\r\n"
 
 
-def events(chunks: Iterable[bytes]) -> Iterator[chat.Event]:
+def events(chunks: Iterable[bytes], *, clean: Callable[[str], str] = str) -> Iterator[chat.Event]:
     """What the body of an answer means.
+
+    Args:
+        clean: takes out of what is repeated in a message what must not stand there.
 
     Raises:
         EndpointError: it is no answer of a chat endpoint.
@@ -27,35 +30,35 @@ def events(chunks: Iterable[bytes]) -> Iterator[chat.Event]:
             break
     found = start.lstrip(_BOM_AND_BLANKS)
     if found.startswith(b"{"):
-        yield from _document(b"".join(chain([found], chunks)))
+        yield from _document(b"".join(chain([found], chunks)), clean)
     elif found.startswith(b"<"):
         raise _no_answer("a web page")
     else:
-        yield from _stream(chain([start], chunks), found)
+        yield from _stream(chain([start], chunks), found, clean)
 
 
-def _stream(chunks: Iterable[bytes], start: bytes) -> Iterator[chat.Event]:
+def _stream(chunks: Iterable[bytes], start: bytes, clean: Callable[[str], str]) -> Iterator[chat.Event]:
     found = decode(chunks)
     first = next(found, None)
     if first is None:
-        raise _no_answer(_shortened(start) or "nothing")
+        raise _no_answer(_shortened(start, clean) or "nothing")
     yield from chat.parse(chain([first], found))
 
 
-def _document(data: bytes) -> Iterator[chat.Event]:
+def _document(data: bytes, clean: Callable[[str], str]) -> Iterator[chat.Event]:
     try:
         chunk = chat.parsed(data)
     except ValueError as error:
         raise EndpointError("the endpoint's JSON is broken or cut off", hint="Try again.", code="not_json") from error
     is_error = chunk.get("error") or chunk.get("object") == "error"
     if not is_error and not {"choices", "content"} & chunk.keys():
-        raise _no_answer(_shortened(data))
+        raise _no_answer(_shortened(data, clean))
     yield from chat.document(chunk)
 
 
-def _shortened(data: bytes) -> str:
-    text = data[:80].decode(errors="replace").strip()
-    return text + "…" if len(data) > 80 else text
+def _shortened(data: bytes, clean: Callable[[str], str]) -> str:
+    text = clean(data.decode(errors="replace")).strip()
+    return text[:79] + "…" if len(text) > 80 else text
 
 
 def _no_answer(found: str) -> EndpointError:

@@ -1,4 +1,4 @@
-"""What the arguments are, image or prompt, and the bytes behind an image.
+"""What the arguments are: images, or the prompt.
 
 Arguments are classified by fixed rules and never guessed: a mistyped file name must not become a paid-for prompt.
 """
@@ -8,12 +8,11 @@ import binascii
 import glob
 import os
 import re
-import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, assert_never
-from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
+from typing import BinaryIO
+from urllib.parse import SplitResult, unquote_to_bytes, urlsplit, urlunsplit
 from urllib.request import url2pathname
 
 from .errors import ImageError, UsageError
@@ -25,12 +24,9 @@ _IMAGE_SUFFIX = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 
-#: 512 MiB: no photo is as large; what is would fill the memory.
-MAX_FILE_BYTES = 512 * 1024 * 1024
-
 #: A text may begin with ``data: `` too, so the URL's head must have no blank in it.
 _URL = re.compile(r"(https?|file):\S*\Z|data:[^\s,]*(,|\Z)", re.IGNORECASE)
-_LOOKS_LIKE_A_PATH = re.compile(r"\.{1,2}/|~/|/|[A-Za-z]:[\\/]")
+_LOOKS_LIKE_A_PATH = re.compile(r"\.{0,2}[\\/]|~[\\/]|[A-Za-z]:[\\/]")
 #: A name with an ending like ``.jgp``: no blank in it, and letters or digits behind the last dot.
 _LOOKS_LIKE_A_FILE_NAME = re.compile(r"\S*[^\s.]\.[A-Za-z][A-Za-z0-9]{1,4}")
 
@@ -136,7 +132,7 @@ def _images(argument: str, stdin: BinaryIO) -> list[Source] | None:
             case "data":
                 return [_data(argument)]
             case "file":
-                return [_file(argument, Path(url2pathname(urlsplit(argument).path)))]
+                return [_file(argument, _path_of(argument))]
             case _:
                 return [Link(_without_password(argument), argument)]
     path = _existing(argument)
@@ -150,17 +146,30 @@ def _images(argument: str, stdin: BinaryIO) -> list[Source] | None:
     return None
 
 
+def _path_of(url: str) -> Path:
+    """The path in a ``file:`` URL (RFC 8089), of this machine."""
+    parts = _split(url)
+    if parts.netloc not in {"", "localhost"}:
+        raise ImageError(
+            f"{url} is on another machine, {parts.netloc}",
+            hint="A path on this one has three slashes: file:///home/me/a.jpg",
+        )
+    return Path(url2pathname(parts.path))
+
+
 def _existing(argument: str) -> Path | None:
     try:
         path = Path(argument).expanduser()
         path.lstat()
+    except PermissionError:  # it may well be there; reading it will tell
+        return path
     except (OSError, ValueError, RuntimeError):  # too long for a name, a NUL in it, no home folder: it is text
         return None
     return path
 
 
 def _file(name: str, path: Path) -> File:
-    if path.is_dir():
+    if os.path.isdir(path):  # which, unlike Path.is_dir, raises nothing
         raise UsageError(
             f"{name} is a folder",
             hint=f"Name the images in it, for example {os.path.join(name, '*.jpg')}; if it is the prompt, put it behind -p.",
@@ -182,11 +191,15 @@ def natural(names: Iterable[str]) -> list[str]:
     )
 
 
-def _without_password(url: str) -> str:
+def _split(url: str) -> SplitResult:
     try:
-        parts = urlsplit(url)
+        return urlsplit(url)
     except ValueError as error:
         raise UsageError(f"{url} is not a URL: {error}", hint="Put a URL with odd characters in quotes.") from error
+
+
+def _without_password(url: str) -> str:
+    parts = _split(url)
     if not parts.netloc:
         raise UsageError(f"{url} names no host", hint="For example: https://example.com/photo.jpg")
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
@@ -207,53 +220,3 @@ def _data(url: str) -> Bytes:
             f"{name[:80]} is not a data URL: {error}", hint="It looks like data:image/png;base64,iVBORw0…"
         ) from error
     return Bytes(name, data)
-
-
-def read(source: File | Bytes | Piped) -> bytes:
-    """All bytes of an image.
-
-    Raises:
-        ImageError: missing, unreadable, no regular file, empty or larger than ``MAX_FILE_BYTES``.
-    """
-    match source:
-        case Bytes():
-            data = source.data
-        case Piped():
-            data = source.stream.read(MAX_FILE_BYTES + 1)
-        case File():
-            data = _file_bytes(source)
-        case _:
-            assert_never(source)
-    if not data:
-        said = "nothing came on standard input" if isinstance(source, Piped) else f"{source.name} is empty (0 bytes)"
-        raise ImageError(said, hint="An image is expected.")
-    if len(data) > MAX_FILE_BYTES:
-        raise _too_large(source.name)
-    return data
-
-
-def _file_bytes(source: File) -> bytes:
-    try:
-        with open(source.path, "rb", opener=_open_at_once) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise ImageError(
-                    f"{source.name} is not a regular file", hint=f"Pipe it in: qvision describe - < {source.name}"
-                )
-            if status.st_size > MAX_FILE_BYTES:
-                raise _too_large(source.name)
-            return file.read(MAX_FILE_BYTES + 1)
-    except (OSError, ValueError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise _no_such_image(source.name) from error
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ImageError(f"cannot read {source.name}: {reason}", hint="Check its permissions.") from error
-
-
-def _open_at_once(name: str, flags: int) -> int:
-    """Opening a FIFO that nobody writes to would wait for ever; it is refused anyway."""
-    return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
-
-
-def _too_large(name: str) -> ImageError:
-    return ImageError(f"{name} is larger than {MAX_FILE_BYTES >> 20} MiB", hint="Shrink it with an image editor first.")

@@ -11,10 +11,11 @@ from rich.text import Text as StyledText
 from .deltas import Reasoning, Text
 from .description import Description, Item, Items, Preparing, Receiving, Sending
 from .errors import harmless, printable
+from .output import say
 from .records import readable_size
 
 
-class Answer(Protocol):
+class Drawing(Protocol):
     """Something that draws an answer as it grows, such as ``markdown.LiveMarkdown``."""
 
     def write(self, text: str) -> None:
@@ -42,37 +43,39 @@ def console(*, color: bool | None, stderr: bool = False) -> Console:
     )
 
 
-def show_answer(items: Items, open_answer: Callable[[], Answer]) -> Description:
+def show_answer(items: Items, open_drawing: Callable[[], Drawing]) -> Description:
     """Draw an answer on the terminal while it arrives.
 
     Args:
-        open_answer: makes what draws it; called when the request is on its way, for it takes a while to load.
+        open_drawing: makes what draws it; called when the request is on its way, for it takes a while to load.
     """
-    answer: Answer | None = None
+    drawing: Drawing | None = None
     description = Description()
     try:
         for item in items:
             match item:
                 case Sending() | Receiving():
-                    answer = answer or open_answer()
+                    drawing = drawing or open_drawing()
                 case Text():
-                    answer = answer or open_answer()
-                    answer.write(harmless(item.text))
+                    drawing = drawing or open_drawing()
+                    drawing.write(harmless(item.text))
                 case Description():
                     description = item
     finally:
         items.close()
-        if answer is not None:
-            answer.close()
+        if drawing is not None:
+            drawing.close()
     return description
 
 
 def with_spinner(items: Items, screen: Console) -> Items:
     """The same items, with a line on stderr that says what is waited for, gone when the first text comes."""
     waiting = _Waiting(screen)
+    has_begun = False  # reasoning may come between pieces of the answer, which is drawn by then
     try:
         for item in items:
-            if isinstance(item, Text | Description):
+            has_begun = has_begun or isinstance(item, Text | Description)
+            if has_begun:
                 waiting.stop()
             else:
                 waiting.show(item)
@@ -145,4 +148,8 @@ def with_log(items: Items, screen: Console) -> Items:
 
 
 def _say(screen: Console, text: str) -> None:
-    screen.print(StyledText(printable(text)), style="dim", soft_wrap=True)
+    """Above the spinner, where there is one."""
+    if screen.is_terminal:
+        screen.print(StyledText(printable(text)), style="dim", soft_wrap=True)
+    else:
+        say(printable(text))

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qubrid_cli.deltas import Answer, Pieces, Reasoning, Text
+from qubrid_cli.deltas import Pieces, Reasoning, Sorter, Text
 
 FRAGMENTS = ["<think>", "</think>", "<", "/", "thi", "nk", ">", "a", " ", "\n", "é", "\ud83d", "\ude00"]
 CHUNKS = st.lists(st.lists(st.sampled_from(FRAGMENTS), max_size=3).map("".join), max_size=12)
 
 
 def fed(chunks: Iterable[str]) -> Iterator[Text | Reasoning]:
-    answer = Answer()
+    answer = Sorter()
     for chunk in chunks:
         yield from answer.feed(chunk)
     yield from answer.feed("", last=True)
@@ -80,7 +80,7 @@ def test_only_a_leading_think_is_reasoning(content: str, reasoning: str, answer:
     ],
 )
 def test_only_what_may_be_a_tag_is_held_back(chunks: list[str], pieces: list[Text | Reasoning]) -> None:
-    answer = Answer()
+    answer = Sorter()
     assert [piece for chunk in chunks for piece in answer.feed(chunk)] == pieces
 
 

@@ -297,11 +297,16 @@ def test_the_prompt_comes_from_where_it_is_said(
         (["a.jpg", "-O", "model=x"], 2, "-O does not set model"),
         (["a.jpg", "--original", "--max-side", "64"], 2, "--original excludes"),
         (["a.jpg", "-o", "nowhere/x.txt"], 2, "there is no folder"),
-        (["a.jpg", "-o", "a.jpg"], 2, "over one of the images"),
+        (["a.jpg", "-o", "a.jpg"], 2, "which is asked about"),
         (["a.jpg", "--field", "nope"], 2, "no field 'nope'"),
         (["a.jpg", "--base-url", "localhost:1"], 3, "--base-url is not an http or https URL: localhost:1"),
         (["a.jpg", "--base-url", "http://192.0.2.1/v1"], 3, "the key is not sent to 192.0.2.1 over plain http"),
         (["a.jpg", "--temperature", "nan"], 2, "--temperature"),
+        (["a.jpg", "-o", "x" * 300], 2, "File name too long"),
+        (["a.jpg", "-p", "@notes.txt", "-o", "notes.txt"], 2, "which is asked about"),
+        (["file://["], 2, "file://[ is not a URL"),
+        (["file://elsewhere/a.jpg"], 4, "is on another machine"),
+        (["a.jpg", "--base-url", "https://exämple..com/v1"], 3, "the base URL cannot be used"),
         (["-"], 4, "nothing came on standard input"),
         (["-", "-p", "-"], 2, "two things read standard input"),
     ],
@@ -382,10 +387,51 @@ def test_every_bad_ending_is_told_and_keeps_what_came(
     assert (plain.exit_code, plain.stdout) == (exit_code, f"{text}\n".encode() if text else b"")
 
 
-def test_the_key_is_scrubbed_where_a_server_echoes_it(describe: Ask, server: Server, lighthouse: Path) -> None:
-    server.answer = refusal(401, {"error": {"message": f"Incorrect API key provided: {KEY}"}})
-    run = describe(lighthouse, "what?", "-v")
-    assert "Incorrect API key provided: [key]" in run.stderr
+@pytest.mark.parametrize(
+    "reply",
+    [
+        refusal(401, {"error": {"message": f"Incorrect API key provided: {KEY}"}}),
+        refusal(400, {"error": {"message": "x" * 390 + KEY, "code": KEY, "request_id": KEY}}),
+        refusal(500, {"error": "x"}, **{"X-Request-Id": KEY}),
+        Reply([json.dumps({"headers": {"Authorization": f"Bearer {KEY}"}}).encode()], headers=JSON),
+        Reply([b"x" * 70 + KEY.encode()]),
+        Reply([f"data: {'x' * 390}{KEY}\n\n".encode()]),
+        Reply([delta("Hi"), event({"error": {"message": KEY, "code": KEY}})]),
+    ],
+)
+@pytest.mark.parametrize("form", [["-v"], ["--json"]])
+def test_a_key_that_a_server_echoes_is_repeated_nowhere(
+    describe: Ask, server: Server, lighthouse: Path, reply: Reply, form: list[str]
+) -> None:
+    server.answer = reply
+    run = describe(lighthouse, "what?", *form)
+    assert run.exit_code in {3, 5, 6}
+    assert KEY[:6].encode() not in run.stdout + run.stderr.encode()
+
+
+def test_what_is_meant_for_this_machine_goes_through_no_proxy(describe: Ask, server: Server, lighthouse: Path) -> None:
+    with Server() as proxy:
+        run = describe(lighthouse, "what?", env={"HTTP_PROXY": f"http://127.0.0.1:{proxy.port}"})
+        assert (run.exit_code, proxy.asked, server.asked[0].path) == (0, [], "/v1/chat/completions")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        (
+            "ALL_PROXY",
+            "socks5://me:hunter2@127.0.0.1:1",
+            "the proxy in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY cannot be used",
+        ),
+        ("HTTPS_PROXY", "gopher://127.0.0.1:1", "the proxy in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY cannot be used"),
+        ("SSL_CERT_FILE", "/nowhere.pem", "the certificates cannot be read"),
+    ],
+)
+def test_an_environment_that_cannot_work_is_exit_3(
+    describe: Ask, lighthouse: Path, name: str, value: str, says: str
+) -> None:
+    run = describe(lighthouse, "what?", "--base-url", "https://192.0.2.1/v1", env={name: value})
+    assert (run.exit_code, run.stdout, says in run.stderr, "hunter2" in run.stderr) == (3, b"", True, False)
 
 
 def test_a_redirect_within_the_origin_is_followed(describe: Ask, server: Server, lighthouse: Path) -> None:
@@ -441,12 +487,9 @@ def test_field_prints_one_value_bare(describe: Ask, lighthouse: Path, path: str,
     assert describe(lighthouse, "what?", "--field", path).stdout.decode() == printed
 
 
-def test_an_unknown_field_of_the_servers_own_is_exit_2_and_names_those_there_are(
-    describe: Ask, lighthouse: Path
-) -> None:
-    run = describe(lighthouse, "what?", "--field", "usage.nope")
-    assert (run.exit_code, run.stdout) == (2, b"")
-    assert "There is: prompt_tokens, completion_tokens, total_tokens" in run.stderr
+def test_a_field_that_the_server_left_out_is_null_and_no_answer_is_lost(describe: Ask, lighthouse: Path) -> None:
+    run = describe(lighthouse, "what?", "--field", "usage.cached_tokens")
+    assert (run.exit_code, run.stdout) == (0, b"null\n")
 
 
 def test_output_writes_the_file_and_leaves_stdout_empty(describe: Ask, lighthouse: Path, tmp_path: Path) -> None:
@@ -522,6 +565,50 @@ def test_a_closed_pipe_ends_quietly(server: Server, lighthouse: Path, tmp_path: 
     env = environment({"QUBRID_BASE_URL": server.url})
     done = subprocess.run(["bash", "-c", script], capture_output=True, env=env, cwd=tmp_path, check=True, timeout=60)
     assert (done.stdout, done.stderr) == (b"word word word word ", b"")
+
+
+@pytest.mark.parametrize(
+    ("line", "exit_code", "said"),
+    [
+        ("describe nope.jpg 2>/dev/full", 4, ""),
+        ("describe nope.jpg 2>&-", 4, ""),
+        ("describe {lighthouse} --offline --stats 2>/dev/full >/dev/null", 0, ""),
+        ("--version >/dev/full", 1, ""),
+        ("--help >/dev/full", 1, "error: cannot write to standard output: No space left on device\n"),
+        (
+            "describe {lighthouse} --offline --color always >/dev/full",
+            1,
+            "error: cannot write to standard output: No space left on device\n",
+        ),
+        ("describe {lighthouse} --offline >&-", 1, "error: standard output is closed\n"),
+    ],
+)
+def test_the_exit_code_holds_where_nobody_can_be_told(
+    lighthouse: Path, tmp_path: Path, line: str, exit_code: int, said: str
+) -> None:
+    script = f"{' '.join(command())} {line.format(lighthouse=lighthouse)}"
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, env=environment(), cwd=tmp_path, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr.decode().partition("hint:")[0]) == (exit_code, said)
+
+
+def _waits_in_a_thread(pid: int) -> bool:
+    """Whether a second thread of the process sits in read(2) on its standard input."""
+    calls = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("[0-9]*/syscall")]
+    return len(calls) > 1 and any(call[:2] == ["0", "0x0"] for call in calls)
+
+
+def test_ctrl_c_ends_it_while_a_pipe_is_waited_for() -> None:
+    run = subprocess.Popen(
+        command("describe", "-", "--offline", "-v"), stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment()
+    )
+    while not _waits_in_a_thread(run.pid):
+        os.sched_yield()
+    run.send_signal(signal.SIGINT)
+    assert run.wait(timeout=30) == 130
+    assert run.stdin is not None
+    run.stdin.close()
 
 
 def test_a_full_disk_is_told_in_a_sentence(server: Server, lighthouse: Path) -> None:

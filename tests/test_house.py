@@ -26,8 +26,10 @@ FLOORS = (
         "decoder",
         "colours",
         "output",
+        "response",
     },
-    {"endpoint", "images", "metrics", "replies"},
+    {"endpoint", "reading", "metrics", "replies"},
+    {"images"},
     {"description"},
     {"records"},
     {"terminal", "markdown"},
@@ -38,12 +40,12 @@ FLOORS = (
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 HOMES = {
-    "httpx": {"endpoint", "offline"},
+    "httpx": {"endpoint", "response", "offline"},
     "PIL": {"images", "decoder", "colours", "offline"},
     "pi_heif": {"decoder"},
     "rich": {"terminal", "markdown"},
     "markdown_it": {"markdown"},
-    "typer": {"cli", "commands.options", "commands.showing", "commands.describe", "commands.completion"},
+    "typer": {"cli", "commands.options", "commands.describe", "commands.completion"},
 }
 HEAVY = {"httpx", "PIL", "rich", "pi_heif", "markdown_it", "typer"}
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageCms, ImageStat
 from PIL.PngImagePlugin import PngInfo
 
-from qubrid_cli import sources
+from qubrid_cli import reading, sources
 from qubrid_cli.errors import ImageError
 from qubrid_cli.images import Encoded, Limits, Payload, Workshop, encode
 
@@ -561,7 +561,7 @@ def looping_folder(path: Path) -> None:
 
 def oversized(path: Path) -> None:
     with path.open("wb") as stream:
-        stream.truncate(sources.MAX_FILE_BYTES + 1)  # sparse: takes no room
+        stream.truncate(reading.MAX_FILE_BYTES + 1)  # sparse: takes no room
 
 
 @pytest.mark.parametrize(
@@ -649,6 +649,5 @@ def test_the_workshop_keeps_the_order_and_passes_links_on() -> None:
     pictures = [sources.Bytes(name, file(plain(name), "PNG")) for name in ("red", "green", "blue")]
     workshop = Workshop(Limits())
     prepared = [(work.name, work.future.result()) for work in workshop.start([*pictures, link])]
-    workshop.close()
     assert [name for name, _ in prepared] == ["red", "green", "blue", link.name]
     assert prepared[-1][1] is link

@@ -152,12 +152,22 @@ def test_a_folder_that_vanished_is_an_output_error(tmp_path: Path) -> None:
         output.save()
 
 
-def test_it_knows_its_file_by_every_name(path: Path) -> None:
-    path.touch()
+@pytest.mark.parametrize("name", ["answer.md", "link", "./answer.md"])
+def test_a_file_that_is_asked_about_is_spared_by_whatever_name(path: Path, name: str) -> None:
+    path.write_text("an image")
     link = path.with_name("link")
     link.symlink_to(path)
-    names = [path, link, path.parent / "." / path.name, path.with_name("other")]
-    assert [Output(link).is_one_of([name]) for name in names] == [True, True, True, False]
+    output = Output(link)
+    with pytest.raises(UsageError, match=r"^-o would write the answer over "):
+        output.spare([path.parent / name])
+    output.save()
+    assert path.read_text() == "an image"
+
+
+def test_another_file_need_not_be_spared(path: Path) -> None:
+    output = Output(path)
+    output.spare([path.with_name("other")])
+    assert output.is_file
 
 
 def test_a_file_is_no_screen(path: Path) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from qubrid_cli.errors import ImageError, QvisionError, UsageError
-from qubrid_cli.sources import Arguments, Bytes, File, Link, Piped, classify, natural, read
+from qubrid_cli.reading import read
+from qubrid_cli.sources import Arguments, Bytes, File, Link, Piped, classify, natural
 
 STDIN = BytesIO(b"from standard input")
 

@@ -18,7 +18,7 @@ from rich.markdown import Markdown
 from qubrid_cli.markdown import LiveMarkdown
 
 from .conftest import KEY, command, environment
-from .server import DONE, Hold, Reply, Server, delta, figures, stream
+from .server import DONE, Hold, Pause, Reply, Server, delta, event, figures, stream
 
 COLUMNS, ROWS = 80, 24
 STATISTICS = "ttft 0.41 s · 38.4 tok/s · total 1.92 s · 120 → 48 tokens · 114 KB → "
@@ -218,6 +218,14 @@ def test_the_spinner_says_what_is_waited_for_and_leaves_no_trace(server: Server,
     lines = Screen().feed(out).lines
     assert (lines[:2], lines[2].startswith(STATISTICS), len(lines)) == (["Here.", ""], True, 4)
     assert "".join(lines[2:]).endswith(" · test/vlm")
+
+
+def test_reasoning_behind_a_piece_of_the_answer_brings_no_spinner_back(server: Server, lighthouse: Path) -> None:
+    late = event({"choices": [{"index": 0, "delta": {"reasoning_content": "hm"}}]})
+    server.answer = Reply([delta("- one\n- two"), late, Pause(0.4), delta(" and more", finish="stop"), DONE])
+    out, _ = run(server, lighthouse, "--no-stats")
+    assert "the model is thinking" not in out.decode()
+    assert Screen().feed(out).lines == ["", " • one", " • two and more"]
 
 
 def test_ctrl_c_leaves_the_partial_text_once(server: Server, lighthouse: Path) -> None:

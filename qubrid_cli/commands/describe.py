@@ -3,21 +3,20 @@
 import os
 from collections import deque
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import AuthError, OutputError, QvisionError, SeveralError, StoppedError, UsageError
+from ..output import Output, say
 from . import options, showing
-from .showing import Show
+from .showing import Known, Show
 
 if TYPE_CHECKING:
     from ..chat import Request
     from ..endpoint import Endpoint
     from ..images import Limits
-    from ..output import Output
     from ..settings import Settings
     from ..sources import Source
 
@@ -78,26 +77,27 @@ def describe(
     For example: qvision describe photo.jpg "what is this?"
     """
     from .. import credentials, sources
-    from ..output import Output
     from ..settings import resolve
 
     show = Show(as_json, field, stats, quiet, verbose, color.forced)
-    target, known, failure = Output(), dict[str, str](), None
+    target, known, failure = Output(), Known(), None
     try:
         show.check()
-        wanted = Output(output)
+        target = Output(output)
         values = {"model": model, "base_url": base_url, "max_tokens": max_tokens, "temperature": temperature}
         values |= {"top_p": top_p, "timeout": timeout, "offline": offline or None}
         settings = resolve(values, os.environ)
-        known["model"] = settings.model
+        known.model = settings.model
         words = arguments or []
         stdin = options.stdin([*words, prompt])
+        target.spare(options.files_of(prompt, system))
+        known.prompt = options.prompt(prompt, stdin)
         named = sources.classify(words, prompt_given=prompt is not None, stdin=stdin)
-        known["prompt"] = options.prompt(prompt, named.prompt, stdin)
-        _check_it_is_no_image(wanted, named.images)
-        target = wanted
+        target.spare(image.path for image in named.images if isinstance(image, sources.File))
+        known.images = tuple(image.name for image in named.images)
+        known.prompt = known.prompt or options.argument(named.prompt)
         plan = _Plan(
-            _request(settings, known["prompt"], system, options.params(param), stream=not no_stream),
+            _request(settings, known.prompt, system, options.params(param), stream=not no_stream),
             _groups(named.images, each=each, together=together),
             options.limits(max_pixels, max_side, quality, original=original),
             labels,
@@ -109,11 +109,11 @@ def describe(
         raise
     except QvisionError as error:
         failure = error
-        showing.show_failure(error, known, show, target)
-    except KeyboardInterrupt:  # not while waiting for the endpoint, which keeps what came, but between two steps
+    except KeyboardInterrupt:  # between two steps; while the endpoint is waited for, what came is kept
         failure = StoppedError("stopped by Ctrl-C")
-    finally:
-        target.save()
+    if failure is not None:
+        showing.show_failure(failure, known, show, target)
+    target.save()
     if failure is not None:
         raise failure
 
@@ -136,13 +136,6 @@ def _request(
     )
 
 
-def _check_it_is_no_image(target: "Output", images: Sequence["Source"]) -> None:
-    from ..sources import File
-
-    if target.is_one_of(image.path for image in images if isinstance(image, File)):
-        raise UsageError("-o would write the answer over one of the images", hint="Name another file.")
-
-
 def _groups(images: Sequence["Source"], *, each: bool, together: bool) -> list[Sequence["Source"]]:
     """The images of each request."""
     if each and together:
@@ -155,29 +148,29 @@ def _groups(images: Sequence["Source"], *, each: bool, together: bool) -> list[S
     return [[image] for image in images] if each else [images]
 
 
-def _ask(plan: _Plan, show: Show, target: "Output") -> QvisionError | None:
+def _ask(plan: _Plan, show: Show, target: Output) -> QvisionError | None:
     """Ask for one group after the other and show each answer; what failed, if anything did."""
     from ..images import Workshop
 
     failures: list[QvisionError] = []
     several = len(plan.groups) > 1
-    with closing(Workshop(plan.limits)) as workshop:
-        started = deque([workshop.start(plan.groups[0])])  # in threads, while the next lines load httpx
-        with _endpoint(plan.settings, plan.key) as endpoint:
-            from ..description import describe as answered
+    workshop = Workshop(plan.limits)
+    started = deque([workshop.start(plan.groups[0])])  # in threads, while the next lines load httpx
+    with _endpoint(plan.settings, plan.key) as endpoint:
+        from .. import description
 
-            for group, following in zip(plan.groups, [*plan.groups[1:], ()], strict=True):
-                started.append(workshop.start(following))
-                if several:
-                    showing.announce(group[0].name, show)
-                items = answered(endpoint, plan.request, started.popleft(), labels=plan.labels)
-                error = showing.show_one(items, show, target).error
-                if error is None:
-                    continue
-                if not several or isinstance(error, AuthError | StoppedError):
-                    return error  # the next request would fare no better
-                failures.append(error)
-                typer.echo(error.report(), err=True)
+        for group, following in zip(plan.groups, [*plan.groups[1:], ()], strict=True):
+            started.append(workshop.start(following))
+            if several:
+                showing.announce(group[0].name, show)
+            items = description.describe(endpoint, plan.request, started.popleft(), labels=plan.labels)
+            error = showing.show_one(items, show, target).error
+            if error is None:
+                continue
+            if not several or isinstance(error, AuthError | StoppedError):
+                return error  # the next request would fare no better
+            failures.append(error)
+            say(error.report())
     if failures:
         return SeveralError(f"{len(failures)} of {len(plan.groups)} requests failed", first=failures[0])
     return None
@@ -189,5 +182,5 @@ def _endpoint(settings: "Settings", key: str | None) -> "Endpoint":
     if settings.offline:
         from ..offline import OfflineTransport
 
-        return Endpoint(settings.base_url, transport=OfflineTransport())
+        return Endpoint(OfflineTransport.URL, timeout=settings.timeout, transport=OfflineTransport())
     return Endpoint(settings.base_url, key=key, timeout=settings.timeout)

@@ -150,16 +150,29 @@ def stdin(arguments: Sequence[str | None]) -> BinaryIO:
         raise UsageError(
             "- reads standard input, which is a terminal", hint="Pipe something in: cat photo.jpg | qvision …"
         )
-    return sys.stdin.buffer if sys.stdin is not None else io.BytesIO()
+    if not readers:
+        return io.BytesIO()
+    # Not sys.stdin.buffer: Python cannot end while a thread that waits for a pipe holds that one's lock.
+    return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)  # not ours to close
 
 
-def prompt(option: str | None, argument: str | None, standard_input: BinaryIO) -> str:
-    """The prompt: from ``-p``, from the command line, or the one that everybody has in mind."""
+def prompt(option: str | None, standard_input: BinaryIO) -> str | None:
+    """The prompt that ``-p`` gives, if it is given."""
     from .. import prompts
 
-    if option is not None:
-        return prompts.read(option, option="-p", stdin=standard_input)
-    return prompts.DEFAULT if argument is None else prompts.checked(argument, "the prompt")
+    return None if option is None else prompts.read(option, option="-p", stdin=standard_input)
+
+
+def argument(text: str | None) -> str:
+    """The prompt from the command line, or the one that everybody has in mind."""
+    from .. import prompts
+
+    return prompts.DEFAULT if text is None else prompts.checked(text, "the prompt")
+
+
+def files_of(*texts: str | None) -> list[Path]:
+    """The files that options such as ``-p @FILE`` read."""
+    return [Path(text[1:]) for text in texts if text and re.match("@[^@]", text)]
 
 
 def limits(max_pixels: int | None, max_side: int | None, quality: int | None, *, original: bool) -> "Limits":

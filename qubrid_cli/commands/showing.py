@@ -1,17 +1,18 @@
 """How commands show what they pull: drawn, as plain text, or as a record; and what belongs on stderr."""
 
+import io
 import sys
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import typer
-
 from ..errors import QvisionError, UsageError, printable
+from ..output import say, writing_to_stdout
 
 if TYPE_CHECKING:
     from ..description import Description, Items
     from ..output import Output
-    from ..terminal import Answer
+    from ..terminal import Drawing
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,49 +45,95 @@ class Show:
             records.check_field(self.field)
 
 
+@dataclass(slots=True)
+class Known:
+    """What a record can say of a request that was never sent, as far as the command line was understood."""
+
+    model: str | None = None
+    prompt: str | None = None
+    images: tuple[str, ...] = ()
+
+
 def announce(name: str, show: Show) -> None:
     """Name the image whose answer comes next, for whoever watches several go by."""
-    if not show.quiet and not show.as_record and sys.stderr is not None and sys.stderr.isatty():
-        typer.echo(f"{printable(name)}:", err=True)
+    if not show.as_record and _is_watched(show):
+        say(f"{printable(name)}:")
+
+
+def _is_watched(show: Show) -> bool:
+    return sys.stderr is not None and sys.stderr.isatty() and not show.quiet
 
 
 def show_one(items: "Items", show: Show, target: "Output") -> "Description":
     """Pull one answer to its end, in the form that was asked for, and add what belongs on stderr."""
-    from .. import description, records
+    from .. import records
 
-    is_watched = sys.stderr is not None and sys.stderr.isatty() and not show.quiet
+    is_watched = _is_watched(show)
     if is_watched or show.verbose:
         from .. import terminal
 
         screen = terminal.console(color=show.color, stderr=True)
         items = terminal.with_spinner(items, screen) if is_watched else items
         items = terminal.with_log(items, screen) if show.verbose else items
-    if show.as_record:
-        answer = description.finished(items)
-        _record(answer, show, target)
-    elif target.is_screen or (show.color and not target.is_file):
-        answer = _drawn(items, show, target)
-    else:
-        answer = records.write_text(items, target)
+    with closing(items):
+        answer = _pulled(items, show, target)
     if not show.quiet:
         for warning in answer.warnings:
-            typer.echo(f"note: {printable(warning)}", err=True)
+            say(f"note: {printable(warning)}")
     if (is_watched if show.stats is None else show.stats) and answer.has_answer:
-        typer.echo("\n" * is_watched + printable(records.statistics(answer)), err=True)
+        if is_watched:
+            say("")
+        say(printable(records.statistics(answer)))
     return answer
+
+
+def _pulled(items: "Items", show: Show, target: "Output") -> "Description":
+    if show.as_record:
+        from .. import description
+
+        answer = description.finished(items)
+        _record(answer, show, target)
+        return answer
+    if target.is_screen or (show.color and not target.is_file and sys.stdout is not None):
+        return _drawn(items, show, target)
+    return _written(items, target)
+
+
+def _written(items: "Items", target: "Output") -> "Description":
+    """The answer as it arrives, exactly as the model wrote it, and one line break behind it."""
+    from ..deltas import Text
+    from ..description import Description
+
+    last, description = "", Description()
+    try:
+        for item in items:
+            if isinstance(item, Text):
+                target.write(item.text)
+                last = item.text
+            elif isinstance(item, Description):
+                description = item
+    finally:
+        if last and not last.endswith("\n"):
+            target.write("\n")
+    return description
 
 
 def _drawn(items: "Items", show: Show, target: "Output") -> "Description":
     from .. import terminal
 
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that is not UTF-8 shows a question mark
+        sys.stdout.reconfigure(errors="replace")
     screen = terminal.console(color=show.color)
+    can_move = target.is_screen and not screen.is_dumb_terminal and not screen.legacy_windows
 
-    def open_answer() -> "Answer":
+    def open_drawing() -> "Drawing":
         from ..markdown import LiveMarkdown  # takes a while, and is wanted only when the request is on its way
 
-        return LiveMarkdown(screen, live=target.is_screen and not screen.is_dumb_terminal)
+        return LiveMarkdown(screen, live=can_move)
 
-    return terminal.show_answer(items, open_answer)
+    target.is_untouched = False
+    with writing_to_stdout():
+        return terminal.show_answer(items, open_drawing)
 
 
 def _record(answer: "Description", show: Show, target: "Output") -> None:
@@ -101,9 +148,10 @@ def _record(answer: "Description", show: Show, target: "Output") -> None:
         target.write(value + "\n")
 
 
-def show_failure(error: QvisionError, known: dict[str, str], show: Show, target: "Output") -> None:
+def show_failure(error: QvisionError, known: Known, show: Show, target: "Output") -> None:
     """What went wrong before anything was asked, as the same object."""
-    if show.as_json:
-        from ..description import Description
+    if show.as_record and target.is_untouched:
+        from ..description import Description, Unprepared
 
-        _record(Description(prompt=known.get("prompt"), model=known.get("model"), error=error), show, target)
+        images = tuple(Unprepared(name) for name in known.images)
+        _record(Description(prompt=known.prompt, model=known.model, images=images, error=error), show, target)

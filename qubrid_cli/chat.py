@@ -154,6 +154,8 @@ def _meant(raw: ServerSentEvent, reader: "_Reader") -> Iterator[Event]:
         chunk = {"error": data if raw.event == "error" else f"an event that is no JSON: {data}"}
     if raw.event == "error" and isinstance(chunk, dict) and not chunk.get("error"):
         chunk = {"error": chunk}
+    if raw.event in {"x_metrics", "metrics", "usage"} and isinstance(chunk, dict) and raw.event not in chunk:
+        chunk = {raw.event: chunk}
     yield from reader.chunk(chunk)
 
 

@@ -1,5 +1,7 @@
 """The program: its commands, and the one place where our errors become a message and an exit code."""
 
+import itertools
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -12,6 +14,12 @@ from .commands.describe import describe
 from .errors import QvisionError, UsageError, harmless
 from .output import say, writing_to_stdout
 
+_KEY = "The key is read from QUBRID_API_KEY."
+_CODES = (
+    "Exit codes: 0 fine, 1 unexpected failure, 2 usage, 3 configuration or key, 4 image, 5 endpoint or network, "
+    "6 incomplete answer, 130 interrupted."
+)
+
 app = typer.Typer(
     help="Ask vision models about images.",
     rich_markup_mode=None,  # pretty help costs ten times an empty Python
@@ -19,7 +27,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(describe)
+app.command(epilog=f"{_KEY} {_CODES}")(describe)
 app.command()(completion)
 
 
@@ -42,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not sys.warnoptions:  # Pillow warns about what it repairs; who wants to see that says so with -W
         warnings.simplefilter("ignore")
     try:
-        _refuse_acting_options(arguments)
+        _check_names(arguments)
         with writing_to_stdout():
             app(arguments, prog_name="qvision")
     except QvisionError as error:
@@ -51,8 +59,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _refuse_acting_options(arguments: Sequence[str]) -> None:
-    """A file can be called like an option and hold an escape sequence, which Typer would print as it is."""
-    for argument in arguments:
-        if argument.startswith("-") and harmless(argument) != argument:
-            raise UsageError(f"an option with control characters in it: {argument}", hint="For a file: ./-name")
+def _check_names(arguments: Sequence[str]) -> None:
+    """File names that Typer would take for a command or an option, or print with the escape sequences in them."""
+    for argument in itertools.takewhile(lambda argument: argument != "--", arguments):
+        if not argument.startswith("-") or argument == "-":
+            continue
+        if harmless(argument) != argument or (os.path.lexists(argument) and "." in argument):
+            raise UsageError(f"{argument} is taken for an option", hint=f"For the file: ./{argument}")
+    if arguments and not arguments[0].startswith("-") and os.path.isfile(arguments[0]):
+        raise UsageError(f"{arguments[0]} is no command", hint=f"For example: qvision describe {arguments[0]}")

@@ -11,8 +11,8 @@ from .errors import AuthError
 VARIABLE = "QUBRID_API_KEY"
 
 _HOW_TO_GET_ONE = (
-    "Make a key at https://platform.qubrid.com/api-keys and run: export QUBRID_API_KEY=YOUR_KEY  "
-    "(or try it without a key and without a network: add --offline)"
+    "Make a key at https://platform.qubrid.com/api-keys and run: export QUBRID_API_KEY=YOUR_KEY; "
+    "or add --offline to try it without."
 )
 
 

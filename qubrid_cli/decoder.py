@@ -27,6 +27,8 @@ _KNOWN_START = re.compile(
 )
 _HEIF_START = re.compile(rb"....ftyp(hei|hev|mif|msf)", re.DOTALL)
 
+_READABLE = "JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF, HEIC and some others can be read."
+
 #: Model Studio, Qwen's own host, refuses smaller sides.
 _MIN_SIDE = 11
 
@@ -57,18 +59,25 @@ def opened(data: bytes, name: str) -> Image.Image:
         if _HEIF_START.match(data) and not _HEIF:
             raise ImageError(
                 f"{name} is HEIC, which needs an extra library",
-                hint="Run: pip install 'qubrid-cli[heif]'",
+                hint="Run: pip install pi-heif",
                 code="needs_heif",
             ) from error
         if _KNOWN_START.match(data):
             raise damaged(name, "its header cannot be read") from error
         raise ImageError(
             f"{name} is not an image that can be read",
-            hint=f"If it is the prompt: -p {name}; if it holds the prompt: -p @{name}",
+            hint=f"If it is the prompt: -p {name}; if it holds the prompt: -p @{name}" if _is_text(data) else _READABLE,
             code="not_an_image",
         ) from error
     _check_shape(image.size, name)
     return image
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        return "\0" not in data.decode()
+    except UnicodeDecodeError:
+        return False
 
 
 def bomb(name: str) -> ImageError:

@@ -17,32 +17,11 @@ from .endpoint import Endpoint
 from .errors import EndpointError, QvisionError, StoppedError
 from .images import Encoded, Preparation, Prepared
 from .metrics import Clock, Stopwatch, Timing, number
+from .progress import Preparing, Receiving, Sending
 from .response import Response
 
-
-@dataclass(frozen=True, slots=True)
-class Preparing:
-    """An image is being prepared."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Sending:
-    """The request goes out: ``size`` bytes to ``url``. ``sent`` is set once they are all on their way."""
-
-    url: str
-    size: int
-    sent: threading.Event
-
-
-@dataclass(frozen=True, slots=True)
-class Receiving:
-    """The endpoint accepted the request; ``seconds`` from sending to its headers."""
-
-    status: int
-    request_id: str | None
-    seconds: float
+#: Characters; the longest context of any model, a few million tokens, is far below it.
+_MAX_ANSWER = 64_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +120,18 @@ class _Draft:
     finish: chat.Finish | None = None
     warnings: list[str] = field(default_factory=list)
     error: QvisionError | None = None
+    size: int = 0
 
     @property
     def has_begun(self) -> bool:
         return bool(self.texts or self.thoughts)
+
+    def add(self, text: str) -> None:
+        """Take a piece of the answer, as long as it is one: nothing else would end what a broken server sends."""
+        self.texts.append(text)
+        self.size += len(text)
+        if self.size > _MAX_ANSWER:
+            raise EndpointError("it grew over 64 million characters", hint="Lower --max-tokens.", code="too_long")
 
     def learn(self, facts: chat.Facts) -> None:
         """Take over what a chunk tells; what it leaves out stays."""
@@ -155,6 +142,7 @@ class _Draft:
 
     def end(self, finish: chat.Finish) -> None:
         """The answer has ended; the first reason given stays."""
+        self.watch.end()
         if self.finish is None or self.finish.reason is None:
             self.finish = finish
 
@@ -240,7 +228,7 @@ def _received(draft: _Draft, endpoint: Endpoint, answer: Response) -> Iterator[I
         match event:
             case Text():
                 draft.watch.piece()
-                draft.texts.append(event.text)
+                draft.add(event.text)
                 yield event
             case Reasoning():
                 draft.watch.piece()

@@ -21,6 +21,9 @@ _FRAME = 1 / 12
 #: a fifth of a core at most.
 _REST = 4
 
+#: Characters of a block that are kept open; what is longer is no text to read, and is cut to keep drawing quick.
+_MAX_OPEN = 200_000
+
 #: Erase the row; go up one and erase that. Erasing all to the end of the screen at once is what tmux, at its upper left
 #: corner, takes for a "clear" and moves into the scrollback first.
 _ERASE, _ERASE_ABOVE = "\r\x1b[2K", "\x1b[1A\x1b[2K"
@@ -145,9 +148,13 @@ class _Page:
 
         Only whole lines count: ``2`` may become the next item of a list, and does not look like one before its dot.
         """
+        rows: list[str] = []
+        while len(self._source) > _MAX_OPEN:
+            rows += self._remaining(self._parser.parse(self._source[:_MAX_OPEN]))
+            self._source = self._source[_MAX_OPEN:]
+            self._begun = _Begun()
         whole = self._source[: self._source.rfind("\n") + 1]
         blocks = _blocks(self._parser.parse(whole))
-        rows: list[str] = []
         for block in blocks[:-1]:
             rows += self._remaining(block)
             self._begun = _Begun()

@@ -32,6 +32,7 @@ class Stopwatch:
         self._sent: float | None = None
         self._first: float | None = None
         self._last: float | None = None
+        self._ended: float | None = None
 
     def send(self) -> None:
         """The request goes out, for the first time or anew."""
@@ -42,6 +43,10 @@ class Stopwatch:
         self._last = self._clock()
         if self._first is None:
             self._first = self._last
+
+    def end(self) -> None:
+        """The answer has come to its end; what is waited for behind it does not count."""
+        self._ended = self._clock()
 
     def timing(self, *, prepare_seconds: float | None, completion_tokens: float | None) -> Timing:
         """The times until now."""
@@ -54,7 +59,7 @@ class Stopwatch:
         return Timing(
             _rounded(prepare_seconds),
             _rounded(self._first - self._sent if self._first is not None else None),
-            _rounded(self._clock() - self._sent),
+            _rounded((self._clock() if self._ended is None else self._ended) - self._sent),
             _rounded(rate),
         )
 

@@ -73,7 +73,7 @@ class Output:
 
     def save(self) -> None:
         """Put the file in its place, if there is one and anything was written."""
-        if self._path is None or not self._pieces:
+        if self._path is None or self.is_untouched:
             return
         try:
             _replace(self._path, b"".join(self._pieces))

@@ -9,19 +9,19 @@ from .errors import UsageError, printable
 DEFAULT = "Describe this image."
 
 
-def read(text: str, *, option: str, stdin: BinaryIO | None = None) -> str:
+def read(text: str, *, option: str, stdin: BinaryIO) -> str:
     """The text that an option such as ``-p`` names: ``@FILE`` a file, ``-`` standard input, ``@@x`` the text ``@x``.
 
     A line break at the end of a file or of standard input is not part of the prompt.
 
     Args:
         option: how the option is called, for messages.
-        stdin: what ``-`` reads; ``None`` where the option does not read standard input, and ``-`` is text.
+        stdin: what ``-`` reads.
 
     Raises:
         UsageError: unreadable, not UTF-8, or empty.
     """
-    if text == "-" and stdin is not None:
+    if text == "-":
         found = _text(stdin.read(), f"standard input, for {option} -,")
     elif text.startswith("@@"):
         found = text[1:]
@@ -36,6 +36,10 @@ def checked(text: str, where: str) -> str:
     """The prompt itself, refused when there is nothing in it: an empty variable in a script, more often than not."""
     if not text.strip():
         raise UsageError(f"{where} is empty", hint="Say what you want to know, in quotes, or leave it out.")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # how Python passes on an argument's bytes that are none
+        raise UsageError(f"{where} is not UTF-8 text", hint="Check the terminal's encoding.") from error
     return text
 
 

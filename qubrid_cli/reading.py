@@ -29,7 +29,7 @@ def read(source: File | Bytes | Piped) -> bytes:
             assert_never(source)
     if not data:
         said = "nothing came on standard input" if isinstance(source, Piped) else f"{source.name} is empty (0 bytes)"
-        raise ImageError(said, hint="An image is expected.")
+        raise ImageError(said, hint="Perhaps it did not arrive whole.")
     if len(data) > MAX_FILE_BYTES:
         raise _too_large(source.name)
     return data

@@ -8,7 +8,7 @@ from typing import Any
 
 from . import tokens
 from .description import Description, Unprepared
-from .errors import QvisionError, UsageError
+from .errors import QvisionError, UsageError, printable
 from .images import Encoded, Prepared
 from .metrics import Figures, number, server_figures
 
@@ -122,21 +122,14 @@ def _no_such_field(name: str, path: str, names: list[str]) -> UsageError:
     )
 
 
-def statistics(description: Description) -> str:
-    """The line that ends an answer: the server's figures, else ours, marked as such."""
+def statistics(description: Description, *, width: int | None = None) -> str:
+    """What ends an answer: the server's figures, else ours, marked as such; on one line, or on more of some width."""
     figures, ours = server_figures(description.metrics), False
     if figures is None:
         timing = description.timing
         figures, ours = Figures(timing.ttft_seconds, timing.tokens_per_second, timing.total_seconds), True
-    parts = [
-        f"{name}{_plain(value, ours=ours)}{unit}"
-        for name, value, unit in (
-            ("ttft ", figures.ttft, " s"),
-            ("", figures.rate, " tok/s"),
-            ("total ", figures.total, " s"),
-        )
-        if value is not None
-    ]
+    named = (("ttft ", figures.ttft, " s"), ("", figures.rate, " tok/s"), ("total ", figures.total, " s"))
+    parts = [f"{name}{_plain(value, ours=ours)}{unit}" for name, value, unit in named if value is not None]
     if ours and parts:
         parts[-1] += " (measured here)"
     asked, said = number(description.usage, "prompt_tokens"), number(description.usage, "completion_tokens")
@@ -146,7 +139,18 @@ def statistics(description: Description) -> str:
     if encoded:
         before, after = sum(image.size for image in encoded), sum(len(image.sent.data) for image in encoded)
         parts.append(f"{readable_size(before)} → {readable_size(after)}")
-    return " · ".join([*parts, description.model or ""]).rstrip(" ·")
+    parts += [printable(description.model)] if description.model else []
+    return _joined(parts, width)
+
+
+def _joined(parts: list[str], width: int | None) -> str:
+    lines: list[str] = []
+    for part in parts:
+        if lines and (width is None or len(f"{lines[-1]} · {part}") <= width):
+            lines[-1] += f" · {part}"
+        else:
+            lines.append(part)
+    return "\n".join(lines)
 
 
 def _plain(value: float, *, ours: bool) -> str:

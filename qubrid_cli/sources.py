@@ -68,10 +68,18 @@ Source = File | Bytes | Link | Piped
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """The command line, classified; ``prompt`` is ``None`` where no argument is one."""
+    """The command line, classified.
+
+    Attributes:
+        names: what the images are called, also one that is not there.
+        prompt: ``None`` where no argument is one.
+        error: an image that is not there.
+    """
 
     images: tuple[Source, ...]
+    names: tuple[str, ...]
     prompt: str | None
+    error: ImageError | None = None
 
 
 def classify(arguments: Sequence[str], *, prompt_given: bool, stdin: BinaryIO) -> Arguments:
@@ -82,14 +90,21 @@ def classify(arguments: Sequence[str], *, prompt_given: bool, stdin: BinaryIO) -
 
     Raises:
         UsageError: two prompts, a folder, or no image at all.
-        ImageError: something that looks like an image's path and is not there.
     """
     images: list[Source] = []
+    names: list[str] = []
     texts: list[str] = []
+    error: ImageError | None = None
     for argument in arguments:
-        found = _images(argument, stdin)
+        try:
+            found = _images(argument, stdin)
+        except ImageError as missing:
+            names.append(argument)
+            error = error or missing
+            continue
         if found is not None:
             images += found
+            names += [image.name for image in found]
         elif prompt_given:
             raise UsageError(
                 f"{argument!r} is a second prompt beside -p",
@@ -102,15 +117,11 @@ def classify(arguments: Sequence[str], *, prompt_given: bool, stdin: BinaryIO) -
             f"two prompts: {texts[0]!r} and {texts[1]!r}",
             hint="One of them may be a misspelt file name; a prompt of several words goes in quotes.",
         )
-    if not images:
-        raise _no_image(texts)
-    return Arguments(tuple(images), texts[0] if texts else None)
-
-
-def _no_image(texts: Sequence[str]) -> UsageError | ImageError:
-    if texts and _IMAGE_SUFFIX.fullmatch(texts[0]):  # "my photo.jpg": a blank, but nothing else to be the image
-        return _no_such_image(texts[0])
-    return UsageError("no image was named", hint='For example: qvision describe photo.jpg "what is this?"')
+    if not names and texts and _IMAGE_SUFFIX.fullmatch(texts[0]):  # "my photo.jpg": nothing else can be the image
+        return Arguments((), (texts[0],), None, _no_such_image(texts[0]))
+    if not names:
+        raise UsageError("no image was named", hint='For example: qvision describe photo.jpg "what is this?"')
+    return Arguments(tuple(images), tuple(names), texts[0] if texts else None, error)
 
 
 def _no_such_image(argument: str) -> ImageError:

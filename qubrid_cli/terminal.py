@@ -9,9 +9,10 @@ from rich.spinner import Spinner
 from rich.text import Text as StyledText
 
 from .deltas import Reasoning, Text
-from .description import Description, Item, Items, Preparing, Receiving, Sending
+from .description import Description, Item, Items
 from .errors import harmless, printable
 from .output import say
+from .progress import Preparing, Receiving, Sending
 from .records import readable_size
 
 

@@ -330,6 +330,53 @@ def test_bad_input_gets_one_sentence_a_hint_and_its_exit_code(
     assert as_json.json["error"]["hint"]
 
 
+def test_a_failure_before_anything_was_asked_says_what_it_was_about(qvision: Qvision, lighthouse: Path) -> None:
+    found = qvision("describe", lighthouse, "nope.jpg", "compare", "--json", "-m", "a/b").json
+    assert (found["prompt"], found["model"], [image["source"] for image in found["images"]]) == (
+        *("compare", "a/b"),
+        [str(lighthouse), "nope.jpg"],
+    )
+
+
+def test_a_failure_is_written_to_the_file_that_was_asked_for(qvision: Qvision, tmp_path: Path) -> None:
+    run = qvision("describe", "nope.jpg", "--json", "-o", "out.json")
+    assert (run.stdout, json.loads((tmp_path / "out.json").read_text())["error"]["code"]) == (b"", "no_such_image")
+
+
+def test_an_empty_answer_empties_the_file(describe: Ask, server: Server, lighthouse: Path, tmp_path: Path) -> None:
+    (tmp_path / "answer.txt").write_text("of yesterday")
+    server.answer = stream("")
+    run = describe(lighthouse, "what?", "-o", "answer.txt")
+    assert (run.exit_code, (tmp_path / "answer.txt").read_bytes()) == (0, b"")
+    assert run.stderr == "note: the model answered with no text at all\n"
+
+
+def test_output_to_a_dash_is_standard_output(describe: Ask, lighthouse: Path) -> None:
+    assert describe(lighthouse, "what?", "-o", "-").stdout == b"A lighthouse.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["describe", "-dash.jpg"], "error: -dash.jpg is taken for an option\nhint: For the file: ./-dash.jpg\n"),
+        (["a.jpg"], "error: a.jpg is no command\nhint: For example: qvision describe a.jpg\n"),
+    ],
+)
+def test_a_file_name_in_the_wrong_place_is_explained(
+    qvision: Qvision, tmp_path: Path, arguments: list[str], says: str
+) -> None:
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "-dash.jpg").touch()
+    run = qvision(*arguments)
+    assert (run.exit_code, run.stdout, run.stderr) == (2, b"", says)
+
+
+def test_an_answer_without_end_is_ended(describe: Ask, server: Server, lighthouse: Path) -> None:
+    server.answer = Reply([delta("x" * 1_000_000)] * 70)
+    run = describe(lighthouse, "what?", "-o", "answer.txt")
+    assert (run.exit_code, "it grew over 64 million characters" in run.stderr) == (6, True)
+
+
 def test_without_a_key_it_says_how_to_get_going(qvision: Qvision, lighthouse: Path) -> None:
     run = qvision("describe", lighthouse)
     assert (run.exit_code, run.stdout) == (3, b"")

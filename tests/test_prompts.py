@@ -8,6 +8,8 @@ import pytest
 from qubrid_cli import prompts
 from qubrid_cli.errors import UsageError
 
+NOTHING = BytesIO()
+
 
 @pytest.mark.parametrize(
     ("text", "prompt"),
@@ -42,17 +44,21 @@ def test_a_file_and_standard_input_are_read_without_their_last_line_break(
     path = tmp_path / "prompt.txt"
     path.write_bytes(data)
     stdin = BytesIO(data)
-    assert [prompts.read(f"@{path}", option="-p"), prompts.read("-", option="-p", stdin=stdin)] == [prompt, prompt]
+    assert [prompts.read(f"@{path}", option="-p", stdin=NOTHING), prompts.read("-", option="-p", stdin=stdin)] == [
+        prompt,
+        prompt,
+    ]
 
 
-def test_a_dash_is_text_where_standard_input_is_not_read() -> None:
-    assert prompts.read("-", option="-s") == "-"
+def test_an_argument_whose_bytes_are_no_text_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"^the prompt is not UTF-8 text$"):
+        prompts.checked("caf\udce9", "the prompt")
 
 
 @pytest.mark.parametrize("text", ["", " \n", "\u3000"])
 def test_an_empty_prompt_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"^-p is empty$"):
-        prompts.read(text, option="-p")
+        prompts.read(text, option="-p", stdin=NOTHING)
 
 
 @pytest.mark.parametrize("data", [b"", b"\n", b"\xef\xbb\xbf"])
@@ -67,7 +73,7 @@ def test_an_empty_standard_input_is_refused(data: bytes) -> None:
 )
 def test_a_file_that_cannot_be_read_is_named_with_the_reason(name: str, reason: str) -> None:
     with pytest.raises(UsageError) as caught:
-        prompts.read(f"@{name}", option="-s")
+        prompts.read(f"@{name}", option="-s", stdin=NOTHING)
     assert (caught.value.message, caught.value.hint) == (
         f"cannot read {name}, named by -s: {reason}",
         f"For a text that begins with @, double it: -s '@@{name}'",
@@ -78,7 +84,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg"
     path.write_bytes(b"\xff\xd8\xff\xe0")
     with pytest.raises(UsageError) as caught:
-        prompts.read(f"@{path}", option="-p")
+        prompts.read(f"@{path}", option="-p", stdin=NOTHING)
     assert caught.value.message == f"{path} is not UTF-8 text"
 
 

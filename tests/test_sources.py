@@ -31,9 +31,12 @@ def classified(*arguments: str, prompt_given: bool = False) -> Arguments:
 
 def refusal(*arguments: str, prompt_given: bool = False) -> tuple[int, str]:
     """The exit code and the message."""
-    with pytest.raises(QvisionError) as caught:
-        classified(*arguments, prompt_given=prompt_given)
-    return caught.value.exit_code, caught.value.message
+    try:
+        error: QvisionError | None = classified(*arguments, prompt_given=prompt_given).error
+    except UsageError as raised:
+        error = raised
+    assert error is not None
+    return error.exit_code, error.message
 
 
 def file(name: str) -> File:
@@ -154,13 +157,22 @@ def file_at(url: str) -> File:
     ],
 )
 def test_what_is_the_prompt(text: str) -> None:
-    assert classified("a.jpg", text) == Arguments((file("a.jpg"),), text)
+    assert classified("a.jpg", text) == Arguments((file("a.jpg"),), ("a.jpg",), text)
 
 
 def test_images_keep_their_order_wherever_the_prompt_stands() -> None:
     assert classified("img2.png", "which?", "-", "a.jpg", "img1*.png") == Arguments(
-        (file("img2.png"), Piped(STDIN), file("a.jpg"), file("img1.png"), file("img10.png")), "which?"
+        (file("img2.png"), Piped(STDIN), file("a.jpg"), file("img1.png"), file("img10.png")),
+        ("img2.png", "-", "a.jpg", "img1.png", "img10.png"),
+        "which?",
     )
+
+
+def test_what_is_missing_is_named_among_the_images() -> None:
+    found = classified("a.jpg", "nope.jpg", "what?")
+    assert (found.names, found.prompt, found.error and found.error.message) == (
+        ("a.jpg", "nope.jpg"), "what?", "no such image: nope.jpg",
+    )  # fmt: skip
 
 
 def test_two_prompts_are_a_usage_error_that_names_both() -> None:

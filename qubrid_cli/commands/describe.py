@@ -89,15 +89,19 @@ def describe(
         settings = resolve(values, os.environ)
         known.model = settings.model
         words = arguments or []
-        stdin = options.stdin([*words, prompt])
+        stdin = options.stdin([*words, prompt, system])
         target.spare(options.files_of(prompt, system))
         known.prompt = options.prompt(prompt, stdin)
         named = sources.classify(words, prompt_given=prompt is not None, stdin=stdin)
-        target.spare(image.path for image in named.images if isinstance(image, sources.File))
-        known.images = tuple(image.name for image in named.images)
+        known.images = named.names
         known.prompt = known.prompt or options.argument(named.prompt)
+        if named.error is not None:
+            raise named.error
+        target.spare(image.path for image in named.images if isinstance(image, sources.File))
         plan = _Plan(
-            _request(settings, known.prompt, system, options.params(param), stream=not no_stream),
+            _request(
+                settings, known.prompt, options.system(system, stdin), options.params(param), stream=not no_stream
+            ),
             _groups(named.images, each=each, together=together),
             options.limits(max_pixels, max_side, quality, original=original),
             labels,
@@ -121,7 +125,7 @@ def describe(
 def _request(
     settings: "Settings", prompt: str, system: str | None, extra: dict[str, object], *, stream: bool
 ) -> "Request":
-    from .. import chat, prompts
+    from .. import chat
 
     return chat.Request(
         model=settings.model,
@@ -130,7 +134,7 @@ def _request(
         max_tokens=settings.max_tokens,
         temperature=settings.temperature,
         top_p=settings.top_p,
-        system=None if system is None else prompts.read(system, option="-s"),
+        system=system,
         stream=stream,
         extra=extra,
     )

@@ -42,7 +42,8 @@ Prompt = Annotated[
     typer.Option("--prompt", "-p", metavar="TEXT", help="What to ask; @FILE reads a file, - standard input."),
 ]
 System = Annotated[
-    str | None, typer.Option("--system", "-s", metavar="TEXT", help="System prompt; @FILE reads a file.")
+    str | None,
+    typer.Option("--system", "-s", metavar="TEXT", help="System prompt; @FILE reads a file, - standard input."),
 ]
 
 Model = Annotated[str | None, typer.Option("--model", "-m", metavar="ID", help="Model to ask. [Qwen/Qwen3-VL-Plus]")]
@@ -66,16 +67,18 @@ Param = Annotated[
 ]
 Timeout = Annotated[
     float | None,
-    typer.Option("--timeout", min=0.001, callback=_finite, metavar="SECONDS", help="Wait without a byte. [300]"),
+    typer.Option(
+        "--timeout", min=0.001, callback=_finite, metavar="SECONDS", help="Give up after so long without a byte. [300]"
+    ),
 ]
 NoStream = Annotated[bool, typer.Option("--no-stream", help="Ask for the answer in one piece.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Ask the built-in endpoint: no key, no network, no model.")]
 
 MaxPixels = Annotated[
-    int | None, typer.Option("--max-pixels", min=1024, metavar="N", help="Shrink images to N pixels. [2621440]")
+    int | None, typer.Option("--max-pixels", min=1024, metavar="N", help="Shrink images to N pixels at most. [2621440]")
 ]
 MaxSide = Annotated[
-    int | None, typer.Option("--max-side", min=32, metavar="N", help="Shrink the longer side to N pixels.")
+    int | None, typer.Option("--max-side", min=32, metavar="N", help="Shrink the longer side to N pixels at most.")
 ]
 Quality = Annotated[
     int | None,
@@ -89,7 +92,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per re
 Field = Annotated[
     str | None, typer.Option("--field", metavar="PATH", help="Print one value of that object, such as images.0.sha256.")
 ]
-OutputFile = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the answer to a file.")]
+OutputFile = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the answer to a file, replaced as a whole.")
+]
 Stats = Annotated[
     bool | None,
     typer.Option("--stats/--no-stats", help="End with a line of statistics. [on a terminal]", show_default=False),
@@ -147,9 +152,7 @@ def stdin(arguments: Sequence[str | None]) -> BinaryIO:
     if readers > 1:
         raise UsageError("two things read standard input: - stands there twice", hint="Name a file for one of them.")
     if readers and (sys.stdin is None or sys.stdin.isatty()):
-        raise UsageError(
-            "- reads standard input, which is a terminal", hint="Pipe something in: cat photo.jpg | qvision …"
-        )
+        raise UsageError("- reads standard input, which is a terminal", hint="Pipe something in, or leave the - out.")
     if not readers:
         return io.BytesIO()
     # Not sys.stdin.buffer: Python cannot end while a thread that waits for a pipe holds that one's lock.
@@ -161,6 +164,13 @@ def prompt(option: str | None, standard_input: BinaryIO) -> str | None:
     from .. import prompts
 
     return None if option is None else prompts.read(option, option="-p", stdin=standard_input)
+
+
+def system(option: str | None, standard_input: BinaryIO) -> str | None:
+    """The system prompt that ``-s`` gives, if it is given."""
+    from .. import prompts
+
+    return None if option is None else prompts.read(option, option="-s", stdin=standard_input)
 
 
 def argument(text: str | None) -> str:

@@ -1,6 +1,8 @@
 """How commands show what they pull: drawn, as plain text, or as a record; and what belongs on stderr."""
 
 import io
+import os
+import shutil
 import sys
 from contextlib import closing
 from dataclasses import dataclass
@@ -77,13 +79,13 @@ def show_one(items: "Items", show: Show, target: "Output") -> "Description":
         items = terminal.with_log(items, screen) if show.verbose else items
     with closing(items):
         answer = _pulled(items, show, target)
-    if not show.quiet:
-        for warning in answer.warnings:
-            say(f"note: {printable(warning)}")
+    lines = [] if show.quiet else [f"note: {printable(warning)}" for warning in answer.warnings]
     if (is_watched if show.stats is None else show.stats) and answer.has_answer:
-        if is_watched:
-            say("")
-        say(printable(records.statistics(answer)))
+        lines.append(records.statistics(answer, width=shutil.get_terminal_size().columns if is_watched else None))
+    if lines and is_watched and target.is_screen:
+        say("")
+    for line in lines:
+        say(line)
     return answer
 
 
@@ -113,8 +115,8 @@ def _written(items: "Items", target: "Output") -> "Description":
             elif isinstance(item, Description):
                 description = item
     finally:
-        if last and not last.endswith("\n"):
-            target.write("\n")
+        if not last.endswith("\n"):
+            target.write("\n" if last else "")
     return description
 
 
@@ -123,6 +125,9 @@ def _drawn(items: "Items", show: Show, target: "Output") -> "Description":
 
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that is not UTF-8 shows a question mark
         sys.stdout.reconfigure(errors="replace")
+    if target.is_screen:  # the terminal knows its size better than variables from elsewhere
+        for name in ("COLUMNS", "LINES"):
+            os.environ.pop(name, None)
     screen = terminal.console(color=show.color)
     can_move = target.is_screen and not screen.is_dumb_terminal and not screen.legacy_windows
 

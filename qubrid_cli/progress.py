@@ -1,0 +1,29 @@
+"""What happens on the way to an answer, for whoever watches. Data only."""
+
+import threading
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Preparing:
+    """An image is being prepared."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """The request goes out: ``size`` bytes to ``url``. ``sent`` is set once they are all on their way."""
+
+    url: str
+    size: int
+    sent: threading.Event
+
+
+@dataclass(frozen=True, slots=True)
+class Receiving:
+    """The endpoint accepted the request; ``seconds`` from sending to its headers."""
+
+    status: int
+    request_id: str | None
+    seconds: float

@@ -11,11 +11,12 @@ from typing import Self
 import httpx
 
 from . import __version__
-from .chat import parsed
 from .credentials import scrubbed
-from .errors import AuthError, ConfigError, EndpointError, NetworkError
+from .errors import AuthError, ConfigError, EndpointError
+from .events import parsed
 from .refusals import error_for, told
-from .response import Response, translated
+from .response import Cutter, Response, translated
+from .retries import retry_after
 
 #: Seconds; a host that takes longer to accept a connection is not there.
 _CONNECT_TIMEOUT = 10.0
@@ -33,6 +34,7 @@ class Endpoint:
         base_url: without ``/chat/completions``.
         key: sent to the origin of ``base_url`` and to no other.
         timeout: seconds without a byte after which the endpoint counts as gone.
+        allow_http: send the key over plain http to other machines too.
         transport: something to take the place of the network, such as the built-in endpoint.
 
     Raises:
@@ -44,25 +46,28 @@ class Endpoint:
         base_url: str,
         *,
         key: str | None = None,
-        timeout: float = 300.0,
+        timeout: float,
+        allow_http: bool = False,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._key = key
+        self._cutter = Cutter()
         with _configured():
             self.url = httpx.URL(base_url + "/chat/completions")
             self.host = _host(self.url)
             is_loopback = _is_loopback(self.url.host)
-            if key and self.url.scheme != "https" and not is_loopback:
+            if key and self.url.scheme != "https" and not is_loopback and not allow_http:
                 raise AuthError(
                     f"the key is not sent to {self.host} over plain http",
-                    hint="Use https, or unset QUBRID_API_KEY if that server needs no key.",
+                    hint="Use https; unset QUBRID_API_KEY if it needs no key; or, in a network you trust, --allow-http.",
                     code="plain_http",
                 )
             self._client = httpx.Client(
                 headers=_headers(key),
                 timeout=httpx.Timeout(timeout, connect=min(_CONNECT_TIMEOUT, timeout)),
-                transport=transport,
-                trust_env=not is_loopback,  # what is meant for this machine goes through no proxy
+                # What is meant for this machine goes through no proxy; SSL_CERT_FILE counts for the transport all the same.
+                transport=transport or (httpx.HTTPTransport() if is_loopback else None),
+                trust_env=not is_loopback,
             )
 
     def __enter__(self) -> Self:
@@ -76,35 +81,46 @@ class Endpoint:
         self._client.close()
 
     @contextmanager
-    def ask(self, body: bytes, *, sent: threading.Event) -> Iterator[Response]:
-        """Send one request and hold the response open.
+    def ask(self, body: bytes, *, sent: threading.Event, within: float | None = None) -> Iterator[Response]:
+        """Send one request and hold the response open; whatever httpx raises in between becomes one of our errors.
 
         Args:
             sent: set when the whole body is on its way.
+            within: seconds for all of it; ``None`` for as long as it takes.
 
         Raises:
             EndpointError: it was refused; the class and the hint say how.
-            NetworkError: there is no connection.
+            NetworkError: there is no connection, it broke or fell silent, or the time was over.
         """
         started = time.perf_counter()
-        response = self._send(body, sent)
-        seconds = time.perf_counter() - started
-        request_id = response.headers.get("x-request-id")
-        answer = Response(response, self.host, self.clean(request_id)[:200] if request_id else None, seconds)
+        self._cutter.start(within)
+        response: httpx.Response | None = None
         try:
-            if not response.is_success:
-                raise self._refusal(answer, response)
-            yield answer
+            with translated(self.host, self._cutter):
+                response = self._send(body, sent)
+                if not response.is_success:
+                    raise self._refusal(response)
+                yield Response(response, self._request_id(response), time.perf_counter() - started)
         finally:
-            answer.close()
+            self._cutter.stop()
+            if response is not None:
+                response.close()
+
+    def end_soon(self, *, announced: bool) -> None:
+        """The answer is there, and nothing but metrics is still expected; ``announced`` says that there was a ``[DONE]``."""
+        self._cutter.end_soon(announced=announced)
 
     def _send(self, body: bytes, sent: threading.Event) -> httpx.Response:
         url = self.url
         for _ in range(_MAX_REDIRECTS):
-            headers = {"Content-Length": str(len(body))}
-            request = self._client.build_request("POST", url, content=_pieces(body, sent), headers=headers)
-            with translated(self.host):
-                response = self._client.send(request, stream=True)
+            request = self._client.build_request(
+                "POST",
+                url,
+                content=_pieces(body, sent),
+                headers={"Content-Length": str(len(body))},
+                extensions={"trace": self._cutter.hold},
+            )
+            response = self._client.send(request, stream=True)
             if not response.has_redirect_location:
                 return response
             response.close()
@@ -126,10 +142,10 @@ class Endpoint:
             status=response.status_code,
         )
 
-    def _refusal(self, answer: Response, response: httpx.Response) -> EndpointError:
+    def _refusal(self, response: httpx.Response) -> EndpointError:
         data = b""
-        with suppress(NetworkError):
-            for chunk in answer.chunks():
+        with suppress(httpx.HTTPError):
+            for chunk in response.iter_bytes():
                 data += chunk
                 if len(data) > _MAX_ERROR_BODY:
                     break
@@ -137,7 +153,13 @@ class Endpoint:
             payload = parsed(data)
         except ValueError:
             payload = data.decode(errors="replace")
-        return self.refused(payload, status=response.status_code, request_id=answer.request_id)
+        error = self.refused(payload, status=response.status_code, request_id=self._request_id(response))
+        error.retry_after = retry_after(response.headers)
+        return error
+
+    def _request_id(self, response: httpx.Response) -> str | None:
+        found = response.headers.get("x-request-id")
+        return self.clean(found)[:200] if found else None
 
     def refused(self, payload: object, *, status: int, request_id: str | None) -> EndpointError:
         """The error that a server's error body means."""

@@ -87,10 +87,17 @@ class ImageError(QvisionError):
 
 
 class EndpointError(QvisionError):
-    """The endpoint refused, failed, or could not be understood."""
+    """The endpoint refused, failed, or could not be understood.
+
+    Attributes:
+        passes: it may well be over in a moment, so that asking again makes sense.
+        retry_after: seconds that the server asks to wait before that, where it does.
+    """
 
     exit_code = 5
     default_code = "endpoint"
+    passes: bool = False
+    retry_after: float | None = None
 
 
 class NetworkError(EndpointError):

@@ -25,10 +25,16 @@ class Timing:
 
 
 class Stopwatch:
-    """Takes the times of one request."""
+    """Takes the times of one request.
 
-    def __init__(self, clock: Clock) -> None:
+    Args:
+        limit: seconds for all of it, tries and pauses included.
+    """
+
+    def __init__(self, clock: Clock, limit: float | None = None) -> None:
         self._clock = clock
+        self._limit = limit
+        self._began: float | None = None
         self._sent: float | None = None
         self._first: float | None = None
         self._last: float | None = None
@@ -37,6 +43,14 @@ class Stopwatch:
     def send(self) -> None:
         """The request goes out, for the first time or anew."""
         self._sent = self._clock()
+        if self._began is None:
+            self._began = self._sent
+
+    def left(self) -> float | None:
+        """Seconds of the limit that are left, counted from the first sending; ``None`` for no limit."""
+        if self._limit is None or self._began is None:
+            return self._limit
+        return max(0.001, self._limit - (self._clock() - self._began))
 
     def piece(self) -> None:
         """A piece of content or reasoning has come."""

@@ -27,3 +27,13 @@ class Receiving:
     status: int
     request_id: str | None
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pausing:
+    """The endpoint is asked again, in ``seconds``, for the ``number``-th of ``retries`` times; ``why`` is a short word."""
+
+    why: str
+    seconds: float
+    number: int
+    retries: int

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from . import tokens
-from .description import Description, Unprepared
+from .draft import Description, Unprepared
 from .errors import QvisionError, UsageError, printable
 from .images import Encoded, Prepared
 from .metrics import Figures, number, server_figures

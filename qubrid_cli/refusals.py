@@ -76,6 +76,7 @@ class _Kind:
     hint: str
     error: type[EndpointError] = EndpointError
     code: str | None = None
+    passes: bool = False
 
 
 def _has(*phrases: str) -> Callable[[Refusal], bool]:
@@ -110,7 +111,7 @@ _KINDS = (
         "Set QUBRID_API_KEY to a valid key: https://platform.qubrid.com/api-keys",
         AuthError,
     ),
-    _Kind(_is(429), "is asked too often", "Wait a little, then try again."),
+    _Kind(_is(429), "is asked too often", "Wait a little, then try again.", passes=True),
     _Kind(
         lambda refusal: refusal.status < 500 and _has(*_MODERATION)(refusal),
         "declined the image or the prompt",
@@ -138,6 +139,7 @@ _KINDS = (
         lambda refusal: refusal.status >= 500 or refusal.status in {408, 409, 425},
         "failed",
         "Try again in a moment.",
+        passes=True,
     ),
     _Kind(_is(200), "stopped with an error", "Try again."),
 )
@@ -149,10 +151,12 @@ def error_for(refusal: Refusal) -> EndpointError:
     kind = next((kind for kind in _KINDS if kind.fits(refusal)), _OTHER)
     status = "" if refusal.status == 200 else f" (HTTP {refusal.status})"
     words = f": {refusal.message}" if refusal.message else ""
-    return kind.error(
+    error = kind.error(
         f"{refusal.host} {kind.says}{status}{words}",
         hint=kind.hint,
         code=kind.code or refusal.code,
         status=refusal.status,
         request_id=refusal.request_id,
     )
+    error.passes = kind.passes
+    return error

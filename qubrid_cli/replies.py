@@ -6,14 +6,14 @@ Content-Type does not: it is missing or wrong often enough.
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
-from . import chat
+from . import events
 from .errors import EndpointError
 from .sse import decode
 
 _BOM_AND_BLANKS = b"\xef\xbb\xbf \t\r\n"
 
 
-def events(chunks: Iterable[bytes], *, clean: Callable[[str], str] = str) -> Iterator[chat.Event]:
+def read(chunks: Iterable[bytes], *, clean: Callable[[str], str] = str) -> Iterator[events.Event]:
     """What the body of an answer means.
 
     Args:
@@ -37,23 +37,23 @@ def events(chunks: Iterable[bytes], *, clean: Callable[[str], str] = str) -> Ite
         yield from _stream(chain([start], chunks), found, clean)
 
 
-def _stream(chunks: Iterable[bytes], start: bytes, clean: Callable[[str], str]) -> Iterator[chat.Event]:
+def _stream(chunks: Iterable[bytes], start: bytes, clean: Callable[[str], str]) -> Iterator[events.Event]:
     found = decode(chunks)
     first = next(found, None)
     if first is None:
         raise _no_answer(_shortened(start, clean) or "nothing")
-    yield from chat.parse(chain([first], found))
+    yield from events.parse(chain([first], found))
 
 
-def _document(data: bytes, clean: Callable[[str], str]) -> Iterator[chat.Event]:
+def _document(data: bytes, clean: Callable[[str], str]) -> Iterator[events.Event]:
     try:
-        chunk = chat.parsed(data)
+        chunk = events.parsed(data)
     except ValueError as error:
         raise EndpointError("the endpoint's JSON is broken or cut off", hint="Try again.", code="not_json") from error
     is_error = chunk.get("error") or chunk.get("object") == "error"
     if not is_error and not {"choices", "content"} & chunk.keys():
         raise _no_answer(_shortened(data, clean))
-    yield from chat.document(chunk)
+    yield from events.document(chunk)
 
 
 def _shortened(data: bytes, clean: Callable[[str], str]) -> str:

@@ -24,7 +24,8 @@ class Origin(enum.Enum):
 class Settings:
     """The settings of one run.
 
-    ``base_url`` has no slash at its end; ``timeout`` is the seconds that may pass without a byte.
+    ``base_url`` has no slash at its end; ``timeout`` is the seconds that may pass without a byte, ``retry_max_wait``
+    those before asking again, ``max_time`` those for a whole request (``None`` for no limit).
     """
 
     model: str
@@ -33,6 +34,10 @@ class Settings:
     temperature: float
     top_p: float
     timeout: float
+    retries: int
+    retry_max_wait: float
+    max_time: float | None
+    allow_http: bool
     offline: bool
     origins: Mapping[str, Origin]
 
@@ -95,6 +100,10 @@ _FIELDS = {
     "temperature": _Field(0.1),
     "top_p": _Field(1.0),
     "timeout": _Field(300.0),
+    "retries": _Field(4),
+    "retry_max_wait": _Field(60.0),
+    "max_time": _Field(None),
+    "allow_http": _Field(default=False),
     "offline": _Field(default=False, variable="QVISION_OFFLINE", check=_switch, example="1"),
 }
 

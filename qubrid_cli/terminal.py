@@ -9,10 +9,11 @@ from rich.spinner import Spinner
 from rich.text import Text as StyledText
 
 from .deltas import Reasoning, Text
-from .description import Description, Item, Items
+from .description import Item, Items
+from .draft import Description
 from .errors import harmless, printable
 from .output import say
-from .progress import Preparing, Receiving, Sending
+from .progress import Pausing, Preparing, Receiving, Sending
 from .records import readable_size
 
 
@@ -69,20 +70,45 @@ def show_answer(items: Items, open_drawing: Callable[[], Drawing]) -> Descriptio
     return description
 
 
-def with_spinner(items: Items, screen: Console) -> Items:
-    """The same items, with a line on stderr that says what is waited for, gone when the first text comes."""
+def with_spinner(items: Items, screen: Console, *, thinking: bool = False) -> Items:
+    """The same items, with a line on stderr that says what is waited for, gone when the first text comes.
+
+    Args:
+        thinking: reasoning is shown there too, so it ends the waiting.
+    """
     waiting = _Waiting(screen)
+    ends = (Text, Description, Reasoning) if thinking else (Text, Description)
     has_begun = False  # reasoning may come between pieces of the answer, which is drawn by then
     try:
         for item in items:
-            has_begun = has_begun or isinstance(item, Text | Description)
+            has_begun = has_begun or isinstance(item, ends)
             if has_begun:
                 waiting.stop()
             else:
                 waiting.show(item)
+            if isinstance(item, Pausing):
+                again = f"trying again in {item.seconds:.2g} s ({item.number} of {item.retries})"
+                _say(screen, f"{item.why}, {again}")
             yield item
     finally:
         waiting.stop()
+        items.close()
+
+
+def with_thinking(items: Items, screen: Console) -> Items:
+    """The same items, with the model's reasoning on stderr, dimmed, as it comes."""
+    is_open = False
+    try:
+        for item in items:
+            if isinstance(item, Reasoning):
+                is_open = True
+                screen.print(StyledText(harmless(item.text)), style="dim", end="", soft_wrap=True)
+                screen.file.flush()
+            elif is_open and isinstance(item, Text | Description):
+                is_open = False
+                screen.print("\n")
+            yield item
+    finally:
         items.close()
 
 
@@ -123,6 +149,8 @@ class _Waiting:
 
 def _phase(item: Item | None) -> str:
     match item:
+        case Pausing():
+            return "waiting to ask again"
         case Preparing():
             return f"preparing {printable(item.name)}"
         case Sending() if not item.sent.is_set():
@@ -141,11 +169,16 @@ def with_log(items: Items, screen: Console) -> Items:
                 case Sending():
                     _say(screen, f"POST {item.url} ({readable_size(item.size)})")
                 case Receiving():
-                    request_id = f", request id {item.request_id}" if item.request_id else ""
-                    _say(screen, f"HTTP {item.status} after {item.seconds:.2f} s{request_id}")
+                    _say(screen, f"HTTP {item.status} after {item.seconds:.2f} s{_named(item.request_id)}")
+                case Description() if item.error is not None and item.error.status is not None:
+                    _say(screen, f"HTTP {item.error.status}{_named(item.error.request_id)}")
             yield item
     finally:
         items.close()
+
+
+def _named(request_id: str | None) -> str:
+    return f", request id {request_id}" if request_id else ""
 
 
 def _say(screen: Console, text: str) -> None:

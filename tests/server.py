@@ -6,8 +6,9 @@ does: fall silent, or hang up in mid-stream.
 
 import asyncio
 import json
+import ssl
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -103,20 +104,25 @@ def refusal(status: int, body: object, **headers: str) -> Reply:
     return Reply([json.dumps(body).encode()], status=status, headers=JSON | headers)
 
 
-class Server:
-    """The server; ``answer`` is a reply, or a function from a request to one."""
+class Loopback:
+    """A listening socket on loopback and a thread that serves it.
 
-    def __init__(self) -> None:
-        self.answer: Reply | Callable[[Asked], Reply] = stream("A lighthouse.")
-        self.asked: list[Asked] = []
+    Args:
+        tls: speak TLS with it.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self._loop = asyncio.new_event_loop()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
-        started = asyncio.run_coroutine_threadsafe(asyncio.start_server(self._serve, "127.0.0.1", 0), self._loop)
-        self._server = started.result()
+        starting = asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls)
+        self._server = asyncio.run_coroutine_threadsafe(starting, self._loop).result()
         self.port: int = self._server.sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}/v1"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}/v1"
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection."""
 
     def __enter__(self) -> Self:
         return self
@@ -137,6 +143,41 @@ class Server:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Raw(Loopback):
+    """Reads each request whole and leaves the rest to a script, which may do to the socket what it likes.
+
+    Args:
+        script: called with the writer and the request's number, from 1.
+    """
+
+    def __init__(
+        self, script: Callable[[asyncio.StreamWriter, int], Awaitable[None]], tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._script = script
+        self.asked: list[Asked] = []
+        super().__init__(tls)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            asked = await _read(reader)
+            if asked is not None:
+                self.asked.append(asked)
+                await self._script(writer, len(self.asked))
+        except (OSError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+
+
+class Server(Loopback):
+    """The server; ``answer`` is a reply, or a function from a request to one."""
+
+    def __init__(self) -> None:
+        self.answer: Reply | Callable[[Asked], Reply] = stream("A lighthouse.")
+        self.asked: list[Asked] = []
+        super().__init__()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qubrid_cli import chat, replies
-from qubrid_cli.chat import Event, Facts, Finish, Picture, Problem, Request
+from qubrid_cli.chat import Picture, Request
 from qubrid_cli.deltas import Reasoning, Text
 from qubrid_cli.errors import EndpointError, NetworkError
+from qubrid_cli.events import Event, Facts, Finish, Problem
 
 JPEG = "data:image/jpeg;base64,/9j/4AAQ+w=="
 REQUEST = Request("Qwen/Qwen3-VL-Plus", "What is this?", (Picture(JPEG),), max_tokens=99, temperature=0.1, top_p=1.0)
@@ -81,7 +82,7 @@ def image(url: str) -> dict[str, Any]:
             id="extra",
         ),
         pytest.param(replace(REQUEST, stream=False), BODY_WITHOUT_USAGE | {"stream": False}, id="no stream"),
-        pytest.param(replace(REQUEST, stream_usage=False), BODY_WITHOUT_USAGE, id="no usage"),
+        pytest.param(replace(REQUEST, without=frozenset({"stream_options"})), BODY_WITHOUT_USAGE, id="no usage"),
         pytest.param(
             replace(REQUEST, model='a"b', prompt='"\\\n\x00\u2028é🎉', pictures=(Picture('https://h/"\\é'),)),
             BODY | {"model": 'a"b', "messages": [user(text('"\\\n\x00\u2028é🎉'), image('https://h/"\\é'))]},
@@ -97,19 +98,39 @@ def test_the_spliced_body_is_the_json_that_was_meant(request_: Request, body: di
 
 
 @pytest.mark.parametrize("status", [400, 422])
-def test_a_refused_stream_options_is_left_out_with_a_warning(status: int) -> None:
-    error = EndpointError("h refused the request: unknown field stream_options", status=status)
-    warning = "the endpoint refused stream_options, so it was left out"
-    assert chat.simpler(REQUEST, error) == (replace(REQUEST, stream_usage=False), warning)
+@pytest.mark.parametrize(
+    ("message", "name", "says"),
+    [
+        ("unknown field stream_options", "stream_options", "stream_options, so it was left out"),
+        (
+            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+            *("max_tokens", "max_tokens, so max_completion_tokens was sent"),
+        ),
+        ("'temperature' does not support 0.1 with this model.", "temperature", "temperature, so it was left out"),
+        ('[{"type":"extra_forbidden","loc":["body","top_p"]}]', "top_p", "top_p, so it was left out"),
+    ],
+)
+def test_what_is_refused_is_left_out_once_with_a_warning(status: int, message: str, name: str, says: str) -> None:
+    error = EndpointError(message, status=status)
+    without = replace(REQUEST, without=frozenset({name}))
+    assert chat.simpler(REQUEST, error) == (without, f"the endpoint refused {says}")
+    assert chat.simpler(without, error) is None
+
+
+def test_the_newer_name_of_max_tokens_carries_its_value() -> None:
+    body = json.loads(chat.body(replace(REQUEST, without=frozenset({"max_tokens"}))))
+    assert (body.get("max_tokens"), body["max_completion_tokens"]) == (None, REQUEST.max_tokens)
 
 
 @pytest.mark.parametrize(
     ("request_", "status", "message"),
     [
         (REQUEST, 500, "stream_options"),
-        (REQUEST, 400, "unknown field top_p"),
-        (replace(REQUEST, stream_usage=False), 400, "stream_options"),
+        (REQUEST, 400, "unknown field top_pp"),
+        (REQUEST, 400, "temperature must be at most 2"),
+        (REQUEST, 400, "max_tokens is too large"),
         (replace(REQUEST, stream=False), 400, "stream_options"),
+        (replace(REQUEST, extra={"stream_options": {}}), 400, "stream_options"),
     ],
 )
 def test_nothing_else_is_left_out(request_: Request, status: int, message: str) -> None:
@@ -118,7 +139,7 @@ def test_nothing_else_is_left_out(request_: Request, status: int, message: str) 
 
 def stream(*chunks: bytes) -> list[Event]:
     """What a stream of these chunks means."""
-    return list(replies.events(b"data: " + chunk + b"\n\n" for chunk in chunks))
+    return list(replies.read(b"data: " + chunk + b"\n\n" for chunk in chunks))
 
 
 @pytest.mark.parametrize(
@@ -332,7 +353,7 @@ def test_what_might_have_been_a_tag_comes_before_the_end() -> None:
     ],
 )
 def test_an_error_inside_an_answer_is_a_problem(body: bytes, events: list[Event]) -> None:
-    assert list(replies.events([body])) == events
+    assert list(replies.read([body])) == events
 
 
 def test_a_connection_that_breaks_loses_nothing_that_came() -> None:
@@ -342,7 +363,7 @@ def test_a_connection_that_breaks_loses_nothing_that_came() -> None:
 
     got: list[Event] = []
     with pytest.raises(NetworkError, match=r"^gone$"):
-        got.extend(replies.events(breaking()))
+        got.extend(replies.read(breaking()))
     assert got == [Text("<thi")]
 
 
@@ -416,7 +437,7 @@ def singly(body: bytes) -> Iterable[bytes]:
     ],
 )
 def test_a_document_and_a_stream_are_told_apart_by_their_first_byte(body: bytes, events: list[Event]) -> None:
-    assert list(replies.events(singly(body))) == events
+    assert list(replies.read(singly(body))) == events
 
 
 NO_ANSWER = "the endpoint answered with {} instead of a chat completion"
@@ -445,5 +466,5 @@ BROKEN = "the endpoint's JSON is broken or cut off"
 )
 def test_what_is_no_answer_is_refused_with_its_beginning(body: bytes, message: str, code: str) -> None:
     with pytest.raises(EndpointError) as caught:
-        list(replies.events([body]))
+        list(replies.read([body]))
     assert (caught.value.message, caught.value.code) == (message, code)

@@ -51,7 +51,7 @@ def test_tab_completes_commands_files_options_and_values(shell: str, on_path: di
     for typed, added in (
         ("qvision desc", "ribe "),
         ("suns", "et.jpg "),
-        ("--max-t", "okens "),
+        ("--max-tok", "ens "),
         ("5 --color alw", "ays "),
     ):
         child.send(f"{typed}\t")
@@ -65,7 +65,7 @@ if shutil.which("fish"):
         ("line", "offered"),
         [
             ("qvision de", {"describe"}),
-            ("qvision describe --max-t", {"--max-tokens"}),
+            ("qvision describe --max-t", {"--max-tokens", "--max-time"}),
             ("qvision describe suns", {"sunset.jpg"}),
         ],
     )

@@ -424,13 +424,13 @@ def test_every_bad_ending_is_told_and_keeps_what_came(
     describe: Ask, server: Server, lighthouse: Path, reply: Reply, exit_code: int, text: str, code: str
 ) -> None:
     server.answer = reply
-    run = describe(lighthouse, "what?", "--json")
+    run = describe(lighthouse, "what?", "--json", "--retries", "0")
     found = run.json
     assert (run.exit_code, found["ok"], found["complete"], found["text"]) == (exit_code, False, False, text)
     assert found["error"]["code"] == code
     assert run.stderr.startswith("error: ")
     assert (CUT in run.stderr) == (exit_code == 6)
-    plain = describe(lighthouse, "what?")
+    plain = describe(lighthouse, "what?", "--retries", "0")
     assert (plain.exit_code, plain.stdout) == (exit_code, f"{text}\n".encode() if text else b"")
 
 
@@ -451,7 +451,7 @@ def test_a_key_that_a_server_echoes_is_repeated_nowhere(
     describe: Ask, server: Server, lighthouse: Path, reply: Reply, form: list[str]
 ) -> None:
     server.answer = reply
-    run = describe(lighthouse, "what?", *form)
+    run = describe(lighthouse, "what?", "--retries", "0", *form)
     assert run.exit_code in {3, 5, 6}
     assert KEY[:6].encode() not in run.stdout + run.stderr.encode()
 
@@ -520,6 +520,13 @@ def test_reasoning_is_kept_out_of_the_answer(describe: Ask, server: Server, ligh
     assert (found["text"], found["reasoning"]) == ("Yes.", "hmm")
 
 
+def test_thinking_goes_to_stderr(describe: Ask, server: Server, lighthouse: Path) -> None:
+    thought = event({"choices": [{"delta": {"reasoning_content": "hmm "}}]})
+    server.answer = Reply([thought, thought, delta("Yes.", finish="stop"), DONE])
+    run = describe(lighthouse, "what?", "--thinking")
+    assert (run.stdout, run.stderr.strip()) == (b"Yes.\n", "hmm hmm")
+
+
 @pytest.mark.parametrize(
     ("path", "printed"),
     [
@@ -551,6 +558,11 @@ def test_verbose_says_what_goes_over_the_wire_without_key_or_image(
     assert f"POST {server.url}/chat/completions (" in run.stderr
     assert "HTTP 200 after " in run.stderr
     assert server.asked[0].image_url[-40:] not in run.stderr
+
+
+def test_verbose_names_the_request_that_was_refused(describe: Ask, server: Server, lighthouse: Path) -> None:
+    server.answer = refusal(400, {"error": "no"}, **{"X-Request-Id": "req-7"})
+    assert "HTTP 400, request id req-7\n" in describe(lighthouse, "what?", "-v").stderr
 
 
 def test_a_pillow_that_warns_is_not_heard(describe: Ask, lighthouse: Path, tmp_path: Path) -> None:

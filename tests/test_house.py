@@ -17,6 +17,7 @@ FLOORS = (
     {"errors", "sse", "deltas", "metadata", "offline", "tokens", "progress"},
     {
         "chat",
+        "events",
         "sources",
         "settings",
         "credentials",
@@ -27,9 +28,11 @@ FLOORS = (
         "colours",
         "output",
         "response",
+        "retries",
     },
     {"endpoint", "reading", "metrics", "replies"},
     {"images"},
+    {"draft"},
     {"description"},
     {"records"},
     {"terminal", "markdown"},
@@ -45,9 +48,10 @@ HOMES = {
     "pi_heif": {"decoder"},
     "rich": {"terminal", "markdown"},
     "markdown_it": {"markdown"},
+    "stamina": {"retries"},
     "typer": {"cli", "commands.options", "commands.describe", "commands.completion"},
 }
-HEAVY = {"httpx", "PIL", "rich", "pi_heif", "markdown_it", "typer"}
+HEAVY = {"httpx", "PIL", "rich", "pi_heif", "markdown_it", "stamina", "typer"}
 
 
 def modules() -> dict[str, ast.Module]:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qubrid_cli import records
-from qubrid_cli.description import Description, Unprepared
+from qubrid_cli.draft import Description, Unprepared
 from qubrid_cli.errors import UsageError
 from qubrid_cli.images import Encoded, Payload
 from qubrid_cli.metrics import Timing

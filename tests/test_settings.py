@@ -14,6 +14,10 @@ DEFAULTS: dict[str, Any] = {
     "temperature": 0.1,
     "top_p": 1.0,
     "timeout": 300.0,
+    "retries": 4,
+    "retry_max_wait": 60.0,
+    "max_time": None,
+    "allow_http": False,
     "offline": False,
 }
 

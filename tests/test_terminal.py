@@ -18,7 +18,7 @@ from rich.markdown import Markdown
 from qubrid_cli.markdown import LiveMarkdown
 
 from .conftest import KEY, command, environment
-from .server import DONE, Hold, Pause, Reply, Server, delta, event, figures, stream
+from .server import DONE, Hold, Pause, Reply, Server, delta, event, figures, refusal, stream
 
 COLUMNS, ROWS = 80, 24
 STATISTICS = "ttft 0.41 s · 38.4 tok/s · total 1.92 s · 120 → 48 tokens · 114 KB → "
@@ -225,6 +225,21 @@ def test_reasoning_behind_a_piece_of_the_answer_brings_no_spinner_back(server: S
     out, _ = run(server, lighthouse, "--no-stats")
     assert "the model is thinking" not in out.decode()
     assert Screen().feed(out).lines == ["", " • one", " • two and more"]
+
+
+def test_a_pause_before_asking_again_is_said(server: Server, lighthouse: Path) -> None:
+    busy = refusal(429, {"message": "busy"}, **{"Retry-After": "0.2"})
+    server.answer = lambda _: stream("At last.") if len(server.asked) > 1 else busy
+    out, exit_code = run(server, lighthouse, "--no-stats")
+    said = f"429 from 127.0.0.1:{server.port}, trying again in 0.2 s (1 of 4)"
+    assert (exit_code, Screen().feed(out).lines) == (0, [said, "At last."])
+
+
+def test_thinking_is_shown_dimmed_above_the_answer(server: Server, lighthouse: Path) -> None:
+    server.answer = stream("<think>A tower\x1b[2J, ", "so…</think>", "A lighthouse.")
+    out, _ = run(server, lighthouse, "--no-stats", "--thinking")
+    assert Screen().feed(out).lines == ["A tower[2J, so…", "", "A lighthouse."]
+    assert b"\x1b[2mA tower" in out
 
 
 def test_ctrl_c_leaves_the_partial_text_once(server: Server, lighthouse: Path) -> None:

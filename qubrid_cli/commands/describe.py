@@ -58,6 +58,10 @@ def describe(
     top_p: options.TopP = None,
     param: options.Param = None,
     timeout: options.Timeout = None,
+    retries: options.Retries = None,
+    retry_max_wait: options.RetryMaxWait = None,
+    max_time: options.MaxTime = None,
+    allow_http: options.AllowHttp = False,
     no_stream: options.NoStream = False,
     offline: options.Offline = False,
     max_pixels: options.MaxPixels = None,
@@ -68,6 +72,7 @@ def describe(
     field: options.Field = None,
     output: options.OutputFile = None,
     stats: options.Stats = None,
+    thinking: options.Thinking = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
     color: options.ColorWhen = options.Color.AUTO,
@@ -79,13 +84,14 @@ def describe(
     from .. import credentials, sources
     from ..settings import resolve
 
-    show = Show(as_json, field, stats, quiet, verbose, color.forced)
+    show = Show(as_json, field, stats, thinking, quiet, verbose, color.forced)
     target, known, failure = Output(), Known(), None
     try:
         show.check()
         target = Output(output)
         values = {"model": model, "base_url": base_url, "max_tokens": max_tokens, "temperature": temperature}
-        values |= {"top_p": top_p, "timeout": timeout, "offline": offline or None}
+        values |= {"top_p": top_p, "timeout": timeout, "offline": offline or None, "allow_http": allow_http or None}
+        values |= {"retries": retries, "retry_max_wait": retry_max_wait, "max_time": max_time}
         settings = resolve(values, os.environ)
         known.model = settings.model
         words = arguments or []
@@ -162,12 +168,16 @@ def _ask(plan: _Plan, show: Show, target: Output) -> QvisionError | None:
     started = deque([workshop.start(plan.groups[0])])  # in threads, while the next lines load httpx
     with _endpoint(plan.settings, plan.key) as endpoint:
         from .. import description
+        from ..retries import Patience
 
+        patience = Patience(plan.settings.retries, plan.settings.retry_max_wait, plan.settings.max_time)
         for group, following in zip(plan.groups, [*plan.groups[1:], ()], strict=True):
             started.append(workshop.start(following))
             if several:
                 showing.announce(group[0].name, show)
-            items = description.describe(endpoint, plan.request, started.popleft(), labels=plan.labels)
+            items = description.describe(
+                endpoint, plan.request, started.popleft(), labels=plan.labels, patience=patience
+            )
             error = showing.show_one(items, show, target).error
             if error is None:
                 continue
@@ -187,4 +197,4 @@ def _endpoint(settings: "Settings", key: str | None) -> "Endpoint":
         from ..offline import OfflineTransport
 
         return Endpoint(OfflineTransport.URL, timeout=settings.timeout, transport=OfflineTransport())
-    return Endpoint(settings.base_url, key=key, timeout=settings.timeout)
+    return Endpoint(settings.base_url, key=key, timeout=settings.timeout, allow_http=settings.allow_http)

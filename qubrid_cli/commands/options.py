@@ -71,6 +71,20 @@ Timeout = Annotated[
         "--timeout", min=0.001, callback=_finite, metavar="SECONDS", help="Give up after so long without a byte. [300]"
     ),
 ]
+Retries = Annotated[
+    int | None, typer.Option("--retries", min=0, metavar="N", help="Ask again when what went wrong may pass. [4]")
+]
+RetryMaxWait = Annotated[
+    float | None,
+    typer.Option("--retry-max-wait", min=0, callback=_finite, metavar="SECONDS", help="Wait before that at most. [60]"),
+]
+MaxTime = Annotated[
+    float | None,
+    typer.Option("--max-time", min=0.001, callback=_finite, metavar="SECONDS", help="Give up a request after so long."),
+]
+AllowHttp = Annotated[
+    bool, typer.Option("--allow-http", help="Send the key over plain http too, in a network you trust.")
+]
 NoStream = Annotated[bool, typer.Option("--no-stream", help="Ask for the answer in one piece.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Ask the built-in endpoint: no key, no network, no model.")]
 
@@ -99,6 +113,7 @@ Stats = Annotated[
     bool | None,
     typer.Option("--stats/--no-stats", help="End with a line of statistics. [on a terminal]", show_default=False),
 ]
+Thinking = Annotated[bool, typer.Option("--thinking", help="Show on stderr what the model thinks before it answers.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No spinner, notes or statistics; errors stay.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what goes over the wire.")]
 ColorWhen = Annotated[Color, typer.Option("--color", help="When to use colour.", show_default=True)]

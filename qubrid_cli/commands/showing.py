@@ -12,7 +12,8 @@ from ..errors import QvisionError, UsageError, printable
 from ..output import say, writing_to_stdout
 
 if TYPE_CHECKING:
-    from ..description import Description, Items
+    from ..description import Items
+    from ..draft import Description
     from ..output import Output
     from ..terminal import Drawing
 
@@ -24,6 +25,7 @@ class Show:
     as_json: bool
     field: str | None
     stats: bool | None
+    thinking: bool
     quiet: bool
     verbose: bool
     color: bool | None
@@ -71,11 +73,12 @@ def show_one(items: "Items", show: Show, target: "Output") -> "Description":
     from .. import records
 
     is_watched = _is_watched(show)
-    if is_watched or show.verbose:
+    if is_watched or show.verbose or show.thinking:
         from .. import terminal
 
         screen = terminal.console(color=show.color, stderr=True)
-        items = terminal.with_spinner(items, screen) if is_watched else items
+        items = terminal.with_spinner(items, screen, thinking=show.thinking) if is_watched else items
+        items = terminal.with_thinking(items, screen) if show.thinking else items
         items = terminal.with_log(items, screen) if show.verbose else items
     with closing(items):
         answer = _pulled(items, show, target)
@@ -104,7 +107,7 @@ def _pulled(items: "Items", show: Show, target: "Output") -> "Description":
 def _written(items: "Items", target: "Output") -> "Description":
     """The answer as it arrives, exactly as the model wrote it, and one line break behind it."""
     from ..deltas import Text
-    from ..description import Description
+    from ..draft import Description
 
     last, description = "", Description()
     try:
@@ -156,7 +159,7 @@ def _record(answer: "Description", show: Show, target: "Output") -> None:
 def show_failure(error: QvisionError, known: Known, show: Show, target: "Output") -> None:
     """What went wrong before anything was asked, as the same object."""
     if show.as_record and target.is_untouched:
-        from ..description import Description, Unprepared
+        from ..draft import Description, Unprepared
 
         images = tuple(Unprepared(name) for name in known.images)
         _record(Description(prompt=known.prompt, model=known.model, images=images, error=error), show, target)

@@ -23,16 +23,29 @@ class Reasoning:
     text: str
 
 
+_HALF = re.compile("[\ud800-\udfff]")
+
+
+def is_whole(text: str) -> bool:
+    """Whether there is no half of a character in it."""
+    return text.isascii() or _HALF.search(text) is None
+
+
 class Pieces:
     r"""Joins the halves of a character that a server sent as two JSON escapes (``\ud83d``, ``\ude00``) in two chunks."""
 
     def __init__(self) -> None:
         self._half = ""
 
+    @property
+    def is_halved(self) -> bool:
+        """Whether the second half of a character is still to come."""
+        return bool(self._half)
+
     def feed(self, text: str, *, last: bool = False) -> str:
         """What is whole by now; a half that never finds its other one becomes U+FFFD."""
         text, self._half = self._half + text, ""
-        if not re.search("[\ud800-\udfff]", text):
+        if is_whole(text):
             return text
         if not last and "\ud800" <= text[-1] <= "\udbff":
             text, self._half = text[:-1], text[-1]
@@ -53,6 +66,11 @@ class Sorter:
         self._pieces = Pieces()
         self._place = _Place.BEFORE
         self._held = ""  # what may still turn out to be a tag
+
+    @property
+    def is_open(self) -> bool:
+        """Whether all that comes now is answer, with nothing held back before it."""
+        return self._place is _Place.ANSWER and not self._held and not self._pieces.is_halved
 
     def feed(self, text: str, *, last: bool = False) -> Iterator[Text | Reasoning]:
         """The pieces that are certain by now; with ``last`` all that is left."""

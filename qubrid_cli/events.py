@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from .deltas import Pieces, Reasoning, Sorter, Text
+from .deltas import Pieces, Reasoning, Sorter, Text, is_whole
 from .errors import EndpointError
 from .sse import ServerSentEvent
 
@@ -54,28 +54,52 @@ def document(chunk: Any) -> Iterator[Event]:
         yield Finish(None)
 
 
-def parse(stream: Iterable[ServerSentEvent]) -> Iterator[Event]:
-    """Turn raw events into ours. After ``[DONE]`` only facts are taken: some servers send their metrics last."""
+def parse(batches: Iterable[Iterable[ServerSentEvent]]) -> Iterator[Event]:
+    """Turn raw events into ours: the text of one batch, which came at once, is one piece.
+
+    After ``[DONE]`` only facts are taken: some servers send their metrics last.
+    """
     reader = _Reader()
     try:
-        for raw in stream:
-            yield from _meant(raw, reader)
+        for batch in batches:
+            yield from _batch(batch, reader)
     except EndpointError:
         yield from reader.end()  # what was held back because it might have been a tag
         raise
     yield from reader.end()
 
 
-def _meant(raw: ServerSentEvent, reader: "_Reader") -> Iterator[Event]:
+def _batch(batch: Iterable[ServerSentEvent], reader: "_Reader") -> Iterator[Event]:
+    texts: list[str] = []
+    for raw in batch:
+        try:
+            chunk = parsed(raw.data)
+        except ValueError:
+            chunk = None
+        text = reader.plain(chunk) if chunk is not None and not raw.event else None
+        if text is not None:
+            texts.append(text)
+            continue
+        yield from _joined(texts)
+        yield from _meant(raw, chunk, reader)
+    yield from _joined(texts)
+
+
+def _joined(texts: list[str]) -> Iterator[Text]:
+    """The texts as one piece, if there is anything in them; they are used up."""
+    if whole := "".join(texts):
+        yield Text(whole)
+    texts.clear()
+
+
+def _meant(raw: ServerSentEvent, chunk: Any, reader: "_Reader") -> Iterator[Event]:
     data = raw.data.strip()
     if data == "[DONE]":
         yield from reader.end()
         reader.finished = True
         yield Finish(None)
         return
-    try:
-        chunk = parsed(data) if data else None
-    except ValueError:
+    if chunk is None and data and data != "null":
         chunk = {"error": data if raw.event == "error" else f"an event that is no JSON: {data}"}
     if raw.event == "error" and isinstance(chunk, dict) and not chunk.get("error"):
         chunk = {"error": chunk}
@@ -87,7 +111,7 @@ def _meant(raw: ServerSentEvent, reader: "_Reader") -> Iterator[Event]:
 def parsed(data: str | bytes) -> Any:
     """JSON in Python's types; NaN, Infinity and 1e999, which could not be written as JSON again, become null."""
     try:
-        return json.loads(data, parse_constant=lambda _: None, parse_float=_finite)
+        return _DECODER.decode(data if isinstance(data, str) else data.decode("utf-8-sig"))
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
@@ -97,6 +121,10 @@ def _finite(text: str) -> float | None:
     return value if isfinite(value) else None
 
 
+#: Made once: ``json.loads`` would make one for each call, half of its time with a small chunk.
+_DECODER = json.JSONDecoder(parse_constant=lambda _: None, parse_float=_finite)
+
+
 class _Reader:
     """Reads chunk after chunk; holds only what a chunk may have left open: a tag, or half a character."""
 
@@ -104,12 +132,36 @@ class _Reader:
         self.finished = False
         self.failed = False
         self._answer = Sorter()
+        self._known: tuple[Any, Any] = (None, None)
         self._reasoning = Pieces()
+
+    def plain(self, chunk: Any) -> str | None:
+        """The text of a chunk that holds nothing else and nothing new, as nearly all do; else ``None``.
+
+        A short way past ``chunk``, which reads everything: a third of its time, and there are thousands of them.
+        """
+        try:
+            (choice,) = chunk["choices"]
+            delta = choice["delta"]
+            text = delta["content"]
+        except (LookupError, TypeError, ValueError):
+            return None
+        is_plain = (
+            self._answer.is_open
+            and not self.finished
+            and (len(delta) == 1 or not (delta.get("reasoning_content") or delta.get("reasoning")))
+            and choice.get("finish_reason") is None
+            and not choice.get("index")
+            and (chunk.get("id"), chunk.get("model")) == self._known
+            and (_NEWS.isdisjoint(chunk) or not any(map(chunk.get, _NEWS)))
+        )
+        return text if is_plain and isinstance(text, str) and is_whole(text) else None
 
     def chunk(self, chunk: Any) -> Iterator[Event]:
         if not isinstance(chunk, dict):
             return
         choice = _first_choice(chunk)
+        self._known = chunk.get("id"), chunk.get("model")
         if (facts := _facts(chunk, choice)) != Facts():
             yield facts
         if self.finished:
@@ -137,6 +189,10 @@ class _Reader:
         if rest := self._reasoning.feed("", last=True):
             yield Reasoning(rest)
         yield from self._answer.feed("", last=True)
+
+
+#: Where a chunk tells more than text.
+_NEWS = frozenset({"error", "usage", "x_metrics", "metrics", "timings"})
 
 
 def _first_choice(chunk: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from itertools import chain
 
 from . import events
 from .errors import EndpointError
-from .sse import decode
+from .sse import batches
 
 _BOM_AND_BLANKS = b"\xef\xbb\xbf \t\r\n"
 
@@ -38,7 +38,7 @@ def read(chunks: Iterable[bytes], *, clean: Callable[[str], str] = str) -> Itera
 
 
 def _stream(chunks: Iterable[bytes], start: bytes, clean: Callable[[str], str]) -> Iterator[events.Event]:
-    found = decode(chunks)
+    found = batches(chunks)
     first = next(found, None)
     if first is None:
         raise _no_answer(_shortened(start, clean) or "nothing")

@@ -21,47 +21,71 @@ class ServerSentEvent:
 
 def decode(chunks: Iterable[bytes]) -> Iterator[ServerSentEvent]:
     """Turn the chunks of a body, however the network cut them, into events."""
-    data: list[str] = []
-    name = ""
-    for line in _lines(chunks):
-        if not line:
-            if data:
-                yield ServerSentEvent("\n".join(data), name)
-            data, name = [], ""
-            continue
-        field, _, value = line.partition(b":")  # a comment has an empty field
-        value = value.removeprefix(b" ")
-        if field == b"data":
-            data.append(value.decode(errors="replace"))
-        elif field == b"event":
-            name = value.decode(errors="replace")
-    if data:
-        yield ServerSentEvent("\n".join(data), name)
+    for batch in batches(chunks):
+        yield from batch
 
 
-def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Lines without their ends, which are LF, CR or CRLF and nothing else; a BOM at the start is dropped."""
-    lines = _raw_lines(chunks)
-    for first in lines:
-        yield first.removeprefix(_BOM)
-        break
-    yield from lines
+def batches(chunks: Iterable[bytes]) -> Iterator[list[ServerSentEvent]]:
+    """The same events, those together that came to their end in one chunk: who reads may treat them as one."""
+    decoder = _Decoder()
+    for chunk in chunks:
+        if batch := decoder.feed(chunk):
+            yield batch
+    if batch := decoder.end():
+        yield batch
 
 
-def _raw_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    rest: list[bytes] = []  # of a line whose end is still to come; a list, for a line may be 10 MB in small pieces
-    after_cr = False
-    for received in chunks:
+class _Decoder:
+    """Holds what a chunk left open: a line without its end, an event without its blank line."""
+
+    def __init__(self) -> None:
+        self._rest: list[bytes] = []  # of a line; a list, for a line may be 10 MB in small pieces
+        self._after_cr = False
+        self._is_first = True
+        self._data: list[bytes] = []
+        self._name = b""
+
+    def feed(self, received: bytes) -> list[ServerSentEvent]:
         # An LF right behind a CR belongs to that CR. Not waiting for it gives out the event at once.
-        chunk = received[1:] if after_cr and received.startswith(b"\n") else received
+        chunk = received[1:] if self._after_cr and received.startswith(b"\n") else received
         if received:
-            after_cr = chunk.endswith(b"\r")
-        for line in chunk.splitlines(keepends=True):  # bytes are split at LF, CR and CRLF only
-            bare = line.rstrip(b"\r\n")
-            if len(bare) == len(line):
-                rest.append(line)
-                continue
-            yield b"".join((*rest, bare)) if rest else bare
-            rest.clear()
-    if rest:
-        yield b"".join(rest)
+            self._after_cr = chunk.endswith(b"\r")
+        if not chunk:
+            return []
+        lines = chunk.splitlines()  # bytes are split at LF, CR and CRLF only
+        if self._rest:
+            lines[0] = b"".join((*self._rest, lines[0]))
+            self._rest.clear()
+        if not chunk.endswith((b"\n", b"\r")):
+            self._rest.append(lines.pop())
+        return self._events(lines)
+
+    def end(self) -> list[ServerSentEvent]:
+        return self._events([b"".join(self._rest), b""])
+
+    def _events(self, lines: list[bytes]) -> list[ServerSentEvent]:
+        if self._is_first and lines:
+            self._is_first = False
+            lines[0] = lines[0].removeprefix(_BOM)
+        events = []
+        data = self._data
+        for line in lines:
+            if line.startswith(b"data: "):  # nearly every line that is not empty
+                data.append(line[6:])
+            elif line:
+                self._field(line)
+            elif data:
+                whole = data[0] if len(data) == 1 else b"\n".join(data)
+                events.append(ServerSentEvent(whole.decode(errors="replace"), self._name.decode(errors="replace")))
+                data.clear()
+                self._name = b""
+            else:
+                self._name = b""
+        return events
+
+    def _field(self, line: bytes) -> None:
+        field, _, value = line.partition(b":")  # a comment has an empty field
+        if field == b"data":
+            self._data.append(value.removeprefix(b" "))
+        elif field == b"event":
+            self._name = value.removeprefix(b" ")

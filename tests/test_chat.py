@@ -468,3 +468,36 @@ def test_what_is_no_answer_is_refused_with_its_beginning(body: bytes, message: s
     with pytest.raises(EndpointError) as caught:
         list(replies.read([body]))
     assert (caught.value.message, caught.value.code) == (message, code)
+
+
+MIXED = [
+    b'{"id":"1","model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}',
+    b'{"id":"1","model":"m","choices":[{"index":0,"delta":{"content":"A "},"finish_reason":null}]}',
+    '{"id":"1","model":"m","choices":[{"index":0,"delta":{"content":"日本🎉"},"finish_reason":null}],"usage":null}'.encode(),
+    b'{"id":"1","model":"m","choices":[{"index":0,"delta":{"content":"\\ud83c"},"finish_reason":null}]}',
+    b'{"id":"1","model":"m","choices":[{"index":0,"delta":{"content":"\\udf89"},"finish_reason":null}]}',
+    b'{"id":"1","model":"m","choices":[{"index":0,"delta":{"content":"b","reasoning_content":"hm"}}]}',
+    b'{"id":"1","model":"m","choices":[{"index":0,"delta":{"content":"c","reasoning_content":null}}]}',
+    b'{"id":"1","model":"m","choices":[{"index":1,"delta":{"content":"of another"}}]}',
+    b'{"id":"2","model":"m","choices":[{"index":0,"delta":{"content":"<think>no</think>"}}]}',
+    b'{"id":"2","model":"m","choices":[{"index":0,"delta":{"content":"d"}}],"usage":{"n":1},"timings":{"x":1}}',
+    b'{"id":"2","model":"m","choices":[{"index":0,"delta":{"content":null}}]}',
+    b'{"choices":[{"delta":{"content":"<think>"}}]}',
+]
+
+
+def merged(found: Iterable[Event]) -> list[Event]:
+    """The events, with texts that follow each other as one."""
+    whole: list[Event] = []
+    for event in found:
+        if isinstance(event, Text) and whole and isinstance(whole[-1], Text):
+            whole[-1] = Text(whole[-1].text + event.text)
+        else:
+            whole.append(event)
+    return whole
+
+
+@given(chunks=st.lists(st.sampled_from(MIXED), max_size=12))
+def test_what_comes_at_once_means_what_comes_one_by_one(chunks: list[bytes]) -> None:
+    lines = [b"data: " + chunk + b"\n\n" for chunk in [*chunks, b"[DONE]"]]
+    assert merged(replies.read([b"".join(lines)])) == merged(replies.read(lines))

@@ -1,0 +1,1 @@
+"""Benchmarks, run by hand and not with the tests: ``python -m tests.benchmarks``."""

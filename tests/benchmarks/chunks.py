@@ -1,0 +1,95 @@
+"""What reading a stream costs per chunk, beside the least that any client of it can do.
+
+The peer is httpx's raw bytes, split at line feeds, each line given to ``json.loads``. Both read the same 50,000 chunks
+from the same server on loopback, in turn, and the CPU time of this process is taken, server excluded (it is a process of
+its own). Memory is what Python holds at most while the stream is read, less the text itself.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable
+
+import httpx
+
+from qubrid_cli import chat
+from qubrid_cli.description import describe, finished
+from qubrid_cli.endpoint import Endpoint
+from qubrid_cli.retries import Patience
+
+CHUNKS = 50_000
+PAIRS = 7
+REQUEST = chat.Request("m", "p", (), 9, 0.1, 1.0)
+
+
+def serve() -> None:
+    """The server's process: says its port, then answers every request with the same stream until its input ends."""
+    from tests.server import DONE, Reply, Server, delta, figures
+
+    with Server() as server:
+        pieces = [b"".join(delta(f"w{n} ") for n in range(start, start + 10)) for start in range(0, CHUNKS, 10)]
+        server.answer = Reply([*pieces, delta("", finish="stop"), figures(), DONE])
+        print(server.url, flush=True)
+        sys.stdin.read()
+
+
+def least(url: str) -> str:
+    """Lines of JSON and nothing more: no framing rules, no tolerance, no errors."""
+    texts, rest = [], b""
+    with (
+        httpx.Client(timeout=60) as client,
+        client.stream("POST", f"{url}/chat/completions", content=b"{}") as response,
+    ):
+        for data in response.iter_raw():
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                if line.startswith(b"data: {"):
+                    choices = json.loads(line[6:])["choices"]
+                    texts.append(choices[0]["delta"].get("content") or "" if choices else "")
+    return "".join(texts)
+
+
+def ours(url: str) -> str:
+    """The whole way up to the finished description."""
+    with Endpoint(url, timeout=60) as endpoint:
+        return finished(describe(endpoint, REQUEST, (), labels=False, patience=Patience())).text
+
+
+def cpu(work: Callable[[str], str], url: str) -> tuple[float, str]:
+    began = time.process_time()
+    text = work(url)
+    return time.process_time() - began, text
+
+
+def peak(work: Callable[[str], str], url: str) -> float:
+    tracemalloc.start()
+    text = work(url)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return (most - 2 * len(text)) / 1e6
+
+
+def run() -> None:
+    """Print the ratio."""
+    server = subprocess.Popen(
+        [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert server.stdout is not None
+    url = server.stdout.readline().strip()
+    assert least(url) == ours(url)
+    pairs = [(cpu(ours, url)[0], cpu(least, url)[0]) for _ in range(PAIRS)]
+    ratios = sorted(a / b for a, b in pairs)
+    print(f"reading {CHUNKS:,} chunks, CPU against the least that can be done, {PAIRS} pairs:")
+    print(f"  ratio {statistics.median(ratios):.2f} (from {ratios[0]:.2f} to {ratios[-1]:.2f})")
+    print(
+        f"  {1e6 * statistics.median(a for a, _ in pairs) / CHUNKS:.1f} µs against {1e6 * statistics.median(b for _, b in pairs) / CHUNKS:.1f} µs per chunk"
+    )
+    print(f"  memory beside the text: {peak(ours, url):.1f} MB against {peak(least, url):.1f} MB")
+    server.communicate("")
+
+
+if __name__ == "__main__":
+    serve()

@@ -13,7 +13,10 @@ from .errors import EndpointError
 
 #: What an endpoint may refuse, and a request can do without.
 _LEFT_OUT = frozenset({"stream_options", "max_tokens", "temperature", "top_p"})
-_UNSUPPORTED = re.compile("support|unknown|unrecogni|unexpected|permitted|allowed|extra|deprecated", re.IGNORECASE)
+_UNSUPPORTED = re.compile("support|unknown|unrecogni|unexpected|permitted|extra|deprecated|cannot both", re.IGNORECASE)
+_OUT_OF_RANGE = re.compile(
+    "between|range|at most|at least|less than|greater than|too (large|small|long)", re.IGNORECASE
+)
 #: Body fields that have an option of their own, or none because they are what the program makes.
 RESERVED = frozenset({"model", "messages", "max_tokens", "temperature", "top_p", "stream"})
 
@@ -96,13 +99,18 @@ def simpler(request: Request, error: EndpointError) -> tuple[Request, str] | Non
     if error.status not in {400, 422}:
         return None
     refused = {name for name in _LEFT_OUT if re.search(rf"\b{name}\b", error.message)} - request.without
+    # A value out of range is the user's to mend; stream_options was nobody's wish but ours.
+    refused &= refused if _is_unsupported(error.message) else {"stream_options"}
     if "max_tokens" in refused and "max_completion_tokens" in error.message:
         said = "max_tokens, so max_completion_tokens was sent"
         return replace(request, without=request.without | {"max_tokens"}), f"the endpoint refused {said}"
-    for name in ("stream_options", "temperature", "top_p"):
-        # A value out of range is the user's to mend; stream_options was nobody's wish but ours.
-        is_unwanted = name == "stream_options" or _UNSUPPORTED.search(error.message) is not None
-        if name in refused and is_unwanted and name in _parameters(request):
+    # Top_p before temperature: some models take either, and only one of them.
+    for name in ("stream_options", "top_p", "temperature"):
+        if name in refused and name in _parameters(request):
             warning = f"the endpoint refused {name}, so it was left out"
             return replace(request, without=request.without | {name}), warning
     return None
+
+
+def _is_unsupported(message: str) -> bool:
+    return _UNSUPPORTED.search(message) is not None and _OUT_OF_RANGE.search(message) is None

@@ -66,11 +66,17 @@ class Sorter:
         self._pieces = Pieces()
         self._place = _Place.BEFORE
         self._held = ""  # what may still turn out to be a tag
+        self._has_thought = False
 
     @property
     def is_open(self) -> bool:
         """Whether all that comes now is answer, with nothing held back before it."""
         return self._place is _Place.ANSWER and not self._held and not self._pieces.is_halved
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether a tag is open and nothing has come behind it."""
+        return self._place is _Place.THINKING and not self._has_thought
 
     def feed(self, text: str, *, last: bool = False) -> Iterator[Text | Reasoning]:
         """The pieces that are certain by now; with ``last`` all that is left."""
@@ -78,6 +84,7 @@ class Sorter:
         if self._place is _Place.BEFORE:
             self._open(last=last)
         if self._place is _Place.THINKING and (thought := self._thought(last=last)):
+            self._has_thought = True
             yield Reasoning(thought)
         if self._place is _Place.BETWEEN:  # the line breaks that models put behind the tag
             self._held = self._held.lstrip()

@@ -58,7 +58,9 @@ def describe(
     except QvisionError as error:
         draft.fail(error)
     except KeyboardInterrupt as error:
-        stopped = StoppedError("stopped by Ctrl-C" + ("; the answer is incomplete" if draft.has_begun else ""))
+        stopped = StoppedError(
+            "stopped by Ctrl-C" + ("; the answer is incomplete" if draft.has_begun and draft.finish is None else "")
+        )
         stopped.__cause__ = error
         draft.error = stopped
     yield draft.description()
@@ -118,6 +120,8 @@ def _exchange(draft: Draft, endpoint: Endpoint) -> Iterator[Item]:
     try:
         with endpoint.ask(body, sent=sent, within=draft.watch.left()) as answer:
             yield Receiving(answer.status, answer.request_id, answer.seconds)
+            if not answer.is_success:
+                raise endpoint.refusal(answer)
             yield from _received(draft, endpoint, answer)
     except EndpointError:
         if draft.finish is None:  # behind the end, only late metrics were still awaited
@@ -136,9 +140,9 @@ def _received(draft: Draft, endpoint: Endpoint, answer: Response) -> Iterator[It
                 draft.thoughts.append(event.text)
                 yield event
             case events.Facts():
-                draft.learn(event)
+                draft.learn(endpoint.cleaned(event.told()))
             case events.Finish():
                 draft.end(event)
-                endpoint.end_soon(announced=event.reason is None)
+                answer.end_soon(announced=event.reason is None)
             case events.Problem():
-                raise endpoint.refused(event.payload, status=answer.status, request_id=answer.request_id)
+                raise endpoint.refused(event.payload, answer)

@@ -85,11 +85,8 @@ class Draft:
         if self.size > _MAX_ANSWER:
             raise EndpointError("it grew over 64 million characters", hint="Lower --max-tokens.", code="too_long")
 
-    def learn(self, facts: events.Facts) -> None:
+    def learn(self, told: dict[str, Any]) -> None:
         """Take over what a chunk tells; what it leaves out stays."""
-        told = {
-            name: value for name in ("id", "model", "usage", "metrics") if (value := getattr(facts, name)) is not None
-        }
         self.facts = replace(self.facts, **told)
 
     def end(self, finish: events.Finish) -> None:

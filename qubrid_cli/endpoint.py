@@ -3,10 +3,10 @@
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from ipaddress import ip_address
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
 
@@ -15,8 +15,7 @@ from .credentials import scrubbed
 from .errors import AuthError, ConfigError, EndpointError
 from .events import parsed
 from .refusals import error_for, told
-from .response import Cutter, Response, translated
-from .retries import retry_after
+from .response import Cutter, Response, Wire
 
 #: Seconds; a host that takes longer to accept a connection is not there.
 _CONNECT_TIMEOUT = 10.0
@@ -51,7 +50,7 @@ class Endpoint:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._key = key
-        self._cutter = Cutter()
+        self._timeout = timeout
         with _configured():
             self.url = httpx.URL(base_url + "/chat/completions")
             self.host = _host(self.url)
@@ -64,11 +63,11 @@ class Endpoint:
                 )
             self._client = httpx.Client(
                 headers=_headers(key),
-                timeout=httpx.Timeout(timeout, connect=min(_CONNECT_TIMEOUT, timeout)),
                 # What is meant for this machine goes through no proxy; SSL_CERT_FILE counts for the transport all the same.
                 transport=transport or (httpx.HTTPTransport() if is_loopback else None),
                 trust_env=not is_loopback,
             )
+        self._wire = Wire(self.host, Cutter(), self.clean)
 
     def __enter__(self) -> Self:
         """Nothing is opened before the first request."""
@@ -82,35 +81,32 @@ class Endpoint:
 
     @contextmanager
     def ask(self, body: bytes, *, sent: threading.Event, within: float | None = None) -> Iterator[Response]:
-        """Send one request and hold the response open; whatever httpx raises in between becomes one of our errors.
+        """Send one request and hold the response open, whatever its status.
 
         Args:
             sent: set when the whole body is on its way.
             within: seconds for all of it; ``None`` for as long as it takes.
 
         Raises:
-            EndpointError: it was refused; the class and the hint say how.
+            EndpointError: it redirects elsewhere, or does not speak HTTP.
             NetworkError: there is no connection, it broke or fell silent, or the time was over.
         """
         started = time.perf_counter()
-        self._cutter.start(within)
+        self._wire.cutter.start(within)
         response: httpx.Response | None = None
         try:
-            with translated(self.host, self._cutter):
-                response = self._send(body, sent)
-                if not response.is_success:
-                    raise self._refusal(response)
-                yield Response(response, self._request_id(response), time.perf_counter() - started)
+            with self._wire.translated():
+                response = self._send(body, sent, within)
+            found = response.headers.get("x-request-id")
+            request_id = self.clean(found)[:200] if found else None
+            yield Response(response, self._wire, request_id, time.perf_counter() - started)
         finally:
-            self._cutter.stop()
+            self._wire.cutter.stop()
             if response is not None:
                 response.close()
 
-    def end_soon(self, *, announced: bool) -> None:
-        """The answer is there, and nothing but metrics is still expected; ``announced`` says that there was a ``[DONE]``."""
-        self._cutter.end_soon(announced=announced)
-
-    def _send(self, body: bytes, sent: threading.Event) -> httpx.Response:
+    def _send(self, body: bytes, sent: threading.Event, within: float | None) -> httpx.Response:
+        longest = [self._timeout, _CONNECT_TIMEOUT] + ([] if within is None else [max(0.001, within)])
         url = self.url
         for _ in range(_MAX_REDIRECTS):
             request = self._client.build_request(
@@ -118,14 +114,17 @@ class Endpoint:
                 url,
                 content=_pieces(body, sent),
                 headers={"Content-Length": str(len(body))},
-                extensions={"trace": self._cutter.hold},
+                timeout=httpx.Timeout(self._timeout, connect=min(longest)),
+                extensions={"trace": self._wire.cutter.hold},
             )
             response = self._client.send(request, stream=True)
             if not response.has_redirect_location:
                 return response
             response.close()
             url = self._redirected(url, response)
-        raise EndpointError(f"{self.host} redirects in a circle", hint="Check --base-url.", code="redirects")
+        raise EndpointError(
+            f"{self.host} redirects more than {_MAX_REDIRECTS} times", hint="Check --base-url.", code="redirects"
+        )
 
     def _redirected(self, url: httpx.URL, response: httpx.Response) -> httpx.URL:
         """Where to go on; only within the origin, for the key and the images were meant for it alone (RFC 6454)."""
@@ -136,38 +135,43 @@ class Endpoint:
         if (there.scheme, there.host, there.port) == (url.scheme, url.host, url.port):
             return there
         raise EndpointError(
-            f"{self.host} redirects to {there.scheme}://{_host(there)}, where nothing is sent",
+            f"{self.host} redirects to {self.clean(f'{there.scheme}://{_host(there)}')}, where nothing is sent",
             hint="If you trust that address, set it with --base-url.",
             code="redirect",
             status=response.status_code,
         )
 
-    def _refusal(self, response: httpx.Response) -> EndpointError:
-        data = b""
-        with suppress(httpx.HTTPError):
-            for chunk in response.iter_bytes():
-                data += chunk
-                if len(data) > _MAX_ERROR_BODY:
-                    break
+    def refusal(self, response: Response) -> EndpointError:
+        """The error that a response without success means; for an error inside an answer there is ``refused``."""
+        data = response.beginning(_MAX_ERROR_BODY)
+        if self._wire.cutter.is_over:
+            return self._wire.over()
         try:
             payload = parsed(data)
         except ValueError:
             payload = data.decode(errors="replace")
-        error = self.refused(payload, status=response.status_code, request_id=self._request_id(response))
-        error.retry_after = retry_after(response.headers)
+        error = self.refused(payload, response)
+        error.retry_after = response.retry_after
         return error
 
-    def _request_id(self, response: httpx.Response) -> str | None:
-        found = response.headers.get("x-request-id")
-        return self.clean(found)[:200] if found else None
-
-    def refused(self, payload: object, *, status: int, request_id: str | None) -> EndpointError:
+    def refused(self, payload: object, response: Response) -> EndpointError:
         """The error that a server's error body means."""
-        return error_for(told(payload, status=status, host=self.host, request_id=request_id, clean=self.clean))
+        told_of = told(self.cleaned(payload), status=response.status, host=self.host, request_id=response.request_id)
+        return error_for(told_of)
 
     def clean(self, text: str) -> str:
         """A server's words with the key taken out, should it echo it."""
         return scrubbed(text, self._key)
+
+    def cleaned(self, value: Any) -> Any:
+        """The same for JSON: every string in it."""
+        if isinstance(value, str):
+            return self.clean(value)
+        if isinstance(value, list):
+            return [self.cleaned(item) for item in value]
+        return (
+            {self.clean(name): self.cleaned(item) for name, item in value.items()} if isinstance(value, dict) else value
+        )
 
 
 def _pieces(body: bytes, sent: threading.Event) -> Iterator[bytes]:

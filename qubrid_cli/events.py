@@ -27,6 +27,11 @@ class Facts:
     usage: dict[str, Any] | None = None
     metrics: dict[str, Any] | None = None
 
+    def told(self) -> dict[str, Any]:
+        """What is not ``None``, by name."""
+        every = {"id": self.id, "model": self.model, "usage": self.usage, "metrics": self.metrics}
+        return {name: value for name, value in every.items() if value is not None}
+
 
 @dataclass(frozen=True, slots=True)
 class Finish:
@@ -99,6 +104,8 @@ def _meant(raw: ServerSentEvent, chunk: Any, reader: "_Reader") -> Iterator[Even
         reader.finished = True
         yield Finish(None)
         return
+    if chunk is None and raw.is_cut:  # the connection ended in the middle of it
+        return
     if chunk is None and data and data != "null":
         chunk = {"error": data if raw.event == "error" else f"an event that is no JSON: {data}"}
     if raw.event == "error" and isinstance(chunk, dict) and not chunk.get("error"):
@@ -147,13 +154,16 @@ class _Reader:
         except (LookupError, TypeError, ValueError):
             return None
         is_plain = (
-            self._answer.is_open
+            text
+            and self._answer.is_open
+            and chunk.get("object") != "error"
             and not self.finished
             and (len(delta) == 1 or not (delta.get("reasoning_content") or delta.get("reasoning")))
             and choice.get("finish_reason") is None
             and not choice.get("index")
             and (chunk.get("id"), chunk.get("model")) == self._known
             and (_NEWS.isdisjoint(chunk) or not any(map(chunk.get, _NEWS)))
+            and _NEWS.isdisjoint(choice)
         )
         return text if is_plain and isinstance(text, str) and is_whole(text) else None
 
@@ -189,6 +199,8 @@ class _Reader:
         if rest := self._reasoning.feed("", last=True):
             yield Reasoning(rest)
         yield from self._answer.feed("", last=True)
+        if self._answer.is_silent:  # nothing to show, and yet the model was at work
+            yield Reasoning("")
 
 
 #: Where a chunk tells more than text.

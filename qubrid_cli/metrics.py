@@ -50,7 +50,7 @@ class Stopwatch:
         """Seconds of the limit that are left, counted from the first sending; ``None`` for no limit."""
         if self._limit is None or self._began is None:
             return self._limit
-        return max(0.001, self._limit - (self._clock() - self._began))
+        return max(0.0, self._limit - (self._clock() - self._began))
 
     def piece(self) -> None:
         """A piece of content or reasoning has come."""

@@ -106,12 +106,12 @@ def _silence(stream: TextIO) -> None:
     os.close(nowhere)
 
 
-def say(text: str) -> None:
-    """A line for people, on stderr. Where that is closed or full nobody listens, and that changes nothing else."""
+def say(text: str, *, end: str = "\n") -> None:
+    """Something for people, on stderr. Where that is closed or full nobody listens, and that changes nothing else."""
     if sys.stderr is None:
         return
     try:
-        print(text, file=sys.stderr, flush=True)
+        print(text, file=sys.stderr, end=end, flush=True)
     except OSError:
         _silence(sys.stderr)
 

@@ -31,7 +31,7 @@ class Receiving:
 
 @dataclass(frozen=True, slots=True)
 class Pausing:
-    """The endpoint is asked again, in ``seconds``, for the ``number``-th of ``retries`` times; ``why`` is a short word."""
+    """The endpoint is asked again, in ``seconds``, for the ``number``-th of ``retries`` times; ``why`` is the start of a sentence."""
 
     why: str
     seconds: float

@@ -18,49 +18,47 @@ _MAX_NAME = 200
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An error as the server told it; ``code`` is its code, else its type, as text."""
+    """An error as the server told it; ``names`` are its code and its type, as far as it has them, as text."""
 
     status: int
     host: str
     message: str
-    code: str | None = None
+    names: tuple[str, ...] = ()
     request_id: str | None = None
+
+    @property
+    def code(self) -> str | None:
+        """The name that says most: a word rather than a number."""
+        return next((name for name in self.names if not name.isdigit()), next(iter(self.names), None))
 
     @property
     def words(self) -> str:
         """All that it says, in small letters, to look for words in."""
-        return f"{self.code} {self.message}".lower()
+        return " ".join((*self.names, self.message)).lower()
 
 
-def told(
-    payload: object, *, status: int, host: str, request_id: str | None = None, clean: Callable[[str], str] = str
-) -> Refusal:
+def told(payload: object, *, status: int, host: str, request_id: str | None = None) -> Refusal:
     """Read an error in any shape: nested, flat, ``detail``, a bare text.
 
     Args:
         payload: the parsed body, or its text where it is no JSON.
         status: the HTTP status; 200 for an error inside a stream, whose own code may be one then (OpenRouter).
-        clean: takes out of the server's words what must not be repeated.
     """
     if not isinstance(payload, dict):
-        return Refusal(status, host, _words(payload, clean), None, request_id)
+        return Refusal(status, host, _words(payload), (), request_id)
     inner = payload["error"] if isinstance(payload.get("error"), dict) else payload
     said = next((inner[name] for name in ("message", "detail", "msg", "error") if inner.get(name)), inner)
-    code = next((str(inner[name]) for name in ("code", "type") if inner.get(name)), None)
+    names = [str(inner[name])[:_MAX_NAME] for name in ("code", "type") if inner.get(name)]
     its_id = inner.get("request_id") or payload.get("request_id")
-    if status == 200 and code is not None and re.fullmatch("[45][0-9][0-9]", code):
-        status = int(code)
+    if status == 200:
+        status = next((int(name) for name in names if re.fullmatch("[45][0-9][0-9]", name)), status)
     return Refusal(
-        status,
-        host,
-        _words(said, clean),
-        None if code is None else clean(code)[:_MAX_NAME],
-        clean(its_id)[:_MAX_NAME] if isinstance(its_id, str) else request_id,
+        status, host, _words(said), tuple(names), its_id[:_MAX_NAME] if isinstance(its_id, str) else request_id
     )
 
 
-def _words(said: object, clean: Callable[[str], str]) -> str:
-    text = clean(said if isinstance(said, str) else json.dumps(said, ensure_ascii=False))
+def _words(said: object) -> str:
+    text = said if isinstance(said, str) else json.dumps(said, ensure_ascii=False)
     if text.lstrip().startswith("<"):
         return "a web page instead of an error message"
     text = " ".join(text.split())
@@ -87,6 +85,7 @@ def _is(*statuses: int) -> Callable[[Refusal], bool]:
     return lambda refusal: refusal.status in statuses
 
 
+_NO_SUCH_MODEL = ("model_not_found", "invalid model", "unknown model", "no such model")
 _MODERATION = ("content_policy", "content policy", "moderation", "flagged", "safety")
 _NOT_A_VISION_MODEL = _has(
     *(
@@ -111,6 +110,12 @@ _KINDS = (
         "Set QUBRID_API_KEY to a valid key: https://platform.qubrid.com/api-keys",
         AuthError,
     ),
+    _Kind(
+        lambda refusal: refusal.status == 200 and _has("rate_limit", "overloaded")(refusal),
+        "is asked too often",
+        "Wait a little, then try again.",
+        passes=True,
+    ),
     _Kind(_is(429), "is asked too often", "Wait a little, then try again.", passes=True),
     _Kind(
         lambda refusal: refusal.status < 500 and _has(*_MODERATION)(refusal),
@@ -130,7 +135,7 @@ _KINDS = (
     ),
     _Kind(_is(413), "takes no request this large", "Send smaller images with --max-pixels."),
     _Kind(
-        lambda refusal: "model_not_found" in refusal.words or (refusal.status == 404 and "model" in refusal.words),
+        lambda refusal: _has(*_NO_SUCH_MODEL)(refusal) or (refusal.status == 404 and "model" in refusal.words),
         "does not know the model",
         "Check the model's name, capitals included.",
     ),

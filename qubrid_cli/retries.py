@@ -69,7 +69,7 @@ class Pauses:
         asked = error.retry_after
         self._seconds = self._jitter(0.0, longest) if asked is None else asked
         if self._seconds > self._patience.max_wait:
-            raise _no_waiting(error, f"it asks to wait {asked:g} s, longer than --retry-max-wait")
+            raise _no_waiting(error, f"it asks to wait {asked:.10g} s, longer than --retry-max-wait")
         if left is not None and self._seconds >= left:
             raise _no_waiting(error, "--max-time is over before it can be asked again")
         return self._seconds
@@ -94,18 +94,18 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
         headers: with names in any case, as httpx has them.
         now: what a date is counted from; the present by default.
     """
-    if milliseconds := _number(headers.get("retry-after-ms")):
+    if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
         return milliseconds / 1000
     text = headers.get("retry-after")
     if (seconds := _number(text)) is not None or text is None:
         return seconds
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     aware = date if date.tzinfo else date.replace(tzinfo=UTC)
     return max(0.0, (aware - (now or datetime.now(UTC))).total_seconds())
 
 
 def _number(text: str | None) -> float | None:
-    return float(text) if text is not None and re.fullmatch(r"\s*[0-9]{1,9}(\.[0-9]{1,9})?\s*", text) else None
+    return float(text) if text is not None and re.fullmatch(r"\s*[0-9]{1,18}(\.[0-9]{1,9})?\s*", text) else None

@@ -6,17 +6,18 @@ that line away), and ``id`` and ``retry`` are passed over, for nothing here reco
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 _BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
 class ServerSentEvent:
-    """One event; ``event`` is empty where the server named none."""
+    """One event; ``event`` is empty where the server named none, ``is_cut`` says that the stream ended before it did."""
 
     data: str
     event: str = ""
+    is_cut: bool = field(default=False, compare=False)
 
 
 def decode(chunks: Iterable[bytes]) -> Iterator[ServerSentEvent]:
@@ -61,7 +62,7 @@ class _Decoder:
         return self._events(lines)
 
     def end(self) -> list[ServerSentEvent]:
-        return self._events([b"".join(self._rest), b""])
+        return [replace(event, is_cut=True) for event in self._events([b"".join(self._rest), b""])]
 
     def _events(self, lines: list[bytes]) -> list[ServerSentEvent]:
         if self._is_first and lines:

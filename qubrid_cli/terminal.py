@@ -1,5 +1,6 @@
 """What a person sees: the spinner, the answer as it is written, notes. The home of Rich."""
 
+import sys
 from collections.abc import Callable
 from typing import Protocol
 
@@ -87,8 +88,7 @@ def with_spinner(items: Items, screen: Console, *, thinking: bool = False) -> It
             else:
                 waiting.show(item)
             if isinstance(item, Pausing):
-                again = f"trying again in {item.seconds:.2g} s ({item.number} of {item.retries})"
-                _say(screen, f"{item.why}, {again}")
+                _say(screen, _again(item))
             yield item
     finally:
         waiting.stop()
@@ -96,17 +96,20 @@ def with_spinner(items: Items, screen: Console, *, thinking: bool = False) -> It
 
 
 def with_thinking(items: Items, screen: Console) -> Items:
-    """The same items, with the model's reasoning on stderr, dimmed, as it comes."""
-    is_open = False
+    """The same items, with the model's reasoning on stderr, dimmed, as it comes.
+
+    What it thinks between pieces of the answer is not shown: the answer is being drawn there by then.
+    """
+    is_open = has_begun = False
     try:
         for item in items:
-            if isinstance(item, Reasoning):
+            has_begun = has_begun or isinstance(item, Text)
+            if isinstance(item, Reasoning) and not has_begun:
                 is_open = True
-                screen.print(StyledText(harmless(item.text)), style="dim", end="", soft_wrap=True)
-                screen.file.flush()
+                _say(screen, item.text, end="")
             elif is_open and isinstance(item, Text | Description):
                 is_open = False
-                screen.print("\n")
+                _say(screen, "\n")
             yield item
     finally:
         items.close()
@@ -161,29 +164,36 @@ def _phase(item: Item | None) -> str:
             return "waiting for the first token"
 
 
-def with_log(items: Items, screen: Console) -> Items:
-    """The same items, with what goes over the wire said on stderr: never the key, never the image."""
+def with_log(items: Items, screen: Console, *, is_watched: bool) -> Items:
+    """The same items, with what goes over the wire said on stderr: never the key, never the image.
+
+    Args:
+        is_watched: there is a spinner, which says itself that it waits to ask again.
+    """
     try:
         for item in items:
             match item:
                 case Sending():
-                    _say(screen, f"POST {item.url} ({readable_size(item.size)})")
+                    _say(screen, f"POST {printable(item.url)} ({readable_size(item.size)})")
                 case Receiving():
-                    _say(screen, f"HTTP {item.status} after {item.seconds:.2f} s{_named(item.request_id)}")
-                case Description() if item.error is not None and item.error.status is not None:
-                    _say(screen, f"HTTP {item.error.status}{_named(item.error.request_id)}")
+                    request_id = f", request id {printable(item.request_id)}" if item.request_id else ""
+                    _say(screen, f"HTTP {item.status} after {item.seconds:.2f} s{request_id}")
+                case Pausing() if not is_watched:
+                    _say(screen, _again(item))
             yield item
     finally:
         items.close()
 
 
-def _named(request_id: str | None) -> str:
-    return f", request id {request_id}" if request_id else ""
+def _again(item: Pausing) -> str:
+    seconds = f"{item.seconds:.1f}".removesuffix(".0")
+    return f"{printable(item.why)}, trying again in {seconds} s ({item.number} of {item.retries})"
 
 
-def _say(screen: Console, text: str) -> None:
-    """Above the spinner, where there is one."""
-    if screen.is_terminal:
-        screen.print(StyledText(printable(text)), style="dim", soft_wrap=True)
+def _say(screen: Console, text: str, *, end: str = "\n") -> None:
+    """On a terminal dimmed, and above the spinner where there is one."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        screen.print(StyledText(harmless(text)), style="dim", end=end, soft_wrap=True)
+        screen.file.flush()
     else:
-        say(printable(text))
+        say(text, end=end)

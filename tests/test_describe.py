@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -562,7 +563,9 @@ def test_verbose_says_what_goes_over_the_wire_without_key_or_image(
 
 def test_verbose_names_the_request_that_was_refused(describe: Ask, server: Server, lighthouse: Path) -> None:
     server.answer = refusal(400, {"error": "no"}, **{"X-Request-Id": "req-7"})
-    assert "HTTP 400, request id req-7\n" in describe(lighthouse, "what?", "-v").stderr
+    assert re.search(
+        r"^HTTP 400 after 0\.\d\d s, request id req-7$", describe(lighthouse, "what?", "-v").stderr, re.MULTILINE
+    )
 
 
 def test_a_pillow_that_warns_is_not_heard(describe: Ask, lighthouse: Path, tmp_path: Path) -> None:

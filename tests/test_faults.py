@@ -6,6 +6,7 @@ import json
 import socket
 import ssl
 import struct
+import subprocess
 import time
 from collections.abc import Awaitable, Callable
 from itertools import pairwise
@@ -16,7 +17,7 @@ import trustme
 
 from qubrid_cli.endpoint import Endpoint
 
-from .conftest import KEY, Ask
+from .conftest import KEY, Ask, command, environment
 from .server import DONE, USAGE, X_METRICS, Asked, Raw, Reply, Server, delta, document, event, figures, refusal, stream
 
 Script = Callable[[asyncio.StreamWriter, int], Awaitable[None]]
@@ -78,6 +79,18 @@ def byte_by_byte(data: bytes) -> list[bytes]:
         pytest.param(sending(), ["--retries", "0"], 5, "", "network", id="closed before headers"),
         pytest.param(sending(b"nonsense\r\n\r\n"), ["--retries", "0"], 5, "", "network", id="no HTTP"),
         pytest.param(resetting(CHUNKED, chunk(PART)), [], 6, "A light", "network", id="reset in mid-stream"),
+        pytest.param(resetting(CHUNKED, chunk(delta("<t"))), [], 6, "<t", "network", id="reset in what may be a tag"),
+        pytest.param(resetting(CHUNKED, chunk(delta("<think>"))), [], 6, "", "network", id="reset behind a tag"),
+        pytest.param(sending(UNTIL_CLOSE, PART, PART[:-20]), [], 6, "A light", "cut_off", id="closed within an event"),
+        pytest.param(sending(f"Bearer {KEY} refused\r\n\r\n".encode()), ["--retries", "0"], 5, "", "network", id="no HTTP, with the key"),
+        pytest.param(
+            stalling(b"HTTP/1.1 429 Busy\r\nRetry-After: 0\r\nContent-Length: 99\r\n\r\n"), ["--max-time", "0.5"], 5, "", "max_time",
+            id="max-time in an error's body",
+        ),
+        pytest.param(
+            stalling(CHUNKED, chunk(delta("A light") + delta("house.", finish="stop"))), ["--max-time", "1"], 0, "A lighthouse.", None,
+            id="max-time behind the end",
+        ),
         pytest.param(stalling(), ["--timeout", "0.5"], 5, "", "timeout", id="stall before headers"),
         pytest.param(stalling(CHUNKED), ["--timeout", "0.5"], 5, "", "timeout", id="stall after headers"),
         pytest.param(stalling(CHUNKED, chunk(PART)), ["--timeout", "0.5"], 6, "A light", "timeout", id="stall in mid-stream"),
@@ -174,10 +187,41 @@ def test_no_credits_are_not_asked_for_again(describe: Ask, server: Server, light
     assert (run.exit_code, run.json["error"]["code"], len(times)) == (5, "insufficient_quota", 1)
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422])
-def test_what_stays_is_asked_once(describe: Ask, server: Server, lighthouse: Path, status: int) -> None:
+@pytest.mark.parametrize(("status", "exit_code"), [(400, 5), (401, 3), (403, 3), (404, 5), (413, 5), (422, 5)])
+def test_what_stays_is_asked_once(describe: Ask, server: Server, lighthouse: Path, status: int, exit_code: int) -> None:
     times = passing(server, refusal(status, {"message": "no"}))
-    assert (describe(lighthouse, "what?").exit_code in {3, 5}, len(times)) == (True, 1)
+    assert (describe(lighthouse, "what?").exit_code, len(times)) == (exit_code, 1)
+
+
+def test_a_handshake_that_stalls_is_given_up_in_time(describe: Ask, lighthouse: Path) -> None:
+    class Silent(Raw):
+        async def _serve(self, _reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+            await asyncio.sleep(60)
+
+    with Silent(ANSWERING) as server:
+        began = time.monotonic()
+        run = describe(lighthouse, "what?", "--max-time", "1", "--base-url", f"https://127.0.0.1:{server.port}/v1")
+        assert (run.exit_code, time.monotonic() - began < 9) == (5, True)
+
+
+def test_verbose_tells_of_every_try(describe: Ask, server: Server, lighthouse: Path) -> None:
+    busy = refusal(503, {"message": "busy"}, **{"Retry-After": "0", "X-Request-Id": "req-7"})
+    passing(server, busy, busy)
+    said = describe(lighthouse, "what?", "-v").stderr
+    assert [line.split(" ")[:2] for line in said.splitlines()] == [
+        *(["POST", f"{server.url}/chat/completions"], ["HTTP", "503"], ["503", "from"]),
+        *(["POST", f"{server.url}/chat/completions"], ["HTTP", "503"], ["503", "from"]),
+        *(["POST", f"{server.url}/chat/completions"], ["HTTP", "200"]),
+    ]
+    assert said.count("request id req-7") == 2
+
+
+def test_thinking_is_no_harm_where_stderr_is_closed(server: Server, lighthouse: Path) -> None:
+    server.answer = stream("<think>hm</think>", "Yes.")
+    script = f"{' '.join(command('describe', lighthouse, '--thinking', '-v', '--color', 'always'))} 2>/dev/full"
+    env = environment({"QUBRID_BASE_URL": server.url})
+    done = subprocess.run(["bash", "-c", script], capture_output=True, env=env, check=False, timeout=60)
+    assert (done.returncode, b"Yes." in done.stdout) == (0, True)
 
 
 def test_a_server_is_given_the_time_that_it_asks_for(describe: Ask, server: Server, lighthouse: Path) -> None:

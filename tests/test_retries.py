@@ -31,10 +31,18 @@ NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
         ({"retry-after": "nan"}, None),
         ({"retry-after": "soon"}, None),
         ({"retry-after": "9" * 400}, None),
+        ({"retry-after": "99999999999"}, 99999999999.0),
+        ({"retry-after-ms": "0", "retry-after": "9"}, 0.0),
+        ({"retry-after": "Mon, 23 Nov 99999999999999999999 12:00:00 GMT"}, None),
     ],
 )
 def test_what_a_server_asks_for_is_understood(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after(headers, NOW) == seconds
+
+
+@given(text=st.text())
+def test_nothing_that_a_server_asks_for_is_a_fault_of_ours(text: str) -> None:
+    assert retry_after({"retry-after": text, "retry-after-ms": text}, NOW) is None or text.strip()
 
 
 def passing(retry_after: float | None = None) -> EndpointError:

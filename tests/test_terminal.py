@@ -242,6 +242,23 @@ def test_thinking_is_shown_dimmed_above_the_answer(server: Server, lighthouse: P
     assert b"\x1b[2mA tower" in out
 
 
+def test_late_thinking_does_not_disturb_the_drawing(server: Server, lighthouse: Path) -> None:
+    late = event({"choices": [{"delta": {"reasoning_content": "hm\n"}}]})
+    pieces: list[bytes | Hold | Pause] = [
+        delta("# Title\n\n- one\n"),
+        Pause(0.2),
+        late,
+        delta("- two\n"),
+        Pause(0.2),
+        late,
+        delta("", finish="stop"),
+        DONE,
+    ]
+    server.answer = Reply([late, *pieces])
+    out, _ = run(server, lighthouse, "--no-stats", "--thinking")
+    assert [line.strip() for line in Screen().feed(out).lines if line] == ["hm", "Title", "• one", "• two"]
+
+
 def test_ctrl_c_leaves_the_partial_text_once(server: Server, lighthouse: Path) -> None:
     row = "word " * 15 + "word"
     server.answer = Reply([delta(f"{row} {row} tail"), Hold()])

@@ -68,7 +68,12 @@ Param = Annotated[
 Timeout = Annotated[
     float | None,
     typer.Option(
-        "--timeout", min=0.001, callback=_finite, metavar="SECONDS", help="Give up after so long without a byte. [300]"
+        "--timeout",
+        min=0.001,
+        max=1e6,
+        callback=_finite,
+        metavar="SECONDS",
+        help="Give up after so long without a byte. [300]",
     ),
 ]
 Retries = Annotated[
@@ -76,11 +81,15 @@ Retries = Annotated[
 ]
 RetryMaxWait = Annotated[
     float | None,
-    typer.Option("--retry-max-wait", min=0, callback=_finite, metavar="SECONDS", help="Wait before that at most. [60]"),
+    typer.Option(
+        "--retry-max-wait", min=0, max=1e6, callback=_finite, metavar="SECONDS", help="Wait before that at most. [60]"
+    ),
 ]
 MaxTime = Annotated[
     float | None,
-    typer.Option("--max-time", min=0.001, callback=_finite, metavar="SECONDS", help="Give up a request after so long."),
+    typer.Option(
+        "--max-time", min=0.001, max=1e6, callback=_finite, metavar="SECONDS", help="Give up a request after so long."
+    ),
 ]
 AllowHttp = Annotated[
     bool, typer.Option("--allow-http", help="Send the key over plain http too, in a network you trust.")

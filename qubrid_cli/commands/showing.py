@@ -79,7 +79,7 @@ def show_one(items: "Items", show: Show, target: "Output") -> "Description":
         screen = terminal.console(color=show.color, stderr=True)
         items = terminal.with_spinner(items, screen, thinking=show.thinking) if is_watched else items
         items = terminal.with_thinking(items, screen) if show.thinking else items
-        items = terminal.with_log(items, screen) if show.verbose else items
+        items = terminal.with_log(items, screen, is_watched=is_watched) if show.verbose else items
     with closing(items):
         answer = _pulled(items, show, target)
     lines = [] if show.quiet else [f"note: {printable(warning)}" for warning in answer.warnings]

@@ -99,8 +99,8 @@ def simpler(request: Request, error: EndpointError) -> tuple[Request, str] | Non
     if error.status not in {400, 422}:
         return None
     refused = {name for name in _LEFT_OUT if re.search(rf"\b{name}\b", error.message)} - request.without
-    # A value out of range is the user's to mend; stream_options was nobody's wish but ours.
-    refused &= refused if _is_unsupported(error.message) else {"stream_options"}
+    if not _is_unsupported(error.message):  # a value out of range is the user's to mend; stream_options is only ours
+        refused &= {"stream_options"}
     if "max_tokens" in refused and "max_completion_tokens" in error.message:
         said = "max_tokens, so max_completion_tokens was sent"
         return replace(request, without=request.without | {"max_tokens"}), f"the endpoint refused {said}"

@@ -142,7 +142,7 @@ def _received(draft: Draft, endpoint: Endpoint, answer: Response) -> Iterator[It
             case events.Facts():
                 draft.learn(endpoint.cleaned(event.told()))
             case events.Finish():
-                draft.end(event)
+                draft.end(events.Finish(endpoint.cleaned(event.reason)))
                 answer.end_soon(announced=event.reason is None)
             case events.Problem():
                 raise endpoint.refused(event.payload, answer)

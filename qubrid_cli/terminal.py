@@ -50,14 +50,15 @@ def show_answer(items: Items, open_drawing: Callable[[], Drawing]) -> Descriptio
     """Draw an answer on the terminal while it arrives.
 
     Args:
-        open_drawing: makes what draws it; called when the request is on its way, for it takes a while to load.
+        open_drawing: makes what draws it, and loads what that takes: while the first token is waited for, not before the
+            request is out.
     """
     drawing: Drawing | None = None
     description = Description()
     try:
         for item in items:
             match item:
-                case Sending() | Receiving():
+                case Receiving():
                     drawing = drawing or open_drawing()
                 case Text():
                     drawing = drawing or open_drawing()

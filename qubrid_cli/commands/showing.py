@@ -135,7 +135,7 @@ def _drawn(items: "Items", show: Show, target: "Output") -> "Description":
     can_move = target.is_screen and not screen.is_dumb_terminal and not screen.legacy_windows
 
     def open_drawing() -> "Drawing":
-        from ..markdown import LiveMarkdown  # takes a while, and is wanted only when the request is on its way
+        from ..markdown import LiveMarkdown  # the costly part of Rich
 
         return LiveMarkdown(screen, live=can_move)
 

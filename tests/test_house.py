@@ -35,7 +35,7 @@ FLOORS = (
     {"description"},
     {"records"},
     {"terminal", "markdown"},
-    {"commands.options", "commands.showing"},
+    {"commands.options", "commands.showing", "commands.asking"},
     {"commands.describe", "commands.completion"},
     {"cli"},
     {"__main__"},

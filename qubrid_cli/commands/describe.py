@@ -10,12 +10,11 @@ import typer
 
 from ..errors import AuthError, OutputError, QvisionError, SeveralError, StoppedError, UsageError
 from ..output import Output, say
-from . import options, showing
+from . import asking, options, showing
 from .showing import Known, Show
 
 if TYPE_CHECKING:
     from ..chat import Request
-    from ..endpoint import Endpoint
     from ..images import Limits
     from ..settings import Settings
     from ..sources import Source
@@ -105,7 +104,7 @@ def describe(
             raise named.error
         target.spare(image.path for image in named.images if isinstance(image, sources.File))
         plan = _Plan(
-            _request(
+            asking.request(
                 settings, known.prompt, options.system(system, stdin), options.params(param), stream=not no_stream
             ),
             _groups(named.images, each=each, together=together),
@@ -128,24 +127,6 @@ def describe(
         raise failure
 
 
-def _request(
-    settings: "Settings", prompt: str, system: str | None, extra: dict[str, object], *, stream: bool
-) -> "Request":
-    from .. import chat
-
-    return chat.Request(
-        model=settings.model,
-        prompt=prompt,
-        pictures=(),
-        max_tokens=settings.max_tokens,
-        temperature=settings.temperature,
-        top_p=settings.top_p,
-        system=system,
-        stream=stream,
-        extra=extra,
-    )
-
-
 def _groups(images: Sequence["Source"], *, each: bool, together: bool) -> list[Sequence["Source"]]:
     """The images of each request."""
     if each and together:
@@ -166,7 +147,7 @@ def _ask(plan: _Plan, show: Show, target: Output) -> QvisionError | None:
     several = len(plan.groups) > 1
     workshop = Workshop(plan.limits)
     started = deque([workshop.start(plan.groups[0])])  # in threads, while the next lines load httpx
-    with _endpoint(plan.settings, plan.key) as endpoint:
+    with asking.endpoint(plan.settings, plan.key) as endpoint:
         from .. import description
         from ..retries import Patience
 
@@ -188,13 +169,3 @@ def _ask(plan: _Plan, show: Show, target: Output) -> QvisionError | None:
     if failures:
         return SeveralError(f"{len(failures)} of {len(plan.groups)} requests failed", first=failures[0])
     return None
-
-
-def _endpoint(settings: "Settings", key: str | None) -> "Endpoint":
-    from ..endpoint import Endpoint
-
-    if settings.offline:
-        from ..offline import OfflineTransport
-
-        return Endpoint(OfflineTransport.URL, timeout=settings.timeout, transport=OfflineTransport())
-    return Endpoint(settings.base_url, key=key, timeout=settings.timeout, allow_http=settings.allow_http)

@@ -58,7 +58,12 @@ def _file_bytes(source: File) -> bytes:
         if isinstance(error, FileNotFoundError):
             raise ImageError(f"no such image: {source.name}", hint="It was there a moment ago.") from error
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ImageError(f"cannot read {source.name}: {reason}", hint="Check its permissions.") from error
+        hint = (
+            "Check its permissions."
+            if isinstance(error, PermissionError)
+            else "Check the name, and the disk that it is on."
+        )
+        raise ImageError(f"cannot read {source.name}: {reason}", hint=hint) from error
 
 
 def _open_at_once(name: str, flags: int) -> int:

@@ -14,7 +14,7 @@ from .conftest import command, environment
 
 PACKAGE = Path(qubrid_cli.__file__).parent
 FLOORS = (
-    {"errors", "sse", "deltas", "metadata", "offline", "tokens", "progress"},
+    {"errors", "sse", "deltas", "metadata", "offline", "tokens", "progress", "foreign"},
     {
         "chat",
         "events",
@@ -29,12 +29,12 @@ FLOORS = (
         "output",
         "retries",
     },
-    {"response", "reading", "metrics", "replies"},
+    {"response", "reading", "metrics", "replies", "payload", "inventory"},
     {"endpoint", "images"},
     {"draft"},
     {"description"},
     {"records"},
-    {"terminal", "markdown"},
+    {"terminal", "markdown", "rehearsal"},
     {"commands.options", "commands.showing", "commands.asking"},
     {"commands.describe", "commands.completion"},
     {"cli"},
@@ -43,7 +43,7 @@ FLOORS = (
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 HOMES = {
     "httpx": {"endpoint", "response", "offline"},
-    "PIL": {"images", "decoder", "colours", "offline"},
+    "PIL": {"images", "payload", "inventory", "decoder", "colours", "offline"},
     "pi_heif": {"decoder"},
     "rich": {"terminal", "markdown"},
     "markdown_it": {"markdown"},

@@ -19,6 +19,15 @@ def endpoint(settings: "Settings", key: str | None) -> "Endpoint":
     return Endpoint(settings.base_url, key=key, timeout=settings.timeout, allow_http=settings.allow_http)
 
 
+def url(settings: "Settings") -> str:
+    """Where requests would go."""
+    if settings.offline:
+        from ..offline import OfflineTransport
+
+        return f"{OfflineTransport.URL}/chat/completions"
+    return f"{settings.base_url}/chat/completions"
+
+
 def request(
     settings: "Settings", prompt: str, system: str | None, extra: dict[str, object], *, stream: bool
 ) -> "Request":

@@ -120,7 +120,7 @@ class Workshop:
                 future.set_exception(error)
 
 
-def encode(source: sources.File | sources.Bytes | sources.Piped, limits: Limits) -> Encoded:
+def encode(source: sources.File | sources.Bytes | sources.Remote | sources.Piped, limits: Limits) -> Encoded:
     """Read, turn upright, shrink and encode one image.
 
     Raises:
@@ -129,6 +129,7 @@ def encode(source: sources.File | sources.Bytes | sources.Piped, limits: Limits)
     started = time.perf_counter()
     data = reading.read(source)
     name = source.name
+    notes = (source.note,) if isinstance(source, sources.Remote) and source.note else ()
     try:
         with decoder.opened(data, name) as image:
             orientation = decoder.orientation(image)
@@ -149,7 +150,7 @@ def encode(source: sources.File | sources.Bytes | sources.Piped, limits: Limits)
         size=len(data),
         sent=sent,
         seconds=time.perf_counter() - started,
-        warnings=warnings + lowered,
+        warnings=notes + warnings + lowered,
     )
 
 

@@ -6,7 +6,7 @@ Arguments are classified by fixed rules and never guessed: a mistyped file name 
 import glob
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -55,6 +55,15 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Remote:
+    """An image on the web that ``fetch`` gets when it is read; ``note`` is what the user should know about that."""
+
+    name: str
+    fetch: Callable[[], bytes]
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Piped:
     """An image on standard input, not read yet."""
 
@@ -62,7 +71,7 @@ class Piped:
     name: str = "-"
 
 
-Source = File | Bytes | Link | Piped
+Source = File | Bytes | Link | Remote | Piped
 
 
 @dataclass(frozen=True, slots=True)

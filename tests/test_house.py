@@ -29,8 +29,8 @@ FLOORS = (
         "output",
         "retries",
     },
-    {"response", "reading", "metrics", "replies"},
-    {"endpoint", "images"},
+    {"response", "reading", "metrics", "replies", "links", "mishaps"},
+    {"endpoint", "images", "download"},
     {"draft"},
     {"description"},
     {"records"},
@@ -42,7 +42,7 @@ FLOORS = (
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 HOMES = {
-    "httpx": {"endpoint", "response", "offline"},
+    "httpx": {"endpoint", "response", "download", "mishaps", "offline"},
     "PIL": {"images", "decoder", "colours", "offline"},
     "pi_heif": {"decoder"},
     "rich": {"terminal", "markdown"},

@@ -96,7 +96,7 @@ def _unreadable(data: bytes, name: str) -> ImageError:
     hint = _READABLE
     if foreign.is_web_page(data):
         hint = "It is a web page: perhaps the server sent that in place of the image."
-    elif _is_text(data):
+    elif foreign.is_text(data):
         hint = f"If it is the prompt: -p {name}; if it holds the prompt: -p @{name}"
     return ImageError(f"{name} is not an image that can be read", hint=hint, code="not_an_image")
 
@@ -141,13 +141,6 @@ def _seek(image: Image.Image, name: str, frame: int) -> None:
             code="no_such_frame",
         )
     image.seek(frame - 1)
-
-
-def _is_text(data: bytes) -> bool:
-    try:
-        return "\0" not in data.decode()
-    except UnicodeDecodeError:
-        return False
 
 
 def bomb(name: str) -> ImageError:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
 from types import TracebackType
@@ -34,6 +34,7 @@ class Endpoint:
         key: sent to the origin of ``base_url`` and to no other.
         timeout: seconds without a byte after which the endpoint counts as gone.
         allow_http: send the key over plain http to other machines too.
+        secrets: what it learns besides the key and must not be repeated: passwords in links.
         transport: something to take the place of the network, such as the built-in endpoint.
 
     Raises:
@@ -47,9 +48,11 @@ class Endpoint:
         key: str | None = None,
         timeout: float,
         allow_http: bool = False,
+        secrets: Iterable[str] = (),
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._key = key
+        self._secrets = tuple(secrets)
         self._timeout = timeout
         with _configured():
             self.url = httpx.URL(base_url + "/chat/completions")
@@ -160,7 +163,9 @@ class Endpoint:
         return error_for(told_of)
 
     def clean(self, text: str) -> str:
-        """A server's words with the key taken out, should it echo it."""
+        """A server's words with the key and other secrets taken out, should it echo them."""
+        for secret in self._secrets:
+            text = text.replace(secret, "")
         return scrubbed(text, self._key)
 
     def cleaned(self, value: Any) -> Any:

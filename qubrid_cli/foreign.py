@@ -58,7 +58,11 @@ _PATTERNS = tuple((re.compile(pattern, re.DOTALL), foreign) for pattern, foreign
 _SVG = re.compile(rb"\s*(<\?xml[^>]*\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(\[.*?\])?\s*>|\s)*<(\w+:)?svg[\s>]", re.DOTALL)
 _SVG_FOREIGN = Foreign("an SVG drawing", "rsvg-convert -w 1568 {} -o out.png")
 _SVGZ_FOREIGN = Foreign("compressed data", "gunzip {}")
-_HTML = re.compile(rb"\s*(<\?xml[^>]*\?>|<!--.*?-->|\s)*<(!DOCTYPE\s+html|html|head|body)\b", re.DOTALL | re.IGNORECASE)
+#: How a web page begins, behind blanks, comments and an XML declaration (WHATWG MIME Sniffing, section 7.1).
+_PAGE = re.compile(
+    rb"(\xef\xbb\xbf)?(?>(?>\s+|<!--.*?-->|<\?.*?\?>)*)<(!doctype\s+html|html|head|body|title|meta|script|iframe)\b",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 def told(data: bytes) -> Foreign | None:
@@ -73,4 +77,12 @@ def told(data: bytes) -> Foreign | None:
 
 def is_web_page(data: bytes) -> bool:
     """Whether it is HTML, as servers send it in place of an image."""
-    return _HTML.match(data[:_HEAD]) is not None
+    return _PAGE.match(data) is not None
+
+
+def is_text(data: bytes) -> bool:
+    """Whether it is text in UTF-8."""
+    try:
+        return "\0" not in data.decode()
+    except UnicodeDecodeError:
+        return False

@@ -82,7 +82,7 @@ class Workshop:
                 future.set_exception(error)
 
 
-def encode(source: sources.File | sources.Bytes | sources.Piped, limits: Limits) -> Encoded:
+def encode(source: sources.File | sources.Bytes | sources.Remote | sources.Piped, limits: Limits) -> Encoded:
     """Read, turn upright, shrink and encode one image.
 
     Raises:
@@ -98,8 +98,13 @@ def encode(source: sources.File | sources.Bytes | sources.Piped, limits: Limits)
         if bare is None or len(bare) == len(data):
             raise
         found = _encoded(bare, source.name, limits)
+    notes = (source.note,) if isinstance(source, sources.Remote) and source.note else ()
     return replace(
-        found, sha256=hashlib.sha256(data).hexdigest(), size=len(data), seconds=time.perf_counter() - started
+        found,
+        warnings=notes + found.warnings,
+        sha256=hashlib.sha256(data).hexdigest(),
+        size=len(data),
+        seconds=time.perf_counter() - started,
     )
 
 

@@ -6,21 +6,23 @@ from collections.abc import Iterator
 from typing import BinaryIO, assert_never
 
 from .errors import ImageError
-from .sources import Bytes, File, Piped
+from .sources import Bytes, File, Piped, Remote
 
 #: 512 MiB: no photo is as large; what is would fill the memory.
 MAX_FILE_BYTES = 512 * 1024 * 1024
 
 
-def read(source: File | Bytes | Piped) -> bytes:
+def read(source: File | Bytes | Remote | Piped) -> bytes:
     """All bytes of an image.
 
     Raises:
-        ImageError: missing, unreadable, no regular file, empty or larger than ``MAX_FILE_BYTES``.
+        ImageError: missing, unreadable, no regular file, not to be fetched, empty or larger than ``MAX_FILE_BYTES``.
     """
     match source:
         case Bytes():
             data = source.data
+        case Remote():
+            data = source.fetch()
         case Piped():
             data = b"".join(_chunks(source.stream))
         case File():

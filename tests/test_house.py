@@ -14,7 +14,7 @@ from .conftest import command, environment
 
 PACKAGE = Path(qubrid_cli.__file__).parent
 FLOORS = (
-    {"errors", "sse", "deltas", "metadata", "offline", "tokens", "progress", "foreign"},
+    {"errors", "sse", "deltas", "metadata", "offline", "tokens", "progress", "foreign", "urls"},
     {
         "chat",
         "events",
@@ -29,8 +29,8 @@ FLOORS = (
         "output",
         "retries",
     },
-    {"response", "reading", "metrics", "replies", "payload", "inventory"},
-    {"endpoint", "images"},
+    {"response", "reading", "metrics", "replies", "payload", "inventory", "links", "mishaps"},
+    {"endpoint", "images", "download"},
     {"draft"},
     {"description"},
     {"records"},
@@ -42,7 +42,7 @@ FLOORS = (
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 HOMES = {
-    "httpx": {"endpoint", "response", "offline"},
+    "httpx": {"endpoint", "response", "download", "mishaps", "offline"},
     "PIL": {"images", "payload", "inventory", "decoder", "colours", "offline"},
     "pi_heif": {"decoder"},
     "rich": {"terminal", "markdown"},

@@ -68,6 +68,7 @@ def describe(
     quality: options.Quality = None,
     original: options.Original = False,
     frame: options.Frame = 1,
+    fetch: options.Fetch = None,
     as_json: options.Json = False,
     field: options.Field = None,
     output: options.OutputFile = None,
@@ -109,7 +110,7 @@ def describe(
             asking.request(
                 settings, known.prompt, options.system(system, stdin), options.params(param), stream=not no_stream
             ),
-            _groups(named.images, each=each, together=together),
+            _groups(asking.images(named.images, settings, fetch=fetch), each=each, together=together),
             options.limits(max_pixels, max_side, quality, frame, original=original),
             labels,
             settings,
@@ -152,7 +153,7 @@ def _ask(plan: _Plan, show: Show, target: Output) -> QvisionError | None:
     several = len(plan.groups) > 1
     workshop = Workshop(plan.limits)
     started = deque([workshop.start(plan.groups[0])])  # in threads, while the next lines load httpx
-    with asking.endpoint(plan.settings, plan.key) as endpoint:
+    with asking.endpoint(plan.settings, plan.key, plan.groups) as endpoint:
         from .. import description
         from ..retries import Patience
 

@@ -118,6 +118,14 @@ Frame = Annotated[
 Original = Annotated[
     bool, typer.Option("--original", help="Send images unshrunk (upright, and without metadata all the same).")
 ]
+Fetch = Annotated[
+    bool | None,
+    typer.Option(
+        "--fetch/--no-fetch",
+        help="Fetch links here and send the images; never do. [those that the endpoint cannot reach]",
+        show_default=False,
+    ),
+]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per request.")]
 Field = Annotated[

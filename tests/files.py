@@ -107,10 +107,11 @@ ADOBE_RGB: Colorants = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087)
 _D50 = (0.9642, 1.0, 0.8249)
 
 
-def rgb_profile(name: str, colorants: Colorants, curve: Sequence[float]) -> bytes:
-    """A matrix profile; its curve holds the light, 0 to 1, for evenly spaced values."""
+def rgb_profile(name: str, colorants: Colorants, curve: Sequence[float], said: bytes = b"") -> bytes:
+    """A matrix profile; its curve holds the light, 0 to 1, for evenly spaced values; ``said`` is its copyright."""
     tags = dict(zip((b"rXYZ", b"gXYZ", b"bXYZ"), map(_xyz, colorants), strict=True))
-    return _profile(name, b"mntr", b"RGB ", b"XYZ ", tags | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), _curve(curve)))
+    tags |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), _curve(curve))
+    return _profile(name, b"mntr", b"RGB ", b"XYZ ", tags | {b"cprt": b"text" + bytes(4) + said + b"\0"})
 
 
 def grey_profile(name: str, curve: Sequence[float]) -> bytes:
@@ -146,7 +147,7 @@ def _curve(light: Sequence[float]) -> bytes:
 def _profile(name: str, device: bytes, space: bytes, connection: bytes, tags: dict[bytes, bytes]) -> bytes:
     text = name.encode() + b"\0"
     said = b"desc" + struct.pack(">4xI", len(text)) + text + bytes(78)
-    tags = {b"desc": said, b"cprt": b"text" + bytes(4) + text, b"wtpt": _xyz(_D50)} | tags
+    tags = {b"desc": said, b"cprt": b"text" + bytes(5), b"wtpt": _xyz(_D50)} | tags
     place, index, body = 128 + 4 + 12 * len(tags), b"", b""
     for tag, value in tags.items():
         index += struct.pack(">4sII", tag, place + len(body), len(value))

@@ -398,7 +398,11 @@ P3 = files.rgb_profile("Display P3", files.DISPLAY_P3, SRGB_CURVE)
 ADOBE = files.rgb_profile("Adobe RGB (1998)", files.ADOBE_RGB, ADOBE_CURVE)
 #: Paper with inks of other colours than their names say: whoever does not ask the profile gets them wrong.
 #: Their L*, a* and b* are those of sRGB's red, green, blue and black (D50).
-ODD_INKS: dict[tuple[int, ...], tuple[float, float, float]] = {(1, 0, 0, 0): (54.3, 80.8, 69.9), (0, 1, 0, 0): (87.8, -79.3, 81.0), (0, 0, 1, 0): (29.6, 68.3, -112.0)}
+ODD_INKS: dict[tuple[int, ...], tuple[float, float, float]] = {
+    (1, 0, 0, 0): (54.3, 80.8, 69.9),
+    (0, 1, 0, 0): (87.8, -79.3, 81.0),
+    (0, 0, 1, 0): (29.6, 68.3, -112.0),
+}
 ODD_PRINT = files.cmyk_profile("Odd print", lambda ink: ODD_INKS.get(ink, (0.0 if ink[3] else 100.0, 0.0, 0.0)))
 
 #: Inside of what sRGB can show, so that nothing depends on how the rest is clipped.

@@ -63,30 +63,51 @@ def _packed(samples: Sequence[int], depth: int) -> bytes:
     return int(bits.ljust(8 * whole, "0"), 2).to_bytes(whole)
 
 
-def tiff(size: tuple[int, int], pixel: Pixel, *, photometric: int, orientation: int = 1, alpha: int = 0) -> bytes:
-    """A TIFF of 16 bits a sample, uncompressed, in one strip.
+def tiff(
+    size: tuple[int, int],
+    pixel: Pixel,
+    *,
+    photometric: int,
+    orientation: int = 1,
+    alpha: int = 0,
+    depth: int = 16,
+    planar: bool = False,
+) -> bytes:
+    """An uncompressed TIFF of 16 or 32 bits a sample, little-endian.
 
     Args:
         photometric: 0 grey where zero is white, 1 grey, 2 RGB, 5 CMYK.
         alpha: 1 for colours multiplied by it, 2 for plain ones, 0 for none.
+        planar: one strip for each channel, rather than one for all.
     """
-    samples = [sample for y in range(size[1]) for x in range(size[0]) for sample in pixel(x, y)]
-    count = len(samples) // (size[0] * size[1])
-    entries = [(0x100, size[0]), (0x101, size[1]), (0x102, 16), (0x103, 1), (0x106, photometric), (0x111, 0)]
-    entries += [(0x112, orientation), (0x115, count), (0x116, size[1]), (0x117, 2 * len(samples))]
-    entries += [(0x152, alpha)] if alpha else []
-    depths = 8 + 2 + 12 * len(entries) + 4
-    there = {0x102: depths, 0x111: depths + 2 * count}
-    written = b"".join(
-        struct.pack("<HHII", tag, 3, count, depths) if tag == 0x102 and count > 2 else _long(tag, there, value)
-        for tag, value in entries
+    pixels = [pixel(x, y) for y in range(size[1]) for x in range(size[0])]
+    count = len(pixels[0])
+    planes = list(zip(*pixels, strict=True)) if planar else [[sample for one in pixels for sample in one]]
+    strips = [struct.pack(f"<{len(plane)}{'H' if depth == 16 else 'I'}", *plane) for plane in planes]
+    starts = [8 + sum(map(len, strips[:number])) for number in range(len(strips))]
+    entries: dict[int, Sequence[int]] = {
+        0x100: [size[0]], 0x101: [size[1]], 0x102: [depth] * count, 0x103: [1], 0x106: [photometric], 0x111: starts,
+        0x112: [orientation], 0x115: [count], 0x116: [size[1]], 0x117: list(map(len, strips)), 0x11C: [1 + planar],
+    }  # fmt: skip
+    entries |= {0x152: [alpha]} if alpha else {}
+    directory = 8 + sum(map(len, strips))
+    behind, index, lists = directory + 2 + 12 * len(entries) + 4, b"", b""
+    for tag, values in entries.items():
+        written = struct.pack(f"<{len(values)}I", *values)
+        here = len(values) == 1
+        index += struct.pack("<HHI", tag, 4, len(values)) + (
+            written if here else struct.pack("<I", behind + len(lists))
+        )
+        lists += b"" if here else written
+    return (
+        b"II*\0"
+        + struct.pack("<I", directory)
+        + b"".join(strips)
+        + struct.pack("<H", len(entries))
+        + index
+        + bytes(4)
+        + lists
     )
-    head = b"II*\0" + struct.pack("<IH", 8, len(entries)) + written + bytes(4)
-    return head + struct.pack(f"<{count}H", *[16] * count) + struct.pack(f"<{len(samples)}H", *samples)
-
-
-def _long(tag: int, there: dict[int, int], value: int) -> bytes:
-    return struct.pack("<HHII", tag, 4, 1, there[tag] if tag == 0x111 else value)
 
 
 def segment(marker: int, payload: bytes) -> bytes:

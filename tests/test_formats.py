@@ -23,7 +23,7 @@ Colour = tuple[int, int, int]
 Value = int | float | tuple[int, ...]
 
 #: Shrunk to 0.4, both sides are multiples of 32: half by the decoder where it can, the rest by resampling.
-SIZE, SMALL = (240, 160), (96, 64)
+SIZE, SMALL = (160, 80), (64, 32)
 LIMITS = {"whole": (Limits(), SIZE), "shrunk": (Limits(max_pixels=SMALL[0] * SMALL[1]), SMALL)}
 
 #: The corners, from the upper left to the lower right.
@@ -97,14 +97,18 @@ def by_hand(
     return make
 
 
-def deep_tiff(photometric: int, values: Sequence[Sequence[int]], alpha: int = 0) -> Callable[[int], bytes]:
-    """A TIFF of our own, with 16 bits."""
+def by_hand_tiff(
+    photometric: int, values: Sequence[Sequence[int]], *, alpha: int = 0, depth: int = 16, planar: bool = False
+) -> Callable[[int], bytes]:
+    """A TIFF of our own."""
 
     def make(orientation: int) -> bytes:
         places = blocks("L", range(4), orientation)
         stored, width = places.tobytes(), places.width
         return files.tiff(
-            places.size, lambda x, y: values[stored[y * width + x]], photometric=photometric, orientation=orientation, alpha=alpha
+            places.size,
+            lambda x, y: values[stored[y * width + x]],
+            photometric=photometric, orientation=orientation, alpha=alpha, depth=depth, planar=planar,
         )  # fmt: skip
 
     return make
@@ -284,11 +288,15 @@ KINDS = {
     "TIFF 16-bit grey, big-endian": Kind(tagged("TIFF", "I;16B", [257 * level for level in LEVELS]), GREYS, turns=True),
     "TIFF 32-bit grey": Kind(tagged("TIFF", "I", [10_000_000 * level for level in (0, 1, 2, 3)]), GREYS, turns=True),
     "TIFF float": Kind(tagged("TIFF", "F", (-1.5, 0.0, 1.5, 3.0)), GREYS, turns=True),
-    "TIFF 16-bit grey, zero is white": Kind(deep_tiff(0, deep(BYTES[::-1])), GREYS, turns=True),
-    "TIFF 16-bit RGB": Kind(deep_tiff(2, deep(COLOURS)), turns=True),
-    "TIFF 16-bit RGBA": Kind(deep_tiff(2, deep(CLEAR), alpha=2), turns=True),
-    "TIFF 16-bit RGBA, multiplied": Kind(deep_tiff(2, deep(CLEAR), alpha=1), turns=True),
-    "TIFF 16-bit CMYK": Kind(deep_tiff(5, deep(INKS)), turns=True),
+    "TIFF 16-bit grey, zero is white": Kind(by_hand_tiff(0, deep(BYTES[::-1])), GREYS, turns=True),
+    "TIFF 16-bit RGB": Kind(by_hand_tiff(2, deep(COLOURS)), turns=True),
+    "TIFF 16-bit RGBA": Kind(by_hand_tiff(2, deep(CLEAR), alpha=2), turns=True),
+    "TIFF 16-bit RGBA, multiplied": Kind(by_hand_tiff(2, deep(CLEAR), alpha=1), turns=True),
+    "TIFF 16-bit RGB in planes": Kind(by_hand_tiff(2, deep(COLOURS), planar=True), turns=True),
+    "TIFF 32-bit grey to its top": Kind(
+        by_hand_tiff(1, [(0,), (1_431_655_765,), (2_863_311_530,), (4_294_967_295,)], depth=32), GREYS, turns=True
+    ),
+    "TIFF 16-bit CMYK": Kind(by_hand_tiff(5, deep(INKS)), turns=True),
     "TIFF of two pages": Kind(
         lambda _: files.saved(blocks("RGB", COLOURS), "TIFF", save_all=True, append_images=[Image.new("L", SIZE, 9)])
     ),
@@ -521,7 +529,7 @@ def test_hidden_colours_do_not_bleed_when_shrunk() -> None:
     data = by_hand(8, 6, [(*RED, 255), (0, 0, 255, 0), (*RED, 255), (0, 0, 255, 0)])(1)
     image = encoded(data, LIMITS["shrunk"][0])
     shown = opened(image.sent.mime, image.sent.data).convert("RGB")
-    row = [shown.getpixel((x, 32)) for x in range(SMALL[0])]
+    row = [shown.getpixel((x, SMALL[1] // 4)) for x in range(SMALL[0])]
     assert [pixel for pixel in row if isinstance(pixel, tuple) and pixel[2] > pixel[0] + 8] == []
 
 
@@ -532,7 +540,7 @@ def test_hidden_colours_do_not_bleed_when_shrunk() -> None:
         pytest.param(by_hand(16, 0, [(0,), (300,), (30_000,), (65_535,)]), id="16-bit PNG"),
         pytest.param(by_pillow("PPM", "I;16", (0, 300, 30_000, 65_535)), id="16-bit PGM"),
         pytest.param(by_pillow("JPEG2000", "I;16", (0, 300, 30_000, 65_535)), id="16-bit JPEG 2000"),
-        pytest.param(deep_tiff(2, [(0,) * 3, (300,) * 3, (30_000,) * 3, (65_535,) * 3]), id="16-bit RGB TIFF"),
+        pytest.param(by_hand_tiff(2, [(0,) * 3, (300,) * 3, (30_000,) * 3, (65_535,) * 3]), id="16-bit RGB TIFF"),
     ],
 )
 def test_sixteen_bits_are_scaled_and_not_clipped(data: Callable[[int], bytes]) -> None:

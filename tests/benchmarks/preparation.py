@@ -231,18 +231,23 @@ def outcomes(path: Path, size: Size) -> dict[str, Outcome]:
     return found
 
 
-def show(title: str, found: dict[str, Outcome], wanted: Image.Image) -> None:
-    print(f"preparing a {title}, sent as {wanted.width} × {wanted.height}, {ROUNDS} rounds:")
-    print(
-        "                    CPU ms (from – to)     of naive (from – to)   of pyvips   MiB    sent: PSNR SSIM     at 95: PSNR SSIM    KB"
-    )
+def show(path: Path, found: dict[str, Outcome], wanted: Image.Image) -> None:
+    """CPU in milliseconds, memory in MiB above idle, likeness of what is sent and of what is saved at quality 95."""
+    heads = "CPU ms (from – to)", "of naive (from – to)", "of pyvips (from – to)", "MiB", "as sent", "at 95", "sent KB"
+    lines: list[tuple[str, ...]] = [("", *heads)]
     for name, outcome in found.items():
         spent = [1000 * seconds for seconds in outcome.spent]
-        cells = [f"  {name:16}", f"{statistics.median(spent):7.0f} ({min(spent):4.0f} – {max(spent):4.0f})"]
-        cells += [_ratio(outcome, found[other]) if other in found else "–" for other in ("naive", "pyvips")]
-        cells.append(f"{statistics.median(outcome.memory):5.0f}")
-        cells += [_likeness(file, wanted) for file in (outcome.sent, outcome.finer)]
-        print("   ".join([*cells, f"{outcome.sent.stat().st_size / 1000:5.0f}"]))
+        lines.append((
+            name,
+            f"{statistics.median(spent):.0f} ({min(spent):.0f} – {max(spent):.0f})",
+            *(_ratio(outcome, found[other]) if other in found else "" for other in ("naive", "pyvips")),
+            f"{statistics.median(outcome.memory):.0f}",
+            *(_likeness(file, path, wanted) for file in (outcome.sent, outcome.finer)),
+            f"{outcome.sent.stat().st_size / 1000:.0f}",
+        ))  # fmt: skip
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def _ratio(outcome: Outcome, other: Outcome) -> str:
@@ -251,10 +256,10 @@ def _ratio(outcome: Outcome, other: Outcome) -> str:
     return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} – {max(ratios):.2f})"
 
 
-def _likeness(file: Path, wanted: Image.Image) -> str:
+def _likeness(file: Path, path: Path, wanted: Image.Image) -> str:
     with Image.open(file) as picture:
         # The naive way keeps the ratio to the pixel, and so may be a few pixels smaller than the others.
-        fitting = wanted if picture.size == wanted.size else wanted.resize(picture.size, Image.Resampling.LANCZOS)
+        fitting = wanted if picture.size == wanted.size else reference(path, picture.size)
         return f"{psnr(picture, fitting):4.1f} dB {ssim(picture, fitting):.4f}"
 
 
@@ -266,8 +271,10 @@ def run() -> None:
         for name, (size, _, _) in FILES.items():
             path = written(Path(folder), name)
             target = tokens.shrink(*size, max_pixels=tokens.QWEN3.max_pixels, max_side=None)
-            found = outcomes(path, target)
-            show(f"{name} of {path.stat().st_size / 1e6:.1f} MB", found, reference(path, target))
+            print(
+                f"preparing a {name} of {path.stat().st_size / 1e6:.1f} MB, sent as {target[0]} × {target[1]}, {ROUNDS} rounds:"
+            )
+            show(path, outcomes(path, target), reference(path, target))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from functools import cache
 from io import BytesIO
 from pathlib import Path
 
+import pillow_heif
 import pytest
 from PIL import Image
 
@@ -160,8 +161,33 @@ def two_pictures(orientation: int) -> bytes:
     )
 
 
-def header_and(head: bytes, mode: str, values: Sequence[Value]) -> Callable[[int], bytes]:
-    return lambda _: head % SIZE + blocks(mode, values).tobytes()
+def deep_heic(_: int) -> bytes:
+    eight = blocks("RGB", COLOURS).tobytes()
+    samples = struct.pack(f"<{len(eight)}H", *(257 * value for value in eight))
+    stream = BytesIO()
+    pillow_heif.from_bytes("RGB;16", SIZE, samples).save(stream, quality=95)
+    return stream.getvalue()
+
+
+def bmp_with_masks(
+    depth: int, masks: Sequence[int], values: Sequence[int], *, from_the_top: bool
+) -> Callable[[int], bytes]:
+    """A BMP that says itself which bits are red, green, blue and clear."""
+
+    def make(_: int) -> bytes:
+        places = blocks("L", range(4)).tobytes()
+        lines = [places[start : start + SIZE[0]] for start in range(0, len(places), SIZE[0])]
+        rows = b"".join(
+            struct.pack("<I", values[place])[: depth // 8]
+            for line in (lines if from_the_top else lines[::-1])
+            for place in line
+        )
+        height = -SIZE[1] if from_the_top else SIZE[1]
+        head = struct.pack("<IiiHHIIiiII", 108, SIZE[0], height, 1, depth, 3, len(rows), 0, 0, 0, 0)
+        head = (head + struct.pack("<4I", *masks)).ljust(108, b"\0")
+        return b"BM" + struct.pack("<IHHI", 14 + len(head) + len(rows), 0, 0, 14 + len(head)) + head + rows
+
+    return make
 
 
 def plain_pbm(_: int) -> bytes:
@@ -184,7 +210,7 @@ LEVELS = (0, 85, 170, 255)
 BYTES = [(level,) for level in LEVELS]
 #: White is what lies behind the last corner, which holds black, or purple, that nobody is to see.
 CLEAR_GREYS = ((0, 255), (85, 255), (170, 255), (0, 0))
-CLEAR = (*((*colour, 255) for colour in COLOURS[:3]), (0, 0, 0, 0))
+CLEAR: tuple[tuple[int, int, int, int], ...] = (*((*colour, 255) for colour in COLOURS[:3]), (0, 0, 0, 0))
 PURPLE = (160, 0, 160)
 INKS = tuple((255 - red, 255 - green, 255 - blue, 0) for red, green, blue in COLOURS)
 PALETTE = files.chunk(b"PLTE", bytes(part for colour in COLOURS for part in colour))
@@ -252,9 +278,11 @@ KINDS = {
     "AVIF 4:4:4": Kind(by_pillow("AVIF", subsampling="4:4:4"), turns=True, tolerance=8),
     "AVIF grey": Kind(by_pillow("AVIF", "L", LEVELS, subsampling="4:0:0"), GREYS, turns=True, tolerance=8),
     "AVIF alpha": Kind(by_pillow("AVIF", "RGBA", CLEAR), turns=True, tolerance=8),
+    # As phones do it: turned by a box of its own, and EXIF says the same once more. It is to be turned once.
     "HEIC": Kind(by_pillow("HEIF"), turns=True, tolerance=8),
     "HEIC grey": Kind(by_pillow("HEIF", "L", LEVELS), GREYS, turns=True, tolerance=8),
     "HEIC alpha": Kind(by_pillow("HEIF", "RGBA", CLEAR), turns=True, tolerance=8),
+    "HEIC with more than 8 bits": Kind(deep_heic, tolerance=8),
     "TIFF": Kind(tagged("TIFF", "RGB", COLOURS), turns=True),
     "TIFF LZW": Kind(tagged("TIFF", "RGB", COLOURS, compression="tiff_lzw"), turns=True),
     "TIFF deflate": Kind(tagged("TIFF", "RGB", COLOURS, compression="tiff_adobe_deflate"), turns=True),
@@ -304,6 +332,17 @@ KINDS = {
     "BMP grey": Kind(by_pillow("BMP", "L", LEVELS), GREYS),
     "BMP 1-bit": Kind(by_pillow("BMP", "1", (0, 1, 1, 1)), BITS),
     "BMP palette": Kind(with_palette("BMP")),
+    "BMP 16-bit": Kind(
+        bmp_with_masks(
+            16, (0xF800, 0x7E0, 0x1F, 0), [(r >> 3) << 11 | (g >> 2) << 5 | b >> 3 for r, g, b in COLOURS], from_the_top=False
+        ),
+        tolerance=8,
+    ),
+    "BMP alpha, from the top": Kind(
+        bmp_with_masks(
+            32, (0xFF0000, 0xFF00, 0xFF, 0xFF000000), [a << 24 | r << 16 | g << 8 | b for r, g, b, a in CLEAR], from_the_top=True
+        )
+    ),
     "ICO": Kind(by_pillow("ICO", "RGBA", CLEAR, sizes=[SIZE])),
     "ICO of a BMP": Kind(by_pillow("ICO", "RGBA", CLEAR, sizes=[SIZE], bitmap_format="bmp")),
     "JPEG 2000": Kind(by_pillow("JPEG2000")),

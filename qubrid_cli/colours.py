@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from math import ceil, inf, isfinite
+from typing import Any
 
 from PIL import Image, ImageCms, ImageMath
 
@@ -16,6 +17,9 @@ _BAND = 4_000_000
 #: to 0.97 of scans of text, and 0.09 to 0.23 of photos in colour (17 real screenshots, 5 photos, 5 pages were measured).
 _SHARP_COLOURS = 8
 _SHARP_SHARE = 0.5
+
+#: TIFF 6.0, tag 262: 0 where zero is white, which Pillow sees to for 1 and 8 bits only; tag 339: 1 for unsigned.
+_PHOTOMETRIC, _SAMPLE_FORMAT = 262, 339
 
 #: What sRGB is called in the profiles of cameras, Pillow, Windows, GIMP and the ICC; "Linear sRGB" is another thing.
 _SRGB = re.compile(r"\s*(GIMP built-in )?sRGB( built-in|[ -]?IEC ?61966-2[-.]1.*|2014|_v4.*)?\s*", re.IGNORECASE)
@@ -51,8 +55,7 @@ def _bands(image: Image.Image, factor: int) -> Iterator[tuple[int, Image.Image]]
 def _conversion(image: Image.Image) -> Callable[[Image.Image], Image.Image] | None:
     """What makes a plain picture of a band; ``None`` where it is one already."""
     if image.mode.startswith(("I", "F")):
-        low, high = _range(image)
-        return lambda band: _scaled_to_8_bits(band, low, high)
+        return _scaling(image)
     if image.has_transparency_data or image.mode in {"RGBa", "La"}:
         return _on_white
     if image.mode in {"L", "RGB", "CMYK"}:
@@ -66,15 +69,32 @@ def _on_white(band: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", band.size, "white"), clear).convert("RGB")
 
 
-def _scaled_to_8_bits(band: Image.Image, low: float, high: float) -> Image.Image:
-    """Grey of 16 or 32 bits; ``convert("L")`` by itself would clip all above 255 to white."""
-    factor = 255 / (high - low) if high > low else 1.0
-    grey = band.convert("F").point(lambda value: value * factor - low * factor).convert("L")
-    clear = band.info.get("transparency")
-    if band.mode != "I;16" or not isinstance(clear, int):
-        return grey
-    opaque = band.convert("I").point([0 if value == clear else 255 for value in range(65_536)], "L")
-    return Image.composite(grey, Image.new("L", band.size, 255), opaque)
+def _scaling(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
+    """What makes 8 bits of grey of 16 or 32; ``convert("L")`` by itself would clip all above 255 to white."""
+    tags = getattr(image, "tag_v2", {})
+    low, high = _range(image)
+    is_wrapped = low < 0 and image.mode == "I" and tags.get(_SAMPLE_FORMAT, (1,)) == (1,)
+    if is_wrapped:
+        low, high = 0.0, float(0x7FFFFFFF)
+    if tags.get(_PHOTOMETRIC) == 0:
+        low, high = high, low
+    factor = 255 / (high - low) if high != low else 1.0
+
+    def scaled(band: Image.Image) -> Image.Image:
+        wide = ImageMath.lambda_eval(_halved, wide=band) if is_wrapped else band
+        grey = wide.convert("F").point(lambda value: value * factor - low * factor).convert("L")
+        clear = band.info.get("transparency")
+        if band.mode != "I;16" or not isinstance(clear, int):
+            return grey
+        opaque = band.convert("I").point([0 if value == clear else 255 for value in range(65_536)], "L")
+        return Image.composite(grey, Image.new("L", band.size, 255), opaque)
+
+    return scaled
+
+
+def _halved(given: dict[str, Any]) -> Any:
+    """Half of what was an unsigned number before Pillow took its highest bit for a sign."""
+    return (given["wide"] >> 1) & 0x7FFFFFFF
 
 
 def _range(image: Image.Image) -> tuple[float, float]:

@@ -6,7 +6,7 @@ import struct
 import warnings
 from io import BytesIO
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from . import foreign
 from .errors import ImageError
@@ -51,6 +51,8 @@ BROKEN = (
     MemoryError, struct.error,
 )  # fmt: skip
 
+# Pillow's own reader of unpacked TIFFs takes 16-bit planes for 8-bit ones; libtiff, which reads all others, does not.
+TiffImagePlugin.READ_LIBTIFF = True
 # Pillow refuses decompression bombs; the warning that it gives from half of that limit on helps nobody here.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 # Some decoders log what they repair; without a handler Python prints that.

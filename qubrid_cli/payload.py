@@ -9,8 +9,10 @@ from . import colours, tokens
 from .errors import ImageError
 from .metadata import without_metadata
 
-#: Formats whose pictures are exact, so that sharp ones among them may stay so, as PNG.
+#: Formats whose pictures are exact, so that small ones may stay so.
 _LOSSLESS = {"PNG", "GIF", "TIFF", "BMP", "DIB", "ICO", "PPM", "QOI", "TGA"}
+#: Formats whose pictures never are: around letters they have a noise that PNG cannot pack.
+_LOSSY = {"JPEG", "MPO"}
 #: Model Studio, Qwen's own host, takes no longer ones.
 _MAX_DATA_URL = 10_485_760
 #: libjpeg writes no longer ones.
@@ -104,7 +106,9 @@ def payload(image: Image.Image, data: bytes, orientation: int, limits: Limits, n
     if orientation in _TURNS:
         picture = picture.transpose(_TURNS[orientation])
     picture.info = {}  # save() copies a comment from here into the new file
-    return _Saving(name, limits, is_sharp=is_sharp).saved(picture, is_lossless=image.format in _LOSSLESS)
+    is_small = picture.width * picture.height <= _SMALL
+    may_be_png = image.format not in _LOSSY if is_sharp else image.format in _LOSSLESS and is_small
+    return _Saving(name, limits, is_sharp=is_sharp).saved(picture, may_be_png=may_be_png)
 
 
 def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -139,11 +143,11 @@ class _Saving:
     limits: Limits
     is_sharp: bool
 
-    def saved(self, picture: Image.Image, *, is_lossless: bool) -> Payload:
+    def saved(self, picture: Image.Image, *, may_be_png: bool) -> Payload:
         asked = self.limits.quality or (_SHARP if self.is_sharp else _PHOTO)
         data = self._jpeg(picture, asked)
         is_small = picture.width * picture.height <= _SMALL
-        exact = _file(_grey(picture), "PNG") if is_lossless and (self.is_sharp or is_small) else None
+        exact = _file(_grey(picture), "PNG") if may_be_png else b""
         if exact and (is_small or len(exact) <= _MAX_PNG * len(data)) and _fits(exact):
             return Payload("image/png", *picture.size, exact)
         for quality in (asked, *(lower for lower in _LOWER if lower < asked)):
@@ -164,7 +168,7 @@ class _Saving:
                 code="too_large",
             )
         smaller = tokens.shrink(*picture.size, max_pixels=picture.width * picture.height // 2, max_side=None)
-        sent = self.saved(picture.resize(smaller, Image.Resampling.BICUBIC), is_lossless=False)
+        sent = self.saved(picture.resize(smaller, Image.Resampling.BICUBIC), may_be_png=False)
         note = f"{self.name}: shrunk to {sent.width} × {sent.height}, to fit into {_MAX_DATA_URL:,} bytes"
         return Payload(sent.mime, sent.width, sent.height, sent.data, (note,))
 

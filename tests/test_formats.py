@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from qubrid_cli import sources
-from qubrid_cli.images import Encoded, Limits, encode
+from qubrid_cli.images import Encoded, encode
+from qubrid_cli.payload import Limits
 
 from . import draw, files
 from .conftest import Ask

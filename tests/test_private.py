@@ -22,7 +22,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from qubrid_cli import sources
-from qubrid_cli.images import Limits, encode
+from qubrid_cli.images import encode
+from qubrid_cli.payload import Limits
 
 from . import draw, files
 from .conftest import Ask

@@ -39,9 +39,9 @@ Way = Callable[[Path, Size, int], bytes]
 
 
 def ours(path: Path, _: Size, quality: int) -> bytes:
-    from qubrid_cli import images, sources
+    from qubrid_cli import images, payload, sources
 
-    return images.encode(sources.File("x", path), images.Limits(quality=quality)).sent.data
+    return images.encode(sources.File("x", path), payload.Limits(quality=quality)).sent.data
 
 
 def naive(path: Path, size: Size, quality: int) -> bytes:

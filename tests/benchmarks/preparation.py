@@ -109,10 +109,6 @@ def _faded(texture: Image.Image, strength: float) -> Image.Image:
     return Image.blend(flat, texture, strength).convert("RGB")
 
 
-def exif(orientation: int) -> Image.Exif:
-    return draw.private_exif(orientation)
-
-
 #: Their size to the eye, how they are saved, and whether they were held upright, as most photos of phones are.
 FILES: dict[str, tuple[Size, str, int]] = {
     "12 MP JPEG": ((4000, 3000), "JPEG", 1),
@@ -130,7 +126,7 @@ def written(folder: Path, name: str) -> Path:
         picture = picture.transpose(Image.Transpose.ROTATE_90)
     path = folder / f"{'x'.join(map(str, size))}-{orientation}.{kind.lower()}"
     options: dict[str, int] = {"quality": 92} if kind == "JPEG" else {"compress_level": 6}
-    picture.save(path, kind, exif=exif(orientation), **options)
+    picture.save(path, kind, exif=draw.private_exif(orientation), **options)
     return path
 
 

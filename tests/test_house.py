@@ -14,7 +14,7 @@ from .conftest import command, environment
 
 PACKAGE = Path(qubrid_cli.__file__).parent
 FLOORS = (
-    {"errors", "sse", "deltas", "metadata", "offline", "tokens", "progress"},
+    {"errors", "sse", "deltas", "metadata", "offline", "tokens", "progress", "replacement"},
     {
         "chat",
         "events",

@@ -14,7 +14,7 @@ from .conftest import command, environment
 
 PACKAGE = Path(qubrid_cli.__file__).parent
 FLOORS = (
-    {"errors", "sse", "deltas", "metadata", "offline", "tokens", "progress", "replacement"},
+    {"errors", "sse", "deltas", "metadata", "offline", "tokens", "progress", "replacement", "metrics"},
     {
         "chat",
         "events",
@@ -28,8 +28,9 @@ FLOORS = (
         "colours",
         "output",
         "retries",
+        "costs",
     },
-    {"response", "reading", "metrics", "replies"},
+    {"response", "reading", "replies"},
     {"endpoint", "images"},
     {"draft"},
     {"description"},

@@ -31,14 +31,17 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One question about some images; ``extra`` holds further body fields, which win over ours."""
+    """One question about some images.
+
+    ``extra`` holds further body fields, which win over ours; what is ``None`` is left to the endpoint.
+    """
 
     model: str
     prompt: str
     pictures: tuple[Picture, ...]
-    max_tokens: int
-    temperature: float
-    top_p: float
+    max_tokens: int | None
+    temperature: float | None
+    top_p: float | None
     system: str | None = None
     stream: bool = True
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -76,7 +79,7 @@ def _parameters(request: Request) -> dict[str, Any]:
     }
     if request.stream and "stream_options" not in request.extra:
         all_of_them["stream_options"] = {"include_usage": True}
-    return {name: value for name, value in all_of_them.items() if name not in request.without}
+    return {name: value for name, value in all_of_them.items() if value is not None and name not in request.without}
 
 
 def _text_part(text: str) -> bytes:
@@ -101,7 +104,7 @@ def simpler(request: Request, error: EndpointError) -> tuple[Request, str] | Non
     refused = {name for name in _LEFT_OUT if re.search(rf"\b{name}\b", error.message)} - request.without
     if not _is_unsupported(error.message):  # a value out of range is the user's to mend; stream_options is only ours
         refused &= {"stream_options"}
-    if "max_tokens" in refused and "max_completion_tokens" in error.message:
+    if "max_tokens" in refused & _parameters(request).keys() and "max_completion_tokens" in error.message:
         said = "max_tokens, so max_completion_tokens was sent"
         return replace(request, without=request.without | {"max_tokens"}), f"the endpoint refused {said}"
     # Top_p before temperature: some models take either, and only one of them.

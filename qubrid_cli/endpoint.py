@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import ip_address
 from types import TracebackType
@@ -11,9 +11,9 @@ from typing import Any, Self
 import httpx
 
 from . import __version__
-from .credentials import scrubbed
 from .errors import AuthError, ConfigError, EndpointError
 from .events import parsed
+from .masking import is_secret, scrubbed
 from .refusals import error_for, told
 from .response import Cutter, Response, Wire
 
@@ -24,6 +24,8 @@ _PIECE = 256 * 1024
 #: Bytes that are read of an error's body.
 _MAX_ERROR_BODY = 64 * 1024
 _MAX_REDIRECTS = 5
+#: Characters of a header's value that is taken out of what a server says.
+_SECRET = 6
 
 
 class Endpoint:
@@ -31,14 +33,15 @@ class Endpoint:
 
     Args:
         base_url: without ``/chat/completions``.
-        key: sent to the origin of ``base_url`` and to no other.
+        key: sent to the origin of ``base_url`` and to no other, as are the headers.
+        headers: sent beside our own; one of the same name takes the place of ours.
         timeout: seconds without a byte after which the endpoint counts as gone.
         allow_http: send the key over plain http to other machines too.
         secrets: what it learns besides the key and must not be repeated: passwords in links.
         transport: something to take the place of the network, such as the built-in endpoint.
 
     Raises:
-        AuthError: the key would cross a network in the clear.
+        AuthError: the key, or a header that looks like one, would cross a network in the clear.
     """
 
     def __init__(
@@ -46,26 +49,30 @@ class Endpoint:
         base_url: str,
         *,
         key: str | None = None,
+        headers: Mapping[str, str] = {},
         timeout: float,
         allow_http: bool = False,
         secrets: Iterable[str] = (),
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._key = key
-        self._secrets = tuple(secrets)
+        hidden = [value for name, value in headers.items() if value and is_secret(name)]
+        # A server may echo what stands behind "Bearer" without that word. A short word is no secret, and stands anywhere.
+        self._secrets = [word for value in hidden for word in (value, value.rpartition(" ")[2]) if len(word) >= _SECRET]
+        self._secrets += [key] if key else []
+        self._links = tuple(secrets)
         self._timeout = timeout
         with _configured():
             self.url = httpx.URL(base_url + "/chat/completions")
             self.host = _host(self.url)
             is_loopback = _is_loopback(self.url.host)
-            if key and self.url.scheme != "https" and not is_loopback and not allow_http:
+            if (key or hidden) and self.url.scheme != "https" and not is_loopback and not allow_http:
                 raise AuthError(
                     f"the key is not sent to {self.host} over plain http",
-                    hint="Use https; unset QUBRID_API_KEY if it needs no key; or, in a network you trust, --allow-http.",
+                    hint="Use https; or, in a network you trust, --allow-http. See which key that is with: qvision auth status",
                     code="plain_http",
                 )
             self._client = httpx.Client(
-                headers=_headers(key),
+                headers=_headers(key, headers),
                 # What is meant for this machine goes through no proxy; SSL_CERT_FILE counts for the transport all the same.
                 transport=transport or (httpx.HTTPTransport() if is_loopback else None),
                 trust_env=not is_loopback,
@@ -164,9 +171,9 @@ class Endpoint:
 
     def clean(self, text: str) -> str:
         """A server's words with the key and other secrets taken out, should it echo them."""
-        for secret in self._secrets:
+        for secret in self._links:
             text = text.replace(secret, "")
-        return scrubbed(text, self._key)
+        return scrubbed(text, self._secrets)
 
     def cleaned(self, value: Any) -> Any:
         """The same for JSON: every string in it."""
@@ -198,14 +205,16 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _headers(key: str | None) -> dict[str, str]:
+def _headers(key: str | None, headers: Mapping[str, str]) -> httpx.Headers:
     common = {
         "Accept": "text/event-stream, application/json",
         "Accept-Encoding": "identity",  # a compressing proxy holds tokens back until a block is full
         "Content-Type": "application/json",
         "User-Agent": f"qvision/{__version__}",
     }
-    return common | {"Authorization": f"Bearer {key}"} if key else common
+    found = httpx.Headers(common | {"Authorization": f"Bearer {key}"} if key else common)
+    found.update(headers)
+    return found
 
 
 @contextmanager

@@ -79,6 +79,12 @@ class ConfigError(QvisionError):
     default_code = "config"
 
 
+class KeyringError(ConfigError):
+    """The system's keyring does not do what it is for."""
+
+    default_code = "keyring"
+
+
 class ImageError(QvisionError):
     """An image is missing, unreadable, or cannot be sent."""
 

@@ -1,12 +1,13 @@
 """What a person sees: the spinner, the answer as it is written, notes. The home of Rich."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from rich.console import Console
 from rich.live import Live
 from rich.spinner import Spinner
+from rich.table import Table
 from rich.text import Text as StyledText
 
 from .deltas import Reasoning, Text
@@ -44,6 +45,16 @@ def console(*, color: bool | None, stderr: bool = False) -> Console:
         emoji=False,
         markup=False,
     )
+
+
+def show_table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, color: bool | None = None) -> None:
+    """Draw rows on the terminal, as wide as it is."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        table.add_row(*(StyledText(harmless(cell)) for cell in row))
+    console(color=color).print(table)
 
 
 def show_answer(items: Items, open_drawing: Callable[[], Drawing]) -> Description:

@@ -1,14 +1,76 @@
 """How commands that ask come from settings to an endpoint and a request."""
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ..errors import UsageError
+from ..output import say
 
 if TYPE_CHECKING:
     from ..chat import Request
+    from ..configuration import Config
+    from ..credentials import Key, Keychain
     from ..endpoint import Endpoint
     from ..settings import Settings
     from ..sources import Link, Source
+
+
+def settled(context: typer.Context, config: "Config", given: Mapping[str, Any]) -> "Settings":
+    """The settings of this run.
+
+    Args:
+        context: has the ``--profile`` that was given before the command.
+        given: the options by the setting's name; ``None``, or a switch that is off, where one was not given.
+    """
+    from ..settings import resolve
+
+    before, behind = context.obj, given.get("profile")
+    if before and behind and before != behind:
+        raise UsageError(f"two profiles, {before} and {behind}", hint="Name one, before the command or behind it.")
+    return resolve({**given, "profile": behind or before}, os.environ, config)
+
+
+def found_key(settings: "Settings") -> "Key | None":
+    """The key of this profile, wherever it is."""
+    from .. import credentials
+
+    return credentials.find(settings, os.environ, keys(), keychain)
+
+
+def keys() -> Path:
+    """Where keys are stored; beside no file that ``QVISION_CONFIG`` names, for that one may be shared."""
+    from .. import configuration
+
+    return configuration.folder() / "keys.toml"
+
+
+def key(settings: "Settings", *, quiet: bool = False) -> str | None:
+    """The key that goes along; notes say where it all goes instead, and why one does not."""
+    from .. import credentials
+
+    if settings.offline:
+        return None
+    found = found_key(settings)
+    needed = credentials.required(found, settings)
+    if not settings.is_trusted and not quiet:
+        say(f"note: QUBRID_BASE_URL wins over the address of profile {settings.profile}")
+    if found is not None and found.barred is not None and not quiet:
+        say(f"note: the key from {found.where} is not sent: {found.barred}")
+    return needed
+
+
+def keychain() -> "Keychain | None":
+    """The system's keyring; ``None`` where the extra is not installed."""
+    try:
+        from .. import keychain as opened
+    except ImportError:
+        return None
+    return opened
 
 
 def images(found: Iterable["Source"], settings: "Settings", *, fetch: bool | None) -> Sequence["Source"]:
@@ -41,6 +103,7 @@ def endpoint(settings: "Settings", key: str | None, groups: Iterable[Iterable["S
         settings.base_url,
         key=key,
         secrets=links.secrets(chain(*groups)),
+        headers=settings.headers if settings.is_trusted else {},
         timeout=settings.timeout,
         allow_http=settings.allow_http,
     )
@@ -62,7 +125,7 @@ def request(
     from .. import chat
 
     return chat.Request(
-        model=settings.model,
+        model=settings.asked_model,
         prompt=prompt,
         pictures=(),
         max_tokens=settings.max_tokens,

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +15,7 @@ from .showing import Known, Show
 
 if TYPE_CHECKING:
     from ..chat import Request
+    from ..costs import Price
     from ..payload import Limits
     from ..settings import Settings
     from ..sources import Source
@@ -30,12 +31,13 @@ class _Plan:
     request: "Request"
     groups: Sequence[Sequence["Source"]]
     limits: "Limits"
-    labels: bool
     settings: "Settings"
     key: str | None
+    prices: Mapping[str, "Price"]
 
 
 def describe(
+    context: typer.Context,
     arguments: Annotated[
         list[str] | None,
         typer.Argument(
@@ -47,9 +49,8 @@ def describe(
     system: options.System = None,
     each: Annotated[bool, typer.Option("--each", help="One request per image, in order.")] = False,
     together: Annotated[bool, typer.Option("--together", help="One request, however many images.")] = False,
-    labels: Annotated[
-        bool, typer.Option("--labels/--no-labels", help="Name each of several images in the request.")
-    ] = True,
+    labels: options.Labels = None,
+    profile: options.Profile = None,
     model: options.Model = None,
     base_url: options.BaseUrl = None,
     max_tokens: options.MaxTokens = None,
@@ -83,8 +84,7 @@ def describe(
 
     For example: qvision describe photo.jpg "what is this?"
     """
-    from .. import credentials, sources
-    from ..settings import resolve
+    from .. import configuration, prompts, sources
 
     show = Show(as_json, field, stats, thinking, quiet, verbose, color.forced)
     target, known, failure = Output(), Known(), None
@@ -93,8 +93,10 @@ def describe(
         target = Output(output)
         values = {"model": model, "base_url": base_url, "max_tokens": max_tokens, "temperature": temperature}
         values |= {"top_p": top_p, "timeout": timeout, "offline": offline or None, "allow_http": allow_http or None}
-        values |= {"retries": retries, "retry_max_wait": retry_max_wait, "max_time": max_time}
-        settings = resolve(values, os.environ)
+        values |= {"retries": retries, "retry_max_wait": retry_max_wait, "max_time": max_time, "profile": profile}
+        values |= {"max_pixels": max_pixels, "max_side": max_side, "quality": quality, "labels": labels}
+        config = configuration.read(os.environ)
+        settings = asking.settled(context, config, values)
         known.model = settings.model
         words = arguments or []
         stdin = options.stdin([*words, prompt, system])
@@ -102,19 +104,23 @@ def describe(
         known.prompt = options.prompt(prompt, stdin)
         named = sources.classify(words, prompt_given=prompt is not None, stdin=stdin)
         known.images = named.names
-        known.prompt = known.prompt or options.argument(named.prompt)
+        known.prompt = known.prompt or options.argument(named.prompt) or settings.prompt or prompts.DEFAULT
         if named.error is not None:
             raise named.error
         target.spare(image.path for image in named.images if isinstance(image, sources.File))
         plan = _Plan(
             asking.request(
-                settings, known.prompt, options.system(system, stdin), options.params(param), stream=not no_stream
+                settings,
+                known.prompt,
+                options.system(system, stdin) or settings.system,
+                options.params(param),
+                stream=not no_stream,
             ),
             _groups(asking.images(named.images, settings, fetch=fetch), each=each, together=together),
-            options.limits(max_pixels, max_side, quality, frame, original=original),
-            labels,
+            options.limits(settings, frame, original=original),
             settings,
-            None if settings.offline or dry_run else credentials.find(os.environ, required=settings.is_qubrid),
+            None if dry_run else asking.key(settings, quiet=quiet),
+            config.prices,
         )
         if dry_run:
             _rehearse(plan, show, target)
@@ -163,7 +169,12 @@ def _ask(plan: _Plan, show: Show, target: Output) -> QvisionError | None:
             if several:
                 showing.announce(group[0].name, show)
             items = description.describe(
-                endpoint, plan.request, started.popleft(), labels=plan.labels, patience=patience
+                endpoint,
+                plan.request,
+                started.popleft(),
+                labels=plan.settings.labels,
+                patience=patience,
+                prices=plan.prices,
             )
             error = showing.show_one(items, show, target).error
             if error is None:
@@ -184,5 +195,7 @@ def _rehearse(plan: _Plan, show: Show, target: Output) -> None:
 
     workshop, url = Workshop(plan.limits), asking.url(plan.settings)
     for group in plan.groups:
-        made = rehearsal.rehearse(url, plan.request, workshop.start(group), labels=plan.labels)
+        made = rehearsal.rehearse(
+            url, plan.request, workshop.start(group), labels=plan.settings.labels, prices=plan.prices
+        )
         showing.show_rehearsal(made, show, target)

@@ -16,6 +16,7 @@ from ..errors import UsageError
 
 if TYPE_CHECKING:
     from ..payload import Limits
+    from ..settings import Settings
 
 
 class Color(enum.StrEnum):
@@ -46,18 +47,20 @@ System = Annotated[
     typer.Option("--system", "-s", metavar="TEXT", help="System prompt; @FILE reads a file, - standard input."),
 ]
 
-Model = Annotated[str | None, typer.Option("--model", "-m", metavar="ID", help="Model to ask. [Qwen/Qwen3-VL-Plus]")]
-BaseUrl = Annotated[
-    str | None, typer.Option("--base-url", metavar="URL", help="Endpoint to ask. [https://platform.qubrid.com/v1]")
+Profile = Annotated[
+    str | None, typer.Option("--profile", metavar="NAME", help="Profile to use, such as ollama. [qubrid]")
 ]
+Model = Annotated[str | None, typer.Option("--model", "-m", metavar="ID", help="Model to ask. [the profile's]")]
+BaseUrl = Annotated[str | None, typer.Option("--base-url", metavar="URL", help="Endpoint to ask. [the profile's]")]
 MaxTokens = Annotated[
-    int | None, typer.Option("--max-tokens", min=1, metavar="N", help="Tokens to answer with at most. [16384]")
+    int | None, typer.Option("--max-tokens", min=1, metavar="N", help="Tokens to answer with at most. [qubrid: 16384]")
 ]
 Temperature = Annotated[
-    float | None, typer.Option("--temperature", min=0, callback=_finite, metavar="X", help="Randomness. [0.1]")
+    float | None, typer.Option("--temperature", min=0, callback=_finite, metavar="X", help="Randomness. [qubrid: 0.1]")
 ]
 TopP = Annotated[
-    float | None, typer.Option("--top-p", min=0, max=1, callback=_finite, metavar="X", help="Nucleus sampling. [1]")
+    float | None,
+    typer.Option("--top-p", min=0, max=1, callback=_finite, metavar="X", help="Nucleus sampling. [qubrid: 1]"),
 ]
 Param = Annotated[
     list[str] | None,
@@ -97,6 +100,10 @@ AllowHttp = Annotated[
 NoStream = Annotated[bool, typer.Option("--no-stream", help="Ask for the answer in one piece.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Ask the built-in endpoint: no key, no network, no model.")]
 
+Labels = Annotated[
+    bool | None,
+    typer.Option("--labels/--no-labels", help="Name each of several images in the request. [--labels]"),
+]
 MaxPixels = Annotated[
     int | None, typer.Option("--max-pixels", min=1024, metavar="N", help="Shrink images to N pixels at most. [2621440]")
 ]
@@ -128,6 +135,7 @@ Fetch = Annotated[
 ]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per request.")]
+JsonObject = Annotated[bool, typer.Option("--json", help="Print a JSON object.")]
 Field = Annotated[
     str | None, typer.Option("--field", metavar="PATH", help="Print one value of that object, such as images.0.sha256.")
 ]
@@ -214,11 +222,11 @@ def system(option: str | None, standard_input: BinaryIO) -> str | None:
     return None if option is None else prompts.read(option, option="-s", stdin=standard_input)
 
 
-def argument(text: str | None) -> str:
-    """The prompt from the command line, or the one that everybody has in mind."""
+def argument(text: str | None) -> str | None:
+    """The prompt from the command line, if there is one."""
     from .. import prompts
 
-    return prompts.DEFAULT if text is None else prompts.checked(text, "the prompt")
+    return None if text is None else prompts.checked(text, "the prompt")
 
 
 def files_of(*texts: str | None) -> list[Path]:
@@ -226,18 +234,17 @@ def files_of(*texts: str | None) -> list[Path]:
     return [Path(text[1:]) for text in texts if text and re.match("@[^@]", text)]
 
 
-def limits(
-    max_pixels: int | None, max_side: int | None, quality: int | None, frame: int, *, original: bool
-) -> "Limits":
-    """How images are to be sent.
+def limits(settings: "Settings", frame: int, *, original: bool) -> "Limits":
+    """How images are to be sent; ``--original`` wins over what a file says.
 
     Raises:
         UsageError: unshrunk, and shrunk all the same.
     """
     from ..payload import Limits
+    from ..settings import Origin
 
     if original:
-        if max_pixels is not None or max_side is not None:
+        if any(settings.origins[name].origin is Origin.OPTION for name in ("max_pixels", "max_side")):
             raise UsageError("--original excludes --max-pixels and --max-side", hint="Leave one of them out.")
-        return Limits(None, None, quality, frame)
-    return Limits(max_pixels or Limits().max_pixels, max_side, quality, frame)
+        return Limits(None, None, settings.quality, frame)
+    return Limits(settings.max_pixels, settings.max_side, settings.quality, frame)

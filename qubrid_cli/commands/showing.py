@@ -1,20 +1,21 @@
 """How commands show what they pull: drawn, as plain text, or as a record; and what belongs on stderr."""
 
 import io
+import json
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import QvisionError, UsageError, printable
-from ..output import say, writing_to_stdout
+from ..output import Output, say, writing_to_stdout
 
 if TYPE_CHECKING:
     from ..description import Items
     from ..draft import Description
-    from ..output import Output
     from ..rehearsal import Rehearsal
     from ..terminal import Drawing
 
@@ -74,7 +75,7 @@ def _is_watched(show: Show) -> bool:
     return sys.stderr is not None and sys.stderr.isatty() and not show.quiet
 
 
-def show_one(items: "Items", show: Show, target: "Output") -> "Description":
+def show_one(items: "Items", show: Show, target: Output) -> "Description":
     """Pull one answer to its end, in the form that was asked for, and add what belongs on stderr."""
     from .. import records
 
@@ -98,7 +99,7 @@ def show_one(items: "Items", show: Show, target: "Output") -> "Description":
     return answer
 
 
-def _pulled(items: "Items", show: Show, target: "Output") -> "Description":
+def _pulled(items: "Items", show: Show, target: Output) -> "Description":
     if show.as_record:
         from .. import description
 
@@ -110,7 +111,7 @@ def _pulled(items: "Items", show: Show, target: "Output") -> "Description":
     return _written(items, target)
 
 
-def _written(items: "Items", target: "Output") -> "Description":
+def _written(items: "Items", target: Output) -> "Description":
     """The answer as it arrives, exactly as the model wrote it, and one line break behind it."""
     from ..deltas import Text
     from ..draft import Description
@@ -129,7 +130,7 @@ def _written(items: "Items", target: "Output") -> "Description":
     return description
 
 
-def _drawn(items: "Items", show: Show, target: "Output") -> "Description":
+def _drawn(items: "Items", show: Show, target: Output) -> "Description":
     from .. import terminal
 
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that is not UTF-8 shows a question mark
@@ -150,7 +151,7 @@ def _drawn(items: "Items", show: Show, target: "Output") -> "Description":
         return terminal.show_answer(items, open_drawing)
 
 
-def _record(answer: "Description", show: Show, target: "Output") -> None:
+def _record(answer: "Description", show: Show, target: Output) -> None:
     from .. import records
 
     found = records.json_object(answer)
@@ -162,7 +163,7 @@ def _record(answer: "Description", show: Show, target: "Output") -> None:
         target.write(value + "\n")
 
 
-def show_rehearsal(rehearsal: "Rehearsal", show: Show, target: "Output") -> None:
+def show_rehearsal(rehearsal: "Rehearsal", show: Show, target: Output) -> None:
     """A request that was not sent, in the place of its answer."""
     from .. import records
     from ..rehearsal import json_object, text
@@ -172,10 +173,34 @@ def show_rehearsal(rehearsal: "Rehearsal", show: Show, target: "Output") -> None
         say(f"note: {printable(warning)}")
 
 
-def show_failure(error: QvisionError, known: Known, show: Show, target: "Output") -> None:
+def show_failure(error: QvisionError, known: Known, show: Show, target: Output) -> None:
     """What went wrong before anything was asked, as the same object."""
     if show.as_record and target.is_untouched:
         from ..draft import Description, Unprepared
 
         images = tuple(Unprepared(name) for name in known.images)
         _record(Description(prompt=known.prompt, model=known.model, images=images, error=error), show, target)
+
+
+def show_rows(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Rows of facts on stdout: a table on a terminal; elsewhere a row on each line, aligned, without the titles."""
+    if sys.stdout is not None and sys.stdout.isatty():
+        from .. import terminal
+
+        with writing_to_stdout():
+            terminal.show_table(titles, rows)
+        return
+    lines = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print_line("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def show_object(value: object) -> None:
+    """JSON on stdout, on one line; all of it ASCII, so that nothing in it acts on a terminal."""
+    print_line(json.dumps(value, separators=(",", ":")))
+
+
+def print_line(text: str) -> None:
+    """A line on stdout, harmless where that is a terminal."""
+    Output().write(text + "\n")

@@ -2,11 +2,12 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import tokens
+from . import fields, tokens
 from .draft import Description, Unprepared
 from .errors import QvisionError, UsageError, printable
 from .images import Encoded, Prepared
@@ -75,9 +76,9 @@ def _json_error(error: QvisionError) -> dict[str, Any]:
     }
 
 
-def json_text(value: object) -> str:
-    r"""JSON on one line, harmless on a terminal; a file name's bytes that are no UTF-8 become ``\udc80`` to ``\udcff``."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+def json_text(value: object, *, indent: int | None = None) -> str:
+    r"""JSON, on one line unless it is indented, harmless on a terminal; a file name's bytes that are no UTF-8 become ``\udc80`` to ``\udcff``."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent, separators=(",", ": " if indent else ":"))
     return _ACTING.sub(lambda match: f"\\u{ord(match[0]):04x}", text).encode(errors="backslashreplace").decode()
 
 
@@ -86,40 +87,32 @@ def picked(found: Any, path: str) -> str:
 
     What is not there is ``null``, as in jq: a server need not send ``usage``, and an answer is paid for by now.
     """
-    for name in path.split("."):
-        if isinstance(found, list):
-            found = found[int(name)] if name.isdecimal() and int(name) < len(found) else None
-        else:
-            found = found.get(name) if isinstance(found, dict) else None
-    return found if isinstance(found, str) else json_text(found)
+    value = fields.value(found, path)
+    return value if isinstance(value, str) else json_text(value)
 
 
-def check_field(path: str) -> None:
+def check_field(path: str, answer: Mapping[str, Any] | None = None) -> bool:
     """Refuse a path that no object can have, before anything is asked and paid for.
+
+    Args:
+        answer: the schema that ``data`` is going to fit.
+
+    Returns:
+        Whether it is certain that the path leads somewhere; else it is a matter of the answer.
 
     Raises:
         UsageError: no such field, with those that there are.
     """
-    schema: Any = json.loads(SCHEMA_FILE.read_text("utf-8"))
-    for name in path.split("."):
-        if "items" in schema and re.fullmatch("0|[1-9][0-9]*", name):
-            schema = schema["items"]
-        elif "properties" in schema:
-            if name not in schema["properties"]:
-                raise _no_such_field(name, path, list(schema["properties"]))
-            schema = schema["properties"][name]
-        elif "object" in schema.get("type", ()) or not schema.get("type"):  # the server's own, or a schema's: anything
-            return
-        else:
-            raise _no_such_field(name, path, [])
+    head, _, rest = path.partition(".")
+    if answer is not None and head == "data" and rest:
+        return fields.check(rest, answer, root=answer, prefix="data.")
+    schema = json.loads(SCHEMA_FILE.read_text("utf-8"))
+    return fields.check(path, schema, root=schema)
 
 
-def _no_such_field(name: str, path: str, names: list[str]) -> UsageError:
-    return UsageError(
-        f"no field {name!r} in --field {path}",
-        hint=f"There is: {', '.join(names)}" if names else "There is nothing below that value.",
-        code="no_such_field",
-    )
+def lost(found: dict[str, Any], path: str, answer: Mapping[str, Any]) -> UsageError | None:
+    """The error that an answer has no such field, where its schema did not say so before."""
+    return None if check_field(path, answer) else fields.missing(found, path)
 
 
 def statistics(description: Description, *, width: int | None = None) -> str:

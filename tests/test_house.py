@@ -14,7 +14,7 @@ from .conftest import command, environment
 
 PACKAGE = Path(qubrid_cli.__file__).parent
 FLOORS = (
-    {"errors", "sse", "deltas", "metadata", "offline", "tokens", "progress"},
+    {"errors", "sse", "deltas", "metadata", "specimen", "tokens", "progress"},
     {
         "chat",
         "events",
@@ -22,6 +22,10 @@ FLOORS = (
         "settings",
         "credentials",
         "prompts",
+        "shorthand",
+        "extraction",
+        "fields",
+        "offline",
         "refusals",
         "endings",
         "decoder",
@@ -29,7 +33,7 @@ FLOORS = (
         "output",
         "retries",
     },
-    {"response", "reading", "metrics", "replies"},
+    {"response", "reading", "metrics", "replies", "schema"},
     {"endpoint", "images"},
     {"draft"},
     {"description"},
@@ -48,9 +52,10 @@ HOMES = {
     "rich": {"terminal", "markdown"},
     "markdown_it": {"markdown"},
     "stamina": {"retries"},
+    "jsonschema": {"schema"},
     "typer": {"cli", "commands.options", "commands.describe", "commands.completion"},
 }
-HEAVY = {"httpx", "PIL", "rich", "pi_heif", "markdown_it", "stamina", "typer"}
+HEAVY = {"httpx", "PIL", "rich", "pi_heif", "markdown_it", "stamina", "jsonschema", "typer"}
 
 
 def modules() -> dict[str, ast.Module]:
@@ -145,7 +150,7 @@ def test_help_and_usage_errors_load_neither_network_nor_pictures_nor_screen(argu
 def test_a_description_into_a_pipe_loads_no_screen(lighthouse: Path) -> None:
     loaded = loaded_by("describe", str(lighthouse), "--offline")
     assert {"httpx", "PIL"} <= loaded
-    assert loaded.isdisjoint({"qubrid_cli.terminal", "qubrid_cli.markdown", "rich.markdown"})
+    assert loaded.isdisjoint({"qubrid_cli.terminal", "qubrid_cli.markdown", "rich.markdown", "jsonschema"})
 
 
 def test_the_module_runs_as_the_program_does() -> None:

@@ -30,6 +30,8 @@ class Description:
         complete: the model came to its end.
         usage: as the server sent it, as ``metrics``, which is ``x_metrics`` or what it has in place of it.
         error: why it is no success, else ``None``.
+        data: the value in the text, where it had to fit a schema and does.
+        refused: what the endpoint does not take, as ``chat.Request.without``.
     """
 
     prompt: str | None = None
@@ -46,6 +48,8 @@ class Description:
     timing: Timing = field(default_factory=Timing)
     warnings: tuple[str, ...] = ()
     error: QvisionError | None = None
+    data: Any = None
+    refused: frozenset[str] = frozenset()
 
     @property
     def has_answer(self) -> bool:
@@ -128,4 +132,5 @@ class Draft:
             ),
             warnings=tuple(self.warnings),
             error=self.error,
+            refused=self.request.without,
         )

@@ -34,7 +34,7 @@ def json_object(description: Description) -> dict[str, Any]:
         "prompt": description.prompt,
         "images": [_json_image(image, description.asked_model) for image in description.images],
         "text": description.text,
-        "data": None,
+        "data": description.data,
         "reasoning": description.reasoning,
         "usage": description.usage,
         "x_metrics": description.metrics,

@@ -22,6 +22,7 @@ FLOORS = (
         "settings",
         "credentials",
         "prompts",
+        "presets",
         "shorthand",
         "extraction",
         "fields",
@@ -33,14 +34,16 @@ FLOORS = (
         "output",
         "retries",
     },
-    {"response", "reading", "metrics", "replies", "schema"},
+    {"response", "reading", "metrics", "replies", "schema", "placeholders"},
     {"endpoint", "images"},
     {"draft"},
     {"description"},
+    {"structured"},
     {"records"},
     {"terminal", "markdown"},
+    {"commands.questions"},
     {"commands.options", "commands.showing", "commands.asking"},
-    {"commands.describe", "commands.completion"},
+    {"commands.describe", "commands.presets", "commands.completion"},
     {"cli"},
     {"__main__"},
 )
@@ -53,7 +56,7 @@ HOMES = {
     "markdown_it": {"markdown"},
     "stamina": {"retries"},
     "jsonschema": {"schema"},
-    "typer": {"cli", "commands.options", "commands.describe", "commands.completion"},
+    "typer": {"cli", "commands.options", "commands.describe", "commands.presets", "commands.completion"},
 }
 HEAVY = {"httpx", "PIL", "rich", "pi_heif", "markdown_it", "stamina", "jsonschema", "typer"}
 
@@ -151,6 +154,11 @@ def test_a_description_into_a_pipe_loads_no_screen(lighthouse: Path) -> None:
     loaded = loaded_by("describe", str(lighthouse), "--offline")
     assert {"httpx", "PIL"} <= loaded
     assert loaded.isdisjoint({"qubrid_cli.terminal", "qubrid_cli.markdown", "rich.markdown", "jsonschema"})
+
+
+@pytest.mark.parametrize("arguments", [["presets", "list"], ["presets", "show", "json"]])
+def test_presets_are_shown_with_nothing_heavy(arguments: list[str]) -> None:
+    assert loaded_by(*arguments).isdisjoint(HEAVY - {"typer"})
 
 
 def test_the_module_runs_as_the_program_does() -> None:

@@ -1,10 +1,13 @@
 """How commands that ask come from settings to an endpoint and a request."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..chat import Request
+    from ..description import Items
     from ..endpoint import Endpoint
+    from ..schema import Schema
     from ..settings import Settings
 
 
@@ -36,3 +39,14 @@ def request(
         stream=stream,
         extra=extra,
     )
+
+
+def describing(schema: "Schema | None") -> Callable[..., "Items"]:
+    """What asks: ``description.describe``, or the same for answers that must fit a schema."""
+    if schema is None:
+        from .. import description
+
+        return description.describe
+    from .. import structured
+
+    return structured.Session(schema).describe

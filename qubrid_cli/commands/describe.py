@@ -10,12 +10,13 @@ import typer
 
 from ..errors import AuthError, OutputError, QvisionError, SeveralError, StoppedError, UsageError
 from ..output import Output, say
-from . import asking, options, showing
+from . import asking, options, questions, showing
 from .showing import Known, Show
 
 if TYPE_CHECKING:
     from ..chat import Request
     from ..images import Limits
+    from ..schema import Schema
     from ..settings import Settings
     from ..sources import Source
 
@@ -30,6 +31,7 @@ class _Plan:
     request: "Request"
     groups: Sequence[Sequence["Source"]]
     limits: "Limits"
+    schema: "Schema | None"
     labels: bool
     settings: "Settings"
     key: str | None
@@ -44,7 +46,9 @@ def describe(
     ] = None,
     *,
     prompt: options.Prompt = None,
+    preset: options.Preset = None,
     system: options.System = None,
+    schema: options.Schema = None,
     each: Annotated[bool, typer.Option("--each", help="One request per image, in order.")] = False,
     together: Annotated[bool, typer.Option("--together", help="One request, however many images.")] = False,
     labels: Annotated[
@@ -91,24 +95,32 @@ def describe(
         values = {"model": model, "base_url": base_url, "max_tokens": max_tokens, "temperature": temperature}
         values |= {"top_p": top_p, "timeout": timeout, "offline": offline or None, "allow_http": allow_http or None}
         values |= {"retries": retries, "retry_max_wait": retry_max_wait, "max_time": max_time}
-        settings = resolve(values, os.environ)
+        chosen = None if preset is None else questions.preset(preset)
+        settings = resolve(questions.laid_over(values, chosen), os.environ)
         known.model = settings.model
         words = arguments or []
         stdin = options.stdin([*words, prompt, system])
-        target.spare(options.files_of(prompt, system))
+        target.spare(options.files_of(prompt, system, schema and f"@{schema.removeprefix('@')}"))
         known.prompt = options.prompt(prompt, stdin)
         named = sources.classify(words, prompt_given=prompt is not None, stdin=stdin)
         known.images = named.names
         known.prompt = known.prompt or options.argument(named.prompt)
+        known.prompt = questions.worded(chosen, known.prompt, is_given=(prompt or named.prompt) is not None)
         if named.error is not None:
             raise named.error
         target.spare(image.path for image in named.images if isinstance(image, sources.File))
+        extra = options.params(param)
+        form = questions.schema(schema, chosen, extra)
+        show = show.expecting(form)
+        system = options.system(system, stdin) or (chosen.system if chosen else None)
+        request = asking.request(settings, known.prompt, system, extra, stream=not no_stream)
+        groups = _groups(named.images, each=each, together=together)
+        questions.check(request, groups)
         plan = _Plan(
-            asking.request(
-                settings, known.prompt, options.system(system, stdin), options.params(param), stream=not no_stream
-            ),
-            _groups(named.images, each=each, together=together),
+            request,
+            groups,
             options.limits(max_pixels, max_side, quality, original=original),
+            form,
             labels,
             settings,
             None if settings.offline else credentials.find(os.environ, required=settings.is_qubrid),
@@ -148,17 +160,16 @@ def _ask(plan: _Plan, show: Show, target: Output) -> QvisionError | None:
     workshop = Workshop(plan.limits)
     started = deque([workshop.start(plan.groups[0])])  # in threads, while the next lines load httpx
     with asking.endpoint(plan.settings, plan.key) as endpoint:
-        from .. import description
         from ..retries import Patience
 
+        describe = asking.describing(plan.schema)
         patience = Patience(plan.settings.retries, plan.settings.retry_max_wait, plan.settings.max_time)
-        for group, following in zip(plan.groups, [*plan.groups[1:], ()], strict=True):
+        for number, (group, following) in enumerate(zip(plan.groups, [*plan.groups[1:], ()], strict=True), 1):
             started.append(workshop.start(following))
             if several:
                 showing.announce(group[0].name, show)
-            items = description.describe(
-                endpoint, plan.request, started.popleft(), labels=plan.labels, patience=patience
-            )
+            request = questions.filled(plan.request, group, number)
+            items = describe(endpoint, request, started.popleft(), labels=plan.labels, patience=patience)
             error = showing.show_one(items, show, target).error
             if error is None:
                 continue

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from ..errors import UsageError
+from . import questions
 
 if TYPE_CHECKING:
     from ..images import Limits
@@ -44,6 +45,21 @@ Prompt = Annotated[
 System = Annotated[
     str | None,
     typer.Option("--system", "-s", metavar="TEXT", help="System prompt; @FILE reads a file, - standard input."),
+]
+
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        "-P",
+        metavar="NAME",
+        help="Ask what a preset asks; a prompt goes behind its own.",
+        autocompletion=questions.complete,
+    ),
+]
+Schema = Annotated[
+    str | None,
+    typer.Option("--schema", metavar="SCHEMA", help="Answer in JSON of this form: @FILE, or 'title, tags [string]'."),
 ]
 
 Model = Annotated[str | None, typer.Option("--model", "-m", metavar="ID", help="Model to ask. [Qwen/Qwen3-VL-Plus]")]

@@ -67,8 +67,7 @@ def _pieces(text: str, known: Mapping[str, str]) -> Iterator[str]:
                 opened -= 1
                 yield "}"
             case "}}":
-                end -= 1  # the second brace may belong to a pair with the next one
-                yield "}"
+                yield "}}"
             case whole:
                 yield known[found["word"]] if found["word"] in known else _text(whole, found["word"])
     yield text[end:]

@@ -11,6 +11,7 @@ import pytest
 
 from qubrid_cli import chat
 from qubrid_cli.description import finished
+from qubrid_cli.draft import Description
 from qubrid_cli.endpoint import Endpoint
 from qubrid_cli.errors import SchemaError
 from qubrid_cli.refusals import error_for, told
@@ -20,6 +21,7 @@ from qubrid_cli.structured import Fits, Misfit, Session, read
 
 from .conftest import Ask, command, environment
 from .server import DONE, USAGE, Asked, Hold, Reply, Server, delta, figures, refusal, stream
+from .test_describe import validated
 from .test_terminal import Screen
 from .test_terminal import run as on_a_terminal
 
@@ -188,10 +190,21 @@ def test_what_was_refused_is_remembered_for_the_run(describe: Ask, server: Serve
     assert [(found["data"], len(found["warnings"])) for found in run.json_lines] == [(VALUE, 1), (VALUE, 0), (VALUE, 0)]
 
 
+def test_a_request_that_failed_in_every_form_tells_nothing_about_the_endpoint(
+    describe: Ask, server: Server, lighthouse: Path
+) -> None:
+    replies = iter([*[refusal(400, "")] * 3, stream(GOOD)])
+    server.answer = lambda _: next(replies)
+    run = describe(lighthouse, lighthouse, "--each", "--schema", FORM)
+    assert [form_of(asked) for asked in server.asked] == ["json_schema", "json_object", None, "json_schema"]
+    assert (run.exit_code, run.stdout.decode()) == (5, LINE)
+
+
 def test_a_wrong_answer_is_repaired_by_naming_what_is_wrong(describe: Ask, server: Server, lighthouse: Path) -> None:
     server.answer = in_turn(WRONG, GOOD)
     run = describe(lighthouse, "read it", "--schema", FORM, "--json")
     first, second = (asked.json for asked in server.asked)
+    validated(second)
     said, asked_again = second["messages"][1:]
     assert {**second, "messages": second["messages"][:1]} == first
     assert said == {"role": "assistant", "content": WRONG}
@@ -238,9 +251,15 @@ def test_json_keeps_the_text_of_an_answer_that_does_not_fit(describe: Ask, serve
 def test_a_repair_does_not_try_again_what_was_refused(describe: Ask, server: Server, lighthouse: Path) -> None:
     texts = iter([WRONG, GOOD])
     server.answer = lambda asked: REFUSED if form_of(asked) == "json_schema" else stream(next(texts))
-    run = describe(lighthouse, "--schema", FORM)
+    run = describe(lighthouse, "--schema", FORM, "--json")
     assert [form_of(asked) for asked in server.asked] == ["json_schema", "json_object", "json_object"]
-    assert run.exit_code == 0
+    assert (run.exit_code, run.json["warnings"]) == (
+        0,
+        [
+            "the endpoint refused json_schema, so json_object asks for JSON",
+            "the first answer did not fit the schema, so it was asked for once more",
+        ],
+    )
 
 
 def test_a_repair_that_fails_keeps_the_first_text_and_says_why(describe: Ask, server: Server, lighthouse: Path) -> None:
@@ -399,21 +418,43 @@ def test_verbose_says_what_did_not_fit(describe: Ask, server: Server, lighthouse
     assert run.stderr.count("POST ") == 2
 
 
-def test_a_repair_that_there_is_no_time_for_is_not_asked_for() -> None:
-    now, asked = [0.0], []
+def plain(text: str) -> httpx.Response:
+    message = {"role": "assistant", "content": text}
+    return httpx.Response(200, json={"choices": [{"message": message, "finish_reason": "stop"}]})
 
-    def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(request)
-        now[0] += 100
-        message = {"role": "assistant", "content": WRONG}
-        return httpx.Response(200, json={"choices": [{"message": message, "finish_reason": "stop"}]})
+
+def asked_slowly(max_time: float, *replies: tuple[float, httpx.Response]) -> tuple[Description, int]:
+    """What becomes of an answer when each reply takes so many seconds, and how many were asked for."""
+    now, left = [0.0], list(replies)
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        seconds, reply = left.pop(0)
+        now[0] += seconds
+        return reply
 
     with Endpoint("http://127.0.0.1/v1", timeout=9, transport=httpx.MockTransport(answer)) as endpoint:
         items = Session(schema(FORM, where="x")).describe(
-            endpoint, REQUEST, (), labels=False, patience=Patience(max_time=50), clock=lambda: now[0]
+            endpoint, REQUEST, (), labels=False, patience=Patience(max_time=max_time), clock=lambda: now[0]
         )
-        found = finished(items)
-    assert (found.text, type(found.error), len(asked)) == (WRONG, SchemaError, 1)
+        return finished(items), len(replies) - len(left)
+
+
+def test_a_repair_that_there_is_no_time_for_is_not_asked_for() -> None:
+    found, asked = asked_slowly(50, (100, plain(WRONG)), (1, plain(GOOD)))
+    assert (found.text, type(found.error), asked) == (WRONG, SchemaError, 1)
+
+
+def test_a_repair_has_the_time_that_is_left() -> None:
+    busy = httpx.Response(503, headers={"Retry-After": "30"}, text="busy")
+    found, asked = asked_slowly(50, (40, plain(WRONG)), (1, busy), (1, plain(GOOD)))
+    assert found.error is not None
+    assert found.error.message.endswith("(--max-time is over before it can be asked again)")
+    assert asked == 2
+
+
+def test_the_time_of_both_requests_is_told() -> None:
+    found, _ = asked_slowly(50, (10, plain(WRONG)), (5, plain(GOOD)))
+    assert (found.timing.ttft_seconds, found.timing.total_seconds) == (10, 15)
 
 
 def test_a_file_gets_the_value_on_one_line(describe: Ask, server: Server, lighthouse: Path, tmp_path: Path) -> None:

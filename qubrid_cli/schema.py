@@ -27,6 +27,14 @@ from .specimen import specimen
 _MAX_PROBLEMS = 10
 #: Characters of an error, which repeats the value that it is about.
 _MAX_WORDS = 200
+#: What valid schemas can still do: go in a circle, lead nowhere, name a type of their own (draft 3), or mix drafts, over
+#: whose different ids referencing stumbles with an AttributeError.
+_CANNOT_BE_USED = (
+    RecursionError,
+    referencing.exceptions.Unresolvable,
+    exceptions.UnknownType,
+    AttributeError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +52,7 @@ class Schema:
         """
         try:
             return [_told(error) for error in islice(self._validator.iter_errors(value), _MAX_PROBLEMS)]
-        except (RecursionError, referencing.exceptions.Unresolvable) as error:
+        except _CANNOT_BE_USED as error:
             raise UsageError(
                 "the schema cannot be followed to its end", hint="Look for a $ref that leads nowhere, or to itself."
             ) from error
@@ -110,6 +118,8 @@ def _parsed(text: str, where: str) -> Any:
 def _checked(document: Any, where: str) -> Schema:
     if not isinstance(document, dict):
         raise UsageError(f"{where} is no JSON Schema: it is no object", hint='The least is {"type": "object"}.')
+    if not isinstance(document.get("$schema", ""), str):
+        raise UsageError(f"{where} is no JSON Schema: its $schema is no text", hint="Leave $schema out.")
     kind = validators.validator_for(document, default=Draft202012Validator)
     try:
         kind.check_schema(document)
@@ -120,9 +130,7 @@ def _checked(document: Any, where: str) -> Schema:
         raise UsageError(f"{where} is nested too deeply", hint="Make it flatter.") from error
     # With a registry given, jsonschema does not fetch what a $ref names from the network.
     found = Schema(document, kind(document, registry=REGISTRY))
-    found.problems(
-        specimen(document)
-    )  # what leads nowhere, or in a circle, is found now and not when an answer is there
+    found.problems(specimen(document))  # so that what leads in a circle does so before an answer is there
     return found
 
 

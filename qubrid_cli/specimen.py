@@ -23,13 +23,13 @@ def specimen(schema: Any, root: Any = None, followed: int = 0) -> Any:
         if name in schema:
             return schema[name]
     for name in ("enum", "examples"):
-        if schema.get(name):
-            return schema[name][0]
+        if given := _list(schema, name):
+            return given[0]
     if "$ref" in schema:
         return specimen(_referred(str(schema["$ref"]), root), root, followed + 1)
     for name in ("anyOf", "oneOf", "allOf"):
-        if schema.get(name):
-            chosen = min(schema[name], key=_weight) if followed > _FEW else schema[name][0]
+        if given := _list(schema, name):
+            chosen = min(given, key=_weight) if followed > _FEW else given[0]
             return specimen({**schema, name: None, **_mapping(chosen)}, root, followed)
     return _of_kind(schema, root, followed)
 
@@ -37,16 +37,15 @@ def specimen(schema: Any, root: Any = None, followed: int = 0) -> Any:
 def _of_kind(schema: Mapping[str, Any], root: Any, followed: int) -> Any:
     kind = schema.get("type", "object" if "properties" in schema else "array" if "items" in schema else "string")
     if not isinstance(kind, str):
-        kind = "null" if followed > _FEW and "null" in kind else kind[0]
+        kind = "null" if followed > _FEW and "null" in kind else next(iter(kind), "string")
     match kind:
         case "object":
             properties = _mapping(schema.get("properties"))
-            wanted = dict.fromkeys([*schema.get("required", ())] if followed > _FEW else properties)
-            wanted |= dict.fromkeys(schema.get("required", ()))
+            wanted = dict.fromkeys([*(properties if followed <= _FEW else ()), *_list(schema, "required")])
             return {name: specimen(properties.get(name, {}), root, followed) for name in wanted}
         case "array":
-            first = [specimen(part, root, followed) for part in schema.get("prefixItems", ())]
-            missing = max(1 if followed <= _FEW else 0, schema.get("minItems", 0)) - len(first)
+            first = [specimen(part, root, followed) for part in _list(schema, "prefixItems")]
+            missing = max(1 if followed <= _FEW else 0, int(schema.get("minItems", 0))) - len(first)
             return first + [specimen(schema.get("items", {}), root, followed) for _ in range(min(missing, 100))]
         case "integer" | "number":
             return _number(schema)
@@ -55,7 +54,7 @@ def _of_kind(schema: Mapping[str, Any], root: Any, followed: int) -> Any:
         case "null":
             return None
         case _:
-            return TEXT.ljust(min(schema.get("minLength", 0), 10_000), ".")[: schema.get("maxLength")]
+            return TEXT.ljust(min(int(schema.get("minLength", 0)), 10_000), ".")[: int(schema.get("maxLength", 10_000))]
 
 
 def _weight(schema: Any) -> int:
@@ -79,3 +78,9 @@ def _referred(reference: str, root: Any) -> Any:
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+def _list(schema: Mapping[str, Any], name: str) -> list[Any]:
+    """What stands there, if it is a list: older drafts had other things under the same names."""
+    found = schema.get(name)
+    return found if isinstance(found, list) else []

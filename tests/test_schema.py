@@ -187,6 +187,9 @@ NULLABLE = {**closed({name: {"anyOf": [{"$ref": "#"}, {"type": "null"}]} for nam
         {"type": "array", "minItems": 3, "prefixItems": [{"const": 1}], "items": {"enum": ["a"]}},
         {"properties": {"a": {"default": 5}}, "required": ["a", "b"]},
         {"items": {"type": "boolean"}},
+        {"type": "array", "minItems": 2.0, "items": {"type": "string", "minLength": 30.0, "maxLength": 31.0}},
+        {"$schema": "http://json-schema.org/draft-03/schema#", "properties": {"a": {"required": True, "anyOf": {}}}},
+        {"$id": "https://h.example/a", "$defs": {"b": {"$id": "c/d", "$ref": "e"}, "f": {"$id": "c/e"}}},
     ],
 )
 def test_the_built_in_endpoint_has_a_value_for_most_schemas(document: dict[str, Any]) -> None:
@@ -223,6 +226,7 @@ def test_a_schema_can_be_given_as_json_or_as_a_table() -> None:
         ('{"minimum": NaN}', "no JSON that can be used"),
         ("[" * 100_000, "no JSON that can be used"),
         ("[]", "no JSON Schema: it is no object"),
+        ('{"$schema": 5}', "no JSON Schema: its $schema is no text"),
         ('{"type": "strng"}', "no JSON Schema: type: 'strng' is not valid under any of the given schemas"),
         (
             '{"properties": {"a": {"minimum": "x"}}}',
@@ -267,7 +271,12 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "document", [{"$ref": "#"}, {"properties": {"a": {"items": {"$ref": "#/properties/a/items"}}}}]
+    "document",
+    [
+        {"$ref": "#"},
+        {"properties": {"a": {"items": {"$ref": "#/properties/a/items"}}}},
+        {"$schema": "http://json-schema.org/draft-03/schema#", "type": "colour"},
+    ],
 )
 def test_a_schema_that_refers_to_itself_without_end_is_refused(document: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"^the schema cannot be followed to its end$"):
@@ -275,7 +284,8 @@ def test_a_schema_that_refers_to_itself_without_end_is_refused(document: dict[st
 
 
 @pytest.mark.parametrize(
-    "path", ["a", "name", "left.right.name", "tags.0", "tags.17.deep", "open.anything.0.x", "pair.1.x"]
+    "path",
+    ["a", "name", "left.right.name", "tags.0", "tags.17.deep", "open.anything.0.x", "pair.1.x", "mixed.1.x", "x.x-1"],
 )
 def test_a_path_within_a_schema_passes(path: str) -> None:
     properties = {
@@ -284,6 +294,8 @@ def test_a_path_within_a_schema_passes(path: str) -> None:
         "tags": {"type": "array", "items": {"properties": {"deep": {}}}},
         "open": {"type": "object"},
         "pair": {"prefixItems": [{}, {}], "items": False},
+        "mixed": {"prefixItems": [{}, {}], "items": {"type": "string"}},
+        "x": {"type": "object", "additionalProperties": False, "patternProperties": {"^x-": {}}},
     }
     document = {**TREE, "$ref": "#/$defs/root", "$defs": {**TREE["$defs"], "root": closed(properties)}}  # type: ignore[dict-item]
     fields.check(path, document, root=document)

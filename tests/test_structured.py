@@ -486,6 +486,7 @@ ONE = schema("a int", where="x")
         ("", Misfit(("it is empty",))),
         ("No.", Misfit(("it is no JSON but plain text",))),
         ('{"a": NaN}', Misfit(("it is no JSON: NaN is no JSON",))),
+        ("9" * 301, Misfit(("it is no JSON: a number in it is too large",))),
         ('{"a": 1e999}', Misfit(("it is no JSON: a number in it is too large",))),
         ("[" * 100_000, Misfit(("it is no JSON: it is nested too deeply",))),
         ("[" * 101 + "]" * 101, Misfit(("it is no JSON: it is nested too deeply",))),

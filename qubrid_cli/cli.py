@@ -12,13 +12,14 @@ from . import __version__
 from .commands import auth, config, options
 from .commands.completion import completion
 from .commands.describe import describe
+from .commands.presets import app as presets
 from .errors import QvisionError, UsageError, harmless
 from .output import say, writing_to_stdout
 
 _KEY = "The key is read from QUBRID_API_KEY, or from where qvision auth login put it."
 _CODES = (
     "Exit codes: 0 fine, 1 unexpected failure, 2 usage, 3 configuration or key, 4 image, 5 endpoint or network, "
-    "6 incomplete answer, 130 interrupted."
+    "6 incomplete answer, 8 not as the schema wants it, 130 interrupted."
 )
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.command(epilog=f"{_KEY} {_CODES}")(describe)
 app.add_typer(config.app, name="config")
 app.add_typer(auth.app, name="auth")
+app.add_typer(presets, name="presets")
 app.command()(completion)
 
 

@@ -19,7 +19,7 @@ FLOORS = (
         "sse",
         "deltas",
         "metadata",
-        "offline",
+        "specimen",
         "tokens",
         "progress",
         "profiles",
@@ -38,6 +38,11 @@ FLOORS = (
         "keyfile",
         "keychain",
         "prompts",
+        "presets",
+        "shorthand",
+        "extraction",
+        "paths",
+        "offline",
         "refusals",
         "endings",
         "decoder",
@@ -45,15 +50,29 @@ FLOORS = (
         "output",
         "retries",
     },
-    {"response", "reading", "replies", "configuration", "payload", "inventory", "links", "mishaps"},
+    {
+        "response",
+        "reading",
+        "replies",
+        "configuration",
+        "payload",
+        "inventory",
+        "links",
+        "mishaps",
+        "schema",
+        "placeholders",
+    },
     {"endpoint", "images", "settings", "rewriting", "download"},
     {"credentials"},
     {"draft"},
     {"description"},
+    {"structured"},
     {"records"},
     {"terminal", "markdown", "rehearsal"},
-    {"commands.options", "commands.showing", "commands.asking"},
-    {"commands.describe", "commands.config", "commands.auth", "commands.completion"},
+    {"commands.questions"},
+    {"commands.options", "commands.given", "commands.showing"},
+    {"commands.asking"},
+    {"commands.describe", "commands.config", "commands.auth", "commands.presets", "commands.completion"},
     {"cli"},
     {"__main__"},
 )
@@ -65,16 +84,29 @@ HOMES = {
     "rich": {"terminal", "markdown"},
     "markdown_it": {"markdown"},
     "stamina": {"retries"},
+    "jsonschema": {"schema"},
     "platformdirs": {"configuration"},
     "tomlkit": {"rewriting"},
     "keyring": {"keychain"},
     "typer": {
         "cli",
         *("commands.options", "commands.asking"),
-        *("commands.describe", "commands.config", "commands.auth", "commands.completion"),
+        *("commands.describe", "commands.config", "commands.auth", "commands.presets", "commands.completion"),
     },
 }
-HEAVY = {"httpx", "PIL", "rich", "pi_heif", "markdown_it", "stamina", "platformdirs", "tomlkit", "keyring", "typer"}
+HEAVY = {
+    "httpx",
+    "PIL",
+    "rich",
+    "pi_heif",
+    "markdown_it",
+    "stamina",
+    "platformdirs",
+    "tomlkit",
+    "keyring",
+    "jsonschema",
+    "typer",
+}
 
 
 def modules() -> dict[str, ast.Module]:
@@ -177,7 +209,12 @@ def test_help_and_usage_errors_load_neither_network_nor_pictures_nor_screen(argu
 def test_a_description_into_a_pipe_loads_no_screen(lighthouse: Path) -> None:
     loaded = loaded_by("describe", str(lighthouse), "--offline")
     assert {"httpx", "PIL"} <= loaded
-    assert loaded.isdisjoint({"qubrid_cli.terminal", "qubrid_cli.markdown", "rich.markdown"})
+    assert loaded.isdisjoint({"qubrid_cli.terminal", "qubrid_cli.markdown", "rich.markdown", "jsonschema"})
+
+
+@pytest.mark.parametrize("arguments", [["presets", "list"], ["presets", "show", "json"]])
+def test_presets_are_shown_with_nothing_heavy(arguments: list[str]) -> None:
+    assert loaded_by(*arguments).isdisjoint(HEAVY - {"typer", "platformdirs"})
 
 
 #: What only some runs need: to write settings, to open the keyring, to check an answer against a schema.

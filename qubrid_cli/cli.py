@@ -12,6 +12,8 @@ from . import __version__
 from .commands import auth, config, options
 from .commands.completion import completion
 from .commands.describe import describe
+from .commands.doctor import doctor
+from .commands.models import models
 from .errors import QvisionError, UsageError, harmless
 from .output import say, writing_to_stdout
 
@@ -31,6 +33,8 @@ app = typer.Typer(
 app.command(epilog=f"{_KEY} {_CODES}")(describe)
 app.add_typer(config.app, name="config")
 app.add_typer(auth.app, name="auth")
+app.command()(models)
+app.command()(doctor)
 app.command()(completion)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from ..errors import UsageError
+from . import completing
 
 if TYPE_CHECKING:
     from ..payload import Limits
@@ -48,9 +49,15 @@ System = Annotated[
 ]
 
 Profile = Annotated[
-    str | None, typer.Option("--profile", metavar="NAME", help="Profile to use, such as ollama. [qubrid]")
+    str | None,
+    typer.Option(
+        "--profile", metavar="NAME", autocompletion=completing.profiles, help="Profile to use, such as ollama. [qubrid]"
+    ),
 ]
-Model = Annotated[str | None, typer.Option("--model", "-m", metavar="ID", help="Model to ask. [the profile's]")]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", "-m", metavar="ID", autocompletion=completing.models, help="Model to ask. [the profile's]"),
+]
 BaseUrl = Annotated[str | None, typer.Option("--base-url", metavar="URL", help="Endpoint to ask. [the profile's]")]
 MaxTokens = Annotated[
     int | None, typer.Option("--max-tokens", min=1, metavar="N", help="Tokens to answer with at most. [qubrid: 16384]")

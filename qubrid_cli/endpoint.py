@@ -2,8 +2,8 @@
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from ipaddress import ip_address
 from types import TracebackType
 from typing import Any, Self
@@ -26,6 +26,8 @@ _MAX_ERROR_BODY = 64 * 1024
 _MAX_REDIRECTS = 5
 #: Characters of a header's value that is taken out of what a server says.
 _SECRET = 6
+#: Makes a request to a URL, with what httpx wants besides.
+_Building = Callable[[httpx.URL, dict[str, Any]], httpx.Request]
 
 
 class Endpoint:
@@ -63,6 +65,7 @@ class Endpoint:
         self._timeout = timeout
         with _configured():
             self.url = httpx.URL(base_url + "/chat/completions")
+            self._models = httpx.URL(base_url + "/models")
             self.host = _host(self.url)
             is_loopback = _is_loopback(self.url.host)
             if (key or hidden) and self.url.scheme != "https" and not is_loopback and not allow_http:
@@ -91,8 +94,9 @@ class Endpoint:
         """Close the connections."""
         self._client.close()
 
-    @contextmanager
-    def ask(self, body: bytes, *, sent: threading.Event, within: float | None = None) -> Iterator[Response]:
+    def ask(
+        self, body: bytes, *, sent: threading.Event, within: float | None = None
+    ) -> AbstractContextManager[Response]:
         """Send one request and hold the response open, whatever its status.
 
         Args:
@@ -103,12 +107,29 @@ class Endpoint:
             EndpointError: it redirects elsewhere, or does not speak HTTP.
             NetworkError: there is no connection, it broke or fell silent, or the time was over.
         """
+
+        def request(url: httpx.URL, options: dict[str, Any]) -> httpx.Request:
+            length = {"Content-Length": str(len(body))}
+            return self._client.build_request("POST", url, content=_pieces(body, sent), headers=length, **options)
+
+        return self._held(self.url, request, within)
+
+    def models(self, *, within: float | None = None) -> AbstractContextManager[Response]:
+        """Ask which models there are, and hold the response open, under the same rules as ``ask``."""
+
+        def request(url: httpx.URL, options: dict[str, Any]) -> httpx.Request:
+            return self._client.build_request("GET", url, **options)
+
+        return self._held(self._models, request, within)
+
+    @contextmanager
+    def _held(self, url: httpx.URL, request: _Building, within: float | None) -> Iterator[Response]:
         started = time.perf_counter()
         self._wire.cutter.start(within)
         response: httpx.Response | None = None
         try:
             with self._wire.translated():
-                response = self._send(body, sent, within)
+                response = self._send(url, request, within)
             found = response.headers.get("x-request-id")
             request_id = self.clean(found)[:200] if found else None
             yield Response(response, self._wire, request_id, time.perf_counter() - started)
@@ -117,19 +138,14 @@ class Endpoint:
             if response is not None:
                 response.close()
 
-    def _send(self, body: bytes, sent: threading.Event, within: float | None) -> httpx.Response:
+    def _send(self, url: httpx.URL, request: _Building, within: float | None) -> httpx.Response:
         longest = [self._timeout, _CONNECT_TIMEOUT] + ([] if within is None else [max(0.001, within)])
-        url = self.url
+        options = {
+            "timeout": httpx.Timeout(self._timeout, connect=min(longest)),
+            "extensions": {"trace": self._wire.cutter.hold},
+        }
         for _ in range(_MAX_REDIRECTS):
-            request = self._client.build_request(
-                "POST",
-                url,
-                content=_pieces(body, sent),
-                headers={"Content-Length": str(len(body))},
-                timeout=httpx.Timeout(self._timeout, connect=min(longest)),
-                extensions={"trace": self._wire.cutter.hold},
-            )
-            response = self._client.send(request, stream=True)
+            response = self._client.send(request(url, options), stream=True)
             if not response.has_redirect_location:
                 return response
             response.close()
@@ -168,7 +184,11 @@ class Endpoint:
 
     def refused(self, payload: object, response: Response) -> EndpointError:
         """The error that a server's error body means."""
-        told_of = told(self.cleaned(payload), status=response.status, host=self.host, request_id=response.request_id)
+        try:
+            payload = self.cleaned(payload)
+        except RecursionError:
+            payload = "an error that is nested too deeply"
+        told_of = told(payload, status=response.status, host=self.host, request_id=response.request_id)
         return error_for(told_of)
 
     def clean(self, text: str) -> str:

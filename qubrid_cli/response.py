@@ -177,7 +177,7 @@ class Wire:
                 )
             case httpx.ConnectError():
                 hint = "Check --base-url, the network, and the proxy if one is set."
-                return _tls(error, self.host) or _passing(f"no connection to {self.host}: {words}", hint)
+                return tls_error(error, self.host) or _passing(f"no connection to {self.host}: {words}", hint)
             case httpx.RemoteProtocolError() if words.startswith("illegal"):  # h11 quotes what it got
                 return _passing(f"{self.host} does not speak HTTP", "Check the port in --base-url.")
             case httpx.NetworkError() | httpx.RemoteProtocolError():
@@ -202,7 +202,7 @@ _CERTIFICATE_HINTS = {
 }
 
 
-def _tls(error: BaseException, host: str) -> NetworkError | None:
+def tls_error(error: BaseException, host: str) -> NetworkError | None:
     """What failed while the connection was being secured; ``None`` where it was something else, or may pass."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ssl.SSLError):

@@ -65,6 +65,8 @@ FLOORS = (
         "mishaps",
         "schema",
         "placeholders",
+        "client",
+        "sending",
     },
     {"reachability", "endpoint", "images", "settings", "rewriting", "download"},
     {"credentials", "listing"},
@@ -85,7 +87,7 @@ FLOORS = (
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 HOMES = {
-    "httpx": {"endpoint", "response", "download", "mishaps", "offline", "reachability"},
+    "httpx": {"endpoint", "client", "sending", "response", "download", "mishaps", "offline", "reachability"},
     "PIL": {"images", "payload", "inventory", "decoder", "colours", "offline"},
     "pi_heif": {"heif"},
     "rich": {"terminal", "markdown"},

@@ -57,7 +57,7 @@ def _conversion(image: Image.Image) -> Callable[[Image.Image], Image.Image] | No
     if image.mode.startswith(("I", "F")):
         return _scaling(image)
     if image.has_transparency_data or image.mode in {"RGBa", "La"}:
-        return _on_white
+        return _grey_on_white if image.mode in {"L", "LA", "La"} else _on_white
     if image.mode in {"L", "RGB", "CMYK"}:
         return None
     mode = "L" if image.mode == "1" else "RGB"
@@ -67,6 +67,12 @@ def _conversion(image: Image.Image) -> Callable[[Image.Image], Image.Image] | No
 def _on_white(band: Image.Image) -> Image.Image:
     clear = band.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", band.size, "white"), clear).convert("RGB")
+
+
+def _grey_on_white(band: Image.Image) -> Image.Image:
+    """In one channel, so that a profile for grey still fits."""
+    grey, opaque = band.convert("LA").split()
+    return Image.composite(grey, Image.new("L", band.size, 255), opaque)
 
 
 def _scaling(image: Image.Image) -> Callable[[Image.Image], Image.Image]:

@@ -3,6 +3,7 @@
 import logging
 import re
 import struct
+import textwrap
 import warnings
 from importlib import import_module
 from io import BytesIO
@@ -11,6 +12,7 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError, features
 
 from . import foreign
 from .errors import ImageError
+from .metadata import jpeg_scans
 from .tokens import MAX_RATIO
 
 #: What Pillow decodes by itself (MPO goes with JPEG). Left out is what starts another program (EPS, WMF).
@@ -31,6 +33,10 @@ _READABLE = "JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF, HEIC and some others can be 
 #: Model Studio, Qwen's own host, refuses smaller sides.
 _MIN_SIDE = 11
 
+#: What Pillow takes for a decompression bomb.
+MAX_PIXELS = 178_956_970
+#: Formats whose decoders hold the picture four or five times, so that 46 bytes can ask for 2.8 GB (WebP, measured).
+_MAX_PIXELS = {"WEBP": 80_000_000, "JPEG2000": 60_000_000, "AVIF": 120_000_000}
 #: Pixels times scans of a JPEG: ten scans, as programs write them, of the largest picture that Pillow takes.
 _MAX_SCANNED = 2_000_000_000
 
@@ -68,7 +74,7 @@ def opened(data: bytes, name: str, frame: int = 1) -> Image.Image:
     Raises:
         ImageError: it is none, none of a size that models take, or it has no such frame.
     """
-    heif = _heif() if _HEIF_START.match(data) else ()
+    heif = _heif(data) if _HEIF_START.match(data) else ()
     try:
         image = Image.open(BytesIO(data), formats=_FORMATS + heif)
     except UnidentifiedImageError as error:
@@ -80,16 +86,23 @@ def opened(data: bytes, name: str, frame: int = 1) -> Image.Image:
     _check_jpeg_scans(image, data, name)
     if frame > 1:
         _seek(image, name, frame)
+    _check_pixels(image, name)
     _check_shape(image.size, name)
     return image
 
 
-def _heif() -> tuple[str, ...]:
-    """The name of HEIC's format, where the extra is installed; loaded when the first such file comes, for it takes 6 ms."""
+def _heif(data: bytes = b"") -> tuple[str, ...]:
+    """The name of HEIC's format, where the extra is installed; loaded when the first such file comes, for it takes 6 ms.
+
+    Raises:
+        ValueError: the decoder had better not see this file.
+    """
     try:
-        import_module(".heif", __package__)
+        heif = import_module(".heif", __package__)
     except ImportError:
         return ()
+    if not heif.is_sound(data):
+        raise ValueError("the type of an item is no text")
     return ("HEIF",)
 
 
@@ -102,6 +115,8 @@ def _unreadable(data: bytes, name: str) -> ImageError:
     told = foreign.told(data)
     if told is not None:
         return _not_read(told, name)
+    if data[:4] in {b"II*\0", b"MM\0*"}:
+        return damaged(name, "", said="is a kind of TIFF that cannot be read here, or a damaged one")
     if _KNOWN_START.match(data):
         return damaged(name, "its header cannot be read")
     hint = _READABLE
@@ -133,49 +148,64 @@ def _check_tga(image: Image.Image, name: str) -> None:
 
 def _check_jpeg_scans(image: Image.Image, data: bytes, name: str) -> None:
     """A progressive JPEG passes over all its pixels for each scan; a small file can ask for hours of that."""
-    if image.format in {"JPEG", "MPO"}:
-        scans = data.count(b"\xff\xda")  # which in a picture's data would be followed by a zero
-        if scans * image.width * image.height > _MAX_SCANNED:
-            raise ImageError(
-                f"{name} has {scans} scans, which would take too long to decode",
-                hint="Open it in an image editor and save it anew.",
-                code="too_many_scans",
-            )
+    most = _MAX_SCANNED // (image.width * image.height)
+    if image.format not in {"JPEG", "MPO"} or data.count(b"\xff\xda") <= most:
+        return
+    scans = jpeg_scans(data)  # exactly: behind a photo there may be a video, which has such bytes by chance
+    if scans > most:
+        raise ImageError(
+            f"{name} has {scans} scans, which would take too long to decode",
+            hint="Open it in an image editor and save it anew.",
+            code="too_many_scans",
+        )
 
 
 def _seek(image: Image.Image, name: str, frame: int) -> None:
+    what = "page" if image.format == "TIFF" else "frame"
     frames = getattr(image, "n_frames", 1)  # counted before: a TIFF miscounts behind its end
     if frame > frames:
         raise ImageError(
-            f"{name} has {'only one frame' if frames == 1 else f'{frames} frames'}, and no number {frame}",
+            f"{name} has {f'only one {what}' if frames == 1 else f'{frames} {what}s'}, and no number {frame}",
             hint="Frames and pages count from 1." if frames > 1 else "Leave out --frame.",
             code="no_such_frame",
         )
     image.seek(frame - 1)
 
 
-def bomb(name: str) -> ImageError:
-    """The error for what Pillow takes for a decompression bomb: more than 178,956,970 pixels."""
+def bomb(name: str, most: int = MAX_PIXELS) -> ImageError:
+    """The error for what would not fit into the memory once it is decoded.
+
+    Args:
+        most: pixels that are taken.
+    """
     return ImageError(
         f"{name} has more pixels than can be decoded safely",
-        hint="Up to 178,956,970 are taken; shrink it with an image editor first.",
+        hint=f"Up to {most:,} are taken; shrink it with an image editor first.",
         code="too_many_pixels",
     )
 
 
-def damaged(name: str, reason: str) -> ImageError:
+def damaged(name: str, reason: str, *, said: str = "") -> ImageError:
     """The error for a picture that Pillow gave up on, with its words for it."""
-    if _NO_REASON.match(reason):  # libtiff says no more
+    if said:
+        pass
+    elif _NO_REASON.match(reason):  # libtiff says no more
         said, reason = "is damaged, or compressed in a way that cannot be read here", ""
     elif _UNSUPPORTED.search(reason):
         said = "is stored in a way that cannot be read here"
     else:
         said = "is damaged or cut off"
     return ImageError(
-        f"{name} {said}" + (f" ({reason})" if reason else ""),
+        f"{name} {said}" + (f" ({textwrap.shorten(reason, 120)})" if reason else ""),
         hint="Open it in an image viewer and save it anew.",
         code="damaged_image",
     )
+
+
+def _check_pixels(image: Image.Image, name: str) -> None:
+    most = _MAX_PIXELS.get(image.format or "", MAX_PIXELS)
+    if image.width * image.height > most:
+        raise bomb(name, most)
 
 
 def _check_shape(size: tuple[int, int], name: str) -> None:

@@ -21,7 +21,8 @@ class Foreign:
 
     def hint(self, name: str) -> str:
         """What to type; ``name`` is put in quotes where a shell needs them."""
-        file = shlex.quote(name if name != "-" else "FILE")
+        is_file = name != "-" and not re.match("[a-z]+:", name, re.IGNORECASE)
+        file = shlex.quote(f"./{name}" if name.startswith("-") else name) if is_file else "FILE"
         return f"Turn it into an image first: {self.command.format(file, page=file + '[0]')}"
 
 
@@ -55,7 +56,9 @@ _KINDS = (
 )  # fmt: skip
 _PATTERNS = tuple((re.compile(pattern, re.DOTALL), foreign) for pattern, foreign in _KINDS)
 
-_SVG = re.compile(rb"\s*(<\?xml[^>]*\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(\[.*?\])?\s*>|\s)*<(\w+:)?svg[\s>]", re.DOTALL)
+#: What may stand before an XML file's first element; atomic, for what does not match must not be tried in all ways.
+_PROLOGUE = rb"(?>(?>\s+|<!--.*?-->|<\?.*?\?>|<!DOCTYPE[^>\[]*(?:\[.*?\])?\s*>)*)"
+_SVG = re.compile(_PROLOGUE + rb"<(\w+:)?svg[\s>]", re.DOTALL)
 _SVG_FOREIGN = Foreign("an SVG drawing", "rsvg-convert -w 1568 {} -o out.png")
 _SVGZ_FOREIGN = Foreign("compressed data", "gunzip {}")
 #: How a web page begins, behind blanks, comments and an XML declaration (WHATWG MIME Sniffing, section 7.1).

@@ -1,10 +1,12 @@
 """Which links are fetched here: those that the user wants so, and those that the endpoint cannot reach."""
 
 import enum
+import json
 import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from urllib.parse import unquote
 
 from . import urls
 from .sources import Link, Remote, Source
@@ -92,4 +94,5 @@ def resolved(
 def secrets(images: Iterable[Source]) -> set[str]:
     """What an endpoint that echoes a link would betray: the user and password in it, up to the ``@``."""
     found = {urls.userinfo(image.url) for image in images if isinstance(image, Link)}
-    return {f"{secret}@" for secret in found if secret}
+    spelt = {spelling for secret in found for spelling in (secret, unquote(secret), json.dumps(secret)[1:-1])}
+    return {f"{secret}@" for secret in spelt if secret}

@@ -7,6 +7,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 #: Without these there is no picture; every other chunk is left out (eXIf, tEXt, iCCP, tIME, pHYs …).
@@ -45,10 +46,28 @@ def _png(data: bytes) -> Iterator[bytes]:
         position = end
 
 
+def jpeg_scans(data: bytes) -> int:
+    """How many scans a JPEG has, as far as it is well formed."""
+    scans = 0
+    with suppress(struct.error, IndexError, EOFError):
+        for marker, _, _ in _segments(data):
+            scans += marker == _SOS
+    return scans
+
+
 def _jpeg(data: bytes) -> Iterator[bytes]:
+    for marker, start, end in _segments(data):
+        if 0xE0 <= marker <= 0xEF:
+            yield _colour_table(marker, data[start + 4 : end])
+        elif marker != 0xFE:  # a comment
+            yield data[start:end]
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """The parts of a JPEG, each with its marker, where it begins and where it ends; with a scan goes its data."""
     if data[:2] != bytes((0xFF, _SOI)):
         raise EOFError
-    yield data[:2]
+    yield _SOI, 0, 2
     position = 2
     while True:
         found = _JPEG_MARKER.match(data, position)
@@ -56,7 +75,7 @@ def _jpeg(data: bytes) -> Iterator[bytes]:
             raise EOFError
         start, marker = found.end() - 2, data[found.end() - 1]
         if marker == _EOI:
-            yield data[start : start + 2]
+            yield marker, start, start + 2
             return
         (length,) = struct.unpack_from(">H", data, start + 2)
         position = start + 2 + length
@@ -65,10 +84,7 @@ def _jpeg(data: bytes) -> Iterator[bytes]:
             if following is None:
                 raise EOFError
             position = following.start()
-        if 0xE0 <= marker <= 0xEF:
-            yield _colour_table(marker, data[start + 4 : start + 2 + length])
-        elif marker != 0xFE:  # a comment
-            yield data[start:position]
+        yield marker, start, position
 
 
 def _colour_table(marker: int, payload: bytes) -> bytes:

@@ -1,6 +1,6 @@
 """What is sent of an image: a JPEG or a PNG, upright, no larger than a model looks at, and with nothing private in it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 
 from PIL import Image
@@ -26,6 +26,8 @@ _LOWER = (70, 50)
 #: PNG is taken up to this multiple of that sharp JPEG's size. Of 17 screenshots of terminals, shrunk or not, 8 came to
 #: 0.8 to 1.5 times, charts and clean pages to 0.3 to 0.7; those with soft shadows, and noisy scans, to 1.6 to 3.5.
 _MAX_PNG = 1.5
+#: A change of the shape that is worth a word; multiples of 32 alone make hardly more than 3 % of a usual picture.
+_MAX_SQUEEZE = 1.1
 #: Pixels up to which an exact picture stays so whatever it shows: as PNG it cannot come to 200 KB.
 _SMALL = 65_536
 
@@ -108,7 +110,16 @@ def payload(image: Image.Image, data: bytes, orientation: int, limits: Limits, n
     picture.info = {}  # save() copies a comment from here into the new file
     is_small = picture.width * picture.height <= _SMALL
     may_be_png = image.format not in _LOSSY if is_sharp else image.format in _LOSSLESS and is_small
-    return _Saving(name, limits, is_sharp=is_sharp).saved(picture, may_be_png=may_be_png)
+    sent = _Saving(name, limits, is_sharp=is_sharp).saved(picture, may_be_png=may_be_png)
+    return replace(sent, warnings=_squeezed(size, target, name) + sent.warnings)
+
+
+def _squeezed(size: tuple[int, int], target: tuple[int, int], name: str) -> tuple[str, ...]:
+    """A warning where the picture's shape could not be kept: no side is sent shorter than 32 pixels."""
+    change = (target[0] * size[1]) / (target[1] * size[0])
+    if 1 / _MAX_SQUEEZE <= change <= _MAX_SQUEEZE:
+        return ()
+    return (f"{name}: its shape is not kept, from {size[0]} × {size[1]} to {target[0]} × {target[1]}",)
 
 
 def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -121,8 +132,10 @@ def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 def _as_it_is(image: Image.Image, data: bytes) -> bytes | None:
     """The file itself less its metadata; ``None`` where it is nothing to give to a model as it is."""
     modes = {"JPEG": {"L", "RGB"}, "MPO": {"L", "RGB"}, "PNG": {"1", "L", "P", "RGB"}}.get(image.format or "", ())
-    is_animated = image.format == "PNG" and getattr(image, "is_animated", False)
-    if image.mode not in modes or is_animated or "transparency" in image.info:
+    is_png = image.format == "PNG"
+    # The byte at 24 is the depth: Pillow reads 16 bits a channel as 8, and says nothing.
+    is_odd = is_png and (getattr(image, "is_animated", False) or data[24:25] == b"\x10")
+    if image.mode not in modes or is_odd or "transparency" in image.info:
         return None
     if not colours.is_srgb(image.info.get("icc_profile")):
         return None

@@ -58,7 +58,12 @@ def _file_bytes(source: File) -> bytes:
             return file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         if isinstance(error, FileNotFoundError):
-            raise ImageError(f"no such image: {source.name}", hint="It was there a moment ago.") from error
+            hint = (
+                "It is a link to a file that is not there."
+                if os.path.islink(source.path)
+                else "It was there a moment ago."
+            )
+            raise ImageError(f"no such image: {source.name}", hint=hint) from error
         reason = error.strerror if isinstance(error, OSError) else str(error)
         hint = (
             "Check its permissions."

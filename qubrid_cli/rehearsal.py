@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from . import chat, costs, description, records, tokens
+from . import chat, costs, description, records, tokens, urls
 from .costs import Cost, Price
 from .errors import printable
 from .images import Encoded, Preparation, Prepared
@@ -61,9 +61,10 @@ def rehearse(
 
 
 def _shortened(url: str) -> str:
-    return (
-        url if len(url) <= 2 * _SHOWN or not url.startswith("data:") else f"{url[:_SHOWN]}… ({len(url):,} characters)"
-    )
+    """A URL as it may be shown: no image in it, and no password."""
+    if not url.startswith("data:"):
+        return urls.without_password(url)
+    return url if len(url) <= 2 * _SHOWN else f"{url[:_SHOWN]}… ({len(url):,} characters)"
 
 
 def _tokens(request: chat.Request, images: Sequence[Prepared]) -> int | None:
@@ -108,7 +109,7 @@ def text(rehearsal: Rehearsal) -> str:
             records.json_text(rehearsal.request, indent=2),
             "",
             *(_line(image, rehearsal.model) for image in rehearsal.images),
-            f"{counted} · a body of {records.readable_size(rehearsal.size)} · nothing was sent",
+            f"{counted} · a body of {records.readable_size(rehearsal.size)} · nothing was sent to the endpoint",
         ]
     )
 

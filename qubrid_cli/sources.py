@@ -120,14 +120,14 @@ def classify(arguments: Sequence[str], *, prompt_given: bool, stdin: BinaryIO) -
             names += [image.name for image in found]
         elif prompt_given:
             raise UsageError(
-                f"{argument!r} is a second prompt beside -p",
+                f"{urls.shown(argument)!r} is a second prompt beside -p",
                 hint="Leave one out; if it is an image, there is no such file.",
             )
         else:
             texts.append(argument)
     if len(texts) > 1:
         raise UsageError(
-            f"two prompts: {texts[0]!r} and {texts[1]!r}",
+            f"two prompts: {urls.shown(texts[0])!r} and {urls.shown(texts[1])!r}",
             hint="One of them may be a misspelt file name; a prompt of several words goes in quotes.",
         )
     if not names and texts and _IMAGE_SUFFIX.fullmatch(texts[0]):  # "my photo.jpg": nothing else can be the image

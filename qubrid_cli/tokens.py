@@ -10,6 +10,9 @@ from dataclasses import dataclass
 #: Longer to shorter side; Model Studio, Qwen's own host, refuses longer shapes.
 MAX_RATIO = 200
 
+#: Between the shape of an image and that of what is sent, where it can be helped.
+_MAX_CHANGE = 1.1
+
 #: Each image is wrapped in a start and an end marker.
 _MARKERS = 2
 
@@ -83,7 +86,18 @@ def shrink(width: int, height: int, *, max_pixels: int | None, max_side: int | N
             high = _aligned(max_pixels // wide, 1.0)
         else:
             wide = _aligned(max_pixels // high, 1.0)
+    if _change(width, height, wide, high) > _MAX_CHANGE:
+        # Of a long shape the shorter side loses much by whole steps of 32; the longer one follows it where that helps.
+        follows_width, follows_height = _aligned(width, high / height), _aligned(height, wide / width)
+        shorter = (min(wide, follows_width), high) if width > height else (wide, min(high, follows_height))
+        wide, high = min((wide, high), shorter, key=lambda size: _change(width, height, *size))
     return min(wide, MAX_RATIO * high), min(high, MAX_RATIO * wide)
+
+
+def _change(width: int, height: int, wide: int, high: int) -> float:
+    """By how much a shape is changed, 1 for not at all."""
+    change = (wide * height) / (high * width)
+    return max(change, 1 / change)
 
 
 def _aligned(side: int, scale: float) -> int:

@@ -7,6 +7,11 @@ from urllib.parse import SplitResult, unquote_to_bytes, urlsplit, urlunsplit
 #: Characters of a ``data:`` URL's head that are shown.
 _MAX_HEAD = 60
 
+#: What may be a user and a password: all between a scheme (no drive such as C:), or two slashes, and the last @.
+_AUTHORITY = re.compile(r"([a-z][a-z0-9+.-]+:/{0,2}|//).*@", re.IGNORECASE | re.DOTALL)
+#: The same in a URL that stands in another one's path or query.
+_INNER_AUTHORITY = re.compile(r"//[^/?#\s]*@")
+
 
 def split(url: str) -> SplitResult:
     """The parts of a URL.
@@ -23,7 +28,7 @@ def split(url: str) -> SplitResult:
 
 
 def without_password(url: str) -> str:
-    """A URL on the web as it may be shown: with neither user nor password.
+    """A URL on the web as it may be shown: with neither user nor password, also in URLs that its query holds.
 
     Raises:
         ValueError: it is none, or names no host; as the end of a sentence.
@@ -31,7 +36,8 @@ def without_password(url: str) -> str:
     parts = split(url)
     if not parts.hostname:
         raise ValueError("names no host")
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    rest = _INNER_AUTHORITY.sub("//…@", urlunsplit(parts._replace(scheme="", netloc="")))
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{rest}"
 
 
 def userinfo(url: str) -> str:
@@ -41,11 +47,7 @@ def userinfo(url: str) -> str:
 
 def shown(text: str) -> str:
     """What may be a URL, and perhaps a broken one, as it may be shown: nothing that could be a password, no long data."""
-    if text[:5].lower() == "data:":
-        return data_name(text)
-    if "@" not in text or not re.match(r"[a-z][a-z0-9+.-]+:/", text, re.IGNORECASE):
-        return text
-    return f"{text.partition(':')[0]}://…@{text.rpartition('@')[2]}"
+    return data_name(text) if text[:5].lower() == "data:" else _AUTHORITY.sub(r"\1…@", text)
 
 
 def data_name(url: str) -> str:

@@ -142,3 +142,11 @@ def test_a_broken_profile_does_not_matter(icc: bytes) -> None:
 def test_an_rgb_profile_on_a_grey_picture_does_not_matter() -> None:
     data = file(Image.new("L", (32, 32), 55), "PNG", icc_profile=profile("Display P3", colorants=P3))
     assert rgb(sent(data)) == (55, 55, 55)
+
+
+def test_a_profile_for_grey_counts_with_transparency_too() -> None:
+    grey = Image.new("L", (64, 64), 100)
+    linear = profile("Linear grey", linear=True)
+    both = Image.merge("LA", (grey, Image.new("L", (64, 64), 255)))
+    shown = [sent(file(picture, "PNG", icc_profile=linear)).convert("L").getpixel((9, 9)) for picture in (grey, both)]
+    assert shown[0] == shown[1]

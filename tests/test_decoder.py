@@ -1,4 +1,5 @@
 import os
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, TiffImagePlugin
 
-from qubrid_cli import reading, sources
+from qubrid_cli import decoder, reading, sources
 from qubrid_cli.errors import ImageError
 from qubrid_cli.images import encode
 from qubrid_cli.payload import Limits
@@ -240,3 +241,54 @@ def test_a_jpeg_of_thousands_of_scans_is_refused_at_once() -> None:
     data = file(plain(size=(6000, 4000)), "JPEG", progressive=True)
     last = data.rindex(b"\xff\xda")
     assert refusal(sources.Bytes("x", data[:-2] + 200 * data[last:-2] + data[-2:]))[0] == "too_many_scans"
+
+
+@pytest.mark.parametrize("unit", ["<!---->", "<?a?>", "<!DOCTYPE a [ ]>", " <!-- x --> ", "<!DOCTYPE a>"])
+def test_what_begins_like_a_drawing_and_is_none_is_told_at_once(unit: str) -> None:
+    """A pattern that tried all ways to read this would take longer than anybody lives."""
+    assert refusal(sources.Bytes("x", (unit * 500 + "x").encode()))[0] == "not_an_image"
+
+
+def test_a_photo_with_a_video_behind_it_is_taken_whatever_is_in_that() -> None:
+    photo = file(plain("green", size=(6000, 4000)), "JPEG")
+    image = encoded(photo + b"\xff\xda" * 5000)
+    assert (colour(Image.open(BytesIO(image.sent.data))), image.width) == ("green", 6000)
+
+
+def test_a_tiff_that_pillow_does_not_know_is_not_called_damaged() -> None:
+    data = bytearray(file(plain(), "TIFF"))
+    place = data.index(b"\x02\x01\x03\x00")  # tag 258, BitsPerSample: three numbers, elsewhere
+    (offset,) = struct.unpack_from("<I", data, place + 8)
+    struct.pack_into("<3H", data, offset, 24, 24, 24)
+    assert (
+        refusal(sources.Bytes("x", bytes(data)))[1] == "x is a kind of TIFF that cannot be read here, or a damaged one"
+    )
+
+
+def test_a_heic_that_would_end_the_process_is_refused() -> None:
+    """pi_heif 1.4 reads the type of an item as text, wherever that leads."""
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    data = file(plain(size=(64, 64)), "HEIF", exif=exif.tobytes())
+    assert data.count(b"Exif\0") >= 1
+    entry = re.search(rb"infe\x02.{7}Exif", data, re.DOTALL)
+    assert entry is not None
+    broken = data[: entry.end() - 2] + b"\x80f" + data[entry.end() :]
+    assert refusal(sources.Bytes("x", broken)) == (
+        "damaged_image",
+        "x is damaged or cut off (the type of an item is no text)",
+    )
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "AVIF", "JPEG2000"])
+def test_a_small_file_does_not_ask_for_gigabytes(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their decoders hold the picture several times; the limit is lowered here, for such pictures take long to make."""
+    monkeypatch.setitem(decoder._MAX_PIXELS, kind, 1000)
+    assert refusal(sources.Bytes("x", file(plain(size=(64, 64)), kind)))[0] == "too_many_pixels"
+
+
+def test_a_name_that_looks_like_an_option_or_a_url_is_safe_to_paste_from_a_hint() -> None:
+    for name, shown in (("-o.svg", "./-o.svg"), ("https://example.com/a.svg", "FILE")):
+        with pytest.raises(ImageError) as caught:
+            encode(sources.Bytes(name, b"<svg width='9'>"), Limits())
+        assert caught.value.hint == f"Turn it into an image first: rsvg-convert -w 1568 {shown} -o out.png"

@@ -195,7 +195,7 @@ def test_another_frame_is_sent_where_it_is_asked_for(kind: str, what: str) -> No
     ("kind", "count", "message"),
     [
         ("GIF", 2, "x has 3 frames, and no number 4"),
-        ("TIFF", 2, "x has 3 frames, and no number 4"),
+        ("TIFF", 2, "x has 3 pages, and no number 4"),
         ("JPEG", 0, "x has only one frame, and no number 4"),
         ("BMP", 0, "x has only one frame, and no number 4"),
     ],

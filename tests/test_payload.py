@@ -1,3 +1,5 @@
+import struct
+import zlib
 from io import BytesIO
 
 import pytest
@@ -170,3 +172,25 @@ def test_what_is_converted_in_bands_looks_like_what_is_converted_whole(mode: str
     wanted = small.resize(shown.size, Image.Resampling.BOX)
     difference = ImageChops.difference(shown, wanted)
     assert ImageStat.Stat(difference).mean[0] < (8 if mode == "1" else 3)
+
+
+def test_16_bits_a_channel_are_sent_as_8() -> None:
+    """Pillow writes none, so by hand (PNG specification, 11.2.1 and 9.2)."""
+    rows = b"".join(b"\0" + struct.pack(">3H", 0x1234, 0x8080, 0xFFFF) * 32 for _ in range(32))
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4) + kind + data + zlib.crc32(kind + data).to_bytes(4)
+
+    header = struct.pack(">IIBBBBB", 32, 32, 16, 2, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    image = encoded(data)
+    assert (image.sent.mime, image.sent.data[24]) == ("image/png", 8)
+    assert Image.open(BytesIO(image.sent.data)).getpixel((5, 5)) == (0x12, 0x80, 0xFF)
+
+
+def test_a_shape_that_cannot_be_kept_is_told() -> None:
+    data = file(Image.new("L", (20_000, 100), 90), "PNG")
+    assert encoded(data, Limits(max_side=1000)).warnings == (
+        "x: its shape is not kept, from 20000 × 100 to 992 × 32",
+    )  # fmt: skip
+    assert encoded(data, Limits(max_side=6400)).warnings == ()

@@ -41,7 +41,7 @@ def test_people_read_the_same(describe: Ask, lighthouse: Path) -> None:
     assert said.startswith("POST http://127.0.0.1:")
     assert "960 × 720, about 662 tokens; taken out: EXIF, GPS position, a comment\n" in said.replace(", 105 KB", "")
     assert said.splitlines()[-1].startswith("about 664 prompt tokens · a body of ")
-    assert said.endswith(" · nothing was sent\n")
+    assert said.endswith(" · nothing was sent to the endpoint\n")
     assert KEY not in said
 
 
@@ -76,3 +76,17 @@ def test_a_hostile_file_name_acts_on_no_terminal(describe: Ask, lighthouse: Path
 def test_there_is_no_answer_to_pick_from(describe: Ask, lighthouse: Path) -> None:
     run = describe(lighthouse, "--dry-run", "--field", "text")
     assert (run.exit_code, run.stderr.splitlines()[0]) == (2, "error: --dry-run and --field exclude each other")
+
+
+def test_each_bad_image_is_told_and_the_others_go_on(describe: Ask, lighthouse: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8\xff broken")
+    run = describe(lighthouse, "bad.jpg", lighthouse, "caption", "--each", "--dry-run", "--json")
+    lines = [json.loads(line) for line in run.stdout.splitlines()]
+    assert (run.exit_code, [line.get("ok") for line in lines]) == (4, [None, False, None])
+    assert lines[1]["images"][0]["source"] == "bad.jpg"
+
+
+def test_a_password_in_a_link_is_not_shown(describe: Ask) -> None:
+    for extra in ([], ["--json"]):
+        run = describe("http://me:secretpw@example.com/a.jpg?u=https://you:secretpw@h/x", "what?", "--dry-run", *extra)
+        assert (run.exit_code, b"http://example.com/a.jpg" in run.stdout, b"secretpw" in run.stdout) == (0, True, False)

@@ -282,3 +282,25 @@ def test_a_password_in_a_broken_url_is_shown_nowhere(describe: Ask, server: Serv
 @pytest.mark.parametrize("text", ["me@home.jpg", "C:/me@home.jpg", "https://example.com/a.jpg", "a://b"])
 def test_what_holds_no_password_is_shown_as_it_is(text: str) -> None:
     assert urls.shown(text) == text
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "https:me:secretpw@host/a.jpg",
+        "https://me:secretpw@host/a b.jpg",
+        " https://me:secretpw@host/b.jpg",
+        "s3://me:secretpw@host/a",
+        "//me:secretpw@host/a.jpg",
+        "https://me:sec ret/secretpw@host/a",
+    ],
+)
+def test_a_broken_url_shows_no_password_either(argument: str) -> None:
+    try:
+        found = classify([argument, "two"], prompt_given=True, stdin=BytesIO())
+    except QvisionError as error:
+        said = error.report()
+    else:
+        assert found.error is not None
+        said = found.error.report() + "".join(found.names)
+    assert "secretpw" not in said

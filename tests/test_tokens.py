@@ -151,3 +151,8 @@ def test_an_image_is_shrunk_only_as_far_as_it_must(
     size: tuple[int, int], max_pixels: int | None, max_side: int | None, sent: tuple[int, int]
 ) -> None:
     assert shrink(*size, max_pixels=max_pixels, max_side=max_side) == sent
+
+
+def test_a_long_shape_keeps_its_ratio_where_steps_of_32_would_lose_much_of_it() -> None:
+    assert shrink(70_000, 400, max_pixels=2_621_440, max_side=None) == (16_800, 96)
+    assert shrink(400, 70_000, max_pixels=2_621_440, max_side=None) == (96, 16_800)

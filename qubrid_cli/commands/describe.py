@@ -129,10 +129,7 @@ def describe(
             None if dry_run else asking.key(settings, quiet=quiet),
             config.prices,
         )
-        if dry_run:
-            _rehearse(plan, show, target)
-        else:
-            failure = _ask(plan, show, target)
+        failure = _rehearse(plan, show, target) if dry_run else _ask(plan, show, target)
     except OutputError:
         raise
     except QvisionError as error:
@@ -192,23 +189,38 @@ def _ask(plan: _Plan, show: Show, target: Output) -> QvisionError | None:
                 return error  # the next request would fare no better
             failures.append(error)
             say(error.report())
-    if failures:
-        return SeveralError(f"{len(failures)} of {len(plan.groups)} requests failed", first=failures[0])
-    return None
+    return _several(plan, failures)
 
 
-def _rehearse(plan: _Plan, show: Show, target: Output) -> None:
-    """Make every request and show it in place of an answer."""
+def _rehearse(plan: _Plan, show: Show, target: Output) -> QvisionError | None:
+    """Make every request and show it in place of an answer; what failed, if anything did."""
     from .. import rehearsal
     from ..images import Workshop
 
+    failures: list[QvisionError] = []
     workshop, url = Workshop(plan.limits), asking.url(plan.settings)
     formed = asking.formed(plan.request, plan.schema)
     for number, group in enumerate(plan.groups, 1):
         request = questions.filled(formed, group, number)
         images = workshop.start(group)
-        made = rehearsal.rehearse(url, request, images, labels=plan.settings.labels, prices=plan.prices)
-        showing.show_rehearsal(made, show, target)
+        try:
+            made = rehearsal.rehearse(url, request, images, labels=plan.settings.labels, prices=plan.prices)
+        except QvisionError as error:
+            if len(plan.groups) == 1:
+                return error
+            failures.append(error)
+            known = Known(request.model, request.prompt, tuple(image.name for image in group))
+            showing.show_failed(error, known, show, target)
+            say(error.report())
+        else:
+            showing.show_rehearsal(made, show, target)
+    return _several(plan, failures)
+
+
+def _several(plan: _Plan, failures: Sequence[QvisionError]) -> SeveralError | None:
+    if not failures:
+        return None
+    return SeveralError(f"{len(failures)} of {len(plan.groups)} requests failed", first=failures[0])
 
 
 _KEY = "The key is read from QUBRID_API_KEY, or from where qvision auth login put it."

@@ -205,8 +205,14 @@ def show_rehearsal(rehearsal: "Rehearsal", show: Show, target: Output) -> None:
 
 
 def show_failure(error: QvisionError, known: Known, show: Show, target: Output) -> None:
-    """What went wrong before anything was asked, as the same object."""
-    if show.as_record and target.is_untouched:
+    """What went wrong before anything was asked, as the same object, unless there is one already."""
+    if target.is_untouched:
+        show_failed(error, known, show, target)
+
+
+def show_failed(error: QvisionError, known: Known, show: Show, target: Output) -> None:
+    """A request that was not made, as the same object."""
+    if show.as_record:
         from ..draft import Description, Unprepared
 
         images = tuple(Unprepared(name) for name in known.images)

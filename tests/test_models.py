@@ -266,6 +266,7 @@ def test_a_terminal_gets_a_table_in_which_ours_is_marked(server: Server, tmp_pat
     (program, *arguments) = command("models")
     child = pexpect.spawn(program, arguments, env=env, timeout=30, dimensions=(24, 80))
     child.expect(pexpect.EOF)
+    assert isinstance(child.before, bytes)
     shown = child.before.decode()
     child.close()
     assert "\x1b]0" not in shown

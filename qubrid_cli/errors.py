@@ -126,6 +126,13 @@ class IncompleteError(QvisionError):
     default_code = "incomplete"
 
 
+class SchemaError(QvisionError):
+    """The answer does not fit the schema, also when it was asked for once more; its text is kept."""
+
+    exit_code = 8
+    default_code = "schema_mismatch"
+
+
 class StoppedError(QvisionError):
     """The user pressed Ctrl-C while the answer was on its way."""
 

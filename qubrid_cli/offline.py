@@ -17,6 +17,8 @@ from typing import Any
 import httpx
 from PIL import Image, ImageFilter, ImageStat
 
+from .specimen import specimen
+
 _NAMED_COLOURS = {
     "black": (0, 0, 0), "dark grey": (64, 64, 64), "grey": (128, 128, 128), "light grey": (200, 200, 200),
     "white": (255, 255, 255), "red": (200, 30, 30), "dark red": (110, 20, 20), "orange": (235, 130, 30),
@@ -129,6 +131,9 @@ def _count_words(asked: dict[str, Any]) -> int:
 def _answer(asked: dict[str, Any]) -> str:
     parts = _parts(asked)
     urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
+    schema = (asked.get("response_format") or {}).get("json_schema", {}).get("schema")
+    if schema is not None:
+        return json.dumps(specimen(schema))
     prompt = next((part["text"] for part in parts if part["type"] == "text"), "")
     said = [
         "**No model was asked:** this is the offline endpoint built into qvision, and it only measures what it was sent.",

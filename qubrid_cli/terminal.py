@@ -15,7 +15,7 @@ from .description import Item, Items
 from .draft import Description
 from .errors import harmless, printable
 from .output import say
-from .progress import Pausing, Preparing, Receiving, Sending
+from .progress import Pausing, Preparing, Receiving, Repairing, Sending, Writing
 from .records import readable_size
 
 
@@ -187,6 +187,8 @@ def _phase(item: Item | None) -> str:
             return f"sending {readable_size(item.size)}"
         case Reasoning():
             return "the model is thinking"
+        case Writing():
+            return "the model is writing"
         case _:
             return "waiting for the first token"
 
@@ -205,6 +207,8 @@ def with_log(items: Items, screen: Console, *, is_watched: bool) -> Items:
                 case Receiving():
                     request_id = f", request id {printable(item.request_id)}" if item.request_id else ""
                     _say(screen, f"HTTP {item.status} after {item.seconds:.2f} s{request_id}")
+                case Repairing():
+                    _say(screen, f"the answer does not fit the schema, asking once more: {printable(item.problem)}")
                 case Pausing() if not is_watched:
                     _say(screen, _again(item))
             yield item

@@ -19,7 +19,7 @@ FLOORS = (
         "sse",
         "deltas",
         "metadata",
-        "offline",
+        "specimen",
         "tokens",
         "progress",
         "profiles",
@@ -27,6 +27,7 @@ FLOORS = (
         "replacement",
         "metrics",
         "foreign",
+        "heif",
         "urls",
     },
     {
@@ -38,6 +39,11 @@ FLOORS = (
         "keyfile",
         "keychain",
         "prompts",
+        "presets",
+        "shorthand",
+        "extraction",
+        "paths",
+        "offline",
         "refusals",
         "endings",
         "decoder",
@@ -47,17 +53,31 @@ FLOORS = (
         "checks",
         "retries",
     },
-    {"equipment", "response", "reading", "replies", "configuration", "payload", "inventory", "links", "mishaps"},
+    {
+        "equipment",
+        "response",
+        "reading",
+        "replies",
+        "configuration",
+        "payload",
+        "inventory",
+        "links",
+        "mishaps",
+        "schema",
+        "placeholders",
+    },
     {"reachability", "endpoint", "images", "settings", "rewriting", "download"},
     {"credentials", "listing"},
     {"draft"},
     {"description"},
-    {"records", "checkup"},
+    {"structured", "checkup"},
+    {"records"},
     {"terminal", "markdown", "rehearsal"},
-    {"commands.completing"},
-    {"commands.options", "commands.showing", "commands.asking"},
+    {"commands.questions", "commands.completing"},
+    {"commands.options", "commands.given", "commands.showing"},
+    {"commands.asking"},
     {
-        *("commands.describe", "commands.config", "commands.auth", "commands.completion"),
+        *("commands.describe", "commands.config", "commands.auth", "commands.presets", "commands.completion"),
         *("commands.models", "commands.doctor"),
     },
     {"cli"},
@@ -67,10 +87,11 @@ FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 HOMES = {
     "httpx": {"endpoint", "response", "download", "mishaps", "offline", "reachability"},
     "PIL": {"images", "payload", "inventory", "decoder", "colours", "offline"},
-    "pi_heif": {"decoder"},
+    "pi_heif": {"heif"},
     "rich": {"terminal", "markdown"},
     "markdown_it": {"markdown"},
     "stamina": {"retries"},
+    "jsonschema": {"schema"},
     "platformdirs": {"configuration"},
     "tomlkit": {"rewriting"},
     "keyring": {"keychain"},
@@ -78,10 +99,22 @@ HOMES = {
         "cli",
         *("commands.options", "commands.asking", "commands.completing"),
         *("commands.models", "commands.doctor"),
-        *("commands.describe", "commands.config", "commands.auth", "commands.completion"),
+        *("commands.describe", "commands.config", "commands.auth", "commands.presets", "commands.completion"),
     },
 }
-HEAVY = {"httpx", "PIL", "rich", "pi_heif", "markdown_it", "stamina", "platformdirs", "tomlkit", "keyring", "typer"}
+HEAVY = {
+    "httpx",
+    "PIL",
+    "rich",
+    "pi_heif",
+    "markdown_it",
+    "stamina",
+    "platformdirs",
+    "tomlkit",
+    "keyring",
+    "jsonschema",
+    "typer",
+}
 
 
 def modules() -> dict[str, ast.Module]:
@@ -194,7 +227,12 @@ def test_completion_loads_neither_network_nor_pictures_nor_screen(line: str) -> 
 def test_a_description_into_a_pipe_loads_no_screen(lighthouse: Path) -> None:
     loaded = loaded_by("describe", str(lighthouse), "--offline")
     assert {"httpx", "PIL"} <= loaded
-    assert loaded.isdisjoint({"qubrid_cli.terminal", "qubrid_cli.markdown", "rich.markdown"})
+    assert loaded.isdisjoint({"qubrid_cli.terminal", "qubrid_cli.markdown", "rich.markdown", "jsonschema"})
+
+
+@pytest.mark.parametrize("arguments", [["presets", "list"], ["presets", "show", "json"]])
+def test_presets_are_shown_with_nothing_heavy(arguments: list[str]) -> None:
+    assert loaded_by(*arguments).isdisjoint(HEAVY - {"typer", "platformdirs"})
 
 
 #: What only some runs need: to write settings, to open the keyring, to check an answer against a schema.

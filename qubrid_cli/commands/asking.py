@@ -1,7 +1,8 @@
 """How commands that ask come from settings to an endpoint and a request."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,16 @@ import typer
 
 from ..errors import UsageError
 from ..output import say
+from . import questions
 
 if TYPE_CHECKING:
     from ..chat import Request
     from ..configuration import Config
     from ..credentials import Key, Keychain
+    from ..description import Items
     from ..endpoint import Endpoint
+    from ..presets import Preset
+    from ..schema import Schema
     from ..settings import Settings
     from ..sources import Link, Source
 
@@ -33,6 +38,17 @@ def settled(context: typer.Context, config: "Config", given: Mapping[str, Any]) 
     if before and behind and before != behind:
         raise UsageError(f"two profiles, {before} and {behind}", hint="Name one, before the command or behind it.")
     return resolve({**given, "profile": behind or before}, os.environ, config)
+
+
+def settled_by_preset(
+    context: typer.Context, config: "Config", given: Mapping[str, Any], name: str | None
+) -> tuple["Preset | None", "Settings"]:
+    """The preset that was asked for, here or by the settings; and the settings, with its own between options and profile."""
+    settings = settled(context, config, given)
+    if (name := name or settings.preset) is None:
+        return None, settings
+    chosen = questions.preset(name, config)
+    return chosen, settled(context, config, questions.laid_over(given, chosen))
 
 
 def found_key(settings: "Settings") -> "Key | None":
@@ -135,3 +151,23 @@ def request(
         stream=stream,
         extra=extra,
     )
+
+
+def describing(schema: "Schema | None") -> Callable[..., "Items"]:
+    """What asks: ``description.describe``, or the same for answers that must fit a schema."""
+    if schema is None:
+        from .. import description
+
+        return description.describe
+    from .. import structured
+
+    return structured.Session(schema).describe
+
+
+def formed(request: "Request", schema: "Schema | None") -> "Request":
+    """The request as it is first sent where the answer must fit a schema."""
+    if schema is None:
+        return request
+    from .. import structured
+
+    return replace(request, form=structured.form(schema))

@@ -40,9 +40,15 @@ def models(context: typer.Context, incomplete: str) -> list[str]:
     return _beginning([*own, *known], incomplete)
 
 
-def presets(incomplete: str) -> list[str]:
-    """The user's own presets."""
-    return _beginning(_config().presets, incomplete)
+def presets(incomplete: str) -> list[tuple[str, str]]:
+    """Presets, and what the built-in ones are for."""
+    from ..presets import BUILT_IN, table
+
+    try:
+        found = table(_config().presets)
+    except QvisionError:
+        found = BUILT_IN
+    return [(name, BUILT_IN[name].about if name in BUILT_IN else "") for name in _beginning(found, incomplete)]
 
 
 def keys(incomplete: str) -> list[str]:

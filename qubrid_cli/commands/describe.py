@@ -10,13 +10,14 @@ import typer
 
 from ..errors import AuthError, OutputError, QvisionError, SeveralError, StoppedError, UsageError
 from ..output import Output, say
-from . import asking, options, showing
+from . import asking, given, options, questions, showing
 from .showing import Known, Show
 
 if TYPE_CHECKING:
     from ..chat import Request
     from ..costs import Price
     from ..payload import Limits
+    from ..schema import Schema
     from ..settings import Settings
     from ..sources import Source
 
@@ -31,6 +32,7 @@ class _Plan:
     request: "Request"
     groups: Sequence[Sequence["Source"]]
     limits: "Limits"
+    schema: "Schema | None"
     settings: "Settings"
     key: str | None
     prices: Mapping[str, "Price"]
@@ -46,7 +48,9 @@ def describe(
     ] = None,
     *,
     prompt: options.Prompt = None,
+    preset: options.Preset = None,
     system: options.System = None,
+    schema: options.Schema = None,
     each: Annotated[bool, typer.Option("--each", help="One request per image, in order.")] = False,
     together: Annotated[bool, typer.Option("--together", help="One request, however many images.")] = False,
     labels: options.Labels = None,
@@ -84,7 +88,7 @@ def describe(
 
     For example: qvision describe photo.jpg "what is this?"
     """
-    from .. import configuration, prompts, sources
+    from .. import configuration, sources
 
     show = Show(as_json, field, stats, thinking, quiet, verbose, color.forced)
     target, known, failure = Output(), Known(), None
@@ -96,28 +100,31 @@ def describe(
         values |= {"retries": retries, "retry_max_wait": retry_max_wait, "max_time": max_time, "profile": profile}
         values |= {"max_pixels": max_pixels, "max_side": max_side, "quality": quality, "labels": labels}
         config = configuration.read(os.environ)
-        settings = asking.settled(context, config, values)
+        chosen, settings = asking.settled_by_preset(context, config, values, preset)
         known.model = settings.model
         words = arguments or []
-        stdin = options.stdin([*words, prompt, system])
-        target.spare(options.files_of(prompt, system))
-        known.prompt = options.prompt(prompt, stdin)
+        stdin = given.stdin([*words, prompt, system])
+        target.spare(given.files_of(prompt, system, schema and f"@{schema.removeprefix('@')}"))
+        known.prompt = given.prompt(prompt, stdin)
         named = sources.classify(words, prompt_given=prompt is not None, stdin=stdin)
         known.images = named.names
-        known.prompt = known.prompt or options.argument(named.prompt) or settings.prompt or prompts.DEFAULT
+        known.prompt = known.prompt or given.argument(named.prompt)
+        known.prompt = questions.worded(chosen, known.prompt, settings)
         if named.error is not None:
             raise named.error
         target.spare(image.path for image in named.images if isinstance(image, sources.File))
+        extra = given.params(param)
+        form = questions.schema(schema, chosen, extra)
+        show = show.expecting(form)
+        system = given.system(system, stdin) or (chosen.system if chosen else None) or settings.system
+        request = asking.request(settings, known.prompt, system, extra, stream=not no_stream)
+        groups = _groups(asking.images(named.images, settings, fetch=fetch), each=each, together=together)
+        questions.check(request, groups)
         plan = _Plan(
-            asking.request(
-                settings,
-                known.prompt,
-                options.system(system, stdin) or settings.system,
-                options.params(param),
-                stream=not no_stream,
-            ),
-            _groups(asking.images(named.images, settings, fetch=fetch), each=each, together=together),
-            options.limits(settings, frame, original=original),
+            request,
+            groups,
+            given.limits(settings, frame, original=original),
+            form,
             settings,
             None if dry_run else asking.key(settings, quiet=quiet),
             config.prices,
@@ -160,17 +167,18 @@ def _ask(plan: _Plan, show: Show, target: Output) -> QvisionError | None:
     workshop = Workshop(plan.limits)
     started = deque([workshop.start(plan.groups[0])])  # in threads, while the next lines load httpx
     with asking.endpoint(plan.settings, plan.key, plan.groups) as endpoint:
-        from .. import description
         from ..retries import Patience
 
+        describe = asking.describing(plan.schema)
         patience = Patience(plan.settings.retries, plan.settings.retry_max_wait, plan.settings.max_time)
-        for group, following in zip(plan.groups, [*plan.groups[1:], ()], strict=True):
+        for number, (group, following) in enumerate(zip(plan.groups, [*plan.groups[1:], ()], strict=True), 1):
             started.append(workshop.start(following))
             if several:
                 showing.announce(group[0].name, show)
-            items = description.describe(
+            request = questions.filled(plan.request, group, number)
+            items = describe(
                 endpoint,
-                plan.request,
+                request,
                 started.popleft(),
                 labels=plan.settings.labels,
                 patience=patience,
@@ -194,8 +202,21 @@ def _rehearse(plan: _Plan, show: Show, target: Output) -> None:
     from ..images import Workshop
 
     workshop, url = Workshop(plan.limits), asking.url(plan.settings)
-    for group in plan.groups:
-        made = rehearsal.rehearse(
-            url, plan.request, workshop.start(group), labels=plan.settings.labels, prices=plan.prices
-        )
+    formed = asking.formed(plan.request, plan.schema)
+    for number, group in enumerate(plan.groups, 1):
+        request = questions.filled(formed, group, number)
+        images = workshop.start(group)
+        made = rehearsal.rehearse(url, request, images, labels=plan.settings.labels, prices=plan.prices)
         showing.show_rehearsal(made, show, target)
+
+
+_KEY = "The key is read from QUBRID_API_KEY, or from where qvision auth login put it."
+_CODES = (
+    "Exit codes: 0 fine, 1 unexpected failure, 2 usage, 3 configuration or key, 4 image, 5 endpoint or network, "
+    "6 incomplete answer, 8 not as the schema wants it, 130 interrupted."
+)
+
+
+def add(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    app.command(epilog=f"{_KEY} {_CODES}")(describe)

@@ -103,3 +103,8 @@ def _show(check: "Check") -> None:
         terminal.show_marked(check.status.value, line, hint)
         return
     showing.print_line(f"{check.status.value:<5}{line}" + (f"\n{'':15}{hint}" if hint else ""))
+
+
+def add(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    app.command()(doctor)

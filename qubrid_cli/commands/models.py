@@ -95,3 +95,8 @@ def _show(ids: tuple[str, ...], settings: "Settings") -> None:
         showing.show_rows(("model", ""), [(printable(name), "set" if name == settings.model else "") for name in ids])
     elif ids:
         showing.print_line("\n".join(printable(name) for name in ids))
+
+
+def add(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    app.command()(models)

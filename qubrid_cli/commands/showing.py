@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..errors import QvisionError, UsageError, printable
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..description import Items
     from ..draft import Description
     from ..rehearsal import Rehearsal
+    from ..schema import Schema
     from ..terminal import Drawing
 
 
@@ -31,6 +32,7 @@ class Show:
     quiet: bool
     verbose: bool
     color: bool | None
+    schema: "Schema | None" = None
 
     @property
     def as_record(self) -> bool:
@@ -54,6 +56,21 @@ class Show:
             from .. import records
 
             records.check_field(self.field)
+
+    def expecting(self, schema: "Schema | None") -> "Show":
+        """The same for answers that fit a schema.
+
+        Raises:
+            UsageError: a field that such an answer does not have.
+        """
+        if self.field is None or not self.field.startswith("data."):
+            return replace(self, schema=schema)
+        from .. import records
+
+        if schema is None:
+            raise UsageError(f"--field {self.field}: there is no data without a schema", hint="Give one with --schema.")
+        records.check_field(self.field, schema.document)
+        return replace(self, schema=schema)
 
 
 @dataclass(slots=True)
@@ -103,12 +120,22 @@ def _pulled(items: "Items", show: Show, target: Output) -> "Description":
     if show.as_record:
         from .. import description
 
-        answer = description.finished(items)
-        _record(answer, show, target)
-        return answer
+        return _record(description.finished(items), show, target)
+    if show.schema is not None:
+        return _value(items, target)
     if target.is_screen or (show.color and not target.is_file and sys.stdout is not None):
         return _drawn(items, show, target)
     return _written(items, target)
+
+
+def _value(items: "Items", target: Output) -> "Description":
+    """The value that was asked for, and nothing where the answer holds none: whoever reads it expects JSON."""
+    from .. import description, records
+
+    answer = description.finished(items)
+    if answer.error is None:
+        target.write(records.json_text(answer.data, indent=2 if target.is_screen else None) + "\n")
+    return answer
 
 
 def _written(items: "Items", target: Output) -> "Description":
@@ -151,16 +178,20 @@ def _drawn(items: "Items", show: Show, target: Output) -> "Description":
         return terminal.show_answer(items, open_drawing)
 
 
-def _record(answer: "Description", show: Show, target: Output) -> None:
+def _record(answer: "Description", show: Show, target: Output) -> "Description":
     from .. import records
 
     found = records.json_object(answer)
     if show.field is None:
         target.write(records.json_text(found) + "\n")
-        return
+        return answer
+    lost = None
+    if show.schema is not None and answer.error is None and show.field.startswith("data."):
+        lost = records.lost(found, show.field, show.schema.document)
     value = records.picked(found, show.field)
-    if answer.error is None or value not in {"", "null"}:
+    if (answer.error or lost) is None or value not in {"", "null"}:
         target.write(value + "\n")
+    return answer if lost is None else replace(answer, error=lost)
 
 
 def show_rehearsal(rehearsal: "Rehearsal", show: Show, target: Output) -> None:

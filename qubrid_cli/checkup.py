@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from . import chat, credentials, description, equipment, listing, reachability
+from . import chat, credentials, description, equipment, listing, presets, reachability
 from .checks import Check, Status, bounded, failed, ok, warned
 from .configuration import Config
 from .credentials import Key
@@ -63,12 +63,8 @@ class Case:
 
 def examine(case: Case) -> Iterator[Check]:
     """All checks; one whose ground is missing is left out."""
-    config = Config()
-    try:
-        config = case.config()
-        yield ok("config", case.path if _is_there(config) else f"{case.path} sets nothing")
-    except QvisionError as error:
-        yield failed("config", error)
+    config, check = _config(case)
+    yield check
     try:
         settings = case.settle(config)
     except QvisionError as error:
@@ -84,8 +80,16 @@ def exit_code(checks: list[Check]) -> int:
     return min((check.exit_code for check in checks if check.status is Status.FAIL), default=0)
 
 
-def _is_there(config: Config) -> bool:
-    return bool(config.defaults or config.profiles or config.presets or config.prices)
+def _config(case: Case) -> tuple[Config, Check]:
+    """What the file says, as far as it can be read."""
+    config = Config()
+    try:
+        config = case.config()
+        presets.table(config.presets)
+    except QvisionError as error:
+        return config, failed("config", error)
+    is_there = config.defaults or config.profiles or config.presets or config.prices
+    return config, ok("config", case.path if is_there else f"{case.path} sets nothing")
 
 
 def _settings(settings: Settings) -> Iterator[Check]:

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from . import chat, credentials, description, equipment, listing, reachability
+from . import chat, credentials, description, equipment, listing, presets, reachability
 from .checks import Check, Status, bounded, failed, ok, warned
 from .configuration import Config
 from .credentials import Key
@@ -63,12 +63,8 @@ class Case:
 
 def examine(case: Case) -> Iterator[Check]:
     """All checks; one whose ground is missing is left out."""
-    config = Config()
-    try:
-        config = case.config()
-        yield ok("config", case.path if _is_there(config) else f"{case.path} sets nothing")
-    except QvisionError as error:
-        yield failed("config", error)
+    config, check = _config(case)
+    yield check
     try:
         settings = case.settle(config)
     except QvisionError as error:
@@ -84,8 +80,16 @@ def exit_code(checks: list[Check]) -> int:
     return min((check.exit_code for check in checks if check.status is Status.FAIL), default=0)
 
 
-def _is_there(config: Config) -> bool:
-    return bool(config.defaults or config.profiles or config.presets or config.prices)
+def _config(case: Case) -> tuple[Config, Check]:
+    """What the file says, as far as it can be read."""
+    config = Config()
+    try:
+        config = case.config()
+        presets.table(config.presets)
+    except QvisionError as error:
+        return config, failed("config", error)
+    is_there = config.defaults or config.profiles or config.presets or config.prices
+    return config, ok("config", case.path if is_there else f"{case.path} sets nothing")
 
 
 def _settings(settings: Settings) -> Iterator[Check]:
@@ -144,13 +148,18 @@ def _endpoint(case: Case, settings: Settings, key: str | None, *, may_ask: bool)
             answers = True
             for check in _models(case, settings, endpoint, may_ask=may_ask):
                 yield check
-                answers = answers and check.status is not Status.FAIL
+                answers = answers and not _stops(check)
         if case.asks and may_ask and answers and settings.model is not None:
             seconds = case.timeout or _SECONDS_TO_ANSWER
             with case.open_endpoint(settings, key, seconds) as endpoint:
                 yield _request(settings, endpoint, seconds)
     except QvisionError as error:  # what the endpoint cannot even begin with
         yield failed("endpoint", error)
+
+
+def _stops(check: Check) -> bool:
+    """Whether nothing can be asked after this: a list that is broken is not what an answer needs, but a key is."""
+    return check.status is Status.FAIL and (check.name != "models" or check.exit_code == 3)
 
 
 def _models(case: Case, settings: Settings, endpoint: Endpoint, *, may_ask: bool) -> Iterator[Check]:
@@ -163,7 +172,7 @@ def _models(case: Case, settings: Settings, endpoint: Endpoint, *, may_ask: bool
         yield warned("models", error.message, "The model's name cannot be checked; the rest works all the same.")
     except (TimeoutError, EndpointError) as error:
         ours = _in_time(error, endpoint, case.seconds)
-        is_there = ours.status is not None
+        is_there = not isinstance(ours, NetworkError) and ours.code != "protocol"
         if is_there:
             yield ok("endpoint", there)
         if is_there and not may_ask:
@@ -213,7 +222,7 @@ def _judged(answer: Description, endpoint: Endpoint, seconds: float) -> Check:
     error = answer.error
     if error is not None and not (isinstance(error, IncompleteError) and answer.finish_reason == "length"):
         return failed("request", _in_time(error, endpoint, seconds) if isinstance(error, EndpointError) else error)
-    took = f"{answer.timing.total_seconds:.1f} s" if answer.timing.total_seconds is not None else "time"
+    took = f"{answer.timing.total_seconds:.2f} s" if answer.timing.total_seconds is not None else "time"
     text = printable(" ".join(answer.text.split()))
     if not text:
         return ok("request", f"an image was answered to after {took}, within {_MAX_TOKENS} tokens with no text yet")

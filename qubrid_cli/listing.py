@@ -10,7 +10,7 @@ from . import catalogue
 from .endpoint import Endpoint
 from .errors import EndpointError
 from .events import parsed
-from .metrics import Clock
+from .metrics import Clock, Stopwatch
 from .progress import Pausing
 from .response import Response
 from .retries import Patience, Pauses
@@ -34,13 +34,13 @@ def ask(
         EndpointError: it refused, or what it sent is no list.
         NoListError: it has none.
     """
-    pauses, started = Pauses(patience), clock()
+    pauses, watch = Pauses(patience), Stopwatch(clock, patience.max_time)
+    watch.send()
     for attempt in pauses.attempts():
-        left = None if patience.max_time is None else max(0.001, patience.max_time - (clock() - started))
         try:
-            models = at_once(endpoint, left)
+            models = at_once(endpoint, watch.left())
         except EndpointError as error:
-            seconds = pauses.after(error, attempt.num, left=left)
+            seconds = pauses.after(error, attempt.num, left=watch.left())
             why = f"{error.status} from {endpoint.host}" if error.status else error.message
             yield Pausing(why, seconds, attempt.num, patience.retries)
             with attempt:  # which waits before it lets the next one begin

@@ -14,7 +14,7 @@ from .conftest import command, environment
 
 PACKAGE = Path(qubrid_cli.__file__).parent
 FLOORS = (
-    {"errors", "sse", "deltas", "metadata", "offline", "tokens", "progress"},
+    {"errors", "sse", "deltas", "metadata", "offline", "tokens", "progress", "listing"},
     {
         "chat",
         "events",
@@ -28,9 +28,11 @@ FLOORS = (
         "colours",
         "output",
         "retries",
+        "ignoring",
+        "shards",
     },
-    {"response", "reading", "metrics", "replies"},
-    {"endpoint", "images"},
+    {"response", "reading", "metrics", "replies", "folders"},
+    {"endpoint", "images", "finding"},
     {"draft"},
     {"description"},
     {"records"},
@@ -48,9 +50,10 @@ HOMES = {
     "rich": {"terminal", "markdown"},
     "markdown_it": {"markdown"},
     "stamina": {"retries"},
+    "pathspec": {"ignoring"},
     "typer": {"cli", "commands.options", "commands.describe", "commands.completion"},
 }
-HEAVY = {"httpx", "PIL", "rich", "pi_heif", "markdown_it", "stamina", "typer"}
+HEAVY = {"httpx", "PIL", "rich", "pi_heif", "markdown_it", "stamina", "pathspec", "typer"}
 
 
 def modules() -> dict[str, ast.Module]:

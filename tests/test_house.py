@@ -14,7 +14,7 @@ from .conftest import command, environment
 
 PACKAGE = Path(qubrid_cli.__file__).parent
 FLOORS = (
-    {"errors", "sse", "deltas", "metadata", "offline", "tokens", "progress", "listing"},
+    {"errors", "sse", "deltas", "metadata", "offline", "tokens", "progress", "listing", "locking"},
     {
         "chat",
         "events",
@@ -36,7 +36,9 @@ FLOORS = (
     {"draft"},
     {"description"},
     {"records"},
-    {"terminal", "markdown"},
+    {"terminal", "markdown", "entries"},
+    {"compaction"},
+    {"journal"},
     {"commands.options", "commands.showing", "commands.asking"},
     {"commands.describe", "commands.completion"},
     {"cli"},

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .errors import harmless
 from .records import json_text
 
 #: How every line begins.
@@ -78,6 +80,19 @@ def duplicate(of: Record, *, source: str) -> Record:
     return of | nothing | {"images": [image | {"source": source}]}
 
 
+def caption(record: Record) -> str:
+    """An answer as people read it: the text without anything that acts on a terminal; mere tags as one line."""
+    return ", ".join(tags(record)) or harmless(str(record.get("text", ""))).strip()
+
+
+def tags(record: Record) -> tuple[str, ...]:
+    """The tags of an answer that is nothing but tags."""
+    match record.get("data"):
+        case {"tags": [*found], **rest} if not rest and all(isinstance(tag, str) for tag in found):
+            return tuple(clean for tag in found if (clean := " ".join(harmless(tag).split())))
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Which line it is.
@@ -87,6 +102,7 @@ class Place:
         is_ok: an answer, and all of it.
         is_copy: the answer of another line.
         sources: what was asked about.
+        caption: the answer, for people.
     """
 
     key: str | None
@@ -94,6 +110,7 @@ class Place:
     is_copy: bool
     sources: tuple[str, ...]
     prompt: str | None
+    caption: str
 
     @property
     def question(self) -> bytes:
@@ -118,10 +135,16 @@ def place(data: bytes) -> Place | None:
                     is_copy=found.get("duplicate_of") is not None,
                     sources=tuple(str(image["source"]) for image in images),
                     prompt=prompt if isinstance(prompt, str) else None,
+                    caption=caption(found),
                 )
     except (ValueError, RecursionError, KeyError, TypeError):
         pass
     return None
+
+
+def said(source: str, text: str) -> bytes:
+    """What was said about an image, whatever blanks and control characters are in it."""
+    return digest(source, re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", "", text))
 
 
 def digest(*texts: str) -> bytes:

@@ -34,6 +34,9 @@ class Settled(NamedTuple):
 class Journal:
     """A results file that is open for a run; any thread may use it. A context manager.
 
+    Args:
+        keeps_texts: remember also what was said, for ``has_said``.
+
     Attributes:
         damaged: lines that cannot be read; they stay as they are.
 
@@ -41,12 +44,13 @@ class Journal:
         UsageError: the file cannot be used, or holds something else than results.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, keeps_texts: bool = False) -> None:
         self._path = path
         self._lock = threading.RLock()
         self._offsets: dict[bytes, int] = {}
         self._names: set[bytes] = set()
         self._failed: set[bytes] = set()
+        self._texts: set[bytes] | None = set() if keeps_texts else None
         self._has_superseded = False
         self._end = self._results = self.damaged = 0
         self._descriptor = _opened(path)
@@ -78,6 +82,11 @@ class Journal:
                 return None
             is_named = place.sources == (source,) or entries.digest(key, source) in self._names
             return Settled(json.loads(line), is_named)
+
+    def has_said(self, source: str, text: str) -> bool:
+        """Whether this text is an answer about this source that the file has, or had when the run began."""
+        with self._lock:
+            return self._texts is not None and entries.said(source, text) in self._texts
 
     def append(self, line: bytes) -> None:
         """Add a line, all of it or nothing.
@@ -129,6 +138,8 @@ class Journal:
                 self.damaged += 1
 
     def _enter(self, place: entries.Place, offset: int) -> None:
+        if self._texts is not None and place.is_ok:
+            self._texts.update(entries.said(source, place.caption) for source in place.sources)
         question = place.question
         self._has_superseded |= question in self._failed
         if not place.is_ok:

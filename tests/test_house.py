@@ -14,7 +14,7 @@ from .conftest import command, environment
 
 PACKAGE = Path(qubrid_cli.__file__).parent
 FLOORS = (
-    {"errors", "sse", "deltas", "metadata", "offline", "tokens", "progress", "listing", "locking"},
+    {"errors", "sse", "deltas", "metadata", "offline", "tokens", "progress", "listing", "locking", "xmp"},
     {
         "chat",
         "events",
@@ -37,7 +37,7 @@ FLOORS = (
     {"description"},
     {"records"},
     {"terminal", "markdown", "entries"},
-    {"compaction"},
+    {"compaction", "sidecars"},
     {"journal"},
     {"commands.options", "commands.showing", "commands.asking"},
     {"commands.describe", "commands.completion"},

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # it loads pathspec, which is needed only where there are pat
 #: What may be a URL; ``sources.classify`` has the exact rule.
 _LIKE_A_URL = re.compile("(https?|file|data):", re.IGNORECASE)
 _GLOB = re.compile(r"[*?\[]")
+_ENDING = re.compile(r"\.[^.*?\[\]\\/]+\Z")
 #: A glob that does not name images, such as ``2024-*/``; it is one only where it matches something.
 _GLOB_OF_FOLDERS = re.compile(r"(?=.*[*?\[])(?=.*[\\/])\S+")
 
@@ -172,7 +173,7 @@ def _below(folder: str, choose: Choice) -> Iterator[_Place]:
 
 
 def _matched(pattern: str, choose: Choice) -> Iterator[_Place]:
-    """What a quoted glob stands for: as the shell has it, but of files that are no images only those it names as such."""
+    """What a quoted glob stands for: folders, images, and other files where it spells out their ending."""
     matches = sources.natural(_matches(pattern, hidden=choose.hidden))
     if not matches:
         error = ImageError(f"no image matches {pattern}", hint="Check the name.", code="no_such_image")
@@ -180,7 +181,7 @@ def _matched(pattern: str, choose: Choice) -> Iterator[_Place]:
     for match in matches:
         if os.path.isdir(match):
             yield from _below(match, choose)
-        elif _is_wanted(match, choose) and (folders.is_image(match) or folders.is_image(pattern)):
+        elif _is_wanted(match, choose) and (_ENDING.search(pattern) or folders.is_image(match)):
             yield _Place(_as_path(match), match)
 
 

@@ -45,17 +45,14 @@ def rewrite(descriptor: int, path: str) -> None:
     Raises:
         OSError: no room, or a folder that is closed to us; all is as before.
     """
-    last: dict[bytes, int] = {}
-    for offset, line in lines(descriptor):
-        if place := entries.place(line):
-            last[place.question] = offset
-            if place.is_ok:
-                last[place.answer] = offset
+    gone = _superseded(descriptor)
+    if not gone:
+        return
     handle, name = tempfile.mkstemp(prefix=".qvision-", dir=os.path.dirname(path))
     try:
         with open(handle, "wb") as file:
             for offset, line in lines(descriptor):
-                if _stays(line, offset, last):
+                if offset not in gone:
                     file.write(line + b"\n")
             file.flush()
             os.fsync(handle)
@@ -67,10 +64,21 @@ def rewrite(descriptor: int, path: str) -> None:
         raise
 
 
-def _stays(line: bytes, offset: int, last: dict[bytes, int]) -> bool:
-    place = entries.place(line)
-    if place is None:
-        return bool(line.strip())
-    if place.is_ok:
-        return place.key is None or last[place.answer] == offset
-    return last[place.question] == offset
+def _superseded(descriptor: int) -> set[int]:
+    """The places of the lines whose place others have taken, and of blank ones."""
+    gone: set[int] = set()
+    failures: dict[bytes, int] = {}
+    answers: dict[bytes, int] = {}
+    for offset, line in lines(descriptor):
+        place = entries.place(line)
+        if place is None:
+            if not line.strip():
+                gone.add(offset)
+            continue
+        gone.add(failures.pop(place.question, -1))
+        if not place.is_ok:
+            failures[place.question] = offset
+        elif place.key is not None:
+            gone.add(answers.pop(place.answer, -1))
+            answers[place.answer] = offset
+    return gone - {-1}

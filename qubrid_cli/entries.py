@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -102,7 +101,7 @@ class Place:
         is_ok: an answer, and all of it.
         is_copy: the answer of another line.
         sources: what was asked about.
-        caption: the answer, for people.
+        record: all of it.
     """
 
     key: str | None
@@ -110,7 +109,7 @@ class Place:
     is_copy: bool
     sources: tuple[str, ...]
     prompt: str | None
-    caption: str
+    record: Record
 
     @property
     def question(self) -> bytes:
@@ -135,7 +134,7 @@ def place(data: bytes) -> Place | None:
                     is_copy=found.get("duplicate_of") is not None,
                     sources=tuple(str(image["source"]) for image in images),
                     prompt=prompt if isinstance(prompt, str) else None,
-                    caption=caption(found),
+                    record=found,
                 )
     except (ValueError, RecursionError, KeyError, TypeError):
         pass
@@ -143,8 +142,8 @@ def place(data: bytes) -> Place | None:
 
 
 def said(source: str, text: str) -> bytes:
-    """What was said about an image, whatever blanks and control characters are in it."""
-    return digest(source, re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", "", text))
+    """What was said about an image, whatever blanks are in it."""
+    return digest(source, "".join(text.split()))
 
 
 def digest(*texts: str) -> bytes:

@@ -7,7 +7,6 @@ was written outlives the program, however that dies, if not a loss of power.
 """
 
 import errno
-import json
 import os
 import stat
 import threading
@@ -81,7 +80,7 @@ class Journal:
             if place is None or place.key != key:  # somebody has changed the file under our feet
                 return None
             is_named = place.sources == (source,) or entries.digest(key, source) in self._names
-            return Settled(json.loads(line), is_named)
+            return Settled(place.record, is_named)
 
     def has_said(self, source: str, text: str) -> bool:
         """Whether this text is an answer about this source that the file has, or had when the run began."""
@@ -139,7 +138,8 @@ class Journal:
 
     def _enter(self, place: entries.Place, offset: int) -> None:
         if self._texts is not None and place.is_ok:
-            self._texts.update(entries.said(source, place.caption) for source in place.sources)
+            caption = entries.caption(place.record)
+            self._texts.update(entries.said(source, caption) for source in place.sources)
         question = place.question
         self._has_superseded |= question in self._failed
         if not place.is_ok:

@@ -113,8 +113,12 @@ class Place:
 
     @property
     def question(self) -> bytes:
-        """What it answers or fails to answer, as people see it: these images and this prompt."""
-        return digest(*self.sources, "\0", self.prompt or "")
+        """What it answers or fails to answer, as people see it: these images and this prompt.
+
+        Standard input and ``data:`` URLs are all called the same, so they are told apart by what was in them.
+        """
+        is_vague = any(source == "-" or source.startswith("data:") for source in self.sources)
+        return digest(*self.sources, "\0", self.prompt or "", (self.key or "") if is_vague else "")
 
     @property
     def answer(self) -> bytes:

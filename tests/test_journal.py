@@ -291,6 +291,12 @@ def test_a_failure_goes_when_an_answer_has_come(path: Path) -> None:
     assert path.read_bytes() == line("k2", "b.jpg") + line("k1", "a.jpg")
 
 
+@pytest.mark.parametrize("source", ["-", "data:image/png;base64,…"])
+def test_images_that_are_all_called_the_same_are_told_apart(path: Path, source: str) -> None:
+    write(path, line("k1", source, ok=False), line("k2", source), line("k3", source, ok=False))
+    assert len(path.read_bytes().splitlines()) == 3
+
+
 def test_an_answer_asked_for_again_takes_the_place_of_the_old_one(path: Path) -> None:
     write(path, line("k1", text="old"), line("k2", "b.jpg"))
     write(path, line("k1", text="new"))

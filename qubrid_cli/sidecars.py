@@ -1,4 +1,9 @@
-"""Files beside the images that say what is in them: never the images themselves, and no one else's files."""
+"""Files beside the images that say what is in them: never the images themselves, and no one else's files.
+
+The order matters: ``claim``, ask, add the line to the results, and only then ``write``. A run that is killed before
+``write`` makes up for it with ``complete``; one that were killed before the line was there would find a file that
+nobody knows as its own, and refuse it.
+"""
 
 import os
 import re
@@ -31,7 +36,7 @@ class Kind(StrEnum):
 
 
 class Sidecars:
-    """The files of a run; any thread may use it.
+    """The files of a run; any thread may use it. Of each image that has one, it remembers the name, in 150 bytes.
 
     Args:
         force: write over files that are not ours as well, as long as they are text.

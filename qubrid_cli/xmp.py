@@ -134,14 +134,10 @@ class _Document:
         marks = {mark for element in self.elements.get(_MARK.expanded, []) for mark in element.text.split()}
         return marks | set(self.attributes.get(_MARK.expanded, (0, ""))[1].split())
 
-    def has(self, one: _Property) -> bool:
-        """Whether the file says anything of the kind."""
-        return one.expanded in self.elements or one.expanded in self.attributes
-
     def is_ours(self, one: _Property) -> bool:
         """Whether all that it says of the kind is as it was written here."""
         elements = self.elements.get(one.expanded, [])
-        return one.expanded not in self.attributes and all(_digest(one, e.text) in self.marks for e in elements)
+        return all(_digest(one, element.text) in self.marks for element in elements)
 
     def _declared(self, _version: str, encoding: str | None, _standalone: int) -> None:
         if encoding is not None and encoding.lower() not in {"utf-8", "us-ascii"}:

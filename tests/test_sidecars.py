@@ -19,7 +19,7 @@ from qubrid_cli.draft import Description, Unprepared
 from qubrid_cli.entries import Record
 from qubrid_cli.errors import ImageError, OutputError, UsageError
 from qubrid_cli.records import json_object
-from qubrid_cli.sidecars import Kind, Sidecars, check_arguments
+from qubrid_cli.sidecars import Kind, Sidecars, _put, check_arguments
 from qubrid_cli.sources import Bytes, File, Link, Piped
 
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
@@ -232,6 +232,14 @@ def test_a_file_that_comes_between_the_question_and_the_answer_is_not_lost() -> 
     assert Path("photo.txt").read_text() == "mine"
 
 
+def test_a_new_file_is_never_put_over_one_not_even_at_the_last_moment(folder: Path) -> None:
+    Path("photo.txt").write_text("mine")
+    before = sorted(os.listdir(folder))
+    with pytest.raises(FileExistsError):
+        _put(Path("photo.txt"), b"ours", is_new=True)
+    assert (Path("photo.txt").read_text(), sorted(os.listdir(folder))) == ("mine", before)
+
+
 def test_what_a_killed_run_did_not_come_to_is_made_up_for() -> None:
     sidecars(Kind.TXT).complete(file(), record())
     assert Path("photo.txt").read_text() == "A lighthouse.\n"
@@ -306,6 +314,14 @@ def test_saying_it_again_changes_nothing() -> None:
 def test_saying_something_else_replaces_what_we_said() -> None:
     once = xmp.merged(None, xmp.Statement("A dog."))
     assert xmp.merged(once, xmp.Statement("A cat.")) == xmp.merged(None, xmp.Statement("A cat."))
+
+
+def test_our_own_keywords_are_known_as_ours_after_an_answer_without_any() -> None:
+    with_tags = xmp.merged(None, xmp.Statement("A dog.", tags=("dog",)))
+    without = xmp.merged(with_tags, xmp.Statement("A cat."))
+    assert b"<rdf:li>dog</rdf:li>" in without
+    again = xmp.merged(without, xmp.Statement("A cat.", tags=("cat",)))
+    assert (b"<rdf:li>dog</rdf:li>" in again, b"<rdf:li>cat</rdf:li>" in again) == (False, True)
 
 
 FOREIGN = """\ufeff<?xpacket begin='\ufeff' id='W5M0MpCehiHzreSzNTczkc9d'?>

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import typer
 
 from . import __version__
+from .commands.batch import batch
 from .commands.completion import completion
 from .commands.describe import describe
 from .errors import QvisionError, UsageError, harmless
@@ -17,7 +18,7 @@ from .output import say, writing_to_stdout
 _KEY = "The key is read from QUBRID_API_KEY."
 _CODES = (
     "Exit codes: 0 fine, 1 unexpected failure, 2 usage, 3 configuration or key, 4 image, 5 endpoint or network, "
-    "6 incomplete answer, 130 interrupted."
+    "6 incomplete answer, 7 a batch is not finished, 130 interrupted."
 )
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(epilog=f"{_KEY} {_CODES}")(describe)
+app.command(epilog=f"{_KEY} {_CODES}")(batch)
 app.command()(completion)
 
 

@@ -30,6 +30,7 @@ class Description:
         complete: the model came to its end.
         usage: as the server sent it, as ``metrics``, which is ``x_metrics`` or what it has in place of it.
         error: why it is no success, else ``None``.
+        refused: what the endpoint does not take, as ``chat.Request.without``.
     """
 
     prompt: str | None = None
@@ -46,6 +47,7 @@ class Description:
     timing: Timing = field(default_factory=Timing)
     warnings: tuple[str, ...] = ()
     error: QvisionError | None = None
+    refused: frozenset[str] = frozenset()
 
     @property
     def has_answer(self) -> bool:
@@ -128,4 +130,5 @@ class Draft:
             ),
             warnings=tuple(self.warnings),
             error=self.error,
+            refused=self.request.without,
         )

@@ -14,7 +14,7 @@ from .conftest import command, environment
 
 PACKAGE = Path(qubrid_cli.__file__).parent
 FLOORS = (
-    {"errors", "sse", "deltas", "metadata", "offline", "tokens", "progress", "listing", "locking", "xmp"},
+    {"errors", "sse", "deltas", "metadata", "offline", "tokens", "progress", "listing", "locking", "xmp", "counting"},
     {
         "chat",
         "events",
@@ -30,17 +30,21 @@ FLOORS = (
         "retries",
         "ignoring",
         "shards",
+        "pace",
     },
-    {"response", "reading", "metrics", "replies", "folders"},
-    {"endpoint", "images", "finding"},
+    {"response", "reading", "metrics", "replies", "folders", "faults"},
+    {"endpoint", "images", "finding", "budget", "costs"},
     {"draft"},
     {"description"},
     {"records"},
     {"terminal", "markdown", "entries"},
-    {"compaction", "sidecars"},
-    {"journal"},
+    {"compaction", "sidecars", "work"},
+    {"journal", "crew", "outcomes", "turns", "twins"},
+    {"outbox", "failures", "forecast", "tally"},
+    {"batch", "progressbar"},
     {"commands.options", "commands.showing", "commands.asking"},
-    {"commands.describe", "commands.completion"},
+    {"commands.batch_options", "commands.running"},
+    {"commands.batch", "commands.describe", "commands.completion"},
     {"cli"},
     {"__main__"},
 )
@@ -49,11 +53,18 @@ HOMES = {
     "httpx": {"endpoint", "response", "offline"},
     "PIL": {"images", "decoder", "colours", "offline"},
     "pi_heif": {"decoder"},
-    "rich": {"terminal", "markdown"},
+    "rich": {"terminal", "markdown", "progressbar"},
     "markdown_it": {"markdown"},
     "stamina": {"retries"},
     "pathspec": {"ignoring"},
-    "typer": {"cli", "commands.options", "commands.describe", "commands.completion"},
+    "typer": {
+        "cli",
+        "commands.options",
+        "commands.batch_options",
+        "commands.batch",
+        "commands.describe",
+        "commands.completion",
+    },
 }
 HEAVY = {"httpx", "PIL", "rich", "pi_heif", "markdown_it", "stamina", "pathspec", "typer"}
 
@@ -138,6 +149,8 @@ def test_version_loads_nothing_but_the_standard_library() -> None:
         ["describe", "--no-such-option"],
         ["describe"],
         ["describe", "nope.jpg"],
+        ["batch", "--help"],
+        ["batch"],
         ["nonsense"],
     ],
 )

@@ -21,23 +21,30 @@ def section(title: str) -> str:
     return re.split(r"^#+ ", README.split(f"# {title}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
 
 
+COMMANDS = ("describe", "batch")
+
+
 @pytest.fixture
-def options(qvision: Qvision) -> set[str]:
-    found = re.findall(
-        r"(?<![\w-])--?[a-zA-Z][a-z-]*", qvision("describe", "--help").stdout.decode().partition("Options:")[2]
-    )
-    return set(found) - {"-h", "--help"}
+def options(qvision: Qvision) -> dict[str, set[str]]:
+    found = {}
+    for command in COMMANDS:
+        listed = qvision(command, "--help").stdout.decode().partition("Options:")[2]
+        found[command] = set(re.findall(r"(?<![\w-])--?[a-zA-Z][a-z-]*", listed)) - {"-h", "--help"}
+    return found
 
 
-def test_every_option_in_the_readme_exists(options: set[str]) -> None:
+def test_every_option_in_the_readme_exists(options: dict[str, set[str]]) -> None:
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))
-    assert named - FOREIGN <= options
+    assert named - FOREIGN <= set().union(*options.values())
 
 
-def test_every_option_is_in_the_table_of_options(options: set[str]) -> None:
-    assert set(re.findall(r"(?<=`)--?[a-zA-Z][a-z-]*", section("Options of `describe`"))) >= {
-        o for o in options if o.startswith("--")
-    }
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_is_in_a_table_of_options(options: dict[str, set[str]], command: str) -> None:
+    """What ``batch`` shares with ``describe`` stands in its table only."""
+    listed = set(
+        re.findall(r"(?<=`)--?[a-zA-Z][a-z-]*", section("Options of `describe`") + section(f"Options of `{command}`"))
+    )
+    assert listed >= {option for option in options[command] if option.startswith("--")}
 
 
 def test_the_exit_codes_are_those_of_the_errors() -> None:

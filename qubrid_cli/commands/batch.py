@@ -1,0 +1,184 @@
+"""``qvision batch``: many images, one request each, a line of JSON each, resumable."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+import typer
+
+from ..errors import StoppedError, UsageError
+from . import asking, batch_options, options, running
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..budget import Limits
+    from ..ignoring import Patterns
+    from ..sidecars import Kind
+
+
+def batch(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PATH...] [PROMPT]",
+            help="Folders, files, URLs, quoted globs, - for standard input; and the prompt.",
+        ),
+    ] = None,
+    *,
+    prompt: options.Prompt = None,
+    system: options.System = None,
+    from_: batch_options.From = None,
+    null: batch_options.Null = False,
+    include: batch_options.Include = None,
+    exclude: batch_options.Exclude = None,
+    hidden: batch_options.Hidden = False,
+    limit: batch_options.Limit = None,
+    shard: batch_options.ShardOption = None,
+    output: batch_options.Results = None,
+    force: batch_options.Force = False,
+    failures: batch_options.Failures = None,
+    sidecar: batch_options.Sidecar = None,
+    ordered: batch_options.Ordered = False,
+    jobs: batch_options.Jobs = "auto",
+    rpm: batch_options.Rpm = None,
+    tpm: batch_options.Tpm = None,
+    retries: batch_options.RetriesOfOne = None,
+    patience: batch_options.PatienceOption = 600.0,
+    max_failures: batch_options.MaxFailures = None,
+    max_tokens_total: batch_options.MaxTokensTotal = None,
+    max_time: batch_options.MaxTimeOfAll = None,
+    dry_run: batch_options.DryRun = False,
+    model: options.Model = None,
+    base_url: options.BaseUrl = None,
+    max_tokens: options.MaxTokens = None,
+    temperature: options.Temperature = None,
+    top_p: options.TopP = None,
+    param: options.Param = None,
+    timeout: options.Timeout = None,
+    allow_http: options.AllowHttp = False,
+    stream: batch_options.Streamed = False,
+    offline: options.Offline = False,
+    max_pixels: options.MaxPixels = None,
+    max_side: options.MaxSide = None,
+    quality: options.Quality = None,
+    original: options.Original = False,
+    quiet: batch_options.Silent = False,
+) -> None:
+    """Describe many images, one request each, with a line of JSON for each.
+
+    For example: qvision batch photos/ "caption" -o results.jsonl
+    """
+    from .. import credentials, finding
+    from ..settings import resolve
+    from ..shards import shard as share_of
+
+    values = {"model": model, "base_url": base_url, "max_tokens": max_tokens, "temperature": temperature}
+    values |= {"top_p": top_p, "timeout": timeout, "offline": offline or None, "allow_http": allow_http or None}
+    settings = resolve(values | {"retries": retries}, os.environ)
+    words = arguments or []
+    stdin = options.stdin([*words, prompt, system, from_])
+    paths, text = finding.split(words, prompt_given=prompt is not None)
+    if not paths and from_ is None:
+        raise UsageError("no image was named", hint='For example: qvision batch photos/ "caption" -o results.jsonl')
+    if null and from_ is None:
+        raise UsageError(
+            "-0 says how a list is to be read, and there is none", hint="find . -print0 | qvision batch --from - -0"
+        )
+    asked = options.prompt(prompt, stdin) or options.argument(text)
+    results = None if output is None or str(output) == "-" else output
+    at_once = batch_options.jobs(jobs)
+    from ..batch import Rules
+    from ..pace import Adaptive, Fixed, Gate
+    from ..work import Question
+
+    plan = running.Plan(
+        inputs=running.Inputs(
+            paths,
+            _listed(from_, stdin),
+            null,
+            finding.Choice(
+                patterns=_patterns(include or (), exclude or ()),
+                hidden=hidden,
+                limit=limit,
+                shard=None if shard is None else share_of(shard),
+                spare=_spare(results, failures, from_),
+            ),
+        ),
+        question=Question(
+            asking.request(settings, asked, options.system(system, stdin), options.params(param), stream=stream),
+            options.limits(max_pixels, max_side, quality, original=original),
+            {"offline": True} if settings.offline else {},
+        ),
+        settings=settings,
+        key=None if settings.offline or dry_run else credentials.find(os.environ, required=settings.is_qubrid),
+        stdin=stdin,
+        rules=Rules(settings.retries, patience, ordered, force),
+        gate=Gate(Adaptive() if at_once is None else Fixed(at_once), rpm=rpm, tpm=tpm),
+        limits=_limits(max_tokens_total, max_time, max_failures),
+        results=results,
+        failures=failures,
+        sidecar=_sidecar(sidecar, paths),
+        is_quiet=quiet,
+    )
+    if dry_run:
+        running.foretell(plan)
+        return
+    try:
+        running.run(plan)
+    except KeyboardInterrupt as error:  # before the run heeds it, or behind its end
+        raise StoppedError("stopped by Ctrl-C") from error
+
+
+def _listed(name: str | None, stdin: BinaryIO) -> Path | BinaryIO | None:
+    if name is None or name == "-":
+        return stdin if name else None
+    path = Path(name).expanduser()
+    try:
+        path.open("rb").close()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(f"cannot read the list {name}: {reason}", hint="Check the name behind --from.") from error
+    return path
+
+
+def _patterns(include: "Sequence[str]", exclude: "Sequence[str]") -> "Patterns | None":
+    if not include and not exclude:
+        return None
+    from .. import ignoring
+
+    return ignoring.patterns(include, exclude)
+
+
+def _sidecar(kind: batch_options.SidecarKind | None, paths: "Sequence[str]") -> "Kind | None":
+    from ..sidecars import Kind, check_arguments
+
+    if kind is None:
+        return None
+    check_arguments(paths)
+    return Kind(kind.value)
+
+
+def _spare(results: Path | None, failures: Path | None, listed: str | None) -> tuple[Path, ...]:
+    """The files of the run, which are none of its images; two of them must not be the same."""
+    named = {"-o": results, "--failures": failures, "--from": Path(listed) if listed not in {None, "-"} else None}
+    found: dict[str, str] = {}
+    for option, path in named.items():
+        if path is not None:
+            other = found.setdefault(os.path.realpath(path), option)
+            if other != option:
+                raise UsageError(
+                    f"{other} and {option} name the same file, {path}", hint="Give each a file of its own."
+                )
+    return tuple(path for path in named.values() if path is not None)
+
+
+def _limits(tokens: int | None, seconds: float | None, failures: str | None) -> "Limits":
+    from ..budget import Allowance, Limits, allowance
+
+    default = Limits()
+    return Limits(
+        tokens=default.tokens if tokens is None else tokens,
+        seconds=default.seconds if seconds is None else seconds,
+        failures=Allowance() if failures is None else allowance(failures),
+    )

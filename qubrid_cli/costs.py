@@ -1,0 +1,47 @@
+"""What an answer cost: the user's prices and the server's count of tokens. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .metrics import number
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """USD for a million tokens each way; ``None`` where the user gave none."""
+
+    input: float | None = None
+    output: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """An amount of money."""
+
+    amount: float
+    currency: str = "USD"
+
+    def __str__(self) -> str:
+        """Fit to be read: two digits at least that are no leading zeros, and cents where it is dollars."""
+        if self.amount >= 1 or self.amount == 0:
+            return f"${self.amount:.2f}"
+        return f"${self.amount:.4f}" if self.amount >= 0.001 else f"${self.amount:.9f}".rstrip("0")
+
+
+def cost(
+    prices: Mapping[str, Price], asked_model: str | None, model: str | None, usage: Mapping[str, Any] | None
+) -> Cost | None:
+    """The cost of an answer; ``None`` without a price for the model, or without a usage that can be counted.
+
+    Args:
+        asked_model: whose price is taken where there is one; else that of ``model``, what the server says it was.
+    """
+    price = prices.get(asked_model or "") or prices.get(model or "")
+    asked, said = number(usage, "prompt_tokens"), number(usage, "completion_tokens")
+    if price is None or price.input is None or price.output is None or asked is None or said is None:
+        return None
+    if asked < 0 or said < 0:
+        return None
+    # To a millionth of a thousandth of a dollar: a token of a cheap model, and no digits of binary fractions.
+    return Cost(round((asked * price.input + said * price.output) / 1e6, 9))

@@ -8,15 +8,15 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from io import BytesIO
 from queue import PriorityQueue, SimpleQueue
-from typing import BinaryIO, Self
+from typing import Self
 
-from . import finding, work
+from . import work
 from .endpoint import Endpoint
 from .errors import ImageError
 from .finding import Found, Missed, Task
 from .sidecars import Sidecars
+from .sources import Source
 from .work import Answer, Question, Read, Ready
 
 
@@ -86,8 +86,8 @@ class Crew:
 
     Args:
         found: the images; pulled by one thread, and only as far as there is room.
+        opened: where the bytes of an image are.
         sidecars: the files beside the images, whose places are claimed before anything is asked.
-        stdin: what an image called ``-`` is read from.
         threads: that read and prepare; as many as there are cores by default.
     """
 
@@ -97,7 +97,7 @@ class Crew:
         question: Question,
         endpoint: Endpoint,
         *,
-        stdin: BinaryIO | None = None,
+        opened: Callable[[Task], Source],
         sidecars: Sidecars | None = None,
         threads: int | None = None,
     ) -> None:
@@ -106,7 +106,7 @@ class Crew:
         self._found = found
         self._question = question
         self._endpoint = endpoint
-        self._stdin = stdin or BytesIO()
+        self._opened = opened
         self._sidecars = sidecars
         self._room = threading.Semaphore(0)
         self._chores: PriorityQueue[tuple[int, int, _Chore | None]] = PriorityQueue()
@@ -180,14 +180,14 @@ class Crew:
 
     def _has(self, number: int, task: Task) -> Event:
         try:
-            return Has(number, work.read(task, self._question, stdin=self._stdin))
+            return Has(number, work.read(task, self._opened(task), self._question))
         except ImageError as error:
             return Spoilt(number, task, None, error)
 
     def _prepared(self, number: int, read: Read) -> Event:
         try:
             if self._sidecars is not None:
-                self._sidecars.claim(finding.source_of(read.task, self._stdin))
+                self._sidecars.claim(self._opened(read.task))
             return Prepared(number, work.prepare(read, self._question))
         except ImageError as error:
             return Spoilt(number, read.task, read.key, error)

@@ -6,8 +6,9 @@ import struct
 import warnings
 from io import BytesIO
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
+from . import foreign
 from .errors import ImageError
 from .tokens import MAX_RATIO
 
@@ -23,14 +24,26 @@ else:
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "TIFF", "BMP", "DIB", "ICO", "JPEG2000", "PPM", "QOI", "TGA")
 #: How their files begin, to tell a damaged picture from something else.
 _KNOWN_START = re.compile(
-    rb"\xff\xd8\xff|\x89PNG|GIF8|RIFF....WEBP|II\*\0|MM\0\*|BM|....ftyp(avi|hei|hev|mif|msf)", re.DOTALL
+    rb"\xff\xd8\xff|\x89PNG|GIF8|RIFF....WEBP|II\*\0|MM\0\*|BM|P[1-6]\s|qoif|\xff\x4f\xff\x51|\x00\x00\x00\x0cjP  "
+    rb"|\x00\x00\x01\x00|....ftyp(avi[fs]|hei|hev|mif1|msf1)",
+    re.DOTALL,
 )
-_HEIF_START = re.compile(rb"....ftyp(hei|hev|mif|msf)", re.DOTALL)
+_HEIF_START = re.compile(rb"....ftyp(hei|hev|mif1|msf1)", re.DOTALL)
+#: What a TIFF's first directory says that is a camera's raw picture, with a small preview in front: DNGVersion, or
+#: NewSubfileType "reduced resolution" (TIFF 6.0, tag 254) with the picture itself in SubIFDs (tag 330).
+_DNG_VERSION, _SUBFILE_TYPE, _SUB_IFDS = 50706, 254, 330
 
 _READABLE = "JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF, HEIC and some others can be read."
 
 #: Model Studio, Qwen's own host, refuses smaller sides.
 _MIN_SIDE = 11
+
+#: Pixels times scans of a JPEG: ten scans, as programs write them, of the largest picture that Pillow takes.
+_MAX_SCANNED = 2_000_000_000
+
+#: Pillow's words for pictures that are whole, and for knowing nothing.
+_UNSUPPORTED = re.compile("unsupported|not supported|unknown|unrecogni|not available|cannot handle", re.IGNORECASE)
+_NO_REASON = re.compile(r"decoder error -\d+\Z|\Z")
 
 #: What Pillow's decoders raise on broken files, as its own tests show.
 BROKEN = (
@@ -38,46 +51,98 @@ BROKEN = (
     MemoryError, struct.error,
 )  # fmt: skip
 
+# Pillow's own reader of unpacked TIFFs takes 16-bit planes for 8-bit ones; libtiff, which reads all others, does not.
+TiffImagePlugin.READ_LIBTIFF = True
 # Pillow refuses decompression bombs; the warning that it gives from half of that limit on helps nobody here.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 # Some decoders log what they repair; without a handler Python prints that.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
-def opened(data: bytes, name: str) -> Image.Image:
+def opened(data: bytes, name: str, frame: int = 1) -> Image.Image:
     """The picture, its pixels not decoded yet.
 
     Args:
         name: what the user calls it.
+        frame: of an animation, or page of a document, from 1.
 
     Raises:
-        ImageError: it is none, or none of a size that models take.
+        ImageError: it is none, none of a size that models take, or it has no such frame.
     """
     try:
         image = Image.open(BytesIO(data), formats=_FORMATS + _HEIF)
     except UnidentifiedImageError as error:
-        if _HEIF_START.match(data) and not _HEIF:
-            raise ImageError(
-                f"{name} is HEIC, which needs an extra library",
-                hint="Run: pip install pi-heif",
-                code="needs_heif",
-            ) from error
-        if _KNOWN_START.match(data):
-            raise damaged(name, "its header cannot be read") from error
-        raise ImageError(
-            f"{name} is not an image that can be read",
-            hint=f"If it is the prompt: -p {name}; if it holds the prompt: -p @{name}" if _is_text(data) else _READABLE,
-            code="not_an_image",
-        ) from error
+        raise _unreadable(data, name) from error
+    if image.format == "TIFF" and (_is_raw(image) or foreign.told(data) is foreign.RAW):
+        raise _not_read(foreign.RAW, name)
+    if image.format == "TGA":
+        _check_tga(image, name)
+    _check_jpeg_scans(image, data, name)
+    if frame > 1:
+        _seek(image, name, frame)
     _check_shape(image.size, name)
     return image
 
 
-def _is_text(data: bytes) -> bool:
+def _unreadable(data: bytes, name: str) -> ImageError:
+    """The error for what no decoder takes."""
+    if _HEIF_START.match(data) and not _HEIF:
+        return ImageError(
+            f"{name} is HEIC, which needs an extra library", hint="Run: pip install pi-heif", code="needs_heif"
+        )
+    told = foreign.told(data)
+    if told is not None:
+        return _not_read(told, name)
+    if _KNOWN_START.match(data):
+        return damaged(name, "its header cannot be read")
+    hint = _READABLE
+    if foreign.is_web_page(data):
+        hint = "It is a web page: perhaps the server sent that in place of the image."
+    elif foreign.is_text(data):
+        hint = f"If it is the prompt: -p {name}; if it holds the prompt: -p @{name}"
+    return ImageError(f"{name} is not an image that can be read", hint=hint, code="not_an_image")
+
+
+def _not_read(told: foreign.Foreign, name: str) -> ImageError:
+    return ImageError(f"{name} is {told.kind}, which is not read here", hint=told.hint(name), code="unsupported_format")
+
+
+def _is_raw(image: Image.Image) -> bool:
+    tags = getattr(image, "tag_v2", {})
+    return _DNG_VERSION in tags or (_SUB_IFDS in tags and tags.get(_SUBFILE_TYPE) == 1)
+
+
+def _check_tga(image: Image.Image, name: str) -> None:
+    """A TGA begins with no mark of its own, so that other files pass for one until they are decoded."""
     try:
-        return "\0" not in data.decode()
-    except UnicodeDecodeError:
-        return False
+        image.load()
+    except BROKEN as error:
+        raise ImageError(
+            f"{name} is not an image that can be read, or a damaged TGA", hint=_READABLE, code="not_an_image"
+        ) from error
+
+
+def _check_jpeg_scans(image: Image.Image, data: bytes, name: str) -> None:
+    """A progressive JPEG passes over all its pixels for each scan; a small file can ask for hours of that."""
+    if image.format in {"JPEG", "MPO"}:
+        scans = data.count(b"\xff\xda")  # which in a picture's data would be followed by a zero
+        if scans * image.width * image.height > _MAX_SCANNED:
+            raise ImageError(
+                f"{name} has {scans} scans, which would take too long to decode",
+                hint="Open it in an image editor and save it anew.",
+                code="too_many_scans",
+            )
+
+
+def _seek(image: Image.Image, name: str, frame: int) -> None:
+    frames = getattr(image, "n_frames", 1)  # counted before: a TIFF miscounts behind its end
+    if frame > frames:
+        raise ImageError(
+            f"{name} has {'only one frame' if frames == 1 else f'{frames} frames'}, and no number {frame}",
+            hint="Frames and pages count from 1." if frames > 1 else "Leave out --frame.",
+            code="no_such_frame",
+        )
+    image.seek(frame - 1)
 
 
 def bomb(name: str) -> ImageError:
@@ -91,8 +156,14 @@ def bomb(name: str) -> ImageError:
 
 def damaged(name: str, reason: str) -> ImageError:
     """The error for a picture that Pillow gave up on, with its words for it."""
+    if _NO_REASON.match(reason):  # libtiff says no more
+        said, reason = "is damaged, or compressed in a way that cannot be read here", ""
+    elif _UNSUPPORTED.search(reason):
+        said = "is stored in a way that cannot be read here"
+    else:
+        said = "is damaged or cut off"
     return ImageError(
-        f"{name} is damaged or cut off" + (f" ({reason})" if reason else ""),
+        f"{name} {said}" + (f" ({reason})" if reason else ""),
         hint="Open it in an image viewer and save it anew.",
         code="damaged_image",
     )
@@ -119,13 +190,14 @@ def orientation(image: Image.Image) -> int:
     return found if found in range(2, 9) else 1
 
 
-def frame_notes(image: Image.Image, name: str) -> tuple[str, ...]:
-    """A warning where there is more to the file than its first frame or page."""
+def frame_notes(image: Image.Image, name: str, frame: int) -> tuple[str, ...]:
+    """A warning where there is more to the file than the frame or page that was chosen."""
     if image.format == "MPO":  # behind the photo comes a preview or a depth map
         return ()
     try:
         frames = getattr(image, "n_frames", 1)
-    except BROKEN:  # a later frame is broken; the first is what counts
+    except BROKEN:  # a later frame is broken; the chosen one is what counts
         return ()
-    what = "pages" if image.format == "TIFF" else "frames"
-    return (f"{name}: only the first of {frames} {what} is sent",) if frames > 1 else ()
+    what = "page" if image.format == "TIFF" else "frame"
+    said = f"only the first of {frames} {what}s" if frame == 1 else f"only {what} {frame} of {frames}"
+    return (f"{name}: {said} is sent",) if frames > 1 else ()

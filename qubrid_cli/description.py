@@ -15,7 +15,7 @@ from .deltas import Reasoning, Text
 from .draft import Description, Draft, Unprepared
 from .endpoint import Endpoint
 from .errors import EndpointError, QvisionError, StoppedError
-from .images import Encoded, Preparation
+from .images import Encoded, Preparation, Prepared
 from .metrics import Clock, Stopwatch
 from .progress import Pausing, Preparing, Receiving, Sending
 from .response import Response
@@ -67,16 +67,22 @@ def describe(
 
 
 def _prepared(draft: Draft, images: Sequence[Preparation], *, labels: bool) -> Iterator[Item]:
-    pictures = []
+    prepared = []
     for place, preparation in enumerate(images):
         yield Preparing(preparation.name)
         image = preparation.future.result()
         draft.images[place] = image
+        prepared.append(image)
         if isinstance(image, Encoded):
             draft.warnings += image.warnings
-        label = prompts.label(place + 1, image.name) if labels and len(images) > 1 else None
-        pictures.append(chat.Picture(image.url, label))
-    draft.request = replace(draft.request, pictures=tuple(pictures))
+    draft.request = replace(draft.request, pictures=pictures(prepared, labels=labels))
+
+
+def pictures(images: Sequence[Prepared], *, labels: bool) -> tuple[chat.Picture, ...]:
+    """The images as they go into a request, each of several with its label where ``labels`` are wanted."""
+    labelled = labels and len(images) > 1
+    names = [prompts.label(number, image.name) if labelled else None for number, image in enumerate(images, 1)]
+    return tuple(chat.Picture(image.url, name) for image, name in zip(images, names, strict=True))
 
 
 def _asked(draft: Draft, endpoint: Endpoint, patience: Patience) -> Iterator[Item]:

@@ -3,7 +3,7 @@
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
 from types import TracebackType
@@ -35,6 +35,7 @@ class Endpoint:
         key: sent to the origin of ``base_url`` and to no other.
         timeout: seconds without a byte after which the endpoint counts as gone.
         allow_http: send the key over plain http to other machines too.
+        secrets: what it learns besides the key and must not be repeated: passwords in links.
         transport: something to take the place of the network, such as the built-in endpoint.
         certificates: those that are trusted, where they are at hand already: reading them takes 20 ms.
 
@@ -49,11 +50,13 @@ class Endpoint:
         key: str | None = None,
         timeout: float,
         allow_http: bool = False,
+        secrets: Iterable[str] = (),
         transport: httpx.BaseTransport | None = None,
         certificates: ssl.SSLContext | None = None,
     ) -> None:
         self._base_url = base_url
         self._key = key
+        self._secrets = tuple(secrets)
         self._timeout = timeout
         self._allow_http = allow_http
         self._transport = transport
@@ -92,11 +95,16 @@ class Endpoint:
         return Endpoint(
             self._base_url,
             key=self._key,
+            secrets=self._secrets,
             timeout=self._timeout,
             allow_http=self._allow_http,
             transport=self._transport,
             certificates=self._certificates,
         )
+
+    def guard(self, secrets: Iterable[str]) -> None:
+        """Repeat nothing of this, which the next request tells it."""
+        self._secrets = tuple(secrets)
 
     @contextmanager
     def ask(self, body: bytes, *, sent: threading.Event, within: float | None = None) -> Iterator[Response]:
@@ -179,7 +187,9 @@ class Endpoint:
         return error_for(told_of)
 
     def clean(self, text: str) -> str:
-        """A server's words with the key taken out, should it echo it."""
+        """A server's words with the key and other secrets taken out, should it echo them."""
+        for secret in self._secrets:
+            text = text.replace(secret, "")
         return scrubbed(text, self._key)
 
     def cleaned(self, value: Any) -> Any:

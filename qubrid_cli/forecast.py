@@ -3,7 +3,6 @@
 import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
 
 from . import work
 from .costs import Price
@@ -11,6 +10,7 @@ from .errors import ImageError
 from .finding import Found, Missed, Task
 from .journal import Settled
 from .records import readable_size
+from .sources import Source
 from .work import Question
 
 #: Images that are prepared to tell how large all of them will be.
@@ -62,12 +62,12 @@ def forecast(
     found: Iterable[Found],
     question: Question,
     settled: Callable[[str, str], Settled | None] | None,
-    *,
-    stdin: BinaryIO | None = None,
+    opened: Callable[[Task], Source],
 ) -> Forecast:
     """Count, and prepare a sample.
 
     Args:
+        opened: where the bytes of an image are.
         settled: the answer to a question about an image, if the results file has it; ``None`` where there is no such
             file, so that the images need not be read.
     """
@@ -76,7 +76,7 @@ def forecast(
     dice = random.Random(0)  # noqa: S311  # so that the same folder gives the same figures
     for one in found:
         count += 1
-        if isinstance(one, Missed) or (known := _is_known(one, question, settled, stdin)) is None:
+        if isinstance(one, Missed) or (known := _is_known(one, question, settled, opened)) is None:
             broken += 1
         elif known:
             skipped += 1
@@ -86,28 +86,39 @@ def forecast(
                 chosen.append(one)
             elif (place := dice.randrange(asked)) < _SAMPLE:
                 chosen[place] = one
-    return _with_sample(chosen, question, count, skipped, broken)
+    return _with_sample(chosen, question, opened, count=count, skipped=skipped, broken=broken)
 
 
 def _is_known(
-    task: Task, question: Question, settled: Callable[[str, str], Settled | None] | None, stdin: BinaryIO | None
+    task: Task,
+    question: Question,
+    settled: Callable[[str, str], Settled | None] | None,
+    opened: Callable[[Task], Source],
 ) -> bool | None:
     """Whether an image is done; ``None`` where it cannot be read."""
     if settled is None:
         return False
     try:
-        read = work.read(task, question, stdin=stdin)
+        read = work.read(task, opened(task), question)
     except ImageError:
         return None
     return settled(read.key, read.source.name) is not None
 
 
-def _with_sample(chosen: list[Task], question: Question, count: int, skipped: int, broken: int) -> Forecast:
+def _with_sample(
+    chosen: list[Task],
+    question: Question,
+    opened: Callable[[Task], Source],
+    *,
+    count: int,
+    skipped: int,
+    broken: int,
+) -> Forecast:
     tokens: list[int] = []
     before = after = 0
     for task in chosen:
         try:
-            ready = work.prepare(work.read(task, question), question)
+            ready = work.prepare(work.read(task, opened(task), question), question)
         except ImageError:
             continue
         tokens.append(ready.tokens)

@@ -6,21 +6,23 @@ from collections.abc import Iterator
 from typing import BinaryIO, assert_never
 
 from .errors import ImageError
-from .sources import Bytes, File, Piped
+from .sources import Bytes, File, Piped, Remote
 
 #: 512 MiB: no photo is as large; what is would fill the memory.
 MAX_FILE_BYTES = 512 * 1024 * 1024
 
 
-def read(source: File | Bytes | Piped) -> bytes:
+def read(source: File | Bytes | Remote | Piped) -> bytes:
     """All bytes of an image.
 
     Raises:
-        ImageError: missing, unreadable, no regular file, empty or larger than ``MAX_FILE_BYTES``.
+        ImageError: missing, unreadable, no regular file, not to be fetched, empty or larger than ``MAX_FILE_BYTES``.
     """
     match source:
         case Bytes():
             data = source.data
+        case Remote():
+            data = source.fetch()
         case Piped():
             data = b"".join(_chunks(source.stream))
         case File():
@@ -58,7 +60,12 @@ def _file_bytes(source: File) -> bytes:
         if isinstance(error, FileNotFoundError):
             raise ImageError(f"no such image: {source.name}", hint="It was there a moment ago.") from error
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ImageError(f"cannot read {source.name}: {reason}", hint="Check its permissions.") from error
+        hint = (
+            "Check its permissions."
+            if isinstance(error, PermissionError)
+            else "Check the name, and the disk that it is on."
+        )
+        raise ImageError(f"cannot read {source.name}: {reason}", hint=hint) from error
 
 
 def _open_at_once(name: str, flags: int) -> int:

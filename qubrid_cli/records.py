@@ -31,7 +31,7 @@ def json_object(description: Description) -> dict[str, Any]:
         "id": description.id,
         "model": description.model,
         "prompt": description.prompt,
-        "images": [_json_image(image, description.asked_model) for image in description.images],
+        "images": [json_image(image, description.asked_model) for image in description.images],
         "text": description.text,
         "data": None,
         "reasoning": description.reasoning,
@@ -44,7 +44,8 @@ def json_object(description: Description) -> dict[str, Any]:
     }
 
 
-def _json_image(image: Prepared | Unprepared, model: str | None) -> dict[str, Any]:
+def json_image(image: Prepared | Unprepared, model: str | None) -> dict[str, Any]:
+    """What there is to say of one image: the original's facts, and those of what is sent."""
     if not isinstance(image, Encoded):  # a link, which only the endpoint looks at, or what could not be prepared
         return {"source": image.name} | dict.fromkeys(("sha256", "format", "width", "height", "bytes", "sent"))
     sent = image.sent
@@ -76,9 +77,9 @@ def json_error(error: QvisionError) -> dict[str, Any]:
     }
 
 
-def json_text(value: object) -> str:
-    r"""JSON on one line, harmless on a terminal; a file name's bytes that are no UTF-8 become ``\udc80`` to ``\udcff``."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+def json_text(value: object, *, indent: int | None = None) -> str:
+    r"""JSON, on one line unless it is indented, harmless on a terminal; a file name's bytes that are no UTF-8 become ``\udc80`` to ``\udcff``."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent, separators=(",", ": " if indent else ":"))
     return _ACTING.sub(lambda match: f"\\u{ord(match[0]):04x}", text).encode(errors="backslashreplace").decode()
 
 

@@ -3,18 +3,17 @@
 Arguments are classified by fixed rules and never guessed: a mistyped file name must not become a paid-for prompt.
 """
 
-import base64
-import binascii
 import glob
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import SplitResult, unquote_to_bytes, urlsplit, urlunsplit
+from urllib.parse import SplitResult
 from urllib.request import url2pathname
 
+from . import urls
 from .errors import ImageError, UsageError
 
 #: What images are called: judged by it are only names that are not there, and globs; a file is judged by its bytes.
@@ -24,8 +23,8 @@ _IMAGE_SUFFIX = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 
-#: A text may begin with ``data: `` too, so the URL's head must have no blank in it.
-_URL = re.compile(r"(https?|file):\S*\Z|data:[^\s,]*(,|\Z)", re.IGNORECASE)
+#: A text may begin with ``data: `` too, so the URL's head must have no blank in it (but before ``base64``, as some do).
+_URL = re.compile(r"(https?|file):\S*\Z|data:[^\s,]*(;\s*base64,|,|\Z)", re.IGNORECASE)
 _LOOKS_LIKE_A_PATH = re.compile(r"\.{0,2}[\\/]|~[\\/]|[A-Za-z]:[\\/]")
 #: A name with an ending like ``.jgp``: no blank in it, and letters or digits behind the last dot.
 _LOOKS_LIKE_A_FILE_NAME = re.compile(r"\S*[^\s.]\.[A-Za-z][A-Za-z0-9]{1,4}")
@@ -56,6 +55,15 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Remote:
+    """An image on the web that ``fetch`` gets when it is read; ``note`` is what the user should know about that."""
+
+    name: str
+    fetch: Callable[[], bytes]
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Piped:
     """An image on standard input, not read yet."""
 
@@ -63,7 +71,7 @@ class Piped:
     name: str = "-"
 
 
-Source = File | Bytes | Link | Piped
+Source = File | Bytes | Link | Remote | Piped
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +107,7 @@ def classify(arguments: Sequence[str], *, prompt_given: bool, stdin: BinaryIO) -
         try:
             found = _images(argument, stdin)
         except ImageError as missing:
-            names.append(argument)
+            names.append(urls.shown(argument))
             error = error or missing
             continue
         if found is not None:
@@ -125,7 +133,7 @@ def classify(arguments: Sequence[str], *, prompt_given: bool, stdin: BinaryIO) -
 
 
 def _no_such_image(argument: str) -> ImageError:
-    return _missing(f"no such image: {argument}")
+    return _missing(f"no such image: {urls.shown(argument)}")
 
 
 def _missing(sentence: str) -> ImageError:
@@ -145,7 +153,7 @@ def _images(argument: str, stdin: BinaryIO) -> list[Source] | None:
             case "file":
                 return [_file(argument, _path_of(argument))]
             case _:
-                return [Link(_without_password(argument), argument)]
+                return [Link(_name_of(argument), argument)]
     path = _existing(argument)
     if path is not None:
         return [_file(argument, path)]
@@ -162,7 +170,7 @@ def _path_of(url: str) -> Path:
     parts = _split(url)
     if parts.netloc not in {"", "localhost"}:
         raise ImageError(
-            f"{url} is on another machine, {parts.netloc}",
+            f"{urls.shown(url)} is on another machine, {parts.netloc.rpartition('@')[2]}",
             hint="A path on this one has three slashes: file:///home/me/a.jpg",
         )
     return Path(url2pathname(parts.path))
@@ -204,30 +212,30 @@ def natural(names: Iterable[str]) -> list[str]:
 
 def _split(url: str) -> SplitResult:
     try:
-        return urlsplit(url)
+        return urls.split(url)
     except ValueError as error:
-        raise UsageError(f"{url} is not a URL: {error}", hint="Put a URL with odd characters in quotes.") from error
+        raise _no_url(url, error) from error
 
 
-def _without_password(url: str) -> str:
-    parts = _split(url)
-    if not parts.netloc:
-        raise UsageError(f"{url} names no host", hint="For example: https://example.com/photo.jpg")
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+def _name_of(url: str) -> str:
+    try:
+        return urls.without_password(url)
+    except ValueError as error:
+        raise _no_url(url, error) from error
+
+
+def _no_url(url: str, error: ValueError) -> UsageError:
+    return UsageError(
+        f"{urls.shown(url)} {error}",
+        hint="It looks like https://example.com/photo.jpg; odd characters go in quotes, in a password as %40 for @.",
+    )
 
 
 def _data(url: str) -> Bytes:
-    """The bytes in a ``data:`` URL (RFC 2397)."""
-    head, comma, payload = url[len("data:") :].partition(",")
-    name = f"data:{head},…"
+    name = urls.data_name(url)
     try:
-        if not comma:
-            raise ValueError("no comma in it")
-        raw = unquote_to_bytes(payload)
-        # The command base64 breaks its lines; they mean nothing.
-        data = base64.b64decode(b"".join(raw.split()), validate=True) if head.lower().endswith(";base64") else raw
-    except (binascii.Error, ValueError) as error:
+        return Bytes(name, urls.data(url))
+    except ValueError as error:
         raise ImageError(
-            f"{name[:80]} is not a data URL: {error}", hint="It looks like data:image/png;base64,iVBORw0…"
+            f"{name} is not a data URL: {error}", hint="It looks like data:image/png;base64,iVBORw0…"
         ) from error
-    return Bytes(name, data)

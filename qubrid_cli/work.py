@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, replace
 from io import BytesIO
-from typing import Any, BinaryIO
+from typing import Any
 
-from . import chat, description, entries, finding, images, reading, records, sources, tokens
+from . import chat, description, entries, finding, images, links, payload, reading, records, sources, tokens, urls
 from .draft import Description, Unprepared
 from .endpoint import Endpoint
-from .errors import QvisionError
+from .errors import ImageError, QvisionError
 from .finding import Task
 from .retries import Patience
 
@@ -35,7 +35,7 @@ class Question:
     """
 
     request: chat.Request
-    limits: images.Limits
+    limits: payload.Limits
     facets: Mapping[str, Any] = field(default_factory=dict)
 
     def of(self, task: Task) -> chat.Request:
@@ -55,11 +55,12 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """An image whose bytes are at hand, or a link."""
+    """An image whose bytes are at hand, or a link; ``notes`` tell how they came."""
 
     task: Task
     source: sources.Bytes | sources.Link
     key: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +92,18 @@ class Answer:
     refused: frozenset[str] = frozenset()
 
 
-def read(task: Task, question: Question, *, stdin: BinaryIO | None = None) -> Read:
+def read(task: Task, source: sources.Source, question: Question) -> Read:
     """The bytes of an image, and by them the name of its answer.
 
     Raises:
         ImageError: missing or unreadable.
     """
-    source = finding.source_of(task, stdin or BytesIO())
     if isinstance(source, sources.Link):
         return Read(task, source, question.key(task, source.url))
     data = reading.read(source)
-    name = task.source if isinstance(source, sources.File) else source.name
-    return Read(task, sources.Bytes(name, data), question.key(task, hashlib.sha256(data).hexdigest()))
+    notes = (source.note,) if isinstance(source, sources.Remote) and source.note else ()
+    key = question.key(task, hashlib.sha256(data).hexdigest())
+    return Read(task, sources.Bytes(source.name, data), key, notes)
 
 
 def prepare(found: Read, question: Question) -> Ready:
@@ -112,7 +113,10 @@ def prepare(found: Read, question: Question) -> Ready:
         ImageError: it is no image, damaged, or cannot be sent.
     """
     source = found.source
-    image = source if isinstance(source, sources.Link) else images.encode(source, question.limits)
+    if isinstance(source, sources.Link):
+        return Ready(found.task, found.key, source, _tokens(source, question.of(found.task)))
+    image = images.encode(source, question.limits)
+    image = replace(image, warnings=found.notes + image.warnings)
     return Ready(found.task, found.key, image, _tokens(image, question.of(found.task)))
 
 
@@ -126,6 +130,8 @@ def _tokens(image: images.Prepared, request: chat.Request) -> int:
 
 def ask(ready: Ready, question: Question, endpoint: Endpoint) -> Answer:
     """Ask about an image, once. What goes wrong is in the answer; nothing of ours is raised."""
+    if isinstance(ready.image, sources.Link):
+        endpoint.guard(links.secrets([ready.image]))
     future: Future[images.Prepared] = Future()
     future.set_result(ready.image)
     items = description.describe(
@@ -151,7 +157,15 @@ def unanswered(task: Task, question: Question, error: QvisionError) -> Answer:
         prompt=request.prompt,
         model=request.model,
         asked_model=request.model,
-        images=(Unprepared(task.source),),
+        images=(Unprepared(_name(task)),),
         error=error,
     )
     return Answer(records.json_object(unprepared), error)
+
+
+def _name(task: Task) -> str:
+    """What an image is called where it may be seen."""
+    try:
+        return finding.source_of(task, BytesIO()).name
+    except ImageError:
+        return urls.shown(task.source)

@@ -114,6 +114,7 @@ class Loopback:
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self._loop = asyncio.new_event_loop()
         self._closing = threading.Event()
+        self.connections = 0
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
         starting = asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=tls)
@@ -122,6 +123,7 @@ class Loopback:
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}/v1"
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         try:
             await self._serve(reader, writer)
         except (OSError, asyncio.CancelledError):  # the client has gone, as some tests want it, or the test has

@@ -24,9 +24,10 @@ import pexpect
 import pytest
 from PIL import Image
 
-from qubrid_cli import chat, images, work
+from qubrid_cli import chat, payload, work
 from qubrid_cli.errors import ImageError
 from qubrid_cli.finding import Task
+from qubrid_cli.sources import File
 
 from .conftest import KEY, VALIDATOR, Qvision, Run, command, environment
 from .server import USAGE, Asked, Hold, Pause, Reply, Server, document, refusal, stream
@@ -437,6 +438,29 @@ def test_images_that_cannot_be_sent_cost_themselves(batch: Batch, draw: Draw, tm
     assert sum(gallery.tries.values()) == 1
 
 
+def test_a_link_is_passed_on_or_fetched_here_and_its_password_is_shown_nowhere(
+    batch: Batch, draw: Draw, gallery: Gallery
+) -> None:
+    (path,) = draw("a.png")
+    inner = gallery.answer
+    assert callable(inner)
+
+    def answer(asked: Asked) -> Reply:
+        if asked.method == "GET":
+            return Reply([path.read_bytes()], headers={"Content-Type": "image/png"})
+        url = asked.image_url
+        return inner(asked) if url.startswith("data:") else refusal(400, {"error": {"message": f"cannot get {url}"}})
+
+    gallery.answer = answer
+    link = gallery.url.replace("http://", "http://me:secret@") + "/a.png"
+    fetched, passed_on = (batch(link, "-p", "caption", option) for option in ("--fetch", "--no-fetch"))
+    assert texts(fetched.json_lines) == {"a.png": "This is a.png."}
+    assert [line["error"]["status"] for line in passed_on.json_lines] == [400]
+    unreachable = batch("http://me:secret@127.0.0.1:1/a.png", "-p", "caption", "--fetch")
+    assert [source(line) for line in unreachable.json_lines] == ["a.png"]
+    assert not [run for run in (fetched, passed_on, unreachable) if b"secret" in run.stdout or "secret" in run.stderr]
+
+
 @pytest.mark.parametrize(("allowed", "most"), [("0", 1), ("3", 4), ("10%", 20)])
 def test_a_run_that_fails_too_often_is_stopped(
     batch: Batch, draw: Draw, gallery: Gallery, allowed: str, most: int
@@ -687,8 +711,8 @@ def test_a_command_line_that_cannot_be_meant_is_refused_before_anything_is_asked
 def test_the_unit_of_work_is_plain_data_that_goes_to_another_process(draw: Draw) -> None:
     (path,) = draw("a.png")
     request = chat.Request("m", "caption", (), 100, 0.1, 1.0, extra={"seed": 1})
-    question = work.Question(request, images.Limits())
-    read = work.read(Task(1, str(path)), question)
+    question = work.Question(request, payload.Limits())
+    read = work.read(Task(1, str(path)), File(str(path), path), question)
     ready = work.prepare(read, question)
     for one in (question, read, ready):
         assert pickle.loads(pickle.dumps(one)) == one

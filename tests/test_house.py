@@ -14,7 +14,21 @@ from .conftest import command, environment
 
 PACKAGE = Path(qubrid_cli.__file__).parent
 FLOORS = (
-    {"errors", "sse", "deltas", "metadata", "offline", "tokens", "progress", "listing", "locking", "xmp", "counting"},
+    {
+        "errors",
+        "sse",
+        "deltas",
+        "metadata",
+        "offline",
+        "tokens",
+        "progress",
+        "foreign",
+        "urls",
+        "listing",
+        "locking",
+        "xmp",
+        "counting",
+    },
     {
         "chat",
         "events",
@@ -32,12 +46,12 @@ FLOORS = (
         "shards",
         "pace",
     },
-    {"response", "reading", "metrics", "replies", "folders", "faults"},
-    {"endpoint", "images", "finding", "budget", "costs"},
+    {"response", "reading", "metrics", "replies", "payload", "inventory", "links", "mishaps", "folders", "faults"},
+    {"endpoint", "images", "download", "finding", "budget", "costs"},
     {"draft"},
     {"description"},
     {"records"},
-    {"terminal", "markdown", "entries"},
+    {"terminal", "markdown", "rehearsal", "entries"},
     {"compaction", "sidecars", "work"},
     {"journal", "crew", "outcomes", "turns", "twins"},
     {"outbox", "failures", "forecast", "tally"},
@@ -50,8 +64,8 @@ FLOORS = (
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 HOMES = {
-    "httpx": {"endpoint", "response", "offline"},
-    "PIL": {"images", "decoder", "colours", "offline"},
+    "httpx": {"endpoint", "response", "download", "mishaps", "offline"},
+    "PIL": {"images", "payload", "inventory", "decoder", "colours", "offline"},
     "pi_heif": {"decoder"},
     "rich": {"terminal", "markdown", "progressbar"},
     "markdown_it": {"markdown"},

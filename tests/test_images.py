@@ -1,91 +1,33 @@
 import hashlib
-import os
-import struct
-import zlib
 from base64 import b64decode
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from random import Random
 
-import pillow_heif
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from PIL import Image, ImageChops, ImageCms, ImageStat
+from PIL import Image, ImageChops, ImageStat
 from PIL.PngImagePlugin import PngInfo
 
-from qubrid_cli import reading, sources
+from qubrid_cli import sources
 from qubrid_cli.errors import ImageError
-from qubrid_cli.images import Encoded, Limits, Payload, Workshop, encode
+from qubrid_cli.images import Encoded, Workshop, encode
+from qubrid_cli.payload import Limits, Payload
 
 from . import draw
-
-Colour = tuple[int, int, int]
-
-NAMED: dict[str, Colour] = {
-    "red": (200, 30, 30), "green": (30, 160, 40), "blue": (40, 60, 200), "yellow": (240, 215, 60),
-    "white": (255, 255, 255), "black": (0, 0, 0),
-}  # fmt: skip
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "AVIF", "HEIF", "BMP", "ICO", "JPEG2000", "PPM", "QOI", "TGA")
-XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/">GPS-SECRET</x:xmpmeta>'
-METADATA_SIGNS = (*draw.SECRETS, b"Exif", b"eXIf", b"http://ns.adobe.com", b"ICC_PROFILE", b"iCCP")
-SCREENSHOT = draw.IMAGES / "screenshot.png"
-
-
-def file(image: Image.Image, kind: str, **options: object) -> bytes:
-    stream = BytesIO()
-    if kind == "HEIF":  # by hand: registering the encoder would replace the decoder under test
-        pillow_heif.from_pillow(image).save(stream, **options)
-    else:
-        image.save(stream, kind, **options)
-    return stream.getvalue()
-
-
-def encoded(data: bytes, limits: Limits | None = None) -> Encoded:
-    return encode(sources.Bytes("x", data), limits or Limits())
-
-
-def sent(data: bytes, limits: Limits | None = None) -> Image.Image:
-    """The picture that an endpoint gets."""
-    return Image.open(BytesIO(encoded(data, limits).sent.data), formats=("JPEG", "PNG"))
-
-
-def colour(image: Image.Image, x: int = 16, y: int = 16) -> str:
-    """The name of the colour that a pixel is nearest to."""
-    pixel = rgb(image, x, y)
-    return min(NAMED, key=lambda name: sum(abs(a - b) for a, b in zip(NAMED[name], pixel, strict=True)))
-
-
-def rgb(image: Image.Image, x: int = 16, y: int = 16) -> Colour:
-    pixel = image.convert("RGB").getpixel((x, y))
-    assert isinstance(pixel, tuple)
-    return pixel[0], pixel[1], pixel[2]
-
-
-def four_corners() -> Image.Image:
-    """96 × 64 pixels, a colour in each quarter."""
-    picture = Image.new("RGB", (96, 64), NAMED["red"])
-    picture.paste(NAMED["green"], (48, 0, 96, 32))
-    picture.paste(NAMED["blue"], (0, 32, 48, 64))
-    picture.paste(NAMED["yellow"], (48, 32, 96, 64))
-    return picture
-
-
-def corners(image: Image.Image) -> list[str]:
-    right, bottom = image.width - 8, image.height - 8
-    return [colour(image, *place) for place in ((8, 8), (right, 8), (8, bottom), (right, bottom))]
-
-
-def plain(name: str = "red", mode: str = "RGB", size: tuple[int, int] = (32, 32)) -> Image.Image:
-    return Image.new("RGB", size, NAMED[name]).convert(mode)
-
-
-def noise(width: int, height: int) -> Image.Image:
-    return Image.frombytes("RGB", (width, height), Random(1).randbytes(3 * width * height))
-
+from .pictures import (
+    FORMATS,
+    METADATA_SIGNS,
+    SCREENSHOT,
+    SRGB,
+    XMP,
+    colour,
+    corners,
+    encoded,
+    file,
+    four_corners,
+    plain,
+    sent,
+)
 
 # Upright
 
@@ -188,9 +130,6 @@ def png_text() -> PngInfo:
     return info
 
 
-SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-
-
 @pytest.mark.parametrize(
     ("kind", "extra"),
     [
@@ -228,135 +167,6 @@ def test_metadata_does_not_outlive_a_conversion(kind: str) -> None:
     assert [sign for sign in (*METADATA_SIGNS, b"A. Keeper", b"adobe") if sign in data] == []
 
 
-# Colours
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        pytest.param(file(Image.new("RGBA", (32, 32), (200, 30, 30, 0)), "PNG"), id="RGBA"),
-        pytest.param(file(Image.new("LA", (32, 32), (0, 0)), "PNG"), id="grey and alpha"),
-        pytest.param(file(Image.new("P", (32, 32)), "PNG", transparency=0), id="palette"),
-        pytest.param(file(Image.new("L", (32, 32), 7), "PNG", transparency=7), id="a grey as the transparent one"),
-        pytest.param(file(Image.new("1", (32, 32)), "PNG", transparency=0), id="1-bit, black as the transparent one"),
-        pytest.param(file(Image.new("I;16", (32, 32), 7), "PNG", transparency=7), id="16-bit grey, one transparent"),
-        pytest.param(file(Image.new("P", (32, 32)), "GIF", transparency=0), id="GIF"),
-        pytest.param(file(Image.new("RGBA", (32, 32)), "WEBP", lossless=True), id="WebP"),
-        pytest.param(file(Image.new("RGBA", (32, 32)), "TIFF"), id="TIFF"),
-        pytest.param(file(Image.new("RGBA", (32, 32)), "ICO", sizes=[(32, 32)]), id="ICO"),
-        pytest.param(file(Image.new("RGBA", (32, 32)), "HEIF"), id="HEIC"),
-    ],
-)
-def test_what_is_transparent_becomes_white(data: bytes) -> None:
-    picture = sent(data)
-    assert (picture.mode in {"L", "RGB"}, picture.has_transparency_data, rgb(picture)) == (True, False, (255, 255, 255))
-
-
-def test_half_transparent_black_becomes_grey() -> None:
-    assert rgb(sent(file(Image.new("RGBA", (32, 32), (0, 0, 0, 128)), "PNG"))) == (127, 127, 127)
-
-
-def test_an_opaque_palette_entry_beside_a_transparent_one_keeps_its_colour() -> None:
-    picture = Image.new("P", (32, 32), 1)
-    picture.putpalette([0, 0, 0, *NAMED["red"]])
-    assert rgb(sent(file(picture, "PNG", transparency=0))) == NAMED["red"]
-
-
-@pytest.mark.parametrize("kind", FORMATS)
-def test_every_format_keeps_its_colours(kind: str) -> None:
-    assert corners(sent(file(four_corners(), kind))) == ["red", "green", "blue", "yellow"]
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        pytest.param(file(plain(mode="CMYK"), "JPEG"), id="CMYK JPEG"),
-        pytest.param(file(plain(mode="CMYK"), "TIFF"), id="CMYK TIFF"),
-        pytest.param(file(plain(mode="YCbCr"), "TIFF"), id="YCbCr TIFF"),
-        pytest.param(file(plain(mode="RGBX"), "TIFF"), id="RGBX TIFF"),
-    ],
-)
-def test_other_colour_spaces_become_rgb(data: bytes) -> None:
-    picture = sent(data)
-    assert (picture.mode, colour(picture)) == ("RGB", "red")
-
-
-def test_black_and_white_tiff_keeps_both() -> None:
-    picture = Image.new("1", (32, 32))
-    picture.paste(1, (16, 0, 32, 32))
-    image = sent(file(picture, "TIFF", compression="group4"))
-    assert [image.getpixel((8, 8)), image.getpixel((24, 8))] == [0, 255]
-
-
-@pytest.mark.parametrize(("mode", "kind"), [("I;16", "PNG"), ("I;16", "TIFF"), ("I;16B", "TIFF")])
-@pytest.mark.parametrize(("stored", "shown"), [(0, 0), (300, 1), (0x8080, 128), (65535, 255)])
-def test_16_bit_grey_is_scaled_and_not_clipped(mode: str, kind: str, stored: int, shown: int) -> None:
-    assert rgb(sent(file(Image.new(mode, (32, 32), stored), kind))) == (shown, shown, shown)
-
-
-def float_ramp() -> Image.Image:
-    """From 0.0 on the left to 31.0 on the right."""
-    row = struct.pack("<32f", *range(32))
-    return Image.frombytes("F", (32, 32), row * 32)
-
-
-def test_float_tiff_is_scaled_to_its_range() -> None:
-    image = sent(file(float_ramp(), "TIFF"))
-    assert [image.getpixel((x, 16)) for x in (0, 31)] == [0, 255]
-
-
-def test_a_float_tiff_is_seen_in_spite_of_a_missing_value() -> None:
-    """Elevation maps mark a missing value as NaN."""
-    ramp = float_ramp()
-    ramp.putpixel((0, 0), float("nan"))
-    image = sent(file(ramp, "TIFF"))
-    assert [image.getpixel((x, 16)) for x in (0, 31)] == [0, 255]
-
-
-#: The columns for red, green and blue of Display P3's matrix, adapted to D50.
-P3 = ((0.51512, 0.2412, -0.00105), (0.29198, 0.69225, 0.04189), (0.1571, 0.06657, 0.78407))
-
-
-def profile(name: str, *, colorants: tuple[tuple[float, ...], ...] = (), linear: bool = False) -> bytes:
-    """LittleCMS's own sRGB profile under another name, with other primaries or without a curve (ICC.1:2022, 7.3)."""
-    data = bytearray(SRGB.replace("sRGB built-in".encode("utf-16-be"), name.ljust(13).encode("utf-16-be")))
-    count = int.from_bytes(data[128:132])
-    at = {tag: place for tag, place, _ in struct.iter_unpack(">4sII", data[132 : 132 + 12 * count])}
-    for tag, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), colorants, strict=False):
-        struct.pack_into(">3i", data, at[tag] + 8, *(round(value * 65536) for value in column))
-    if linear:
-        struct.pack_into(">4s8x", data, at[b"rTRC"], b"curv")
-    return bytes(data)
-
-
-def is_near(got: Colour, wanted: Colour) -> bool:
-    return max(abs(a - b) for a, b in zip(got, wanted, strict=True)) <= 3
-
-
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
-def test_display_p3_is_converted_to_srgb(kind: str) -> None:
-    """215, 93, 31 by the formulas of CSS Color 4, section 10.4 and 10.2."""
-    picture = Image.new("RGB", (32, 32), (200, 100, 50))
-    assert is_near(rgb(sent(file(picture, kind, icc_profile=profile("Display P3", colorants=P3)))), (215, 93, 31))
-
-
-@pytest.mark.parametrize("name", ["Linear light", "Linear sRGB"])
-def test_linear_light_is_converted_whatever_its_profile_is_called(name: str) -> None:
-    """0.2157 of the light is 128 of 255 in sRGB (IEC 61966-2-1)."""
-    data = file(Image.new("RGB", (32, 32), (55, 55, 55)), "PNG", icc_profile=profile(name, linear=True))
-    assert is_near(rgb(sent(data)), (128, 128, 128))
-
-
-@pytest.mark.parametrize("icc", [b"no profile", profile("Display P3", colorants=P3)[:200]], ids=["text", "cut off"])
-def test_a_broken_profile_does_not_matter(icc: bytes) -> None:
-    assert rgb(sent(file(plain(), "PNG", icc_profile=icc))) == NAMED["red"]
-
-
-def test_an_rgb_profile_on_a_grey_picture_does_not_matter() -> None:
-    data = file(Image.new("L", (32, 32), 55), "PNG", icc_profile=profile("Display P3", colorants=P3))
-    assert rgb(sent(data)) == (55, 55, 55)
-
-
 # Frames and kinds
 
 
@@ -370,6 +180,32 @@ def test_of_several_frames_the_first_is_sent_with_a_warning(kind: str, what: str
     assert (colour(picture), getattr(picture, "n_frames", 1), image.warnings) == (
         "red", 1, (f"x: only the first of 3 {what} is sent",),
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "what"), [("GIF", "frame"), ("WEBP", "frame"), ("PNG", "frame"), ("TIFF", "page")])
+def test_another_frame_is_sent_where_it_is_asked_for(kind: str, what: str) -> None:
+    data = file(plain("red"), kind, save_all=True, append_images=[plain("blue"), plain("green")])
+    image = encoded(data, Limits(frame=2))
+    assert (colour(Image.open(BytesIO(image.sent.data))), image.warnings) == (
+        "blue", (f"x: only {what} 2 of 3 is sent",),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "message"),
+    [
+        ("GIF", 2, "x has 3 frames, and no number 4"),
+        ("TIFF", 2, "x has 3 frames, and no number 4"),
+        ("JPEG", 0, "x has only one frame, and no number 4"),
+        ("BMP", 0, "x has only one frame, and no number 4"),
+    ],
+)
+def test_a_frame_that_is_not_there_is_refused(kind: str, count: int, message: str) -> None:
+    more = [plain("blue"), plain("green")][:count]
+    data = file(plain("red"), kind, **({"save_all": True, "append_images": more} if more else {}))
+    with pytest.raises(ImageError) as caught:
+        encoded(data, Limits(frame=4))
+    assert (caught.value.code, caught.value.message) == ("no_such_frame", message)
 
 
 def test_a_broken_second_frame_costs_nothing() -> None:
@@ -392,7 +228,7 @@ def test_a_shrunk_screenshot_stays_png() -> None:
 
 
 def test_a_shrunk_photo_becomes_jpeg_also_from_png() -> None:
-    assert encoded(file(draw.lighthouse(320, 240), "PNG"), Limits(max_side=256)).sent.mime == "image/jpeg"
+    assert encoded(file(draw.lighthouse(640, 480), "PNG"), Limits(max_side=512)).sent.mime == "image/jpeg"
 
 
 def test_the_type_comes_from_the_bytes_and_not_from_the_name(tmp_path: Path) -> None:
@@ -406,7 +242,7 @@ def test_the_type_comes_from_the_bytes_and_not_from_the_name(tmp_path: Path) -> 
 def test_what_is_said_about_an_image(kind: str, said: str) -> None:
     data = file(plain(size=(40, 32)), kind, **({"sizes": [(40, 32)]} if kind == "ICO" else {}))
     image = encoded(data)
-    assert replace(image, seconds=0) == Encoded(
+    assert replace(image, seconds=0, carried=()) == Encoded(
         name="x", sha256=hashlib.sha256(data).hexdigest(), format=said, width=40, height=32, size=len(data),
         sent=Payload(image.sent.mime, 40, 32, image.sent.data), seconds=0,
     )  # fmt: skip
@@ -416,229 +252,6 @@ def test_the_url_holds_what_is_sent() -> None:
     image = encoded(file(plain(), "PNG"))
     head, _, body = image.url.partition(",")
     assert (head, b64decode(body, validate=True)) == ("data:image/png;base64", image.sent.data)
-
-
-# Sizes
-
-
-@pytest.mark.parametrize(
-    ("size", "limits", "expected"),
-    [
-        ((2048, 1280), Limits(), (2048, 1280)),
-        ((2049, 1280), Limits(), (2048, 1248)),
-        ((2600, 1900), Limits(None, None), (2600, 1900)),
-        ((640, 480), Limits(max_side=320), (320, 224)),
-        ((640, 480), Limits(max_side=640), (640, 480)),
-        ((640, 480), Limits(max_pixels=100_000), (352, 256)),
-        ((11, 2200), Limits(), (11, 2200)),
-    ],
-)
-def test_sizes(size: tuple[int, int], limits: Limits, expected: tuple[int, int]) -> None:
-    assert sent(file(plain(size=size), "BMP"), limits).size == expected
-
-
-@pytest.mark.parametrize(("width", "height"), [(40_000, 200), (200, 40_000)])
-def test_shrinking_makes_no_shape_that_endpoints_refuse(width: int, height: int) -> None:
-    """They take shapes up to 200:1, which this image is before it is shrunk."""
-    wide, high = sent(file(Image.new("1", (width, height)), "PNG")).size
-    assert max(wide, high) <= 200 * min(wide, high)
-
-
-def test_original_is_still_upright_and_without_metadata() -> None:
-    stored = draw.lighthouse(2000, 1500).transpose(Image.Transpose.ROTATE_90)
-    image = encoded(file(stored, "JPEG", exif=draw.private_exif(6)), Limits(None, None))
-    assert ((image.sent.width, image.sent.height), [sign for sign in METADATA_SIGNS if sign in image.sent.data]) == (
-        (2000, 1500), [],
-    )  # fmt: skip
-
-
-def test_quality_reaches_the_encoder() -> None:
-    data = file(draw.lighthouse(320, 240), "WEBP")
-    sizes = [len(encoded(data, Limits(quality=quality)).sent.data) for quality in (20, 85, 95)]
-    assert sizes == sorted(set(sizes))
-
-
-#: So that its data URL has a little more than 10,485,760 characters.
-NOISE = file(noise(1620, 1618), "PNG", compress_level=0)
-
-
-@pytest.mark.parametrize("limits", [Limits(), Limits(None, None)], ids=["default", "original"])
-def test_a_png_too_large_for_a_data_url_becomes_jpeg(limits: Limits) -> None:
-    image = encoded(NOISE, limits)
-    assert (image.sent.mime, (image.sent.width, image.sent.height), len(image.url) <= 10_485_760) == (
-        "image/jpeg", (1620, 1618), True,
-    )  # fmt: skip
-
-
-def test_quality_is_lowered_to_fit_into_a_data_url() -> None:
-    image = encoded(file(noise(3000, 2400), "BMP"), Limits(None, None, quality=95))
-    assert (len(image.url) <= 10_485_760, image.warnings) == (
-        True, ("x: saved at JPEG quality 70, to fit into 10,485,760 bytes",),
-    )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def huge_noise() -> bytes:
-    """At JPEG quality 50, the lowest that is tried, it takes 8.1 MB and so a data URL of 10.9 MB."""
-    return file(noise(4500, 4400), "BMP")
-
-
-def test_what_no_quality_makes_fit_is_shrunk(huge_noise: bytes) -> None:
-    image = encoded(huge_noise, Limits(max_pixels=30_000_000))
-    assert (len(image.url) <= 10_485_760, (image.sent.width, image.sent.height), image.warnings) == (
-        True, (3168, 3104), ("x: shrunk to 3168 × 3104, to fit into 10,485,760 bytes",),
-    )  # fmt: skip
-
-
-def test_what_no_quality_makes_fit_and_may_not_be_shrunk_is_refused(huge_noise: bytes) -> None:
-    with pytest.raises(ImageError, match="does not fit into a data URL of 10,485,760 bytes"):
-        encoded(huge_noise, Limits(None, None))
-
-
-# Refused
-
-
-def refusal(source: sources.File | sources.Bytes | sources.Piped) -> tuple[str, str]:
-    """The code and the message."""
-    with pytest.raises(ImageError) as caught:
-        encode(source, Limits())
-    return caught.value.code, caught.value.message
-
-
-@pytest.mark.parametrize(
-    ("data", "expected"),
-    [
-        pytest.param(b"what is this?\n", ("not_an_image", "x is not an image that can be read"), id="text"),
-        pytest.param(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", ("not_an_image", "x is not an image that can be read"), id="EPS"),
-        pytest.param(b"\0" * 4096, ("not_an_image", "x is not an image that can be read"), id="zeros"),
-        pytest.param(b"", ("image", "x is empty (0 bytes)"), id="empty"),
-        pytest.param(b"\xff\xd8\xff\xe0", ("damaged_image", "x is damaged or cut off (its header cannot be read)"), id="start of a JPEG"),
-        pytest.param(file(plain(size=(10, 400)), "PNG"), ("too_small", "x has 10 × 400 pixels, which is too small"), id="10 wide"),
-        pytest.param(file(plain(size=(400, 10)), "JPEG"), ("too_small", "x has 400 × 10 pixels, which is too small"), id="10 high"),
-        pytest.param(file(plain(size=(2201, 11)), "PNG"), ("too_long", "x has 2201 × 11 pixels, which is too long a shape"), id="over 200:1"),
-    ],
-)  # fmt: skip
-def test_refused(data: bytes, expected: tuple[str, str]) -> None:
-    assert refusal(sources.Bytes("x", data)) == expected
-
-
-@pytest.mark.parametrize("size", [(11, 11), (2200, 11)])
-def test_the_smallest_and_the_longest_are_taken(size: tuple[int, int]) -> None:
-    assert sent(file(plain(size=size), "PNG")).size == size
-
-
-def forged_png(width: int, height: int) -> bytes:
-    """A few bytes that claim to be a huge picture."""
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    whole = file(plain(), "PNG")
-    return whole[:12] + header + struct.pack(">I", zlib.crc32(header)) + whole[33:]
-
-
-def icon_around(png: bytes) -> bytes:
-    return struct.pack("<HHHBBBBHHII", 0, 1, 1, 32, 32, 0, 0, 1, 32, len(png), 22) + png
-
-
-@pytest.mark.parametrize("wrapped", [bytes, icon_around], ids=["PNG", "PNG in an ICO of 32 × 32"])
-def test_a_decompression_bomb_is_refused(wrapped: Callable[[bytes], bytes]) -> None:
-    assert refusal(sources.Bytes("x", wrapped(forged_png(20_000, 10_000)))) == (
-        "too_many_pixels", "x has more pixels than can be decoded safely",
-    )  # fmt: skip
-
-
-def missing(path: Path) -> None:
-    """Nothing is there."""
-
-
-def looping(path: Path) -> None:
-    path.symlink_to(path)
-
-
-def looping_folder(path: Path) -> None:
-    folder = path.with_name("loop")
-    folder.symlink_to(folder)
-    path.symlink_to(folder / "photo.jpg")
-
-
-def oversized(path: Path) -> None:
-    with path.open("wb") as stream:
-        stream.truncate(reading.MAX_FILE_BYTES + 1)  # sparse: takes no room
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (missing, "no such image: photo.jpg"),
-        (os.mkfifo, "photo.jpg is not a regular file"),
-        (lambda path: path.symlink_to("/dev/zero"), "photo.jpg is not a regular file"),
-        (Path.mkdir, "cannot read photo.jpg: Is a directory"),
-        (looping, "cannot read photo.jpg: Too many levels of symbolic links"),
-        (looping_folder, "cannot read photo.jpg: Too many levels of symbolic links"),
-        (Path.touch, "photo.jpg is empty (0 bytes)"),
-        (oversized, "photo.jpg is larger than 512 MiB"),
-    ],
-)
-def test_files_that_are_no_images(tmp_path: Path, make: Callable[[Path], None], message: str) -> None:
-    path = tmp_path / "photo.jpg"
-    make(path)
-    assert refusal(sources.File("photo.jpg", path))[1] == message
-
-
-def test_empty_standard_input_is_refused() -> None:
-    assert refusal(sources.Piped(BytesIO()))[1] == "nothing came on standard input"
-
-
-def test_standard_input_is_read() -> None:
-    data = file(plain(), "PNG")
-    assert encode(sources.Piped(BytesIO(data)), Limits()).sent.data == data
-
-
-# Damaged
-
-
-SMALL = {kind: file(draw.lighthouse(20, 16), kind) for kind in FORMATS}
-
-
-def outcome(data: bytes) -> str:
-    try:
-        return encoded(data).sent.mime
-    except ImageError:
-        return "refused"
-
-
-@pytest.mark.filterwarnings("ignore")  # Pillow's, which the program silences
-@pytest.mark.parametrize("kind", FORMATS)
-def test_a_file_cut_anywhere_is_sent_or_refused(kind: str) -> None:
-    data = SMALL[kind]
-    found = {outcome(data[:end]) for end in range(len(data) + 1)}
-    assert found in ({"image/png", "refused"}, {"image/jpeg", "refused"}, {"image/jpeg", "image/png", "refused"})
-
-
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_half_a_file_is_called_damaged(kind: str) -> None:
-    data = file(draw.lighthouse(96, 64), kind)
-    assert refusal(sources.Bytes("x", data[: len(data) // 2]))[0] == "damaged_image"
-
-
-def test_a_png_whose_checksums_are_wrong_is_not_passed_on_as_it_is() -> None:
-    """Strict decoders, such as libpng's own, refuse it; Pillow does not look."""
-    data = bytearray(file(draw.lighthouse(96, 64), "PNG"))
-    data[len(data) // 2] ^= 0xFF
-    with suppress(ImageError):
-        assert encoded(bytes(data)).sent.data != data
-
-
-EDITS = st.lists(st.tuples(st.integers(min_value=0), st.integers(0, 255)), min_size=1, max_size=8)
-
-
-@pytest.mark.filterwarnings("ignore")  # Pillow's, which the program silences
-@pytest.mark.parametrize("kind", FORMATS)
-@settings(max_examples=100, deadline=None)
-@given(edits=EDITS)
-def test_changed_bytes_raise_nothing_but_our_error(kind: str, edits: list[tuple[int, int]]) -> None:
-    data = bytearray(SMALL[kind])
-    for place, value in edits:
-        data[place % len(data)] = value
-    assert outcome(bytes(data)) in {"image/jpeg", "image/png", "refused"}
 
 
 # Threads

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from qubrid_cli import records
 from qubrid_cli.draft import Description, Unprepared
 from qubrid_cli.errors import UsageError
-from qubrid_cli.images import Encoded, Payload
+from qubrid_cli.images import Encoded
 from qubrid_cli.metrics import Timing
+from qubrid_cli.payload import Payload
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

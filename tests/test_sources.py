@@ -1,12 +1,17 @@
 import os
+from base64 import b64encode
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 
+from qubrid_cli import urls
 from qubrid_cli.errors import ImageError, QvisionError, UsageError
 from qubrid_cli.reading import read
 from qubrid_cli.sources import Arguments, Bytes, File, Link, Piped, classify, natural
+
+from .conftest import Ask
+from .server import Server
 
 STDIN = BytesIO(b"from standard input")
 
@@ -58,6 +63,13 @@ def file(name: str) -> File:
         ("data:image/png;base64,aGk=", [Bytes("data:image/png;base64,…", b"hi")]),
         ("DATA:image/png;BASE64,aGk=", [Bytes("data:image/png;BASE64,…", b"hi")]),
         ("data:image/png;base64,aG\nk=\n", [Bytes("data:image/png;base64,…", b"hi")]),
+        ("data:image/png;charset=utf-8;base64,aGk=", [Bytes("data:image/png;charset=utf-8;base64,…", b"hi")]),
+        ("data:image/png; base64,aGk=", [Bytes("data:image/png; base64,…", b"hi")]),
+        ("data:image/png;base64,aGk", [Bytes("data:image/png;base64,…", b"hi")]),
+        ("data:image/png;base64, a G%0Ak%3d ", [Bytes("data:image/png;base64,…", b"hi")]),
+        ("data:;base64,+/%2B%2f", [Bytes("data:;base64,…", b"\xfb\xff\xbf")]),
+        ("data:image/png,%89PNG%0d%0a,%20+", [Bytes("data:image/png,…", b"\x89PNG\r\n, +")]),
+        (f"data:{'x' * 99},a", [Bytes(f"data:{'x' * 60},…", b"a")]),
         ("data:,a%20b", [Bytes("data:,…", b"a b")]),
         pytest.param("a.jpg", [file("a.jpg")], id="3 an existing file"),
         ("./a.jpg", [File("./a.jpg", Path("a.jpg"))]),
@@ -113,10 +125,26 @@ def test_a_glob_under_the_home_folder(folder: Path) -> None:
         pytest.param("https://", (2, "https:// names no host"), id="2 no host"),
         ("data:image/png;base64,%%", (4, "data:image/png;base64,… is not a data URL: Only base64 data is allowed")),
         ("data:image/png", (4, "data:image/png,… is not a data URL: no comma in it")),
+        ("data:;base64,aGk-", (4, "data:;base64,… is not a data URL: Only base64 data is allowed")),
+        ("https://example.com:port/a.jpg", (2, "https://example.com:port/a.jpg is not a URL")),
+        ("https://:80/a.jpg", (2, "https://:80/a.jpg names no host")),
     ],
 )
 def test_what_is_an_error(argument: str, expected: tuple[int, str], *, prompt_given: bool) -> None:
     assert refusal("a.jpg", argument, prompt_given=prompt_given) == expected
+
+
+def test_a_data_url_may_be_as_large_as_a_photo() -> None:
+    data = bytes(range(256)) * 80_000
+    assert classified(f"data:image/png;base64,{b64encode(data).decode()}").images == (
+        Bytes("data:image/png;base64,…", data),
+    )
+
+
+def test_a_broken_data_url_is_named_by_its_head_only() -> None:
+    assert classified("data:image/png;base64,%%", "data:" + "x" * 999).names == (
+        "data:image/png;base64,…", f"data:{'x' * 60},…",
+    )  # fmt: skip
 
 
 def test_a_missing_file_url_is_no_such_image(folder: Path) -> None:
@@ -229,3 +257,28 @@ def test_a_refused_folder_is_closed(folder: Path) -> None:
     with pytest.raises(ImageError):
         read(File("trip", folder / "trip"))
     assert os.listdir("/dev/fd") == before
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://me:hunter2@[::1/a.jpg",
+        "http://me:hunter2@host:port/a.jpg",
+        "http://me:hunter2/@host/a.jpg",
+        "http://me:hunter2@/a.jpg",
+        "http:/me:hunter2@host/a.jpg",
+        "http://me:hunter2@ho\u2100st/a.jpg",
+        "file://me:hunter2@host/a.jpg",
+        "ftp://me:hunter2@host/a.jpg",
+    ],
+)
+def test_a_password_in_a_broken_url_is_shown_nowhere(describe: Ask, server: Server, url: str) -> None:
+    for form in ([], ["--json"]):
+        run = describe(url, "what?", *form)
+        assert (run.exit_code in {2, 4}, b"hunter2" in run.stdout + run.stderr.encode()) == (True, False)
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("text", ["me@home.jpg", "C:/me@home.jpg", "https://example.com/a.jpg", "a://b"])
+def test_what_holds_no_password_is_shown_as_it_is(text: str) -> None:
+    assert urls.shown(text) == text

@@ -62,7 +62,9 @@ def batch(
     max_pixels: options.MaxPixels = None,
     max_side: options.MaxSide = None,
     quality: options.Quality = None,
+    frame: options.Frame = 1,
     original: options.Original = False,
+    fetch: options.Fetch = None,
     quiet: batch_options.Silent = False,
 ) -> None:
     """Describe many images, one request each, with a line of JSON for each.
@@ -107,12 +109,13 @@ def batch(
         ),
         question=Question(
             asking.request(settings, asked, options.system(system, stdin), options.params(param), stream=stream),
-            options.limits(max_pixels, max_side, quality, original=original),
+            options.limits(max_pixels, max_side, quality, frame, original=original),
             {"offline": True} if settings.offline else {},
         ),
         settings=settings,
         key=None if settings.offline or dry_run else credentials.find(os.environ, required=settings.is_qubrid),
         stdin=stdin,
+        fetch=fetch,
         rules=Rules(settings.retries, patience, ordered, force),
         gate=Gate(Adaptive() if at_once is None else Fixed(at_once), rpm=rpm, tpm=tpm),
         limits=_limits(max_tokens_total, max_time, max_failures),

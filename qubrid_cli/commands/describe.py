@@ -15,7 +15,7 @@ from .showing import Known, Show
 
 if TYPE_CHECKING:
     from ..chat import Request
-    from ..images import Limits
+    from ..payload import Limits
     from ..settings import Settings
     from ..sources import Source
 
@@ -67,9 +67,12 @@ def describe(
     max_side: options.MaxSide = None,
     quality: options.Quality = None,
     original: options.Original = False,
+    frame: options.Frame = 1,
+    fetch: options.Fetch = None,
     as_json: options.Json = False,
     field: options.Field = None,
     output: options.OutputFile = None,
+    dry_run: options.DryRun = False,
     stats: options.Stats = None,
     thinking: options.Thinking = False,
     quiet: options.Quiet = False,
@@ -86,7 +89,7 @@ def describe(
     show = Show(as_json, field, stats, thinking, quiet, verbose, color.forced)
     target, known, failure = Output(), Known(), None
     try:
-        show.check()
+        show.check(dry_run=dry_run)
         target = Output(output)
         values = {"model": model, "base_url": base_url, "max_tokens": max_tokens, "temperature": temperature}
         values |= {"top_p": top_p, "timeout": timeout, "offline": offline or None, "allow_http": allow_http or None}
@@ -107,13 +110,16 @@ def describe(
             asking.request(
                 settings, known.prompt, options.system(system, stdin), options.params(param), stream=not no_stream
             ),
-            _groups(named.images, each=each, together=together),
-            options.limits(max_pixels, max_side, quality, original=original),
+            _groups(asking.images(named.images, settings, fetch=fetch), each=each, together=together),
+            options.limits(max_pixels, max_side, quality, frame, original=original),
             labels,
             settings,
-            None if settings.offline else credentials.find(os.environ, required=settings.is_qubrid),
+            None if settings.offline or dry_run else credentials.find(os.environ, required=settings.is_qubrid),
         )
-        failure = _ask(plan, show, target)
+        if dry_run:
+            _rehearse(plan, show, target)
+        else:
+            failure = _ask(plan, show, target)
     except OutputError:
         raise
     except QvisionError as error:
@@ -147,7 +153,7 @@ def _ask(plan: _Plan, show: Show, target: Output) -> QvisionError | None:
     several = len(plan.groups) > 1
     workshop = Workshop(plan.limits)
     started = deque([workshop.start(plan.groups[0])])  # in threads, while the next lines load httpx
-    with asking.endpoint(plan.settings, plan.key) as endpoint:
+    with asking.endpoint(plan.settings, plan.key, plan.groups) as endpoint:
         from .. import description
         from ..retries import Patience
 
@@ -169,3 +175,14 @@ def _ask(plan: _Plan, show: Show, target: Output) -> QvisionError | None:
     if failures:
         return SeveralError(f"{len(failures)} of {len(plan.groups)} requests failed", first=failures[0])
     return None
+
+
+def _rehearse(plan: _Plan, show: Show, target: Output) -> None:
+    """Make every request and show it in place of an answer."""
+    from .. import rehearsal
+    from ..images import Workshop
+
+    workshop, url = Workshop(plan.limits), asking.url(plan.settings)
+    for group in plan.groups:
+        made = rehearsal.rehearse(url, plan.request, workshop.start(group), labels=plan.labels)
+        showing.show_rehearsal(made, show, target)

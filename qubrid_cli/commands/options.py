@@ -15,7 +15,7 @@ import typer
 from ..errors import UsageError
 
 if TYPE_CHECKING:
-    from ..images import Limits
+    from ..payload import Limits
 
 
 class Color(enum.StrEnum):
@@ -105,10 +105,26 @@ MaxSide = Annotated[
 ]
 Quality = Annotated[
     int | None,
-    typer.Option("--quality", min=1, max=95, metavar="N", help="JPEG quality of images that are encoded anew. [85]"),
+    typer.Option(
+        "--quality", min=1, max=95, metavar="N", help="JPEG quality. [85, and 90 for screenshots and pages of text]"
+    ),
+]
+Frame = Annotated[
+    int,
+    typer.Option(
+        "--frame", min=1, metavar="N", help="Frame of an animation, or page of a TIFF, to send. [1]", show_default=False
+    ),
 ]
 Original = Annotated[
     bool, typer.Option("--original", help="Send images unshrunk (upright, and without metadata all the same).")
+]
+Fetch = Annotated[
+    bool | None,
+    typer.Option(
+        "--fetch/--no-fetch",
+        help="Fetch links here and send the images; never do. [those that the endpoint cannot reach]",
+        show_default=False,
+    ),
 ]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per request.")]
@@ -118,6 +134,7 @@ Field = Annotated[
 OutputFile = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the answer to a file, replaced as a whole.")
 ]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be sent, and send nothing.")]
 Stats = Annotated[
     bool | None,
     typer.Option("--stats/--no-stats", help="End with a line of statistics. [on a terminal]", show_default=False),
@@ -209,17 +226,18 @@ def files_of(*texts: str | None) -> list[Path]:
     return [Path(text[1:]) for text in texts if text and re.match("@[^@]", text)]
 
 
-def limits(max_pixels: int | None, max_side: int | None, quality: int | None, *, original: bool) -> "Limits":
+def limits(
+    max_pixels: int | None, max_side: int | None, quality: int | None, frame: int, *, original: bool
+) -> "Limits":
     """How images are to be sent.
 
     Raises:
         UsageError: unshrunk, and shrunk all the same.
     """
-    from ..images import Limits
+    from ..payload import Limits
 
-    default = Limits()
     if original:
         if max_pixels is not None or max_side is not None:
             raise UsageError("--original excludes --max-pixels and --max-side", hint="Leave one of them out.")
-        return Limits(None, None, quality or default.quality)
-    return Limits(max_pixels or default.max_pixels, max_side, quality or default.quality)
+        return Limits(None, None, quality, frame)
+    return Limits(max_pixels or Limits().max_pixels, max_side, quality, frame)

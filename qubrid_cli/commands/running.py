@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from ..batch import Rules, Run
     from ..budget import Limits
     from ..counting import Count
-    from ..finding import Choice, Found
+    from ..finding import Choice, Found, Task
     from ..journal import Journal
     from ..outcomes import Outcome
     from ..pace import Gate
     from ..settings import Settings
     from ..sidecars import Kind
+    from ..sources import Source
     from ..tally import Tally
     from ..work import Question
 
@@ -68,6 +69,7 @@ class Plan:
     settings: "Settings"
     key: str | None
     stdin: BinaryIO
+    fetch: bool | None
     rules: "Rules"
     gate: "Gate"
     limits: "Limits"
@@ -75,6 +77,13 @@ class Plan:
     failures: Path | None
     sidecar: "Kind | None"
     is_quiet: bool
+
+    def opened(self, task: "Task") -> "Source":
+        """Where the bytes of an image are."""
+        from .. import finding
+
+        (image,) = asking.images([finding.source_of(task, self.stdin)], self.settings, fetch=self.fetch)
+        return image
 
 
 def foretell(plan: Plan) -> None:
@@ -86,7 +95,7 @@ def foretell(plan: Plan) -> None:
         settled = None
         if plan.results is not None and plan.results.exists() and not plan.rules.is_forced:
             settled = stack.enter_context(Journal(plan.results)).settled
-        found = forecast(plan.inputs.find(), plan.question, settled, stdin=plan.stdin)
+        found = forecast(plan.inputs.find(), plan.question, settled, plan.opened)
     target = Output()
     for line in found.lines(None, plan.settings.max_tokens):
         target.write(f"{line}\n")
@@ -149,7 +158,7 @@ def _begun(plan: Plan, journal: "Journal") -> "Run":
         sidecars = Sidecars(plan.sidecar, force=plan.rules.is_forced, has_said=journal.has_said)
     endpoint = asking.endpoint(plan.settings, plan.key)
     return Run(
-        Crew(plan.inputs.find(), plan.question, endpoint, stdin=plan.stdin, sidecars=sidecars),
+        Crew(plan.inputs.find(), plan.question, endpoint, opened=plan.opened, sidecars=sidecars),
         plan.question,
         plan.gate,
         Budget(plan.limits),

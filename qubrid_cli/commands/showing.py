@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..description import Items
     from ..draft import Description
     from ..output import Output
+    from ..rehearsal import Rehearsal
     from ..terminal import Drawing
 
 
@@ -35,12 +36,17 @@ class Show:
         """Whether programs read it."""
         return self.as_json or self.field is not None
 
-    def check(self) -> None:
+    def check(self, *, dry_run: bool) -> None:
         """Refuse what could not be shown, before anything is asked and paid for.
 
         Raises:
             UsageError: two forms at once, or a field that does not exist.
         """
+        if dry_run and self.field is not None:
+            raise UsageError(
+                "--dry-run and --field exclude each other",
+                hint="There is no answer to pick from; try --dry-run --json.",
+            )
         if self.as_json and self.field is not None:
             raise UsageError("--json and --field exclude each other", hint="--field prints one value of that object.")
         if self.field is not None:
@@ -154,6 +160,16 @@ def _record(answer: "Description", show: Show, target: "Output") -> None:
     value = records.picked(found, show.field)
     if answer.error is None or value not in {"", "null"}:
         target.write(value + "\n")
+
+
+def show_rehearsal(rehearsal: "Rehearsal", show: Show, target: "Output") -> None:
+    """A request that was not sent, in the place of its answer."""
+    from .. import records
+    from ..rehearsal import json_object, text
+
+    target.write((records.json_text(json_object(rehearsal)) if show.as_json else text(rehearsal)) + "\n")
+    for warning in rehearsal.warnings if not show.quiet else ():
+        say(f"note: {printable(warning)}")
 
 
 def show_failure(error: QvisionError, known: Known, show: Show, target: "Output") -> None:

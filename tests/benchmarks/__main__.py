@@ -5,7 +5,8 @@ import PIL
 
 from qubrid_cli import __version__
 
-from . import chunks
+from . import chunks, preparation
 
 print(f"qvision {__version__}, httpx {httpx.__version__}, Pillow {PIL.__version__}")
 chunks.run()
+preparation.run()

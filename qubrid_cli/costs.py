@@ -1,5 +1,6 @@
 """What an answer cost: the user's prices and the server's count of tokens. Pure."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,10 +24,10 @@ class Cost:
     currency: str = "USD"
 
     def __str__(self) -> str:
-        """Fit to be read: two digits at least that are no leading zeros, and cents where it is dollars."""
+        """Fit to be read: cents where it is dollars, else four decimals, and more where these would be zeros."""
         if self.amount >= 1 or self.amount == 0:
             return f"${self.amount:.2f}"
-        return f"${self.amount:.4f}" if self.amount >= 0.001 else f"${self.amount:.9f}".rstrip("0")
+        return f"${self.amount:.{max(4, 1 - math.floor(math.log10(self.amount)))}f}"
 
 
 def cost(

@@ -7,10 +7,11 @@ the connection.
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from . import chat, events, prompts, replies
+from .costs import Price
 from .deltas import Reasoning, Text
 from .draft import Description, Draft, Unprepared
 from .endpoint import Endpoint
@@ -39,6 +40,7 @@ def describe(
     *,
     labels: bool,
     patience: Patience,
+    prices: Mapping[str, Price] = {},
     clock: Clock = time.perf_counter,
 ) -> Items:
     """Prepare, ask, and give out what happens and what arrives; the last item is the ``Description``.
@@ -49,8 +51,9 @@ def describe(
         request: what to ask; the pictures are put in here.
         images: prepared in threads meanwhile.
         labels: several images are named, each in a text part before it.
+        prices: by the model's name.
     """
-    draft = Draft(request, Stopwatch(clock, patience.max_time), [Unprepared(image.name) for image in images])
+    draft = Draft(request, Stopwatch(clock, patience.max_time), [Unprepared(image.name) for image in images], prices)
     try:
         yield from _prepared(draft, images, labels=labels)
         yield from _asked(draft, endpoint, patience)

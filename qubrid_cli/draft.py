@@ -1,9 +1,11 @@
 """The answer while it grows, and the whole of it: what was asked, what came, and what became of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import chat, endings, events
+from .costs import Cost, Price, cost
 from .errors import EndpointError, QvisionError
 from .images import Encoded, Prepared
 from .metrics import Stopwatch, Timing, number
@@ -29,6 +31,7 @@ class Description:
         images: all that were named, in order.
         complete: the model came to its end.
         usage: as the server sent it, as ``metrics``, which is ``x_metrics`` or what it has in place of it.
+        cost: ``None`` without a price of the user's, or without a usage.
         error: why it is no success, else ``None``.
         refused: what the endpoint does not take, as ``chat.Request.without``.
     """
@@ -45,6 +48,7 @@ class Description:
     usage: dict[str, Any] | None = None
     metrics: dict[str, Any] | None = None
     timing: Timing = field(default_factory=Timing)
+    cost: Cost | None = None
     warnings: tuple[str, ...] = ()
     error: QvisionError | None = None
     refused: frozenset[str] = frozenset()
@@ -62,6 +66,7 @@ class Draft:
     request: chat.Request
     watch: Stopwatch
     images: list[Prepared | Unprepared]
+    prices: Mapping[str, Price] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
     thoughts: list[str] = field(default_factory=list)
     facts: events.Facts = field(default_factory=events.Facts)
@@ -128,6 +133,7 @@ class Draft:
                 prepare_seconds=sum(image.seconds for image in encoded) if encoded else None,
                 completion_tokens=number(self.facts.usage, "completion_tokens"),
             ),
+            cost=cost(self.prices, self.request.model, self.facts.model, self.facts.usage),
             warnings=tuple(self.warnings),
             error=self.error,
             refused=self.request.without,

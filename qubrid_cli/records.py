@@ -38,7 +38,7 @@ def json_object(description: Description) -> dict[str, Any]:
         "usage": description.usage,
         "x_metrics": description.metrics,
         "timing": asdict(description.timing),
-        "cost": None,
+        "cost": None if description.cost is None else asdict(description.cost),
         "warnings": list(description.warnings),
         "error": None if error is None else json_error(error),
     }
@@ -137,6 +137,7 @@ def statistics(description: Description, *, width: int | None = None) -> str:
     asked, said = number(description.usage, "prompt_tokens"), number(description.usage, "completion_tokens")
     if asked is not None and said is not None:
         parts.append(f"{asked:.0f} → {said:.0f} tokens")
+    parts += [str(description.cost)] if description.cost else []
     encoded = [image for image in description.images if isinstance(image, Encoded)]
     if encoded:
         before, after = sum(image.size for image in encoded), sum(len(image.sent.data) for image in encoded)

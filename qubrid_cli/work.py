@@ -11,6 +11,7 @@ from io import BytesIO
 from typing import Any
 
 from . import chat, description, entries, finding, images, links, payload, reading, records, sources, tokens, urls
+from .costs import Price
 from .draft import Description, Unprepared
 from .endpoint import Endpoint
 from .errors import ImageError, QvisionError
@@ -32,11 +33,13 @@ class Question:
 
     Attributes:
         facets: what shapes the answers beside the request and the limits.
+        prices: by the model's name.
     """
 
     request: chat.Request
     limits: payload.Limits
     facets: Mapping[str, Any] = field(default_factory=dict)
+    prices: Mapping[str, Price] = field(default_factory=dict)
 
     def of(self, task: Task) -> chat.Request:
         """The request for one image, whose prompt may be its own."""
@@ -140,6 +143,7 @@ def ask(ready: Ready, question: Question, endpoint: Endpoint) -> Answer:
         (images.Preparation(ready.image.name, future),),
         labels=False,
         patience=_ONCE,
+        prices=question.prices,
     )
     found = description.finished(items)
     return Answer(records.json_object(found), found.error, found.refused)

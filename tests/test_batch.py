@@ -718,3 +718,10 @@ def test_the_unit_of_work_is_plain_data_that_goes_to_another_process(draw: Draw)
         assert pickle.loads(pickle.dumps(one)) == one
     spoilt = work.unanswered(Task(2, "b.png"), question, ImageError("no such image: b.png", hint="Look."))
     assert pickle.loads(pickle.dumps(spoilt)).record == spoilt.record
+
+
+def test_a_limit_in_money_needs_a_price(batch: Batch, draw: Draw, gallery: Gallery) -> None:
+    draw("a.png")
+    run = batch("photos", "--max-cost", 1)
+    assert (run.exit_code, sum(gallery.tries.values())) == (3, 0)
+    assert "--max-cost needs a price for Qwen/Qwen3-VL-Plus" in run.stderr

@@ -184,3 +184,33 @@ def test_a_ticket_that_comes_back_makes_room() -> None:
     assert ticket == Ticket(3, 0.0, 7)
     narrow.failed(ticket, 0.0, Trouble.NONE)
     assert narrow.in_flight == 0
+
+
+@pytest.mark.parametrize("says_how_long", [True, False])
+def test_a_server_that_takes_60_a_minute_is_asked_until_it_has_answered_all(*, says_how_long: bool) -> None:
+    """Played through with a clock of its own: 300 images, answers after 50 ms, 429 beyond 60 in any minute."""
+    limited = Gate(Adaptive(), jitter=max)
+    now, waiting, accepted, answered = 0.0, deque(range(300)), deque[float](), 0
+    under_way: list[tuple[float, Ticket, float | None]] = []  # with the seconds to wait, where it is turned away
+    while answered < 300:
+        while waiting and limited.wait(now) == 0:
+            while accepted and accepted[0] <= now - 60:
+                accepted.popleft()
+            is_taken = len(accepted) < 60
+            if is_taken:
+                accepted.append(now)
+            under_way.append(
+                (now + 0.05, limited.enter(now, waiting.popleft(), 1), None if is_taken else accepted[0] + 60 - now)
+            )
+        due = [done for done, _, _ in under_way] + ([now + limited.wait(now)] if waiting else [])
+        now = max(now + 1e-6, min(due))
+        for done, ticket, left in [one for one in under_way if one[0] <= now]:
+            under_way.remove((done, ticket, left))
+            if left is None:
+                limited.succeeded(ticket, now, 1)
+                answered += 1
+            else:
+                assert not limited.failed(ticket, now, Trouble.CROWDED, left if says_how_long else None)
+                waiting.appendleft(ticket.image)
+        assert now < 600
+    assert now < (5 * 60 if says_how_long else 8 * 60)

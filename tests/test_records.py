@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qubrid_cli import records
+from qubrid_cli.costs import Cost
 from qubrid_cli.draft import Description, Unprepared
 from qubrid_cli.errors import UsageError
 from qubrid_cli.images import Encoded
@@ -93,7 +94,7 @@ def test_a_path_that_leads_nowhere_is_null_as_in_jq(path: str) -> None:
         "usage.prompt_tokens_details.cached_tokens",
         "x_metrics.tps",
         "data.anything.0",
-        "cost.total",
+        "cost.amount",
         "timing.ttft_seconds",
         "error.code",
         "warnings.0",
@@ -177,6 +178,11 @@ def encoded(size: int, sent: int) -> Encoded:
             Description(model="m", usage={"prompt_tokens": 1_048_577, "completion_tokens": 0}),
             "1048577 → 0 tokens · m",
             id="a million tokens",
+        ),
+        pytest.param(
+            Description(model="m", usage={"prompt_tokens": 9, "completion_tokens": 9}, cost=Cost(0.00121)),
+            "9 → 9 tokens · $0.0012 · m",
+            id="a cost",
         ),
         pytest.param(Description(model="m"), "m", id="nothing"),
         pytest.param(Description(), "", id="nothing at all"),

@@ -1,11 +1,12 @@
 """How commands that ask come from settings to an endpoint and a request."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..chat import Request
+    from ..costs import Price
     from ..endpoint import Endpoint
     from ..settings import Settings
     from ..sources import Link, Source
@@ -44,6 +45,11 @@ def endpoint(settings: "Settings", key: str | None, groups: Iterable[Iterable["S
         timeout=settings.timeout,
         allow_http=settings.allow_http,
     )
+
+
+def prices() -> "Mapping[str, Price]":
+    """What the user says that models cost."""
+    return {}
 
 
 def url(settings: "Settings") -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from ..errors import StoppedError, UsageError
+from ..errors import ConfigError, StoppedError, UsageError
 from . import asking, batch_options, options, running
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def batch(
     retries: batch_options.RetriesOfOne = None,
     patience: batch_options.PatienceOption = 600.0,
     max_failures: batch_options.MaxFailures = None,
+    max_cost: batch_options.MaxCost = None,
     max_tokens_total: batch_options.MaxTokensTotal = None,
     max_time: batch_options.MaxTimeOfAll = None,
     dry_run: batch_options.DryRun = False,
@@ -90,6 +91,12 @@ def batch(
     asked = options.prompt(prompt, stdin) or options.argument(text)
     results = None if output is None or str(output) == "-" else output
     at_once = batch_options.jobs(jobs)
+    prices = asking.prices()
+    if max_cost is not None and not prices.get(settings.model):
+        raise ConfigError(
+            f"--max-cost needs a price for {settings.model}",
+            hint=f'In config.toml: [prices."{settings.model}"] with input and output, USD per million tokens.',
+        )
     from ..batch import Rules
     from ..pace import Adaptive, Fixed, Gate
     from ..work import Question
@@ -111,6 +118,7 @@ def batch(
             asking.request(settings, asked, options.system(system, stdin), options.params(param), stream=stream),
             options.limits(max_pixels, max_side, quality, frame, original=original),
             {"offline": True} if settings.offline else {},
+            prices,
         ),
         settings=settings,
         key=None if settings.offline or dry_run else credentials.find(os.environ, required=settings.is_qubrid),
@@ -118,7 +126,7 @@ def batch(
         fetch=fetch,
         rules=Rules(settings.retries, patience, ordered, force),
         gate=Gate(Adaptive() if at_once is None else Fixed(at_once), rpm=rpm, tpm=tpm),
-        limits=_limits(max_tokens_total, max_time, max_failures),
+        limits=_limits(max_cost, max_tokens_total, max_time, max_failures),
         results=results,
         failures=failures,
         sidecar=_sidecar(sidecar, paths),
@@ -176,11 +184,12 @@ def _spare(results: Path | None, failures: Path | None, listed: str | None) -> t
     return tuple(path for path in named.values() if path is not None)
 
 
-def _limits(tokens: int | None, seconds: float | None, failures: str | None) -> "Limits":
+def _limits(cost: float | None, tokens: int | None, seconds: float | None, failures: str | None) -> "Limits":
     from ..budget import Allowance, Limits, allowance
 
     default = Limits()
     return Limits(
+        cost=default.cost if cost is None else cost,
         tokens=default.tokens if tokens is None else tokens,
         seconds=default.seconds if seconds is None else seconds,
         failures=Allowance() if failures is None else allowance(failures),

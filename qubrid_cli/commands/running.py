@@ -97,7 +97,8 @@ def foretell(plan: Plan) -> None:
             settled = stack.enter_context(Journal(plan.results)).settled
         found = forecast(plan.inputs.find(), plan.question, settled, plan.opened)
     target = Output()
-    for line in found.lines(None, plan.settings.max_tokens):
+    price = plan.question.prices.get(plan.settings.model)
+    for line in found.lines(price, plan.settings.max_tokens):
         target.write(f"{line}\n")
 
 

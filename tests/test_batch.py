@@ -25,8 +25,15 @@ import pytest
 from PIL import Image
 
 from qubrid_cli import chat, payload, work
+from qubrid_cli.batch import Rules
+from qubrid_cli.batch import Run as BatchRun
+from qubrid_cli.budget import Budget, Limits
+from qubrid_cli.crew import Crew
+from qubrid_cli.endpoint import Endpoint
 from qubrid_cli.errors import ImageError
 from qubrid_cli.finding import Task
+from qubrid_cli.outcomes import Clerk, Done, Waiting
+from qubrid_cli.pace import Fixed, Gate
 from qubrid_cli.sources import File
 
 from .conftest import KEY, VALIDATOR, Qvision, Run, command, environment
@@ -718,6 +725,48 @@ def test_the_unit_of_work_is_plain_data_that_goes_to_another_process(draw: Draw)
         assert pickle.loads(pickle.dumps(one)) == one
     spoilt = work.unanswered(Task(2, "b.png"), question, ImageError("no such image: b.png", hint="Look."))
     assert pickle.loads(pickle.dumps(spoilt)).record == spoilt.record
+
+
+def test_no_more_images_are_found_and_prepared_than_the_requests_need(draw: Draw, gallery: Gallery) -> None:
+    """With two requests held: these two, as many that are ready, two in preparation, and one in the finder's hand."""
+    hold, pulled = Hold(), 0
+    gallery.rule = lambda name, _: Reply([hold, *document(name).pieces], headers={})
+
+    def found() -> Iterator[Task]:
+        nonlocal pulled
+        for pulled, path in enumerate(draw(*numbered(40)), 1):
+            yield Task(pulled, str(path))
+
+    question = work.Question(chat.Request("m", "caption", (), 9, 0.1, 1.0, stream=False), payload.Limits())
+    crew = Crew(
+        found(),
+        question,
+        Endpoint(gallery.url, timeout=30),
+        opened=lambda task: File(task.source, Path(task.source)),
+        threads=2,
+    )
+    begun = BatchRun(
+        crew,
+        question,
+        Gate(Fixed(2)),
+        Budget(Limits()),
+        settled=lambda *_: None,
+        rules=Rules(),
+        clerk=Clerk(question),
+    )
+    ended = Counter[type]()
+    for item in begun.outcomes():
+        ended[type(item)] += 1
+        if ended[Waiting] and gallery.in_flight == 2:
+            assert pulled <= 7
+            hold.event.set()
+    assert ended[Done] == 40
+
+
+def test_a_folder_without_images_is_told_of(batch: Batch, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    run = batch("photos")
+    assert (run.exit_code, run.stdout, run.stderr) == (0, b"", "note: no image was found\n")
 
 
 def test_a_limit_in_money_needs_a_price(batch: Batch, draw: Draw, gallery: Gallery) -> None:

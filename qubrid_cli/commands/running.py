@@ -132,7 +132,9 @@ def run(plan: Plan) -> None:
         is_shown = not plan.is_quiet and not (plan.results is None and target.is_screen)
         with _heeding_signals(begun), _progress(tally, is_shown=is_shown) as show:
             _pull(begun, keep, tally, count=count, gate=plan.gate, show=show)
-    if not plan.is_quiet:
+    if tally.finished == 0 and begun.stopped is None:
+        say("note: no image was found")
+    elif not plan.is_quiet:
         for line in tally.summary(jobs=plan.gate.jobs.told):
             say(line)
     _end(begun.stopped, tally, count, can_go_on=plan.results is not None)
@@ -221,19 +223,21 @@ def _progress(tally: "Tally", *, is_shown: bool) -> Iterator[Callable[[], None]]
         with Bar(tally, console(color=None, stderr=True)):
             yield lambda: None
     else:
-        yield _Lines(tally).show
+        yield Lines(tally).show
 
 
-class _Lines:
-    """A line now and then."""
+class Lines:
+    """A line on stderr every half minute."""
 
-    def __init__(self, tally: "Tally") -> None:
+    def __init__(self, tally: "Tally", *, clock: Callable[[], float] = time.monotonic) -> None:
         self._tally = tally
-        self._next = time.monotonic() + _EVERY
+        self._clock = clock
+        self._next = clock() + _EVERY
 
     def show(self) -> None:
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + _EVERY
+        """Say how far it is, if it is time to."""
+        if self._clock() >= self._next:
+            self._next = self._clock() + _EVERY
             say(f"{self._tally.headline()} · {self._tally.details()}")
 
 

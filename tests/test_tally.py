@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from qubrid_cli.commands.running import Lines
+from qubrid_cli.commands.watching import Lines
 from qubrid_cli.draft import Description
 from qubrid_cli.errors import ImageError
 from qubrid_cli.finding import Task

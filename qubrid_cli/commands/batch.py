@@ -8,6 +8,7 @@ import typer
 
 from ..errors import ConfigError, StoppedError, UsageError
 from . import asking, batch_options, options, running
+from .plan import Inputs, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,8 +102,8 @@ def batch(
     from ..pace import Adaptive, Fixed, Gate
     from ..work import Question
 
-    plan = running.Plan(
-        inputs=running.Inputs(
+    plan = Plan(
+        inputs=Inputs(
             paths,
             _listed(from_, stdin),
             null,

@@ -126,8 +126,9 @@ class Run:
         self.stopped = self.stopped or why
 
     def _make_room(self) -> None:
-        """Let the finder go on, for so many images that the requests never wait for one."""
-        most = 2 * self._gate.jobs.limit + self._crew.threads
+        """Let the finder go on, for so many images that the requests hardly ever wait for one."""
+        limit = self._gate.jobs.limit
+        most = limit + max(2, limit // 4) + self._crew.threads
         while (
             self.stopped is None and self._room - self._finished < most and self._room - self._outbox.taken < _MAX_AHEAD
         ):

@@ -7,15 +7,26 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
-from .errors import EndpointError
+from .errors import AuthError, EndpointError, NetworkError
 
 #: What an endpoint may refuse, and a request can do without.
 _LEFT_OUT = frozenset({"stream_options", "max_tokens", "temperature", "top_p"})
 _UNSUPPORTED = re.compile("support|unknown|unrecogni|unexpected|permitted|extra|deprecated|cannot both", re.IGNORECASE)
 _OUT_OF_RANGE = re.compile(
     "between|range|at most|at least|less than|greater than|too (large|small|long)", re.IGNORECASE
+)
+#: How servers and their clients call what asks for JSON, in messages that refuse it.
+_ABOUT_JSON = re.compile(
+    r"response[_ ]?(format|schema)|json[_ ]?(schema|object|mode)|structured[_ ]?outputs?|guided|grammar|constrained decoding",
+    re.IGNORECASE,
+)
+#: Messages that say no more than that something was not liked; by then the unusual thing is the form.
+_SAYS_NOTHING = re.compile(
+    r".*\(HTTP (400|422|501)\)(: (bad request|(invalid|unsupported)( request| parameter| field)?|unprocessable( entity)?"
+    r"|unprocessable content|not (supported|implemented)|\{\}))?\.?",
+    re.IGNORECASE | re.DOTALL,
 )
 #: Body fields that have an option of their own, or none because they are what the program makes.
 RESERVED = frozenset({"model", "messages", "max_tokens", "temperature", "top_p", "stream"})
@@ -30,20 +41,45 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
+class Form:
+    """The form that an answer must have: its JSON Schema, and the words that ask for it behind the prompt.
+
+    Servers that do not know ``response_format`` often ignore it without a word; then these words are all there is.
+    """
+
+    schema: Mapping[str, Any]
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What was said behind the question: by the model, as it answered it, or by us."""
+
+    role: Literal["assistant", "user"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
-    """One question about some images; ``extra`` holds further body fields, which win over ours."""
+    """One question about some images.
+
+    ``extra`` holds further body fields, which win over ours; what is ``None`` is left to the endpoint.
+    """
 
     model: str
     prompt: str
     pictures: tuple[Picture, ...]
-    max_tokens: int
-    temperature: float
-    top_p: float
+    max_tokens: int | None
+    temperature: float | None
+    top_p: float | None
     system: str | None = None
     stream: bool = True
     extra: Mapping[str, Any] = field(default_factory=dict)
-    #: Fields that this endpoint does not take; ``max_tokens`` goes under its newer name then.
+    #: Fields that this endpoint does not take, and kinds of ``response_format``; ``max_tokens`` goes under its newer
+    #: name then.
     without: frozenset[str] = frozenset()
+    form: Form | None = None
+    turns: tuple[Turn, ...] = ()
 
 
 def body(request: Request) -> bytes:
@@ -52,7 +88,7 @@ def body(request: Request) -> bytes:
     The data URLs are spliced in between the dumped pieces: they need no escaping, and ``json.dumps`` would take
     30 ms over the 1.5 MB that it takes 5 ms to copy.
     """
-    parts = [_text_part(request.prompt)]
+    parts = [_text_part(f"{request.prompt}\n\n{request.form.words}" if request.form else request.prompt)]
     for picture in request.pictures:
         if picture.label:
             parts.append(_text_part(picture.label))
@@ -60,6 +96,7 @@ def body(request: Request) -> bytes:
     messages = [b'{"role":"user","content":[' + b",".join(parts) + b"]}"]
     if request.system:
         messages.insert(0, _dumped({"role": "system", "content": request.system}))
+    messages += [_dumped({"role": turn.role, "content": turn.text}) for turn in request.turns]
     rest = {**_parameters(request), **request.extra}
     head = b'{"model":' + _dumped(request.model) + b',"messages":['
     return head + b",".join(messages) + b"]," + _dumped(rest)[1:]
@@ -76,7 +113,20 @@ def _parameters(request: Request) -> dict[str, Any]:
     }
     if request.stream and "stream_options" not in request.extra:
         all_of_them["stream_options"] = {"include_usage": True}
-    return {name: value for name, value in all_of_them.items() if name not in request.without}
+    if response_format := _response_format(request):
+        all_of_them["response_format"] = response_format
+    return {name: value for name, value in all_of_them.items() if value is not None and name not in request.without}
+
+
+def _response_format(request: Request) -> dict[str, Any] | None:
+    """The strictest kind that the endpoint takes, as far as is known."""
+    if request.form is None:
+        return None
+    if "json_schema" not in request.without:
+        named = {"name": "answer", "schema": request.form.schema, "strict": True}
+        return {"type": "json_schema", "json_schema": named}
+    may_be_object = request.form.schema.get("type", "object") == "object"
+    return {"type": "json_object"} if may_be_object and "json_object" not in request.without else None
 
 
 def _text_part(text: str) -> bytes:
@@ -96,12 +146,14 @@ def simpler(request: Request, error: EndpointError) -> tuple[Request, str] | Non
 
     Each thing is left out once; what the user set with ``-O`` stays.
     """
+    if plainer := _plainer(request, error):
+        return plainer
     if error.status not in {400, 422}:
         return None
     refused = {name for name in _LEFT_OUT if re.search(rf"\b{name}\b", error.message)} - request.without
     if not _is_unsupported(error.message):  # a value out of range is the user's to mend; stream_options is only ours
         refused &= {"stream_options"}
-    if "max_tokens" in refused and "max_completion_tokens" in error.message:
+    if "max_tokens" in refused & _parameters(request).keys() and "max_completion_tokens" in error.message:
         said = "max_tokens, so max_completion_tokens was sent"
         return replace(request, without=request.without | {"max_tokens"}), f"the endpoint refused {said}"
     # Top_p before temperature: some models take either, and only one of them.
@@ -110,6 +162,21 @@ def simpler(request: Request, error: EndpointError) -> tuple[Request, str] | Non
             warning = f"the endpoint refused {name}, so it was left out"
             return replace(request, without=request.without | {name}), warning
     return None
+
+
+def _plainer(request: Request, error: EndpointError) -> tuple[Request, str] | None:
+    """The request with the next kind of ``response_format``, or with none, where this one was refused.
+
+    The status does not matter: llama.cpp answers 500 when it cannot make a grammar of a schema.
+    """
+    sent = _response_format(request)
+    is_refused = _ABOUT_JSON.search(error.message) or _SAYS_NOTHING.fullmatch(error.message)
+    if sent is None or not is_refused or isinstance(error, AuthError | NetworkError) or error.status == 429:
+        return None
+    request = replace(request, without=request.without | {sent["type"]})
+    left = _response_format(request)
+    instead = left["type"] if left else "nothing but the prompt"
+    return request, f"the endpoint refused {sent['type']}, so {instead} asks for JSON"
 
 
 def _is_unsupported(message: str) -> bool:

@@ -9,16 +9,18 @@ from collections.abc import Sequence
 import typer
 
 from . import __version__
+from .commands import auth, config, options
 from .commands.batch import batch
 from .commands.completion import completion
 from .commands.describe import describe
+from .commands.presets import app as presets
 from .errors import QvisionError, UsageError, harmless
 from .output import say, writing_to_stdout
 
-_KEY = "The key is read from QUBRID_API_KEY."
+_KEY = "The key is read from QUBRID_API_KEY, or from where qvision auth login put it."
 _CODES = (
     "Exit codes: 0 fine, 1 unexpected failure, 2 usage, 3 configuration or key, 4 image, 5 endpoint or network, "
-    "6 incomplete answer, 7 a batch is not finished, 130 interrupted."
+    "6 incomplete answer, 7 a batch is not finished, 8 not as the schema wants it, 130 interrupted."
 )
 
 app = typer.Typer(
@@ -30,6 +32,9 @@ app = typer.Typer(
 )
 app.command(epilog=f"{_KEY} {_CODES}")(describe)
 app.command(epilog=f"{_KEY} {_CODES}")(batch)
+app.add_typer(config.app, name="config")
+app.add_typer(auth.app, name="auth")
+app.add_typer(presets, name="presets")
 app.command()(completion)
 
 
@@ -41,9 +46,14 @@ def _show_version(value: bool) -> None:  # noqa: FBT001  # Typer's callbacks are
 
 @app.callback()
 def _root(
-    *, version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Show the version.")
+    context: typer.Context,
+    *,
+    profile: options.Profile = None,
+    version: bool = typer.Option(  # noqa: ARG001  # its callback has seen to it
+        False, "--version", callback=_show_version, is_eager=True, help="Show the version."
+    ),
 ) -> None:
-    pass
+    context.obj = profile
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,42 +1,173 @@
-"""The API key: where it comes from, and what is refused before it can do harm.
+"""The API key: where it comes from, where it may go, and what is refused before it can do harm.
 
 It is never an option, for an option shows in ``ps`` and in the shell's history.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
-from .errors import AuthError
+from . import keyfile
+from .errors import AuthError, KeyringError
+from .fields import origin
+from .profiles import DEFAULT
+from .settings import Settings
 
-VARIABLE = "QUBRID_API_KEY"
-
-_HOW_TO_GET_ONE = (
-    "Make a key at https://platform.qubrid.com/api-keys and run: export QUBRID_API_KEY=YOUR_KEY; "
-    "or add --offline to try it without."
-)
+_PAGE = "https://platform.qubrid.com/api-keys"
 
 
-def find(env: Mapping[str, str], *, required: bool) -> str | None:
-    """The key of this environment, as it goes behind ``Bearer``; ``None`` where there is none and none is needed.
+class Keychain(Protocol):
+    """What the module ``keychain`` has; it is loaded when a key is kept there, and not before."""
 
-    People paste it with ``Bearer`` in front, in quotes or with blanks around it: all of that is taken off.
+    def get(self, name: str, /) -> str | None:
+        """What is kept under a name."""
+
+    def put(self, name: str, secret: str, /) -> None:
+        """Keep something."""
+
+    def remove(self, name: str, /) -> None:
+        """Forget it."""
+
+
+#: Opens the keyring; ``None`` where the extra is not installed.
+Opening = Callable[[], Keychain | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key, and where it was found.
+
+    Attributes:
+        text: as it goes behind ``Bearer``.
+        where: such as ``QUBRID_API_KEY`` or the file's name.
+        barred: why it does not go to the address that is set; ``None`` where it does.
+    """
+
+    text: str
+    where: str
+    barred: str | None = None
+
+
+def cleaned(pasted: str, where: str) -> str | None:
+    """A key without what people paste around it: ``Bearer``, quotes, blanks; ``None`` where nothing is left.
 
     Raises:
-        AuthError: a key is required and missing, or it has characters that no header may hold.
+        AuthError: it has characters that no header may hold.
     """
-    key = re.sub(r"\A[\s\"']*(bearer(?![^\s\"']))?[\s\"']*|[\s\"']+\Z", "", env.get(VARIABLE, ""), flags=re.IGNORECASE)
+    key = re.sub(r"\A[\s\"']*(bearer(?![^\s\"']))?[\s\"']*|[\s\"']+\Z", "", pasted, flags=re.IGNORECASE)
     if not key:
-        if required:
-            raise AuthError("no API key: QUBRID_API_KEY is not set", hint=_HOW_TO_GET_ONE, code="no_key")
         return None
     if not re.fullmatch(r"[\x21-\x7e]+", key):
         raise AuthError(
-            "QUBRID_API_KEY holds a blank, a line break or a character outside ASCII",
-            hint="Copy the key once more from https://platform.qubrid.com/api-keys.",
+            f"{where} holds a blank, a line break or a character outside ASCII",
+            hint=f"Copy the key once more from {_PAGE if 'QUBRID' in where else 'where it was made'}.",
         )
     return key
 
 
-def scrubbed(text: str, key: str | None) -> str:
-    """Text of a server with the key, should it echo it, taken out."""
-    return text.replace(key, "[key]") if key else text
+def find(settings: Settings, env: Mapping[str, str], path: Path, open_keychain: Opening) -> Key | None:
+    """The key of the chosen profile: the environment's, else the stored one; ``None`` where there is none.
+
+    Args:
+        path: of the file with stored keys.
+
+    Raises:
+        AuthError: it has characters that no header may hold.
+        ConfigError: the stored one cannot be read.
+    """
+    if settings.has_authorization:
+        return None
+    variable = settings.key_env
+    if variable and (key := cleaned(env.get(variable, ""), variable)):
+        barred = (
+            None if settings.is_trusted else f"{settings.base_url} is not the address of profile {settings.profile}"
+        )
+        return Key(key, variable, barred)
+    stored = keyfile.read(path).get(settings.profile)
+    if stored is None:
+        return None
+    barred = None if stored.origin == origin(settings.base_url) else f"it was stored for {stored.origin}"
+    if stored.key is not None:
+        return Key(cleaned(stored.key, str(path)) or "", str(path), barred)
+    return Key(_kept(settings.profile, stored.origin, open_keychain), "the keyring", barred)
+
+
+def required(key: Key | None, settings: Settings) -> str | None:
+    """The key as it is sent; ``None`` where there is none that may be, and none is needed.
+
+    Raises:
+        AuthError: a key is needed and missing.
+    """
+    if key is not None and key.barred is None:
+        return key.text
+    if not settings.needs_key or settings.offline:
+        return None
+    if key is not None:
+        raise AuthError(
+            f"the key from {key.where} is not sent: {key.barred}",
+            hint=f"Run: {_login(settings.profile)}",
+            code="no_key",
+        )
+    variable = settings.key_env
+    at_qubrid = f"Make a key at {_PAGE} and run: " if settings.home is None else "Run: "
+    raise AuthError(
+        f"no API key: {variable} is not set, and none is stored for profile {settings.profile}",
+        hint=f"{at_qubrid}{_login(settings.profile)}, or: export {variable}=YOUR_KEY; "
+        "or add --offline to try it without.",
+        code="no_key",
+    )
+
+
+def keep(settings: Settings, key: str, path: Path, open_keychain: Opening) -> tuple[str, str | None]:
+    """Store the key of the chosen profile, for the origin of the address that is set.
+
+    Returns:
+        Where it is now, and why it is not in the keyring where there is one.
+    """
+    there = origin(settings.base_url)
+    keychain, why_not = open_keychain(), None
+    if keychain is not None:
+        try:
+            keychain.put(_name(settings.profile, there), key)
+        except KeyringError as error:
+            why_not = error.message
+        else:
+            keyfile.keep(path, settings.profile, keyfile.Stored(there, None))
+            return "the keyring", None
+    keyfile.keep(path, settings.profile, keyfile.Stored(there, key))
+    return str(path), why_not
+
+
+def forget(profile: str, path: Path, open_keychain: Opening) -> bool:
+    """Remove the stored key of a profile; whether there was one."""
+    stored = keyfile.read(path).get(profile)
+    if stored is None:
+        return False
+    if stored.key is None:
+        _opened(open_keychain).remove(_name(profile, stored.origin))
+    keyfile.keep(path, profile, None)
+    return True
+
+
+def _kept(profile: str, there: str, open_keychain: Opening) -> str:
+    key = cleaned(_opened(open_keychain).get(_name(profile, there)) or "", "the key in the keyring")
+    if key is None:
+        raise AuthError(f"the keyring has lost the key of profile {profile}", hint=f"Run: {_login(profile)}")
+    return key
+
+
+def _opened(open_keychain: Opening) -> Keychain:
+    keychain = open_keychain()
+    if keychain is None:
+        raise KeyringError("the key is in the keyring, which this qvision cannot open", hint="Run: pip install keyring")
+    return keychain
+
+
+def _name(profile: str, there: str) -> str:
+    return f"{profile} at {there}"
+
+
+def _login(profile: str) -> str:
+    return "qvision auth login" + ("" if profile == DEFAULT else f" --profile {profile}")

@@ -11,7 +11,8 @@ from functools import partial
 from queue import PriorityQueue, SimpleQueue
 from typing import Self
 
-from . import work
+from . import description, work
+from .description import Items
 from .endpoint import Endpoint
 from .errors import ImageError
 from .finding import Found, Missed, Task
@@ -87,6 +88,7 @@ class Crew:
     Args:
         found: the images; pulled by one thread, and only as far as there is room.
         opened: where the bytes of an image are.
+        describe: what asks, if answers must fit a schema.
         sidecars: the files beside the images, whose places are claimed before anything is asked.
         threads: that read and prepare; as many as there are cores by default.
     """
@@ -98,6 +100,7 @@ class Crew:
         endpoint: Endpoint,
         *,
         opened: Callable[[Task], Source],
+        describe: Callable[..., Items] = description.describe,
         sidecars: Sidecars | None = None,
         threads: int | None = None,
     ) -> None:
@@ -107,6 +110,7 @@ class Crew:
         self._question = question
         self._endpoint = endpoint
         self._opened = opened
+        self._describe = describe
         self._sidecars = sidecars
         self._room = threading.Semaphore(0)
         self._chores: PriorityQueue[tuple[int, int, _Chore | None]] = PriorityQueue()
@@ -147,7 +151,7 @@ class Crew:
         if at_once > self._askers:
             self._askers += 1
             self._start(partial(self._ask, self._endpoint.another()))
-        self._orders.put(lambda endpoint: Answered(number, work.ask(ready, question, endpoint)))
+        self._orders.put(lambda endpoint: Answered(number, work.ask(ready, question, endpoint, self._describe)))
 
     def wake(self) -> None:
         """Report that somebody wants to be heard; may be called by a signal's handler."""

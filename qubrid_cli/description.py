@@ -18,11 +18,11 @@ from .endpoint import Endpoint
 from .errors import EndpointError, QvisionError, StoppedError
 from .images import Encoded, Preparation, Prepared
 from .metrics import Clock, Stopwatch
-from .progress import Pausing, Preparing, Receiving, Sending
+from .progress import Pausing, Preparing, Receiving, Repairing, Sending, Writing
 from .response import Response
 from .retries import Patience, Pauses
 
-Item = Preparing | Sending | Receiving | Pausing | Text | Reasoning | Description
+Item = Preparing | Sending | Receiving | Pausing | Writing | Repairing | Text | Reasoning | Description
 Items = Generator[Item, None, None]
 
 

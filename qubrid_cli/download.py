@@ -159,7 +159,9 @@ class _Errand:
         except (httpx.InvalidURL, UnicodeError) as error:
             raise self._no_url() from error
         except httpx.HTTPError as error:
-            if self.cutter.is_over:
+            # Connecting has no more time than all of it, and may notice first.
+            is_last = isinstance(error, httpx.ConnectTimeout) and self.seconds <= min(self.timeout, _CONNECT_TIMEOUT)
+            if self.cutter.is_over or is_last:
                 raise self._over() from error
             raise mishaps.failed(
                 error, self.link.name, _host(url), timeout=self.timeout, is_direct=_is_direct(url)

@@ -33,6 +33,7 @@ class Description:
         usage: as the server sent it, as ``metrics``, which is ``x_metrics`` or what it has in place of it.
         cost: ``None`` without a price of the user's, or without a usage.
         error: why it is no success, else ``None``.
+        data: the value in the text, where it had to fit a schema and does.
         refused: what the endpoint does not take, as ``chat.Request.without``.
     """
 
@@ -51,6 +52,7 @@ class Description:
     cost: Cost | None = None
     warnings: tuple[str, ...] = ()
     error: QvisionError | None = None
+    data: Any = None
     refused: frozenset[str] = frozenset()
 
     @property

@@ -3,8 +3,9 @@
 import ssl
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from ipaddress import ip_address
 from types import TracebackType
 from typing import Any, Self
@@ -12,9 +13,9 @@ from typing import Any, Self
 import httpx
 
 from . import __version__
-from .credentials import scrubbed
 from .errors import AuthError, ConfigError, EndpointError, WayError
 from .events import parsed
+from .masking import is_secret, scrubbed
 from .refusals import error_for, told
 from .response import Cutter, Response, Wire
 
@@ -25,6 +26,8 @@ _PIECE = 256 * 1024
 #: Bytes that are read of an error's body.
 _MAX_ERROR_BODY = 64 * 1024
 _MAX_REDIRECTS = 5
+#: Characters of a header's value that is taken out of what a server says.
+_SECRET = 6
 
 
 class Endpoint:
@@ -32,15 +35,19 @@ class Endpoint:
 
     Args:
         base_url: without ``/chat/completions``.
-        key: sent to the origin of ``base_url`` and to no other.
+        key: sent to the origin of ``base_url`` and to no other, as are the headers.
+        headers: sent beside our own; one of the same name takes the place of ours.
         timeout: seconds without a byte after which the endpoint counts as gone.
         allow_http: send the key over plain http to other machines too.
         secrets: what it learns besides the key and must not be repeated: passwords in links.
         transport: something to take the place of the network, such as the built-in endpoint.
         certificates: those that are trusted, where they are at hand already: reading them takes 20 ms.
 
+    Attributes:
+        another: makes the same endpoint with a connection of its own, for it takes one request at a time.
+
     Raises:
-        AuthError: the key would cross a network in the clear.
+        AuthError: the key, or a header that looks like one, would cross a network in the clear.
     """
 
     def __init__(
@@ -48,37 +55,48 @@ class Endpoint:
         base_url: str,
         *,
         key: str | None = None,
+        headers: Mapping[str, str] = {},
         timeout: float,
         allow_http: bool = False,
         secrets: Iterable[str] = (),
         transport: httpx.BaseTransport | None = None,
         certificates: ssl.SSLContext | None = None,
     ) -> None:
-        self._base_url = base_url
-        self._key = key
-        self._secrets = tuple(secrets)
+        hidden = [value for name, value in headers.items() if value and is_secret(name)]
+        # A server may echo what stands behind "Bearer" without that word. A short word is no secret, and stands anywhere.
+        self._secrets = [word for value in hidden for word in (value, value.rpartition(" ")[2]) if len(word) >= _SECRET]
+        self._secrets += [key] if key else []
+        self._links = tuple(secrets)
         self._timeout = timeout
-        self._allow_http = allow_http
-        self._transport = transport
         with _configured():
-            self._certificates = certificates or httpx.create_ssl_context()
+            certificates = certificates or httpx.create_ssl_context()
             self.url = httpx.URL(base_url + "/chat/completions")
             self.host = _host(self.url)
             is_loopback = _is_loopback(self.url.host)
-            if key and self.url.scheme != "https" and not is_loopback and not allow_http:
+            if (key or hidden) and self.url.scheme != "https" and not is_loopback and not allow_http:
                 raise AuthError(
                     f"the key is not sent to {self.host} over plain http",
-                    hint="Use https; unset QUBRID_API_KEY if it needs no key; or, in a network you trust, --allow-http.",
+                    hint="Use https; or, in a network you trust, --allow-http. See which key that is with: qvision auth status",
                     code="plain_http",
                 )
             self._client = httpx.Client(
-                headers=_headers(key),
+                headers=_headers(key, headers),
                 # What is meant for this machine goes through no proxy; SSL_CERT_FILE counts for the transport all the same.
-                transport=transport or (httpx.HTTPTransport(verify=self._certificates) if is_loopback else None),
+                transport=transport or (httpx.HTTPTransport(verify=certificates) if is_loopback else None),
                 trust_env=not is_loopback,
-                verify=self._certificates,
+                verify=certificates,
             )
         self._wire = Wire(self.host, Cutter(), self.clean)
+        self.another = partial(
+            Endpoint,
+            base_url,
+            key=key,
+            headers=headers,
+            timeout=timeout,
+            allow_http=allow_http,
+            transport=transport,
+            certificates=certificates,
+        )
 
     def __enter__(self) -> Self:
         """Nothing is opened before the first request."""
@@ -90,21 +108,9 @@ class Endpoint:
         """Close the connections."""
         self._client.close()
 
-    def another(self) -> "Endpoint":
-        """The same endpoint with a connection of its own: one takes one request at a time."""
-        return Endpoint(
-            self._base_url,
-            key=self._key,
-            secrets=self._secrets,
-            timeout=self._timeout,
-            allow_http=self._allow_http,
-            transport=self._transport,
-            certificates=self._certificates,
-        )
-
     def guard(self, secrets: Iterable[str]) -> None:
         """Repeat nothing of this, which the next request tells it."""
-        self._secrets = tuple(secrets)
+        self._links = tuple(secrets)
 
     @contextmanager
     def ask(self, body: bytes, *, sent: threading.Event, within: float | None = None) -> Iterator[Response]:
@@ -188,9 +194,9 @@ class Endpoint:
 
     def clean(self, text: str) -> str:
         """A server's words with the key and other secrets taken out, should it echo them."""
-        for secret in self._secrets:
+        for secret in self._links:
             text = text.replace(secret, "")
-        return scrubbed(text, self._key)
+        return scrubbed(text, self._secrets)
 
     def cleaned(self, value: Any) -> Any:
         """The same for JSON: every string in it."""
@@ -222,14 +228,16 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _headers(key: str | None) -> dict[str, str]:
+def _headers(key: str | None, headers: Mapping[str, str]) -> httpx.Headers:
     common = {
         "Accept": "text/event-stream, application/json",
         "Accept-Encoding": "identity",  # a compressing proxy holds tokens back until a block is full
         "Content-Type": "application/json",
         "User-Agent": f"qvision/{__version__}",
     }
-    return common | {"Authorization": f"Bearer {key}"} if key else common
+    found = httpx.Headers(common | {"Authorization": f"Bearer {key}"} if key else common)
+    found.update(headers)
+    return found
 
 
 @contextmanager

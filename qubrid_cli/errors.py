@@ -79,6 +79,12 @@ class ConfigError(QvisionError):
     default_code = "config"
 
 
+class KeyringError(ConfigError):
+    """The system's keyring does not do what it is for."""
+
+    default_code = "keyring"
+
+
 class ImageError(QvisionError):
     """An image is missing, unreadable, or cannot be sent."""
 
@@ -140,6 +146,13 @@ class UnfinishedError(QvisionError):
 
     exit_code = 7
     default_code = "unfinished"
+
+
+class SchemaError(QvisionError):
+    """The answer does not fit the schema, also when it was asked for once more; its text is kept."""
+
+    exit_code = 8
+    default_code = "schema_mismatch"
 
 
 class StoppedError(QvisionError):

@@ -42,7 +42,7 @@ class Forecast:
         """Images that would be asked about."""
         return self.count - self.skipped - self.broken
 
-    def lines(self, price: Price | None, max_tokens: int) -> Iterator[str]:
+    def lines(self, price: Price | None, max_tokens: int | None) -> Iterator[str]:
         """The same for people."""
         yield f"{self.count:,} images: {self.asked:,} to ask about, {self.skipped:,} done already, {self.broken:,} cannot be read"
         if self.unfit:
@@ -50,7 +50,9 @@ class Forecast:
         if self.tokens is None:
             return
         total = self.tokens * self.asked
-        yield f"about {total:,.0f} tokens to send, {self.tokens:,.0f} an image; answers come on top, {max_tokens:,} tokens each at most"
+        longest = "" if max_tokens is None else f", {max_tokens:,} tokens each at most"
+        each = f"about {total:,.0f} tokens to send, {self.tokens:,.0f} an image"
+        yield f"{each}; answers come on top{longest}"
         sizes = readable_size(round(self.before * self.asked)), readable_size(round(self.after * self.asked))
         yield f"about {sizes[0]} on disk, {sizes[1]} to send"
         if price is not None and price.input is not None and price.output is not None:

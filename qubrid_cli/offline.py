@@ -5,9 +5,9 @@ sent, and says true, measured things about them. So a first try needs no key, an
 """
 
 import base64
-import binascii
 import json
 import re
+import struct
 import time
 from collections.abc import Iterator
 from io import BytesIO
@@ -17,6 +17,8 @@ from typing import Any
 import httpx
 from PIL import Image, ImageFilter, ImageStat
 
+from .specimen import specimen
+
 _NAMED_COLOURS = {
     "black": (0, 0, 0), "dark grey": (64, 64, 64), "grey": (128, 128, 128), "light grey": (200, 200, 200),
     "white": (255, 255, 255), "red": (200, 30, 30), "dark red": (110, 20, 20), "orange": (235, 130, 30),
@@ -25,6 +27,18 @@ _NAMED_COLOURS = {
     "cyan": (90, 210, 225), "sky blue": (135, 190, 235), "blue": (40, 80, 200), "navy": (20, 30, 90),
     "steel blue": (75, 115, 160), "ocean blue": (30, 85, 135), "purple": (120, 50, 150), "pink": (240, 160, 190), "magenta": (210, 40, 160),
 }  # fmt: skip
+#: What Pillow raises over damaged JPEG and PNG files, and base64 over what is none.
+_BROKEN = (
+    OSError,
+    ValueError,
+    TypeError,
+    SyntaxError,
+    RuntimeError,
+    EOFError,
+    LookupError,
+    ArithmeticError,
+    struct.error,
+)
 #: Shares below this many percent are left out.
 _MIN_SHARE = 4
 
@@ -115,6 +129,9 @@ def _count_words(asked: dict[str, Any]) -> int:
 def _answer(asked: dict[str, Any]) -> str:
     parts = _parts(asked)
     urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
+    schema = (asked.get("response_format") or {}).get("json_schema", {}).get("schema")
+    if schema is not None:
+        return json.dumps(specimen(schema))
     prompt = next((part["text"] for part in parts if part["type"] == "text"), "")
     said = [
         "**No model was asked:** this is the offline endpoint built into qvision, and it only measures what it was sent.",
@@ -136,7 +153,7 @@ def _measured(url: str) -> str:
         with Image.open(BytesIO(data), formats=("JPEG", "PNG")) as image:
             image.load()
             return "\n".join(f"- {line}" for line in _statements(image, len(data)))
-    except (binascii.Error, OSError, ValueError) as error:
+    except _BROKEN as error:
         raise ValueError(f"the image cannot be decoded: {error}") from error
 
 

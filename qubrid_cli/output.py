@@ -3,13 +3,13 @@
 import errno
 import os
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
 from .errors import OutputError, UsageError, harmless
+from .replacement import replace
 
 
 class Output:
@@ -121,17 +121,7 @@ def _replace(path: Path, data: bytes) -> None:
         path.write_bytes(data)  # a device, a pipe, or a file in a folder that is closed to us cannot be replaced
         return
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            os.fsync(file.fileno())
-        os.chmod(name, mode)
-        os.replace(name, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(name)
-        raise
+    replace(path, data, mode=mode)
 
 
 def _umask() -> int:

@@ -30,6 +30,18 @@ class Receiving:
 
 
 @dataclass(frozen=True, slots=True)
+class Writing:
+    """The answer is being written, and not shown before it is whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repairing:
+    """The answer did not fit the schema; it is asked for once more. ``problem`` is the first thing that is wrong with it."""
+
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
 class Pausing:
     """The endpoint is asked again, in ``seconds``, for the ``number``-th of ``retries`` times; ``why`` is the start of a sentence."""
 

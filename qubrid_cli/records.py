@@ -2,11 +2,12 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import tokens
+from . import paths, tokens
 from .draft import Description, Unprepared
 from .errors import QvisionError, UsageError, printable
 from .images import Encoded, Prepared
@@ -33,7 +34,7 @@ def json_object(description: Description) -> dict[str, Any]:
         "prompt": description.prompt,
         "images": [json_image(image, description.asked_model) for image in description.images],
         "text": description.text,
-        "data": None,
+        "data": description.data,
         "reasoning": description.reasoning,
         "usage": description.usage,
         "x_metrics": description.metrics,
@@ -88,40 +89,32 @@ def picked(found: Any, path: str) -> str:
 
     What is not there is ``null``, as in jq: a server need not send ``usage``, and an answer is paid for by now.
     """
-    for name in path.split("."):
-        if isinstance(found, list):
-            found = found[int(name)] if name.isdecimal() and int(name) < len(found) else None
-        else:
-            found = found.get(name) if isinstance(found, dict) else None
-    return found if isinstance(found, str) else json_text(found)
+    value = paths.value(found, path)
+    return value if isinstance(value, str) else json_text(value)
 
 
-def check_field(path: str) -> None:
+def check_field(path: str, answer: Mapping[str, Any] | None = None) -> bool:
     """Refuse a path that no object can have, before anything is asked and paid for.
+
+    Args:
+        answer: the schema that ``data`` is going to fit.
+
+    Returns:
+        Whether it is certain that the path leads somewhere; else it is a matter of the answer.
 
     Raises:
         UsageError: no such field, with those that there are.
     """
-    schema: Any = json.loads(SCHEMA_FILE.read_text("utf-8"))
-    for name in path.split("."):
-        if "items" in schema and re.fullmatch("0|[1-9][0-9]*", name):
-            schema = schema["items"]
-        elif "properties" in schema:
-            if name not in schema["properties"]:
-                raise _no_such_field(name, path, list(schema["properties"]))
-            schema = schema["properties"][name]
-        elif "object" in schema.get("type", ()) or not schema.get("type"):  # the server's own, or a schema's: anything
-            return
-        else:
-            raise _no_such_field(name, path, [])
+    head, _, rest = path.partition(".")
+    if answer is not None and head == "data" and rest:
+        return paths.check(rest, answer, root=answer, prefix="data.")
+    schema = json.loads(SCHEMA_FILE.read_text("utf-8"))
+    return paths.check(path, schema, root=schema)
 
 
-def _no_such_field(name: str, path: str, names: list[str]) -> UsageError:
-    return UsageError(
-        f"no field {name!r} in --field {path}",
-        hint=f"There is: {', '.join(names)}" if names else "There is nothing below that value.",
-        code="no_such_field",
-    )
+def lost(found: dict[str, Any], path: str, answer: Mapping[str, Any]) -> UsageError | None:
+    """The error that an answer has no such field, where its schema did not say so before."""
+    return None if check_field(path, answer) else paths.missing(found, path)
 
 
 def statistics(description: Description, *, width: int | None = None) -> str:

@@ -109,7 +109,7 @@ _KINDS = (
     _Kind(
         lambda refusal: refusal.status == 401 or refusal.code == "invalid_api_key",
         "refused the key",
-        "Set QUBRID_API_KEY to a valid key: https://platform.qubrid.com/api-keys",
+        "See which key that is with: qvision auth status; store another with: qvision auth login",
         AuthError,
     ),
     _Kind(

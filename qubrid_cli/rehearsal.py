@@ -1,11 +1,12 @@
 """What a request would send, without sending it: for whoever wants to see what leaves the machine, and what it costs."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from . import chat, description, records, tokens
+from . import chat, costs, description, records, tokens
+from .costs import Cost, Price
 from .errors import printable
 from .images import Encoded, Preparation, Prepared
 
@@ -20,7 +21,7 @@ class Rehearsal:
     """A request that was made and not sent.
 
     ``request`` is its body with the data URLs shortened, ``size`` the bytes of it in full; ``tokens`` an estimate for
-    all of the prompt, ``None`` where the model's way of counting images is not known.
+    all of the prompt, ``None`` where the model's way of counting images is not known; ``cost`` is that of the prompt.
     """
 
     url: str
@@ -29,10 +30,13 @@ class Rehearsal:
     size: int
     images: tuple[Prepared, ...]
     tokens: int | None
+    cost: Cost | None
     warnings: tuple[str, ...]
 
 
-def rehearse(url: str, request: chat.Request, images: Sequence[Preparation], *, labels: bool) -> Rehearsal:
+def rehearse(
+    url: str, request: chat.Request, images: Sequence[Preparation], *, labels: bool, prices: Mapping[str, Price]
+) -> Rehearsal:
     """Make the request and keep it.
 
     Raises:
@@ -42,13 +46,16 @@ def rehearse(url: str, request: chat.Request, images: Sequence[Preparation], *, 
     whole = replace(request, pictures=description.pictures(found, labels=labels))
     short = replace(whole, pictures=tuple(replace(one, url=_shortened(one.url)) for one in whole.pictures))
     encoded = [image for image in found if isinstance(image, Encoded)]
+    estimate = _tokens(whole, found)
+    usage = None if estimate is None else {"prompt_tokens": estimate, "completion_tokens": 0}
     return Rehearsal(
         url=url,
         model=request.model,
         request=json.loads(chat.body(short)),
         size=len(chat.body(whole)),
         images=found,
-        tokens=_tokens(whole, found),
+        tokens=estimate,
+        cost=costs.cost(prices, request.model, None, usage),
         warnings=tuple(warning for image in encoded for warning in image.warnings),
     )
 
@@ -86,6 +93,7 @@ def json_object(rehearsal: Rehearsal) -> dict[str, Any]:
         "request_bytes": rehearsal.size,
         "images": images,
         "tokens_estimate": rehearsal.tokens,
+        "cost_estimate": asdict(rehearsal.cost) if rehearsal.cost else None,
         "warnings": list(rehearsal.warnings),
     }
 
@@ -93,6 +101,7 @@ def json_object(rehearsal: Rehearsal) -> dict[str, Any]:
 def text(rehearsal: Rehearsal) -> str:
     """The same for people: the request, a line for each image, and the sum."""
     counted = f"about {rehearsal.tokens:,} prompt tokens" if rehearsal.tokens is not None else "tokens unknown"
+    counted += f", {rehearsal.cost} without the answer" if rehearsal.cost else ""
     return "\n".join(
         [
             f"POST {rehearsal.url}",

@@ -1,149 +1,186 @@
-"""What a run is set to: option over environment over default, each value remembering where it came from."""
+"""What a run is set to: the first place that says something, each value remembering which place that was. Pure."""
 
 import enum
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import SplitResult, urlsplit, urlunsplit
 
+from .configuration import Config
 from .errors import ConfigError, printable
+from .fields import FIELDS, PROFILE, Field, origin
+from .profiles import BUILT_IN, DEFAULT, QUBRID
 
-#: Qubrid's own endpoint, and the parameters as its documentation gives them.
-QUBRID = "https://platform.qubrid.com/v1"
+
+class Origin(enum.StrEnum):
+    """The kind of place that a value came from; the first of them that has one wins."""
+
+    OPTION = "option"
+    ENVIRONMENT = "environment"
+    PROFILE = "profile"
+    CONFIG = "config"
+    DEFAULT = "default"
 
 
-class Origin(enum.Enum):
-    """Where a value came from; the text stands in messages."""
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a value came from: the kind of place, and which one it is, such as ``QVISION_MODEL``."""
 
-    OPTION = "the option"
-    ENVIRONMENT = "the environment"
-    DEFAULT = "the default"
+    origin: Origin
+    where: str
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of one run.
 
-    ``base_url`` has no slash at its end; ``timeout`` is the seconds that may pass without a byte, ``retry_max_wait``
-    those before asking again, ``max_time`` those for a whole request (``None`` for no limit).
+    ``timeout`` is the seconds that may pass without a byte, ``retry_max_wait`` those before asking again, ``max_time``
+    those for a whole request (``None`` for no limit). ``base_url`` has no slash at its end.
+
+    Attributes:
+        profile: the name of the one that was chosen.
+        model: ``None`` where nobody named one; ``max_tokens``, ``temperature`` and ``top_p`` where they are not sent.
+        headers: sent beside our own, where they may go.
+        key_env: the variable that holds the key of this profile; ``None`` for one that has none.
+        home: the address that the profile itself has; ``None`` for one that is Qubrid's, under whatever address.
+        origins: of every other attribute but ``home``, by its name.
     """
 
-    model: str
+    profile: str
+    model: str | None
     base_url: str
-    max_tokens: int
-    temperature: float
-    top_p: float
+    max_tokens: int | None
+    temperature: float | None
+    top_p: float | None
     timeout: float
     retries: int
     retry_max_wait: float
     max_time: float | None
     allow_http: bool
     offline: bool
-    origins: Mapping[str, Origin]
+    prompt: str | None
+    system: str | None
+    preset: str | None
+    max_pixels: int
+    max_side: int | None
+    quality: int | None
+    labels: bool
+    headers: Mapping[str, str]
+    key_env: str | None
+    home: str | None
+    origins: Mapping[str, Source]
 
     @property
-    def is_qubrid(self) -> bool:
-        """Whether requests go to Qubrid itself, which wants a key."""
-        return self.base_url == QUBRID
+    def asked_model(self) -> str:
+        """The model to ask.
+
+        Raises:
+            ConfigError: there is none, as in a profile of the user's that names only an address.
+        """
+        if self.model is None:
+            raise ConfigError(
+                f"profile {self.profile} has no model",
+                hint=f"Name one with --model, or for good: qvision config set profiles.{self.profile}.model …",
+            )
+        return self.model
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether nothing can be asked without one: the profile has a key, and the address is the profile's own."""
+        return self.key_env is not None and self.base_url == (self.home or QUBRID) and not self.has_authorization
+
+    @property
+    def has_authorization(self) -> bool:
+        """Whether a header takes the key's place."""
+        return any(name.lower() == "authorization" for name in self.headers)
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether the address may have this profile's key and headers.
+
+        Qubrid's go wherever ``QUBRID_BASE_URL`` and ``--base-url`` point; those of a profile with an address of its own
+        go there, or where the command line says, but not where a variable that is meant for Qubrid's points.
+        """
+        return (
+            self.home is None
+            or origin(self.home) == origin(self.base_url)
+            or self.origins["base_url"].origin is Origin.OPTION
+        )
 
 
-def base_url(text: str) -> str:
-    """An endpoint's address in its one form: scheme, host and path, up to and without ``/chat/completions``.
-
-    Raises:
-        ValueError: what is wrong with it, as the end of a sentence.
-    """
-    text = text.strip()
-    try:
-        parts = urlsplit(text)
-        _ = parts.port  # raises on a port that is no number
-    except ValueError:
-        raise ValueError("is not a URL") from None
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("is not an http or https URL")
-    if "@" in parts.netloc:
-        raise ValueError("may not hold a user or password")
-    if parts.query or parts.fragment:
-        raise ValueError("may not hold a ? or #")
-    if any(character <= " " or character == "\x7f" for character in text):
-        raise ValueError("holds a blank or a control character")
-    path = parts.path.rstrip("/").removesuffix("/chat/completions").rstrip("/")
-    return urlunsplit(SplitResult(parts.scheme, parts.netloc.lower(), path, "", ""))
-
-
-def _model(text: str) -> str:
-    if not text.strip():
-        raise ValueError("is empty")
-    return text  # sent unchanged: ids are case-sensitive
-
-
-def _switch(text: str) -> bool:
-    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-    try:
-        return words[text.strip().lower()]
-    except KeyError:
-        raise ValueError("is neither 1 nor 0") from None
-
-
-@dataclass(frozen=True, slots=True)
-class _Field:
-    default: Any
-    variable: str | None = None
-    check: Callable[[Any], Any] = lambda value: value
-    example: str = ""
-
-
-_FIELDS = {
-    "model": _Field("Qwen/Qwen3-VL-Plus", "QVISION_MODEL", _model, "Qwen/Qwen3-VL-Plus"),
-    "base_url": _Field(QUBRID, "QUBRID_BASE_URL", base_url, "http://localhost:11434/v1"),
-    "max_tokens": _Field(16_384),
-    "temperature": _Field(0.1),
-    "top_p": _Field(1.0),
-    "timeout": _Field(300.0),
-    "retries": _Field(4),
-    "retry_max_wait": _Field(60.0),
-    "max_time": _Field(None),
-    "allow_http": _Field(default=False),
-    "offline": _Field(default=False, variable="QVISION_OFFLINE", check=_switch, example="1"),
-}
-
-
-def resolve(options: Mapping[str, Any], env: Mapping[str, str]) -> Settings:
-    """Settle every setting.
+def resolve(options: Mapping[str, Any], env: Mapping[str, str], config: Config) -> Settings:
+    """Settle every setting: option, environment, profile, the file's top level, default.
 
     Args:
         options: values of options by the setting's name; ``None``, or no entry, where the option was not given.
         env: the environment; an empty variable counts as not set.
 
     Raises:
-        ConfigError: a value that cannot be used, with where it stands.
+        ConfigError: a value that cannot be used, with where it stands; or a profile that is not there.
     """
-    values: dict[str, Any] = {}
-    origins: dict[str, Origin] = {}
-    for field in fields(Settings):
-        if field.name != "origins":
-            values[field.name], origins[field.name] = _resolve_one(field.name, options, env)
-    return Settings(**values, origins=origins)
+    profile, chosen_by = _profile(options, env, config)
+    own = config.profiles.get(profile, {})
+    has_home = profile != DEFAULT and ("base_url" in own or profile in BUILT_IN)
+    layers = _Layers(
+        options,
+        env,
+        (
+            (Source(Origin.PROFILE, f"profiles.{profile} in {config.path}"), own),
+            (Source(Origin.PROFILE, f"built-in profile {profile}"), _built_in(profile, chosen_by)),
+            (Source(Origin.CONFIG, str(config.path)), config.defaults),
+            (Source(Origin.DEFAULT, f"built-in profile {DEFAULT}"), {} if has_home else BUILT_IN[DEFAULT]),
+        ),
+    )
+    values: dict[str, Any] = {"profile": profile}
+    origins = {"profile": chosen_by}
+    for name in FIELDS:
+        values[name], origins[name] = layers.settle(name)
+    home = (own.get("base_url") or BUILT_IN[profile]["base_url"]) if has_home else None
+    return Settings(**values | {"headers": values["headers"] or {}}, home=home, origins=origins)
 
 
-def _resolve_one(name: str, options: Mapping[str, Any], env: Mapping[str, str]) -> tuple[Any, Origin]:
-    field = _FIELDS[name]
-    offered = {
-        Origin.OPTION: options.get(name),
-        Origin.ENVIRONMENT: (env.get(field.variable) or None) if field.variable else None,
-    }
-    found = [(value, origin) for origin, value in offered.items() if value is not None]
-    if not found:
-        return field.default, Origin.DEFAULT
-    value, origin = found[0]
-    if not isinstance(value, str):
-        return value, origin
+def _profile(options: Mapping[str, Any], env: Mapping[str, str], config: Config) -> tuple[str, Source]:
+    """The chosen profile, and what chose it."""
+    file = ((Source(Origin.CONFIG, str(config.path)), config.defaults),)
+    name, source = _Layers(options, env, file).settle("profile", PROFILE)
+    if name not in config.profile_names:
+        raise ConfigError(
+            f"there is no profile {name}, named by {source.where}", hint=f"There is: {', '.join(config.profile_names)}"
+        )
+    return name, source
+
+
+def _built_in(profile: str, chosen_by: Source) -> Mapping[str, Any]:
+    """What a built-in profile lays over the file's top level: one that nobody chose lies below it instead."""
+    return {} if chosen_by.origin is Origin.DEFAULT else BUILT_IN.get(profile, {})
+
+
+@dataclass(frozen=True, slots=True)
+class _Layers:
+    """The places that may say something, from the first to the last; those without a default of their own apart."""
+
+    options: Mapping[str, Any]
+    env: Mapping[str, str]
+    tables: tuple[tuple[Source, Mapping[str, Any]], ...]
+
+    def settle(self, name: str, field: Field | None = None) -> tuple[Any, Source]:
+        """The value of one setting, and its source."""
+        field = field or FIELDS[name]
+        if (given := self.options.get(name)) is not None:
+            return _read(given, field, Source(Origin.OPTION, f"--{name.replace('_', '-')}"))
+        if field.variable and (text := self.env.get(field.variable)):
+            return _read(text, field, Source(Origin.ENVIRONMENT, field.variable))
+        for source, table in self.tables:
+            if name in table:
+                return table[name], source
+        return field.default, Source(Origin.DEFAULT, "default")
+
+
+def _read(value: Any, field: Field, source: Source) -> tuple[Any, Source]:
     try:
-        return field.check(value), origin
+        return (field.parse or field.check)(value) if isinstance(value, str) else value, source
     except ValueError as error:
-        where = field.variable if origin is Origin.ENVIRONMENT else f"--{name.replace('_', '-')}"
-        message = f"{where} {error}: {printable(_without_password(value))}"
-        raise ConfigError(message, hint=f"For example: {field.example}") from error
+        message = f"{source.where} {error}: {printable(_without_password(value))}"
+        raise ConfigError(message, hint=f"For example: {'1' if field.parse else field.example}") from error
 
 
 def _without_password(value: str) -> str:

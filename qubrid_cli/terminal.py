@@ -1,12 +1,13 @@
 """What a person sees: the spinner, the answer as it is written, notes. The home of Rich."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from rich.console import Console
 from rich.live import Live
 from rich.spinner import Spinner
+from rich.table import Table
 from rich.text import Text as StyledText
 
 from .deltas import Reasoning, Text
@@ -14,7 +15,7 @@ from .description import Item, Items
 from .draft import Description
 from .errors import harmless, printable
 from .output import say
-from .progress import Pausing, Preparing, Receiving, Sending
+from .progress import Pausing, Preparing, Receiving, Repairing, Sending, Writing
 from .records import readable_size
 
 
@@ -44,6 +45,16 @@ def console(*, color: bool | None, stderr: bool = False) -> Console:
         emoji=False,
         markup=False,
     )
+
+
+def show_table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, color: bool | None = None) -> None:
+    """Draw rows on the terminal, as wide as it is."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        table.add_row(*(StyledText(harmless(cell)) for cell in row))
+    console(color=color).print(table)
 
 
 def show_answer(items: Items, open_drawing: Callable[[], Drawing]) -> Description:
@@ -161,6 +172,8 @@ def _phase(item: Item | None) -> str:
             return f"sending {readable_size(item.size)}"
         case Reasoning():
             return "the model is thinking"
+        case Writing():
+            return "the model is writing"
         case _:
             return "waiting for the first token"
 
@@ -179,6 +192,8 @@ def with_log(items: Items, screen: Console, *, is_watched: bool) -> Items:
                 case Receiving():
                     request_id = f", request id {printable(item.request_id)}" if item.request_id else ""
                     _say(screen, f"HTTP {item.status} after {item.seconds:.2f} s{request_id}")
+                case Repairing():
+                    _say(screen, f"the answer does not fit the schema, asking once more: {printable(item.problem)}")
                 case Pausing() if not is_watched:
                     _say(screen, _again(item))
             yield item

@@ -4,14 +4,29 @@ Every step takes and returns plain data that can go to another process or machin
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, replace
 from io import BytesIO
 from typing import Any
 
-from . import chat, description, entries, finding, images, links, payload, reading, records, sources, tokens, urls
+from . import (
+    chat,
+    description,
+    entries,
+    finding,
+    images,
+    links,
+    payload,
+    placeholders,
+    reading,
+    records,
+    sources,
+    tokens,
+    urls,
+)
 from .costs import Price
+from .description import Items
 from .draft import Description, Unprepared
 from .endpoint import Endpoint
 from .errors import ImageError, QvisionError
@@ -42,8 +57,14 @@ class Question:
     prices: Mapping[str, Price] = field(default_factory=dict)
 
     def of(self, task: Task) -> chat.Request:
-        """The request for one image, whose prompt may be its own."""
-        return self.request if task.prompt is None else replace(self.request, prompt=task.prompt)
+        """The request for one image, whose prompt may be its own, with what stands for the image put in."""
+        request = self.request
+        prompt, system = request.prompt if task.prompt is None else task.prompt, request.system
+        if "{" not in prompt + (system or "") and "}" not in prompt + (system or ""):
+            return replace(request, prompt=prompt)
+        known = placeholders.values(_source(task), task.index)
+        expanded = None if system is None else placeholders.expanded(system, known)
+        return replace(request, prompt=placeholders.expanded(prompt, known), system=expanded)
 
     def key(self, task: Task, image: str) -> str:
         """The name of an answer: of all that shapes it, so that what is known need not be asked again.
@@ -131,13 +152,17 @@ def _tokens(image: images.Prepared, request: chat.Request) -> int:
     return (looked_at or _IMAGE_TOKENS) + text // _CHARACTERS_PER_TOKEN
 
 
-def ask(ready: Ready, question: Question, endpoint: Endpoint) -> Answer:
-    """Ask about an image, once. What goes wrong is in the answer; nothing of ours is raised."""
+def ask(ready: Ready, question: Question, endpoint: Endpoint, describe: Callable[..., Items]) -> Answer:
+    """Ask about an image, once. What goes wrong is in the answer; nothing of ours is raised.
+
+    Args:
+        describe: ``description.describe``, or what takes its place where answers must fit a schema.
+    """
     if isinstance(ready.image, sources.Link):
         endpoint.guard(links.secrets([ready.image]))
     future: Future[images.Prepared] = Future()
     future.set_result(ready.image)
-    items = description.describe(
+    items = describe(
         endpoint,
         question.of(ready.task),
         (images.Preparation(ready.image.name, future),),
@@ -161,15 +186,15 @@ def unanswered(task: Task, question: Question, error: QvisionError) -> Answer:
         prompt=request.prompt,
         model=request.model,
         asked_model=request.model,
-        images=(Unprepared(_name(task)),),
+        images=(Unprepared(_source(task).name),),
         error=error,
     )
     return Answer(records.json_object(unprepared), error)
 
 
-def _name(task: Task) -> str:
-    """What an image is called where it may be seen."""
+def _source(task: Task) -> sources.Source:
+    """An image, as far as its name tells."""
     try:
-        return finding.source_of(task, BytesIO()).name
+        return finding.source_of(task, BytesIO())
     except ImageError:
-        return urls.shown(task.source)
+        return sources.Bytes(urls.shown(task.source), b"")

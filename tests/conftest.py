@@ -46,9 +46,23 @@ class Run:
 
 
 def environment(extra: Mapping[str, str] = {}) -> dict[str, str]:
-    """An environment with nothing of the developer's in it: no key, no settings, no proxies."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT", "TMPDIR", "TEMP") if name in os.environ}
-    return {**kept, "LC_ALL": "C.UTF-8", "PYTHONPATH": str(Path(__file__).parent.parent), **extra}
+    """An environment with nothing of the developer's in it: no key, no settings, no keyring, no proxies."""
+    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "TMPDIR", "TEMP") if name in os.environ}
+    ours = {
+        "LC_ALL": "C.UTF-8",
+        "PYTHONPATH": str(Path(__file__).parent.parent),
+        "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
+    }
+    return {**kept, **at_home(NOWHERE), **ours, **extra}
+
+
+#: Below a file there is nothing, and nothing can be made.
+NOWHERE = Path(__file__) / "nowhere"
+
+
+def at_home(folder: Path) -> dict[str, str]:
+    """An environment in which settings and keys are below a folder, on every platform."""
+    return dict.fromkeys(("HOME", "USERPROFILE", "XDG_CONFIG_HOME", "APPDATA", "LOCALAPPDATA"), str(folder))
 
 
 def command(*arguments: object) -> list[str]:
@@ -71,7 +85,7 @@ def qvision(tmp_path: Path) -> Qvision:
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
-            env=environment(env),
+            env=environment({**at_home(tmp_path / "home"), **env}),
             cwd=cwd or tmp_path,
             check=False,
             timeout=60,

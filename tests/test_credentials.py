@@ -1,9 +1,15 @@
-"""The key, from an environment that is a dict."""
+"""The key: where it comes from, where it may go; the environment is a dict, the file a real one."""
+
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from qubrid_cli import credentials
-from qubrid_cli.errors import AuthError
+from qubrid_cli import credentials, keyfile
+from qubrid_cli.configuration import checked
+from qubrid_cli.credentials import Key
+from qubrid_cli.errors import AuthError, ConfigError, KeyringError
+from qubrid_cli.settings import Settings, resolve
 
 
 @pytest.mark.parametrize(
@@ -21,47 +27,257 @@ from qubrid_cli.errors import AuthError
     ],
 )
 def test_what_people_paste_around_a_key_is_taken_off(pasted: str) -> None:
-    assert credentials.find({"QUBRID_API_KEY": pasted}, required=True) == "qk-1=a/b+c"
+    assert credentials.cleaned(pasted, "K") == "qk-1=a/b+c"
 
 
 @pytest.mark.parametrize(
-    ("pasted", "key"), [("Bearer1234", "Bearer1234"), ("qk-bearer", "qk-bearer"), ("Bearer bearer", "bearer")]
+    ("pasted", "key"),
+    [
+        ("Bearer1234", "Bearer1234"),
+        ("qk-bearer", "qk-bearer"),
+        ("Bearer bearer", "bearer"),
+        ("", None),
+        (" '' ", None),
+        ("Bearer ", None),
+        ("Bearer", None),
+    ],
 )
-def test_a_key_may_hold_the_word_itself(pasted: str, key: str) -> None:
-    assert credentials.find({"QUBRID_API_KEY": pasted}, required=True) == key
-
-
-@pytest.mark.parametrize("env", [{}, {"QUBRID_API_KEY": ""}, {"QUBRID_API_KEY": " '' "}, {"QUBRID_API_KEY": "Bearer "}])
-def test_a_missing_key_is_none_where_none_is_needed(env: dict[str, str]) -> None:
-    assert credentials.find(env, required=False) is None
-
-
-@pytest.mark.parametrize("env", [{}, {"QUBRID_API_KEY": "Bearer"}])
-def test_a_missing_key_is_an_error_where_one_is_needed(env: dict[str, str]) -> None:
-    with pytest.raises(AuthError) as caught:
-        credentials.find(env, required=True)
-    error = caught.value
-    assert (error.exit_code, error.code, error.message) == (3, "no_key", "no API key: QUBRID_API_KEY is not set")
+def test_a_key_may_hold_the_word_itself_and_without_more_there_is_none(pasted: str, key: str | None) -> None:
+    assert credentials.cleaned(pasted, "K") == key
 
 
 @pytest.mark.parametrize("key", ["qk 1", "qk\n1", "qk\r\nX-Evil: 1", "qk-…", "qk\x7f", "qk\x00", "qk\udc80"])
-@pytest.mark.parametrize("required", [True, False])
-def test_a_key_that_no_header_may_hold_is_refused_and_not_repeated(key: str, *, required: bool) -> None:
+def test_a_key_that_no_header_may_hold_is_refused_and_not_repeated(key: str) -> None:
     with pytest.raises(AuthError) as caught:
-        credentials.find({"QUBRID_API_KEY": key}, required=required)
+        credentials.cleaned(key, "QUBRID_API_KEY")
     assert caught.value.report() == (
         "error: QUBRID_API_KEY holds a blank, a line break or a character outside ASCII\n"
         "hint: Copy the key once more from https://platform.qubrid.com/api-keys."
     )
 
 
+class Chain:
+    """A keyring in memory, with the interface of ours."""
+
+    def __init__(self, *, works: bool = True) -> None:
+        self.kept: dict[str, str] = {}
+        self._works = works
+
+    def get(self, name: str, /) -> str | None:
+        return self.kept.get(name)
+
+    def put(self, name: str, secret: str, /) -> None:
+        if not self._works:
+            raise KeyringError("the keyring does not answer: locked")
+        self.kept[name] = secret
+
+    def remove(self, name: str, /) -> None:
+        del self.kept[name]
+
+
+def settled(options: dict[str, Any] | None = None, env: dict[str, str] | None = None, **profile: Any) -> Settings:
+    """The settings under a profile ``work``, or one that the options name."""
+    table = {"profile": "work", "profiles": {"work": {"model": "m", **profile}}}
+    return resolve(options or {}, env or {}, checked(table, Path("/c.toml")))
+
+
+def find(settings: Settings, env: dict[str, str], file: Path, chain: Chain | None = None) -> Key | None:
+    return credentials.find(settings, env, file, lambda: chain)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "qvision" / "keys.toml"
+
+
+HOME = "https://own.example.com/v1"
+ENV = {"QUBRID_API_KEY": "qk", "OPENAI_API_KEY": "ok", "OPENROUTER_API_KEY": "rk", "MY_KEY": "mk"}
+
+
 @pytest.mark.parametrize(
-    ("text", "key", "scrubbed"),
+    ("options", "profile", "key"),
     [
-        ("no key qk-1, really qk-1", "qk-1", "no key [key], really [key]"),
-        ("no key", "qk-1", "no key"),
-        ("no key", None, "no key"),
+        ({"profile": "qubrid"}, {}, Key("qk", "QUBRID_API_KEY")),
+        ({"profile": "qubrid", "base_url": HOME}, {}, Key("qk", "QUBRID_API_KEY")),
+        ({"profile": "openai"}, {}, Key("ok", "OPENAI_API_KEY")),
+        ({"profile": "openrouter"}, {}, Key("rk", "OPENROUTER_API_KEY")),
+        ({"profile": "ollama"}, {}, None),
+        ({"profile": "lmstudio"}, {}, None),
+        ({"profile": "vllm"}, {}, None),
+        ({}, {}, Key("qk", "QUBRID_API_KEY")),
+        ({}, {"key_env": "MY_KEY"}, Key("mk", "MY_KEY")),
+        ({}, {"base_url": HOME}, None),
+        ({}, {"base_url": HOME, "key_env": "MY_KEY"}, Key("mk", "MY_KEY")),
+        ({}, {"base_url": HOME, "key_env": "QUBRID_API_KEY"}, Key("qk", "QUBRID_API_KEY")),
+        ({}, {"base_url": HOME, "key_env": "NOT_SET"}, None),
+        ({}, {"base_url": HOME, "key_env": "MY_KEY", "headers": {"Authorization": "Basic x"}}, None),
     ],
 )
-def test_a_key_that_a_server_echoes_is_taken_out(text: str, key: str | None, scrubbed: str) -> None:
-    assert credentials.scrubbed(text, key) == scrubbed
+def test_a_variable_belongs_to_the_profile_that_names_it(
+    options: dict[str, Any], profile: dict[str, Any], key: Key | None, file: Path
+) -> None:
+    assert find(settled(options, **profile), ENV, file) == key
+
+
+def test_a_variable_that_sets_qubrids_address_takes_no_other_profiles_key_there(file: Path) -> None:
+    settings = settled({"profile": "openai"}, {"QUBRID_BASE_URL": "https://evil.example.com/v1"})
+    key = find(settings, ENV, file)
+    barred = "https://evil.example.com/v1 is not the address of profile openai"
+    assert key == Key("ok", "OPENAI_API_KEY", barred)
+    assert credentials.required(key, settings) is None
+
+
+def test_a_stored_key_is_found_where_no_variable_is_set(file: Path) -> None:
+    settings = settled({"profile": "openai"})
+    assert credentials.keep(settings, "sk", file, lambda: None) == (str(file), None)
+    assert find(settings, {}, file) == Key("sk", str(file))
+    assert find(settings, ENV, file) == Key("ok", "OPENAI_API_KEY")
+
+
+def test_a_stored_key_is_its_own_profiles(file: Path) -> None:
+    credentials.keep(settled({"profile": "qubrid"}), "sk", file, lambda: None)
+    credentials.keep(settled({"profile": "ollama"}), "lk", file, lambda: None)
+    assert [find(settled({"profile": name}), {}, file) for name in ("qubrid", "ollama", "openai", "vllm", "work")] == [
+        Key("sk", str(file)),
+        Key("lk", str(file)),
+        None,
+        None,
+        None,
+    ]
+
+
+@pytest.mark.parametrize(
+    "base_url", ["http://api.openai.com/v1", "https://api.openai.com:8443/v1", "https://evil.example.com/v1"]
+)
+def test_a_stored_key_goes_to_the_origin_that_it_was_stored_for_and_no_other(base_url: str, file: Path) -> None:
+    credentials.keep(settled({"profile": "openai"}), "sk", file, lambda: None)
+    elsewhere = settled({"profile": "openai", "base_url": base_url})
+    key = find(elsewhere, {}, file)
+    assert key == Key("sk", str(file), "it was stored for https://api.openai.com")
+    assert credentials.required(key, elsewhere) is None
+    assert find(settled({"profile": "openai", "base_url": "https://api.openai.com/v2"}), {}, file) == Key(
+        "sk", str(file)
+    )
+
+
+def test_the_keyring_is_opened_where_it_has_the_key_and_only_there(file: Path) -> None:
+    chain, settings, other = Chain(), settled({"profile": "openai"}), settled({"profile": "qubrid"})
+    assert credentials.keep(settings, "sk", file, lambda: chain) == ("the keyring", None)
+    assert credentials.keep(other, "qk", file, lambda: None) == (str(file), None)
+    assert chain.kept == {"openai at https://api.openai.com": "sk"}
+    assert "sk" not in file.read_text()
+
+    def opened() -> Chain:
+        raise AssertionError("nobody needs it")
+
+    assert find(settings, {}, file, chain) == Key("sk", "the keyring")
+    assert credentials.find(other, {}, file, opened) == Key("qk", str(file))
+    assert credentials.find(settings, ENV, file, opened) == Key("ok", "OPENAI_API_KEY")
+
+
+def test_a_keyring_that_does_not_work_is_told_of_and_the_file_takes_its_place(file: Path) -> None:
+    settings = settled({"profile": "openai"})
+    kept = credentials.keep(settings, "sk", file, lambda: Chain(works=False))
+    assert kept == (str(file), "the keyring does not answer: locked")
+    assert find(settings, {}, file) == Key("sk", str(file))
+
+
+def test_a_keyring_that_is_gone_or_has_lost_the_key_is_an_error(file: Path) -> None:
+    chain, settings = Chain(), settled({"profile": "openai"})
+    credentials.keep(settings, "sk", file, lambda: chain)
+    with pytest.raises(KeyringError, match="which this qvision cannot open"):
+        find(settings, {}, file, None)
+    with pytest.raises(AuthError, match=r"^the keyring has lost the key of profile openai$"):
+        find(settings, {}, file, Chain())
+
+
+def test_a_key_is_forgotten_wherever_it_is_and_others_stay(file: Path) -> None:
+    chain, settings = Chain(), settled({"profile": "openai"})
+    credentials.keep(settled({"profile": "qubrid"}), "qk", file, lambda: None)
+    credentials.keep(settings, "sk", file, lambda: chain)
+    assert credentials.forget("openai", file, lambda: chain)
+    assert (chain.kept, credentials.forget("openai", file, lambda: chain)) == ({}, False)
+    assert keyfile.read(file) == {"qubrid": keyfile.Stored("https://platform.qubrid.com", "qk")}
+
+
+@pytest.mark.parametrize(
+    ("options", "profile", "report"),
+    [
+        (
+            {"profile": "qubrid"},
+            {},
+            (
+                "error: no API key: QUBRID_API_KEY is not set, and none is stored for profile qubrid\n"
+                "hint: Make a key at https://platform.qubrid.com/api-keys and run: qvision auth login, "
+                "or: export QUBRID_API_KEY=YOUR_KEY; or add --offline to try it without."
+            ),
+        ),
+        (
+            {},
+            {"base_url": HOME, "key_env": "MY_KEY"},
+            (
+                "error: no API key: MY_KEY is not set, and none is stored for profile work\n"
+                "hint: Run: qvision auth login --profile work, "
+                "or: export MY_KEY=YOUR_KEY; or add --offline to try it without."
+            ),
+        ),
+    ],
+)
+def test_a_missing_key_is_an_error_where_one_is_needed(
+    options: dict[str, Any], profile: dict[str, Any], report: str
+) -> None:
+    with pytest.raises(AuthError) as caught:
+        credentials.required(None, settled(options, **profile))
+    assert (caught.value.exit_code, caught.value.code, caught.value.report()) == (3, "no_key", report)
+
+
+def test_a_key_that_was_stored_for_elsewhere_is_an_error_where_one_is_needed() -> None:
+    with pytest.raises(AuthError) as caught:
+        credentials.required(Key("qk", "keys.toml", "it was stored for http://h"), settled({"profile": "qubrid"}))
+    assert caught.value.report() == (
+        "error: the key from keys.toml is not sent: it was stored for http://h\nhint: Run: qvision auth login"
+    )
+
+
+@pytest.mark.parametrize(("options", "profile"), [({"profile": "ollama"}, {}), ({"offline": True}, {})])
+def test_a_missing_key_is_fine_where_none_is_needed(options: dict[str, Any], profile: dict[str, Any]) -> None:
+    assert credentials.required(None, settled(options, **profile)) is None
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660, 0o601])
+def test_a_file_that_others_may_read_is_refused_with_what_to_run(mode: int, file: Path) -> None:
+    settings = settled({"profile": "openai"})
+    credentials.keep(settings, "sk-secret", file, lambda: None)
+    file.chmod(mode)
+    for use in (
+        lambda: find(settings, {}, file),
+        lambda: credentials.keep(settings, "other", file, lambda: None),
+        lambda: credentials.forget("openai", file, lambda: None),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            use()
+        assert caught.value.report() == (
+            f"error: {file} holds keys, and others may read it (mode {mode:04o})\nhint: Run: chmod 600 {file}"
+        )
+    assert "sk-secret" in file.read_text()
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["key = qk-secret", "[openai]\nkey = 'qk-secret'", "openai = 'qk-secret'", "[openai]\norigin = 1", "\xff"],
+)
+def test_a_broken_file_is_refused_and_nothing_of_it_repeated(content: str, file: Path) -> None:
+    file.parent.mkdir()
+    file.write_bytes(content.encode("latin-1"))
+    file.chmod(0o600)
+    with pytest.raises(ConfigError) as caught:
+        keyfile.read(file)
+    assert caught.value.report() == (
+        f"error: {file} is not as qvision auth login writes it\nhint: Remove it, and log in again: qvision auth login"
+    )
+
+
+def test_any_key_that_can_be_sent_survives_the_file(file: Path) -> None:
+    key = "".join(map(chr, range(0x21, 0x7F)))
+    keyfile.keep(file, "a-b_1", keyfile.Stored("https://h", key))
+    assert keyfile.read(file) == {"a-b_1": keyfile.Stored("https://h", key)}

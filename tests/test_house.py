@@ -3,14 +3,14 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 import qubrid_cli
 
-from .conftest import command, environment
+from .conftest import at_home, command, environment
 
 PACKAGE = Path(qubrid_cli.__file__).parent
 FLOORS = (
@@ -19,24 +19,34 @@ FLOORS = (
         "sse",
         "deltas",
         "metadata",
-        "offline",
+        "specimen",
         "tokens",
         "progress",
+        "profiles",
+        "masking",
+        "replacement",
+        "metrics",
         "foreign",
         "urls",
         "listing",
         "locking",
         "xmp",
         "counting",
-        "metrics",
     },
     {
         "chat",
         "events",
         "sources",
-        "settings",
-        "credentials",
+        "fields",
+        "costs",
+        "keyfile",
+        "keychain",
         "prompts",
+        "presets",
+        "shorthand",
+        "extraction",
+        "paths",
+        "offline",
         "refusals",
         "endings",
         "decoder",
@@ -46,22 +56,46 @@ FLOORS = (
         "ignoring",
         "shards",
         "pace",
-        "costs",
     },
-    {"response", "reading", "replies", "payload", "inventory", "links", "mishaps", "folders", "faults", "budget"},
-    {"endpoint", "images", "download", "finding"},
+    {
+        "response",
+        "reading",
+        "replies",
+        "configuration",
+        "payload",
+        "inventory",
+        "links",
+        "mishaps",
+        "schema",
+        "placeholders",
+        "folders",
+        "faults",
+        "budget",
+    },
+    {"endpoint", "images", "settings", "rewriting", "download", "finding"},
+    {"credentials"},
     {"draft"},
     {"description"},
+    {"structured"},
     {"records"},
     {"terminal", "markdown", "rehearsal", "entries"},
     {"compaction", "sidecars", "work"},
     {"journal", "crew", "outcomes", "turns", "twins"},
     {"outbox", "failures", "forecast", "tally"},
     {"batch", "progressbar"},
-    {"commands.options", "commands.showing", "commands.asking"},
-    {"commands.batch_options", "commands.plan", "commands.watching"},
+    {"commands.questions"},
+    {"commands.options", "commands.given", "commands.showing"},
+    {"commands.asking", "commands.batch_options"},
+    {"commands.plan", "commands.watching"},
     {"commands.running"},
-    {"commands.batch", "commands.describe", "commands.completion"},
+    {
+        "commands.batch",
+        "commands.describe",
+        "commands.config",
+        "commands.auth",
+        "commands.presets",
+        "commands.completion",
+    },
     {"cli"},
     {"__main__"},
 )
@@ -74,16 +108,37 @@ HOMES = {
     "markdown_it": {"markdown"},
     "stamina": {"retries"},
     "pathspec": {"ignoring"},
+    "jsonschema": {"schema"},
+    "platformdirs": {"configuration"},
+    "tomlkit": {"rewriting"},
+    "keyring": {"keychain"},
     "typer": {
         "cli",
-        "commands.options",
-        "commands.batch_options",
-        "commands.batch",
-        "commands.describe",
-        "commands.completion",
+        *("commands.options", "commands.batch_options", "commands.asking"),
+        *(
+            "commands.batch",
+            "commands.describe",
+            "commands.config",
+            "commands.auth",
+            "commands.presets",
+            "commands.completion",
+        ),
     },
 }
-HEAVY = {"httpx", "PIL", "rich", "pi_heif", "markdown_it", "stamina", "pathspec", "typer"}
+HEAVY = {
+    "httpx",
+    "PIL",
+    "rich",
+    "pi_heif",
+    "markdown_it",
+    "stamina",
+    "pathspec",
+    "platformdirs",
+    "tomlkit",
+    "keyring",
+    "jsonschema",
+    "typer",
+}
 
 
 def modules() -> dict[str, ast.Module]:
@@ -141,7 +196,7 @@ def test_a_room_is_no_larger_than_can_be_read_at_once(module: str) -> None:
     assert len(path.read_text().splitlines()) <= 260
 
 
-def loaded_by(*arguments: str) -> set[str]:
+def loaded_by(*arguments: str, env: Mapping[str, str] | None = None) -> set[str]:
     """The modules that a run of the program has loaded when it ends."""
     lists = (
         "import atexit, sys, os; out = os.dup(1); os.dup2(2, 1); "
@@ -149,7 +204,11 @@ def loaded_by(*arguments: str) -> set[str]:
         "from qubrid_cli.__main__ import main; sys.exit(main())"
     )
     done = subprocess.run(
-        [sys.executable, "-c", lists, *arguments], capture_output=True, env=environment(), check=False, timeout=60
+        [sys.executable, "-c", lists, *arguments],
+        capture_output=True,
+        env=env or environment(),
+        check=False,
+        timeout=60,
     )
     return set(done.stdout.decode().splitlines())
 
@@ -169,6 +228,10 @@ def test_version_loads_nothing_but_the_standard_library() -> None:
         ["batch", "--help"],
         ["batch"],
         ["nonsense"],
+        ["config", "--help"],
+        ["config", "show"],
+        ["config", "get", "model"],
+        ["auth", "status"],
     ],
 )
 def test_help_and_usage_errors_load_neither_network_nor_pictures_nor_screen(arguments: list[str]) -> None:
@@ -180,7 +243,32 @@ def test_help_and_usage_errors_load_neither_network_nor_pictures_nor_screen(argu
 def test_a_description_into_a_pipe_loads_no_screen(lighthouse: Path) -> None:
     loaded = loaded_by("describe", str(lighthouse), "--offline")
     assert {"httpx", "PIL"} <= loaded
-    assert loaded.isdisjoint({"qubrid_cli.terminal", "qubrid_cli.markdown", "rich.markdown"})
+    assert loaded.isdisjoint({"qubrid_cli.terminal", "qubrid_cli.markdown", "rich.markdown", "jsonschema"})
+
+
+@pytest.mark.parametrize("arguments", [["presets", "list"], ["presets", "show", "json"]])
+def test_presets_are_shown_with_nothing_heavy(arguments: list[str]) -> None:
+    assert loaded_by(*arguments).isdisjoint(HEAVY - {"typer", "platformdirs"})
+
+
+#: What only some runs need: to write settings, to open the keyring, to check an answer against a schema.
+RARE = {"tomlkit", "keyring", "jsonschema", "pydantic", "importlib.metadata"}
+
+
+def test_a_description_without_settings_loads_nothing_that_only_some_need(lighthouse: Path) -> None:
+    loaded = loaded_by("describe", str(lighthouse), "--offline")
+    assert {"httpx", "PIL"} <= loaded
+    assert loaded.isdisjoint(RARE)
+
+
+def test_a_description_with_settings_and_a_stored_key_loads_no_more(tmp_path: Path, lighthouse: Path) -> None:
+    env = environment(at_home(tmp_path))
+    for arguments in (["config", "set", "retries", "0"], ["auth", "login", "--stdin", "--profile", "ollama"]):
+        subprocess.run(command(*arguments), input=b"qk-1", env=env, capture_output=True, check=True, timeout=60)
+    asking = ["describe", str(lighthouse), "--profile", "ollama", "--max-time", "0.001"]
+    loaded = loaded_by(*asking, env=env)
+    assert {"httpx", "PIL", "tomllib", "platformdirs"} <= loaded
+    assert loaded.isdisjoint(RARE)
 
 
 def test_the_module_runs_as_the_program_does() -> None:

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from qubrid_cli import errors
+from qubrid_cli.configuration import parsed
+from qubrid_cli.fields import FIELDS
+from qubrid_cli.profiles import BUILT_IN
 from qubrid_cli.records import SCHEMA_FILE
 
 from .conftest import Qvision
@@ -21,30 +24,37 @@ def section(title: str) -> str:
     return re.split(r"^#+ ", README.split(f"# {title}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
 
 
-COMMANDS = ("describe", "batch")
+def in_help(qvision: Qvision, *command: str) -> tuple[set[str], list[str]]:
+    """The options and the commands that a help page lists."""
+    options, _, commands = qvision(*command, "--help").stdout.decode().partition("Options:")[2].partition("Commands:")
+    found = re.findall(r"(?<![\w-])--?[a-zA-Z][a-z-]*", options)
+    return set(found) - {"-h", "--help"}, re.findall(r"^  (\w+)", commands, flags=re.MULTILINE)
 
 
 @pytest.fixture
-def options(qvision: Qvision) -> dict[str, set[str]]:
-    found = {}
-    for command in COMMANDS:
-        listed = qvision(command, "--help").stdout.decode().partition("Options:")[2]
-        found[command] = set(re.findall(r"(?<![\w-])--?[a-zA-Z][a-z-]*", listed)) - {"-h", "--help"}
+def all_options(qvision: Qvision) -> set[str]:
+    """Those of the program, of its commands, and of theirs."""
+    found: set[str] = set()
+    waiting: list[tuple[str, ...]] = [()]
+    while waiting:
+        command = waiting.pop()
+        options, commands = in_help(qvision, *command)
+        found |= options
+        waiting += [(*command, name) for name in commands]
     return found
 
 
-def test_every_option_in_the_readme_exists(options: dict[str, set[str]]) -> None:
+def test_every_option_in_the_readme_exists(all_options: set[str]) -> None:
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))
-    assert named - FOREIGN <= set().union(*options.values())
+    assert named - FOREIGN <= all_options
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_option_is_in_a_table_of_options(options: dict[str, set[str]], command: str) -> None:
+@pytest.mark.parametrize("command", ["describe", "batch"])
+def test_every_option_is_in_a_table_of_options(qvision: Qvision, command: str) -> None:
     """What ``batch`` shares with ``describe`` stands in its table only."""
-    listed = set(
-        re.findall(r"(?<=`)--?[a-zA-Z][a-z-]*", section("Options of `describe`") + section(f"Options of `{command}`"))
-    )
-    assert listed >= {option for option in options[command] if option.startswith("--")}
+    tables = section("Options of `describe`") + section(f"Options of `{command}`")
+    listed = set(re.findall(r"(?<=`)--?[a-zA-Z][a-z-]*", tables))
+    assert listed >= {option for option in in_help(qvision, command)[0] if option.startswith("--")}
 
 
 def test_the_exit_codes_are_those_of_the_errors() -> None:
@@ -76,3 +86,30 @@ def test_the_commands_are_those_of_the_program(qvision: Qvision) -> None:
     listed = re.findall(r"^  (\w+)", qvision("--help").stdout.decode().partition("Commands:")[2], flags=re.MULTILINE)
     named = re.findall(r"(?:^|[|`(;] ?|\$ |do |'|bin/)qvision ([a-z]+)\b", README, flags=re.MULTILINE)
     assert set(named) == set(listed)
+
+
+def test_the_settings_are_those_of_the_program() -> None:
+    table = [line for line in section("Settings").splitlines() if line.startswith("| `")]
+    assert {name for line in table for name in re.findall(r"`(\w+)`", line.split("|")[1])} == set(FIELDS)
+    assert [re.findall(r"`(\w+)`", line.split("|")[1]) for line in table[-2:]] == [
+        [name] for name, field in FIELDS.items() if not field.is_global
+    ]
+
+
+def test_the_profiles_are_those_of_the_program() -> None:
+    rows = [line.split("|")[1:-1] for line in section("Profiles").splitlines() if line.startswith("| `")]
+    assert [[cell.strip(" `") for cell in row] for row in rows] == [
+        [name, profile["base_url"], profile["model"], profile.get("key_env", "none")]
+        for name, profile in BUILT_IN.items()
+    ]
+
+
+def test_the_configuration_in_the_readme_is_right() -> None:
+    (source,) = re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL)
+    assert set(parsed(source, Path("config.toml")).profiles) == {"work"}
+
+
+def test_what_the_readme_says_config_show_prints_is_what_it_prints(qvision: Qvision) -> None:
+    shown = README.partition("qvision config show | head -n 3\n")[2].partition("```")[0]
+    run = qvision("config", "show", env={"QVISION_MODEL": "Qwen/Qwen3-VL-Flash"})
+    assert run.stdout.decode().startswith(shown)

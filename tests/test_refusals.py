@@ -119,7 +119,7 @@ def test_a_refused_key_has_a_class_of_its_own(status: int, code: str | None, kin
         (
             Refusal(401, "h", "No.", (), "r-1"),
             "auth",
-            "Set QUBRID_API_KEY to a valid key: https://platform.qubrid.com/api-keys",
+            "See which key that is with: qvision auth status; store another with: qvision auth login",
         ),
         (Refusal(413, "h", "No.", ("too_big",), "r-1"), "too_big", "Send smaller images with --max-pixels."),
         (Refusal(404, "h", "No.", (), "r-1"), "endpoint", "Check --base-url: it usually ends in /v1."),

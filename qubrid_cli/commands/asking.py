@@ -1,15 +1,92 @@
 """How commands that ask come from settings to an endpoint and a request."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ..errors import UsageError
+from ..output import say
+from . import questions
 
 if TYPE_CHECKING:
     from ..chat import Request
-    from ..costs import Price
+    from ..configuration import Config
+    from ..credentials import Key, Keychain
+    from ..description import Items
     from ..endpoint import Endpoint
+    from ..presets import Preset
+    from ..schema import Schema
     from ..settings import Settings
     from ..sources import Link, Source
+
+
+def settled(context: typer.Context, config: "Config", given: Mapping[str, Any]) -> "Settings":
+    """The settings of this run.
+
+    Args:
+        context: has the ``--profile`` that was given before the command.
+        given: the options by the setting's name; ``None``, or a switch that is off, where one was not given.
+    """
+    from ..settings import resolve
+
+    before, behind = context.obj, given.get("profile")
+    if before and behind and before != behind:
+        raise UsageError(f"two profiles, {before} and {behind}", hint="Name one, before the command or behind it.")
+    return resolve({**given, "profile": behind or before}, os.environ, config)
+
+
+def settled_by_preset(
+    context: typer.Context, config: "Config", given: Mapping[str, Any], name: str | None
+) -> tuple["Preset | None", "Settings"]:
+    """The preset that was asked for, here or by the settings; and the settings, with its own between options and profile."""
+    settings = settled(context, config, given)
+    if (name := name or settings.preset) is None:
+        return None, settings
+    chosen = questions.preset(name, config)
+    return chosen, settled(context, config, questions.laid_over(given, chosen))
+
+
+def found_key(settings: "Settings") -> "Key | None":
+    """The key of this profile, wherever it is."""
+    from .. import credentials
+
+    return credentials.find(settings, os.environ, keys(), keychain)
+
+
+def keys() -> Path:
+    """Where keys are stored; beside no file that ``QVISION_CONFIG`` names, for that one may be shared."""
+    from .. import configuration
+
+    return configuration.folder() / "keys.toml"
+
+
+def key(settings: "Settings", *, quiet: bool = False) -> str | None:
+    """The key that goes along; notes say where it all goes instead, and why one does not."""
+    from .. import credentials
+
+    if settings.offline:
+        return None
+    found = found_key(settings)
+    needed = credentials.required(found, settings)
+    if not settings.is_trusted and not quiet:
+        say(f"note: QUBRID_BASE_URL wins over the address of profile {settings.profile}")
+    if found is not None and found.barred is not None and not quiet:
+        say(f"note: the key from {found.where} is not sent: {found.barred}")
+    return needed
+
+
+def keychain() -> "Keychain | None":
+    """The system's keyring; ``None`` where the extra is not installed."""
+    try:
+        from .. import keychain as opened
+    except ImportError:
+        return None
+    return opened
 
 
 def images(found: Iterable["Source"], settings: "Settings", *, fetch: bool | None) -> Sequence["Source"]:
@@ -42,14 +119,10 @@ def endpoint(settings: "Settings", key: str | None, groups: Iterable[Iterable["S
         settings.base_url,
         key=key,
         secrets=links.secrets(chain(*groups)),
+        headers=settings.headers if settings.is_trusted else {},
         timeout=settings.timeout,
         allow_http=settings.allow_http,
     )
-
-
-def prices() -> "Mapping[str, Price]":
-    """What the user says that models cost."""
-    return {}
 
 
 def url(settings: "Settings") -> str:
@@ -68,7 +141,7 @@ def request(
     from .. import chat
 
     return chat.Request(
-        model=settings.model,
+        model=settings.asked_model,
         prompt=prompt,
         pictures=(),
         max_tokens=settings.max_tokens,
@@ -78,3 +151,23 @@ def request(
         stream=stream,
         extra=extra,
     )
+
+
+def describing(schema: "Schema | None") -> Callable[..., "Items"]:
+    """What asks: ``description.describe``, or the same for answers that must fit a schema."""
+    if schema is None:
+        from .. import description
+
+        return description.describe
+    from .. import structured
+
+    return structured.Session(schema).describe
+
+
+def formed(request: "Request", schema: "Schema | None") -> "Request":
+    """The request as it is first sent where the answer must fit a schema."""
+    if schema is None:
+        return request
+    from .. import structured
+
+    return replace(request, form=structured.form(schema))

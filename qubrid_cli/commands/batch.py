@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from ..errors import ConfigError, StoppedError, UsageError
-from . import asking, batch_options, options, running
+from . import asking, batch_options, given, options, questions, running
 from .plan import Inputs, Plan
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 def batch(
+    context: typer.Context,
     arguments: Annotated[
         list[str] | None,
         typer.Argument(
@@ -28,7 +29,9 @@ def batch(
     ] = None,
     *,
     prompt: options.Prompt = None,
+    preset: options.Preset = None,
     system: options.System = None,
+    schema: options.Schema = None,
     from_: batch_options.From = None,
     null: batch_options.Null = False,
     include: batch_options.Include = None,
@@ -51,6 +54,7 @@ def batch(
     max_tokens_total: batch_options.MaxTokensTotal = None,
     max_time: batch_options.MaxTimeOfAll = None,
     dry_run: batch_options.DryRun = False,
+    profile: options.Profile = None,
     model: options.Model = None,
     base_url: options.BaseUrl = None,
     max_tokens: options.MaxTokens = None,
@@ -73,15 +77,16 @@ def batch(
 
     For example: qvision batch photos/ "caption" -o results.jsonl
     """
-    from .. import credentials, finding
-    from ..settings import resolve
+    from .. import configuration, finding, placeholders
     from ..shards import shard as share_of
 
     values = {"model": model, "base_url": base_url, "max_tokens": max_tokens, "temperature": temperature}
     values |= {"top_p": top_p, "timeout": timeout, "offline": offline or None, "allow_http": allow_http or None}
-    settings = resolve(values | {"retries": retries}, os.environ)
+    values |= {"max_pixels": max_pixels, "max_side": max_side, "quality": quality, "retries": retries}
+    config = configuration.read(os.environ)
+    chosen, settings = asking.settled_by_preset(context, config, values | {"profile": profile}, preset)
     words = arguments or []
-    stdin = options.stdin([*words, prompt, system, from_])
+    stdin = given.stdin([*words, prompt, system, from_])
     paths, text = finding.split(words, prompt_given=prompt is not None)
     if not paths and from_ is None:
         raise UsageError("no image was named", hint='For example: qvision batch photos/ "caption" -o results.jsonl')
@@ -89,40 +94,47 @@ def batch(
         raise UsageError(
             "-0 says how a list is to be read, and there is none", hint="find . -print0 | qvision batch --from - -0"
         )
-    asked = options.prompt(prompt, stdin) or options.argument(text)
+    asked = questions.worded(chosen, given.prompt(prompt, stdin) or given.argument(text), settings)
+    spoken = given.system(system, stdin) or (chosen.system if chosen else None) or settings.system
+    for told in (asked, spoken or ""):
+        placeholders.check(told, images=1)
+    extra = given.params(param)
+    form = questions.schema(schema, chosen, extra)
+    price = config.prices.get(settings.asked_model)
+    if max_cost is not None and (price is None or price.input is None or price.output is None):
+        raise ConfigError(
+            f"--max-cost needs a price for {settings.asked_model}",
+            hint=f'In config.toml: [prices."{settings.asked_model}"] with input and output, USD per million tokens.',
+        )
     results = None if output is None or str(output) == "-" else output
     at_once = batch_options.jobs(jobs)
-    prices = asking.prices()
-    if max_cost is not None and not prices.get(settings.model):
-        raise ConfigError(
-            f"--max-cost needs a price for {settings.model}",
-            hint=f'In config.toml: [prices."{settings.model}"] with input and output, USD per million tokens.',
-        )
+    inputs = Inputs(
+        paths,
+        _listed(from_, stdin),
+        null,
+        finding.Choice(
+            patterns=_patterns(include or (), exclude or ()),
+            hidden=hidden,
+            limit=limit,
+            shard=None if shard is None else share_of(shard),
+            spare=_spare(results, failures, from_),
+        ),
+    )
     from ..batch import Rules
     from ..pace import Adaptive, Fixed, Gate
     from ..work import Question
 
+    facets = ({"offline": True} if settings.offline else {}) | ({"schema": form.document} if form else {})
     plan = Plan(
-        inputs=Inputs(
-            paths,
-            _listed(from_, stdin),
-            null,
-            finding.Choice(
-                patterns=_patterns(include or (), exclude or ()),
-                hidden=hidden,
-                limit=limit,
-                shard=None if shard is None else share_of(shard),
-                spare=_spare(results, failures, from_),
-            ),
-        ),
+        inputs=inputs,
         question=Question(
-            asking.request(settings, asked, options.system(system, stdin), options.params(param), stream=stream),
-            options.limits(max_pixels, max_side, quality, frame, original=original),
-            {"offline": True} if settings.offline else {},
-            prices,
+            asking.request(settings, asked, spoken, extra, stream=stream),
+            given.limits(settings, frame, original=original),
+            facets,
+            config.prices,
         ),
         settings=settings,
-        key=None if settings.offline or dry_run else credentials.find(os.environ, required=settings.is_qubrid),
+        key=None if dry_run else asking.key(settings, quiet=quiet),
         stdin=stdin,
         fetch=fetch,
         rules=Rules(settings.retries, patience, ordered, force),
@@ -130,7 +142,9 @@ def batch(
         limits=_limits(max_cost, max_tokens_total, max_time, max_failures),
         results=results,
         failures=failures,
+        schema=form,
         sidecar=_sidecar(sidecar, paths),
+        is_alt=chosen is not None and chosen.name == "alt",
         is_quiet=quiet,
     )
     if dry_run:

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,12 +10,14 @@ import typer
 
 from ..errors import AuthError, OutputError, QvisionError, SeveralError, StoppedError, UsageError
 from ..output import Output, say
-from . import asking, options, showing
+from . import asking, given, options, questions, showing
 from .showing import Known, Show
 
 if TYPE_CHECKING:
     from ..chat import Request
+    from ..costs import Price
     from ..payload import Limits
+    from ..schema import Schema
     from ..settings import Settings
     from ..sources import Source
 
@@ -30,12 +32,14 @@ class _Plan:
     request: "Request"
     groups: Sequence[Sequence["Source"]]
     limits: "Limits"
-    labels: bool
+    schema: "Schema | None"
     settings: "Settings"
     key: str | None
+    prices: Mapping[str, "Price"]
 
 
 def describe(
+    context: typer.Context,
     arguments: Annotated[
         list[str] | None,
         typer.Argument(
@@ -44,12 +48,13 @@ def describe(
     ] = None,
     *,
     prompt: options.Prompt = None,
+    preset: options.Preset = None,
     system: options.System = None,
+    schema: options.Schema = None,
     each: Annotated[bool, typer.Option("--each", help="One request per image, in order.")] = False,
     together: Annotated[bool, typer.Option("--together", help="One request, however many images.")] = False,
-    labels: Annotated[
-        bool, typer.Option("--labels/--no-labels", help="Name each of several images in the request.")
-    ] = True,
+    labels: options.Labels = None,
+    profile: options.Profile = None,
     model: options.Model = None,
     base_url: options.BaseUrl = None,
     max_tokens: options.MaxTokens = None,
@@ -83,8 +88,7 @@ def describe(
 
     For example: qvision describe photo.jpg "what is this?"
     """
-    from .. import credentials, sources
-    from ..settings import resolve
+    from .. import configuration, sources
 
     show = Show(as_json, field, stats, thinking, quiet, verbose, color.forced)
     target, known, failure = Output(), Known(), None
@@ -93,28 +97,37 @@ def describe(
         target = Output(output)
         values = {"model": model, "base_url": base_url, "max_tokens": max_tokens, "temperature": temperature}
         values |= {"top_p": top_p, "timeout": timeout, "offline": offline or None, "allow_http": allow_http or None}
-        values |= {"retries": retries, "retry_max_wait": retry_max_wait, "max_time": max_time}
-        settings = resolve(values, os.environ)
+        values |= {"retries": retries, "retry_max_wait": retry_max_wait, "max_time": max_time, "profile": profile}
+        values |= {"max_pixels": max_pixels, "max_side": max_side, "quality": quality, "labels": labels}
+        config = configuration.read(os.environ)
+        chosen, settings = asking.settled_by_preset(context, config, values, preset)
         known.model = settings.model
         words = arguments or []
-        stdin = options.stdin([*words, prompt, system])
-        target.spare(options.files_of(prompt, system))
-        known.prompt = options.prompt(prompt, stdin)
+        stdin = given.stdin([*words, prompt, system])
+        target.spare(given.files_of(prompt, system, schema and f"@{schema.removeprefix('@')}"))
+        known.prompt = given.prompt(prompt, stdin)
         named = sources.classify(words, prompt_given=prompt is not None, stdin=stdin)
         known.images = named.names
-        known.prompt = known.prompt or options.argument(named.prompt)
+        known.prompt = known.prompt or given.argument(named.prompt)
+        known.prompt = questions.worded(chosen, known.prompt, settings)
         if named.error is not None:
             raise named.error
         target.spare(image.path for image in named.images if isinstance(image, sources.File))
+        extra = given.params(param)
+        form = questions.schema(schema, chosen, extra)
+        show = show.expecting(form)
+        system = given.system(system, stdin) or (chosen.system if chosen else None) or settings.system
+        request = asking.request(settings, known.prompt, system, extra, stream=not no_stream)
+        groups = _groups(asking.images(named.images, settings, fetch=fetch), each=each, together=together)
+        questions.check(request, groups)
         plan = _Plan(
-            asking.request(
-                settings, known.prompt, options.system(system, stdin), options.params(param), stream=not no_stream
-            ),
-            _groups(asking.images(named.images, settings, fetch=fetch), each=each, together=together),
-            options.limits(max_pixels, max_side, quality, frame, original=original),
-            labels,
+            request,
+            groups,
+            given.limits(settings, frame, original=original),
+            form,
             settings,
-            None if settings.offline or dry_run else credentials.find(os.environ, required=settings.is_qubrid),
+            None if dry_run else asking.key(settings, quiet=quiet),
+            config.prices,
         )
         if dry_run:
             _rehearse(plan, show, target)
@@ -154,16 +167,22 @@ def _ask(plan: _Plan, show: Show, target: Output) -> QvisionError | None:
     workshop = Workshop(plan.limits)
     started = deque([workshop.start(plan.groups[0])])  # in threads, while the next lines load httpx
     with asking.endpoint(plan.settings, plan.key, plan.groups) as endpoint:
-        from .. import description
         from ..retries import Patience
 
+        describe = asking.describing(plan.schema)
         patience = Patience(plan.settings.retries, plan.settings.retry_max_wait, plan.settings.max_time)
-        for group, following in zip(plan.groups, [*plan.groups[1:], ()], strict=True):
+        for number, (group, following) in enumerate(zip(plan.groups, [*plan.groups[1:], ()], strict=True), 1):
             started.append(workshop.start(following))
             if several:
                 showing.announce(group[0].name, show)
-            items = description.describe(
-                endpoint, plan.request, started.popleft(), labels=plan.labels, patience=patience
+            request = questions.filled(plan.request, group, number)
+            items = describe(
+                endpoint,
+                request,
+                started.popleft(),
+                labels=plan.settings.labels,
+                patience=patience,
+                prices=plan.prices,
             )
             error = showing.show_one(items, show, target).error
             if error is None:
@@ -183,6 +202,9 @@ def _rehearse(plan: _Plan, show: Show, target: Output) -> None:
     from ..images import Workshop
 
     workshop, url = Workshop(plan.limits), asking.url(plan.settings)
-    for group in plan.groups:
-        made = rehearsal.rehearse(url, plan.request, workshop.start(group), labels=plan.labels)
+    formed = asking.formed(plan.request, plan.schema)
+    for number, group in enumerate(plan.groups, 1):
+        request = questions.filled(formed, group, number)
+        images = workshop.start(group)
+        made = rehearsal.rehearse(url, request, images, labels=plan.settings.labels, prices=plan.prices)
         showing.show_rehearsal(made, show, target)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..budget import Limits
     from ..finding import Choice, Found, Task
     from ..pace import Gate
+    from ..schema import Schema
     from ..settings import Settings
     from ..sidecars import Kind
     from ..sources import Source
@@ -60,7 +61,10 @@ class Plan:
     limits: "Limits"
     results: Path | None
     failures: Path | None
+    schema: "Schema | None"
     sidecar: "Kind | None"
+    #: The answers are to stand in for the images.
+    is_alt: bool
     is_quiet: bool
 
     def opened(self, task: "Task") -> "Source":

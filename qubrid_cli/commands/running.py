@@ -31,7 +31,7 @@ def foretell(plan: "Plan") -> None:
             settled = stack.enter_context(Journal(plan.results)).settled
         found = forecast(plan.inputs.find(), plan.question, settled, plan.opened)
     target = Output()
-    price = plan.question.prices.get(plan.settings.model)
+    price = plan.question.prices.get(plan.settings.asked_model)
     for line in found.lines(price, plan.settings.max_tokens):
         target.write(f"{line}\n")
 
@@ -92,10 +92,17 @@ def _begun(plan: "Plan", journal: "Journal") -> "Run":
 
     sidecars = None
     if plan.sidecar is not None:
-        sidecars = Sidecars(plan.sidecar, force=plan.rules.is_forced, has_said=journal.has_said)
+        sidecars = Sidecars(plan.sidecar, force=plan.rules.is_forced, has_said=journal.has_said, is_alt=plan.is_alt)
     endpoint = asking.endpoint(plan.settings, plan.key)
     return Run(
-        Crew(plan.inputs.find(), plan.question, endpoint, opened=plan.opened, sidecars=sidecars),
+        Crew(
+            plan.inputs.find(),
+            plan.question,
+            endpoint,
+            opened=plan.opened,
+            describe=asking.describing(plan.schema),
+            sidecars=sidecars,
+        ),
         plan.question,
         plan.gate,
         Budget(plan.limits),

@@ -1,21 +1,23 @@
 """How commands show what they pull: drawn, as plain text, or as a record; and what belongs on stderr."""
 
 import io
+import json
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..errors import QvisionError, UsageError, printable
-from ..output import say, writing_to_stdout
+from ..output import Output, say, writing_to_stdout
 
 if TYPE_CHECKING:
     from ..description import Items
     from ..draft import Description
-    from ..output import Output
     from ..rehearsal import Rehearsal
+    from ..schema import Schema
     from ..terminal import Drawing
 
 
@@ -30,6 +32,7 @@ class Show:
     quiet: bool
     verbose: bool
     color: bool | None
+    schema: "Schema | None" = None
 
     @property
     def as_record(self) -> bool:
@@ -54,6 +57,21 @@ class Show:
 
             records.check_field(self.field)
 
+    def expecting(self, schema: "Schema | None") -> "Show":
+        """The same for answers that fit a schema.
+
+        Raises:
+            UsageError: a field that such an answer does not have.
+        """
+        if self.field is None or not self.field.startswith("data."):
+            return replace(self, schema=schema)
+        from .. import records
+
+        if schema is None:
+            raise UsageError(f"--field {self.field}: there is no data without a schema", hint="Give one with --schema.")
+        records.check_field(self.field, schema.document)
+        return replace(self, schema=schema)
+
 
 @dataclass(slots=True)
 class Known:
@@ -74,7 +92,7 @@ def _is_watched(show: Show) -> bool:
     return sys.stderr is not None and sys.stderr.isatty() and not show.quiet
 
 
-def show_one(items: "Items", show: Show, target: "Output") -> "Description":
+def show_one(items: "Items", show: Show, target: Output) -> "Description":
     """Pull one answer to its end, in the form that was asked for, and add what belongs on stderr."""
     from .. import records
 
@@ -98,19 +116,29 @@ def show_one(items: "Items", show: Show, target: "Output") -> "Description":
     return answer
 
 
-def _pulled(items: "Items", show: Show, target: "Output") -> "Description":
+def _pulled(items: "Items", show: Show, target: Output) -> "Description":
     if show.as_record:
         from .. import description
 
-        answer = description.finished(items)
-        _record(answer, show, target)
-        return answer
+        return _record(description.finished(items), show, target)
+    if show.schema is not None:
+        return _value(items, target)
     if target.is_screen or (show.color and not target.is_file and sys.stdout is not None):
         return _drawn(items, show, target)
     return _written(items, target)
 
 
-def _written(items: "Items", target: "Output") -> "Description":
+def _value(items: "Items", target: Output) -> "Description":
+    """The value that was asked for, and nothing where the answer holds none: whoever reads it expects JSON."""
+    from .. import description, records
+
+    answer = description.finished(items)
+    if answer.error is None:
+        target.write(records.json_text(answer.data, indent=2 if target.is_screen else None) + "\n")
+    return answer
+
+
+def _written(items: "Items", target: Output) -> "Description":
     """The answer as it arrives, exactly as the model wrote it, and one line break behind it."""
     from ..deltas import Text
     from ..draft import Description
@@ -129,7 +157,7 @@ def _written(items: "Items", target: "Output") -> "Description":
     return description
 
 
-def _drawn(items: "Items", show: Show, target: "Output") -> "Description":
+def _drawn(items: "Items", show: Show, target: Output) -> "Description":
     from .. import terminal
 
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that is not UTF-8 shows a question mark
@@ -150,19 +178,23 @@ def _drawn(items: "Items", show: Show, target: "Output") -> "Description":
         return terminal.show_answer(items, open_drawing)
 
 
-def _record(answer: "Description", show: Show, target: "Output") -> None:
+def _record(answer: "Description", show: Show, target: Output) -> "Description":
     from .. import records
 
     found = records.json_object(answer)
     if show.field is None:
         target.write(records.json_text(found) + "\n")
-        return
+        return answer
+    lost = None
+    if show.schema is not None and answer.error is None and show.field.startswith("data."):
+        lost = records.lost(found, show.field, show.schema.document)
     value = records.picked(found, show.field)
-    if answer.error is None or value not in {"", "null"}:
+    if (answer.error or lost) is None or value not in {"", "null"}:
         target.write(value + "\n")
+    return answer if lost is None else replace(answer, error=lost)
 
 
-def show_rehearsal(rehearsal: "Rehearsal", show: Show, target: "Output") -> None:
+def show_rehearsal(rehearsal: "Rehearsal", show: Show, target: Output) -> None:
     """A request that was not sent, in the place of its answer."""
     from .. import records
     from ..rehearsal import json_object, text
@@ -172,10 +204,34 @@ def show_rehearsal(rehearsal: "Rehearsal", show: Show, target: "Output") -> None
         say(f"note: {printable(warning)}")
 
 
-def show_failure(error: QvisionError, known: Known, show: Show, target: "Output") -> None:
+def show_failure(error: QvisionError, known: Known, show: Show, target: Output) -> None:
     """What went wrong before anything was asked, as the same object."""
     if show.as_record and target.is_untouched:
         from ..draft import Description, Unprepared
 
         images = tuple(Unprepared(name) for name in known.images)
         _record(Description(prompt=known.prompt, model=known.model, images=images, error=error), show, target)
+
+
+def show_rows(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Rows of facts on stdout: a table on a terminal; elsewhere a row on each line, aligned, without the titles."""
+    if sys.stdout is not None and sys.stdout.isatty():
+        from .. import terminal
+
+        with writing_to_stdout():
+            terminal.show_table(titles, rows)
+        return
+    lines = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print_line("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def show_object(value: object) -> None:
+    """JSON on stdout, on one line; all of it ASCII, so that nothing in it acts on a terminal."""
+    print_line(json.dumps(value, separators=(",", ":")))
+
+
+def print_line(text: str) -> None:
+    """A line on stdout, harmless where that is a terminal."""
+    Output().write(text + "\n")

@@ -1,0 +1,103 @@
+"""What a command asks: the preset's words and the user's, for each image; and the form that the answer must have."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from ..chat import Request
+    from ..configuration import Config
+    from ..presets import Preset
+    from ..schema import Schema
+    from ..settings import Settings
+    from ..sources import Source
+
+
+def table(config: "Config") -> dict[str, "Preset"]:
+    """All presets there are, by name: the built-in ones, and those in ``config.toml``."""
+    from .. import presets
+
+    return presets.table(config.presets)
+
+
+def preset(name: str, config: "Config") -> "Preset":
+    """The preset of a name."""
+    from .. import presets
+
+    return presets.find(name, table(config))
+
+
+def complete(incomplete: str) -> list[tuple[str, str]]:
+    """The presets whose names begin so, and what they are for; for a shell that completes."""
+    from .. import configuration, presets
+
+    try:
+        found = table(configuration.read(os.environ))
+    except ConfigError:  # a shell that completes is no place to say so
+        found = presets.BUILT_IN
+    return [(name, preset.about) for name, preset in found.items() if name.startswith(incomplete)]
+
+
+def laid_over(values: Mapping[str, Any], chosen: "Preset | None") -> dict[str, Any]:
+    """Values of options by the setting's name, with the preset's where there is none."""
+    names = ("max_tokens", "temperature", "top_p") if chosen else ()
+    return {**values, **{name: getattr(chosen, name) for name in names if values.get(name) is None}}
+
+
+def worded(chosen: "Preset | None", prompt: str | None, settings: "Settings") -> str:
+    """What is asked: the preset's prompt, and the user's own behind it; else the profile's, or what everybody means."""
+    from .. import prompts
+
+    if chosen is not None:
+        return f"{chosen.prompt}\n\n{prompt}" if prompt else chosen.prompt
+    return prompt or settings.prompt or prompts.DEFAULT
+
+
+def schema(option: str | None, chosen: "Preset | None", extra: Mapping[str, Any]) -> "Schema | None":
+    """What the answer must fit: ``--schema``, else the preset's.
+
+    Args:
+        extra: further body fields.
+
+    Raises:
+        UsageError: no valid schema, or a form of the user's own beside it.
+        ConfigError: the preset's is none.
+    """
+    if option is None and (chosen is None or chosen.schema is None):
+        return None
+    if "response_format" in extra:
+        raise UsageError("a schema and -O response_format exclude each other", hint="Leave one of them out.")
+    from ..schema import read
+
+    if option is not None:
+        return read(option, where="--schema")
+    assert chosen is not None
+    assert chosen.schema is not None
+    try:
+        return read(chosen.schema, where=f"presets.{chosen.name}.schema")
+    except UsageError as error:
+        raise ConfigError(error.message, hint=error.hint) from error
+
+
+def check(request: "Request", groups: Sequence[Sequence["Source"]]) -> None:
+    """Refuse variables that could not be filled in, before anything is asked."""
+    from .. import placeholders
+
+    for text in (request.prompt, request.system or ""):
+        placeholders.check(text, images=max(len(group) for group in groups))
+
+
+def filled(request: "Request", group: Sequence["Source"], number: int) -> "Request":
+    """The request about one group of images, with what stands for them put in.
+
+    Args:
+        number: of the request, from 1.
+    """
+    from .. import placeholders
+
+    known = placeholders.values(group[0], number)
+    system = None if request.system is None else placeholders.expanded(request.system, known)
+    return replace(request, prompt=placeholders.expanded(request.prompt, known), system=system)

@@ -1,0 +1,51 @@
+"""The system's own keyring, where the extra ``keyring`` is installed and something answers. The home of keyring."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import keyring
+from keyring.errors import KeyringError as _KeyringError
+from keyring.errors import PasswordDeleteError
+
+from .errors import KeyringError
+
+_SERVICE = "qvision"
+
+
+def get(name: str) -> str | None:
+    """What is kept under a name.
+
+    Raises:
+        KeyringError: the keyring does not answer, or is locked; so do the others.
+    """
+    with _translated():
+        return keyring.get_password(_SERVICE, name)
+
+
+def put(name: str, secret: str) -> None:
+    """Keep something; what a keyring accepts and forgets, as its null backend does, counts as refused."""
+    with _translated():
+        keyring.set_password(_SERVICE, name, secret)
+        if keyring.get_password(_SERVICE, name) != secret:
+            raise KeyringError("the keyring does not keep what it is given")
+
+
+def remove(name: str) -> None:
+    """Forget what is kept under a name, if anything is."""
+    with _translated():
+        try:
+            keyring.delete_password(_SERVICE, name)
+        except PasswordDeleteError:
+            if keyring.get_password(_SERVICE, name) is not None:
+                raise
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except _KeyringError as error:
+        said = str(error).partition(". ")[0] or type(error).__name__
+        raise KeyringError(f"the keyring does not answer: {said}") from error
+    except (OSError, RuntimeError) as error:  # what backends let through
+        raise KeyringError(f"the keyring does not answer: {error}") from error

@@ -1,0 +1,189 @@
+"""Answers that must fit a schema: asked for as JSON, read, checked, and asked for once more where they do not fit."""
+
+import json
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from . import chat, description, extraction
+from .costs import Cost, Price
+from .deltas import Text
+from .description import Item, Items
+from .draft import Description
+from .endpoint import Endpoint
+from .errors import IncompleteError, SchemaError
+from .images import Preparation
+from .metrics import Clock, Stopwatch, number
+from .progress import Repairing, Sending, Writing
+from .retries import Patience
+from .schema import Schema
+
+#: Characters of a wrong answer that are sent back, some 6,000 tokens: what is wrong with a longer one is its length.
+_MAX_REPEATED = 20_000
+_WORDS = "Answer in JSON: one value that fits this JSON Schema, and nothing else. No code fence, no words around it."
+_AGAIN = "Answer once more: the whole JSON value, put right, and nothing else."
+_ASKED_AGAIN = "the first answer did not fit the schema, so it was asked for once more"
+
+
+@dataclass(frozen=True, slots=True)
+class Fits:
+    """An answer that holds what was asked for."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """An answer that does not, and why: at least one problem, each with its place."""
+
+    problems: tuple[str, ...]
+
+
+def read(text: str, schema: Schema) -> Fits | Misfit:
+    """The value in an answer: the only one in it, or the only one of several that fits."""
+    try:
+        values = extraction.values(text)
+    except ValueError as error:
+        return Misfit((str(error),))
+    # The same one twice, first thought aloud and then given, is still one.
+    values = list({json.dumps(value, sort_keys=True): value for value in values}.values())
+    problems = [schema.problems(value) for value in values]
+    fitting = [value for value, wrong in zip(values, problems, strict=True) if not wrong]
+    if len(fitting) == 1:
+        return Fits(fitting[0])
+    if len(values) > 1:
+        return Misfit((f"there are {len(values)} JSON values in it instead of one",))
+    return Misfit(tuple(problems[0]))
+
+
+def form(schema: Schema) -> chat.Form:
+    """How a request asks for an answer that fits."""
+    document = json.dumps(schema.document, ensure_ascii=False, separators=(",", ":"))
+    return chat.Form(schema.document, f"{_WORDS}\n{document}")
+
+
+class Session:
+    """The requests of a run whose answers must fit a schema; it remembers what the endpoint refused."""
+
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+        self._form = form(schema)
+        self._refused: frozenset[str] = frozenset()
+
+    def describe(
+        self,
+        endpoint: Endpoint,
+        request: chat.Request,
+        images: Sequence[Preparation],
+        *,
+        labels: bool,
+        patience: Patience,
+        prices: Mapping[str, Price] = {},
+        clock: Clock = time.perf_counter,
+    ) -> Items:
+        """As ``description.describe``, with ``data`` in the ``Description``; no text is given out on the way.
+
+        An answer that fits neither at first nor when it was asked for once more has a ``SchemaError``, and its text.
+
+        Raises:
+            UsageError: the schema turns out to lead nowhere.
+        """
+        ask = partial(description.describe, endpoint, images=images, labels=labels, prices=prices, clock=clock)
+        request = replace(request, form=self._form, without=request.without | self._refused)
+        watch = Stopwatch(clock, patience.max_time)
+        answer = yield from self._asked(ask(request=request, patience=patience), watch)
+        found = self._read(answer)
+        left = watch.left()
+        if isinstance(found, Misfit) and left != 0:
+            yield Repairing(found.problems[0])
+            request = replace(request, turns=_turns(answer, found), without=answer.refused)
+            second = yield from self._asked(ask(request=request, patience=replace(patience, max_time=left)), watch)
+            found = self._read(second)
+            answer = _both(answer, second)
+        yield _judged(answer, found)
+
+    def _asked(self, items: Items, watch: Stopwatch) -> Generator[Item, None, Description]:
+        """Pass on what happens, without the text; the answer."""
+        with closing(items):
+            for item in items:
+                match item:
+                    case Description():
+                        if item.has_answer:
+                            self._refused |= item.refused
+                        return item
+                    case Text():
+                        yield Writing()
+                    case Sending():
+                        watch.send()
+                        yield item
+                    case _:
+                        yield item
+        raise AssertionError("a description ends the items")
+
+    def _read(self, answer: Description) -> Fits | Misfit | None:
+        return read(answer.text, self._schema) if answer.error is None else None
+
+
+def _turns(answer: Description, misfit: Misfit) -> tuple[chat.Turn, ...]:
+    """What goes behind the question to get a better answer."""
+    # Some servers refuse a turn with nothing in it.
+    said = chat.Turn("assistant", answer.text[:_MAX_REPEATED] if answer.text.strip() else "(nothing)")
+    problems = "\n".join(f"- {problem}" for problem in misfit.problems)
+    return said, chat.Turn("user", f"That answer cannot be used:\n{problems}\n{_AGAIN}")
+
+
+def _judged(answer: Description, found: Fits | Misfit | None) -> Description:
+    match found:
+        case Fits():
+            return replace(answer, data=found.value)
+        case Misfit():
+            first, others = found.problems[0], len(found.problems) - 1
+            more = f" (and {others} more)" if others else ""
+            error = SchemaError(
+                f"the answer does not fit the schema: {first}{more}",
+                hint="--json keeps its text; a simpler schema or another model may do better.",
+            )
+            return replace(answer, error=error)
+    if isinstance(answer.error, IncompleteError):  # half a JSON value is none, and is not printed
+        first = "Raise --max-tokens" if "--max-tokens" in (answer.error.hint or "") else "Ask again"
+        answer.error.hint = f"{first}; --json keeps what arrived."
+    return answer
+
+
+def _both(first: Description, second: Description) -> Description:
+    """The second answer, with what both took: each was paid for."""
+    return replace(
+        second,
+        text=second.text or first.text,
+        cost=_cost(first.cost, second.cost),
+        usage=_sum(first.usage, second.usage) if first.usage and second.usage else second.usage or first.usage,
+        timing=replace(
+            second.timing,
+            ttft_seconds=first.timing.ttft_seconds,
+            total_seconds=_total(first.timing.total_seconds, second.timing.total_seconds),
+        ),
+        warnings=tuple(dict.fromkeys([*first.warnings, _ASKED_AGAIN, *second.warnings])),
+    )
+
+
+def _sum(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures added up, also those in objects of their own (``prompt_tokens_details``); all else is the second's."""
+    found = dict(second)
+    for key, value in second.items():
+        other = first.get(key)
+        if isinstance(value, dict) and isinstance(other, dict):
+            found[key] = _sum(other, value)
+        elif number(first, key) is not None and number(second, key) is not None:
+            found[key] = value + other
+    return found
+
+
+def _cost(first: Cost | None, second: Cost | None) -> Cost | None:
+    return replace(second, amount=round(first.amount + second.amount, 9)) if first and second else second or first
+
+
+def _total(first: float | None, second: float | None) -> float | None:
+    return round((first or 0) + (second or 0), 4) if first is not None or second is not None else None

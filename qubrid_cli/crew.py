@@ -14,7 +14,7 @@ from typing import Self
 from . import description, work
 from .description import Items
 from .endpoint import Endpoint
-from .errors import ImageError
+from .errors import ImageError, UsageError
 from .finding import Found, Missed, Task
 from .sidecars import Sidecars
 from .sources import Source
@@ -187,6 +187,8 @@ class Crew:
             return Has(number, work.read(task, self._opened(task), self._question))
         except ImageError as error:
             return Spoilt(number, task, None, error)
+        except UsageError as error:  # a slip in the prompt that the list gives this image
+            return Spoilt(number, task, None, ImageError(error.message, hint=error.hint, code="prompt"))
 
     def _prepared(self, number: int, read: Read) -> Event:
         try:

@@ -15,12 +15,16 @@ class Failures:
 
     Where nothing fails it is empty: easier for scripts than none at all.
 
+    Args:
+        prompt: what is asked about images that have no prompt of their own, with the words in it that stand for one.
+
     Raises:
         UsageError: it cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, prompt: str) -> None:
         self._path = path
+        self._prompt = prompt
         try:
             self._file = open(path, "wb", buffering=0)  # noqa: SIM115  # closed when the run is over
         except (OSError, ValueError) as error:
@@ -47,7 +51,8 @@ class Failures:
         if error["code"] == "list":
             return
         task = failed.task
-        again = {"image": task.source, "prompt": failed.record["prompt"], "id": task.id, "error": error}
+        prompt = self._prompt if task.prompt is None else task.prompt
+        again = {"image": task.source, "prompt": prompt, "id": task.id, "error": error}
         line = json_text(again).encode() + b"\n"
         try:
             if self._file.write(line) == len(line):

@@ -29,7 +29,7 @@ from .costs import Price
 from .description import Items
 from .draft import Description, Unprepared
 from .endpoint import Endpoint
-from .errors import ImageError, QvisionError
+from .errors import ImageError, QvisionError, UsageError
 from .finding import Task
 from .retries import Patience
 
@@ -181,7 +181,11 @@ def failed(answer: Answer, error: QvisionError) -> Answer:
 
 def unanswered(task: Task, question: Question, error: QvisionError) -> Answer:
     """What there is to say of an image that was never sent."""
-    request = question.of(task)
+    request = question.request
+    try:
+        request = question.of(task)
+    except UsageError:  # a slip in its own prompt, which is what the error is about
+        request = replace(request, prompt=task.prompt or request.prompt)
     unprepared = Description(
         prompt=request.prompt,
         model=request.model,

@@ -64,7 +64,9 @@ class Gallery(Server):
         self.answer = self._by_rule
 
     def _by_rule(self, asked: Asked) -> Reply:
-        name = self.names[digest(base64.b64decode(asked.image_url.partition(",")[2]))]
+        contents = [message["content"] for message in asked.json["messages"] if isinstance(message["content"], list)]
+        (url,) = [part["image_url"]["url"] for part in contents[0] if part["type"] == "image_url"]
+        name = self.names[digest(base64.b64decode(url.partition(",")[2]))]
         self.tries[name] += 1
         return self.rule(name, self.tries[name])
 
@@ -609,6 +611,50 @@ def test_an_entry_of_a_list_may_have_its_own_prompt_and_id(batch: Batch, draw: D
     listed = b'{"image": "photos/a.png", "prompt": "what?", "id": "A7"}\n{"image": "photos/b.png", "id": 8}\n'
     found = batch("--from", "-", "caption", "--ordered", stdin=listed).json_lines
     assert [(line["prompt"], line["source_id"]) for line in found] == [("what?", "A7"), ("caption", 8)]
+
+
+def test_words_in_a_prompt_stand_for_the_image_and_a_slip_costs_its_image(batch: Batch, draw: Draw) -> None:
+    draw("a.png", "b.png")
+    listed = b'{"image": "photos/a.png"}\n{"image": "photos/b.png", "prompt": "{nmae}?"}\n'
+    run = batch("--from", "-", "{index}: what is {stem}?", "--ordered", "--failures", "f.jsonl", stdin=listed)
+    assert [(line["prompt"], line["error"] and line["error"]["code"]) for line in run.json_lines] == [
+        ("1: what is a?", None),
+        ("{nmae}?", "prompt"),
+    ]
+
+
+def test_answers_may_have_to_fit_a_schema(batch: Batch, draw: Draw, gallery: Gallery) -> None:
+    draw("a.png", "b.png")
+    gallery.rule = lambda name, _: document('{"title": "A"}' if name == "a.png" else "no JSON")
+    run = batch("photos", "--schema", "title", "--ordered")
+    assert run.exit_code == 7
+    assert [(line["data"], line["error"] and line["error"]["code"]) for line in run.json_lines] == [
+        ({"title": "A"}, None),
+        (None, "schema_mismatch"),
+    ]
+
+
+def test_a_preset_asks_and_its_alternative_text_lies_beside_the_image(
+    batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path
+) -> None:
+    draw("a.png")
+    assert batch("photos", "-P", "alt", "--sidecar", "xmp").exit_code == 0
+    assert "alternative text" in gallery.asked[0].json["messages"][-1]["content"][0]["text"].lower()
+    written = (tmp_path / "photos" / "a.png.xmp").read_text()
+    assert "AltTextAccessibility" in written
+    assert "This is a.png." in written
+
+
+def test_a_run_stops_before_it_costs_more_than_it_may(
+    batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path
+) -> None:
+    draw(*numbered(20))
+    (tmp_path / "config.toml").write_text('[prices."Qwen/Qwen3-VL-Plus"]\ninput = 1000\noutput = 10000\n')
+    price = (120 * 1000 + 48 * 10000) / 1e6
+    run = batch("photos", "--max-cost", 5 * price, "-j", 1, env={"QVISION_CONFIG": str(tmp_path / "config.toml")})
+    assert (run.exit_code, sum(gallery.tries.values())) == (7, 5)
+    assert f"${5 * price:.2f}" in run.stderr
+    assert {line["cost"]["amount"] for line in run.json_lines} == {price}
 
 
 def test_a_list_that_comes_slowly_is_worked_on_meanwhile(

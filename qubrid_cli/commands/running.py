@@ -51,7 +51,11 @@ def run(plan: "Plan") -> None:
     count = Count(None if plan.is_quiet else plan.inputs.find_again())
     with ExitStack() as stack:
         journal = stack.enter_context(_journal(plan, stack))
-        failures = None if plan.failures is None else stack.enter_context(Failures(plan.failures))
+        failures = (
+            None
+            if plan.failures is None
+            else stack.enter_context(Failures(plan.failures, plan.question.request.prompt))
+        )
         begun = _begun(plan, journal)
 
         def keep(outcome: "Outcome") -> None:

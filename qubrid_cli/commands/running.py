@@ -48,6 +48,7 @@ def run(plan: "Plan") -> None:
     from ..tally import Tally
 
     target, tally = Output(), Tally()
+    is_watched = plan.results is None and target.is_screen
     count = Count(None if plan.is_quiet else plan.inputs.find_again())
     with ExitStack() as stack:
         journal = stack.enter_context(_journal(plan, stack))
@@ -67,8 +68,9 @@ def run(plan: "Plan") -> None:
             if failures is not None and isinstance(outcome, Failed):
                 failures.add(outcome)
 
-        is_shown = not plan.is_quiet and not (plan.results is None and target.is_screen)
-        with watching.heeding_signals(begun), watching.progress(tally, is_shown=is_shown) as show:
+        # Lines that go to a terminal, perhaps through jq, and a bar would stand in each other's way.
+        is_shown, is_free = not (plan.is_quiet or is_watched), plan.results is not None or target.is_regular
+        with watching.heeding_signals(begun), watching.progress(tally, is_shown=is_shown, as_bar=is_free) as show:
             _pull(begun, keep, tally, count=count, gate=plan.gate, show=show)
     if tally.finished == 0 and begun.stopped is None:
         say("note: no image was found")

@@ -41,11 +41,15 @@ def heeding_signals(begun: "Run") -> Iterator[None]:
 
 
 @contextmanager
-def progress(tally: "Tally", *, is_shown: bool) -> Iterator[Callable[[], None]]:
-    """What shows progress, to be called whenever something may have happened."""
+def progress(tally: "Tally", *, is_shown: bool, as_bar: bool) -> Iterator[Callable[[], None]]:
+    """What shows progress, to be called whenever something may have happened.
+
+    Args:
+        as_bar: on a terminal, which nothing else is written to.
+    """
     if not is_shown or sys.stderr is None:
         yield lambda: None
-    elif sys.stderr.isatty():
+    elif as_bar and sys.stderr.isatty():
         from ..progressbar import Bar
         from ..terminal import console
 

@@ -5,37 +5,17 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 
 import typer
 
 from . import __version__
-from .commands import auth, config, options
-from .commands.batch import batch
-from .commands.completion import completion
-from .commands.describe import describe
-from .commands.presets import app as presets
+from .commands import options
 from .errors import QvisionError, UsageError, harmless
 from .output import say, writing_to_stdout
 
-_KEY = "The key is read from QUBRID_API_KEY, or from where qvision auth login put it."
-_CODES = (
-    "Exit codes: 0 fine, 1 unexpected failure, 2 usage, 3 configuration or key, 4 image, 5 endpoint or network, "
-    "6 incomplete answer, 7 a batch is not finished, 8 not as the schema wants it, 130 interrupted."
-)
-
-app = typer.Typer(
-    help="Ask vision models about images.",
-    rich_markup_mode=None,  # pretty help costs ten times an empty Python
-    pretty_exceptions_enable=False,
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command(epilog=f"{_KEY} {_CODES}")(describe)
-app.command(epilog=f"{_KEY} {_CODES}")(batch)
-app.add_typer(config.app, name="config")
-app.add_typer(auth.app, name="auth")
-app.add_typer(presets, name="presets")
-app.command()(completion)
+#: The commands, in the order that the help has; each has a module with a function ``add`` that adds it to an app.
+_COMMANDS = ("describe", "batch", "config", "auth", "presets", "completion")
 
 
 def _show_version(value: bool) -> None:  # noqa: FBT001  # Typer's callbacks are called that way
@@ -44,7 +24,6 @@ def _show_version(value: bool) -> None:  # noqa: FBT001  # Typer's callbacks are
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     context: typer.Context,
     *,
@@ -56,6 +35,24 @@ def _root(
     context.obj = profile
 
 
+def _app(arguments: Sequence[str]) -> typer.Typer:
+    """The program with the commands that the arguments name, else with all.
+
+    Loading and building the others would take as long as an empty Python.
+    """
+    app = typer.Typer(
+        help="Ask vision models about images.",
+        rich_markup_mode=None,  # pretty help costs ten times an empty Python
+        pretty_exceptions_enable=False,
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    for name in [name for name in _COMMANDS if name in arguments] or _COMMANDS:
+        import_module(f".commands.{name}", __package__).add(app)
+    return app
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Typer itself ends usage errors, Ctrl-C and a closed pipe."""
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -64,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _check_names(arguments)
         with writing_to_stdout():
-            app(arguments, prog_name="qvision")
+            _app(arguments)(arguments, prog_name="qvision")
     except QvisionError as error:
         say(error.report())
         return error.exit_code

@@ -85,13 +85,16 @@ def find(settings: Settings, env: Mapping[str, str], path: Path, open_keychain: 
             None if settings.is_trusted else f"{settings.base_url} is not the address of profile {settings.profile}"
         )
         return Key(key, variable, barred)
-    stored = keyfile.read(path).get(settings.profile)
+    all_stored = keyfile.read(path)
+    # A profile with no address of its own is Qubrid's under another name, and has Qubrid's key where it has none itself.
+    owner = DEFAULT if settings.home is None and settings.profile not in all_stored else settings.profile
+    stored = all_stored.get(owner)
     if stored is None:
         return None
     barred = None if stored.origin == origin(settings.base_url) else f"it was stored for {stored.origin}"
     if stored.key is not None:
         return Key(cleaned(stored.key, str(path)) or "", str(path), barred)
-    return Key(_kept(settings.profile, stored.origin, open_keychain), "the keyring", barred)
+    return Key(_kept(owner, stored.origin, open_keychain), "the keyring", barred)
 
 
 def required(key: Key | None, settings: Settings) -> str | None:

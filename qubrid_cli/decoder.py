@@ -4,6 +4,7 @@ import logging
 import re
 import struct
 import warnings
+from importlib import import_module
 from io import BytesIO
 
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
@@ -11,14 +12,6 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 from . import foreign
 from .errors import ImageError
 from .tokens import MAX_RATIO
-
-try:
-    from pi_heif import register_heif_opener
-except ImportError:  # the extra [heif] is not installed
-    _HEIF: tuple[str, ...] = ()
-else:
-    register_heif_opener(thumbnails=False)
-    _HEIF = ("HEIF",)
 
 #: What Pillow decodes by itself (MPO goes with JPEG). Left out is what starts another program (EPS, WMF).
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "TIFF", "BMP", "DIB", "ICO", "JPEG2000", "PPM", "QOI", "TGA")
@@ -69,8 +62,9 @@ def opened(data: bytes, name: str, frame: int = 1) -> Image.Image:
     Raises:
         ImageError: it is none, none of a size that models take, or it has no such frame.
     """
+    heif = _heif() if _HEIF_START.match(data) else ()
     try:
-        image = Image.open(BytesIO(data), formats=_FORMATS + _HEIF)
+        image = Image.open(BytesIO(data), formats=_FORMATS + heif)
     except UnidentifiedImageError as error:
         raise _unreadable(data, name) from error
     if image.format == "TIFF" and (_is_raw(image) or foreign.told(data) is foreign.RAW):
@@ -84,9 +78,18 @@ def opened(data: bytes, name: str, frame: int = 1) -> Image.Image:
     return image
 
 
+def _heif() -> tuple[str, ...]:
+    """The name of HEIC's format, where the extra is installed; loaded when the first such file comes, for it takes 6 ms."""
+    try:
+        import_module(".heif", __package__)
+    except ImportError:
+        return ()
+    return ("HEIF",)
+
+
 def _unreadable(data: bytes, name: str) -> ImageError:
     """The error for what no decoder takes."""
-    if _HEIF_START.match(data) and not _HEIF:
+    if _HEIF_START.match(data) and not _heif():
         return ImageError(
             f"{name} is HEIC, which needs an extra library", hint="Run: pip install pi-heif", code="needs_heif"
         )

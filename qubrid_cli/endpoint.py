@@ -69,7 +69,6 @@ class Endpoint:
         self._links = tuple(secrets)
         self._timeout = timeout
         with _configured():
-            certificates = certificates or httpx.create_ssl_context()
             self.url = httpx.URL(base_url + "/chat/completions")
             self.host = _host(self.url)
             is_loopback = _is_loopback(self.url.host)
@@ -79,12 +78,14 @@ class Endpoint:
                     hint="Use https; or, in a network you trust, --allow-http. See which key that is with: qvision auth status",
                     code="plain_http",
                 )
+            if transport is None and not (is_loopback and self.url.scheme == "http"):  # else nothing is verified
+                certificates = certificates or httpx.create_ssl_context()
             self._client = httpx.Client(
                 headers=_headers(key, headers),
                 # What is meant for this machine goes through no proxy; SSL_CERT_FILE counts for the transport all the same.
-                transport=transport or (httpx.HTTPTransport(verify=certificates) if is_loopback else None),
+                transport=transport or (httpx.HTTPTransport(verify=certificates or False) if is_loopback else None),
                 trust_env=not is_loopback,
-                verify=certificates,
+                verify=certificates or True,
             )
         self._wire = Wire(self.host, Cutter(), self.clean)
         self.another = partial(

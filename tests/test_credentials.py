@@ -137,13 +137,20 @@ def test_a_stored_key_is_found_where_no_variable_is_set(file: Path) -> None:
 def test_a_stored_key_is_its_own_profiles(file: Path) -> None:
     credentials.keep(settled({"profile": "qubrid"}), "sk", file, lambda: None)
     credentials.keep(settled({"profile": "ollama"}), "lk", file, lambda: None)
-    assert [find(settled({"profile": name}), {}, file) for name in ("qubrid", "ollama", "openai", "vllm", "work")] == [
+    assert [find(settled({"profile": name}), {}, file) for name in ("qubrid", "ollama", "openai", "vllm")] == [
         Key("sk", str(file)),
         Key("lk", str(file)),
         None,
         None,
-        None,
     ]
+
+
+def test_a_profile_without_an_address_has_qubrids_key_until_it_has_one_itself(file: Path) -> None:
+    credentials.keep(settled({"profile": "qubrid"}), "sk", file, lambda: None)
+    assert find(settled(), {}, file) == Key("sk", str(file))
+    assert find(settled(base_url=HOME), {}, file) is None
+    credentials.keep(settled(), "wk", file, lambda: None)
+    assert find(settled(), {}, file) == Key("wk", str(file))
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ FLOORS = (
         "replacement",
         "metrics",
         "foreign",
+        "heif",
         "urls",
         "listing",
         "locking",
@@ -103,7 +104,7 @@ FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 HOMES = {
     "httpx": {"endpoint", "response", "download", "mishaps", "offline"},
     "PIL": {"images", "payload", "inventory", "decoder", "colours", "offline"},
-    "pi_heif": {"decoder"},
+    "pi_heif": {"heif"},
     "rich": {"terminal", "markdown", "progressbar"},
     "markdown_it": {"markdown"},
     "stamina": {"retries"},

@@ -140,3 +140,8 @@ def _typed(settings: "Settings") -> str:
         return ""
     except getpass.GetPassWarning as error:  # it would show
         raise AuthError("the terminal cannot hide a key", hint="Pipe it in: qvision auth login --stdin") from error
+
+
+def add(program: typer.Typer) -> None:
+    """Add the commands to the program."""
+    program.add_typer(app, name="auth")

@@ -32,3 +32,8 @@ def completion(
     with suppress(SystemExit), redirect_stdout(script):
         context.find_root().command.main(args=[], prog_name="qvision")
     typer.echo(script.getvalue().strip() + (_ZSH_FIRST_TAB if shell is Shell.ZSH else ""))
+
+
+def add(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    app.command()(completion)

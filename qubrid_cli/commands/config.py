@@ -185,3 +185,8 @@ def _masked(names: tuple[str, ...] | list[str], value: Any) -> Any:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def add(program: typer.Typer) -> None:
+    """Add the commands to the program."""
+    program.add_typer(app, name="config")

@@ -77,3 +77,8 @@ def _write_json(value: object, target: Output) -> None:
     from .. import records
 
     target.write(records.json_text(value, indent=2 if target.is_screen else None) + "\n")
+
+
+def add(program: typer.Typer) -> None:
+    """Add the commands to the program."""
+    program.add_typer(app, name="presets")

@@ -7,7 +7,7 @@ there is nothing to lock, and when nobody pulls any more, the rest comes to a ha
 import random
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 from queue import Empty
 
@@ -20,6 +20,7 @@ from .metrics import Clock
 from .outbox import Outbox
 from .outcomes import Clerk, Failed, Item, Outcome, Skipped, Waiting
 from .pace import Gate, Trouble
+from .rules import Rules
 from .turns import Job, Turns
 from .twins import Twins
 from .work import Answer, Question, Read
@@ -32,23 +33,6 @@ _GRACE = 5.0
 _MAX_AHEAD = 1_000
 #: Tokens of an answer, before there is one to go by.
 _ANSWER_TOKENS = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """How a run goes.
-
-    Attributes:
-        retries: further tries of an image whose request fails while others do not.
-        patience: seconds that an endpoint which is away, or takes nothing, is waited for; and an image at most.
-        is_ordered: outcomes come in the order of the images.
-        is_forced: what the results file has is asked for again.
-    """
-
-    retries: int = 4
-    patience: float = 600.0
-    is_ordered: bool = False
-    is_forced: bool = False
 
 
 class Run:

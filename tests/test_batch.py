@@ -25,7 +25,6 @@ import pytest
 from PIL import Image
 
 from qubrid_cli import chat, payload, work
-from qubrid_cli.batch import Rules
 from qubrid_cli.batch import Run as BatchRun
 from qubrid_cli.budget import Budget, Limits
 from qubrid_cli.crew import Crew
@@ -34,6 +33,7 @@ from qubrid_cli.errors import ImageError
 from qubrid_cli.finding import Task
 from qubrid_cli.outcomes import Clerk, Done, Waiting
 from qubrid_cli.pace import Fixed, Gate
+from qubrid_cli.rules import Rules
 from qubrid_cli.sources import File
 
 from .conftest import KEY, VALIDATOR, Qvision, Run, command, environment

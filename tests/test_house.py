@@ -33,6 +33,7 @@ FLOORS = (
         "locking",
         "xmp",
         "counting",
+        "rules",
     },
     {
         "chat",

@@ -120,8 +120,8 @@ def batch(
             spare=_spare(results, failures, from_),
         ),
     )
-    from ..batch import Rules
     from ..pace import Adaptive, Fixed, Gate
+    from ..rules import Rules
     from ..work import Question
 
     facets = ({"offline": True} if settings.offline else {}) | ({"schema": form.document} if form else {})

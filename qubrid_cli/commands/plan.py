@@ -10,10 +10,10 @@ from . import asking
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..batch import Rules
     from ..budget import Limits
     from ..finding import Choice, Found, Task
     from ..pace import Gate
+    from ..rules import Rules
     from ..schema import Schema
     from ..settings import Settings
     from ..sidecars import Kind

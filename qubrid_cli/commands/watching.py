@@ -36,8 +36,11 @@ def heeding_signals(begun: "Run") -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if not isinstance(
+            begun.stopped, StoppedError
+        ):  # else the program is about to end, and that may still be cut short
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_config_path
+from platformdirs import user_cache_path, user_config_path
 
 from .costs import Price
 from .errors import ConfigError
@@ -50,6 +50,11 @@ class Config:
 def folder() -> Path:
     """The platform's folder for what this program is set to."""
     return user_config_path("qvision", appauthor=False)
+
+
+def cache() -> Path:
+    """The platform's folder for what can be had again at any time."""
+    return user_cache_path("qvision", appauthor=False)
 
 
 def location(env: Mapping[str, str]) -> Path:

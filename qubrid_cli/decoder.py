@@ -7,7 +7,7 @@ import warnings
 from importlib import import_module
 from io import BytesIO
 
-from PIL import Image, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError, features
 
 from . import foreign
 from .errors import ImageError
@@ -50,6 +50,12 @@ TiffImagePlugin.READ_LIBTIFF = True
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 # Some decoders log what they repair; without a handler Python prints that.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+
+def optional() -> dict[str, bool]:
+    """The formats that not every installation reads, and whether this one does."""
+    kinds = {"WebP": "webp", "AVIF": "avif", "JPEG 2000": "jpg_2000"}
+    return {"HEIC": bool(_heif())} | {name: features.check(kind) is True for name, kind in kinds.items()}
 
 
 def opened(data: bytes, name: str, frame: int = 1) -> Image.Image:

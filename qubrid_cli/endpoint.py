@@ -3,31 +3,31 @@
 import ssl
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from ipaddress import ip_address
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 
-from . import __version__
-from .errors import AuthError, ConfigError, EndpointError, WayError
+from . import client
+from .errors import AuthError, EndpointError, WayError
 from .events import parsed
 from .masking import is_secret, scrubbed
 from .refusals import error_for, told
 from .response import Cutter, Response, Wire
+from .sending import Body, Early, plain
 
 #: Seconds; a host that takes longer to accept a connection is not there.
 _CONNECT_TIMEOUT = 10.0
-#: Bytes of the body handed over at once, so that ``sent`` is set when the last of them is on its way.
-_PIECE = 256 * 1024
 #: Bytes that are read of an error's body.
 _MAX_ERROR_BODY = 64 * 1024
 _MAX_REDIRECTS = 5
 #: Characters of a header's value that is taken out of what a server says.
 _SECRET = 6
+#: Sends a request to a URL, and has its response.
+_Exchange = Callable[[httpx.URL], httpx.Response]
 
 
 class Endpoint:
@@ -68,25 +68,25 @@ class Endpoint:
         self._secrets += [key] if key else []
         self._links = tuple(secrets)
         self._timeout = timeout
-        with _configured():
+        with client.configured():
             self.url = httpx.URL(base_url + "/chat/completions")
-            self.host = _host(self.url)
-            is_loopback = _is_loopback(self.url.host)
-            if (key or hidden) and self.url.scheme != "https" and not is_loopback and not allow_http:
+            self._models = httpx.URL(base_url + "/models")
+            self.host = client.host(self.url)
+            if (
+                (key or hidden)
+                and self.url.scheme != "https"
+                and not client.is_loopback(self.url.host)
+                and not allow_http
+            ):
                 raise AuthError(
                     f"the key is not sent to {self.host} over plain http",
                     hint="Use https; or, in a network you trust, --allow-http. See which key that is with: qvision auth status",
                     code="plain_http",
                 )
-            if transport is None and not (is_loopback and self.url.scheme == "http"):  # else nothing is verified
-                certificates = certificates or httpx.create_ssl_context()
-            self._client = httpx.Client(
-                headers=_headers(key, headers),
-                # What is meant for this machine goes through no proxy; SSL_CERT_FILE counts for the transport all the same.
-                transport=transport or (httpx.HTTPTransport(verify=certificates or False) if is_loopback else None),
-                trust_env=not is_loopback,
-                verify=certificates or True,
-            )
+            certificates = certificates or client.certificates(self.url, transport)
+            self._client = client.opened(self.url, key, headers, transport, certificates)
+        self._can_open = transport is None
+        self._early: Early | None = None
         self._wire = Wire(self.host, Cutter(), self.clean)
         self.another = partial(
             Endpoint,
@@ -107,14 +107,22 @@ class Endpoint:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the connections."""
+        if self._early is not None:
+            self._early.give_up()
         self._client.close()
 
     def guard(self, secrets: Iterable[str]) -> None:
         """Repeat nothing of this, which the next request tells it."""
         self._links = tuple(secrets)
 
-    @contextmanager
-    def ask(self, body: bytes, *, sent: threading.Event, within: float | None = None) -> Iterator[Response]:
+    def open(self) -> None:
+        """Connect already, in a thread, for the request that comes next; if that fails, the request will say so."""
+        if self._can_open:
+            self._early = Early(self._client, self.url, self._patience(None), self._wire.cutter.hold)
+
+    def ask(
+        self, data: bytes, *, sent: threading.Event, within: float | None = None
+    ) -> AbstractContextManager[Response]:
         """Send one request and hold the response open, whatever its status.
 
         Args:
@@ -125,12 +133,40 @@ class Endpoint:
             EndpointError: it redirects elsewhere, or does not speak HTTP.
             NetworkError: there is no connection, it broke or fell silent, or the time was over.
         """
+        body = Body(data, sent)
+        early, self._early = self._early, None
+
+        def exchange(url: httpx.URL) -> httpx.Response:
+            nonlocal early
+            if early is not None:
+                opened, early = early, None
+                return opened.send(body, within)
+            return plain(self._client, url, body, self._patience(within), self._wire.cutter.hold)
+
+        return self._held(self.url, exchange, within)
+
+    def models(self, *, within: float | None = None) -> AbstractContextManager[Response]:
+        """Ask which models there are, and hold the response open, under the same rules as ``ask``."""
+
+        def exchange(url: httpx.URL) -> httpx.Response:
+            extensions = {"trace": self._wire.cutter.hold}
+            request = self._client.build_request("GET", url, timeout=self._patience(within), extensions=extensions)
+            return self._client.send(request, stream=True)
+
+        return self._held(self._models, exchange, within)
+
+    def _patience(self, within: float | None) -> httpx.Timeout:
+        longest = [self._timeout, _CONNECT_TIMEOUT] + ([] if within is None else [max(0.001, within)])
+        return httpx.Timeout(self._timeout, connect=min(longest))
+
+    @contextmanager
+    def _held(self, url: httpx.URL, exchange: _Exchange, within: float | None) -> Iterator[Response]:
         started = time.perf_counter()
         self._wire.cutter.start(within)
         response: httpx.Response | None = None
         try:
             with self._wire.translated():
-                response = self._send(body, sent, within)
+                response = self._send(url, exchange)
             found = response.headers.get("x-request-id")
             request_id = self.clean(found)[:200] if found else None
             yield Response(response, self._wire, request_id, time.perf_counter() - started)
@@ -139,19 +175,9 @@ class Endpoint:
             if response is not None:
                 response.close()
 
-    def _send(self, body: bytes, sent: threading.Event, within: float | None) -> httpx.Response:
-        longest = [self._timeout, _CONNECT_TIMEOUT] + ([] if within is None else [max(0.001, within)])
-        url = self.url
+    def _send(self, url: httpx.URL, exchange: _Exchange) -> httpx.Response:
         for _ in range(_MAX_REDIRECTS):
-            request = self._client.build_request(
-                "POST",
-                url,
-                content=_pieces(body, sent),
-                headers={"Content-Length": str(len(body))},
-                timeout=httpx.Timeout(self._timeout, connect=min(longest)),
-                extensions={"trace": self._wire.cutter.hold},
-            )
-            response = self._client.send(request, stream=True)
+            response = exchange(url)
             if not response.has_redirect_location:
                 return response
             response.close()
@@ -169,7 +195,7 @@ class Endpoint:
         if (there.scheme, there.host, there.port) == (url.scheme, url.host, url.port):
             return there
         raise WayError(
-            f"{self.host} redirects to {self.clean(f'{there.scheme}://{_host(there)}')}, where nothing is sent",
+            f"{self.host} redirects to {self.clean(f'{there.scheme}://{client.host(there)}')}, where nothing is sent",
             hint="If you trust that address, set it with --base-url.",
             code="redirect",
             status=response.status_code,
@@ -190,7 +216,11 @@ class Endpoint:
 
     def refused(self, payload: object, response: Response) -> EndpointError:
         """The error that a server's error body means."""
-        told_of = told(self.cleaned(payload), status=response.status, host=self.host, request_id=response.request_id)
+        try:
+            payload = self.cleaned(payload)
+        except RecursionError:
+            payload = "an error that is nested too deeply"
+        told_of = told(payload, status=response.status, host=self.host, request_id=response.request_id)
         return error_for(told_of)
 
     def clean(self, text: str) -> str:
@@ -208,53 +238,3 @@ class Endpoint:
         return (
             {self.clean(name): self.cleaned(item) for name, item in value.items()} if isinstance(value, dict) else value
         )
-
-
-def _pieces(body: bytes, sent: threading.Event) -> Iterator[bytes]:
-    for start in range(0, len(body), _PIECE):
-        yield body[start : start + _PIECE]
-    sent.set()
-
-
-def _host(url: httpx.URL) -> str:
-    return url.netloc.decode("ascii", "replace").rpartition("@")[2]
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _headers(key: str | None, headers: Mapping[str, str]) -> httpx.Headers:
-    common = {
-        "Accept": "text/event-stream, application/json",
-        "Accept-Encoding": "identity",  # a compressing proxy holds tokens back until a block is full
-        "Content-Type": "application/json",
-        "User-Agent": f"qvision/{__version__}",
-    }
-    found = httpx.Headers(common | {"Authorization": f"Bearer {key}"} if key else common)
-    found.update(headers)
-    return found
-
-
-@contextmanager
-def _configured() -> Iterator[None]:
-    """What httpx cannot even begin with: an address, a proxy or a certificate file that is set wrongly."""
-    try:
-        yield
-    except (httpx.InvalidURL, UnicodeError) as error:
-        raise ConfigError(
-            f"the base URL cannot be used: {error}", hint="Check --base-url and QUBRID_BASE_URL."
-        ) from error
-    except (ValueError, ImportError) as error:  # whose words may hold the proxy's password
-        raise ConfigError(
-            "the proxy in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY cannot be used", hint="Set an http or https proxy."
-        ) from error
-    except OSError as error:
-        raise ConfigError(
-            f"the certificates cannot be read: {error.strerror}", hint="Check SSL_CERT_FILE and SSL_CERT_DIR."
-        ) from error

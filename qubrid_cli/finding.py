@@ -10,7 +10,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, assert_never
 
-from . import folders, listing, sources
+from . import folders, lists, sources
 from .errors import ImageError, UsageError
 from .shards import Shard
 
@@ -39,7 +39,7 @@ class Task:
     index: int
     source: str
     prompt: str | None = None
-    id: listing.Label = None
+    id: lists.Label = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class _Place:
     source: str
     within: str
     prompt: str | None = None
-    id: listing.Label = None
+    id: lists.Label = None
     error: ImageError | None = None
 
 
@@ -105,7 +105,7 @@ def _stands_for_images(argument: str, *, prompt_given: bool) -> bool:
 
 
 def find(
-    arguments: Sequence[str], *, listed: Iterable[listing.Listed] = (), choose: Choice | None = None
+    arguments: Sequence[str], *, listed: Iterable[lists.Listed] = (), choose: Choice | None = None
 ) -> Iterator[Found]:
     """Everything that is named, in order: first by the arguments, then by a list.
 
@@ -191,17 +191,17 @@ def _matches(pattern: str, *, hidden: bool) -> Iterator[str]:
     return (match for match in found if "**" not in pattern or not os.path.isdir(match))
 
 
-def _of_list(item: listing.Listed, choose: Choice) -> Iterator[_Place]:
+def _of_list(item: lists.Listed, choose: Choice) -> Iterator[_Place]:
     match item:
-        case listing.Damaged():
+        case lists.Damaged():
             name = f"line {item.number} of the list"
             error = ImageError(f"{name} {item.reason}", hint='Such as {"image": "a.jpg", "prompt": "…"}', code="list")
             yield _Place(name, name, error=error)
-        case listing.Entry() if os.path.isdir(item.image):
+        case lists.Entry() if os.path.isdir(item.image):
             yield from (replace(place, prompt=item.prompt, id=item.id) for place in _below(item.image, choose))
-        case listing.Entry() if _is_wanted(item.image, choose):
+        case lists.Entry() if _is_wanted(item.image, choose):
             yield _Place(_as_listed(item.image), item.image, item.prompt, item.id)
-        case listing.Line() if _is_wanted(item.image, choose) and not os.path.isdir(item.image):
+        case lists.Line() if _is_wanted(item.image, choose) and not os.path.isdir(item.image):
             yield _Place(_as_listed(item.image), item.image)
 
 

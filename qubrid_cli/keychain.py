@@ -22,6 +22,13 @@ def get(name: str) -> str | None:
         return keyring.get_password(_SERVICE, name)
 
 
+def backend() -> str | None:
+    """What the system's keyring is called, without asking it for anything; ``None`` where there is none."""
+    with _translated():
+        found = keyring.get_keyring()
+        return found.name if found.priority > 0 else None
+
+
 def put(name: str, secret: str) -> None:
     """Keep something; what a keyring accepts and forgets, as its null backend does, counts as refused."""
     with _translated():

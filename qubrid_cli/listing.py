@@ -1,91 +1,100 @@
-r"""Lists of images: lines, names between NULs, or JSON objects a line.
+"""Which models an endpoint has, asked of the endpoint itself.
 
-Names are bytes; what in them is no UTF-8 becomes Python's surrogate escapes, in JSON ``\udc80`` to ``\udcff``.
+Source: OpenAI API reference, "List models"; of what servers send, only ``data[].id`` is relied on.
 """
 
-import codecs
-import json
-import os
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, BinaryIO
+import time
+from collections.abc import Generator
 
-#: What a list may call an image beside its name.
-Label = str | int | float | None
+from . import catalogue
+from .endpoint import Endpoint
+from .errors import EndpointError
+from .events import parsed
+from .metrics import Clock
+from .progress import Pausing
+from .response import Response
+from .retries import Patience, Pauses
 
-_PIECE = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A name as it stands in a list, such as ``find`` makes."""
-
-    image: str
+#: What servers answer that have no list; Qubrid's documentation does not say that it has one.
+_NONE = frozenset({404, 405, 501})
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """An object of a JSONL list; its ``prompt`` and ``id`` are for this image alone."""
+class NoListError(EndpointError):
+    """The endpoint does not say which models it has."""
 
-    image: str
-    prompt: str | None = None
-    id: Label = None
+    default_code = "no_models"
 
 
-@dataclass(frozen=True, slots=True)
-class Damaged:
-    """A line of a JSONL list that is no such object."""
+def ask(
+    endpoint: Endpoint, patience: Patience, *, clock: Clock = time.perf_counter
+) -> Generator[Pausing | tuple[str, ...], None, None]:
+    """Ask for the ids of the models, and again when what went wrong may pass: pauses, and the ids at the end.
 
-    number: int
-    reason: str
-
-
-Listed = Line | Entry | Damaged
-
-
-def read(stream: BinaryIO, *, nul: bool = False) -> Iterator[Listed]:
-    """What a list names, one after the other; blank lines are nothing.
-
-    The first line that is not blank decides: where it is a JSON object with ``image``, all lines are.
-
-    Args:
-        nul: names end with NUL instead of a line break, as after ``find -print0``; they are never JSON.
+    Raises:
+        EndpointError: it refused, or what it sent is no list.
+        NoListError: it has none.
     """
-    is_jsonl: bool | None = False if nul else None
-    for number, line in enumerate(_names(stream) if nul else _lines(stream), 1):
-        if not line.strip() and not (nul and line):
-            continue
-        if is_jsonl is None:
-            is_jsonl = isinstance(_entry(line, number), Entry)
-        yield _entry(line, number) if is_jsonl else Line(os.fsdecode(line))
+    pauses, started = Pauses(patience), clock()
+    for attempt in pauses.attempts():
+        left = None if patience.max_time is None else max(0.001, patience.max_time - (clock() - started))
+        try:
+            models = at_once(endpoint, left)
+        except EndpointError as error:
+            seconds = pauses.after(error, attempt.num, left=left)
+            why = f"{error.status} from {endpoint.host}" if error.status else error.message
+            yield Pausing(why, seconds, attempt.num, patience.retries)
+            with attempt:  # which waits before it lets the next one begin
+                raise
+        else:
+            yield models
+            return
 
 
-def _lines(stream: BinaryIO) -> Iterator[bytes]:
-    for number, line in enumerate(stream):
-        text = line.removeprefix(codecs.BOM_UTF8) if number == 0 else line
-        yield text.removesuffix(b"\n").removesuffix(b"\r")
+def at_once(endpoint: Endpoint, within: float | None) -> tuple[str, ...]:
+    """The ids, asked for once.
+
+    Raises:
+        EndpointError: as ``ask`` does.
+    """
+    with endpoint.models(within=within) as answer:
+        return _read(endpoint, answer)
 
 
-def _names(stream: BinaryIO) -> Iterator[bytes]:
-    rest = b""
-    while piece := stream.read(_PIECE):
-        *names, rest = (rest + piece).split(b"\0")
-        yield from names
-    yield rest
-
-
-def _entry(line: bytes, number: int) -> Entry | Damaged:
+def _read(endpoint: Endpoint, answer: Response) -> tuple[str, ...]:
+    if answer.status in _NONE:
+        raise _no_list(endpoint, f" (HTTP {answer.status})", answer.status)
+    if not answer.is_success:
+        raise endpoint.refusal(answer)
+    data = _body(endpoint, answer)
     try:
-        found: Any = json.loads(line.decode(errors="surrogateescape"))
-    except (ValueError, RecursionError) as error:
-        return Damaged(number, f"is no JSON: {error}")
-    match found:
-        case {"image": str(image)} if image:
-            prompt, label = found.get("prompt"), found.get("id")
-        case _:
-            return Damaged(number, 'is no object with an "image"')
-    if not isinstance(prompt, str | None):
-        return Damaged(number, 'has a "prompt" that is no text')
-    if not isinstance(label, str | int | float | None):
-        return Damaged(number, 'has an "id" that is neither text nor a number')
-    return Entry(image, prompt, label)
+        found = parsed(data)
+    except ValueError as error:
+        if data.lstrip().startswith(b"<"):  # what websites answer to every path
+            raise _no_list(endpoint, ", and sends a web page instead", answer.status) from error
+        raise EndpointError(
+            f"the list of models from {endpoint.host} is no JSON", hint="Try again.", code="not_json"
+        ) from error
+    if isinstance(found, dict) and found.get("error"):
+        raise endpoint.refused(found, answer)
+    return tuple(endpoint.clean(name) for name in catalogue.ids(found, endpoint.host))
+
+
+def _body(endpoint: Endpoint, answer: Response) -> bytes:
+    data = bytearray()
+    for chunk in answer.chunks():
+        data += chunk
+        if len(data) > catalogue.MAX_SIZE:
+            raise EndpointError(
+                f"the list of models from {endpoint.host} is longer than {catalogue.MAX_SIZE // 1_000_000} MB",
+                hint="Check --base-url.",
+                code="too_long",
+            )
+    return bytes(data)
+
+
+def _no_list(endpoint: Endpoint, how: str, status: int) -> NoListError:
+    return NoListError(
+        f"{endpoint.host} does not say which models it has{how}",
+        hint="Check --base-url: it usually ends in /v1. If it does, look for models in the endpoint's documentation.",
+        status=status,
+    )

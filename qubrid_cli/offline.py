@@ -44,7 +44,7 @@ _MIN_SHARE = 4
 
 
 class OfflineTransport(httpx.BaseTransport):
-    """Answers chat completions, streamed or not.
+    """Answers chat completions, streamed or not, and says which models it has: one.
 
     Args:
         delay: seconds between the words of a stream.
@@ -59,6 +59,8 @@ class OfflineTransport(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Answer one request; what cannot be understood gets a 400 in OpenAI's form."""
         began = time.perf_counter()
+        if request.method == "GET" and request.url.path.endswith("/models"):
+            return httpx.Response(200, json={"object": "list", "data": [{"id": "offline", "object": "model"}]})
         try:
             asked = json.loads(request.read())
             text = _answer(asked)

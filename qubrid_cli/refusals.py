@@ -140,10 +140,15 @@ _KINDS = (
     _Kind(
         lambda refusal: _has(*_NO_SUCH_MODEL)(refusal) or (refusal.status == 404 and "model" in refusal.words),
         "does not know the model",
-        "Check the model's name, capitals included.",
+        "Check its name, capitals included; which there are says: qvision models",
         ends_all=True,
     ),
-    _Kind(_is(404, 405), "has no chat completions there", "Check --base-url: it usually ends in /v1.", ends_all=True),
+    _Kind(
+        _is(404, 405),
+        "has no chat completions there",
+        "Check --base-url: it usually ends in /v1. To see what is there: qvision models",
+        ends_all=True,
+    ),
     _Kind(
         lambda refusal: refusal.status >= 500 or refusal.status in {408, 409, 425},
         "failed",

@@ -177,7 +177,9 @@ class Wire:
                 return WayError(f"the proxy refused: {words}", hint="Check HTTPS_PROXY and HTTP_PROXY.", code="proxy")
             case httpx.ConnectError():
                 hint = "Check --base-url, the network, and the proxy if one is set."
-                return _tls(error, self.host) or UnreachableError(f"no connection to {self.host}: {words}", hint=hint)
+                return tls_error(error, self.host) or UnreachableError(
+                    f"no connection to {self.host}: {words}", hint=hint
+                )
             case httpx.RemoteProtocolError() if words.startswith("illegal"):  # h11 quotes what it got
                 return _passing(f"{self.host} does not speak HTTP", "Check the port in --base-url.")
             case httpx.NetworkError() | httpx.RemoteProtocolError():
@@ -202,7 +204,7 @@ _CERTIFICATE_HINTS = {
 }
 
 
-def _tls(error: BaseException, host: str) -> WayError | None:
+def tls_error(error: BaseException, host: str) -> WayError | None:
     """What failed while the connection was being secured; ``None`` where it was something else, or may pass."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ssl.SSLError):

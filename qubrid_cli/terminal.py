@@ -57,6 +57,21 @@ def show_table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, color: b
     console(color=color).print(table)
 
 
+#: For the words that a check ends with.
+_MARKS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+
+def show_marked(mark: str, text: str, hint: str | None) -> None:
+    """Draw a check on the terminal: how it ended, in colour, and what there is to say; the hint below, dimmed."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(width=4)
+    table.add_column(overflow="fold")
+    table.add_row(StyledText(mark, style=_MARKS.get(mark, "")), StyledText(harmless(text)))
+    if hint:
+        table.add_row("", StyledText(harmless(hint), style="dim"))
+    console(color=None).print(table)
+
+
 def show_answer(items: Items, open_drawing: Callable[[], Drawing]) -> Description:
     """Draw an answer on the terminal while it arrives.
 

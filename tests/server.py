@@ -115,6 +115,7 @@ class Loopback:
         self._loop = asyncio.new_event_loop()
         self._closing = threading.Event()
         self.connections = 0
+        self.connected = threading.Event()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
         starting = asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=tls)
@@ -124,6 +125,7 @@ class Loopback:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self.connected.set()
         try:
             await self._serve(reader, writer)
         except (OSError, asyncio.CancelledError):  # the client has gone, as some tests want it, or the test has
@@ -179,10 +181,10 @@ class Raw(Loopback):
 class Server(Loopback):
     """The server; ``answer`` is a reply, or a function from a request to one."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.answer: Reply | Callable[[Asked], Reply] = stream("A lighthouse.")
         self.asked: list[Asked] = []
-        super().__init__()
+        super().__init__(tls)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asked = await _read(reader)

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qubrid_cli import folders, ignoring, listing
+from qubrid_cli import folders, ignoring, lists
 from qubrid_cli.errors import ImageError, UsageError
 from qubrid_cli.finding import Choice, Found, Missed, Task, find, source_of, split
-from qubrid_cli.listing import Damaged, Entry, Line, Listed
+from qubrid_cli.lists import Damaged, Entry, Line, Listed
 from qubrid_cli.reading import read
 from qubrid_cli.shards import Shard, shard
 from qubrid_cli.sources import Bytes, File, Link, Piped, natural
@@ -48,7 +48,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def listed(text: bytes, *, nul: bool = False) -> list[Listed]:
-    return list(listing.read(BytesIO(text), nul=nul))
+    return list(lists.read(BytesIO(text), nul=nul))
 
 
 def names(found: Iterator[Found]) -> list[str]:

@@ -29,7 +29,7 @@ FLOORS = (
         "foreign",
         "heif",
         "urls",
-        "listing",
+        "lists",
         "locking",
         "xmp",
         "counting",
@@ -54,12 +54,15 @@ FLOORS = (
         "decoder",
         "colours",
         "output",
+        "catalogue",
+        "checks",
         "retries",
         "ignoring",
         "shards",
         "pace",
     },
     {
+        "equipment",
         "response",
         "reading",
         "replies",
@@ -73,37 +76,35 @@ FLOORS = (
         "folders",
         "faults",
         "budget",
+        "client",
+        "sending",
     },
-    {"endpoint", "images", "settings", "rewriting", "download", "finding"},
-    {"credentials"},
+    {"reachability", "endpoint", "images", "settings", "rewriting", "download", "finding"},
+    {"credentials", "listing"},
     {"draft"},
     {"description"},
-    {"structured"},
+    {"structured", "checkup"},
     {"records"},
     {"terminal", "markdown", "rehearsal", "entries"},
     {"compaction", "sidecars", "work"},
     {"journal", "crew", "outcomes", "turns", "twins"},
     {"outbox", "failures", "forecast", "tally"},
     {"batch", "progressbar"},
-    {"commands.questions"},
+    {"commands.questions", "commands.completing"},
     {"commands.options", "commands.given", "commands.showing"},
     {"commands.asking", "commands.batch_options"},
     {"commands.plan", "commands.watching"},
     {"commands.running"},
     {
-        "commands.batch",
-        "commands.describe",
-        "commands.config",
-        "commands.auth",
-        "commands.presets",
-        "commands.completion",
+        *("commands.describe", "commands.config", "commands.auth", "commands.presets", "commands.completion"),
+        *("commands.batch", "commands.models", "commands.doctor"),
     },
     {"cli"},
     {"__main__"},
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 HOMES = {
-    "httpx": {"endpoint", "response", "download", "mishaps", "offline"},
+    "httpx": {"endpoint", "client", "sending", "response", "download", "mishaps", "offline", "reachability"},
     "PIL": {"images", "payload", "inventory", "decoder", "colours", "offline"},
     "pi_heif": {"heif"},
     "rich": {"terminal", "markdown", "progressbar"},
@@ -116,15 +117,9 @@ HOMES = {
     "keyring": {"keychain"},
     "typer": {
         "cli",
-        *("commands.options", "commands.batch_options", "commands.asking"),
-        *(
-            "commands.batch",
-            "commands.describe",
-            "commands.config",
-            "commands.auth",
-            "commands.presets",
-            "commands.completion",
-        ),
+        *("commands.options", "commands.batch_options", "commands.asking", "commands.completing"),
+        *("commands.batch", "commands.models", "commands.doctor"),
+        *("commands.describe", "commands.config", "commands.auth", "commands.presets", "commands.completion"),
     },
 }
 HEAVY = {
@@ -240,6 +235,16 @@ def test_help_and_usage_errors_load_neither_network_nor_pictures_nor_screen(argu
     loaded = loaded_by(*arguments)
     assert "typer" in loaded
     assert loaded.isdisjoint({"httpx", "PIL", "rich", "rich.markdown", "pydantic", "importlib.metadata"})
+
+
+@pytest.mark.parametrize(
+    "line", ["describe --profile ol", "describe -m ", "config set m", "describe sun", "completion z"]
+)
+def test_completion_loads_neither_network_nor_pictures_nor_screen(line: str) -> None:
+    asking = {"_QVISION_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": f"qvision {line}"}
+    loaded = loaded_by(env=environment(asking))
+    assert "qubrid_cli.commands.completing" in loaded
+    assert loaded.isdisjoint({"httpx", "PIL", "rich", "stamina", "tomlkit", "keyring", "importlib.metadata", "socket"})
 
 
 def test_a_description_into_a_pipe_loads_no_screen(lighthouse: Path) -> None:

@@ -122,7 +122,11 @@ def test_a_refused_key_has_a_class_of_its_own(status: int, code: str | None, kin
             "See which key that is with: qvision auth status; store another with: qvision auth login",
         ),
         (Refusal(413, "h", "No.", ("too_big",), "r-1"), "too_big", "Send smaller images with --max-pixels."),
-        (Refusal(404, "h", "No.", (), "r-1"), "endpoint", "Check --base-url: it usually ends in /v1."),
+        (
+            Refusal(404, "h", "No.", (), "r-1"),
+            "endpoint",
+            "Check --base-url: it usually ends in /v1. To see what is there: qvision models",
+        ),
     ],
 )
 def test_an_error_has_its_code_its_hint_and_where_it_came_from(refusal: Refusal, code: str, hint: str) -> None:

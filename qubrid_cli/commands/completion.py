@@ -11,6 +11,25 @@ import typer
 #: Lets zsh find the script as a file in its ``fpath`` too: there the first Tab runs the file instead of the function.
 _ZSH_FIRST_TAB = '\nif [[ $funcstack[1] == _qvision ]]; then _qvision_completion "$@"; fi'
 
+#: In place of Typer's own, which loses what has a colon or a = in it, where bash cuts words: ``qwen3-vl:8b``, ``--model=Q``.
+_BASH = """\
+_qvision_completion() {
+    local IFS=$'\\n' words=() word value joins=
+    for word in "${COMP_WORDS[@]:0:COMP_CWORD+1}"; do
+        if [[ ${#words[@]} -gt 1 && ( $joins || $word == [:=]* ) ]]; then words[-1]+=$word; else words+=("$word"); fi
+        if [[ $word == *[:=] ]]; then joins=1; else joins=; fi
+    done
+    COMPREPLY=( $( env COMP_WORDS="${words[*]}" \\
+                   COMP_CWORD=$((${#words[@]} - 1)) \\
+                   _QVISION_COMPLETE=complete_bash $1 ) )
+    value=${words[-1]}
+    if [[ $value == --*=* ]]; then value=${value#*=}; fi
+    if [[ $COMP_WORDBREAKS == *:* ]]; then COMPREPLY=( "${COMPREPLY[@]#"${value%"${value##*[:=]}"}"}" ); fi
+    return 0
+}
+
+complete -o default -F _qvision_completion qvision"""
+
 
 class Shell(enum.StrEnum):
     """The shells that Typer can complete in."""
@@ -26,6 +45,9 @@ def completion(
     shell: Annotated[Shell, typer.Argument(help="Shell to print the script for.", show_default=False)],
 ) -> None:
     """Print the completion script for a shell."""
+    if shell is Shell.BASH:
+        typer.echo(_BASH)
+        return
     # The same way in that a shell takes: Typer prints the script, and ends, when this variable asks for it.
     os.environ["_QVISION_COMPLETE"] = f"source_{shell.value}"
     script = io.StringIO()

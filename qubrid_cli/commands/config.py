@@ -9,14 +9,21 @@ import typer
 
 from ..errors import ConfigError
 from ..output import say
-from . import asking, options, showing
+from . import asking, completing, options, showing
 
 if TYPE_CHECKING:
     from ..settings import Settings
 
 app = typer.Typer(help="See and change the settings.", no_args_is_help=True, rich_markup_mode=None)
 
-Key = Annotated[str, typer.Argument(metavar="KEY", help="Dotted key, such as model or profiles.work.base_url.")]
+Key = Annotated[
+    str,
+    typer.Argument(
+        metavar="KEY",
+        autocompletion=completing.keys,
+        help="Dotted key, such as model or profiles.work.base_url.",
+    ),
+]
 
 
 @app.command()

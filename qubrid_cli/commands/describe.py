@@ -167,6 +167,7 @@ def _ask(plan: _Plan, show: Show, target: Output) -> QvisionError | None:
     workshop = Workshop(plan.limits)
     started = deque([workshop.start(plan.groups[0])])  # in threads, while the next lines load httpx
     with asking.endpoint(plan.settings, plan.key, plan.groups) as endpoint:
+        endpoint.open()  # while the first image is being prepared
         from ..retries import Patience
 
         describe = asking.describing(plan.schema)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import questions
+from . import completing
 
 
 class Color(enum.StrEnum):
@@ -45,7 +45,7 @@ Preset = Annotated[
         "-P",
         metavar="NAME",
         help="Ask what a preset asks; a prompt goes behind its own.",
-        autocompletion=questions.complete,
+        autocompletion=completing.presets,
     ),
 ]
 Schema = Annotated[
@@ -54,9 +54,15 @@ Schema = Annotated[
 ]
 
 Profile = Annotated[
-    str | None, typer.Option("--profile", metavar="NAME", help="Profile to use, such as ollama. [qubrid]")
+    str | None,
+    typer.Option(
+        "--profile", metavar="NAME", autocompletion=completing.profiles, help="Profile to use, such as ollama. [qubrid]"
+    ),
 ]
-Model = Annotated[str | None, typer.Option("--model", "-m", metavar="ID", help="Model to ask. [the profile's]")]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", "-m", metavar="ID", autocompletion=completing.models, help="Model to ask. [the profile's]"),
+]
 BaseUrl = Annotated[str | None, typer.Option("--base-url", metavar="URL", help="Endpoint to ask. [the profile's]")]
 MaxTokens = Annotated[
     int | None, typer.Option("--max-tokens", min=1, metavar="N", help="Tokens to answer with at most. [qubrid: 16384]")

@@ -32,13 +32,13 @@ class Inputs:
 
     def find(self) -> "Iterator[Found]":
         """One image after the other."""
-        from .. import finding, listing
+        from .. import finding, lists
 
         if self.listed is None:
             yield from finding.find(self.arguments, choose=self.choose)
             return
         with open(self.listed, "rb") if isinstance(self.listed, Path) else nullcontext(self.listed) as stream:
-            yield from finding.find(self.arguments, listed=listing.read(stream, nul=self.nul), choose=self.choose)
+            yield from finding.find(self.arguments, listed=lists.read(stream, nul=self.nul), choose=self.choose)
 
     def find_again(self) -> "Iterator[Found] | None":
         """The same, to be counted; ``None`` where it can be read only once."""

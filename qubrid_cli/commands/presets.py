@@ -10,7 +10,7 @@ import typer
 
 from ..errors import printable
 from ..output import Output
-from . import questions
+from . import completing, questions
 
 if TYPE_CHECKING:
     from ..configuration import Config
@@ -39,7 +39,7 @@ def list_presets(
 
 @app.command("show")
 def show_preset(
-    name: Annotated[str, typer.Argument(help="Which one.", show_default=False, autocompletion=questions.complete)],
+    name: Annotated[str, typer.Argument(help="Which one.", show_default=False, autocompletion=completing.presets)],
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, with its JSON Schema.")] = False,
 ) -> None:

@@ -1,6 +1,5 @@
 """What a command asks: the preset's words and the user's, for each image; and the form that the answer must have."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -28,17 +27,6 @@ def preset(name: str, config: "Config") -> "Preset":
     from .. import presets
 
     return presets.find(name, table(config))
-
-
-def complete(incomplete: str) -> list[tuple[str, str]]:
-    """The presets whose names begin so, and what they are for; for a shell that completes."""
-    from .. import configuration, presets
-
-    try:
-        found = table(configuration.read(os.environ))
-    except ConfigError:  # a shell that completes is no place to say so
-        found = presets.BUILT_IN
-    return [(name, preset.about) for name, preset in found.items() if name.startswith(incomplete)]
 
 
 def laid_over(values: Mapping[str, Any], chosen: "Preset | None") -> dict[str, Any]:

@@ -15,7 +15,7 @@ from .errors import QvisionError, UsageError, harmless
 from .output import say, writing_to_stdout
 
 #: The commands, in the order that the help has; each has a module with a function ``add`` that adds it to an app.
-_COMMANDS = ("describe", "models", "doctor", "config", "auth", "presets", "completion")
+_COMMANDS = ("describe", "batch", "models", "doctor", "config", "auth", "presets", "completion")
 
 
 def _show_version(value: bool) -> None:  # noqa: FBT001  # Typer's callbacks are called that way

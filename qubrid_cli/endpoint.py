@@ -1,16 +1,18 @@
 """The connection to an endpoint: where it goes, what it carries, what a refusal means. The home of httpx."""
 
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 
 from . import client
-from .errors import AuthError, EndpointError
+from .errors import AuthError, EndpointError, WayError
 from .events import parsed
 from .masking import is_secret, scrubbed
 from .refusals import error_for, told
@@ -39,6 +41,10 @@ class Endpoint:
         allow_http: send the key over plain http to other machines too.
         secrets: what it learns besides the key and must not be repeated: passwords in links.
         transport: something to take the place of the network, such as the built-in endpoint.
+        certificates: those that are trusted, where they are at hand already: reading them takes 20 ms.
+
+    Attributes:
+        another: makes the same endpoint with a connection of its own, for it takes one request at a time.
 
     Raises:
         AuthError: the key, or a header that looks like one, would cross a network in the clear.
@@ -54,6 +60,7 @@ class Endpoint:
         allow_http: bool = False,
         secrets: Iterable[str] = (),
         transport: httpx.BaseTransport | None = None,
+        certificates: ssl.SSLContext | None = None,
     ) -> None:
         hidden = [value for name, value in headers.items() if value and is_secret(name)]
         # A server may echo what stands behind "Bearer" without that word. A short word is no secret, and stands anywhere.
@@ -76,10 +83,21 @@ class Endpoint:
                     hint="Use https; or, in a network you trust, --allow-http. See which key that is with: qvision auth status",
                     code="plain_http",
                 )
-            self._client = client.opened(self.url, key, headers, transport)
+            certificates = certificates or client.certificates(self.url, transport)
+            self._client = client.opened(self.url, key, headers, transport, certificates)
         self._can_open = transport is None
         self._early: Early | None = None
         self._wire = Wire(self.host, Cutter(), self.clean)
+        self.another = partial(
+            Endpoint,
+            base_url,
+            key=key,
+            headers=headers,
+            timeout=timeout,
+            allow_http=allow_http,
+            transport=transport,
+            certificates=certificates,
+        )
 
     def __enter__(self) -> Self:
         """Nothing is opened before the first request."""
@@ -92,6 +110,10 @@ class Endpoint:
         if self._early is not None:
             self._early.give_up()
         self._client.close()
+
+    def guard(self, secrets: Iterable[str]) -> None:
+        """Repeat nothing of this, which the next request tells it."""
+        self._links = tuple(secrets)
 
     def open(self) -> None:
         """Connect already, in a thread, for the request that comes next; if that fails, the request will say so."""
@@ -160,7 +182,7 @@ class Endpoint:
                 return response
             response.close()
             url = self._redirected(url, response)
-        raise EndpointError(
+        raise WayError(
             f"{self.host} redirects more than {_MAX_REDIRECTS} times", hint="Check --base-url.", code="redirects"
         )
 
@@ -172,7 +194,7 @@ class Endpoint:
             there = httpx.URL()
         if (there.scheme, there.host, there.port) == (url.scheme, url.host, url.port):
             return there
-        raise EndpointError(
+        raise WayError(
             f"{self.host} redirects to {self.clean(f'{there.scheme}://{client.host(there)}')}, where nothing is sent",
             hint="If you trust that address, set it with --base-url.",
             code="redirect",

@@ -98,12 +98,14 @@ class EndpointError(QvisionError):
     Attributes:
         passes: it may well be over in a moment, so that asking again makes sense.
         retry_after: seconds that the server asks to wait before that, where it does.
+        ends_all: no other request to it would fare better: it is about the key, the address, the model or the credits.
     """
 
     exit_code = 5
     default_code = "endpoint"
     passes: bool = False
     retry_after: float | None = None
+    ends_all: bool = False
 
 
 class NetworkError(EndpointError):
@@ -112,11 +114,24 @@ class NetworkError(EndpointError):
     default_code = "network"
 
 
+class UnreachableError(NetworkError):
+    """Nobody accepted a connection, so that nothing was sent."""
+
+    passes = True
+
+
+class WayError(NetworkError):
+    """The way to the endpoint is closed as it is set up: by a proxy, a certificate, a redirect."""
+
+    ends_all = True
+
+
 class AuthError(EndpointError):
     """The key is missing or was refused."""
 
     exit_code = 3
     default_code = "auth"
+    ends_all = True
 
 
 class IncompleteError(QvisionError):
@@ -124,6 +139,13 @@ class IncompleteError(QvisionError):
 
     exit_code = 6
     default_code = "incomplete"
+
+
+class UnfinishedError(QvisionError):
+    """A run of many images is over, and some of them have no answer: they failed, or it stopped before them."""
+
+    exit_code = 7
+    default_code = "unfinished"
 
 
 class SchemaError(QvisionError):

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -48,6 +49,11 @@ class Output:
     def is_screen(self) -> bool:
         """Whether a person sees it right away."""
         return self._path is None and sys.stdout is not None and sys.stdout.isatty()
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether stdout is a file, so that what is written there is seen nowhere else."""
+        return sys.stdout is not None and stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
 
     def spare(self, paths: Iterable[Path]) -> None:
         """Refuse to write over one of these files, by whatever name; what is said about that goes to stdout then.

@@ -41,7 +41,7 @@ def json_object(description: Description) -> dict[str, Any]:
         "timing": asdict(description.timing),
         "cost": None if description.cost is None else asdict(description.cost),
         "warnings": list(description.warnings),
-        "error": None if error is None else _json_error(error),
+        "error": None if error is None else json_error(error),
     }
 
 
@@ -67,7 +67,8 @@ def json_image(image: Prepared | Unprepared, model: str | None) -> dict[str, Any
     }
 
 
-def _json_error(error: QvisionError) -> dict[str, Any]:
+def json_error(error: QvisionError) -> dict[str, Any]:
+    """An error as it stands in that object."""
     return {
         "code": error.code,
         "message": error.message,

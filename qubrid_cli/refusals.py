@@ -75,6 +75,7 @@ class _Kind:
     error: type[EndpointError] = EndpointError
     code: str | None = None
     passes: bool = False
+    ends_all: bool = False
 
 
 def _has(*phrases: str) -> Callable[[Refusal], bool]:
@@ -103,6 +104,7 @@ _KINDS = (
         "has no credits left for this key",
         "Add credits to the account that the key belongs to.",
         code="insufficient_quota",
+        ends_all=True,
     ),
     _Kind(
         lambda refusal: refusal.status == 401 or refusal.code == "invalid_api_key",
@@ -127,6 +129,7 @@ _KINDS = (
         _NOT_A_VISION_MODEL,
         "says that this is not a vision model",
         "Choose a model that can see with -m, such as Qwen/Qwen3-VL-Plus.",
+        ends_all=True,
     ),
     _Kind(
         _has("context_length", "context length", "context window", "maximum context", "too many tokens"),
@@ -138,11 +141,13 @@ _KINDS = (
         lambda refusal: _has(*_NO_SUCH_MODEL)(refusal) or (refusal.status == 404 and "model" in refusal.words),
         "does not know the model",
         "Check its name, capitals included; which there are says: qvision models",
+        ends_all=True,
     ),
     _Kind(
         _is(404, 405),
         "has no chat completions there",
         "Check --base-url: it usually ends in /v1. To see what is there: qvision models",
+        ends_all=True,
     ),
     _Kind(
         lambda refusal: refusal.status >= 500 or refusal.status in {408, 409, 425},
@@ -168,4 +173,5 @@ def error_for(refusal: Refusal) -> EndpointError:
         request_id=refusal.request_id,
     )
     error.passes = kind.passes
+    error.ends_all = error.ends_all or kind.ends_all
     return error

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import httpx
 
-from .errors import EndpointError, NetworkError
+from .errors import EndpointError, NetworkError, UnreachableError, WayError
 from .retries import retry_after
 
 #: Seconds to wait for usage and metrics behind a ``finish_reason``, and behind ``[DONE]``, on an open connection.
@@ -162,7 +162,9 @@ class Wire:
         words = self.clean(str(error))
         match error:
             case httpx.ConnectTimeout():
-                return _passing(f"{self.host} did not accept a connection in time", "Check --base-url and the network.")
+                return UnreachableError(
+                    f"{self.host} did not accept a connection in time", hint="Check --base-url and the network."
+                )
             case httpx.WriteTimeout():
                 return NetworkError(
                     f"{self.host} took nothing of the request for too long", hint="Try again.", code="timeout"
@@ -172,12 +174,12 @@ class Wire:
                     f"{self.host} sent nothing for too long", hint="Try again, or raise --timeout.", code="timeout"
                 )
             case httpx.ProxyError():
-                return NetworkError(
-                    f"the proxy refused: {words}", hint="Check HTTPS_PROXY and HTTP_PROXY.", code="proxy"
-                )
+                return WayError(f"the proxy refused: {words}", hint="Check HTTPS_PROXY and HTTP_PROXY.", code="proxy")
             case httpx.ConnectError():
                 hint = "Check --base-url, the network, and the proxy if one is set."
-                return tls_error(error, self.host) or _passing(f"no connection to {self.host}: {words}", hint)
+                return tls_error(error, self.host) or UnreachableError(
+                    f"no connection to {self.host}: {words}", hint=hint
+                )
             case httpx.RemoteProtocolError() if words.startswith("illegal"):  # h11 quotes what it got
                 return _passing(f"{self.host} does not speak HTTP", "Check the port in --base-url.")
             case httpx.NetworkError() | httpx.RemoteProtocolError():
@@ -202,13 +204,13 @@ _CERTIFICATE_HINTS = {
 }
 
 
-def tls_error(error: BaseException, host: str) -> NetworkError | None:
+def tls_error(error: BaseException, host: str) -> WayError | None:
     """What failed while the connection was being secured; ``None`` where it was something else, or may pass."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ssl.SSLError):
         cause = cause.__cause__ or cause.__context__
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return NetworkError(
+        return WayError(
             f"the certificate of {host} cannot be trusted: {cause.verify_message}",
             hint=_CERTIFICATE_HINTS.get(
                 cause.verify_code, "For a server of your own, name its certificate authority's file in SSL_CERT_FILE."
@@ -216,7 +218,7 @@ def tls_error(error: BaseException, host: str) -> NetworkError | None:
             code="certificate",
         )
     if cause is not None and not isinstance(cause, ssl.SSLEOFError):
-        return NetworkError(
+        return WayError(
             f"no secure connection to {host}: {cause.reason or cause}",
             hint="Perhaps it speaks plain http: check --base-url.",
             code="tls",

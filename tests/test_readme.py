@@ -32,11 +32,6 @@ def in_help(qvision: Qvision, *command: str) -> tuple[set[str], list[str]]:
 
 
 @pytest.fixture
-def options(qvision: Qvision) -> set[str]:
-    return in_help(qvision, "describe")[0]
-
-
-@pytest.fixture
 def all_options(qvision: Qvision) -> set[str]:
     """Those of the program, of its commands, and of theirs."""
     found: set[str] = set()
@@ -54,10 +49,12 @@ def test_every_option_in_the_readme_exists(all_options: set[str]) -> None:
     assert named - FOREIGN <= all_options
 
 
-def test_every_option_is_in_the_table_of_options(options: set[str]) -> None:
-    assert set(re.findall(r"(?<=`)--?[a-zA-Z][a-z-]*", section("Options of `describe`"))) >= {
-        o for o in options if o.startswith("--")
-    }
+@pytest.mark.parametrize("command", ["describe", "batch"])
+def test_every_option_is_in_a_table_of_options(qvision: Qvision, command: str) -> None:
+    """What ``batch`` shares with ``describe`` stands in its table only."""
+    tables = section("Options of `describe`") + section(f"Options of `{command}`")
+    listed = set(re.findall(r"(?<=`)--?[a-zA-Z][a-z-]*", tables))
+    assert listed >= {option for option in in_help(qvision, command)[0] if option.startswith("--")}
 
 
 def test_the_exit_codes_are_those_of_the_errors() -> None:

@@ -1,0 +1,243 @@
+"""Many images, one request each: found, prepared, asked about and given out, a few at a time.
+
+All that is decided is decided here, in the thread that pulls the outcomes, from the events that the crew reports: so
+there is nothing to lock, and when nobody pulls any more, the rest comes to a halt by itself.
+"""
+
+import random
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
+from math import inf
+from queue import Empty
+
+from . import budget, entries, faults
+from .budget import Budget
+from .crew import Answered, Crashed, Crew, Event, Exhausted, Has, Prepared, Spoilt, Woken
+from .errors import QvisionError, StoppedError, UnfinishedError
+from .journal import Settled
+from .metrics import Clock
+from .outbox import Outbox
+from .outcomes import Clerk, Failed, Item, Outcome, Skipped, Waiting
+from .pace import Gate, Trouble
+from .rules import Rules
+from .turns import Job, Turns
+from .twins import Twins
+from .work import Answer, Question, Read
+
+#: Seconds without an event after which whoever watches gets a word.
+_TICK = 0.5
+#: Seconds that requests on their way are given after Ctrl-C.
+_GRACE = 5.0
+#: Images that may be through and wait for an earlier one, where the order is kept.
+_MAX_AHEAD = 1_000
+#: Tokens of an answer, before there is one to go by.
+_ANSWER_TOKENS = 256
+
+
+class Run:
+    """One run over many images.
+
+    Args:
+        settled: the answer to a question (its key) about an image (its name), if the results file has it.
+        jitter: a random number between two.
+
+    Attributes:
+        stopped: why it ended before all images were through, which the program is to end with; ``None`` while it goes on.
+    """
+
+    def __init__(
+        self,
+        crew: Crew,
+        question: Question,
+        gate: Gate,
+        budget: Budget,
+        *,
+        settled: Callable[[str, str], Settled | None],
+        rules: Rules,
+        clerk: Clerk,
+        clock: Clock = time.monotonic,
+        jitter: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self.stopped: QvisionError | None = None
+        self._crew = crew
+        self._question = question
+        self._gate = gate
+        self._budget = budget
+        self._settled = settled
+        self._rules = rules
+        self._clerk = clerk
+        self._clock = clock
+        self._began = clock()
+        self._give_up_at = inf
+        self._room = self._finished = self._failed = 0
+        self._count: int | None = None  # of all that is found, once that is known
+        self._has_answered = False
+        self._turns = Turns(jitter)
+        self._sent: dict[int, Job] = {}
+        self._twins = Twins()
+        self._anew: set[bytes] = set()  # what a forced run has asked itself
+        self._outbox = Outbox(is_ordered=rules.is_ordered)
+
+    def interrupt(self, name: str) -> None:
+        """Stop, on behalf of a signal; may be called by its handler."""
+        self.stopped = StoppedError(f"stopped by {name}")
+        self._give_up_at = self._clock() + _GRACE
+        self._crew.wake()
+
+    def outcomes(self) -> Generator[Item, None, None]:
+        """Do it. Each image comes out once, unless the run is stopped first, and is written before the next is pulled."""
+        with self._crew:
+            while not self._is_over():
+                self._make_room()
+                yield from self._news(self._send())
+                yield from self._through()
+        self._sent.clear()  # given up
+        yield from self._through()
+
+    def _news(self, seconds: float) -> Iterator[Waiting]:
+        try:
+            self._take(self._crew.events.get(timeout=max(0.0, min(seconds, _TICK))))
+        except Empty:
+            yield Waiting()
+
+    def _is_over(self) -> bool:
+        if self.stopped is None:
+            return self._finished == self._count
+        return not self._sent or self._clock() >= self._give_up_at
+
+    def _stop(self, why: QvisionError) -> None:
+        self.stopped = self.stopped or why
+
+    def _make_room(self) -> None:
+        """Let the finder go on, for so many images that the requests hardly ever wait for one."""
+        limit = self._gate.jobs.limit
+        most = limit + max(2, limit // 4) + self._crew.threads
+        while (
+            self.stopped is None and self._room - self._finished < most and self._room - self._outbox.taken < _MAX_AHEAD
+        ):
+            self._room += 1
+            self._crew.make_room()
+
+    def _send(self) -> float:
+        """Send what may go; the seconds until more may."""
+        while self.stopped is None:
+            now = self._clock()
+            if (limit := self._budget.reached(now - self._began, self._gate.in_flight)) is not None:
+                self._stop(UnfinishedError(f"stopped at {limit}"))
+            elif (wait := max(self._turns.wait(now), self._gate.wait(now))) > 0:
+                return wait
+            else:
+                self._send_one(self._turns.take(now), now)
+        return self._give_up_at - self._clock()
+
+    def _send_one(self, job: Job, now: float) -> None:
+        job.attempts += 1
+        tokens = job.ready.tokens + (self._budget.answer_tokens or _ANSWER_TOKENS)
+        job.ticket = self._gate.enter(now, job.number, tokens)
+        self._sent[job.number] = job
+        self._crew.ask(job.number, job.ready, self._question, at_once=self._gate.in_flight)
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case Has():
+                self._has(event.number, event.read)
+            case Prepared():
+                self._turns.add(Job(event.number, event.ready))
+            case Spoilt():
+                self._finish(event.number, event.key, self._clerk.spoilt(event.task, event.key, event.error))
+            case Answered():
+                self._answered(self._sent.pop(event.number), event.answer)
+            case Exhausted():
+                self._count = event.count
+            case Crashed():
+                raise event.error
+            case Woken():
+                pass
+
+    def _has(self, number: int, read: Read) -> None:
+        """An image was read: it is the same as one that is being seen to, or known, or to be prepared."""
+        if self._twins.is_one(number, read):
+            self._follow(read.key)
+        elif (known := self._known(read)) is None:
+            self._twins.begin(read.key)
+            self._crew.prepare(number, read)
+        elif known.is_named:
+            self._put(number, None, self._clerk.known(read, known.record))
+        else:
+            self._put(number, None, self._clerk.copied(read, known.record))
+
+    def _known(self, read: Read) -> Settled | None:
+        if self._rules.is_forced and entries.digest(read.key) not in self._anew:
+            return None
+        return self._settled(read.key, read.source.name)
+
+    def _answered(self, job: Job, answer: Answer) -> None:
+        now, error = self._clock(), answer.error
+        assert job.ticket is not None
+        self._learn(answer)
+        if error is None:
+            self._has_answered = True
+            self._gate.succeeded(job.ticket, now, budget.tokens(answer.record["usage"]))
+            self._end(job, answer)
+            return
+        trouble, retry_after = faults.trouble(error), faults.retry_after(error)
+        is_its_own = self._gate.failed(job.ticket, now, trouble, retry_after)
+        job.failures += is_its_own
+        job.since = now if job.since is None else job.since
+        if faults.ends_all(error, has_answered=self._has_answered):
+            self._stop(error)
+        elif trouble is Trouble.NONE or job.failures > self._rules.retries:
+            self._end(job, answer)
+        elif self._is_away(now) or (retry_after or 0.0) > self._rules.patience:
+            self._stop(faults.away(error, self._rules.patience))
+        elif now - job.since > self._rules.patience:  # others are answered, and this one is turned away
+            self._end(job, answer)
+        else:
+            self._turns.again(job, now, at_once=not is_its_own)
+
+    def _learn(self, answer: Answer) -> None:
+        """Do not ask all others for what the endpoint refused one of them."""
+        self._budget.take(answer.record)
+        request = self._question.request
+        if not answer.refused <= request.without:
+            self._question = replace(self._question, request=replace(request, without=request.without | answer.refused))
+
+    def _is_away(self, now: float) -> bool:
+        """Whether nothing but trouble has come back for too long: better to end than to fail all the rest."""
+        return self._gate.away_since is not None and now - self._gate.away_since > self._rules.patience
+
+    def _end(self, job: Job, answer: Answer) -> None:
+        task, key = job.ready.task, job.ready.key
+        self._finish(job.number, key, self._clerk.ended(task, key, answer, attempts=job.attempts))
+
+    def _finish(self, number: int, key: str | None, outcome: Outcome) -> None:
+        """An image is through, and with it those that are the same."""
+        self._put(number, key, outcome)
+        if key is not None and not isinstance(outcome, Skipped):
+            self._twins.end(key, outcome.record)
+            self._follow(key)
+
+    def _follow(self, key: str) -> None:
+        for number, read, record in self._twins.followers(key):
+            is_twice = read.source.name == record["images"][0]["source"]  # the list has it twice
+            self._put(number, None, Skipped(read.task) if is_twice else self._clerk.copied(read, record))
+
+    def _put(self, number: int, key: str | None, outcome: Outcome) -> None:
+        self._finished += 1
+        self._outbox.put(number, key, outcome)
+        if isinstance(outcome, Failed):
+            self._failed += 1
+            if self._budget.has_failed_too_often(self._failed, self._finished):
+                self._stop(UnfinishedError("stopped at --max-failures"))
+
+    def _through(self) -> Iterator[Outcome]:
+        """What can be written; when it is, the results file knows it, and nobody needs to wait for it."""
+        while (found := self._outbox.take(is_over=self.stopped is not None and not self._sent)) is not None:
+            key, outcome = found
+            yield outcome
+            self._clerk.written(outcome)
+            if key is not None:
+                self._twins.forget(key)
+                if self._rules.is_forced:
+                    self._anew.add(entries.digest(key))

@@ -1,0 +1,47 @@
+"""What a failed request of many means: for its image, for the next requests, for all. Pure."""
+
+from .errors import EndpointError, IncompleteError, NetworkError, QvisionError, UnreachableError
+from .pace import Trouble
+
+#: Asked too often, or no room: by status, or told in the stream of a 200.
+_CROWDED = {200, 429, 503, 529}
+
+
+def trouble(error: QvisionError) -> Trouble:
+    """What an error says about the requests that come next; ``Trouble.NONE`` where another try would end the same."""
+    cause = error.__cause__ if isinstance(error, IncompleteError) and error.__cause__ else error
+    match cause:
+        case UnreachableError():
+            return Trouble.CROWDED
+        case EndpointError(passes=True, status=status) if status in _CROWDED:
+            return Trouble.CROWDED
+        case EndpointError(passes=True) | EndpointError(code="timeout" | "not_json"):
+            return Trouble.BROKEN if isinstance(cause, NetworkError) else Trouble.FAILED
+        case IncompleteError(code="cut_off"):
+            return Trouble.FAILED
+        case _:
+            return Trouble.NONE
+
+
+def retry_after(error: QvisionError) -> float | None:
+    """Seconds that the server asks to wait."""
+    return error.retry_after if isinstance(error, EndpointError) else None
+
+
+def ends_all(error: QvisionError, *, has_answered: bool) -> bool:
+    """Whether no other image would fare better.
+
+    Args:
+        has_answered: the endpoint has given an answer before, so that it is one.
+    """
+    return isinstance(error, EndpointError) and (error.ends_all or (error.code == "no_answer" and not has_answered))
+
+
+def away(error: QvisionError, seconds: float) -> EndpointError:
+    """The end of a run whose endpoint has been away for so long, by the last error of many."""
+    return EndpointError(
+        f"the endpoint has taken nothing for {seconds:g} s: {error.message}",
+        hint="--patience sets how long to wait for it.",
+        code=error.code,
+        status=error.status,
+    )

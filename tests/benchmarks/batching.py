@@ -1,0 +1,194 @@
+"""What a run of many photos costs beside preparing them alone, and how long it takes beside the least that it can.
+
+Photos of 12 megapixels, each asked about with a prompt of its own, go to a server on loopback that answers after a fixed
+time. CPU is that of the whole process, start included, as the system counts it when the process is gone; the server's is
+not in it, but on a machine with few cores it takes its share of the time. The ways take turns:
+
+- alone: ``images.encode`` in as many threads as there are cores, and nothing else;
+- ours: ``qvision batch``, not streamed, and streamed;
+- the peer: ``xargs -P`` over ``vipsthumbnail``, ``base64`` and ``curl``, a shell for each photo; left out where one of
+  them is missing.
+
+The least time is the larger of (CPU of preparing / cores) and (answers' time / requests at once). On a machine that has
+other things to do, it is told more truly by the time that preparing alone took in the same round.
+"""
+
+import asyncio
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests import draw
+from tests.conftest import command, environment
+from tests.server import EVENT_STREAM, JSON, Loopback, delta, document, figures
+
+ROUNDS = 5
+PHOTOS = 60
+JOBS = 8
+#: Seconds until an answer: little, so that the CPU is what takes the time; and much, so that the server is.
+LATENCIES = (0.1, 1.5)
+WORDS = 48
+
+_ALONE = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from qubrid_cli import images, payload, sources
+import os
+with ThreadPoolExecutor(os.cpu_count()) as pool:
+    for _ in pool.map(lambda name: images.encode(sources.File(name, Path(name)), payload.Limits()), sys.argv[1:]):
+        pass
+"""
+#: To one photo what qvision does: upright, 2,621,440 pixels, no metadata, quality 85, base64 in JSON.
+_PEER = """
+{ printf '{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"caption"},'
+  printf '{"type":"image_url","image_url":{"url":"data:image/jpeg;base64,'
+  vipsthumbnail "$1" --size 1856x1856 -o '.jpg[Q=85,strip]' | base64 -w0
+  printf '"}}]}],"max_tokens":16384,"temperature":0.1,"top_p":1,"stream":false}'
+} | curl -s -H 'Content-Type: application/json' -H 'Expect:' --data-binary @- "$URL/chat/completions"
+"""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds, of a whole process and all that it started."""
+
+    cpu: float
+    wall: float
+
+
+class Slow(Loopback):
+    """Answers after a while; keeps connections open, reads no more of a request than it must."""
+
+    def __init__(self, latency: float) -> None:
+        self._latency = latency
+        super().__init__()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await self._head(reader):
+            left = int(head.partition(b"content-length:")[2].partition(b"\r")[0])
+            tail = b""
+            while left:
+                piece = await reader.read(left)
+                left -= len(piece)
+                tail = (tail + piece)[-400:]
+            await (self._stream(writer) if b'"stream":true' in tail else self._whole(writer))
+            await writer.drain()
+
+    async def _head(self, reader: asyncio.StreamReader) -> bytes:
+        with suppress(asyncio.IncompleteReadError):  # the client has closed
+            return (await reader.readuntil(b"\r\n\r\n")).lower()
+        return b""
+
+    async def _whole(self, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(self._latency)
+        (body,) = document("word " * WORDS).pieces
+        assert isinstance(body, bytes)
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: {JSON['Content-Type']}\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
+
+    async def _stream(self, writer: asyncio.StreamWriter) -> None:
+        kind = EVENT_STREAM["Content-Type"]
+        writer.write(f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        for event in (*[delta("word ")] * WORDS, delta("", finish="stop") + figures() + b"data: [DONE]\n\n"):
+            await asyncio.sleep(self._latency / WORDS)
+            writer.write(f"{len(event):x}\r\n".encode() + event + b"\r\n")
+        writer.write(b"0\r\n\r\n")
+
+
+def serve() -> None:
+    """The server's process: says its address, then serves until its input ends."""
+    with Slow(float(sys.argv[1])) as server:
+        print(server.url, flush=True)
+        sys.stdin.read()
+
+
+def cost(arguments: Sequence[str], url: str, *, stdin: bytes = b"") -> Cost:
+    """What a program takes that must end well."""
+    before, began = os.times(), time.perf_counter()
+    env = environment({"URL": url, "QUBRID_BASE_URL": url})
+    subprocess.run(arguments, input=stdin, stdout=subprocess.DEVNULL, env=env, check=True)
+    wall, after = time.perf_counter() - began, os.times()
+    return Cost(
+        after.children_user + after.children_system - before.children_user - before.children_system,
+        wall,
+    )
+
+
+def ours(folder: Path, url: str, *options: str) -> Cost:
+    results = folder / "results.jsonl"
+    results.unlink(missing_ok=True)
+    found = cost(command("batch", "--from", folder / "list.jsonl", "-o", results, "-j", JOBS, "-q", *options), url)
+    assert len(results.read_bytes().splitlines()) == PHOTOS
+    return found
+
+
+def alone(names: Sequence[str], url: str) -> Cost:
+    return cost([sys.executable, "-c", _ALONE, *names], url)
+
+
+def peer(names: Sequence[str], url: str) -> Cost:
+    listed = b"\0".join(map(os.fsencode, names))
+    return cost(["xargs", "-0", "-n", "1", "-P", str(JOBS), "sh", "-c", _PEER, "sh"], url, stdin=listed)
+
+
+def run() -> None:
+    """Print the ratios."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        names = [str(folder / f"{number}.jpg") for number in range(PHOTOS)]
+        draw.photo(Path(names[0]), 3000, 4000)
+        for other in names[1:]:
+            os.link(names[0], other)
+        asked = [{"image": image, "prompt": f"caption {number}"} for number, image in enumerate(names)]
+        (folder / "list.jsonl").write_text("".join(json.dumps(one) + "\n" for one in asked))
+        for latency in LATENCIES:
+            _run_at(latency, folder, names)
+
+
+def _run_at(latency: float, folder: Path, names: Sequence[str]) -> None:
+    server = subprocess.Popen(
+        [sys.executable, "-m", __name__, str(latency)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert server.stdout is not None
+    url = server.stdout.readline().strip()
+    has_peer = all(shutil.which(tool) for tool in ("xargs", "vipsthumbnail", "base64", "curl"))
+    rounds = [
+        (alone(names, url), ours(folder, url), ours(folder, url, "--stream"), peer(names, url) if has_peer else None)
+        for _ in range(ROUNDS)
+    ]
+    server.communicate("")
+    print(
+        f"{PHOTOS} photos of 12 MP, answers after {latency} s, {JOBS} at once, {os.cpu_count()} cores, {ROUNDS} rounds:"
+    )
+    _tell("CPU against preparing alone", [mine.cpu / bare.cpu for bare, mine, _, _ in rounds])
+    _tell("CPU streamed against not", [streamed.cpu / mine.cpu for _, mine, streamed, _ in rounds])
+    least = [max(bare.cpu / (os.cpu_count() or 1), latency * PHOTOS / JOBS) for bare, _, _, _ in rounds]
+    _tell("time against the least", [mine.wall / low for (_, mine, _, _), low in zip(rounds, least, strict=True)])
+    met = [max(bare.wall, latency * PHOTOS / JOBS) for bare, _, _, _ in rounds]
+    _tell(
+        "time against the least, by the time preparing took",
+        [m.wall / low for (_, m, _, _), low in zip(rounds, met, strict=True)],
+    )
+    _tell("CPU against the peer's", [mine.cpu / other.cpu for _, mine, _, other in rounds if other])
+    _tell("time against the peer's", [mine.wall / other.wall for _, mine, _, other in rounds if other])
+    bare, mine, *_ = (statistics.median(found.cpu for found in way if found) for way in zip(*rounds, strict=True))
+    print(f"  an image: {1000 * mine / PHOTOS:.0f} ms of CPU, {1000 * bare / PHOTOS:.0f} ms of it to prepare it")
+
+
+def _tell(what: str, ratios: Sequence[float]) -> None:
+    if ratios:
+        print(f"  {what}: {statistics.median(ratios):.2f} (from {min(ratios):.2f} to {max(ratios):.2f})")
+
+
+if __name__ == "__main__":
+    serve()

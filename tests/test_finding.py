@@ -1,0 +1,454 @@
+"""The images of a run: in folders, globs and lists, one after the other."""
+
+import os
+import pickle
+from collections.abc import Iterator
+from io import BytesIO
+from itertools import chain, count, islice
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qubrid_cli import folders, ignoring, lists
+from qubrid_cli.errors import ImageError, UsageError
+from qubrid_cli.finding import Choice, Found, Missed, Task, find, source_of, split
+from qubrid_cli.lists import Damaged, Entry, Line, Listed
+from qubrid_cli.reading import read
+from qubrid_cli.shards import Shard, shard
+from qubrid_cli.sources import Bytes, File, Link, Piped, natural
+
+FILES = (
+    "photos/IMG_2.jpg",
+    "photos/IMG_10.JPG",
+    "photos/notes.txt",
+    "photos/results.jsonl",
+    "photos/IMG_2.jpg.xmp",
+    "photos/drawing.svg",
+    "photos/trip/b.png",
+    "photos/trip/a.webp",
+    "photos/trip 2/c.heic",
+    "photos/.thumbs/t.jpg",
+    "photos/.hidden.jpg",
+    "photos/noimage",
+    "top.gif",
+)
+IN_PHOTOS = ["photos/IMG_2.jpg", "photos/IMG_10.JPG", "photos/trip/a.webp", "photos/trip/b.png", "photos/trip 2/c.heic"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in FILES:
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_bytes(name.encode())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def listed(text: bytes, *, nul: bool = False) -> list[Listed]:
+    return list(lists.read(BytesIO(text), nul=nul))
+
+
+def names(found: Iterator[Found]) -> list[str]:
+    return [item.task.source if isinstance(item, Missed) else item.source for item in found]
+
+
+def test_a_folder_stands_for_the_images_below_it_in_the_order_that_people_count() -> None:
+    assert list(find(["photos"])) == [Task(number, name) for number, name in enumerate(IN_PHOTOS, 1)]
+
+
+def test_a_slash_behind_a_folder_changes_nothing() -> None:
+    assert names(find(["photos/"])) == IN_PHOTOS
+
+
+def test_the_folder_we_stand_in() -> None:
+    assert names(find(["."])) == [f"./{name}" for name in [*IN_PHOTOS, "top.gif"]]
+
+
+def test_hidden_files_and_folders_are_found_on_demand() -> None:
+    found = names(find(["photos"], choose=Choice(hidden=True)))
+    assert found == ["photos/.hidden.jpg", "photos/.thumbs/t.jpg", *IN_PHOTOS]
+
+
+def test_what_is_named_comes_in_the_order_of_the_arguments() -> None:
+    arguments = ["top.gif", "photos/trip", "https://example.com/a?b", "-", "photos/notes.txt", "nope.jpg", "top.gif"]
+    assert names(find(arguments)) == [
+        "top.gif", "photos/trip/a.webp", "photos/trip/b.png", "https://example.com/a?b", "-", "photos/notes.txt",
+        "nope.jpg", "top.gif",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", ["jpg", "JPEG", "png", "webp", "avif", "heic", "tif", "bmp", "jp2", "pgm", "qoi"])
+def test_in_a_folder_images_are_told_by_their_names(folder: Path, ending: str) -> None:
+    (folder / "new").mkdir()
+    (folder / f"new/a.{ending}").touch()
+    assert names(find(["new"])) == [f"new/a.{ending}"]
+
+
+@pytest.mark.parametrize(
+    "ending", ["svg", "pdf", "eps", "jxl", "dng", "txt", "json", "jsonl", "xmp", "jpg.part", "jpgx"]
+)
+def test_in_a_folder_nothing_else_is_meant(folder: Path, ending: str) -> None:
+    (folder / "new").mkdir()
+    (folder / f"new/a.{ending}").touch()
+    assert names(find(["new"])) == []
+
+
+def test_links_are_followed_but_never_in_a_circle(folder: Path) -> None:
+    (folder / "photos/trip/up").symlink_to("..")
+    (folder / "photos/trip/itself").symlink_to("itself")
+    (folder / "photos/z").symlink_to("trip")
+    (folder / "photos/trip/link.jpg").symlink_to("../../top.gif")
+    assert names(find(["photos/trip"])) == [
+        "photos/trip/a.webp", "photos/trip/b.png", "photos/trip/link.jpg",
+        *(name.replace("photos", "photos/trip/up", 1) for name in ("photos/IMG_2.jpg", "photos/IMG_10.JPG", "photos/trip 2/c.heic")),
+    ]  # fmt: skip
+    assert names(find(["photos"]))[-3:] == ["photos/z/a.webp", "photos/z/b.png", "photos/z/link.jpg"]
+
+
+def test_a_link_to_nothing_is_an_image_that_fails(folder: Path) -> None:
+    (folder / "photos/trip/lost.jpg").symlink_to("nowhere")
+    (task,) = find(["photos"], choose=Choice(patterns=ignoring.patterns(["lost.*"], [])))
+    assert isinstance(task, Task)
+    with pytest.raises(ImageError, match=r"^no such image: photos/trip/lost\.jpg$"):
+        read_of(task)
+
+
+def read_of(task: Task) -> bytes:
+    source = source_of(task, BytesIO(b"piped"))
+    assert not isinstance(source, Link)
+    return read(source)
+
+
+def test_a_folder_that_cannot_be_read_is_reported_and_the_rest_goes_on(folder: Path) -> None:
+    found = find(["photos"])
+    first = next(found)
+    for file in (folder / "photos/trip").iterdir():
+        file.unlink()
+    (folder / "photos/trip").rmdir()
+    second, third, fourth = found
+    assert [first, second, fourth] == [Task(1, IN_PHOTOS[0]), Task(2, IN_PHOTOS[1]), Task(4, IN_PHOTOS[-1])]
+    assert isinstance(third, Missed)
+    assert third.task == Task(3, "photos/trip")
+    assert third.error.message == "cannot read the folder photos/trip: No such file or directory"
+
+
+def test_a_folder_is_not_looked_into_before_its_turn(folder: Path) -> None:
+    found = find(["photos"])
+    next(found)
+    (folder / "photos/trip/ab.png").touch()
+    assert names(found) == [*IN_PHOTOS[1:3], "photos/trip/ab.png", *IN_PHOTOS[3:]]
+
+
+def test_a_list_is_read_no_further_than_needed() -> None:
+    endless = (Line(f"{number}.jpg") for number in count())
+    assert names(islice(find([], listed=endless), 3)) == ["0.jpg", "1.jpg", "2.jpg"]
+
+
+NAMES = st.text(st.sampled_from("ab-. ~é0129\x01"), min_size=1, max_size=8)
+
+
+@given(st.sets(NAMES, max_size=8))
+@settings(deadline=None)
+def test_names_of_a_folder_sort_as_people_count(some: set[str]) -> None:
+    keys = sorted(f"{folders._sortable(name)}\0\0{name}" for name in some)
+    assert [key.rpartition("\0\0")[2] for key in keys] == natural(sorted(some))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("photos/IMG_*", ["photos/IMG_2.jpg", "photos/IMG_10.JPG"]),
+        ("photos/IMG_?.jpg", ["photos/IMG_2.jpg"]),
+        ("photos/IMG_[12]*", ["photos/IMG_2.jpg", "photos/IMG_10.JPG"]),
+        ("photos/trip*", ["photos/trip/a.webp", "photos/trip/b.png", "photos/trip 2/c.heic"]),
+        ("photos/**/*.png", ["photos/trip/b.png"]),
+        ("**", [*IN_PHOTOS, "top.gif"]),
+        ("photos/*.svg", ["photos/drawing.svg"]),
+    ],
+)
+def test_a_quoted_glob_stands_for_images_and_folders(pattern: str, expected: list[str]) -> None:
+    assert sorted(names(find([pattern]))) == sorted(expected)
+
+
+def test_a_globs_matches_are_in_the_order_that_people_count() -> None:
+    assert names(find(["photos/IMG*"])) == ["photos/IMG_2.jpg", "photos/IMG_10.JPG"]
+
+
+def test_a_glob_without_matches_fails_like_an_image() -> None:
+    (missed,) = find(["nope/*.jpg"])
+    assert isinstance(missed, Missed)
+    assert (missed.task, missed.error.message) == (Task(1, "nope/*.jpg"), "no image matches nope/*.jpg")
+
+
+def test_a_file_whose_name_looks_like_a_glob_is_a_file(folder: Path) -> None:
+    (folder / "sea[1].jpg").touch()
+    (folder / "sea1.jpg").touch()
+    assert names(find(["sea[1].jpg"])) == ["sea[1].jpg"]
+
+
+def test_a_tilde_is_the_home_folder_unless_something_is_called_so(folder: Path) -> None:
+    assert names(find(["~/photos/trip"])) == [
+        str(folder / name) for name in ("photos/trip/a.webp", "photos/trip/b.png")
+    ]
+    (folder / "~").mkdir()
+    (folder / "~/own.jpg").touch()
+    assert names(find(["~"])) == ["~/own.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "expected"),
+    [
+        ([], ["trip/"], ["IMG_2.jpg", "IMG_10.JPG", "trip 2/c.heic"]),
+        ([], ["/trip*"], ["IMG_2.jpg", "IMG_10.JPG"]),
+        ([], ["*", "!*.jpg"], ["IMG_2.jpg"]),
+        (["*.png", "trip 2/"], [], ["trip/b.png", "trip 2/c.heic"]),
+        (["trip*/"], ["*.png"], ["trip/a.webp", "trip 2/c.heic"]),
+        (["*.txt"], [], []),
+    ],
+)
+def test_patterns_are_those_of_a_gitignore_within_the_folder_named(
+    include: list[str], exclude: list[str], expected: list[str]
+) -> None:
+    choose = Choice(patterns=ignoring.patterns(include, exclude))
+    assert names(find(["photos"], choose=choose)) == [f"photos/{name}" for name in expected]
+    assert names(find([os.path.abspath("photos")], choose=choose)) == [os.path.abspath(f"photos/{n}") for n in expected]
+
+
+def test_a_folder_that_is_left_out_is_not_looked_into(folder: Path) -> None:
+    found = find(["photos"], choose=Choice(patterns=ignoring.patterns([], ["trip/"])))
+    next(found)
+    for file in (folder / "photos/trip").iterdir():
+        file.unlink()
+    (folder / "photos/trip").rmdir()
+    assert names(found) == [IN_PHOTOS[1], IN_PHOTOS[-1]]
+
+
+def test_a_file_named_by_itself_is_tried_whatever_the_patterns_say() -> None:
+    choose = Choice(patterns=ignoring.patterns([], ["*"]))
+    assert names(find(["top.gif", "photos"], choose=choose)) == ["top.gif"]
+
+
+def test_patterns_are_for_lists_too() -> None:
+    choose = Choice(patterns=ignoring.patterns([], ["*.png"]))
+    assert names(find([], listed=listed(b"photos/a.png\nb.jpg\n"), choose=choose)) == ["b.jpg"]
+
+
+def test_a_pattern_that_is_none_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"^--exclude has a pattern that cannot be read: "):
+        ignoring.patterns([], ["!"])
+
+
+def test_the_results_are_no_image_even_if_they_are_called_so(folder: Path) -> None:
+    choose = Choice(spare=(folder / "photos/IMG_2.jpg", Path("later.jpg")))
+    (folder / "later.jpg").touch()
+    found = find(["photos", "later.jpg", "top.gif"], listed=listed(b"./photos/IMG_2.jpg\n"), choose=choose)
+    assert names(found) == [*IN_PHOTOS[1:], "top.gif"]
+
+
+def test_no_more_than_the_limit() -> None:
+    assert names(find(["photos"], choose=Choice(limit=2))) == IN_PHOTOS[:2]
+
+
+def test_shares_are_the_whole_and_have_nothing_in_common() -> None:
+    shares = [list(find(["photos", "top.gif"], choose=Choice(shard=Shard(n, 3)))) for n in (1, 2, 3)]
+    tasks = [item for share in shares for item in share if isinstance(item, Task)]
+    assert sorted(tasks, key=lambda task: task.index) == list(find(["photos", "top.gif"]))
+
+
+def test_the_limit_is_that_of_all_shares_together() -> None:
+    shares = [names(find(["photos"], choose=Choice(shard=Shard(n, 2), limit=3))) for n in (1, 2)]
+    assert sorted(chain.from_iterable(shares)) == sorted(IN_PHOTOS[:3])
+
+
+def test_a_share_does_not_depend_on_where_the_folder_is() -> None:
+    choose = Choice(shard=Shard(2, 3))
+    here = [os.path.abspath(name) for name in names(find(["photos"], choose=choose))]
+    assert names(find([os.path.abspath("photos")], choose=choose)) == here
+
+
+def test_a_share_is_the_same_in_every_version() -> None:
+    assert [n for n in range(30) if Shard(1, 4).has(f"trip/IMG_{n}.jpg")] == [1, 2, 6, 8, 14, 17, 25, 26, 28]
+
+
+def test_shares_are_about_equal() -> None:
+    sizes = [sum(Shard(number, 4).has(f"{n}.jpg") for n in range(4000)) for number in range(1, 5)]
+    assert all(900 < size < 1100 for size in sizes)
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1/0", "1", "a/b", "1/2/3", "-1/2", "1/ 2", ""])
+def test_what_is_no_share_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"^--shard .*is no share$"):
+        shard(text)
+
+
+def test_a_share_is_read() -> None:
+    assert shard("2/16") == Shard(2, 16)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b"a.jpg\nb b.jpg\n", [Line("a.jpg"), Line("b b.jpg")]),
+        (b"a.jpg\nb.jpg", [Line("a.jpg"), Line("b.jpg")]),
+        (b"\xef\xbb\xbfa.jpg\r\n\r\n  \r\nb.jpg\r\n", [Line("a.jpg"), Line("b.jpg")]),
+        (b" a.jpg \n", [Line(" a.jpg ")]),
+        (b"-x.jpg\n{1}.jpg\n", [Line("-x.jpg"), Line("{1}.jpg")]),
+        (b"{1}.jpg\n", [Line("{1}.jpg")]),
+        (b'{"x": 1}\n', [Line('{"x": 1}')]),
+        (b"caf\xe9.jpg\n", [Line("caf\udce9.jpg")]),
+        ("é🎉.jpg\n".encode(), [Line("é🎉.jpg")]),
+        (b"", []),
+        (b"\n\n", []),
+        (
+            b'\xef\xbb\xbf\n{"image": "a.jpg"}\r\n{"image": "b.jpg", "prompt": "why?", "id": 7, "more": []}\n\n',
+            [Entry("a.jpg"), Entry("b.jpg", "why?", 7)],
+        ),
+        (b'{"image": "a.jpg", "prompt": null, "id": null}\n', [Entry("a.jpg")]),
+        (b'{"image": "caf\\udce9.jpg", "id": "x"}\n', [Entry("caf\udce9.jpg", id="x")]),
+        (b'{"image": "caf\xe9\\n.jpg"}\n', [Entry("caf\udce9\n.jpg")]),
+        (
+            b'{"image": "a.jpg"}\nb.jpg\n{"image": ""}\n{"image": "c", "prompt": 1}\n{"image": "c", "id": []}\n[]\n',
+            [
+                Entry("a.jpg"),
+                Damaged(2, "is no JSON: Expecting value: line 1 column 1 (char 0)"),
+                Damaged(3, 'is no object with an "image"'),
+                Damaged(4, 'has a "prompt" that is no text'),
+                Damaged(5, 'has an "id" that is neither text nor a number'),
+                Damaged(6, 'is no object with an "image"'),
+            ],
+        ),
+    ],
+)
+def test_a_list(text: bytes, expected: list[Listed]) -> None:
+    assert listed(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b"a.jpg\0b\n.jpg\r\n\0", ["a.jpg", "b\n.jpg\r\n"]),
+        (b"a.jpg\0b.jpg", ["a.jpg", "b.jpg"]),
+        (b'\0\0{"image": "a"}\0', ['{"image": "a"}']),
+        (b" \0", [" "]),
+        (b"x" * 70_000 + b"\0" + b"y" * 70_000, ["x" * 70_000, "y" * 70_000]),
+    ],
+)
+def test_a_list_with_nuls_is_names_and_nothing_else(text: bytes, expected: list[str]) -> None:
+    assert listed(text, nul=True) == [Line(name) for name in expected]
+
+
+def test_a_list_comes_after_the_arguments() -> None:
+    found = find(["top.gif"], listed=listed(b'{"image": "a.jpg", "prompt": "why?", "id": "x"}\n'))
+    assert list(found) == [Task(1, "top.gif"), Task(2, "a.jpg", "why?", "x")]
+
+
+def test_what_find_prints_is_no_image_twice() -> None:
+    """Folders among it are passed over, for all that is in them is there as well."""
+    text = b".\0./photos\0./photos/trip\0./photos/trip/a.webp\0./top.gif\0"
+    assert names(find([], listed=listed(text, nul=True))) == ["./photos/trip/a.webp", "./top.gif"]
+
+
+def test_a_folder_in_a_jsonl_list_stands_for_its_images() -> None:
+    found = find([], listed=[Entry("photos/trip", "why?", 3)])
+    assert list(found) == [Task(1, "photos/trip/a.webp", "why?", 3), Task(2, "photos/trip/b.png", "why?", 3)]
+
+
+def test_a_damaged_line_fails_like_an_image() -> None:
+    first, missed = find([], listed=listed(b'{"image": "a.jpg"}\n{}\n'))
+    assert (first, isinstance(missed, Missed) and missed.error.message) == (
+        Task(1, "a.jpg"), 'line 2 of the list is no object with an "image"',
+    )  # fmt: skip
+
+
+def test_a_dash_in_a_list_is_a_file() -> None:
+    assert names(find([], listed=listed(b"-\n"))) == ["./-"]
+
+
+@pytest.mark.parametrize(
+    "name", [b"new\nline.jpg", b"caf\xe9.jpg", b"-p.jpg", b"q\"uo'te.jpg", b"http:x.jpg", b"data:,a.jpg"]
+)
+def test_names_that_are_hard_to_hold_are_read(folder: Path, name: bytes) -> None:
+    (folder / "odd").mkdir()
+    path = os.path.join(os.fsencode(folder), b"odd", name)
+    with open(path, "wb") as file:
+        file.write(b"picture")
+    os.chdir("odd")
+    walked, from_list = next(find(["."])), next(find([], listed=listed(b"./" + name + b"\0", nul=True)))
+    assert walked == from_list
+    assert isinstance(walked, Task)
+    assert read_of(pickle.loads(pickle.dumps(walked))) == b"picture"
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("top.gif", File("top.gif", Path("top.gif"))),
+        ("nope.jpg", File("nope.jpg", Path("nope.jpg"))),
+        ("what is this?", File("what is this?", Path("what is this?"))),
+        ("data: x", File("data: x", Path("data: x"))),
+        ("*.jpg", File("*.jpg", Path("*.jpg"))),
+        ("https://me:pw@example.com/a", Link("https://example.com/a", "https://me:pw@example.com/a")),
+        ("data:,hi", Bytes("data:,…", b"hi")),
+    ],
+)
+def test_what_is_read_for_a_task(source: str, expected: File | Link | Bytes) -> None:
+    assert source_of(Task(1, source), BytesIO()) == expected
+
+
+def test_a_task_may_be_standard_input() -> None:
+    stream = BytesIO(b"picture")
+    assert source_of(Task(1, "-"), stream) == Piped(stream)
+
+
+def test_a_task_may_be_a_file_url(folder: Path) -> None:
+    url = (folder / "top.gif").as_uri()
+    assert source_of(Task(1, url), BytesIO()) == File(url, folder / "top.gif")
+
+
+@pytest.mark.parametrize("source", ["https://", "data:image/png;base64,%%", "file:///nope/nope.jpg", "http://[::1"])
+def test_a_url_that_is_none_is_the_images_failure(source: str) -> None:
+    with pytest.raises(ImageError):
+        read_of(Task(1, source))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "images", "prompt"),
+    [
+        (["photos", "caption"], ("photos",), "caption"),
+        (["caption", "photos/", "top.gif"], ("photos/", "top.gif"), "caption"),
+        (["photos/trip*", "what is this?"], ("photos/trip*",), "what is this?"),
+        (
+            ["*.gif", "nope.jpg", "https://example.com/a", "-"],
+            ("*.gif", "nope.jpg", "https://example.com/a", "-"),
+            None,
+        ),
+        (["photos", "is it a/b?"], ("photos",), "is it a/b?"),
+        (["photos", "a/b*"], ("photos",), "a/b*"),
+        (["photos", ""], ("photos",), ""),
+        (["caption"], (), "caption"),
+        ([], (), None),
+    ],
+)
+def test_images_and_the_prompt_are_told_apart(
+    arguments: list[str], images: tuple[str, ...], prompt: str | None
+) -> None:
+    assert split(arguments, prompt_given=False) == (images, prompt)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "prompt_given", "message"),
+    [
+        (["photos", "one", "two"], False, "two prompts: 'one' and 'two'"),
+        (["photos", "one"], True, "'one' is a second prompt beside -p"),
+        (["photos", "https://"], False, "https:// names no host"),
+    ],
+)
+def test_a_command_line_that_contradicts_itself_is_refused(
+    arguments: list[str], message: str, *, prompt_given: bool
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        split(arguments, prompt_given=prompt_given)
+    assert caught.value.message == message

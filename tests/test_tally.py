@@ -1,0 +1,128 @@
+"""What a run has come to: what is counted, and how it is told."""
+
+from typing import Any
+
+import pytest
+
+from qubrid_cli.commands.watching import Lines
+from qubrid_cli.draft import Description
+from qubrid_cli.errors import ImageError
+from qubrid_cli.finding import Task
+from qubrid_cli.outcomes import Done, Failed, Skipped
+from qubrid_cli.records import json_object
+from qubrid_cli.tally import Tally, duration
+
+TASK = Task(1, "a.jpg")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def tally(clock: Clock) -> Tally:
+    return Tally(clock=clock)
+
+
+def record(error: ImageError | None = None, **known: Any) -> dict[str, Any]:
+    return json_object(Description(complete=True, error=error)) | known
+
+
+def done(*, is_copy: bool = False, **known: Any) -> Done:
+    return Done(TASK, record(**known), b"", is_copy)
+
+
+def failed(code: str) -> Failed:
+    return Failed(TASK, record(ImageError("no", code=code)), b"")
+
+
+def test_a_run_is_summed_up_in_a_few_lines(tally: Tally, clock: Clock) -> None:
+    usage = {"prompt_tokens": 1000, "completion_tokens": 50, "total_tokens": 1050}
+    image = {"bytes": 4_000_000, "sent": {"bytes": 400_000}}
+    for number in range(1, 101):
+        metrics = {"ttft_seconds": number / 100, "tps": 40.0, "total_time_seconds": number / 50}
+        cost = {"amount": 0.01, "currency": "USD"}
+        tally.take(done(usage=usage, x_metrics=metrics, cost=cost, images=[image]))
+    for outcome in (
+        Skipped(TASK),
+        failed("damaged"),
+        failed("damaged"),
+        failed("empty"),
+        done(is_copy=True, usage=usage),
+    ):
+        tally.take(outcome)
+    clock.now += 125
+    assert list(tally.summary(jobs="-j auto found 12")) == [
+        "100 described, 1 the same as others, 1 skipped, 3 failed · 2 min 5 s · 0.84 images/s · -j auto found 12",
+        "100,000 → 5,000 tokens · $1.00 · 400.0 MB → 40.0 MB",
+        "ttft 0.50 s (95 %: 0.95 s) · total 1.00 s (95 %: 1.90 s) · 40.0 tok/s",
+        "failed: 2 × damaged, 1 × empty",
+    ]
+
+
+def test_a_server_without_figures_is_measured_here(tally: Tally) -> None:
+    timing = {"prepare_seconds": 1.0, "ttft_seconds": 0.3, "total_seconds": 2.0, "tokens_per_second": None}
+    tally.take(done(timing=timing))
+    assert "total 2.00 s (95 %: 2.00 s) (measured here)" in list(tally.summary(jobs="-j 1"))
+
+
+def test_nothing_asked_says_nothing_of_jobs(tally: Tally, clock: Clock) -> None:
+    tally.take(Skipped(TASK))
+    clock.now += 1
+    assert list(tally.summary(jobs="-j auto found 4")) == ["0 described, 1 skipped · 1.0 s · 1 images/s"]
+
+
+def test_what_is_left_is_told_by_the_speed_of_the_last_minute(tally: Tally, clock: Clock) -> None:
+    tally.total = 1_000
+    for seconds in [10.0] * 10 + [1.0] * 100:  # it has become ten times as fast
+        clock.now += seconds
+        tally.take(done())
+    assert tally.headline() == "110 of 1,000 · 1/s · 14 min 50 s left"
+
+
+def test_while_it_is_still_counted_no_end_is_told(tally: Tally, clock: Clock) -> None:
+    clock.now += 2
+    tally.take(done())
+    assert tally.headline() == "1 · 0.5/s"
+
+
+def test_the_rest_is_told_beside_it(tally: Tally) -> None:
+    tally.in_flight = 7
+    timing = {"prepare_seconds": 1.0, "ttft_seconds": None, "total_seconds": 2.0, "tokens_per_second": None}
+    tally.take(done(usage={"prompt_tokens": 1_000, "completion_tokens": 50}, timing=timing))
+    tally.take(failed("damaged"))
+    assert tally.details() == "1 failed · 1,050 tokens · 7 in flight · p50 2.00 s"
+
+
+def test_a_line_tells_every_half_minute_how_far_it_is(
+    tally: Tally, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = Lines(tally, clock=clock)
+    for _ in range(100):
+        lines.show()
+        clock.now += 1
+    assert len(capsys.readouterr().err.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.04, "0.0 s"),
+        (59.94, "59.9 s"),
+        (60, "1 min 0 s"),
+        (3599.4, "59 min 59 s"),
+        (3600, "1 h 0 min"),
+        (90_000, "25 h 0 min"),
+    ],
+)
+def test_times_are_told_as_people_do(seconds: float, said: str) -> None:
+    assert duration(seconds) == said

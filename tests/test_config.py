@@ -324,7 +324,7 @@ def test_the_same_profile_twice_is_one_and_two_are_a_usage_error(qvision: Qvisio
 def test_a_profile_sets_what_is_sent_and_how(qvision: Qvision, server: Server, lighthouse: Path, write: Write) -> None:
     env = write(
         f'[profiles.work]\nbase_url = "{server.url}"\nmodel = "m"\nmax_tokens = 9\nprompt = "Why?"\nsystem = "Brief."\n'
-        'headers = { X-Team = "vision", User-Agent = "mine" }\nkey_env = "WORK_KEY"\nmax_side = 64\nlabels = false\n'
+        'headers = { X-Team = "vision", User-Agent = "mine" }\nkey_env = "WORK_KEY"\nmax_side = 100\nlabels = false\n'
     )
     env |= {"WORK_KEY": KEY, "QVISION_PROFILE": "work"}
     run = qvision("describe", lighthouse, lighthouse, "--json", env=env)
@@ -337,7 +337,7 @@ def test_a_profile_sets_what_is_sent_and_how(qvision: Qvision, server: Server, l
         "mine",
         f"Bearer {KEY}",
     ]
-    assert (run.json["prompt"], run.json["images"][0]["sent"]["width"]) == ("Why?", 64)
+    assert (run.json["prompt"], run.json["images"][0]["sent"]["width"]) == ("Why?", 96)
     qvision("describe", lighthouse, "How?", "-s", "Long.", "--max-tokens", "5", "--original", "--json", env=env)
     assert (server.asked[1].json["max_tokens"], server.asked[1].json["messages"][0]["content"]) == (5, "Long.")
 

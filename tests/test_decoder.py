@@ -292,3 +292,9 @@ def test_a_name_that_looks_like_an_option_or_a_url_is_safe_to_paste_from_a_hint(
         with pytest.raises(ImageError) as caught:
             encode(sources.Bytes(name, b"<svg width='9'>"), Limits())
         assert caught.value.hint == f"Turn it into an image first: rsvg-convert -w 1568 {shown} -o out.png"
+
+
+def test_a_deep_ppm_is_read_with_comments_and_all() -> None:
+    raster = struct.pack(">3H", 0x1234, 0x8000, 0xFFFF) * 3072
+    picture = sent(b"P6\n# by hand\n64 48 # behind\n65535\n" + raster, Limits(max_side=64))
+    assert picture.convert("RGB").getpixel((9, 9)) == (0x12, 0x80, 0xFF)

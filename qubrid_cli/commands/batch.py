@@ -211,13 +211,6 @@ def _limits(cost: float | None, tokens: int | None, seconds: float | None, failu
     )
 
 
-_KEY = "The key is read from QUBRID_API_KEY, or from where qvision auth login put it."
-_CODES = (
-    "Exit codes: 0 fine, 1 unexpected failure, 2 usage, 3 configuration or key, 5 endpoint or network for all images, "
-    "7 some images have no answer, 130 interrupted."
-)
-
-
 def add(app: typer.Typer) -> None:
     """Add the command to the program."""
-    app.command(epilog=f"{_KEY} {_CODES}")(batch)
+    app.command(epilog=options.EPILOG)(batch)

@@ -223,13 +223,6 @@ def _several(plan: _Plan, failures: Sequence[QvisionError]) -> SeveralError | No
     return SeveralError(f"{len(failures)} of {len(plan.groups)} requests failed", first=failures[0])
 
 
-_KEY = "The key is read from QUBRID_API_KEY, or from where qvision auth login put it."
-_CODES = (
-    "Exit codes: 0 fine, 1 unexpected failure, 2 usage, 3 configuration or key, 4 image, 5 endpoint or network, "
-    "6 incomplete answer, 8 not as the schema wants it, 130 interrupted."
-)
-
-
 def add(app: typer.Typer) -> None:
     """Add the command to the program."""
-    app.command(epilog=f"{_KEY} {_CODES}")(describe)
+    app.command(epilog=options.EPILOG)(describe)

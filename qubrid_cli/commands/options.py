@@ -9,6 +9,13 @@ import typer
 
 from . import completing
 
+#: What stands under the help of every command that asks.
+EPILOG = (
+    "The key is read from QUBRID_API_KEY, or from where qvision auth login put it. "
+    "Exit codes: 0 fine, 1 unexpected failure, 2 usage, 3 configuration or key, 4 image, 5 endpoint or network, "
+    "6 incomplete answer, 7 some images of a batch failed, 8 not as the schema wants it, 130 interrupted."
+)
+
 
 class Color(enum.StrEnum):
     """When to use colour."""

@@ -223,7 +223,7 @@ def _judged(answer: Description, endpoint: Endpoint, seconds: float) -> Check:
     if error is not None and not (isinstance(error, IncompleteError) and answer.finish_reason == "length"):
         return failed("request", _in_time(error, endpoint, seconds) if isinstance(error, EndpointError) else error)
     took = f"{answer.timing.total_seconds:.2f} s" if answer.timing.total_seconds is not None else "time"
-    text = printable(" ".join(answer.text.split()))
+    text = printable(endpoint.clean(" ".join(answer.text.split())))
     if not text:
         return ok("request", f"an image was answered to after {took}, within {_MAX_TOKENS} tokens with no text yet")
     shown = text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 1]}…"

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -67,6 +68,7 @@ class Endpoint:
         self._secrets = [word for value in hidden for word in (value, value.rpartition(" ")[2]) if len(word) >= _SECRET]
         self._secrets += [key] if key else []
         self._links = tuple(secrets)
+        self._has_key = bool(key or hidden)
         self._timeout = timeout
         with client.configured():
             self.url = httpx.URL(base_url + "/chat/completions")
@@ -221,7 +223,7 @@ class Endpoint:
         except RecursionError:
             payload = "an error that is nested too deeply"
         told_of = told(payload, status=response.status, host=self.host, request_id=response.request_id)
-        return error_for(told_of)
+        return error_for(replace(told_of, has_key=self._has_key))
 
     def clean(self, text: str) -> str:
         """A server's words with the key and other secrets taken out, should it echo them."""

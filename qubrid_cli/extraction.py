@@ -14,6 +14,8 @@ _MAX_DEPTH = 100
 _MAX_TRIES = 20
 _FENCE = re.compile(r"(`{3,}|~{3,})[^`]*")
 _OPENING = re.compile(r"[{\[]")
+#: A bracket that is no punctuation, for behind it stands what an object or an array begins with.
+_LIKE_JSON = re.compile(r"""\{\s*["']|\[\s*["'{\[]|\[\s*(-?\d|true|false|null|NaN)[^\]]*,""")
 
 
 def values(text: str) -> list[Any]:
@@ -25,7 +27,10 @@ def values(text: str) -> list[Any]:
     try:
         return [_value(text)]
     except ValueError as error:
-        found = list(_fenced(text)) or list(_among_words(text))
+        try:
+            found = list(_fenced(text)) or list(_among_words(text))
+        except ValueError as broken:
+            raise ValueError(_reason(text, broken)) from broken
         if not found:
             raise ValueError(_reason(text, error)) from error
         return found
@@ -61,13 +66,21 @@ def _fenced(text: str) -> Iterator[Any]:
 
 
 def _among_words(text: str) -> Iterator[Any]:
-    """Objects and arrays, from the first bracket on that begins one."""
+    """Objects and arrays, from the first bracket on that begins one.
+
+    Raises:
+        ValueError: one begins and is broken. What stands inside it is not looked at: half a value is none.
+    """
     at = failed = 0
     while (opening := _OPENING.search(text, at)) and failed < _MAX_TRIES:
         try:
             value, at = _DECODER.raw_decode(text, opening.start())
             yield _checked(value)
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError) as error:
+            if _LIKE_JSON.match(text, opening.start()):
+                raise ValueError(
+                    "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+                ) from error
             failed += 1
             at = max(at, opening.end())
 

@@ -25,6 +25,7 @@ class Refusal:
     message: str
     names: tuple[str, ...] = ()
     request_id: str | None = None
+    has_key: bool = True  #: one was sent
 
     @property
     def code(self) -> str | None:
@@ -105,6 +106,12 @@ _KINDS = (
         "Add credits to the account that the key belongs to.",
         code="insufficient_quota",
         ends_all=True,
+    ),
+    _Kind(
+        lambda refusal: refusal.status == 401 and not refusal.has_key,
+        "wants a key",
+        "Store one with: qvision auth login; it goes to this address only.",
+        AuthError,
     ),
     _Kind(
         lambda refusal: refusal.status == 401 or refusal.code == "invalid_api_key",

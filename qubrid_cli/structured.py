@@ -95,13 +95,13 @@ class Session:
         request = replace(request, form=self._form, without=request.without | self._refused)
         watch = Stopwatch(clock, patience.max_time)
         answer = yield from self._asked(ask(request=request, patience=patience), watch)
-        found = self._read(answer)
+        found = self._read(answer, endpoint)
         left = watch.left()
         if isinstance(found, Misfit) and left != 0:
             yield Repairing(found.problems[0])
             request = replace(request, turns=_turns(answer, found), without=answer.refused)
             second = yield from self._asked(ask(request=request, patience=replace(patience, max_time=left)), watch)
-            found = self._read(second)
+            found = self._read(second, endpoint)
             answer = _both(answer, second)
         yield _judged(answer, found)
 
@@ -123,8 +123,12 @@ class Session:
                         yield item
         raise AssertionError("a description ends the items")
 
-    def _read(self, answer: Description) -> Fits | Misfit | None:
-        return read(answer.text, self._schema) if answer.error is None else None
+    def _read(self, answer: Description, endpoint: Endpoint) -> Fits | Misfit | None:
+        if answer.error is not None:
+            return None
+        found = read(answer.text, self._schema)
+        # What is wrong is told with the words of the answer, and a server may have put the key into those.
+        return Misfit(tuple(map(endpoint.clean, found.problems))) if isinstance(found, Misfit) else found
 
 
 def _turns(answer: Description, misfit: Misfit) -> tuple[chat.Turn, ...]:

@@ -418,3 +418,18 @@ def test_the_text_is_byte_true_however_odd(describe: Ask, server: Server, lighth
         [delta(odd), *(b"data: " + half + b"\n\n" for half in halves), delta("", finish="stop"), DONE]
     )
     assert describe(lighthouse, "what?").stdout == f"{odd}🎉\n".encode()
+
+
+def test_a_server_that_wants_a_key_and_got_none_did_not_refuse_one(
+    describe: Ask, server: Server, lighthouse: Path
+) -> None:
+    server.answer = refusal(401, {"error": {"message": "no token"}})
+    run = describe(lighthouse, "what?", env={"QUBRID_API_KEY": ""})
+    host = server.url.removeprefix("http://").removesuffix("/v1")
+    assert (run.exit_code, run.stderr.splitlines()) == (
+        3,
+        [
+            f"error: {host} wants a key (HTTP 401): no token",
+            "hint: Store one with: qvision auth login; it goes to this address only.",
+        ],
+    )

@@ -503,3 +503,35 @@ def test_no_more_than_ten_problems_are_told_each_cut_to_a_line() -> None:
     found = read(json.dumps(wrong), schema({"type": "array", "items": {"type": "integer"}}, where="x"))
     assert isinstance(found, Misfit)
     assert (len(found.problems), max(map(len, found.problems))) == (10, 203)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"shop": "Kiosk", "total": 9.5, "items": ["tea"], "old": [{"shop": "Bar", "total": 1, "items": []},]}',
+        '{"shop": "Kiosk", "total": NaN, "items": [], "old": {"shop": "Bar", "total": 1, "items": []}}',
+        '{"was": {"shop": "Bar", "total": 1, "items": []}',
+        '```json\n{"was": {"shop": "Bar", "total": 1, "items": []},}\n```',
+        'Here it is: {"was": {"shop": "Bar", "total": 1, "items": []}, oops}',
+    ],
+)
+def test_what_stands_inside_a_broken_value_is_not_taken_for_the_answer(
+    describe: Ask, server: Server, lighthouse: Path, text: str
+) -> None:
+    server.answer = stream(text)
+    run = describe(lighthouse, "read it", "--schema", FORM)
+    assert (run.exit_code, run.stdout, len(server.asked)) == (8, b"", 2)
+    assert "it is no JSON: " in run.stderr
+
+
+def test_brackets_that_are_punctuation_are_no_broken_value() -> None:
+    said = f"As [asked] (see {{this}}, [1]): {GOOD}"
+    assert read(said, schema(FORM, where="--schema")) == Fits(VALUE)
+
+
+def test_a_key_in_the_answer_is_not_repeated_in_what_is_wrong_with_it(
+    describe: Ask, server: Server, lighthouse: Path
+) -> None:
+    server.answer = lambda asked: stream(json.dumps({"n": asked.headers["authorization"]}))
+    run = describe(lighthouse, "read it", "--schema", "n int", "-v")  # which looks for the key in all that is said
+    assert (run.exit_code, "[key]" in run.stderr) == (8, True)

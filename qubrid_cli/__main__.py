@@ -10,6 +10,8 @@ def main() -> int:
     """Run ``qvision`` with the arguments of this process and return its exit code."""
     if sys.argv[1:] == ["--version"]:
         return _show_version()
+    # httpx loads its own command line, click and Rich with it, wherever click is installed: 60 ms. Nothing here needs it.
+    sys.modules["click"] = None  # type: ignore[assignment]  # whoever imports it is told that it is not there
     try:
         from .cli import main as run
 

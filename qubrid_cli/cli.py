@@ -14,8 +14,20 @@ from .commands import options
 from .errors import QvisionError, UsageError, harmless
 from .output import say, writing_to_stdout
 
-#: The commands, in the order that the help has; each has a module with a function ``add`` that adds it to an app.
-_COMMANDS = ("describe", "batch", "models", "doctor", "config", "auth", "presets", "completion")
+#: The commands, in the order that the help has, and what it says of them; each has a module with a function ``add`` that
+#: adds it to an app.
+_COMMANDS = {
+    "describe": "Describe images, showing the answer as it is written.",
+    "batch": "Describe many images, one request each, with a line of JSON for each.",
+    "models": "List the models of the endpoint, one id on each line.",
+    "doctor": "Check the settings, the key, the way to the endpoint, its models, an answer, and what this machine can do.",
+    "config": "See and change the settings.",
+    "auth": "Store the key of a profile.",
+    "presets": "List and show presets, the questions that have a name.",
+    "completion": "Print the completion script for a shell.",
+}
+#: Is set while a shell completes a line.
+_COMPLETING = "_QVISION_COMPLETE"
 
 
 def _show_version(value: bool) -> None:  # noqa: FBT001  # Typer's callbacks are called that way
@@ -35,10 +47,15 @@ def _root(
     context.obj = profile
 
 
-def _app(arguments: Sequence[str]) -> typer.Typer:
-    """The program with the commands that the arguments name, else with all.
+def _stand_in() -> None:
+    """In the place of a command that no argument names, so that it cannot be called."""
+    raise AssertionError
 
-    Loading and building the others would take as long as an empty Python.
+
+def _app(words: Sequence[str]) -> typer.Typer:
+    """The program with the commands that the words name; of the others just the names and what the help says.
+
+    Loading and building them all would take twice as long as an empty Python, and add a third to ``--help``.
     """
     app = typer.Typer(
         help="Ask vision models about images.",
@@ -48,9 +65,27 @@ def _app(arguments: Sequence[str]) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
-    for name in [name for name in _COMMANDS if name in arguments] or _COMMANDS:
-        import_module(f".commands.{name}", __package__).add(app)
+    for name, summary in _COMMANDS.items():
+        if name in words:
+            import_module(f".commands.{name}", __package__).add(app)
+        else:
+            app.command(name, help=summary)(_stand_in)
     return app
+
+
+def _words(arguments: Sequence[str]) -> Sequence[str]:
+    """The arguments; or the words of the line that is being completed, which Typer's scripts have in the environment."""
+    if _COMPLETING not in os.environ:
+        return arguments
+    return (os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS") or "").split()
+
+
+def _spare_rich() -> None:
+    """Keep Typer from loading Rich to complete a line, which would make it wait twice as long.
+
+    Typer strips Rich's markup from the help of options, where Rich is installed; ours has none.
+    """
+    sys.modules["rich"] = None  # type: ignore[assignment]  # whoever imports it is told that it is not there
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,8 +95,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.simplefilter("ignore")
     try:
         _check_names(arguments)
+        if _COMPLETING in os.environ:
+            _spare_rich()
         with writing_to_stdout():
-            _app(arguments)(arguments, prog_name="qvision")
+            _app(_words(arguments))(arguments, prog_name="qvision")
     except QvisionError as error:
         say(error.report())
         return error.exit_code

@@ -10,13 +10,13 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from . import chat, events, prompts, replies
+from . import chat, events, replies
 from .costs import Price
 from .deltas import Reasoning, Text
 from .draft import Description, Draft, Unprepared
 from .endpoint import Endpoint
 from .errors import EndpointError, QvisionError, StoppedError
-from .images import Encoded, Preparation, Prepared
+from .images import Encoded, Preparation, pictures
 from .metrics import Clock, Stopwatch
 from .progress import Pausing, Preparing, Receiving, Repairing, Sending, Writing
 from .response import Response
@@ -79,13 +79,6 @@ def _prepared(draft: Draft, images: Sequence[Preparation], *, labels: bool) -> I
         if isinstance(image, Encoded):
             draft.warnings += image.warnings
     draft.request = replace(draft.request, pictures=pictures(prepared, labels=labels))
-
-
-def pictures(images: Sequence[Prepared], *, labels: bool) -> tuple[chat.Picture, ...]:
-    """The images as they go into a request, each of several with its label where ``labels`` are wanted."""
-    labelled = labels and len(images) > 1
-    names = [prompts.label(number, image.name) if labelled else None for number, image in enumerate(images, 1)]
-    return tuple(chat.Picture(image.url, name) for image, name in zip(images, names, strict=True))
 
 
 def _asked(draft: Draft, endpoint: Endpoint, patience: Patience) -> Iterator[Item]:

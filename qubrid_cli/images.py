@@ -11,7 +11,7 @@ from queue import SimpleQueue
 
 from PIL import Image
 
-from . import decoder, inventory, reading, sources
+from . import chat, decoder, inventory, prompts, reading, sources
 from .errors import ImageError
 from .metadata import without_metadata
 from .payload import Limits, Payload, payload, upright
@@ -127,3 +127,10 @@ def _encoded(data: bytes, name: str, limits: Limits) -> Encoded:
         raise decoder.damaged(name, str(error)) from error
     kind = {"MPO": "JPEG", "DIB": "BMP"}.get(kind, kind)
     return Encoded(name, "", kind, width, height, len(data), sent, 0.0, warnings + sent.warnings, carried)
+
+
+def pictures(images: Sequence[Prepared], *, labels: bool) -> tuple[chat.Picture, ...]:
+    """The images as they go into a request, each of several with its label where ``labels`` are wanted."""
+    labelled = labels and len(images) > 1
+    names = [prompts.label(number, image.name) if labelled else None for number, image in enumerate(images, 1)]
+    return tuple(chat.Picture(image.url, name) for image, name in zip(images, names, strict=True))

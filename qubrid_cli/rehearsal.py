@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from . import chat, costs, description, records, tokens, urls
+from . import chat, costs, records, tokens, urls
 from .costs import Cost, Price
 from .errors import printable
-from .images import Encoded, Preparation, Prepared
+from .images import Encoded, Preparation, Prepared, pictures
 
 #: Of a data URL, so that one sees what it is.
 _SHOWN = 48
@@ -43,7 +43,7 @@ def rehearse(
         ImageError: an image cannot be sent.
     """
     found = tuple(image.future.result() for image in images)
-    whole = replace(request, pictures=description.pictures(found, labels=labels))
+    whole = replace(request, pictures=pictures(found, labels=labels))
     short = replace(whole, pictures=tuple(replace(one, url=_shortened(one.url)) for one in whole.pictures))
     encoded = [image for image in found if isinstance(image, Encoded)]
     estimate = _tokens(whole, found)

@@ -1,4 +1,4 @@
-"""When to ask again, and how long to wait before: what passes is tried again, politely. The home of stamina."""
+"""When to ask again, and how long to wait before: what passes is tried again, politely."""
 
 import random
 import re
@@ -6,17 +6,28 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-
-import stamina
-import stamina.instrumentation
+from importlib import import_module
+from types import TracebackType
+from typing import Protocol
 
 from .errors import EndpointError
 
 #: Seconds before the second try at most; doubled for each further one.
 _FIRST_WAIT = 0.5
 
-# By itself it writes a warning to stderr before each wait; what is to be said there, we say.
-stamina.instrumentation.set_on_retry_hooks([])
+
+class Attempt(Protocol):
+    """A try: a context manager that takes a failure in and, before the next try begins, waits."""
+
+    @property
+    def num(self) -> int:
+        """Which one, from 1."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +45,21 @@ class Patience:
     max_time: float | None = None
 
 
+class _First:
+    """The first try, which only keeps its failure."""
+
+    num = 1
+    error: BaseException | None = None
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self.error = error
+        return True
+
+
 class Pauses:
     """The tries of one request and the pauses between them: exponential with full jitter, or as the server asks.
 
@@ -49,9 +75,14 @@ class Pauses:
         self._jitter = jitter
         self._seconds = 0.0
 
-    def attempts(self) -> Iterator[stamina.Attempt]:
+    def attempts(self) -> Iterator[Attempt]:
         """The tries; a failed one is raised inside it, and the next one comes after the pause."""
-        return iter(stamina.retry_context(lambda _: self._seconds, attempts=self._patience.retries + 1, timeout=None))
+        first = _First()
+        yield first
+        if first.error is not None:
+            # Loads stamina: 8 to 20 ms, on every way to the first request, for what most runs never need.
+            waiting = import_module(".waiting", __package__)
+            yield from waiting.tries(first.error, lambda: self._seconds, self._patience.retries + 1)
 
     def after(self, error: EndpointError, number: int, *, left: float | None) -> float:
         """The seconds to wait after a failed try.
@@ -108,4 +139,4 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
 
 
 def _number(text: str | None) -> float | None:
-    return float(text) if text is not None and re.fullmatch(r"\s*[0-9]{1,18}(\.[0-9]{1,9})?\s*", text) else None
+    return float(text) if text is not None and re.fullmatch(r"[ \t]*[0-9]{1,18}(\.[0-9]{1,9})?[ \t]*", text) else None

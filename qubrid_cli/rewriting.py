@@ -14,7 +14,8 @@ from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import InlineTable
 
 from .configuration import checked, dotted, parsed, text, toml
-from .errors import ConfigError, UsageError
+from .errors import ConfigError
+from .keypath import looked_up
 from .replacement import locked, replace
 
 #: Of a file that is made: there may be headers in it that are nobody else's business.
@@ -34,36 +35,6 @@ BEGINNING = """\
 # input = 0.25
 # output = 0.44
 """
-
-
-def path_of(key: str) -> list[str]:
-    """The names of a dotted key, quoted as TOML wants them.
-
-    Raises:
-        UsageError: it is no key.
-    """
-    try:
-        found: Any = tomllib.loads(f"{key} = 0") if "\n" not in key else {}
-    except tomllib.TOMLDecodeError:
-        found = {}
-    names: list[str] = []
-    while isinstance(found, dict) and len(found) == 1:
-        ((name, found),) = found.items()
-        names.append(name)
-    if not names or found != 0:
-        raise UsageError(
-            f"{key} is not a key of a TOML file",
-            hint="A name with dots or slashes goes in quotes: 'prices.\"Qwen/Qwen3-VL-8B-Instruct\".input'",
-        )
-    return names
-
-
-def looked_up(tables: Mapping[str, Any], names: list[str]) -> Any:
-    """What stands under a key; ``None`` where nothing does."""
-    found: Any = tables
-    for name in names:
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return found
 
 
 def set_value(path: Path, names: list[str], value: str) -> None:

@@ -1,6 +1,7 @@
 """The rules of the house: who may import whom, what a command may load, how large a room may be."""
 
 import ast
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -9,8 +10,10 @@ from pathlib import Path
 import pytest
 
 import qubrid_cli
+from qubrid_cli import cli
 
 from .conftest import at_home, command, environment
+from .server import JSON, Reply, Server
 
 PACKAGE = Path(qubrid_cli.__file__).parent
 FLOORS = (
@@ -34,6 +37,7 @@ FLOORS = (
         "xmp",
         "counting",
         "rules",
+        "waiting",
     },
     {
         "chat",
@@ -48,6 +52,7 @@ FLOORS = (
         "shorthand",
         "extraction",
         "paths",
+        "keypath",
         "offline",
         "refusals",
         "endings",
@@ -109,7 +114,7 @@ HOMES = {
     "pi_heif": {"heif"},
     "rich": {"terminal", "markdown", "progressbar"},
     "markdown_it": {"markdown"},
-    "stamina": {"retries"},
+    "stamina": {"waiting"},
     "pathspec": {"ignoring"},
     "jsonschema": {"schema"},
     "platformdirs": {"configuration"},
@@ -197,7 +202,7 @@ def loaded_by(*arguments: str, env: Mapping[str, str] | None = None) -> set[str]
     """The modules that a run of the program has loaded when it ends."""
     lists = (
         "import atexit, sys, os; out = os.dup(1); os.dup2(2, 1); "
-        "atexit.register(lambda: os.write(out, '\\n'.join(sys.modules).encode())); "
+        "atexit.register(lambda: os.write(out, '\\n'.join(n for n, m in sys.modules.items() if m).encode())); "
         "from qubrid_cli.__main__ import main; sys.exit(main())"
     )
     done = subprocess.run(
@@ -210,62 +215,87 @@ def loaded_by(*arguments: str, env: Mapping[str, str] | None = None) -> set[str]
     return set(done.stdout.decode().splitlines())
 
 
+#: Libraries that no run loads before the first byte of an answer: to write settings, to open the keyring, to check an answer
+#: against a schema, to try again, to draw Markdown, to be a command line of httpx's own.
+RARE = {
+    *(
+        "tomlkit",
+        "keyring",
+        "jsonschema",
+        "jinja2",
+        "pydantic",
+        "importlib.metadata",
+        "pathspec",
+        "stamina",
+        "tenacity",
+    ),
+    *("rich.markdown", "markdown_it", "click", "httpx._main"),
+}
+
+
+def libraries(loaded: set[str]) -> set[str]:
+    """The heavy ones among what is loaded, and the rare ones."""
+    return loaded & (HEAVY | RARE)
+
+
 def test_version_loads_nothing_but_the_standard_library() -> None:
-    assert loaded_by("--version").isdisjoint(HEAVY)
+    loaded = loaded_by("--version")
+    assert libraries(loaded) == set()
+    assert {name for name in loaded if name.startswith("qubrid_cli")} == {"qubrid_cli", "qubrid_cli.__main__"}
+
+
+#: What each command line may load of the libraries, at most and at least.
+LOADS = {
+    "--help": {"typer"},
+    "nonsense": {"typer"},
+    "describe --help": {"typer"},
+    "describe --no-such-option": {"typer"},
+    "batch --help": {"typer"},
+    "config --help": {"typer"},
+    "presets --help": {"typer"},
+    "describe": {"typer", "platformdirs"},
+    "describe nope.jpg": {"typer", "platformdirs"},
+    "config get model": {"typer", "platformdirs"},
+    "config show": {"typer", "platformdirs"},
+    "presets list": {"typer", "platformdirs"},
+    "presets show json": {"typer", "platformdirs"},
+    "describe LIGHTHOUSE --offline": {"typer", "platformdirs", "httpx", "PIL"},
+    "describe LIGHTHOUSE --offline --json": {"typer", "platformdirs", "httpx", "PIL"},
+    "describe LIGHTHOUSE --dry-run": {"typer", "platformdirs", "PIL"},
+}
+
+
+@pytest.mark.parametrize("line", LOADS)
+def test_a_command_line_loads_what_it_uses_and_no_more(line: str, lighthouse: Path) -> None:
+    assert libraries(loaded_by(*line.replace("LIGHTHOUSE", str(lighthouse)).split())) == LOADS[line]
+
+
+def test_help_and_mistyped_commands_load_no_command() -> None:
+    assert {name for line in ("--help", "nonsense", "") for name in loaded_by(*line.split())}.isdisjoint(
+        {f"qubrid_cli.commands.{name}" for name in cli._COMMANDS}
+    )
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--help"],
-        ["describe", "--help"],
-        ["describe", "--no-such-option"],
-        ["describe"],
-        ["describe", "nope.jpg"],
-        ["batch", "--help"],
-        ["batch"],
-        ["nonsense"],
-        ["config", "--help"],
-        ["config", "show"],
-        ["config", "get", "model"],
-        ["auth", "status"],
-    ],
+    "line",
+    ["describe --profile ol", "describe -m ", "config set m", "describe sun", "completion z", "describe --", "descr"],
 )
-def test_help_and_usage_errors_load_neither_network_nor_pictures_nor_screen(arguments: list[str]) -> None:
-    loaded = loaded_by(*arguments)
-    assert "typer" in loaded
-    assert loaded.isdisjoint({"httpx", "PIL", "rich", "rich.markdown", "pydantic", "importlib.metadata"})
-
-
-@pytest.mark.parametrize(
-    "line", ["describe --profile ol", "describe -m ", "config set m", "describe sun", "completion z"]
-)
-def test_completion_loads_neither_network_nor_pictures_nor_screen(line: str) -> None:
-    asking = {"_QVISION_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": f"qvision {line}"}
+@pytest.mark.parametrize("variable", ["_TYPER_COMPLETE_ARGS", "COMP_WORDS"])
+def test_completion_loads_neither_network_nor_pictures_nor_screen(line: str, variable: str) -> None:
+    shell = {"_TYPER_COMPLETE_ARGS": "complete_zsh", "COMP_WORDS": "complete_bash"}[variable]
+    words = f"qvision {line}"
+    asking = {"_QVISION_COMPLETE": shell, variable: words, "COMP_CWORD": str(words.count(" "))}
     loaded = loaded_by(env=environment(asking))
-    assert "qubrid_cli.commands.completing" in loaded
-    assert loaded.isdisjoint({"httpx", "PIL", "rich", "stamina", "tomlkit", "keyring", "importlib.metadata", "socket"})
+    assert "typer._completion_classes" in loaded
+    assert libraries(loaded) <= {"typer", "platformdirs"}
+    assert "socket" not in loaded
+    named = {name for name in cli._COMMANDS if f"qubrid_cli.commands.{name}" in loaded}
+    assert named == {name for name in cli._COMMANDS if name in line.split()}
 
 
 def test_a_description_into_a_pipe_loads_no_screen(lighthouse: Path) -> None:
     loaded = loaded_by("describe", str(lighthouse), "--offline")
-    assert {"httpx", "PIL"} <= loaded
-    assert loaded.isdisjoint({"qubrid_cli.terminal", "qubrid_cli.markdown", "rich.markdown", "jsonschema"})
-
-
-@pytest.mark.parametrize("arguments", [["presets", "list"], ["presets", "show", "json"]])
-def test_presets_are_shown_with_nothing_heavy(arguments: list[str]) -> None:
-    assert loaded_by(*arguments).isdisjoint(HEAVY - {"typer", "platformdirs"})
-
-
-#: What only some runs need: to write settings, to open the keyring, to check an answer against a schema.
-RARE = {"tomlkit", "keyring", "jsonschema", "pydantic", "importlib.metadata"}
-
-
-def test_a_description_without_settings_loads_nothing_that_only_some_need(lighthouse: Path) -> None:
-    loaded = loaded_by("describe", str(lighthouse), "--offline")
-    assert {"httpx", "PIL"} <= loaded
-    assert loaded.isdisjoint(RARE)
+    assert loaded.isdisjoint({"qubrid_cli.terminal", "qubrid_cli.markdown", "qubrid_cli.waiting"})
 
 
 def test_a_description_with_settings_and_a_stored_key_loads_no_more(tmp_path: Path, lighthouse: Path) -> None:
@@ -274,8 +304,38 @@ def test_a_description_with_settings_and_a_stored_key_loads_no_more(tmp_path: Pa
         subprocess.run(command(*arguments), input=b"qk-1", env=env, capture_output=True, check=True, timeout=60)
     asking = ["describe", str(lighthouse), "--profile", "ollama", "--max-time", "0.001"]
     loaded = loaded_by(*asking, env=env)
-    assert {"httpx", "PIL", "tomllib", "platformdirs"} <= loaded
-    assert loaded.isdisjoint(RARE)
+    assert "tomllib" in loaded
+    assert libraries(loaded) == {"typer", "platformdirs", "httpx", "PIL"}
+
+
+def test_the_key_is_looked_for_without_the_network_or_pictures(tmp_path: Path) -> None:
+    env = environment(at_home(tmp_path))
+    assert libraries(loaded_by("auth", "status", env=env)) <= {"typer", "platformdirs", "keyring", "importlib.metadata"}
+
+
+def test_the_models_of_an_endpoint_are_listed_without_pictures(server: Server) -> None:
+    server.answer = Reply([b'{"data": [{"id": "m"}]}'], headers=JSON)
+    env = environment({"QUBRID_BASE_URL": server.url, "QUBRID_API_KEY": "qk-1"})
+    loaded = loaded_by("models", env=env)
+    assert len(server.asked) == 1
+    assert libraries(loaded) == {"typer", "platformdirs", "httpx"}
+
+
+def test_a_run_of_many_is_rehearsed_with_nothing_rare(tmp_path: Path, lighthouse: Path) -> None:
+    shutil.copy(lighthouse, tmp_path)
+    loaded = loaded_by("batch", str(tmp_path), "caption", "--dry-run")
+    assert libraries(loaded) == {"typer", "platformdirs", "PIL", "httpx"}
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_the_help_says_of_each_command_what_the_command_says_itself(columns: int) -> None:
+    def rows(*words: str) -> list[str]:
+        asked = f"import sys; from qubrid_cli import cli; cli._app({words})(['--help'], prog_name='qvision')"
+        env = environment({"COLUMNS": str(columns), "TERMINAL_WIDTH": str(columns)})
+        done = subprocess.run([sys.executable, "-c", asked], capture_output=True, env=env, check=True, timeout=60)
+        return sorted(done.stdout.decode().splitlines())
+
+    assert rows() == rows(*cli._COMMANDS)
 
 
 def test_the_module_runs_as_the_program_does() -> None:

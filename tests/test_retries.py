@@ -30,6 +30,7 @@ NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
         ({"retry-after": "1e3"}, None),
         ({"retry-after": "nan"}, None),
         ({"retry-after": "soon"}, None),
+        ({"retry-after": "3\x1f"}, None),
         ({"retry-after": "9" * 400}, None),
         ({"retry-after": "99999999999"}, 99999999999.0),
         ({"retry-after-ms": "0", "retry-after": "9"}, 0.0),

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from qubrid_cli.errors import ConfigError, UsageError
-from qubrid_cli.rewriting import path_of, set_value, unset_value
+from qubrid_cli.keypath import path_of
+from qubrid_cli.rewriting import set_value, unset_value
 
 from .conftest import Qvision, command, environment
 

@@ -94,12 +94,12 @@ def get(key: Key) -> None:
 
     What counts in the end is what config show says.
     """
-    from .. import configuration, rewriting
+    from .. import configuration, keypath
 
     at = configuration.location(os.environ)
-    names = rewriting.path_of(key)
+    names = keypath.path_of(key)
     configuration.read(os.environ)
-    found = rewriting.looked_up(configuration.toml(configuration.text(at) or "", at), names)
+    found = keypath.looked_up(configuration.toml(configuration.text(at) or "", at), names)
     if found is None:
         raise ConfigError(f"{at} does not set {key}", hint="What counts then is what this says: qvision config show")
     showing.print_line(_text(_masked(names, found)))
@@ -108,17 +108,17 @@ def get(key: Key) -> None:
 @app.command("set", context_settings={"ignore_unknown_options": True})
 def set_(key: Key, value: Annotated[str, typer.Argument(metavar="VALUE", help="A text, or any TOML value.")]) -> None:
     """Set one key in the file; its comments stay."""
-    from .. import configuration, rewriting
+    from .. import configuration, keypath, rewriting
 
-    rewriting.set_value(configuration.location(os.environ), rewriting.path_of(key), value)
+    rewriting.set_value(configuration.location(os.environ), keypath.path_of(key), value)
 
 
 @app.command()
 def unset(key: Key) -> None:
     """Remove a key, or a table, from the file."""
-    from .. import configuration, rewriting
+    from .. import configuration, keypath, rewriting
 
-    rewriting.unset_value(configuration.location(os.environ), rewriting.path_of(key))
+    rewriting.unset_value(configuration.location(os.environ), keypath.path_of(key))
 
 
 @app.command()

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 _SETTINGS = ("system", "max_tokens", "temperature", "top_p")
 
-app = typer.Typer(help="List and show presets, the questions that have a name.", no_args_is_help=True)
+app = typer.Typer(
+    help="List and show presets, the questions that have a name.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @app.command("list")

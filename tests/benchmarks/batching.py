@@ -7,7 +7,8 @@ not in it, but on a machine with few cores it takes its share of the time. The w
 - alone: ``images.encode`` in as many threads as there are cores, and nothing else;
 - ours: ``qvision batch``, not streamed, and streamed;
 - the peer: ``xargs -P`` over ``vipsthumbnail``, ``base64`` and ``curl``, a shell for each photo; left out where one of
-  them is missing.
+  them is missing;
+- ``xargs -P`` over ``llm``, which sends photos as they are; with fewer of them, for it takes long.
 
 The least time is the larger of (CPU of preparing / cores) and (answers' time / requests at once). On a machine that has
 other things to do, it is told more truly by the time that preparing alone took in the same round.
@@ -16,13 +17,12 @@ other things to do, it is told more truly by the time that preparing alone took 
 import asyncio
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +31,12 @@ from tests import draw
 from tests.conftest import command, environment
 from tests.server import EVENT_STREAM, JSON, Loopback, delta, document, figures
 
-ROUNDS = 5
+from . import peers
+from .pairs import Ratio
+
 PHOTOS = 60
+#: As many as ``llm`` is given.
+FEW = 16
 JOBS = 8
 #: Seconds until an answer: little, so that the CPU is what takes the time; and much, so that the server is.
 LATENCIES = (0.1, 1.5)
@@ -49,7 +53,7 @@ with ThreadPoolExecutor(os.cpu_count()) as pool:
         pass
 """
 #: To one photo what qvision does: upright, 2,621,440 pixels, no metadata, quality 85, base64 in JSON.
-_PEER = """
+PEER = """
 { printf '{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"caption"},'
   printf '{"type":"image_url","image_url":{"url":"data:image/jpeg;base64,'
   vipsthumbnail "$1" --size 1856x1856 -o '.jpg[Q=85,strip]' | base64 -w0
@@ -112,10 +116,10 @@ def serve() -> None:
         sys.stdin.read()
 
 
-def cost(arguments: Sequence[str], url: str, *, stdin: bytes = b"") -> Cost:
+def cost(arguments: Sequence[str], url: str, *, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Cost:
     """What a program takes that must end well."""
     before, began = os.times(), time.perf_counter()
-    env = environment({"URL": url, "QUBRID_BASE_URL": url})
+    env = env or environment({"URL": url, "QUBRID_BASE_URL": url})
     subprocess.run(arguments, input=stdin, stdout=subprocess.DEVNULL, env=env, check=True)
     wall, after = time.perf_counter() - began, os.times()
     return Cost(
@@ -138,11 +142,21 @@ def alone(names: Sequence[str], url: str) -> Cost:
 
 def peer(names: Sequence[str], url: str) -> Cost:
     listed = b"\0".join(map(os.fsencode, names))
-    return cost(["xargs", "-0", "-n", "1", "-P", str(JOBS), "sh", "-c", _PEER, "sh"], url, stdin=listed)
+    return cost(["xargs", "-0", "-n", "1", "-P", str(JOBS), "sh", "-c", PEER, "sh"], url, stdin=listed)
 
 
-def run() -> None:
-    """Print the ratios."""
+def with_llm(names: Sequence[str], url: str, folder: Path) -> Cost:
+    """``xargs`` over ``llm``; the seconds for as many photos as the others have, of those that it is given."""
+    program = [str(peers.llm() / "llm"), "-m", "stub", "caption", "--no-log", "--no-stream", "-a"]
+    listed = b"\0".join(map(os.fsencode, names[:FEW]))
+    env = peers.clean() | peers.llm_settings(folder, url)
+    found = cost(["xargs", "-0", "-n", "1", "-P", str(JOBS), *program], url, stdin=listed, env=env)
+    return Cost(found.cpu * len(names) / FEW, found.wall * len(names) / FEW)
+
+
+def run(pairs: int) -> list[Ratio]:
+    """The ratios."""
+    found = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         names = [str(folder / f"{number}.jpg") for number in range(PHOTOS)]
@@ -152,42 +166,58 @@ def run() -> None:
         asked = [{"image": image, "prompt": f"caption {number}"} for number, image in enumerate(names)]
         (folder / "list.jsonl").write_text("".join(json.dumps(one) + "\n" for one in asked))
         for latency in LATENCIES:
-            _run_at(latency, folder, names)
+            found += _run_at(latency, folder, names, pairs)
+    return found
 
 
-def _run_at(latency: float, folder: Path, names: Sequence[str]) -> None:
+def _run_at(latency: float, folder: Path, names: Sequence[str], pairs: int) -> list[Ratio]:
     server = subprocess.Popen(
         [sys.executable, "-m", __name__, str(latency)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert server.stdout is not None
     url = server.stdout.readline().strip()
-    has_peer = all(shutil.which(tool) for tool in ("xargs", "vipsthumbnail", "base64", "curl"))
-    rounds = [
-        (alone(names, url), ours(folder, url), ours(folder, url, "--stream"), peer(names, url) if has_peer else None)
-        for _ in range(ROUNDS)
-    ]
+    ways: dict[str, Callable[[], Cost]] = {
+        "alone": lambda: alone(names, url),
+        "qvision": lambda: ours(folder, url),
+        "streamed": lambda: ours(folder, url, "--stream"),
+    }
+    if not peers.missing("xargs", "vipsthumbnail", "base64", "curl"):
+        ways["peer"] = lambda: peer(names, url)
+    if latency == LATENCIES[0] and not peers.missing("xargs"):
+        ways["llm"] = lambda: with_llm(names, url, folder)
+    costs: dict[str, list[Cost]] = {way: [] for way in ways}
+    for _ in range(pairs):
+        for way, taken in ways.items():
+            costs[way].append(taken())
     server.communicate("")
-    print(
-        f"{PHOTOS} photos of 12 MP, answers after {latency} s, {JOBS} at once, {os.cpu_count()} cores, {ROUNDS} rounds:"
-    )
-    _tell("CPU against preparing alone", [mine.cpu / bare.cpu for bare, mine, _, _ in rounds])
-    _tell("CPU streamed against not", [streamed.cpu / mine.cpu for _, mine, streamed, _ in rounds])
-    least = [max(bare.cpu / (os.cpu_count() or 1), latency * PHOTOS / JOBS) for bare, _, _, _ in rounds]
-    _tell("time against the least", [mine.wall / low for (_, mine, _, _), low in zip(rounds, least, strict=True)])
-    met = [max(bare.wall, latency * PHOTOS / JOBS) for bare, _, _, _ in rounds]
-    _tell(
-        "time against the least, by the time preparing took",
-        [m.wall / low for (_, m, _, _), low in zip(rounds, met, strict=True)],
-    )
-    _tell("CPU against the peer's", [mine.cpu / other.cpu for _, mine, _, other in rounds if other])
-    _tell("time against the peer's", [mine.wall / other.wall for _, mine, _, other in rounds if other])
-    bare, mine, *_ = (statistics.median(found.cpu for found in way if found) for way in zip(*rounds, strict=True))
-    print(f"  an image: {1000 * mine / PHOTOS:.0f} ms of CPU, {1000 * bare / PHOTOS:.0f} ms of it to prepare it")
+    mine, bare = (1000 * statistics.median(one.cpu for one in costs[way]) / PHOTOS for way in ("qvision", "alone"))
+    print(f"an image of a batch, answers after {latency} s: {mine:.0f} ms of CPU, {bare:.0f} ms of it to prepare it")
+    return list(_ratios(f"{PHOTOS} photos of 12 MP, answers after {latency} s", latency, costs))
 
 
-def _tell(what: str, ratios: Sequence[float]) -> None:
-    if ratios:
-        print(f"  {what}: {statistics.median(ratios):.2f} (from {min(ratios):.2f} to {max(ratios):.2f})")
+def _ratios(what: str, latency: float, costs: Mapping[str, Sequence[Cost]]) -> Iterator[Ratio]:
+    mine = costs["qvision"]
+    answered = latency * PHOTOS / JOBS
+
+    def cpu(name: str, way: Sequence[Cost], other: Sequence[Cost], target: float | None = None) -> Ratio:
+        pairs = [one.cpu / that.cpu for one, that in zip(way, other, strict=True)]
+        return Ratio(f"{what}: CPU{name}", pairs, target)
+
+    yield cpu(", of preparing alone", mine, costs["alone"])
+    yield cpu(" streamed, of not", costs["streamed"], mine)
+    least = [max(bare.cpu / (os.cpu_count() or 1), answered) for bare in costs["alone"]]
+    yield Ratio(f"{what}: time, of the least", [one.wall / low for one, low in zip(mine, least, strict=True)])
+    met = [max(bare.wall, answered) for bare in costs["alone"]]
+    yield Ratio(
+        f"{what}: time, of the least by what preparing took",
+        [one.wall / low for one, low in zip(mine, met, strict=True)],
+    )
+    if "peer" in costs:
+        yield cpu(f", of xargs -P{JOBS} vipsthumbnail + curl", mine, costs["peer"], 0.85)
+        pairs = [one.wall / that.wall for one, that in zip(mine, costs["peer"], strict=True)]
+        yield Ratio(f"{what}: time, of xargs -P{JOBS} vipsthumbnail + curl", pairs)
+    if "llm" in costs:
+        yield cpu(f", of xargs -P{JOBS} llm", mine, costs["llm"], 0.16)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,9 @@ from qubrid_cli.description import describe, finished
 from qubrid_cli.endpoint import Endpoint
 from qubrid_cli.retries import Patience
 
+from .pairs import Ratio
+
 CHUNKS = 50_000
-PAIRS = 7
 REQUEST = chat.Request("m", "p", (), 9, 0.1, 1.0)
 
 
@@ -72,23 +73,20 @@ def peak(work: Callable[[str], str], url: str) -> float:
     return (most - 2 * len(text)) / 1e6
 
 
-def run() -> None:
-    """Print the ratio."""
+def run(pairs: int) -> list[Ratio]:
+    """The ratio."""
     server = subprocess.Popen(
         [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert server.stdout is not None
     url = server.stdout.readline().strip()
     assert least(url) == ours(url)
-    pairs = [(cpu(ours, url)[0], cpu(least, url)[0]) for _ in range(PAIRS)]
-    ratios = sorted(a / b for a, b in pairs)
-    print(f"reading {CHUNKS:,} chunks, CPU against the least that can be done, {PAIRS} pairs:")
-    print(f"  ratio {statistics.median(ratios):.2f} (from {ratios[0]:.2f} to {ratios[-1]:.2f})")
-    print(
-        f"  {1e6 * statistics.median(a for a, _ in pairs) / CHUNKS:.1f} µs against {1e6 * statistics.median(b for _, b in pairs) / CHUNKS:.1f} µs per chunk"
-    )
-    print(f"  memory beside the text: {peak(ours, url):.1f} MB against {peak(least, url):.1f} MB")
+    spent = [(cpu(ours, url)[0], cpu(least, url)[0]) for _ in range(pairs)]
+    mine, bare = (1e6 * statistics.median(way) / CHUNKS for way in zip(*spent, strict=True))
+    print(f"reading a chunk: {mine:.1f} µs against {bare:.1f} µs")
+    print(f"memory beside the text: {peak(ours, url):.1f} MB against {peak(least, url):.1f} MB")
     server.communicate("")
+    return [Ratio(f"reading {CHUNKS:,} chunks: CPU, of the least that can be done", [a / b for a, b in spent])]
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont, ImageMath,
 from qubrid_cli import tokens
 from tests import draw
 
-ROUNDS = 7
+from .pairs import Ratio
+
 Size = tuple[int, int]
 Way = Callable[[Path, Size, int], bytes]
 
@@ -213,11 +214,11 @@ class Outcome:
     finer: Path
 
 
-def outcomes(path: Path, size: Size) -> dict[str, Outcome]:
+def outcomes(path: Path, size: Size, rounds: int) -> dict[str, Outcome]:
     """All ways, in turn, with one file."""
     ways = [name for name in WAYS if not name.startswith("pyvips") or importlib.util.find_spec("pyvips")]
     found = {name: Outcome([], [], path.with_suffix(f".{name}.85"), path.with_suffix(f".{name}.95")) for name in ways}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, outcome in found.items():
             spent, memory = run_child(name, path, size, 85, outcome.sent)
             outcome.spent.append(spent)
@@ -259,18 +260,23 @@ def _likeness(file: Path, path: Path, wanted: Image.Image) -> str:
         return f"{psnr(picture, fitting):4.1f} dB {ssim(picture, fitting):.4f}"
 
 
-def run() -> None:
-    """Print the tables."""
+def run(pairs: int) -> list[Ratio]:
+    """Print the tables; the ratios of CPU."""
     if not importlib.util.find_spec("pyvips"):
-        print("pyvips is not installed, and left out (pip install 'pyvips[binary]')")
+        print("left out, for it is not installed: pyvips (pip install 'pyvips[binary]')")
+    ratios = []
     with tempfile.TemporaryDirectory() as folder:
         for name, (size, _, _) in FILES.items():
             path = written(Path(folder), name)
             target = tokens.shrink(*size, max_pixels=tokens.QWEN3.max_pixels, max_side=None)
-            print(
-                f"preparing a {name} of {path.stat().st_size / 1e6:.1f} MB, sent as {target[0]} × {target[1]}, {ROUNDS} rounds:"
-            )
-            show(path, outcomes(path, target), reference(path, target))
+            print(f"preparing a {name} of {path.stat().st_size / 1e6:.1f} MB, sent as {target[0]} × {target[1]}:")
+            found = outcomes(path, target, pairs)
+            show(path, found, reference(path, target))
+            for other in ("naive", "pyvips, 1 thread"):
+                if other in found:
+                    both = zip(found["qvision"].spent, found[other].spent, strict=True)
+                    ratios.append(Ratio(f"preparing a {name}: CPU, of {other}", [a / b for a, b in both]))
+    return ratios
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import TypeVar
 from .errors import QvisionError
 
 _Result = TypeVar("_Result")
+_THREAD = "check"
 
 
 class Status(enum.StrEnum):
@@ -67,7 +68,7 @@ def bounded(work: Callable[[], _Result], seconds: float) -> _Result:
         except BaseException as error:  # noqa: BLE001  # raised where it is waited for
             ended.put((None, error))
 
-    threading.Thread(target=run, name="check", daemon=True).start()
+    threading.Thread(target=run, name=_THREAD, daemon=True).start()
     try:
         result, error = ended.get(timeout=seconds)
     except queue.Empty:
@@ -75,3 +76,8 @@ def bounded(work: Callable[[], _Result], seconds: float) -> _Result:
     if error is not None:
         raise error
     return result  # type: ignore[return-value]  # None only where the function returns it
+
+
+def is_any_left() -> bool:
+    """Whether a check whose time was over is still at work."""
+    return any(thread.name == _THREAD for thread in threading.enumerate())

@@ -16,6 +16,13 @@ from .profiles import DEFAULT
 from .settings import Settings
 
 _PAGE = "https://platform.qubrid.com/api-keys"
+#: What people paste around a key: a line of a shell that sets it, ``Bearer``, quotes, blanks.
+_BEFORE = re.compile(
+    r"""[\s"']*((?:export\s+|set\s+|\$env:)?[A-Z][A-Z0-9_]*_(?:KEY|TOKEN)\s*=)?[\s"']*((?i:bearer)(?![^\s"']))?[\s"']*"""
+)
+_BEHIND = re.compile(r"[\s\"']+\Z")
+#: Characters; servers take no longer header, and no key comes near it.
+_LONGEST = 4096
 
 
 class Keychain(Protocol):
@@ -51,14 +58,16 @@ class Key:
 
 
 def cleaned(pasted: str, where: str) -> str | None:
-    """A key without what people paste around it: ``Bearer``, quotes, blanks; ``None`` where nothing is left.
+    """A key without what people paste around it; ``None`` where nothing is left.
 
     Raises:
-        AuthError: it has characters that no header may hold.
+        AuthError: it is too long, or has characters that no header may hold.
     """
-    key = re.sub(r"\A[\s\"']*(bearer(?![^\s\"']))?[\s\"']*|[\s\"']+\Z", "", pasted, flags=re.IGNORECASE)
+    key = _BEHIND.sub("", _BEFORE.sub("", pasted, count=1))
     if not key:
         return None
+    if len(key) > _LONGEST:
+        raise AuthError(f"{where} is longer than {_LONGEST:,} characters", hint="Is it the key, and nothing else?")
     if not re.fullmatch(r"[\x21-\x7e]+", key):
         raise AuthError(
             f"{where} holds a blank, a line break or a character outside ASCII",
@@ -127,20 +136,30 @@ def keep(settings: Settings, key: str, path: Path, open_keychain: Opening) -> tu
     """Store the key of the chosen profile, for the origin of the address that is set.
 
     Returns:
-        Where it is now, and why it is not in the keyring where there is one.
+        Where it is now, and why it is not in the keyring where there is one, or why the one before it is there still.
     """
-    there = origin(settings.base_url)
+    profile, there = settings.profile, origin(settings.base_url)
+    before = keyfile.read(path).get(profile)
     keychain, why_not = open_keychain(), None
     if keychain is not None:
         try:
-            keychain.put(_name(settings.profile, there), key)
+            keychain.put(_name(profile, there), key)
         except KeyringError as error:
-            why_not = error.message
-        else:
-            keyfile.keep(path, settings.profile, keyfile.Stored(there, None))
-            return "the keyring", None
-    keyfile.keep(path, settings.profile, keyfile.Stored(there, key))
-    return str(path), why_not
+            keychain, why_not = None, error.message
+    new = keyfile.Stored(there, None if keychain else key)
+    keyfile.keep(path, profile, new)
+    if before is not None and before.key is None and before != new:
+        why_not = _removed(_name(profile, before.origin), open_keychain) or why_not
+    return "the keyring" if keychain else str(path), why_not
+
+
+def _removed(name: str, open_keychain: Opening) -> str | None:
+    """Forget what the keyring has under a name that nothing leads to any more; why it cannot be, else ``None``."""
+    try:
+        _opened(open_keychain).remove(name)
+    except KeyringError as error:
+        return f"the key before it is still in the keyring, under {name}: {error.message}"
+    return None
 
 
 def forget(profile: str, path: Path, open_keychain: Opening) -> bool:

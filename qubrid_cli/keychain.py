@@ -8,8 +8,10 @@ from keyring.errors import KeyringError as _KeyringError
 from keyring.errors import PasswordDeleteError
 
 from .errors import KeyringError
+from .masking import scrubbed
 
 _SERVICE = "qvision"
+_HINT = "Unlock it; or log in once more, and the key goes into a file: qvision auth login"
 
 
 def get(name: str) -> str | None:
@@ -31,10 +33,10 @@ def backend() -> str | None:
 
 def put(name: str, secret: str) -> None:
     """Keep something; what a keyring accepts and forgets, as its null backend does, counts as refused."""
-    with _translated():
+    with _translated(secret):
         keyring.set_password(_SERVICE, name, secret)
         if keyring.get_password(_SERVICE, name) != secret:
-            raise KeyringError("the keyring does not keep what it is given")
+            raise KeyringError("the keyring does not keep what it is given", hint=_HINT)
 
 
 def remove(name: str) -> None:
@@ -48,11 +50,13 @@ def remove(name: str) -> None:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(*secrets: str) -> Iterator[None]:
     try:
         yield
+    except KeyringError:
+        raise
     except _KeyringError as error:
-        said = str(error).partition(". ")[0] or type(error).__name__
-        raise KeyringError(f"the keyring does not answer: {said}") from error
-    except (OSError, RuntimeError) as error:  # what backends let through
-        raise KeyringError(f"the keyring does not answer: {error}") from error
+        said = scrubbed(str(error), secrets).partition(". ")[0] or type(error).__name__
+        raise KeyringError(f"the keyring does not answer: {said}", hint=_HINT) from error
+    except Exception as error:  # backends are anybody's, and let anything through, with the key in it
+        raise KeyringError(f"the keyring does not answer: {type(error).__name__}", hint=_HINT) from error

@@ -69,20 +69,21 @@ def _parsed(data: bytes, path: Path) -> dict[str, Stored]:
 
 
 def keep(path: Path, profile: str, stored: Stored | None) -> None:
-    """Store a key, or with ``None`` forget it; those of other profiles stay.
+    """Store a key, or with ``None`` forget it; those of other profiles stay, and so does a link.
 
     Raises:
         ConfigError: the file cannot be read or written.
     """
+    target = Path(os.path.realpath(path))
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with locked(path):
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with locked(target):
             known = read(path)
             if stored is None:
                 known.pop(profile, None)
             else:
                 known[profile] = stored
-            replace(path, _written(known), mode=0o600)
+            replace(target, _written(known), mode=0o600)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}", hint="Check its folder's permissions.") from error
 

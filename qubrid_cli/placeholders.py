@@ -1,6 +1,5 @@
 """What stands for an image in a prompt: ``{name}``, ``{stem}``, ``{dir}`` and ``{index}``. Pure."""
 
-import difflib
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -15,8 +14,10 @@ _OF_ONE_IMAGE = frozenset({"name", "stem", "dir"})
 #: What an image is called that has no name of its own: standard input, a ``data:`` URL.
 _NAMELESS = "image"
 _PIECES = re.compile(r"\{\{|\}\}|\{(?P<word>[A-Za-z_]\w*)\}")
-#: The likeness (of difflib) from which a word counts as a slip: ``{nmae}`` has 0.75, ``{filename}`` 0.67.
-_ALIKE = 0.6
+#: Other words for ours, which people know from elsewhere.
+_FOREIGN = {"filename": "name", "file_name": "name", "idx": "index"}
+#: Characters; what is left of a shorter word when one is dropped may be anything.
+_LONG = 4
 
 
 def values(image: Source, index: int) -> dict[str, str]:
@@ -75,13 +76,24 @@ def _pieces(text: str, known: Mapping[str, str]) -> Iterator[str]:
 
 def _text(whole: str, word: str) -> str:
     """A word in braces that is none of ours is text, unless it is a slip of the pen."""
-    meant = difflib.get_close_matches(word.lower(), NAMES, n=1, cutoff=_ALIKE)
+    meant = _FOREIGN.get(word.lower()) or next((name for name in NAMES if word.lower() in _slips(name)), None)
     if meant:
         raise UsageError(
             f"{whole} in the prompt stands for nothing",
-            hint=f"Did you mean {{{meant[0]}}}? For braces that are text, double them: {{{whole}}}",
+            hint=f"Did you mean {{{meant}}}? For braces that are text, double them: {{{whole}}}",
         )
     return whole
+
+
+def _slips(name: str) -> set[str]:
+    """What fingers make of a word: its letters in capitals, two swapped, one doubled, one left out; no other letter, for
+    ``{names}``, ``{item}`` and ``{die}`` are words.
+    """
+    parts = [(name[:at], name[at:]) for at in range(len(name))]
+    swapped = {head + tail[1] + tail[0] + tail[2:] for head, tail in parts if len(tail) > 1}
+    doubled = {head + tail[0] + tail for head, tail in parts}
+    dropped = {head + tail[1:] for head, tail in parts if len(name) >= _LONG}
+    return {name} | swapped | doubled | dropped
 
 
 def check(text: str, *, images: int) -> None:

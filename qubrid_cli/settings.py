@@ -125,7 +125,7 @@ def resolve(options: Mapping[str, Any], env: Mapping[str, str], config: Config) 
         env,
         (
             (Source(Origin.PROFILE, f"profiles.{profile} in {config.path}"), own),
-            (Source(Origin.PROFILE, f"built-in profile {profile}"), _built_in(profile, chosen_by)),
+            (Source(Origin.PROFILE, f"built-in profile {profile}"), _built_in(profile)),
             (Source(Origin.CONFIG, str(config.path)), config.defaults),
             (Source(Origin.DEFAULT, f"built-in profile {DEFAULT}"), {} if has_home else BUILT_IN[DEFAULT]),
         ),
@@ -149,9 +149,9 @@ def _profile(options: Mapping[str, Any], env: Mapping[str, str], config: Config)
     return name, source
 
 
-def _built_in(profile: str, chosen_by: Source) -> Mapping[str, Any]:
-    """What a built-in profile lays over the file's top level: one that nobody chose lies below it instead."""
-    return {} if chosen_by.origin is Origin.DEFAULT else BUILT_IN.get(profile, {})
+def _built_in(profile: str) -> Mapping[str, Any]:
+    """What a built-in profile lays over the file's top level; the default one lies below, whether it is named or not."""
+    return {} if profile == DEFAULT else BUILT_IN.get(profile, {})
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pexpect
@@ -185,7 +186,8 @@ def test_a_prompt_that_is_interrupted_stores_nothing(tmp_path: Path) -> None:
     child.sendintr()
     child.expect(pexpect.EOF)
     child.close()
-    assert (child.exitstatus, "Traceback" in str(child.before), list(tmp_path.rglob("*"))) == (130, False, [])
+    assert (child.exitstatus, list(tmp_path.rglob("*"))) == (130, [])
+    assert str(child.before) == "\r\nerror: stopped by Ctrl-C\r\nhint: Nothing was stored.\r\n"
 
 
 #: Runs the program under a mask that hides nothing, and looks, before each thing that it does with a file or a folder
@@ -267,13 +269,22 @@ class Keyring(KeyringBackend):
 """
 
 
+@pytest.fixture
+def keyring(tmp_path: Path) -> Callable[[str], dict[str, str]]:
+    """Writes a backend of the keyring, and gives the environment in which it is the one that is used."""
+
+    def write(source: str) -> dict[str, str]:
+        (tmp_path / "own_keyring.py").write_text(source)
+        path = f"{tmp_path}{os.pathsep}{environment()['PYTHONPATH']}"
+        return {"PYTHON_KEYRING_BACKEND": "own_keyring.Keyring", "PYTHONPATH": path}
+
+    return write
+
+
 def test_a_keyring_takes_the_key_where_there_is_one(
-    qvision: Qvision, server: Server, lighthouse: Path, tmp_path: Path
+    qvision: Qvision, server: Server, lighthouse: Path, tmp_path: Path, keyring: Callable[[str], dict[str, str]]
 ) -> None:
-    (tmp_path / "file_keyring.py").write_text(BACKEND)
-    known = environment()["PYTHONPATH"]
-    env = {"PYTHON_KEYRING_BACKEND": "file_keyring.Keyring", "PYTHONPATH": f"{tmp_path}{os.pathsep}{known}"}
-    env |= {"QUBRID_BASE_URL": server.url}
+    env = keyring(BACKEND) | {"QUBRID_BASE_URL": server.url}
     run = login(qvision, env=env)
     assert run.stderr.endswith(" in the keyring\n")
     assert SECRET not in keys(tmp_path).read_text()
@@ -284,6 +295,64 @@ def test_a_keyring_takes_the_key_where_there_is_one(
     assert b"from the keyring, sent to" in qvision("auth", "status", env=env).stdout
     qvision("auth", "logout", env=env)
     assert json.loads((tmp_path / "keyring.json").read_text()) == {}
+
+
+def test_a_login_for_another_address_leaves_nothing_in_the_keyring_that_logout_does_not_know(
+    qvision: Qvision, tmp_path: Path, keyring: Callable[[str], dict[str, str]]
+) -> None:
+    env = keyring(BACKEND)
+    login(qvision, env=env)
+    login(qvision, "--base-url", "https://other.example.com/v1", env=env)
+    there = json.loads((tmp_path / "keyring.json").read_text())
+    assert there == {"qvision/qubrid at https://other.example.com": SECRET}
+    qvision("auth", "logout", env=env)
+    assert json.loads((tmp_path / "keyring.json").read_text()) == {}
+
+
+#: A keyring that repeats what it is given in an exception of its own.
+LEAKING = """
+from keyring.backend import KeyringBackend
+class Keyring(KeyringBackend):
+    priority = 1
+    def get_password(self, service, name):
+        raise ZeroDivisionError
+    def set_password(self, service, name, password):
+        raise KeyError(f"no room for {password}")
+    def delete_password(self, service, name):
+        raise AttributeError
+"""
+
+
+def test_a_keyring_may_raise_anything_and_the_key_does_not_show(
+    qvision: Qvision, tmp_path: Path, keyring: Callable[[str], dict[str, str]]
+) -> None:
+    run = login(qvision, env=keyring(LEAKING))
+    assert (run.exit_code, run.stderr.splitlines()[0]) == (0, "note: the keyring does not answer: KeyError")
+    assert SECRET in keys(tmp_path).read_text()
+
+
+@pytest.mark.parametrize("arguments", [["auth", "status"], ["auth", "logout"], ["describe", "IMAGE"]])
+def test_a_keyring_that_is_gone_comes_with_what_to_do(
+    arguments: list[str],
+    qvision: Qvision,
+    lighthouse: Path,
+    keyring: Callable[[str], dict[str, str]],
+) -> None:
+    login(qvision, env=keyring(BACKEND))
+    run = qvision(*(lighthouse if argument == "IMAGE" else argument for argument in arguments))
+    assert run.exit_code == 3
+    assert run.stderr.splitlines()[-1] == (
+        "hint: Unlock it; or log in once more, and the key goes into a file: qvision auth login"
+    )
+    assert login(qvision).exit_code == 0
+    assert qvision("auth", "logout").stderr == "forgot the key of profile qubrid\n"
+
+
+@pytest.mark.parametrize("extra", ["", "x"])
+def test_a_key_is_as_long_as_a_header_may_be_and_never_cut(extra: str, qvision: Qvision, tmp_path: Path) -> None:
+    run = login(qvision, key="k" * 4096 + extra)
+    assert run.exit_code == (3 if extra else 0)
+    assert bool(list((tmp_path / "home").rglob("keys.toml"))) != bool(extra)
 
 
 @pytest.mark.parametrize("backend", ["fail", "null"])

@@ -85,7 +85,7 @@ def test_every_setting_shows_where_it_comes_from_config(qvision: Qvision, write:
     top = {name: value for name, value in PROFILE.items() if FIELDS[name].is_global}
     env = write('profile = "qubrid"\n' + toml({n: v for n, v in top.items() if n not in BUILT_IN["qubrid"]}))
     found = shown(qvision, env=env)
-    built = {"origin": "profile", "where": "built-in profile qubrid"}
+    built = {"origin": "default", "where": "built-in profile qubrid"}
     config = {"origin": "config", "where": str(tmp_path / "c.toml")}
     assert found == {name: {"value": value, **built} for name, value in BUILT_IN["qubrid"].items()} | {
         name: {"value": value, **config} for name, value in top.items() if name not in BUILT_IN["qubrid"]

@@ -24,6 +24,10 @@ from qubrid_cli.settings import Settings, resolve
         "bearer   qk-1=a/b+c",
         '"Bearer qk-1=a/b+c"',
         'Bearer "qk-1=a/b+c"',
+        "QUBRID_API_KEY=qk-1=a/b+c",
+        "export QUBRID_API_KEY='qk-1=a/b+c'\n",
+        '$env:OPENAI_API_KEY = "qk-1=a/b+c"',
+        "set HF_TOKEN=Bearer qk-1=a/b+c",
     ],
 )
 def test_what_people_paste_around_a_key_is_taken_off(pasted: str) -> None:
@@ -36,6 +40,8 @@ def test_what_people_paste_around_a_key_is_taken_off(pasted: str) -> None:
         ("Bearer1234", "Bearer1234"),
         ("qk-bearer", "qk-bearer"),
         ("Bearer bearer", "bearer"),
+        ("QKKEY=", "QKKEY="),
+        ("QUBRID_API_KEY=", None),
         ("", None),
         (" '' ", None),
         ("Bearer ", None),
@@ -282,6 +288,15 @@ def test_a_broken_file_is_refused_and_nothing_of_it_repeated(content: str, file:
     assert caught.value.report() == (
         f"error: {file} is not as qvision auth login writes it\nhint: Remove it, and log in again: qvision auth login"
     )
+
+
+def test_a_link_to_the_file_stays_and_its_target_changes(file: Path, tmp_path: Path) -> None:
+    target = tmp_path / "kept" / "my-keys.toml"
+    file.parent.mkdir()
+    file.symlink_to("../kept/my-keys.toml")
+    keyfile.keep(file, "a", keyfile.Stored("https://h", "qk"))
+    assert (file.is_symlink(), keyfile.read(target)) == (True, {"a": keyfile.Stored("https://h", "qk")})
+    assert target.stat().st_mode & 0o777 == 0o600
 
 
 def test_any_key_that_can_be_sent_survives_the_file(file: Path) -> None:

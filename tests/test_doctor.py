@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import os
+import signal
 import ssl
+import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -303,3 +306,53 @@ def test_what_ends_in_time_gives_its_result_or_its_error() -> None:
     assert bounded(lambda: 7, 60) == 7
     with pytest.raises(ZeroDivisionError):
         bounded(lambda: 1 // 0, 60)
+
+
+#: A keyring that waits for its user, in a thread that Python would wait for.
+WAITING = """
+import threading
+from keyring.backend import KeyringBackend
+class Keyring(KeyringBackend):
+    priority = 1
+    def get_password(self, service, name):
+        waiting = threading.Thread(target=threading.Event().wait)
+        waiting.start()
+        waiting.join()
+    set_password = delete_password = get_password
+"""
+
+
+def test_a_keyring_that_never_answers_does_not_hold_up_the_end(qvision: Qvision, tmp_path: Path) -> None:
+    (tmp_path / "own_keyring.py").write_text(WAITING)
+    keys = tmp_path / "home" / "qvision" / "keys.toml"
+    for file in (keys, tmp_path / "home" / "Library" / "Application Support" / "qvision" / "keys.toml"):
+        file.parent.mkdir(parents=True)
+        file.write_text('[qubrid]\norigin = "https://platform.qubrid.com"\n')
+        file.chmod(0o600)
+    known = environment()["PYTHONPATH"]
+    env = {"PYTHON_KEYRING_BACKEND": "own_keyring.Keyring", "PYTHONPATH": f"{tmp_path}{os.pathsep}{known}"}
+    run = qvision("doctor", "--no-request", "--json", "--timeout", "1", env=env | NO_PROXY_THERE)
+    checks = {check["name"]: check for check in json.loads(run.stdout)["checks"]}
+    assert (run.exit_code, checks["key"]["message"]) == (3, "the key was not to be had within 1 s")
+
+
+@pytest.mark.parametrize("arguments", [["--json"], []])
+def test_ctrl_c_ends_it_with_what_was_found(arguments: list[str], server: Server, tmp_path: Path) -> None:
+    asked, hold = threading.Event(), Hold()
+
+    def answer(_: Asked) -> Reply:
+        asked.set()
+        return Reply([hold], headers=JSON)
+
+    server.answer = answer
+    env = environment({**at_home(tmp_path), "QUBRID_BASE_URL": server.url})
+    with subprocess.Popen(
+        command("doctor", *arguments), env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as running:
+        assert asked.wait(30)
+        running.send_signal(signal.SIGINT)
+        stdout, stderr = running.communicate(timeout=30)
+    assert (running.returncode, stderr) == (130, b"error: stopped by Ctrl-C\n")
+    if arguments:
+        found = json.loads(stdout)
+        assert (found["ok"], [check["name"] for check in found["checks"]]) == (False, [*SET, "dns", "tcp"])

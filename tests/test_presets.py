@@ -182,6 +182,10 @@ KNOWN = {"name": "a.jpg", "stem": "a", "dir": "{name}", "index": "1"}
         ("{ name }", "{ name }"),
         ("{0} {name!r} {name:>9}", "{0} {name!r} {name:>9}"),
         ("{what} {x}", "{what} {x}"),
+        (
+            "{item} {names} {die} {dirs} {game} {steam} {indexes}",
+            "{item} {names} {die} {dirs} {game} {steam} {indexes}",
+        ),
         ('Return {"a": {"b": 1}}', 'Return {"a": {"b": 1}}'),
         ('{"a":{"b":{"c":1}}}', '{"a":{"b":{"c":1}}}'),
         ('{{"a": {{"b": "{name}"}}}}', '{"a": {"b": "a.jpg"}}'),
@@ -192,7 +196,9 @@ def test_words_in_braces_are_put_in_and_all_other_braces_stay(text: str, found: 
     assert placeholders.expanded(text, KNOWN) == found
 
 
-@pytest.mark.parametrize("text", ["{nmae}", "{Name}", "{filename}", "{steam}", "{idx}", "{direct}"])
+@pytest.mark.parametrize(
+    "text", ["{nmae}", "{naem}", "{Name}", "{NAME}", "{nname}", "{filename}", "{stme}", "{idx}", "{idex}", "{dri}"]
+)
 def test_a_slip_in_a_word_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         placeholders.expanded(text, KNOWN)

@@ -1,6 +1,6 @@
 """Settings: option over environment over profile over the file's top level over default, each with its source."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -164,10 +164,11 @@ def test_a_profile_of_the_users_lays_over_the_built_in_one_of_its_name() -> None
     assert (settings.base_url, settings.origins["base_url"]) == ("http://localhost:11434/v1", built)
 
 
-def test_qubrid_lies_below_the_files_top_level_unless_it_was_chosen() -> None:
-    file = config(model="mine")
-    assert resolve({}, {}, file).model == "mine"
-    assert resolve({"profile": "qubrid"}, {}, file).model == "Qwen/Qwen3-VL-Plus"
+def test_to_name_the_default_profile_changes_nothing() -> None:
+    file = config(model="mine", max_tokens=9)
+    by_itself, named = resolve({}, {}, file), resolve({"profile": "qubrid"}, {}, file)
+    assert named == replace(by_itself, origins={**by_itself.origins, "profile": option("--profile")})
+    assert (named.model, named.origins["model"]) == ("mine", Source(Origin.CONFIG, "/c.toml"))
 
 
 def test_a_profile_without_an_address_is_qubrids() -> None:

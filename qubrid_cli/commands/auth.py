@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import AuthError, UsageError
+from ..errors import AuthError, StoppedError, UsageError
 from ..output import say
 from . import asking, options, showing
 
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Store the key of a profile.", no_args_is_help=True, rich_markup_mode=None)
 
-#: Bytes; no key comes near it.
+#: Bytes; far longer ones are refused.
 _MAX_KEY = 65_536
+#: Characters of a line that a terminal gives; it drops what is beyond (Linux, N_TTY_BUF_SIZE less the line's end).
+_MAX_LINE = 4095
 
 
 @app.command()
@@ -134,12 +136,18 @@ def _typed(settings: "Settings") -> str:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", getpass.GetPassWarning)
-            return getpass.getpass(f"Key for {_origin(settings)}, which does not show: ")
+            typed = getpass.getpass(f"Key for {_origin(settings)}, which does not show: ")
     except EOFError:
         say("")  # Ctrl-D leaves the cursor behind the prompt
         return ""
     except getpass.GetPassWarning as error:  # it would show
         raise AuthError("the terminal cannot hide a key", hint="Pipe it in: qvision auth login --stdin") from error
+    except KeyboardInterrupt:
+        say("")
+        raise StoppedError("stopped by Ctrl-C", hint="Nothing was stored.") from None
+    if len(typed) >= _MAX_LINE:
+        raise AuthError("the key is longer than a terminal's line", hint="Pipe it in: qvision auth login --stdin")
+    return typed
 
 
 def add(program: typer.Typer) -> None:

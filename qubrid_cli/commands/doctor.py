@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import printable
+from ..errors import StoppedError, printable
+from ..output import say
 from . import asking, options, showing
 
 if TYPE_CHECKING:
@@ -44,19 +45,30 @@ def doctor(
 
     Exit 3 where the settings or the key are wrong, 5 where it is the endpoint.
     """
+    from .. import checks as all_checks
     from .. import checkup
 
     given: dict[str, Any] = {"profile": profile, "model": model, "base_url": base_url}
     given |= {"allow_http": allow_http or None, "offline": offline or None}
-    checks = []
-    for check in checkup.examine(_case(context, given, timeout, asks=not no_request)):
-        checks.append(check)
-        if not as_json:
-            _show(check)
+    checks: list[Check] = []
+    stopped = None
+    try:
+        for check in checkup.examine(_case(context, given, timeout, asks=not no_request)):
+            checks.append(check)
+            if not as_json:
+                _show(check)
+    except KeyboardInterrupt:
+        stopped = StoppedError("stopped by Ctrl-C")
     code = checkup.exit_code(checks)
     if as_json:
         found = [{name: getattr(check, name) for name in ("name", "status", "message", "hint")} for check in checks]
-        showing.show_object({"schema_version": 1, "ok": code == 0, "checks": found})
+        showing.show_object({"schema_version": 1, "ok": code == 0 and stopped is None, "checks": found})
+    if stopped is not None:
+        say(stopped.report())
+        code = stopped.exit_code
+    if all_checks.is_any_left():  # a keyring waits in threads of its own, perhaps, and Python would wait for them
+        sys.stdout.flush()
+        os._exit(code)
     raise typer.Exit(code)
 
 

@@ -85,7 +85,8 @@ def _config(case: Case) -> tuple[Config, Check]:
     config = Config()
     try:
         config = case.config()
-        presets.table(config.presets)
+        for name in config.presets:
+            presets.find(name, config.presets, config.path)
     except QvisionError as error:
         return config, failed("config", error)
     is_there = config.defaults or config.profiles or config.presets or config.prices

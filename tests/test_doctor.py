@@ -138,7 +138,17 @@ def test_a_broken_file_is_named_with_its_line_and_the_rest_is_checked(doctor: Do
 def test_a_preset_that_cannot_be_used_is_told(doctor: Doctor, tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text("[presets.bill]\nmax_tokens = 5\n")
     code, checks = doctor(env={"QVISION_CONFIG": str(tmp_path / "own.toml")})
-    assert (code, bad(checks), checks["config"]["message"]) == (3, {"config": "fail"}, "presets.bill has no prompt")
+    assert (code, bad(checks)) == (3, {"config": "fail"})
+    assert checks["config"]["message"] == f"{tmp_path / 'own.toml'}: presets.bill has no prompt"
+
+
+def test_a_preset_that_is_not_there_is_told(doctor: Doctor, tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text('preset = "capton"\n')
+    code, checks = doctor(env={"QVISION_CONFIG": str(file)})
+    assert (code, bad(checks)) == (3, {"config": "fail"})
+    assert checks["config"]["message"] == f"{file}, line 1: preset is capton, and there is none of that name"
+    assert checks["config"]["hint"].startswith("Did you mean caption? ")
 
 
 def test_a_profile_that_is_not_there_leaves_only_this_machine_to_check(doctor: Doctor, server: Server) -> None:

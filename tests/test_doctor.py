@@ -19,7 +19,7 @@ import trustme
 from qubrid_cli.checks import bounded
 
 from .conftest import KEY, NOWHERE, Qvision, at_home, command, environment
-from .server import DONE, JSON, Asked, Hold, Raw, Reply, Server, delta, refusal, stream
+from .server import DONE, JSON, Asked, Hold, Pause, Raw, Reply, Server, delta, refusal, stream
 
 MODEL = "Qwen/Qwen3-VL-Plus"
 LISTED = Reply([json.dumps({"data": [{"id": MODEL}]}).encode()], headers=JSON)
@@ -218,6 +218,19 @@ def test_an_answer_that_never_ends_is_not_waited_for(doctor: Doctor, server: Ser
     code, checks = doctor("--timeout", "1")
     assert (code, bad(checks)) == (5, {"request": "fail"})
     assert checks["request"]["message"] == f"127.0.0.1:{server.port} did not answer within 1 s"
+
+
+def test_an_answer_that_never_comes_to_its_end_is_told_of_in_terms_of_its_own_option(
+    doctor: Doctor, server: Server
+) -> None:
+    pieces = [piece for _ in range(50) for piece in (delta("blue "), Pause(0.2))]
+    server.answer = answering(described=Reply(pieces))
+    code, checks = doctor("--timeout", "1")
+    assert (code, checks["request"]["message"], checks["request"]["hint"]) == (
+        5,
+        f"127.0.0.1:{server.port} did not answer within 1 s",
+        "Try again, or raise --timeout.",
+    )
 
 
 @pytest.mark.parametrize("text", ["A blue", ""])

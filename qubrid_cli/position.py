@@ -6,6 +6,8 @@ from typing import Any
 
 #: Lines that a value, or a text with the name in it, may have; longer ones have no line in messages.
 _LONGEST = 100
+#: Lines with the name in them that are looked at, for each takes as long as reading all that is above it.
+_MOST = 200
 
 
 def line(source: str, names: Sequence[str]) -> int | None:
@@ -16,9 +18,8 @@ def line(source: str, names: Sequence[str]) -> int | None:
         names: of the key, from the outermost table on.
     """
     lines = source.split("\n")
-    for start, text in enumerate(lines):
-        if names[-1] not in text:
-            continue
+    starts = [start for start, text in enumerate(lines) if names[-1] in text]
+    for start in starts[:_MOST]:
         for end in range(start + 1, min(start + _LONGEST, len(lines)) + 1):
             try:
                 tables = tomllib.loads("\n".join(lines[:end]))

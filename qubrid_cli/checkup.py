@@ -30,6 +30,8 @@ _GRACE = 2.0
 #: Tokens; enough to see that there is an answer.
 _MAX_TOKENS = 16
 _MAX_SHOWN = 60
+#: The codes of what took too long, in terms of options that other commands have.
+_LATE = frozenset({"max_time", "timeout"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,8 @@ def _config(case: Case) -> tuple[Config, Check]:
     config = Config()
     try:
         config = case.config()
-        presets.table(config.presets)
+        for name in config.presets:
+            presets.find(name, config.presets, config.path)
     except QvisionError as error:
         return config, failed("config", error)
     is_there = config.defaults or config.profiles or config.presets or config.prices
@@ -187,7 +190,7 @@ def _models(case: Case, settings: Settings, endpoint: Endpoint, *, may_ask: bool
 
 def _in_time(error: Exception, endpoint: Endpoint, seconds: float) -> EndpointError:
     """The error in terms of ``--timeout``, which is what limits a check."""
-    if isinstance(error, EndpointError) and error.code not in {"max_time", "timeout"}:
+    if isinstance(error, EndpointError) and error.code not in _LATE:
         return error
     said = f"{endpoint.host} did not answer within {seconds:g} s"
     return NetworkError(said, hint="Try again, or raise --timeout.", code="timeout")
@@ -221,7 +224,9 @@ def _request(settings: Settings, endpoint: Endpoint, seconds: float) -> Check:
 def _judged(answer: Description, endpoint: Endpoint, seconds: float) -> Check:
     error = answer.error
     if error is not None and not (isinstance(error, IncompleteError) and answer.finish_reason == "length"):
-        return failed("request", _in_time(error, endpoint, seconds) if isinstance(error, EndpointError) else error)
+        cause = error.__cause__ if isinstance(error, IncompleteError) else error
+        is_late = isinstance(cause, EndpointError) and cause.code in _LATE
+        return failed("request", _in_time(error, endpoint, seconds) if is_late else error)
     took = f"{answer.timing.total_seconds:.2f} s" if answer.timing.total_seconds is not None else "time"
     text = printable(endpoint.clean(" ".join(answer.text.split())))
     if not text:

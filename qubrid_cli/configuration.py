@@ -5,19 +5,19 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from platformdirs import user_cache_path, user_config_path
 
+from . import position
+from . import presets as all_presets
 from .costs import Price
 from .errors import ConfigError
 from .fields import FIELDS, PROFILE, Field, amount, is_profile_name
 from .profiles import BUILT_IN
 
-#: What a preset may set; its values are checked by whoever uses it.
-PRESET = ("prompt", "system", "max_tokens", "temperature", "top_p", "schema")
 _PRICE = ("input", "output")
 _TABLES = ("profiles", "presets", "prices")
 #: What people call a key; there is no such setting, and that is on purpose.
@@ -108,7 +108,7 @@ def parsed(source: str, path: Path) -> Config:
     Raises:
         ConfigError: with the file, and the line and column or the key.
     """
-    return checked(toml(source, path), path)
+    return checked(toml(source, path), path, source)
 
 
 def toml(source: str, path: Path) -> dict[str, Any]:
@@ -129,22 +129,28 @@ def toml(source: str, path: Path) -> dict[str, Any]:
         ) from error
 
 
-def checked(tables: Mapping[str, Any], path: Path) -> Config:
-    """The tables with every key known and every value of its kind.
+def checked(tables: Mapping[str, Any], path: Path, source: str = "") -> Config:
+    """The tables with every key known and every value of its kind; those of presets are checked by whoever uses them.
+
+    Args:
+        source: the text that they were read from, for the line of what is wrong.
 
     Raises:
         ConfigError: with the file and the key, and what it may have been meant to be.
     """
-    place = _Place(path)
+    place = _Place(path, source)
     top = {name: value for name, value in tables.items() if name not in _TABLES}
     fields = {name: found for name, found in FIELDS.items() if found.is_global} | {"profile": PROFILE}
     defaults = place.settings(top, fields, _TABLES)
     profiles = {name: at.settings(table, FIELDS) for name, table, at in place.tables(tables, "profiles")}
-    presets = {name: at.known(table, PRESET) for name, table, at in place.tables(tables, "presets")}
+    presets = {name: at.known(table, all_presets.KEYS) for name, table, at in place.tables(tables, "presets")}
     prices = {name: Price(**at.numbers(table, _PRICE)) for name, table, at in place.tables(tables, "prices")}
     config = Config(path, defaults, profiles, presets, prices)
     if (chosen := defaults.get("profile")) and chosen not in config.profile_names:
         raise place.error("profile", f"is {chosen}, and there is none of that name", _list(config.profile_names))
+    for at, settings in ((place, defaults), *((place.below("profiles", name), own) for name, own in profiles.items())):
+        if (preset := settings.get("preset")) and preset not in all_presets.names(presets):
+            raise at.error("preset", f"is {preset}, and there is none of that name", all_presets.meant(preset, presets))
     return config
 
 
@@ -153,10 +159,16 @@ class _Place:
     """A table of the file, for messages: the names that lead to it."""
 
     path: Path
+    source: str
     names: tuple[str, ...] = ()
 
+    def below(self, *names: str) -> "_Place":
+        return replace(self, names=(*self.names, *names))
+
     def error(self, name: str, what: str, hint: str | None) -> ConfigError:
-        return ConfigError(f"{self.path}: {dotted([*self.names, name])} {what}", hint=hint)
+        line = position.line(self.source, [*self.names, name])
+        where = f"{self.path}, line {line}" if line else self.path
+        return ConfigError(f"{where}: {dotted([*self.names, name])} {what}", hint=hint)
 
     def tables(self, tables: Mapping[str, Any], kind: str) -> Iterator[tuple[str, Mapping[str, Any], "_Place"]]:
         """The tables below one such as ``profiles``."""
@@ -164,8 +176,7 @@ class _Place:
         for name, table in self.table(kind, found).items():
             if kind == "profiles" and not is_profile_name(name):
                 raise self.error(kind, f"has the name {name!r}", "Names are made of letters, digits, - and _.")
-            at = _Place(self.path, (*self.names, kind))
-            yield name, at.table(name, table), _Place(self.path, (*at.names, name))
+            yield name, self.below(kind).table(name, table), self.below(kind, name)
 
     def table(self, name: str, value: object) -> Mapping[str, Any]:
         if not isinstance(value, Mapping):
@@ -188,7 +199,9 @@ class _Place:
             try:
                 found[name] = fields[name].check(value)
             except ValueError as error:
-                raise self.error(name, str(error), f"For example: {toml_example(name, fields[name])}") from error
+                is_table = isinstance(value, Mapping) and f"{name}s" in others
+                hint = f"Did you mean {name}s?" if is_table else f"For example: {toml_example(name, fields[name])}"
+                raise self.error(name, str(error), hint) from error
         return found
 
     def numbers(self, table: Mapping[str, Any], names: Iterable[str]) -> dict[str, float]:

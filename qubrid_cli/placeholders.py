@@ -86,9 +86,9 @@ def _text(whole: str, word: str) -> str:
 
 
 def _slips(name: str) -> set[str]:
-    """What fingers make of a word: letters in capitals, two swapped, one doubled, one left out.
+    """What fingers make of a word: two letters swapped, one doubled, one left out.
 
-    No other letter, for ``{names}``, ``{item}`` and ``{die}`` are words.
+    No other letter comes in: ``{names}``, ``{item}`` and ``{die}`` are words.
     """
     parts = [(name[:at], name[at:]) for at in range(len(name))]
     swapped = {head + tail[1] + tail[0] + tail[2:] for head, tail in parts if len(tail) > 1}

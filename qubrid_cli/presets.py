@@ -7,6 +7,7 @@ import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 from .errors import ConfigError, UsageError
@@ -20,6 +21,7 @@ class Preset:
         prompt: with variables, see ``placeholders``.
         schema: the form of the answer: the short form, a file's name, or a JSON Schema.
         about: what it is for, in a few words.
+        path: of the file that it stands in, beside which a file that ``schema`` names is looked for; ``None`` for our own.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Preset:
     top_p: float | None = None
     schema: str | Mapping[str, Any] | None = None
     about: str = ""
+    path: Path | None = None
 
 
 #: A transcript is the likeliest reading, never a variation.
@@ -148,36 +151,52 @@ _ALL = (
     ),
 )
 BUILT_IN = {preset.name: preset for preset in _ALL}
-_KEYS = tuple(field.name for field in fields(Preset) if field.name != "name")
+#: What a preset of the user's may set.
+KEYS = tuple(field.name for field in fields(Preset) if field.name not in {"name", "path"})
+#: Where the user's are, when nobody says.
+_FILE = Path("config.toml")
 
 
-def table(user: Mapping[str, Mapping[str, Any]]) -> dict[str, Preset]:
-    """All presets by name: the built-in ones, and the user's laid over them, key by key.
+def names(user: Mapping[str, object]) -> list[str]:
+    """All presets there are, the built-in ones first."""
+    return [*BUILT_IN, *(name for name in user if name not in BUILT_IN)]
+
+
+def table(user: Mapping[str, object], path: Path = _FILE) -> tuple[dict[str, Preset], list[ConfigError]]:
+    """All presets by name, the user's laid over the built-in ones; and what is wrong with those that cannot be used."""
+    found, wrong = dict(BUILT_IN), []
+    for name in user:
+        try:
+            found[name] = find(name, user, path)
+        except ConfigError as error:
+            found.pop(name, None)
+            wrong.append(error)
+    return found, wrong
+
+
+def draft(name: str, given: object, path: Path = _FILE) -> Preset:
+    """A preset of the user's laid over the built-in one of its name, key by key; its prompt may still be missing.
 
     An empty text takes a key out of a built-in one.
 
     Raises:
-        ConfigError: one that cannot be used, with the key that is wrong.
+        ConfigError: it cannot be used, with the key that is wrong.
     """
-    return BUILT_IN | {name: _laid_over(name, given) for name, given in user.items()}
-
-
-def _laid_over(name: str, given: object) -> Preset:
+    at = f"{path}: presets.{name}"
     if not isinstance(given, Mapping):
-        raise ConfigError(f"presets.{name} is no table", hint=f'For example: [presets.{name}] and prompt = "…"')
+        raise ConfigError(f"{at} is no table", hint=f'For example: [presets.{name}] and prompt = "…"')
     for key, value in given.items():
-        if key not in _KEYS:
-            meant = difflib.get_close_matches(key, _KEYS, n=1)
-            hint = f"Did you mean {meant[0]}?" if meant else f"There are: {', '.join(_KEYS)}"
-            raise ConfigError(f"presets.{name} has no key {key!r}", hint=hint)
+        if key not in KEYS:
+            meant = difflib.get_close_matches(key, KEYS, n=1)
+            hint = f"Did you mean {meant[0]}?" if meant else f"There are: {', '.join(KEYS)}"
+            raise ConfigError(f"{at} has no key {key!r}", hint=hint)
         if not _fits(key, value):
-            raise ConfigError(f"presets.{name}.{key} cannot be {value!r}", hint=_WANTED.get(key, "It is a text."))
+            raise ConfigError(f"{at}.{key} cannot be {value!r}", hint=_WANTED.get(key, "It is a text."))
     base = BUILT_IN.get(name, Preset(name, ""))
     values: dict[str, Any] = {key: None if value == "" else value for key, value in given.items()}
-    made = replace(base, **values)
-    if not made.prompt:
-        raise ConfigError(f"presets.{name} has no prompt", hint='It needs at least: prompt = "…"')
-    return made if made.about else replace(made, about=_beginning(made.prompt))
+    made = replace(base, **values, path=path if "schema" in given else base.path)
+    is_told = bool(given.get("about")) or "prompt" not in given
+    return made if is_told and made.about else replace(made, about=_beginning(made.prompt or ""))
 
 
 _WANTED = {
@@ -209,16 +228,25 @@ def _beginning(prompt: str) -> str:
     return line if len(line) <= 60 else line[:59] + "…"
 
 
-def find(name: str, presets: Mapping[str, Preset]) -> Preset:
+def find(name: str, user: Mapping[str, object], path: Path = _FILE) -> Preset:
     """The preset of a name.
 
     Raises:
         UsageError: there is none, with those that there are.
+        ConfigError: it is the user's, and cannot be used.
     """
-    if name in presets:
-        return presets[name]
-    meant = difflib.get_close_matches(name.lower(), presets, n=1)
-    hint = f"Did you mean {meant[0]}? " if meant else ""
-    raise UsageError(
-        f"there is no preset {name!r}", hint=f"{hint}There are: {', '.join(presets)}", code="no_such_preset"
-    )
+    if name in user:
+        found = draft(name, user[name], path)
+        if not found.prompt:
+            raise ConfigError(f"{path}: presets.{name} has no prompt", hint='It needs at least: prompt = "…"')
+        return found
+    if name not in BUILT_IN:
+        raise UsageError(f"there is no preset {name!r}", hint=meant(name, user), code="no_such_preset")
+    return BUILT_IN[name]
+
+
+def meant(name: str, user: Mapping[str, object]) -> str:
+    """A hint for a name that no preset has."""
+    there = names(user)
+    close = difflib.get_close_matches(name.lower(), there, n=1)
+    return (f"Did you mean {close[0]}? " if close else "") + f"There are: {', '.join(there)}"

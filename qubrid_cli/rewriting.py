@@ -1,7 +1,9 @@
 """How ``config.toml`` is changed: one key at a time, the comments kept, whole or not at all. The home of tomlkit."""
 
+import codecs
 import copy
 import os
+import re
 import stat
 import tempfile
 import tomllib
@@ -13,7 +15,8 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import InlineTable
 
-from .configuration import checked, dotted, parsed, text, toml
+from . import comments
+from .configuration import Config, checked, dotted, parsed, text, toml
 from .errors import ConfigError
 from .keypath import looked_up
 from .replacement import locked, replace
@@ -37,18 +40,26 @@ BEGINNING = """\
 """
 
 
-def set_value(path: Path, names: list[str], value: str) -> None:
+def set_value(path: Path, names: list[str], value: str, check: Callable[[Config], None] | None = None) -> None:
     """Set one key, to a TOML value or, where that is what the key wants, to the text as it is.
+
+    Args:
+        check: raises a ``ConfigError`` for what else would not be right.
 
     Raises:
         ConfigError: the file would not be right any more, or cannot be written; it is as it was.
     """
 
+    def check_all(tables: Mapping[str, Any]) -> None:
+        config = checked(tables, path)
+        if check is not None:
+            check(config)
+
     def change(source: str) -> str:
         tables = toml(source, path)
-        found = _fitting(tables, names, value, path)
+        found = _fitting(tables, names, value, check_all)
         wanted = _with(tables, names, found)
-        checked(wanted, path)
+        check_all(wanted)
         return _edited(source, lambda document: _put(document, names, found), wanted, path)
 
     rewrite(path, change)
@@ -100,7 +111,9 @@ def copied(source: str, path: Path) -> Path:
 
 
 def rewrite(path: Path, change: Callable[[str], str]) -> None:
-    """Change the file from what it is to what that makes of it; links stay, and so do its permissions.
+    """Change the file from what it is to what that makes of it.
+
+    Links stay, and so do its permissions and a byte order mark.
 
     Raises:
         ConfigError: the change does, or the file cannot be written; it is as it was.
@@ -114,15 +127,18 @@ def rewrite(path: Path, change: Callable[[str], str]) -> None:
         with locked(target):
             source = text(target)
             mode = _NEW_MODE if source is None else stat.S_IMODE(target.stat().st_mode)
+            mark = codecs.BOM_UTF8 if source and target.read_bytes().startswith(codecs.BOM_UTF8) else b""
             new = change(source or "")
             parsed(new, path)
             if new != source:
-                replace(target, new.encode(), mode=mode)
+                replace(target, mark + new.encode(), mode=mode)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}", hint="Check its permissions.") from error
 
 
-def _fitting(tables: Mapping[str, Any], names: list[str], value: str, path: Path) -> Any:
+def _fitting(
+    tables: Mapping[str, Any], names: list[str], value: str, check: Callable[[Mapping[str, Any]], None]
+) -> Any:
     """What is meant: the value as TOML, or as a text, whichever the key takes; the errors are those of the former."""
     try:
         meant = tomllib.loads(f"value = {value}")
@@ -130,14 +146,14 @@ def _fitting(tables: Mapping[str, Any], names: list[str], value: str, path: Path
         meant = {}
     if meant.keys() != {"value"}:  # no TOML, or lines of it
         return value
-    if _passes(_with(tables, names, value), path) and not _passes(_with(tables, names, meant["value"]), path):
+    if _passes(_with(tables, names, value), check) and not _passes(_with(tables, names, meant["value"]), check):
         return value
     return meant["value"]
 
 
-def _passes(tables: Mapping[str, Any], path: Path) -> bool:
+def _passes(tables: Mapping[str, Any], check: Callable[[Mapping[str, Any]], None]) -> bool:
     try:
-        checked(tables, path)
+        check(tables)
     except ConfigError:
         return False
     return True
@@ -154,10 +170,17 @@ def _with(tables: Mapping[str, Any], names: list[str], value: Any) -> dict[str, 
 
 def _edited(source: str, edit: Callable[[Any], None], wanted: Mapping[str, Any], path: Path) -> str:
     """The text after an edit, when it says what it should: a slip of the library must not cost anybody a setting."""
-    try:
-        document = tomlkit.parse(source if source.endswith("\n") or not source else f"{source}\n")
+
+    def change(text: str) -> str:
+        document = tomlkit.parse(text)
         edit(document)
-        new: str = tomlkit.dumps(document)
+        return tomlkit.dumps(document)
+
+    # tomlkit ends the lines that it adds with \n, and looks at no others to do so.
+    end = "\r\n" if "\r\n" in source and not re.search(r"(?<!\r)\n", source) else "\n"
+    lines = source.replace(end, "\n")
+    try:
+        new = comments.kept(lines if lines.endswith("\n") or not lines else f"{lines}\n", change).replace("\n", end)
         if _filled(tomllib.loads(new)) == _filled(wanted):
             return new
     except (TOMLKitError, ValueError, LookupError, TypeError, AttributeError, RecursionError):

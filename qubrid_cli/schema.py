@@ -64,20 +64,22 @@ def _told(error: exceptions.ValidationError | exceptions.SchemaError) -> str:
     return f"{place}: {words}" if place else words
 
 
-def read(given: str | Mapping[str, Any], *, where: str) -> Schema:
+def read(given: str | Mapping[str, Any], *, where: str, folder: str = "") -> Schema:
     """The schema that an option or a preset gives.
 
     Args:
         given: ``@FILE``, an existing file or a name that ends in ``.json``; a JSON Schema itself; else the short form.
         where: what it stands in, for messages.
+        folder: the one that a file's name begins at, where that is not the one we stand in.
 
     Raises:
         UsageError: unreadable, or no valid schema.
     """
     if not isinstance(given, str):
         return _checked(_plain(given, where), where)
-    if given.startswith("@") or given.endswith(".json") or os.path.isfile(given):
+    if given.startswith("@") or given.endswith(".json") or os.path.isfile(os.path.join(folder, given)):
         name = given.removeprefix("@") or "@"
+        name = os.path.join(folder, os.path.expanduser(name)) if folder else name
         return _checked(_parsed(_content(name, where), f"{where} {name}"), f"{where} {name}")
     if given.lstrip().startswith("{"):
         return _checked(_parsed(given, where), where)

@@ -176,6 +176,20 @@ def test_a_typed_key_does_not_show(tmp_path: Path) -> None:
     assert f'key = "{SECRET}"' in file.read_text()
 
 
+def test_a_key_that_a_terminal_would_cut_is_refused(tmp_path: Path) -> None:
+    program, *rest = command("auth", "login")
+    child: pexpect.spawn[str] = pexpect.spawn(
+        program, rest, env=environment(at_home(tmp_path)), timeout=60, encoding="utf-8"
+    )
+    child.expect_exact("does not show: ")
+    child.waitnoecho()
+    child.sendline("k" * 4095)
+    child.expect(pexpect.EOF)
+    child.close()
+    assert (child.exitstatus, list(tmp_path.rglob("*"))) == (3, [])
+    assert "error: the key is longer than a terminal's line\r\nhint: Pipe it in" in str(child.before)
+
+
 def test_a_prompt_that_is_interrupted_stores_nothing(tmp_path: Path) -> None:
     program, *rest = command("auth", "login")
     child: pexpect.spawn[str] = pexpect.spawn(

@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ PROFILE: dict[str, Any] = {
     "offline": True,
     "prompt": "p",
     "system": "p",
-    "preset": "p",
+    "preset": "alt",
     "max_pixels": 3333,
     "max_side": 333,
     "quality": 33,
@@ -279,7 +280,7 @@ def test_what_somebody_else_wrote_meanwhile_is_not_lost(qvision: Qvision, write:
     ("editor", "exit_code", "says"),
     [
         ("true", 0, "nothing was changed\n"),
-        ("false", 3, "error: false ended with 1, so nothing was changed\nhint: Your text is in "),
+        ("false", 3, "error: false ended with 1, and nothing was changed\n"),
         ("no-such-editor", 3, "error: cannot run no-such-editor: No such file or directory\nhint: Check VISUAL"),
         ("'", 3, "error: ' is no command: No closing quotation\n"),
         (" ", 3, "error: no editor is set\n"),
@@ -292,6 +293,61 @@ def test_an_editor_that_changes_nothing_changes_nothing(
     env = {"QVISION_CONFIG": str(tmp_path / "c.toml"), "EDITOR": editor}
     run = qvision("config", "edit", env=env)
     assert (run.exit_code, run.stderr[: len(says)], (tmp_path / "c.toml").exists()) == (exit_code, says, False)
+    assert list(tmp_path.glob("edited-*")) == []
+
+
+def test_an_editor_that_fails_loses_no_text(qvision: Qvision, write: Write, tmp_path: Path) -> None:
+    failing = "import sys; open(sys.argv[1], 'w').write('# mine'); sys.exit(1)"
+    run = qvision("config", "edit", env=write("# old\n") | {"EDITOR": shlex.join([sys.executable, "-c", failing])})
+    (kept,) = tmp_path.glob("edited-*")
+    assert (run.exit_code, kept.read_text(), (tmp_path / "c.toml").read_text()) == (3, "# mine", "# old\n")
+    assert run.stderr.endswith(f" ended with 1, so nothing was changed\nhint: Your text is in {kept}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "says", "hint"),
+    [
+        ("\nmodle = 'x'\n", "line 2: modle is not a setting", "Did you mean model?"),
+        ("[presets.x]\nmax_tokens = 0\n", "presets.x.max_tokens cannot be 0", "It is a whole number from 1."),
+        ("preset = 'capton'\n", "line 1: preset is capton, and there is none", "Did you mean caption? "),
+    ],
+)
+def test_an_edit_that_says_what_nobody_understands_comes_with_what_was_meant(
+    text: str, says: str, hint: str, qvision: Qvision, write: Write, tmp_path: Path
+) -> None:
+    run = qvision("config", "edit", env=write("# old\n") | {"EDITOR": editor(text)})
+    (kept,) = tmp_path.glob("edited-*")
+    assert (run.exit_code, says in run.stderr, f"\nhint: {hint}" in run.stderr) == (3, True, True)
+    assert run.stderr.endswith(f" Nothing was changed; your text is in {kept}\n")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("presets.x.max_tokens", "abc", "presets.x.max_tokens cannot be 'abc'"),
+        ("presets.x.schema", "a [[", "presets.x.schema: "),
+        ("presets.x.schema", "none.json", "presets.x.schema: cannot read "),
+        ("preset", "capton", "preset is capton, and there is none of that name"),
+        ("profiles.w.preset", "capton", "profiles.w.preset is capton, and there is none of that name"),
+    ],
+)
+def test_a_preset_that_would_not_be_right_is_not_set(
+    key: str, value: str, says: str, qvision: Qvision, write: Write, tmp_path: Path
+) -> None:
+    run = qvision("config", "set", key, value, env=write("# mine\n"))
+    assert (run.exit_code, (tmp_path / "c.toml").read_text()) == (3, "# mine\n")
+    assert run.stderr.startswith(f"error: {tmp_path / 'c.toml'}: {says}")
+
+
+def test_a_preset_is_set_one_key_after_the_other(qvision: Qvision, write: Write, tmp_path: Path) -> None:
+    env = write("[presets.old]\nmax_tokens = 'wrong'\n")
+    for key, value in (("schema", "title"), ("prompt", "5"), ("max_tokens", "9")):
+        assert qvision("config", "set", f"presets.x.{key}", value, env=env).exit_code == 0
+    assert tomllib.loads((tmp_path / "c.toml").read_text())["presets"]["x"] == {
+        "schema": "title",
+        "prompt": "5",
+        "max_tokens": 9,
+    }
 
 
 @pytest.mark.parametrize("arguments", [["--profile", "ollama", "describe"], ["describe", "--profile", "ollama"]])

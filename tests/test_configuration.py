@@ -1,6 +1,7 @@
 """The file config.toml: what may stand in it, and what is said when something else does."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,7 @@ def test_an_empty_file_says_nothing() -> None:
     assert parsed("# nothing\n", FILE) == Config(FILE)
 
 
+PRESET = "Did you mean caption? There are: describe, caption, alt, ocr, tags, table, chart, ui, json"
 THERE_IS = "There is: qubrid, ollama, lmstudio, vllm, openrouter, openai"
 
 
@@ -61,7 +63,10 @@ THERE_IS = "There is: qubrid, ollama, lmstudio, vllm, openrouter, openai"
     ("source", "says", "hint"),
     [
         ("modle = 'x'", "modle is not a setting", "Did you mean model?"),
-        ("[profile.x]\nmodel = 'm'", "profile is not a text", 'For example: profile = "ollama"'),
+        ("[profile.x]\nmodel = 'm'", "profile is not a text", "Did you mean profiles?"),
+        ("preset.x.prompt = 'm'", "preset is not a text", "Did you mean presets?"),
+        ("preset = 'capton'", "preset is capton, and there is none of that name", PRESET),
+        ("profiles.x.preset = 'capton'", "profiles.x.preset is capton, and there is none of that name", PRESET),
         ("[profils.x]", "profils is not a setting", "Did you mean profiles?"),
         ("[profiles.x]\nmax-tokens = 1", "profiles.x.max-tokens is not a setting", "Did you mean max_tokens?"),
         ("[presets.x]\nprompts = 'a'", "presets.x.prompts is not a setting", "Did you mean prompt?"),
@@ -100,7 +105,25 @@ def test_what_nobody_understands_is_refused_with_its_place_and_what_was_meant(
 ) -> None:
     with pytest.raises(ConfigError) as caught:
         parsed(source, FILE)
-    assert (caught.value.exit_code, caught.value.message, caught.value.hint) == (3, f"/c.toml: {says}", hint)
+    without_line = re.sub(r"^/c\.toml, line \d+: ", "/c.toml: ", caught.value.message)
+    assert (caught.value.exit_code, without_line, caught.value.hint) == (3, f"/c.toml: {says}", hint)
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("# modle\n\nmodle = 'x'", ", line 3: modle is not a setting"),
+        ("model = 'm'\n[profiles.a]\nretries = 1\n[profiles.b]\nretries = -1", ", line 5: profiles.b.retries is below"),
+        ('prompt = """\nretries = 5\n"""\nretries = "x"\r\n', ", line 4: retries is not a whole number"),
+        ("\n[[modle]]\nx = [\n1,\n]\n", ", line 2: modle is not a setting"),
+        ("profiles.w = { model = 'm',  retries = -1 }", ", line 1: profiles.w.retries is below"),
+        ('"\\u006dodle" = 1', ": modle is not a setting"),
+    ],
+)
+def test_what_nobody_understands_comes_with_its_line_where_that_is_seen(source: str, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parsed(source, FILE)
+    assert caught.value.message.startswith(f"/c.toml{says}")
 
 
 @pytest.mark.parametrize(
@@ -117,14 +140,14 @@ def test_what_nobody_understands_is_refused_with_its_place_and_what_was_meant(
 def test_headers_that_cannot_be_sent_are_refused_without_their_values(headers: str, says: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parsed(f"[profiles.w]\nheaders = {headers}", FILE)
-    assert caught.value.message == f"/c.toml: profiles.w.headers {says}"
+    assert caught.value.message == f"/c.toml, line 2: profiles.w.headers {says}"
 
 
 def test_a_key_in_place_of_its_variables_name_is_refused_and_not_repeated() -> None:
     with pytest.raises(ConfigError) as caught:
         parsed("[profiles.w]\nkey_env = 'qk-secret'", FILE)
     assert caught.value.report() == (
-        "error: /c.toml: profiles.w.key_env is not the name of a variable, in capitals such as MY_KEY\n"
+        "error: /c.toml, line 2: profiles.w.key_env is not the name of a variable, in capitals such as MY_KEY\n"
         'hint: For example: key_env = "MY_API_KEY"'
     )
 

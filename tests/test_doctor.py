@@ -19,7 +19,7 @@ import trustme
 from qubrid_cli.checks import bounded
 
 from .conftest import KEY, NOWHERE, Qvision, at_home, command, environment
-from .server import DONE, JSON, Asked, Hold, Raw, Reply, Server, delta, refusal, stream
+from .server import DONE, JSON, Asked, Hold, Pause, Raw, Reply, Server, delta, refusal, stream
 
 MODEL = "Qwen/Qwen3-VL-Plus"
 LISTED = Reply([json.dumps({"data": [{"id": MODEL}]}).encode()], headers=JSON)
@@ -138,7 +138,17 @@ def test_a_broken_file_is_named_with_its_line_and_the_rest_is_checked(doctor: Do
 def test_a_preset_that_cannot_be_used_is_told(doctor: Doctor, tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text("[presets.bill]\nmax_tokens = 5\n")
     code, checks = doctor(env={"QVISION_CONFIG": str(tmp_path / "own.toml")})
-    assert (code, bad(checks), checks["config"]["message"]) == (3, {"config": "fail"}, "presets.bill has no prompt")
+    assert (code, bad(checks)) == (3, {"config": "fail"})
+    assert checks["config"]["message"] == f"{tmp_path / 'own.toml'}: presets.bill has no prompt"
+
+
+def test_a_preset_that_is_not_there_is_told(doctor: Doctor, tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text('preset = "capton"\n')
+    code, checks = doctor(env={"QVISION_CONFIG": str(file)})
+    assert (code, bad(checks)) == (3, {"config": "fail"})
+    assert checks["config"]["message"] == f"{file}, line 1: preset is capton, and there is none of that name"
+    assert checks["config"]["hint"].startswith("Did you mean caption? ")
 
 
 def test_a_profile_that_is_not_there_leaves_only_this_machine_to_check(doctor: Doctor, server: Server) -> None:
@@ -208,6 +218,19 @@ def test_an_answer_that_never_ends_is_not_waited_for(doctor: Doctor, server: Ser
     code, checks = doctor("--timeout", "1")
     assert (code, bad(checks)) == (5, {"request": "fail"})
     assert checks["request"]["message"] == f"127.0.0.1:{server.port} did not answer within 1 s"
+
+
+def test_an_answer_that_never_comes_to_its_end_is_told_of_in_terms_of_its_own_option(
+    doctor: Doctor, server: Server
+) -> None:
+    pieces = [piece for _ in range(50) for piece in (delta("blue "), Pause(0.2))]
+    server.answer = answering(described=Reply(pieces))
+    code, checks = doctor("--timeout", "1")
+    assert (code, checks["request"]["message"], checks["request"]["hint"]) == (
+        5,
+        f"127.0.0.1:{server.port} did not answer within 1 s",
+        "Try again, or raise --timeout.",
+    )
 
 
 @pytest.mark.parametrize("text", ["A blue", ""])

@@ -38,6 +38,8 @@ FLOORS = (
         "counting",
         "rules",
         "waiting",
+        "position",
+        "comments",
     },
     {
         "chat",

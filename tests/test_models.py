@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import signal
 import ssl
+import subprocess
+import threading
 from pathlib import Path
 
 import pexpect
@@ -14,7 +17,7 @@ from qubrid_cli.errors import EndpointError
 from qubrid_cli.profiles import QUBRID
 
 from .conftest import KEY, Qvision, Run, at_home, command, environment
-from .server import JSON, Loopback, Raw, Reply, Server, refusal
+from .server import JSON, Asked, Hold, Loopback, Raw, Reply, Server, refusal
 
 
 def answer(body: object, status: int = 200) -> Reply:
@@ -57,10 +60,12 @@ def test_as_json_it_is_one_object(models: Models, server: Server) -> None:
     run = models("--json")
     assert json.loads(run.stdout) == {
         "schema_version": 1,
+        "ok": True,
         "source": "endpoint",
         "dated": None,
         "base_url": server.url,
         "models": [{"id": "a/one"}, {"id": "two:8b"}],
+        "error": None,
     }
     assert run.stdout.count(b"\n") == 1
 
@@ -173,10 +178,12 @@ def test_where_qubrid_gives_no_list_the_one_that_is_built_in_is_shown_as_such(
     if arguments:
         assert json.loads(run.stdout) == {
             "schema_version": 1,
+            "ok": True,
             "source": "built-in",
             "dated": "2026-11",
             "base_url": QUBRID,
             "models": [{"id": name} for name in BUILT_IN],
+            "error": None,
         }
     else:
         assert run.stdout.decode().split() == list(BUILT_IN)
@@ -193,6 +200,48 @@ def test_a_refusal_is_told_as_everywhere(models: Models, server: Server, status:
     server.answer = refusal(status, {"error": {"message": "No."}})
     run = models()
     assert (run.exit_code, run.stdout, says in run.stderr) == (code, b"", True)
+
+
+def test_a_failure_is_the_same_object(models: Models, server: Server) -> None:
+    server.answer = refusal(400, {"error": {"message": "No."}})
+    run = models("--json")
+    found = json.loads(run.stdout)
+    error = found.pop("error")
+    nothing: dict[str, object] = {"source": None, "dated": None, "base_url": None, "models": []}
+    assert (run.exit_code, found) == (5, {"schema_version": 1, "ok": False} | nothing)
+    assert (set(error), error["status"]) == ({"code", "message", "hint", "status", "request_id"}, 400)
+    assert run.stderr == f"error: {error['message']}\nhint: {error['hint']}\n"
+
+
+def test_a_slip_in_the_settings_is_an_object_too(qvision: Qvision) -> None:
+    run = qvision("models", "--json", "--profile", "nope")
+    assert (run.exit_code, json.loads(run.stdout)["error"]["code"]) == (3, "config")
+
+
+@pytest.mark.parametrize("arguments", [["--json"], []])
+def test_ctrl_c_is_told_of_and_ends_it_with_130(arguments: list[str], server: Server, tmp_path: Path) -> None:
+    asked, hold = threading.Event(), Hold()
+
+    def wait(_: Asked) -> Reply:
+        asked.set()
+        return Reply([hold], headers=JSON)
+
+    server.answer = wait
+    env = environment({**at_home(tmp_path), "QUBRID_BASE_URL": server.url})
+    with subprocess.Popen(
+        command("models", *arguments), env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as running:
+        assert asked.wait(30)
+        running.send_signal(signal.SIGINT)
+        stdout, stderr = running.communicate(timeout=30)
+    assert (running.returncode, stderr) == (130, b"error: stopped by Ctrl-C\n")
+    assert [json.loads(line)["error"]["code"] for line in stdout.splitlines()] == ["interrupted"] * len(arguments)
+
+
+def test_the_time_for_all_of_it_has_its_option_here_too(models: Models, server: Server) -> None:
+    server.answer = Reply([Hold()], headers=JSON)
+    run = models("--max-time", "0.3")
+    assert (run.exit_code, "did not finish within --max-time\nhint: Raise --max-time." in run.stderr) == (5, True)
 
 
 def test_an_error_with_status_200_is_an_error(models: Models, server: Server) -> None:

@@ -37,17 +37,68 @@ def test_the_alternative_text_follows_w3c() -> None:
 
 
 def test_a_preset_of_the_users_own_joins_the_others() -> None:
-    found = presets.table({"receipt": {"prompt": "Read it.", "schema": "shop, total number", "max_tokens": 99}})
-    assert [*found] == [*NAMES, "receipt"]
+    file = Path("/c.toml")
+    own = {"receipt": {"prompt": "Read it.", "schema": "shop, total number", "max_tokens": 99}}
+    found, wrong = presets.table(own, file)
+    assert ([*found], wrong) == ([*NAMES, "receipt"], [])
     assert found["receipt"] == presets.Preset(
-        "receipt", "Read it.", max_tokens=99, schema="shop, total number", about="Read it."
+        "receipt", "Read it.", max_tokens=99, schema="shop, total number", about="Read it.", path=file
     )
 
 
 def test_a_users_preset_lies_over_the_built_in_one_of_its_name() -> None:
     ours = presets.BUILT_IN["tags"]
-    found = presets.table({"tags": {"temperature": 0.7, "schema": ""}})["tags"]
-    assert (found.prompt, found.temperature, found.schema) == (ours.prompt, 0.7, None)
+    found = presets.find("tags", {"tags": {"temperature": 0.7, "schema": ""}})
+    assert (found.prompt, found.temperature, found.schema, found.about) == (ours.prompt, 0.7, None, ours.about)
+
+
+@pytest.mark.parametrize(
+    ("given_", "about"),
+    [({"prompt": "Be short."}, "Be short."), ({"prompt": "Be short.", "about": "mine"}, "mine"), ({"about": "x"}, "x")],
+)
+def test_a_prompt_of_the_users_own_is_told_of_in_its_own_words(given_: dict[str, str], about: str) -> None:
+    assert presets.find("alt", {"alt": given_}).about == about
+
+
+def test_a_preset_that_cannot_be_used_is_in_nobodys_way(describe: Ask, lighthouse: Path, tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text("[presets.x]\nschema = 'a'\n[presets.y]\nprompt = 'Why?'\nschema = 'a [['\n")
+    env = {"QVISION_CONFIG": str(file)}
+    assert describe(lighthouse, "-P", "alt", env=env).exit_code == 0
+    run = describe(lighthouse, "-P", "x", env=env)
+    assert (run.exit_code, run.stderr) == (
+        3,
+        f'error: {file}: presets.x has no prompt\nhint: It needs at least: prompt = "…"\n',
+    )
+    assert describe(lighthouse, "-P", "y", env=env).stderr.startswith(f"error: {file}: presets.y.schema: ")
+
+
+@pytest.mark.parametrize(("arguments", "there"), [([], [*NAMES, "y"]), (["--json"], NAMES)])
+def test_a_list_of_presets_leaves_out_what_cannot_be_used_and_says_so(
+    arguments: list[str], there: list[str], qvision: Qvision, tmp_path: Path
+) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text("[presets.x]\nschema = 'a'\n[presets.y]\nprompt = 'Why?'\nschema = 'a [['\n")
+    run = qvision("presets", "list", *arguments, env={"QVISION_CONFIG": str(file)})
+    text = run.stdout.decode()
+    found = [one["name"] for one in json.loads(text)] if arguments else [x.split("\t")[0] for x in text.splitlines()]
+    assert (run.exit_code, found) == (0, there)
+    assert run.stderr.startswith(f"note: {file}: presets.x has no prompt\n")
+
+
+def test_a_preset_finds_its_schema_beside_the_file_that_it_stands_in(
+    describe: Ask, lighthouse: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "settings"
+    (folder / "forms").mkdir(parents=True)
+    (folder / "forms" / "words.json").write_text('{"type": "object", "properties": {"words": {"type": "array"}}}')
+    env = {"QVISION_CONFIG": str(folder / "c.toml")}
+    for schema_ in ("forms/words.json", "@forms/words.json"):
+        (folder / "c.toml").write_text(f"[presets.x]\nprompt = 'Why?'\nschema = '{schema_}'\n")
+        assert describe(lighthouse, "-P", "x", "--offline", "--field", "data.words", env=env).exit_code == 0
+    (folder / "c.toml").write_text("[presets.x]\nprompt = 'Why?'\nschema = 'none.json'\n")
+    run = describe(lighthouse, "-P", "x", env=env)
+    assert (run.exit_code, f"presets.x.schema: cannot read {folder / 'none.json'}: " in run.stderr) == (3, True)
 
 
 @pytest.mark.parametrize(
@@ -67,8 +118,10 @@ def test_a_users_preset_lies_over_the_built_in_one_of_its_name() -> None:
 )
 def test_a_preset_that_cannot_be_used_is_refused(given_: Any, says: str, hint: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        presets.table({"p": given_})
-    assert (caught.value.message, caught.value.hint) == (says, hint)
+        presets.find("p", {"p": given_}, Path("/c.toml"))
+    assert (caught.value.message, caught.value.hint) == (f"/c.toml: {says}", hint)
+    found, wrong = presets.table({"p": given_, "q": {"prompt": "Why?"}}, Path("/c.toml"))
+    assert ([*found], [error.message for error in wrong]) == ([*NAMES, "q"], [f"/c.toml: {says}"])
 
 
 @pytest.mark.parametrize(("name", "meant"), [("tgas", "Did you mean tags? "), ("ALT", "Did you mean alt? "), ("x", "")])

@@ -1,6 +1,8 @@
 """Changing config.toml: comments stay, nothing wrong gets in, and whoever pulls the plug finds one file or the other."""
 
+import codecs
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -44,6 +46,89 @@ def test_carriage_returns_stay(file: Path) -> None:
     file.write_bytes(COMMENTED.replace("\n", "\r\n").encode())
     set_value(file, ["model"], "b")
     assert file.read_bytes() == COMMENTED.replace("\n", "\r\n").replace('"a"', '"b"').encode()
+
+
+@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_line_ends_and_a_byte_order_mark_stay_whatever_is_added_or_removed(end: str, mark: bytes, file: Path) -> None:
+    file.write_bytes(mark + COMMENTED.replace("\n", end).encode())
+    set_value(file, ["retries"], "1")
+    set_value(file, ["profiles", "work", "retries"], "1")
+    set_value(file, ["profiles", "new", "headers", "X"], "1")
+    unset_value(file, ["profiles", "work", "headers"])
+    data = file.read_bytes()
+    assert (data.startswith(mark + b"# Mine."), data.count(codecs.BOM_UTF8)) == (True, bool(mark))
+    assert set(re.findall(b"\r?\n", data)) == {end.encode()}
+
+
+def test_without_line_ends_of_its_own_a_file_keeps_its_mix(file: Path) -> None:
+    file.write_bytes(b"# a\r\nmodel = 'a'\n")
+    set_value(file, ["model"], "b")
+    assert file.read_bytes() == b'# a\r\nmodel = "b"\n'
+
+
+TABLES = """# Mine.
+model = "a"
+
+# the work server
+# behind the VPN
+[profiles.work] # w
+model = "w"
+
+# the home server
+[profiles.home]
+model = "h" # tiny
+
+# The end.
+"""
+
+
+@pytest.mark.parametrize(
+    ("key", "new"),
+    [
+        ("retries", TABLES.replace('"a"\n', '"a"\nretries = 3\n')),
+        ("profiles.work.retries", TABLES.replace('"w"\n', '"w"\nretries = 3\n')),
+    ],
+)
+def test_a_new_key_does_not_come_between_a_table_and_the_comment_above_it(key: str, new: str, file: Path) -> None:
+    file.write_text(TABLES)
+    set_value(file, path_of(key), "3")
+    assert file.read_text().replace("\n\n", "\n") == new.replace("\n\n", "\n")
+
+
+@pytest.mark.parametrize(
+    ("key", "begins", "ends"),
+    [("profiles.work", "# the work server", "# the home server"), ("profiles.home", "# the home server", "# The end.")],
+)
+def test_a_table_goes_with_the_comment_above_it_and_no_other(key: str, begins: str, ends: str, file: Path) -> None:
+    file.write_text(TABLES)
+    unset_value(file, path_of(key))
+    assert file.read_text() == TABLES[: TABLES.index(begins)] + TABLES[TABLES.index(ends) :]
+
+
+def test_a_comment_that_stands_by_itself_stays_when_the_table_before_it_or_behind_it_goes(file: Path) -> None:
+    for name in ("work", "home"):
+        file.write_text(TABLES.replace("# the home", "# Section.\n\n# the home"))
+        unset_value(file, ["profiles", name])
+        assert "\n\n# Section.\n\n" in file.read_text()
+    unset_value(file, ["profiles", "work"])
+    assert [line for line in file.read_text().splitlines() if line] == [
+        "# Mine.",
+        'model = "a"',
+        "# Section.",
+        "# The end.",
+    ]
+
+
+def test_what_looks_like_a_comment_above_a_table_and_is_a_text_stays(file: Path) -> None:
+    file.write_text('prompt = """\n# not a comment\n[profiles.x]\n"""\n# one\n[profiles.work]\nmodel = "#tied-0"\n')
+    set_value(file, ["retries"], "3")
+    assert tomllib.loads(file.read_text()) == {
+        "prompt": "# not a comment\n[profiles.x]\n",
+        "retries": 3,
+        "profiles": {"work": {"model": "#tied-0"}},
+    }
+    assert "\n# one\n[profiles.work]\n" in file.read_text()
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ PLACES: dict[str, tuple[Any, Any, Any]] = {
     "offline": (True, False, True),
     "prompt": ("o", "p", "c"),
     "system": ("o", "p", "c"),
-    "preset": ("o", "p", "c"),
+    "preset": ("o", "alt", "ocr"),
     "max_pixels": (2001, 2003, 2004),
     "max_side": (101, 103, 104),
     "quality": (1, 3, 4),

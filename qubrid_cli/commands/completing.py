@@ -42,24 +42,21 @@ def models(context: typer.Context, incomplete: str) -> list[str]:
 
 def presets(incomplete: str) -> list[tuple[str, str]]:
     """Presets, and what the built-in ones are for."""
-    from ..presets import BUILT_IN, table
+    from ..presets import BUILT_IN, names
 
-    try:
-        found = table(_config().presets)
-    except QvisionError:
-        found = BUILT_IN
+    found = names(_config().presets)
     return [(name, BUILT_IN[name].about if name in BUILT_IN else "") for name in _beginning(found, incomplete)]
 
 
 def keys(incomplete: str) -> list[str]:
     """Dotted keys of settings, those of profiles and presets among them."""
-    from ..configuration import PRESET
     from ..fields import FIELDS
+    from ..presets import KEYS
 
     config = _config()
     top = ["profile", *(name for name, field in FIELDS.items() if field.is_global)]
     profiles = [f"profiles.{profile}.{name}" for profile in config.profile_names for name in FIELDS]
-    presets = [f"presets.{preset}.{name}" for preset in config.presets for name in PRESET]
+    presets = [f"presets.{preset}.{name}" for preset in config.presets for name in KEYS]
     # More than a hundred, so only for those who ask for them; and "profiles." by itself would get a blank behind it.
     deep = incomplete.startswith(("profiles", "presets"))
     return _beginning([*profiles, *presets] if deep else top, incomplete)

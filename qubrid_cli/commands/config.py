@@ -9,9 +9,10 @@ import typer
 
 from ..errors import ConfigError
 from ..output import say
-from . import asking, completing, options, showing
+from . import asking, completing, options, questions, showing
 
 if TYPE_CHECKING:
+    from ..configuration import Config
     from ..settings import Settings
 
 app = typer.Typer(help="See and change the settings.", no_args_is_help=True, rich_markup_mode=None)
@@ -110,7 +111,13 @@ def set_(key: Key, value: Annotated[str, typer.Argument(metavar="VALUE", help="A
     """Set one key in the file; its comments stay."""
     from .. import configuration, keypath, rewriting
 
-    rewriting.set_value(configuration.location(os.environ), keypath.path_of(key), value)
+    names = keypath.path_of(key)
+
+    def check(config: "Config") -> None:
+        if names[0] == "presets" and names[1:]:
+            questions.check_preset(names[1], config)
+
+    rewriting.set_value(configuration.location(os.environ), names, value, check)
 
 
 @app.command()
@@ -132,24 +139,44 @@ def edit() -> None:
     editor = _editor()
     at = configuration.location(os.environ)
     before = configuration.text(at)
-    copy = rewriting.copied(before or rewriting.BEGINNING, at)
-    _run([*editor, str(copy)], copy)
+    source = before or rewriting.BEGINNING
+    copy = rewriting.copied(source, at)
+    failure = _run(editor, copy)
     after = configuration.text(copy) or ""
+    if failure is not None:
+        if after != source:
+            raise ConfigError(f"{failure}, so nothing was changed", hint=f"Your text is in {copy}")
+        copy.unlink(missing_ok=True)
+        raise ConfigError(f"{failure}, and nothing was changed")
 
     def change(source: str) -> str:
         if source != (before or ""):
             raise ConfigError(f"{at} was changed by somebody else meanwhile", hint=f"Your text is in {copy}")
-        try:
-            configuration.parsed(after, copy)
-        except ConfigError as error:
-            raise ConfigError(error.message, hint=f"Nothing was changed; your text is in {copy}") from error
+        _check_edited(after, copy)
         return after
 
     if after in {before, rewriting.BEGINNING}:
         say("nothing was changed")
     else:
         rewriting.rewrite(at, change)
-    copy.unlink()
+    copy.unlink(missing_ok=True)
+
+
+def _check_edited(text: str, copy: Path) -> None:
+    """Refuse a text that is not right, with where it is kept."""
+    from .. import configuration
+
+    kept = f"Nothing was changed; your text is in {copy}"
+    try:
+        tables = configuration.toml(text, copy)
+    except ConfigError as error:
+        raise ConfigError(error.message, hint=kept) from error
+    try:
+        config = configuration.checked(tables, copy, text)
+        for name in config.presets:
+            questions.check_preset(name, config)
+    except ConfigError as error:
+        raise ConfigError(error.message, hint=f"{error.hint} {kept}" if error.hint else kept) from error
 
 
 def _editor() -> list[str]:
@@ -165,16 +192,16 @@ def _editor() -> list[str]:
         raise ConfigError(f"{named} is no command: {error}", hint="Check VISUAL and EDITOR.") from error
 
 
-def _run(command: list[str], copy: Path) -> None:
+def _run(command: list[str], copy: Path) -> str | None:
+    """Let the user edit; what went wrong, if anything did."""
     import subprocess
 
     try:
-        code = subprocess.call(command)  # noqa: S603  # the user's own words
+        code = subprocess.call([*command, str(copy)])  # noqa: S603  # the user's own words
     except OSError as error:
         copy.unlink()
         raise ConfigError(f"cannot run {command[0]}: {error.strerror}", hint="Check VISUAL and EDITOR.") from error
-    if code:
-        raise ConfigError(f"{command[0]} ended with {code}, so nothing was changed", hint=f"Your text is in {copy}")
+    return f"{command[0]} ended with {code}" if code else None
 
 
 def _values(settings: "Settings") -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..errors import AuthError, printable
+from ..errors import AuthError, QvisionError, StoppedError, printable
 from ..output import say
 from . import asking, options, showing
 
@@ -25,6 +25,8 @@ def models(
     base_url: options.BaseUrl = None,
     timeout: options.Timeout = None,
     retries: options.Retries = None,
+    retry_max_wait: options.RetryMaxWait = None,
+    max_time: options.MaxTime = None,
     allow_http: options.AllowHttp = False,
     offline: options.Offline = False,
     as_json: options.JsonObject = False,
@@ -36,21 +38,20 @@ def models(
     from .. import catalogue, configuration
 
     given: dict[str, Any] = {"profile": profile, "base_url": base_url, "timeout": timeout, "retries": retries}
+    given |= {"retry_max_wait": retry_max_wait, "max_time": max_time}
     given |= {"allow_http": allow_http or None, "offline": offline or None}
-    settings = asking.settled(context, configuration.read(os.environ), given)
-    found = _found(settings)
-    base = asking.url(settings).removesuffix("/chat/completions")
-    ids = catalogue.built_in(base) if found is None else found
+    try:
+        settings = asking.settled(context, configuration.read(os.environ), given)
+        found = _found(settings)
+    except (QvisionError, KeyboardInterrupt) as error:
+        failure = error if isinstance(error, QvisionError) else StoppedError("stopped by Ctrl-C")
+        if as_json:
+            _show_object(None, (), failure)
+        raise failure from None
+    ids = catalogue.built_in(settings.base_url) if found is None else found
     if as_json:
-        showing.show_object(
-            {
-                "schema_version": 1,
-                "source": "built-in" if found is None else "endpoint",
-                "dated": catalogue.DATED if found is None else None,
-                "base_url": base,
-                "models": [{"id": name} for name in ids],
-            }
-        )
+        base = asking.url(settings).removesuffix("/chat/completions")
+        _show_object("built-in" if found is None else "endpoint", ids, None, base)
         return
     if found is None:
         host = settings.base_url.partition("//")[2].partition("/")[0]
@@ -58,6 +59,30 @@ def models(
     elif not ids:
         say("note: the endpoint's list is empty")
     _show(ids, settings)
+
+
+def _show_object(
+    source: str | None, ids: tuple[str, ...], error: QvisionError | None, base_url: str | None = None
+) -> None:
+    """The list as JSON, or what went wrong, in the same form."""
+    from .. import catalogue
+
+    facts = None
+    if error is not None:
+        from .. import records  # which loads what images need
+
+        facts = records.json_error(error)
+    showing.show_object(
+        {
+            "schema_version": 1,
+            "ok": error is None,
+            "source": source,
+            "dated": catalogue.DATED if source == "built-in" else None,
+            "base_url": base_url,
+            "models": [{"id": name} for name in ids],
+            "error": facts,
+        }
+    )
 
 
 def _found(settings: "Settings") -> tuple[str, ...] | None:

@@ -4,12 +4,13 @@ import json
 import os
 import shutil
 import textwrap
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import printable
-from ..output import Output
+from ..errors import ConfigError, printable
+from ..output import Output, say
 from . import completing, questions
 
 if TYPE_CHECKING:
@@ -28,10 +29,19 @@ def list_presets(
     *, as_json: Annotated[bool, typer.Option("--json", help="Print all of them as JSON.")] = False
 ) -> None:
     """List the presets and what they are for."""
-    table, target = questions.table(_config()), Output()
+    from .. import presets
+
+    config, target = _config(), Output()
+    table, wrong = presets.table(config.presets, config.path)
     if as_json:
-        _write_json([_object(preset) for preset in table.values()], target)
-        return
+        _write_json(list(_objects(table.values(), wrong)), target)
+    else:
+        _write_table(table, target)
+    for error in wrong:
+        say(f"note: {printable(error.message)}")
+
+
+def _write_table(table: Mapping[str, "Preset"], target: Output) -> None:
     width = max(map(len, table)) + 2
     columns = shutil.get_terminal_size().columns
     for name, preset in table.items():
@@ -62,6 +72,15 @@ def _config() -> "Config":
     from .. import configuration
 
     return configuration.read(os.environ)
+
+
+def _objects(presets: Iterable["Preset"], wrong: list[ConfigError]) -> Iterator[dict[str, Any]]:
+    """Presets as JSON; what is wrong with those whose schema is none goes with the other faults."""
+    for preset in presets:
+        try:
+            yield _object(preset)
+        except ConfigError as error:
+            wrong.append(error)
 
 
 def _written(schema: Any) -> str:

@@ -15,18 +15,22 @@ if TYPE_CHECKING:
     from ..sources import Source
 
 
-def table(config: "Config") -> dict[str, "Preset"]:
-    """All presets there are, by name: the built-in ones, and those in ``config.toml``."""
-    from .. import presets
-
-    return presets.table(config.presets)
-
-
 def preset(name: str, config: "Config") -> "Preset":
     """The preset of a name."""
     from .. import presets
 
-    return presets.find(name, table(config))
+    return presets.find(name, config.presets, config.path)
+
+
+def check_preset(name: str, config: "Config") -> None:
+    """Refuse values that a preset of the user's cannot have; what it lacks may come later.
+
+    Raises:
+        ConfigError: what is wrong with it.
+    """
+    from .. import presets
+
+    schema(None, presets.draft(name, config.presets[name], config.path), {})
 
 
 def laid_over(values: Mapping[str, Any], chosen: "Preset | None") -> dict[str, Any]:
@@ -64,8 +68,9 @@ def schema(option: str | None, chosen: "Preset | None", extra: Mapping[str, Any]
         return read(option, where="--schema")
     assert chosen is not None
     assert chosen.schema is not None
+    where = f"presets.{chosen.name}.schema" if chosen.path is None else f"{chosen.path}: presets.{chosen.name}.schema"
     try:
-        return read(chosen.schema, where=f"presets.{chosen.name}.schema")
+        return read(chosen.schema, where=where, folder="" if chosen.path is None else str(chosen.path.parent))
     except UsageError as error:
         raise ConfigError(error.message, hint=error.hint) from error
 

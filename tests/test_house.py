@@ -1,6 +1,7 @@
 """The rules of the house: who may import whom, what a command may load, how large a room may be."""
 
 import ast
+import os
 import shutil
 import subprocess
 import sys
@@ -298,6 +299,15 @@ def test_completion_loads_neither_network_nor_pictures_nor_screen(line: str, var
 def test_a_description_into_a_pipe_loads_no_screen(lighthouse: Path) -> None:
     loaded = loaded_by("describe", str(lighthouse), "--offline")
     assert loaded.isdisjoint({"qubrid_cli.terminal", "qubrid_cli.markdown", "qubrid_cli.waiting"})
+
+
+def test_the_command_line_of_httpx_is_not_loaded_where_click_is_installed(tmp_path: Path, lighthouse: Path) -> None:
+    (tmp_path / "click.py").write_text("")
+    env = environment()
+    env["PYTHONPATH"] += os.pathsep + str(tmp_path)
+    loaded = loaded_by("describe", str(lighthouse), "--offline", env=env)
+    assert "httpx" in loaded
+    assert loaded.isdisjoint({"click", "httpx._main", "rich"})
 
 
 def test_a_description_with_settings_and_a_stored_key_loads_no_more(tmp_path: Path, lighthouse: Path) -> None:

@@ -148,10 +148,11 @@ def peer(names: Sequence[str], url: str) -> Cost:
 def with_llm(names: Sequence[str], url: str, folder: Path) -> Cost:
     """``xargs`` over ``llm``; the seconds for as many photos as the others have, of those that it is given."""
     program = [str(peers.llm() / "llm"), "-m", "stub", "caption", "--no-log", "--no-stream", "-a"]
-    listed = b"\0".join(map(os.fsencode, names[:FEW]))
+    few = names[:FEW]
+    listed = b"\0".join(map(os.fsencode, few))
     env = peers.clean() | peers.llm_settings(folder, url)
     found = cost(["xargs", "-0", "-n", "1", "-P", str(JOBS), *program], url, stdin=listed, env=env)
-    return Cost(found.cpu * len(names) / FEW, found.wall * len(names) / FEW)
+    return Cost(found.cpu * len(names) / len(few), found.wall * len(names) / len(few))
 
 
 def run(pairs: int) -> list[Ratio]:
@@ -184,6 +185,7 @@ def _run_at(latency: float, folder: Path, names: Sequence[str], pairs: int) -> l
     if not peers.missing("xargs", "vipsthumbnail", "base64", "curl"):
         ways["peer"] = lambda: peer(names, url)
     if latency == LATENCIES[0] and not peers.missing("xargs"):
+        with_llm(names[:1], url, folder)  # makes its database, which several at once cannot
         ways["llm"] = lambda: with_llm(names, url, folder)
     costs: dict[str, list[Cost]] = {way: [] for way in ways}
     for _ in range(pairs):

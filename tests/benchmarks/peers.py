@@ -9,7 +9,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import qubrid_cli
@@ -17,7 +20,8 @@ from tests.conftest import at_home
 
 _SOURCE = Path(qubrid_cli.__file__).parent.parent
 #: What is told of an environment: its libraries that take part.
-_TOLD = ("pip", "typer", "httpx", "pillow", "rich", "openai", "llm")
+_TOLD = ("pip", "typer", "httpx", "pillow", "rich", "openai", "llm", "pyvips")
+_MODULES = {"pillow": "PIL"}
 
 
 @functools.cache
@@ -79,18 +83,21 @@ def missing(*programs: str) -> list[str]:
 
 def told() -> str:
     """The machine and the versions of all that took part."""
-    cores = f"{os.cpu_count()} cores"
-    lines = [f"{_processor()}, {cores}, {platform.system()}, Python {platform.python_version()}"]
-    lines += [f"qvision {qubrid_cli.__version__}"] if _folder() else []
+    lines = [f"{_processor()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"]
+    here = {name: version(name) for name in _TOLD if find_spec(_MODULES.get(name, name))}
+    lines.append(_line(f"qvision {qubrid_cli.__version__}, run from its source", here))
     for home in sorted(Path(_folder().name).glob("*/bin")):
-        listed = subprocess.run(
-            [str(home / "python"), "-m", "pip", "list", "--format", "json"], check=True, capture_output=True
-        )
-        versions = {one["name"].lower(): one["version"] for one in json.loads(listed.stdout)}
-        kind = next((name for name in ("qubrid-cli", "llm", "openai") if name in versions), "?")
-        lines.append(f"{kind}: " + ", ".join(f"{name} {versions[name]}" for name in _TOLD if name in versions))
+        listed = [str(home / "python"), "-m", "pip", "list", "--format", "json"]
+        found = json.loads(subprocess.run(listed, check=True, capture_output=True).stdout)
+        versions = {one["name"].lower(): one["version"] for one in found}
+        kind = next(name for name in ("qubrid-cli", "llm", "openai") if name in versions)
+        lines.append(_line(f"environment for {kind}", versions))
     lines.append(", ".join(filter(None, (_version("vipsthumbnail", "--vips-version"), _version("curl", "--version")))))
     return "\n".join(lines)
+
+
+def _line(what: str, versions: Mapping[str, str]) -> str:
+    return f"{what}: " + ", ".join(f"{name} {versions[name]}" for name in _TOLD if name in versions)
 
 
 def _processor() -> str:

@@ -130,7 +130,7 @@ def _ratios(kind: str, times: Mapping[str, Sequence[_Times]]) -> list[Ratio]:
             f"body complete after {middle(one.complete for one in all_of)}, CPU {middle(one.cpu for one in all_of)}"
         )
     ours = times["qvision"]
-    found = [Ratio(f"{kind}: connection open, of the time to the body", [one.opened / one.complete for one in ours], 1)]
+    found = [Ratio(f"{kind}: connection open, of the time to the body", [one.opened / one.complete for one in ours])]
     for way, theirs in times.items():
         if way != "qvision":
             both = list(zip(ours, theirs, strict=True))

@@ -34,6 +34,7 @@ FLOORS = (
         "xmp",
         "counting",
         "rules",
+        "content",
     },
     {
         "chat",

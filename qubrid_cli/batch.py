@@ -123,10 +123,14 @@ class Run:
         """Send what may go; the seconds until more may."""
         while self.stopped is None:
             now = self._clock()
-            if (limit := self._budget.reached(now - self._began, self._gate.in_flight)) is not None:
+            if (limit := self._budget.is_over(now - self._began)) is not None:
                 self._stop(UnfinishedError(f"stopped at {limit}"))
             elif (wait := max(self._turns.wait(now), self._gate.wait(now))) > 0:
                 return wait
+            elif (limit := self._budget.reached(asked := self._turns.first(now).ready.tokens)) is not None:
+                self._stop(UnfinishedError(f"stopped at {limit}"))
+            elif self._budget.is_taken_up(asked, self._gate.in_flight):
+                return inf
             else:
                 self._send_one(self._turns.take(now), now)
         return self._give_up_at - self._clock()
@@ -175,7 +179,7 @@ class Run:
     def _answered(self, job: Job, answer: Answer) -> None:
         now, error = self._clock(), answer.error
         assert job.ticket is not None
-        self._learn(answer)
+        self._learn(job, answer)
         if error is None:
             self._has_answered = True
             self._gate.succeeded(job.ticket, now, budget.tokens(answer.record["usage"]))
@@ -183,22 +187,27 @@ class Run:
             return
         trouble, retry_after = faults.trouble(error), faults.retry_after(error)
         is_its_own = self._gate.failed(job.ticket, now, trouble, retry_after)
+        if budget.is_paid(answer.record):  # the first of two answers, or part of one: it is there, and not for nothing
+            self._gate.heard()
+            is_its_own = True
         job.failures += is_its_own
         job.since = now if job.since is None else job.since
         if faults.ends_all(error, has_answered=self._has_answered):
             self._stop(error)
         elif trouble is Trouble.NONE or job.failures > self._rules.retries:
             self._end(job, answer)
-        elif self._is_away(now) or (retry_after or 0.0) > self._rules.patience:
+        elif retry_after is not None and retry_after > self._rules.patience:
+            self._stop(faults.asks_too_long(error, retry_after, patience=self._rules.patience))
+        elif self._is_away(now):
             self._stop(faults.away(error, self._rules.patience))
         elif now - job.since > self._rules.patience:  # others are answered, and this one is turned away
             self._end(job, answer)
         else:
             self._turns.again(job, now, at_once=not is_its_own)
 
-    def _learn(self, answer: Answer) -> None:
-        """Do not ask all others for what the endpoint refused one of them."""
-        self._budget.take(answer.record)
+    def _learn(self, job: Job, answer: Answer) -> None:
+        """Count what it took; and do not ask all others for what the endpoint refused one of them."""
+        self._budget.take(answer.record, job.ready.tokens)
         request = self._question.request
         if not answer.refused <= request.without:
             self._question = replace(self._question, request=replace(request, without=request.without | answer.refused))

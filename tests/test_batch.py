@@ -380,7 +380,10 @@ def test_patience_has_an_end_and_leaves_the_rest_for_another_run(qvision: Qvisio
 def test_a_server_that_asks_to_wait_longer_than_that_ends_the_run(batch: Batch, draw: Draw, gallery: Gallery) -> None:
     draw("a.png")
     gallery.rule = lambda *_: refusal(429, {}, **{"Retry-After": "3600"})
-    assert batch("photos", "--patience", 60).exit_code == 5
+    run = batch("photos", "--patience", 60)
+    assert run.exit_code == 5
+    assert "asks to wait 3600 s, longer than --patience 60" in run.stderr
+    assert "taken nothing" not in run.stderr
 
 
 @pytest.mark.parametrize(
@@ -657,6 +660,42 @@ def test_a_run_stops_before_it_costs_more_than_it_may(
     assert (run.exit_code, sum(gallery.tries.values())) == (7, 5)
     assert f"${5 * price:.2f}" in run.stderr
     assert {line["cost"]["amount"] for line in run.json_lines} == {price}
+
+
+@pytest.mark.parametrize(("allowed", "most"), [(0, 0), (5, 5)])
+def test_many_requests_at_once_cost_no_more_than_they_may(
+    batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path, allowed: int, most: int
+) -> None:
+    draw(*numbered(20))
+    (tmp_path / "config.toml").write_text('[prices."Qwen/Qwen3-VL-Plus"]\ninput = 1000\noutput = 10000\n')
+    price = (120 * 1000 + 48 * 10000) / 1e6
+    run = batch(
+        "photos", "--max-cost", allowed * price, "-j", 16, env={"QVISION_CONFIG": str(tmp_path / "config.toml")}
+    )
+    assert (run.exit_code, sum(gallery.tries.values())) == (7, most)
+    assert f"{20 - most} of 20 images are left" in run.stderr
+
+
+def test_where_the_server_does_not_count_a_budget_holds_by_an_estimate(
+    batch: Batch, draw: Draw, gallery: Gallery
+) -> None:
+    draw(*numbered(20))
+    answer = {"choices": [{"message": {"content": "x" * 400}, "finish_reason": "stop"}]}
+    gallery.rule = lambda *_: Reply([json.dumps(answer).encode()], headers={"Content-Type": "application/json"})
+    run = batch("photos", "caption", "--max-tokens-total", 5 * (73 + 100), "-j", 4)
+    assert (run.exit_code, sum(gallery.tries.values())) == (7, 5)
+    assert "about 365 → 500 tokens (an estimate: the server does not count)" in run.stderr
+
+
+def test_a_first_answer_is_counted_also_where_putting_it_right_fails(
+    batch: Batch, draw: Draw, gallery: Gallery
+) -> None:
+    draw("a.png")
+    gallery.rule = lambda _, number: OVERLOADED if number % 2 == 0 else document("not json")
+    run = batch("photos", "--schema", "title", "--retries", 1)
+    assert (run.exit_code, gallery.tries["a.png"]) == (7, 4)
+    assert f"{2 * USAGE['prompt_tokens']} → {2 * USAGE['completion_tokens']} tokens" in run.stderr
+    assert "taken nothing" not in run.stderr
 
 
 def test_a_list_that_comes_slowly_is_worked_on_meanwhile(

@@ -12,6 +12,7 @@ from . import asking, watching
 
 if TYPE_CHECKING:
     from ..batch import Run
+    from ..budget import Budget
     from ..counting import Count
     from ..journal import Journal
     from ..outcomes import Outcome
@@ -42,12 +43,15 @@ def run(plan: "Plan") -> None:
     Raises:
         QvisionError: what it ended with, if not all images are through and fine.
     """
+    from ..budget import Budget
     from ..counting import Count
     from ..failures import Failures
     from ..outcomes import Failed, Skipped
     from ..tally import Tally
 
-    target, tally = Output(), Tally()
+    price = plan.question.prices.get(plan.settings.asked_model)
+    budget = Budget(plan.limits, price=price, max_tokens=plan.settings.max_tokens)
+    target, tally = Output(), Tally(budget.spent)
     is_watched = plan.results is None and target.is_screen
     count = Count(None if plan.is_quiet else plan.inputs.find_again())
     with ExitStack() as stack:
@@ -57,7 +61,7 @@ def run(plan: "Plan") -> None:
             if plan.failures is None
             else stack.enter_context(Failures(plan.failures, plan.question.request.prompt))
         )
-        begun = _begun(plan, journal)
+        begun = _begun(plan, journal, budget)
 
         def keep(outcome: "Outcome") -> None:
             if isinstance(outcome, Skipped):
@@ -89,9 +93,8 @@ def _journal(plan: "Plan", stack: ExitStack) -> "Journal":
     return Journal(Path(stack.enter_context(TemporaryDirectory(prefix="qvision-"))) / "results.jsonl")
 
 
-def _begun(plan: "Plan", journal: "Journal") -> "Run":
+def _begun(plan: "Plan", journal: "Journal", budget: "Budget") -> "Run":
     from ..batch import Run
-    from ..budget import Budget
     from ..crew import Crew
     from ..outcomes import Clerk
     from ..sidecars import Sidecars
@@ -111,7 +114,7 @@ def _begun(plan: "Plan", journal: "Journal") -> "Run":
         ),
         plan.question,
         plan.gate,
-        Budget(plan.limits),
+        budget,
         settled=journal.settled,
         rules=plan.rules,
         clerk=Clerk(plan.question, sidecars),

@@ -21,6 +21,7 @@ from .outbox import Outbox
 from .outcomes import Clerk, Failed, Item, Outcome, Skipped, Waiting
 from .pace import Gate, Trouble
 from .rules import Rules
+from .supply import Supply
 from .turns import Job, Turns
 from .twins import Twins
 from .work import Answer, Question, Read
@@ -29,8 +30,6 @@ from .work import Answer, Question, Read
 _TICK = 0.5
 #: Seconds that requests on their way are given after Ctrl-C.
 _GRACE = 5.0
-#: Images that may be through and wait for an earlier one, where the order is kept.
-_MAX_AHEAD = 1_000
 #: Tokens of an answer, before there is one to go by.
 _ANSWER_TOKENS = 256
 
@@ -40,6 +39,7 @@ class Run:
 
     Args:
         settled: the answer to a question (its key) about an image (its name), if the results file has it.
+        has_failed: whether that has it that there was none; with the prompt, behind key and name.
         jitter: a random number between two.
 
     Attributes:
@@ -54,6 +54,7 @@ class Run:
         budget: Budget,
         *,
         settled: Callable[[str, str], Settled | None],
+        has_failed: Callable[[str, str, str], bool] = lambda *_: False,
         rules: Rules,
         clerk: Clerk,
         clock: Clock = time.monotonic,
@@ -65,13 +66,14 @@ class Run:
         self._gate = gate
         self._budget = budget
         self._settled = settled
+        self._has_failed = has_failed
         self._rules = rules
         self._clerk = clerk
         self._clock = clock
         self._began = clock()
         self._give_up_at = inf
-        self._room = self._finished = self._failed = 0
-        self._count: int | None = None  # of all that is found, once that is known
+        self._finished = self._failed = 0
+        self._supply = Supply(crew, can_wait=self._can_wait)
         self._has_answered = False
         self._turns = Turns(jitter)
         self._sent: dict[int, Job] = {}
@@ -103,7 +105,7 @@ class Run:
 
     def _is_over(self) -> bool:
         if self.stopped is None:
-            return self._finished == self._count
+            return self._finished == self._supply.count
         return not self._sent or self._clock() >= self._give_up_at
 
     def _stop(self, why: QvisionError) -> None:
@@ -113,11 +115,8 @@ class Run:
         """Let the finder go on, for so many images that the requests hardly ever wait for one."""
         limit = self._gate.jobs.limit
         most = limit + max(2, limit // 4) + self._crew.threads
-        while (
-            self.stopped is None and self._room - self._finished < most and self._room - self._outbox.taken < _MAX_AHEAD
-        ):
-            self._room += 1
-            self._crew.make_room()
+        if self.stopped is None:
+            self._supply.fill(most, finished=self._finished, written=self._outbox.taken)
 
     def _send(self) -> float:
         """Send what may go; the seconds until more may."""
@@ -153,7 +152,7 @@ class Run:
             case Answered():
                 self._answered(self._sent.pop(event.number), event.answer)
             case Exhausted():
-                self._count = event.count
+                self._supply.count = event.count
             case Crashed():
                 raise event.error
             case Woken():
@@ -164,12 +163,18 @@ class Run:
         if self._twins.is_one(number, read):
             self._follow(read.key)
         elif (known := self._known(read)) is None:
-            self._twins.begin(read.key)
-            self._crew.prepare(number, read)
+            if not self._supply.puts_off(number, read):
+                self._twins.begin(read.key)
+                self._crew.prepare(number, read)
         elif known.is_named:
             self._put(number, None, self._clerk.known(read, known.record))
         else:
             self._put(number, None, self._clerk.copied(read, known.record))
+
+    def _can_wait(self, read: Read) -> bool:
+        """Whether it failed before, and no order is wished for."""
+        prompt = self._question.of(read.task).prompt
+        return not self._rules.is_ordered and self._has_failed(read.key, read.source.name, prompt)
 
     def _known(self, read: Read) -> Settled | None:
         if self._rules.is_forced and entries.digest(read.key) not in self._anew:

@@ -484,6 +484,22 @@ def test_a_run_that_fails_too_often_is_stopped(
     assert "stopped at --max-failures" in run.stderr
 
 
+def test_what_was_never_asked_goes_before_what_failed(
+    batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path
+) -> None:
+    """With every third image refused, each run that stops at the second failure gets further than the one before."""
+    draw(*numbered(30))
+    gallery.rule = lambda name, _: REFUSED if int(name[:4]) % 3 == 0 else answered(name, 1)
+    done = []
+    for _ in range(4):
+        assert batch("photos", "-o", "r.jsonl", "--max-failures", 1, "-j", 1).exit_code == 7
+        done.append(sum(line["ok"] for line in lines(tmp_path / "r.jsonl")))
+    assert done == sorted(set(done))
+    assert batch("photos", "-o", "r.jsonl").exit_code == 7
+    found = lines(tmp_path / "r.jsonl")
+    assert (len(found), sum(line["ok"] for line in found)) == (30, 20)
+
+
 def test_the_tokens_of_a_run_have_a_limit(batch: Batch, draw: Draw, gallery: Gallery) -> None:
     draw(*numbered(20))
     run = batch("photos", "--max-tokens-total", 5 * USAGE["total_tokens"], "-j", 2)

@@ -116,6 +116,7 @@ def _begun(plan: "Plan", journal: "Journal", budget: "Budget") -> "Run":
         plan.gate,
         budget,
         settled=journal.settled,
+        has_failed=journal.has_failed,
         rules=plan.rules,
         clerk=Clerk(plan.question, sidecars),
     )

@@ -603,6 +603,20 @@ def test_a_dry_run_says_what_there_is_to_do_and_sends_nothing(
     assert not (tmp_path / "none.jsonl").exists()
 
 
+def test_a_dry_run_counts_equal_images_once(batch: Batch, draw: Draw) -> None:
+    first, second, _ = draw("a.png", "b.png", "c.png")
+    for number in range(5):
+        shutil.copy(first, first.with_name(f"copy{number}.png"))
+    first.with_name("link.png").symlink_to(second)
+    says = "9 images: 3 to ask about, 6 the same as others, 0 done already, 0 cannot be read"
+    assert batch("photos", "caption", "--dry-run").stdout.decode().splitlines()[0] == says
+    piped = batch("-", "caption", "--dry-run", stdin=first.read_bytes())
+    assert b"about 73 tokens to send" in piped.stdout
+    batch("photos/c.png", "caption", "-o", "r.jsonl")
+    told = batch("photos", "caption", "--dry-run", "-o", "r.jsonl").stdout.decode().splitlines()[0]
+    assert told == "9 images: 2 to ask about, 6 the same as others, 1 done already, 0 cannot be read"
+
+
 HARD_NAMES = [
     b"new\nline.png",
     b'it\'s "quoted".png',

@@ -88,7 +88,7 @@ FLOORS = (
     {"records"},
     {"terminal", "markdown", "rehearsal", "entries"},
     {"compaction", "sidecars", "work"},
-    {"journal", "crew", "outcomes", "turns", "twins"},
+    {"journal", "crew", "outcomes", "turns", "twins", "equals"},
     {"outbox", "failures", "forecast", "tally", "supply"},
     {"batch", "progressbar"},
     {"commands.questions", "commands.completing"},

@@ -29,7 +29,7 @@ from .work import Answer, Question, Read
 #: Seconds without an event after which whoever watches gets a word.
 _TICK = 0.5
 #: Seconds that requests on their way are given after Ctrl-C.
-_GRACE = 5.0
+GRACE = 5.0
 #: Tokens of an answer, before there is one to go by.
 _ANSWER_TOKENS = 256
 
@@ -84,7 +84,7 @@ class Run:
     def interrupt(self, name: str) -> None:
         """Stop, on behalf of a signal; may be called by its handler."""
         self.stopped = StoppedError(f"stopped by {name}")
-        self._give_up_at = self._clock() + _GRACE
+        self._give_up_at = self._clock() + GRACE
         self._crew.wake()
 
     def outcomes(self) -> Generator[Item, None, None]:
@@ -99,8 +99,11 @@ class Run:
 
     def _news(self, seconds: float) -> Iterator[Waiting]:
         try:
-            self._take(self._crew.events.get(timeout=max(0.0, min(seconds, _TICK))))
+            event = self._crew.events.get(timeout=max(0.0, min(seconds, _TICK)))
         except Empty:
+            event = Woken()
+        self._take(event)
+        if isinstance(event, Woken):
             yield Waiting()
 
     def _is_over(self) -> bool:

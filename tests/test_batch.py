@@ -530,6 +530,9 @@ def test_the_first_signal_lets_requests_finish_and_loses_nothing(
     for _ in range(4):
         assert asked.acquire(timeout=30)
     running.send_signal(number)
+    assert running.stderr is not None
+    told = running.stderr.readline()  # while they are waited for
+    assert b"4 requests on the way, waited for 5 s at most; a second Ctrl-C ends at once" in told
     hold.event.set()
     _, stderr = running.communicate(timeout=30)
     assert running.returncode == 130
@@ -586,6 +589,8 @@ def test_a_full_disk_is_an_error_with_a_name(begun: Callable[..., subprocess.Pop
         _, stderr = running.communicate(timeout=30)
     assert running.returncode == 1
     assert b"cannot write to standard output" in stderr
+    assert b"120 \xe2\x86\x92 48 tokens" in stderr  # which were paid for
+    assert b"1 of 1 images are left" in stderr
 
 
 def test_a_dry_run_says_what_there_is_to_do_and_sends_nothing(

@@ -1,16 +1,17 @@
 """A run while it goes on: where its lines go, and how it ends."""
 
-from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from ..errors import QvisionError, UnfinishedError
+from ..errors import OutputError, QvisionError, StoppedError, UnfinishedError
 from ..output import Output, say
 from . import asking, watching
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..batch import Run
     from ..budget import Budget
     from ..counting import Count
@@ -73,9 +74,15 @@ def run(plan: "Plan") -> None:
                 failures.add(outcome)
 
         # Lines that go to a terminal, perhaps through jq, and a bar would stand in each other's way.
-        is_shown, is_free = not (plan.is_quiet or is_watched), plan.results is not None or target.is_regular
-        with watching.heeding_signals(begun), watching.progress(tally, is_shown=is_shown, as_bar=is_free) as show:
-            _pull(begun, keep, tally, count=count, gate=plan.gate, show=show)
+        is_shown, is_free = not is_watched, plan.results is not None or target.is_regular
+        with (
+            watching.heeding_signals(begun),
+            watching.progress(tally, is_quiet=plan.is_quiet, is_shown=is_shown, as_bar=is_free) as watcher,
+        ):
+            try:
+                _pull(begun, keep, tally, count=count, gate=plan.gate, watcher=watcher)
+            except OutputError as error:  # what came before it is told all the same
+                begun.stopped = error
     if tally.finished == 0 and begun.stopped is None:
         say("note: no image was found")
     elif not plan.is_quiet:
@@ -129,18 +136,28 @@ def _pull(
     *,
     count: "Count",
     gate: "Gate",
-    show: Callable[[], None],
+    watcher: "watching.Watcher",
 ) -> None:
     """Pull a run to its end; each outcome is kept before the next one is pulled."""
+    from ..batch import GRACE
     from ..outcomes import Waiting
 
+    is_told = False
     with closing(begun.outcomes()) as items:
         for item in items:
             if not isinstance(item, Waiting):
                 keep(item)
                 tally.take(item)
             tally.in_flight, tally.total = gate.in_flight, count.total
-            show()
+            watcher.show()
+            if isinstance(begun.stopped, StoppedError) and gate.in_flight and not is_told:
+                is_told = True
+                waits = f"{_requests(gate.in_flight)} on the way, waited for {GRACE:g} s at most"
+                watcher.say(f"{begun.stopped.message}: {waits}; a second Ctrl-C ends at once")
+
+
+def _requests(count: int) -> str:
+    return "1 request" if count == 1 else f"{count} requests"
 
 
 def _end(stopped: QvisionError | None, tally: "Tally", count: "Count", *, can_go_on: bool) -> None:

@@ -195,9 +195,8 @@ class Run:
             return
         trouble, retry_after = faults.trouble(error), faults.retry_after(error)
         is_its_own = self._gate.failed(job.ticket, now, trouble, retry_after)
-        if budget.is_paid(answer.record):  # the first of two answers, or part of one: it is there, and not for nothing
-            self._gate.heard()
-            is_its_own = True
+        # What is paid for each time, such as an answer that could not be put right, is not tried without end.
+        is_its_own = is_its_own or budget.is_paid(answer.record)
         job.failures += is_its_own
         job.since = now if job.since is None else job.since
         if faults.ends_all(error, has_answered=self._has_answered):

@@ -48,9 +48,9 @@ def asks_too_long(error: QvisionError, seconds: float, *, patience: float) -> En
 
 
 def away(error: QvisionError, seconds: float) -> EndpointError:
-    """The end of a run whose endpoint has been away for so long, by the last error of many."""
+    """The end of a run whose endpoint has been away, or failed with everything, for so long; by the last error of many."""
     return EndpointError(
-        f"the endpoint has taken nothing for {seconds:g} s: {error.message}",
+        f"the endpoint has given no whole answer for {seconds:g} s: {error.message}",
         hint="--patience sets how long to wait for it.",
         code=error.code,
         status=error.status,

@@ -224,18 +224,14 @@ class Gate:
         self._pause(now, retry_after or 0.0)
         return not is_everywhere
 
-    def heard(self) -> None:
-        """The endpoint is there, for it has answered, if not with all that was wanted."""
-        self.away_since = None
-        self._failing.clear()
-
     def _leave(self, ticket: Ticket, tokens: int | None) -> None:
         self.in_flight -= 1
         if tokens is not None:
             self._rates[1].correct(tokens - ticket.tokens)
 
     def _is_well(self, ticket: Ticket) -> None:
-        self.heard()
+        self.away_since = None
+        self._failing.clear()
         if ticket.sent >= self._troubled_at:
             self._rounds = 0
 

@@ -15,6 +15,7 @@ import struct
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -24,13 +25,14 @@ import pexpect
 import pytest
 from PIL import Image
 
-from qubrid_cli import chat, payload, work
+from qubrid_cli import chat, description, payload, work
 from qubrid_cli.batch import Run as BatchRun
 from qubrid_cli.budget import Budget, Limits
 from qubrid_cli.crew import Crew
 from qubrid_cli.endpoint import Endpoint
 from qubrid_cli.errors import ImageError
 from qubrid_cli.finding import Task
+from qubrid_cli.images import Encoded
 from qubrid_cli.outcomes import Clerk, Done, Waiting
 from qubrid_cli.pace import Fixed, Gate
 from qubrid_cli.rules import Rules
@@ -885,6 +887,34 @@ def test_no_more_images_are_found_and_prepared_than_the_requests_need(draw: Draw
             assert pulled <= 7
             hold.event.set()
     assert ended[Done] == 40
+
+
+def test_a_request_that_waits_for_its_answer_holds_its_image_once(server: Server) -> None:
+    data = bytes(6_000_000)
+    image = Encoded("a.jpg", "", "JPEG", 9, 9, len(data), payload.Payload("image/jpeg", 9, 9, data), 0.0)
+    ready = work.Ready(Task(1, "a.jpg"), "key", image, 10)
+    question = work.Question(chat.Request("m", "caption", (), 9, 0.1, 1.0, stream=False), payload.Limits())
+    asked, hold = threading.Event(), Hold()
+
+    def answer(_: Asked) -> Reply:
+        asked.set()
+        return Reply([hold, *document("A lighthouse.").pieces], headers={})
+
+    server.answer = answer
+    with Endpoint(server.url, timeout=30) as endpoint:
+        asking = threading.Thread(target=work.ask, args=(ready, question, endpoint, description.describe))
+        tracemalloc.start()
+        try:
+            asking.start()
+            assert asked.wait(30)
+            found = tracemalloc.take_snapshot().filter_traces(
+                [tracemalloc.Filter(False, f"*{os.sep}{theirs}{os.sep}*") for theirs in ("asyncio", "tests")]
+            )
+        finally:
+            tracemalloc.stop()
+            hold.event.set()
+            asking.join()
+    assert sum(trace.size for trace in found.traces) < 2_000_000
 
 
 def test_a_folder_without_images_is_told_of(batch: Batch, tmp_path: Path) -> None:

@@ -57,9 +57,9 @@ def test_a_run_is_summed_up_in_a_few_lines(tally: Tally, spent: Spent, clock: Cl
     for number in range(1, 101):
         metrics = {"ttft_seconds": number / 100, "tps": 40.0, "total_time_seconds": number / 50}
         cost = {"amount": 0.01, "currency": "USD"}
-        outcome = done(usage=usage, x_metrics=metrics, cost=cost, images=[image])
-        spent.take(outcome.record)
-        tally.take(outcome)
+        described = done(usage=usage, x_metrics=metrics, cost=cost, images=[image])
+        spent.take(described.record)
+        tally.take(described)
     for outcome in (
         Skipped(TASK),
         failed("damaged"),

@@ -21,6 +21,7 @@ from .outbox import Outbox
 from .outcomes import Clerk, Failed, Item, Outcome, Skipped, Waiting
 from .pace import Gate, Trouble
 from .rules import Rules
+from .supply import Supply
 from .turns import Job, Turns
 from .twins import Twins
 from .work import Answer, Question, Read
@@ -28,9 +29,7 @@ from .work import Answer, Question, Read
 #: Seconds without an event after which whoever watches gets a word.
 _TICK = 0.5
 #: Seconds that requests on their way are given after Ctrl-C.
-_GRACE = 5.0
-#: Images that may be through and wait for an earlier one, where the order is kept.
-_MAX_AHEAD = 1_000
+GRACE = 5.0
 #: Tokens of an answer, before there is one to go by.
 _ANSWER_TOKENS = 256
 
@@ -40,6 +39,7 @@ class Run:
 
     Args:
         settled: the answer to a question (its key) about an image (its name), if the results file has it.
+        has_failed: whether that has it that there was none; with the prompt, behind key and name.
         jitter: a random number between two.
 
     Attributes:
@@ -54,6 +54,7 @@ class Run:
         budget: Budget,
         *,
         settled: Callable[[str, str], Settled | None],
+        has_failed: Callable[[str, str, str], bool] = lambda *_: False,
         rules: Rules,
         clerk: Clerk,
         clock: Clock = time.monotonic,
@@ -65,13 +66,14 @@ class Run:
         self._gate = gate
         self._budget = budget
         self._settled = settled
+        self._has_failed = has_failed
         self._rules = rules
         self._clerk = clerk
         self._clock = clock
         self._began = clock()
         self._give_up_at = inf
-        self._room = self._finished = self._failed = 0
-        self._count: int | None = None  # of all that is found, once that is known
+        self._finished = self._failed = 0
+        self._supply = Supply(crew, can_wait=self._can_wait)
         self._has_answered = False
         self._turns = Turns(jitter)
         self._sent: dict[int, Job] = {}
@@ -82,7 +84,7 @@ class Run:
     def interrupt(self, name: str) -> None:
         """Stop, on behalf of a signal; may be called by its handler."""
         self.stopped = StoppedError(f"stopped by {name}")
-        self._give_up_at = self._clock() + _GRACE
+        self._give_up_at = self._clock() + GRACE
         self._crew.wake()
 
     def outcomes(self) -> Generator[Item, None, None]:
@@ -97,13 +99,16 @@ class Run:
 
     def _news(self, seconds: float) -> Iterator[Waiting]:
         try:
-            self._take(self._crew.events.get(timeout=max(0.0, min(seconds, _TICK))))
+            event = self._crew.events.get(timeout=max(0.0, min(seconds, _TICK)))
         except Empty:
+            event = Woken()
+        self._take(event)
+        if isinstance(event, Woken):
             yield Waiting()
 
     def _is_over(self) -> bool:
         if self.stopped is None:
-            return self._finished == self._count
+            return self._finished == self._supply.count
         return not self._sent or self._clock() >= self._give_up_at
 
     def _stop(self, why: QvisionError) -> None:
@@ -113,20 +118,21 @@ class Run:
         """Let the finder go on, for so many images that the requests hardly ever wait for one."""
         limit = self._gate.jobs.limit
         most = limit + max(2, limit // 4) + self._crew.threads
-        while (
-            self.stopped is None and self._room - self._finished < most and self._room - self._outbox.taken < _MAX_AHEAD
-        ):
-            self._room += 1
-            self._crew.make_room()
+        if self.stopped is None:
+            self._supply.fill(most, finished=self._finished, written=self._outbox.taken)
 
     def _send(self) -> float:
         """Send what may go; the seconds until more may."""
         while self.stopped is None:
             now = self._clock()
-            if (limit := self._budget.reached(now - self._began, self._gate.in_flight)) is not None:
+            if (limit := self._budget.is_over(now - self._began)) is not None:
                 self._stop(UnfinishedError(f"stopped at {limit}"))
             elif (wait := max(self._turns.wait(now), self._gate.wait(now))) > 0:
                 return wait
+            elif (limit := self._budget.reached(asked := self._turns.first(now).ready.tokens)) is not None:
+                self._stop(UnfinishedError(f"stopped at {limit}"))
+            elif self._budget.is_taken_up(asked, self._gate.in_flight):
+                return inf
             else:
                 self._send_one(self._turns.take(now), now)
         return self._give_up_at - self._clock()
@@ -149,7 +155,7 @@ class Run:
             case Answered():
                 self._answered(self._sent.pop(event.number), event.answer)
             case Exhausted():
-                self._count = event.count
+                self._supply.count = event.count
             case Crashed():
                 raise event.error
             case Woken():
@@ -160,12 +166,18 @@ class Run:
         if self._twins.is_one(number, read):
             self._follow(read.key)
         elif (known := self._known(read)) is None:
-            self._twins.begin(read.key)
-            self._crew.prepare(number, read)
+            if not self._supply.puts_off(number, read):
+                self._twins.begin(read.key)
+                self._crew.prepare(number, read)
         elif known.is_named:
             self._put(number, None, self._clerk.known(read, known.record))
         else:
             self._put(number, None, self._clerk.copied(read, known.record))
+
+    def _can_wait(self, read: Read) -> bool:
+        """Whether it failed before, and no order is wished for."""
+        prompt = self._question.of(read.task).prompt
+        return not self._rules.is_ordered and self._has_failed(read.key, read.source.name, prompt)
 
     def _known(self, read: Read) -> Settled | None:
         if self._rules.is_forced and entries.digest(read.key) not in self._anew:
@@ -175,7 +187,7 @@ class Run:
     def _answered(self, job: Job, answer: Answer) -> None:
         now, error = self._clock(), answer.error
         assert job.ticket is not None
-        self._learn(answer)
+        self._learn(job, answer)
         if error is None:
             self._has_answered = True
             self._gate.succeeded(job.ticket, now, budget.tokens(answer.record["usage"]))
@@ -183,22 +195,26 @@ class Run:
             return
         trouble, retry_after = faults.trouble(error), faults.retry_after(error)
         is_its_own = self._gate.failed(job.ticket, now, trouble, retry_after)
+        # What is paid for each time, such as an answer that could not be put right, is not tried without end.
+        is_its_own = is_its_own or budget.is_paid(answer.record)
         job.failures += is_its_own
         job.since = now if job.since is None else job.since
         if faults.ends_all(error, has_answered=self._has_answered):
             self._stop(error)
         elif trouble is Trouble.NONE or job.failures > self._rules.retries:
             self._end(job, answer)
-        elif self._is_away(now) or (retry_after or 0.0) > self._rules.patience:
+        elif retry_after is not None and retry_after > self._rules.patience:
+            self._stop(faults.asks_too_long(error, retry_after, patience=self._rules.patience))
+        elif self._is_away(now):
             self._stop(faults.away(error, self._rules.patience))
         elif now - job.since > self._rules.patience:  # others are answered, and this one is turned away
             self._end(job, answer)
         else:
             self._turns.again(job, now, at_once=not is_its_own)
 
-    def _learn(self, answer: Answer) -> None:
-        """Do not ask all others for what the endpoint refused one of them."""
-        self._budget.take(answer.record)
+    def _learn(self, job: Job, answer: Answer) -> None:
+        """Count what it took; and do not ask all others for what the endpoint refused one of them."""
+        self._budget.take(answer.record, job.ready.tokens)
         request = self._question.request
         if not answer.refused <= request.without:
             self._question = replace(self._question, request=replace(request, without=request.without | answer.refused))

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from .content import Content, DataUrl
 from .errors import AuthError, EndpointError, NetworkError
 
 #: What an endpoint may refuse, and a request can do without.
@@ -36,7 +37,7 @@ RESERVED = frozenset({"model", "messages", "max_tokens", "temperature", "top_p",
 class Picture:
     """An image of a request: a ``data:`` or web URL, and the text part that names it, if any."""
 
-    url: str
+    url: str | DataUrl
     label: str | None = None
 
 
@@ -82,24 +83,24 @@ class Request:
     turns: tuple[Turn, ...] = ()
 
 
-def body(request: Request) -> bytes:
+def body(request: Request) -> Content:
     """The JSON body of a request.
 
     The data URLs are spliced in between the dumped pieces: they need no escaping, and ``json.dumps`` would take
     30 ms over the 1.5 MB that it takes 5 ms to copy.
     """
-    parts = [_text_part(f"{request.prompt}\n\n{request.form.words}" if request.form else request.prompt)]
-    for picture in request.pictures:
-        if picture.label:
-            parts.append(_text_part(picture.label))
-        parts.append(b'{"type":"image_url","image_url":{"url":' + _quoted(picture.url) + b"}}")
-    messages = [b'{"role":"user","content":[' + b",".join(parts) + b"]}"]
+    before = b'{"model":' + _dumped(request.model) + b',"messages":['
     if request.system:
-        messages.insert(0, _dumped({"role": "system", "content": request.system}))
-    messages += [_dumped({"role": turn.role, "content": turn.text}) for turn in request.turns]
-    rest = {**_parameters(request), **request.extra}
-    head = b'{"model":' + _dumped(request.model) + b',"messages":['
-    return head + b",".join(messages) + b"]," + _dumped(rest)[1:]
+        before += _dumped({"role": "system", "content": request.system}) + b","
+    before += b'{"role":"user","content":['
+    before += _text_part(f"{request.prompt}\n\n{request.form.words}" if request.form else request.prompt)
+    parts: list[bytes | DataUrl] = [before]
+    for picture in request.pictures:
+        label = b"," + _text_part(picture.label) if picture.label else b""
+        parts += [label + b',{"type":"image_url","image_url":{"url":', *_quoted(picture.url), b"}}"]
+    turns = [_dumped({"role": turn.role, "content": turn.text}) for turn in request.turns]
+    rest = _dumped({**_parameters(request), **request.extra})
+    return Content((*parts, b",".join([b"]}", *turns]) + b"]," + rest[1:]))
 
 
 def _parameters(request: Request) -> dict[str, Any]:
@@ -133,8 +134,8 @@ def _text_part(text: str) -> bytes:
     return _dumped({"type": "text", "text": text})
 
 
-def _quoted(url: str) -> bytes:
-    return b'"' + url.encode() + b'"' if url.startswith("data:") else _dumped(url)
+def _quoted(url: str | DataUrl) -> tuple[bytes | DataUrl, ...]:
+    return (b'"', url, b'"') if isinstance(url, DataUrl) else (_dumped(url),)
 
 
 def _dumped(value: object) -> bytes:

@@ -40,9 +40,17 @@ def cost(
     """
     price = prices.get(asked_model or "") or prices.get(model or "")
     asked, said = number(usage, "prompt_tokens"), number(usage, "completion_tokens")
-    if price is None or price.input is None or price.output is None or asked is None or said is None:
+    if price is None or asked is None or said is None or asked < 0 or said < 0:
         return None
-    if asked < 0 or said < 0:
+    amount = priced(price, asked, said)
+    return None if amount is None else Cost(amount)
+
+
+def priced(price: Price, asked: float, said: float) -> float | None:
+    """US dollars for so many tokens each way; ``None`` where the price has only one way.
+
+    To a millionth of a thousandth of a dollar: a token of a cheap model, and no digits of binary fractions.
+    """
+    if price.input is None or price.output is None:
         return None
-    # To a millionth of a thousandth of a dollar: a token of a cheap model, and no digits of binary fractions.
-    return Cost(round((asked * price.input + said * price.output) / 1e6, 9))
+    return round((asked * price.input + said * price.output) / 1e6, 9)

@@ -79,7 +79,7 @@ _Chore = Callable[[], Event]
 _Order = Callable[[Endpoint], Event]
 
 #: What is read is prepared before more is read, so that few files are in memory.
-_FIRST, _PREPARING, _READING = 0, 1, 2
+_FIRST, _PREPARING, _READING, _AGAIN = 0, 1, 2, 3
 
 
 class Crew:
@@ -137,6 +137,10 @@ class Crew:
     def make_room(self) -> None:
         """One more image may be found."""
         self._room.release()
+
+    def read_again(self, number: int, task: Task) -> None:
+        """Have an image read that was put off, behind all that is to be read for the first time."""
+        self._chores.put((_AGAIN, number, partial(self._has, number, task)))
 
     def prepare(self, number: int, read: Read) -> None:
         """Have an image prepared."""

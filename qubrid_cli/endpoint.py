@@ -13,6 +13,7 @@ from typing import Any, Self
 import httpx
 
 from . import client
+from .content import Content
 from .errors import AuthError, EndpointError, WayError
 from .events import parsed
 from .masking import is_secret, scrubbed
@@ -123,7 +124,7 @@ class Endpoint:
             self._early = Early(self._client, self.url, self._patience(None), self._wire.cutter.hold)
 
     def ask(
-        self, data: bytes, *, sent: threading.Event, within: float | None = None
+        self, content: Content, *, sent: threading.Event, within: float | None = None
     ) -> AbstractContextManager[Response]:
         """Send one request and hold the response open, whatever its status.
 
@@ -135,7 +136,7 @@ class Endpoint:
             EndpointError: it redirects elsewhere, or does not speak HTTP.
             NetworkError: there is no connection, it broke or fell silent, or the time was over.
         """
-        body = Body(data, sent)
+        body = Body(content, sent)
         early, self._early = self._early, None
 
         def exchange(url: httpx.URL) -> httpx.Response:

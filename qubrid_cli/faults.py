@@ -37,10 +37,20 @@ def ends_all(error: QvisionError, *, has_answered: bool) -> bool:
     return isinstance(error, EndpointError) and (error.ends_all or (error.code == "no_answer" and not has_answered))
 
 
-def away(error: QvisionError, seconds: float) -> EndpointError:
-    """The end of a run whose endpoint has been away for so long, by the last error of many."""
+def asks_too_long(error: QvisionError, seconds: float, *, patience: float) -> EndpointError:
+    """The end of a run whose endpoint asks for a longer pause than the user has patience for."""
     return EndpointError(
-        f"the endpoint has taken nothing for {seconds:g} s: {error.message}",
+        f"the endpoint asks to wait {seconds:g} s, longer than --patience {patience:g}: {error.message}",
+        hint="Go on later, or with a longer --patience.",
+        code=error.code,
+        status=error.status,
+    )
+
+
+def away(error: QvisionError, seconds: float) -> EndpointError:
+    """The end of a run whose endpoint has been away, or failed with everything, for so long; by the last error of many."""
+    return EndpointError(
+        f"the endpoint has given no whole answer for {seconds:g} s: {error.message}",
         hint="--patience sets how long to wait for it.",
         code=error.code,
         status=error.status,

@@ -1,11 +1,14 @@
 """What a run would do and take, found out without asking anybody."""
 
+import enum
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from . import work
 from .costs import Price
+from .equals import Equals
 from .errors import ImageError
 from .finding import Found, Missed, Task
 from .journal import Settled
@@ -17,12 +20,22 @@ from .work import Question
 _SAMPLE = 20
 
 
+class _Kind(enum.Enum):
+    """What there is to do about an image."""
+
+    ASKED = enum.auto()
+    COPY = enum.auto()
+    DONE = enum.auto()
+    BROKEN = enum.auto()
+
+
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """What there is to do.
 
     Attributes:
-        count: images in all; ``skipped`` of them are done, ``broken`` cannot even be found or read.
+        count: images in all; ``skipped`` of them are done, ``broken`` cannot even be found or read, and ``copies`` are
+            the same as others that are asked about.
         tokens: of a request in the mean, its answer not counted; ``None`` where no image of the sample can be sent.
         before: bytes of an image of the sample in the mean, and ``after`` those that are sent.
         unfit: images of the sample that cannot be sent.
@@ -31,6 +44,7 @@ class Forecast:
     count: int
     skipped: int
     broken: int
+    copies: int
     sample: int
     unfit: int
     tokens: float | None
@@ -40,11 +54,13 @@ class Forecast:
     @property
     def asked(self) -> int:
         """Images that would be asked about."""
-        return self.count - self.skipped - self.broken
+        return self.count - self.skipped - self.broken - self.copies
 
     def lines(self, price: Price | None, max_tokens: int | None) -> Iterator[str]:
         """The same for people."""
-        yield f"{self.count:,} images: {self.asked:,} to ask about, {self.skipped:,} done already, {self.broken:,} cannot be read"
+        counts = [f"{self.count:,} images: {self.asked:,} to ask about"]
+        counts += [f"{self.copies:,} the same as others"] if self.copies else []
+        yield ", ".join([*counts, f"{self.skipped:,} done already", f"{self.broken:,} cannot be read"])
         if self.unfit:
             yield f"{self.unfit} of a sample of {self.sample} are no images that can be sent"
         if self.tokens is None:
@@ -71,50 +87,46 @@ def forecast(
     Args:
         opened: where the bytes of an image are.
         settled: the answer to a question about an image, if the results file has it; ``None`` where there is no such
-            file, so that the images need not be read.
+            file, so that most images need not be read.
     """
-    count = skipped = broken = asked = 0
+    counts: Counter[_Kind] = Counter()
+    equals = Equals(question, opened)
     chosen: list[Task] = []
     dice = random.Random(0)  # noqa: S311  # so that the same folder gives the same figures
     for one in found:
-        count += 1
-        if isinstance(one, Missed) or (known := _is_known(one, question, settled, opened)) is None:
-            broken += 1
-        elif known:
-            skipped += 1
-        else:
-            asked += 1
+        kind = _Kind.BROKEN if isinstance(one, Missed) else _kind(one, question, settled, opened, equals)
+        counts[kind] += 1
+        if kind is _Kind.ASKED and isinstance(one, Task):
             if len(chosen) < _SAMPLE:
                 chosen.append(one)
-            elif (place := dice.randrange(asked)) < _SAMPLE:
+            elif (place := dice.randrange(counts[kind])) < _SAMPLE:
                 chosen[place] = one
-    return _with_sample(chosen, question, opened, count=count, skipped=skipped, broken=broken)
+    return _with_sample(chosen, question, opened, counts)
 
 
-def _is_known(
+def _kind(
     task: Task,
     question: Question,
     settled: Callable[[str, str], Settled | None] | None,
     opened: Callable[[Task], Source],
-) -> bool | None:
-    """Whether an image is done; ``None`` where it cannot be read."""
-    if settled is None:
-        return False
+    equals: Equals,
+) -> _Kind:
     try:
+        if settled is None:
+            return _Kind.COPY if equals.has(task) else _Kind.ASKED
         read = work.read(task, opened(task), question)
     except ImageError:
-        return None
-    return settled(read.key, read.source.name) is not None
+        return _Kind.BROKEN
+    if settled(read.key, read.source.name) is not None:
+        return _Kind.DONE
+    return _Kind.COPY if equals.has_read(read) else _Kind.ASKED
 
 
 def _with_sample(
     chosen: list[Task],
     question: Question,
     opened: Callable[[Task], Source],
-    *,
-    count: int,
-    skipped: int,
-    broken: int,
+    counts: Mapping[_Kind, int],
 ) -> Forecast:
     tokens: list[int] = []
     before = after = 0
@@ -128,5 +140,13 @@ def _with_sample(
     usable = max(1, len(tokens))
     mean = sum(tokens) / usable if tokens else None
     return Forecast(
-        count, skipped, broken, len(chosen), len(chosen) - len(tokens), mean, before / usable, after / usable
+        count=sum(counts.values()),
+        skipped=counts[_Kind.DONE],
+        broken=counts[_Kind.BROKEN],
+        copies=counts[_Kind.COPY],
+        sample=len(chosen),
+        unfit=len(chosen) - len(tokens),
+        tokens=mean,
+        before=before / usable,
+        after=after / usable,
     )

@@ -3,7 +3,6 @@
 import hashlib
 import threading
 import time
-from base64 import b64encode
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from queue import SimpleQueue
 from PIL import Image
 
 from . import chat, decoder, inventory, prompts, reading, sources
+from .content import DataUrl
 from .errors import ImageError
 from .metadata import without_metadata
 from .payload import Limits, Payload, payload, upright
@@ -37,9 +37,9 @@ class Encoded:
     carried: tuple[str, ...] = ()
 
     @property
-    def url(self) -> str:
-        """The data URL, in the one form that every server reads."""
-        return f"data:{self.sent.mime};base64,{b64encode(self.sent.data).decode('ascii')}"
+    def url(self) -> DataUrl:
+        """How it goes into a request."""
+        return DataUrl(self.sent.mime, self.sent.data)
 
 
 Prepared = Encoded | sources.Link

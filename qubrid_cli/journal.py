@@ -87,6 +87,12 @@ class Journal:
         with self._lock:
             return self._texts is not None and entries.said(source, text) in self._texts
 
+    def has_failed(self, key: str, source: str, prompt: str) -> bool:
+        """Whether a line says that this question had no answer."""
+        question = entries.Place(key, False, False, (source,), prompt, {}).question
+        with self._lock:
+            return question in self._failed
+
     def append(self, line: bytes) -> None:
         """Add a line, all of it or nothing.
 

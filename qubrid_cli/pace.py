@@ -6,6 +6,7 @@ Pure: whoever asks brings the time, in seconds of a clock that never goes back.
 import enum
 import random
 import statistics
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
@@ -18,6 +19,9 @@ _WINDOW = 8
 #: Against the best middle seen: more requests at once up to the first, fewer from the second on.
 _HOLDS = 1.5
 _SUFFERS = 2.0
+#: Of the last so many answers and failures, as many that were trouble mean that it is too much for the server; one in
+#: ten that fails by chance comes to that once in 400 times.
+_LATELY, _TOO_MUCH = 20, 7
 #: Seconds to wait where the server does not say how long; doubled while nothing comes through.
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 30.0
@@ -39,15 +43,16 @@ class Fixed:
     def answered(self, seconds: float, *, is_full: bool) -> None:
         """An answer came after so long; that changes nothing."""
 
-    def troubled(self) -> None:
+    def troubled(self, *, is_new: bool, is_told: bool) -> None:
         """The server could not keep up; the user decided all the same."""
 
 
 class Adaptive:
     """As many requests at once as the server takes without slowing down: more while the latency holds, half after trouble.
 
-    The number doubles until the first trouble or the first slowing down, then it grows by one. Source: slow start and
-    congestion avoidance, RFC 5681, section 3.1, with the latency as a second sign.
+    The number doubles until it is halved first or answers slow down first, then it grows by one. Source: slow start and
+    congestion avoidance, RFC 5681, section 3.1, with the latency as a second sign. A lost packet is a sign there; a
+    failure by itself is none here, for there are servers that fail one time in ten however little they have to do.
     """
 
     def __init__(self) -> None:
@@ -56,6 +61,7 @@ class Adaptive:
         self._was_full = False
         self._latencies: list[float] = []
         self._best = inf
+        self._lately: deque[bool] = deque(maxlen=_LATELY)  # whether it was trouble
 
     @property
     def told(self) -> str:
@@ -68,6 +74,7 @@ class Adaptive:
         Args:
             is_full: as many requests as may be were on their way; only then would more of them be of use.
         """
+        self._lately.append(False)
         self._latencies.append(seconds)
         self._was_full = self._was_full or is_full
         if len(self._latencies) < max(_WINDOW, self.limit):
@@ -83,11 +90,19 @@ class Adaptive:
         elif was_full:
             self.limit = min(_MAX_JOBS, self.limit * 2 if self._is_starting else self.limit + 1)
 
-    def troubled(self) -> None:
-        """The server could not keep up."""
-        self._is_starting = False
-        self._latencies, self._was_full = [], False
-        self.limit = max(1, self.limit // 2)
+    def troubled(self, *, is_new: bool, is_told: bool) -> None:
+        """Perhaps the server could not keep up.
+
+        Args:
+            is_new: it was asked since the last trouble began, so that this is more than the rest of that.
+            is_told: it says itself that it needs a pause.
+        """
+        self._lately.append(True)
+        if is_new and (is_told or sum(self._lately) >= _TOO_MUCH):
+            self._lately.clear()
+            self._is_starting = False
+            self._latencies, self._was_full = [], False
+            self.limit = max(1, self.limit // 2)
 
 
 Jobs = Fixed | Adaptive
@@ -183,7 +198,7 @@ class Gate:
         self._is_well(ticket)
 
     def failed(self, ticket: Ticket, now: float, trouble: Trouble, retry_after: float | None = None) -> bool:
-        """It was not answered.
+        """It was not answered. What the server asks for is the least that all wait then.
 
         Args:
             retry_after: seconds that the server asks to wait.
@@ -200,10 +215,12 @@ class Gate:
         is_everywhere = trouble is Trouble.CROWDED or retry_after is not None or len(self._failing) >= _EVERYWHERE
         # What was on its way when trouble began belongs to the same trouble.
         is_new = ticket.sent >= self._troubled_at
-        if is_new and (is_everywhere or trouble is Trouble.BROKEN):
-            self._troubled_at = now
-            self.jobs.troubled()
-            self._pause(now, self._next_pause() if is_everywhere and retry_after is None else 0.0)
+        if is_everywhere or trouble is Trouble.BROKEN:
+            self.jobs.troubled(is_new=is_new, is_told=bool(retry_after))
+            if is_new:
+                self._troubled_at = now
+                # Some servers ask for 0 seconds, and go on to refuse.
+                self._pause(now, self._next_pause() if is_everywhere else 0.0)
         self._pause(now, retry_after or 0.0)
         return not is_everywhere
 

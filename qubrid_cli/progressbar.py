@@ -43,6 +43,13 @@ class Bar:
         """Take it away."""
         self._live.stop()
 
+    def show(self) -> None:
+        """It is drawn by itself."""
+
+    def say(self, text: str) -> None:
+        """A line above it."""
+        self._screen.print(Text(text))
+
     def _lines(self) -> Group:
         tally = self._tally
         first = Table.grid(padding=(0, 1))

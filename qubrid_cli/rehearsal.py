@@ -44,14 +44,14 @@ def rehearse(
     """
     found = tuple(image.future.result() for image in images)
     whole = replace(request, pictures=pictures(found, labels=labels))
-    short = replace(whole, pictures=tuple(replace(one, url=_shortened(one.url)) for one in whole.pictures))
+    short = replace(whole, pictures=tuple(replace(one, url=_shortened(str(one.url))) for one in whole.pictures))
     encoded = [image for image in found if isinstance(image, Encoded)]
     estimate = _tokens(whole, found)
     usage = None if estimate is None else {"prompt_tokens": estimate, "completion_tokens": 0}
     return Rehearsal(
         url=url,
         model=request.model,
-        request=json.loads(chat.body(short)),
+        request=json.loads(bytes(chat.body(short))),
         size=len(chat.body(whole)),
         images=found,
         tokens=estimate,

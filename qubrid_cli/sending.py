@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 
-#: Bytes handed over at once, so that ``sent`` is set when the last of them is on its way.
-_PIECE = 256 * 1024
+from .content import Content
+
 #: Seconds for whoever cuts a request that takes too long to be the first to say so.
 _COURTESY = 0.1
 
@@ -18,13 +18,12 @@ _COURTESY = 0.1
 class Body:
     """What a request carries; ``sent`` is set when all of it is on its way."""
 
-    data: bytes
+    content: Content
     sent: threading.Event
 
     def pieces(self) -> Iterator[bytes]:
-        """The data, a piece at a time."""
-        for start in range(0, len(self.data), _PIECE):
-            yield self.data[start : start + _PIECE]
+        """The content, a piece at a time, so that ``sent`` is set when the last of them is on its way."""
+        yield from self.content.pieces()
         self.sent.set()
 
 
@@ -83,7 +82,7 @@ class Early:
     def _held_up(self, name: str, info: Mapping[str, Any]) -> None:
         self._trace(name, info)
         if name.endswith("send_request_headers.started") and info["request"].method == b"POST":  # not a proxy's CONNECT
-            length = str(len(self._body.result().data)).encode()
+            length = str(len(self._body.result().content)).encode()
             headers = info["request"].headers
             info["request"].headers = [
                 (key, length if key.lower() == b"content-length" else value) for key, value in headers
@@ -97,7 +96,7 @@ def plain(
     client: httpx.Client, url: httpx.URL, body: Body, timeout: httpx.Timeout, trace: Callable[..., None]
 ) -> httpx.Response:
     """Send a request whose body is there."""
-    length = {"Content-Length": str(len(body.data))}
+    length = {"Content-Length": str(len(body.content))}
     extensions = {"trace": trace}
     request = client.build_request(
         "POST", url, content=body.pieces(), headers=length, timeout=timeout, extensions=extensions

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from math import ceil
 from typing import Any
 
+from .budget import Spent
 from .costs import Cost
 from .entries import Record
 from .errors import printable
-from .metrics import Clock, number, server_figures
+from .metrics import Clock, server_figures
 from .outcomes import Done, Failed, Outcome, Skipped
 from .records import readable_size
 
@@ -46,15 +47,17 @@ class Tally:
     Attributes:
         total: images in all, as far as that is known.
         in_flight: requests on their way.
+
+    Args:
+        spent: what all answers took, which is counted elsewhere: some come to nothing.
     """
 
-    def __init__(self, *, clock: Clock = time.monotonic) -> None:
+    def __init__(self, spent: Spent, *, clock: Clock = time.monotonic) -> None:
+        self._spent = spent
         self.total: int | None = None
         self.in_flight = 0
         self.done = self.copied = self.failed = self.skipped = 0
-        self.asked_tokens = self.written_tokens = 0.0
         self.before = self.after = 0
-        self.cost: float | None = None
         self.kinds: Counter[str] = Counter()
         self.recent: deque[float] = deque(maxlen=_RECENT)
         self._server = {name: Series() for name in ("ttft", "total", "rate")}
@@ -72,11 +75,6 @@ class Tally:
     def seconds(self) -> float:
         """How long it has been going on."""
         return self._clock() - self._began
-
-    @property
-    def tokens(self) -> float:
-        """Tokens in both directions."""
-        return self.asked_tokens + self.written_tokens
 
     def take(self, outcome: Outcome) -> None:
         """Count an image."""
@@ -98,10 +96,6 @@ class Tally:
                 self._history.popleft()
 
     def _measure(self, record: Record) -> None:
-        self.asked_tokens += number(record["usage"], "prompt_tokens") or 0
-        self.written_tokens += number(record["usage"], "completion_tokens") or 0
-        if (cost := number(record["cost"], "amount")) is not None:
-            self.cost = (self.cost or 0) + cost
         for image in record["images"]:
             if image["sent"] is not None:
                 self.before += image["bytes"]
@@ -137,8 +131,9 @@ class Tally:
     def details(self) -> str:
         """All else that one may want to know meanwhile."""
         parts = [f"{count:,} {name}" for name, count in (("failed", self.failed), ("skipped", self.skipped)) if count]
-        parts += [f"{self.tokens:,.0f} tokens"] if self.tokens else []
-        parts += [str(Cost(self.cost))] if self.cost is not None else []
+        spent = self._spent
+        parts += [f"{spent.tokens:,.0f} tokens"] if spent.tokens else []
+        parts += [str(Cost(spent.cost))] if spent.cost is not None else []
         parts.append(f"{self.in_flight} in flight")
         parts += [f"p50 {latency:.2f} s"] if (latency := self.latency()) is not None else []
         return " · ".join(parts)
@@ -157,9 +152,7 @@ class Tally:
         speed = self.finished / max(self.seconds, 1e-3)
         parts = [", ".join(counts), duration(self.seconds), f"{_rate(speed)} images/s"]
         yield " · ".join([*parts, jobs] if self.done - self.copied + self.failed else parts)
-        taken = [f"{self.asked_tokens:,.0f} → {self.written_tokens:,.0f} tokens"] if self.tokens else []
-        taken += [str(Cost(self.cost))] if self.cost is not None else []
-        taken += [f"{readable_size(self.before)} → {readable_size(self.after)}"] if self.before else []
+        taken = self._taken()
         if taken:
             yield " · ".join(taken)
         if times := self._times():
@@ -167,6 +160,14 @@ class Tally:
         if self.kinds:
             kinds = (f"{count:,} × {printable(kind)}" for kind, count in self.kinds.most_common(10))
             yield f"failed: {', '.join(kinds)}"
+
+    def _taken(self) -> list[str]:
+        spent, about = self._spent, "about " if self._spent.is_estimate else ""
+        taken = [f"{about}{spent.asked:,.0f} → {spent.written:,.0f} tokens"] if spent.tokens else []
+        taken += [f"{about}{Cost(spent.cost)}"] if spent.cost is not None else []
+        if taken and spent.is_estimate:
+            taken[-1] += " (an estimate: the server does not count)"
+        return [*taken, f"{readable_size(self.before)} → {readable_size(self.after)}"] if self.before else taken
 
     def _times(self) -> list[str]:
         found = self._server if any(self._server.values()) else self._ours

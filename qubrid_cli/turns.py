@@ -57,8 +57,13 @@ class Turns:
             return 0.0
         return max(0.0, self._later[0][0] - now) if self._later else inf
 
+    def first(self, now: float) -> Job:
+        """The next one, which stays; there must be one."""
+        return self._later[0][-1] if self._is_late(now) else self._ready[0]
+
     def take(self, now: float) -> Job:
         """The next one; there must be one."""
-        if self._later and self._later[0][0] <= now:
-            return heapq.heappop(self._later)[-1]
-        return self._ready.popleft()
+        return heapq.heappop(self._later)[-1] if self._is_late(now) else self._ready.popleft()
+
+    def _is_late(self, now: float) -> bool:
+        return bool(self._later) and self._later[0][0] <= now

@@ -15,6 +15,7 @@ import struct
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -24,13 +25,14 @@ import pexpect
 import pytest
 from PIL import Image
 
-from qubrid_cli import chat, payload, work
+from qubrid_cli import chat, description, payload, work
 from qubrid_cli.batch import Run as BatchRun
 from qubrid_cli.budget import Budget, Limits
 from qubrid_cli.crew import Crew
 from qubrid_cli.endpoint import Endpoint
 from qubrid_cli.errors import ImageError
 from qubrid_cli.finding import Task
+from qubrid_cli.images import Encoded
 from qubrid_cli.outcomes import Clerk, Done, Waiting
 from qubrid_cli.pace import Fixed, Gate
 from qubrid_cli.rules import Rules
@@ -372,7 +374,7 @@ def test_patience_has_an_end_and_leaves_the_rest_for_another_run(qvision: Qvisio
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}/v1"
         run = qvision("batch", "photos", "-o", "r.jsonl", "--patience", "0.3", "--base-url", url)
     assert run.exit_code == 5
-    assert "taken nothing for 0.3 s: no connection to 127.0.0.1" in run.stderr
+    assert "no whole answer for 0.3 s: no connection to 127.0.0.1" in run.stderr
     assert "12 of 12 images are left" in run.stderr
     assert lines(tmp_path / "r.jsonl") == []
 
@@ -380,7 +382,9 @@ def test_patience_has_an_end_and_leaves_the_rest_for_another_run(qvision: Qvisio
 def test_a_server_that_asks_to_wait_longer_than_that_ends_the_run(batch: Batch, draw: Draw, gallery: Gallery) -> None:
     draw("a.png")
     gallery.rule = lambda *_: refusal(429, {}, **{"Retry-After": "3600"})
-    assert batch("photos", "--patience", 60).exit_code == 5
+    run = batch("photos", "--patience", 60)
+    assert run.exit_code == 5
+    assert "asks to wait 3600 s, longer than --patience 60" in run.stderr
 
 
 @pytest.mark.parametrize(
@@ -481,6 +485,22 @@ def test_a_run_that_fails_too_often_is_stopped(
     assert "stopped at --max-failures" in run.stderr
 
 
+def test_what_was_never_asked_goes_before_what_failed(
+    batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path
+) -> None:
+    """With every third image refused, each run that stops at the second failure gets further than the one before."""
+    draw(*numbered(30))
+    gallery.rule = lambda name, _: REFUSED if int(name[:4]) % 3 == 0 else answered(name, 1)
+    done = []
+    for _ in range(4):
+        assert batch("photos", "-o", "r.jsonl", "--max-failures", 1, "-j", 1).exit_code == 7
+        done.append(sum(line["ok"] for line in lines(tmp_path / "r.jsonl")))
+    assert done == sorted(set(done))
+    assert batch("photos", "-o", "r.jsonl").exit_code == 7
+    found = lines(tmp_path / "r.jsonl")
+    assert (len(found), sum(line["ok"] for line in found)) == (30, 20)
+
+
 def test_the_tokens_of_a_run_have_a_limit(batch: Batch, draw: Draw, gallery: Gallery) -> None:
     draw(*numbered(20))
     run = batch("photos", "--max-tokens-total", 5 * USAGE["total_tokens"], "-j", 2)
@@ -511,6 +531,9 @@ def test_the_first_signal_lets_requests_finish_and_loses_nothing(
     for _ in range(4):
         assert asked.acquire(timeout=30)
     running.send_signal(number)
+    assert running.stderr is not None
+    told = running.stderr.readline()  # while they are waited for
+    assert b"4 requests on the way, waited for 5 s at most; a second Ctrl-C ends at once" in told
     hold.event.set()
     _, stderr = running.communicate(timeout=30)
     assert running.returncode == 130
@@ -567,6 +590,8 @@ def test_a_full_disk_is_an_error_with_a_name(begun: Callable[..., subprocess.Pop
         _, stderr = running.communicate(timeout=30)
     assert running.returncode == 1
     assert b"cannot write to standard output" in stderr
+    assert b"120 \xe2\x86\x92 48 tokens" in stderr  # which were paid for
+    assert b"1 of 1 images are left" in stderr
 
 
 def test_a_dry_run_says_what_there_is_to_do_and_sends_nothing(
@@ -582,6 +607,20 @@ def test_a_dry_run_says_what_there_is_to_do_and_sends_nothing(
     assert ((tmp_path / "r.jsonl").read_bytes(), sum(gallery.tries.values())) == (before, 1)
     batch("photos", "--dry-run", "-o", "none.jsonl")
     assert not (tmp_path / "none.jsonl").exists()
+
+
+def test_a_dry_run_counts_equal_images_once(batch: Batch, draw: Draw) -> None:
+    first, second, _ = draw("a.png", "b.png", "c.png")
+    for number in range(5):
+        shutil.copy(first, first.with_name(f"copy{number}.png"))
+    first.with_name("link.png").symlink_to(second)
+    says = "9 images: 3 to ask about, 6 the same as others, 0 done already, 0 cannot be read"
+    assert batch("photos", "caption", "--dry-run").stdout.decode().splitlines()[0] == says
+    piped = batch("-", "caption", "--dry-run", stdin=first.read_bytes())
+    assert b"about 73 tokens to send" in piped.stdout
+    batch("photos/c.png", "caption", "-o", "r.jsonl")
+    told = batch("photos", "caption", "--dry-run", "-o", "r.jsonl").stdout.decode().splitlines()[0]
+    assert told == "9 images: 2 to ask about, 6 the same as others, 1 done already, 0 cannot be read"
 
 
 HARD_NAMES = [
@@ -657,6 +696,45 @@ def test_a_run_stops_before_it_costs_more_than_it_may(
     assert (run.exit_code, sum(gallery.tries.values())) == (7, 5)
     assert f"${5 * price:.2f}" in run.stderr
     assert {line["cost"]["amount"] for line in run.json_lines} == {price}
+
+
+@pytest.mark.parametrize(("allowed", "most"), [(0, 0), (5, 5)])
+def test_many_requests_at_once_cost_no_more_than_they_may(
+    batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path, allowed: int, most: int
+) -> None:
+    draw(*numbered(20))
+    (tmp_path / "config.toml").write_text('[prices."Qwen/Qwen3-VL-Plus"]\ninput = 1000\noutput = 10000\n')
+    price = (120 * 1000 + 48 * 10000) / 1e6
+    run = batch(
+        "photos", "--max-cost", allowed * price, "-j", 16, env={"QVISION_CONFIG": str(tmp_path / "config.toml")}
+    )
+    assert (run.exit_code, sum(gallery.tries.values())) == (7, most)
+    assert f"{20 - most} of 20 images are left" in run.stderr
+
+
+def test_where_the_server_does_not_count_a_budget_holds_by_an_estimate(
+    batch: Batch, draw: Draw, gallery: Gallery
+) -> None:
+    draw(*numbered(20))
+    answer = {"choices": [{"message": {"content": "x" * 400}, "finish_reason": "stop"}]}
+    gallery.rule = lambda *_: Reply([json.dumps(answer).encode()], headers={"Content-Type": "application/json"})
+    run = batch("photos", "caption", "--max-tokens-total", 5 * (73 + 100), "-j", 4)
+    assert (run.exit_code, sum(gallery.tries.values())) == (7, 5)
+    assert "about 365 → 500 tokens (an estimate: the server does not count)" in run.stderr
+
+
+def test_a_first_answer_is_counted_also_where_putting_it_right_fails(
+    batch: Batch, draw: Draw, gallery: Gallery
+) -> None:
+    draw("a.png")
+    gallery.rule = lambda _, number: OVERLOADED if number % 2 == 0 else document("not json")
+    run = batch("photos", "--schema", "title", "--retries", 1)
+    assert (run.exit_code, gallery.tries["a.png"]) == (7, 4)
+    assert f"{2 * USAGE['prompt_tokens']} → {2 * USAGE['completion_tokens']} tokens" in run.stderr
+    ended = batch("photos", "--schema", "title", "--patience", 0)
+    assert (ended.exit_code, ended.stdout) == (5, b"")
+    assert "no whole answer for 0 s" in ended.stderr
+    assert re.search(r"\d+ → \d+ tokens", ended.stderr)
 
 
 def test_a_list_that_comes_slowly_is_worked_on_meanwhile(
@@ -809,6 +887,34 @@ def test_no_more_images_are_found_and_prepared_than_the_requests_need(draw: Draw
             assert pulled <= 7
             hold.event.set()
     assert ended[Done] == 40
+
+
+def test_a_request_that_waits_for_its_answer_holds_its_image_once(server: Server) -> None:
+    data = bytes(6_000_000)
+    image = Encoded("a.jpg", "", "JPEG", 9, 9, len(data), payload.Payload("image/jpeg", 9, 9, data), 0.0)
+    ready = work.Ready(Task(1, "a.jpg"), "key", image, 10)
+    question = work.Question(chat.Request("m", "caption", (), 9, 0.1, 1.0, stream=False), payload.Limits())
+    asked, hold = threading.Event(), Hold()
+
+    def answer(_: Asked) -> Reply:
+        asked.set()
+        return Reply([hold, *document("A lighthouse.").pieces], headers={})
+
+    server.answer = answer
+    with Endpoint(server.url, timeout=30) as endpoint:
+        asking = threading.Thread(target=work.ask, args=(ready, question, endpoint, description.describe))
+        tracemalloc.start()
+        try:
+            asking.start()
+            assert asked.wait(30)
+            found = tracemalloc.take_snapshot().filter_traces(
+                [tracemalloc.Filter(False, f"*{os.sep}{theirs}{os.sep}*") for theirs in ("asyncio", "tests")]
+            )
+        finally:
+            tracemalloc.stop()
+            hold.event.set()
+            asking.join()
+    assert sum(trace.size for trace in found.traces) < 2_000_000
 
 
 def test_a_folder_without_images_is_told_of(batch: Batch, tmp_path: Path) -> None:

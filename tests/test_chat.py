@@ -94,7 +94,7 @@ def image(url: str) -> dict[str, Any]:
     ],
 )
 def test_the_spliced_body_is_the_json_that_was_meant(request_: Request, body: dict[str, Any]) -> None:
-    assert json.loads(chat.body(request_)) == body
+    assert json.loads(bytes(chat.body(request_))) == body
 
 
 @pytest.mark.parametrize("status", [400, 422])
@@ -120,7 +120,7 @@ def test_what_is_refused_is_left_out_once_with_a_warning(status: int, message: s
 
 
 def test_the_newer_name_of_max_tokens_carries_its_value() -> None:
-    body = json.loads(chat.body(replace(REQUEST, without=frozenset({"max_tokens"}))))
+    body = json.loads(bytes(chat.body(replace(REQUEST, without=frozenset({"max_tokens"})))))
     assert (body.get("max_tokens"), body["max_completion_tokens"]) == (None, REQUEST.max_tokens)
 
 

@@ -41,6 +41,7 @@ FLOORS = (
         "waiting",
         "position",
         "comments",
+        "content",
     },
     {
         "chat",
@@ -95,8 +96,8 @@ FLOORS = (
     {"records"},
     {"terminal", "markdown", "rehearsal", "entries"},
     {"compaction", "sidecars", "work"},
-    {"journal", "crew", "outcomes", "turns", "twins"},
-    {"outbox", "failures", "forecast", "tally"},
+    {"journal", "crew", "outcomes", "turns", "twins", "equals"},
+    {"outbox", "failures", "forecast", "tally", "supply"},
     {"batch", "progressbar"},
     {"commands.questions", "commands.completing"},
     {"commands.options", "commands.given", "commands.showing"},

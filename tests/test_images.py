@@ -250,7 +250,7 @@ def test_what_is_said_about_an_image(kind: str, said: str) -> None:
 
 def test_the_url_holds_what_is_sent() -> None:
     image = encoded(file(plain(), "PNG"))
-    head, _, body = image.url.partition(",")
+    head, _, body = str(image.url).partition(",")
     assert (head, b64decode(body, validate=True)) == ("data:image/png;base64", image.sent.data)
 
 

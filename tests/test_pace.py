@@ -31,10 +31,10 @@ def test_while_the_latency_holds_the_number_doubles_up_to_64() -> None:
     assert sorted(set(answers(jobs, 300, 1.0))) == [4, 8, 16, 32, 64]
 
 
-def test_after_trouble_the_number_is_halved_and_grows_by_one_a_round() -> None:
+def test_when_the_server_asks_for_a_pause_the_number_is_halved_and_grows_by_one_a_round() -> None:
     jobs = Adaptive()
     answers(jobs, 24, 1.0)
-    jobs.troubled()
+    jobs.troubled(is_new=True, is_told=True)
     assert jobs.limit == 8
     assert sorted(set(answers(jobs, 8 + 9 + 10, 1.0))) == [8, 9, 10, 11]
 
@@ -58,14 +58,14 @@ def test_the_number_does_not_grow_where_nothing_waits_to_be_sent() -> None:
 def test_the_number_stays_between_one_and_64() -> None:
     jobs = Adaptive()
     for _ in range(10):
-        jobs.troubled()
+        jobs.troubled(is_new=True, is_told=True)
     assert jobs.limit == 1
     assert max(answers(jobs, 10_000, 1.0)) == 64
 
 
 def test_a_number_that_the_user_gave_stays() -> None:
     jobs = Fixed(7)
-    jobs.troubled()
+    jobs.troubled(is_new=True, is_told=True)
     jobs.answered(100.0, is_full=True)
     assert jobs.limit == 7
 
@@ -144,11 +144,43 @@ def test_sixteen_failures_at_once_are_one_trouble() -> None:
     jobs = Adaptive()
     answers(jobs, 24, 1.0)
     busy = Gate(jobs, jitter=max)
-    tickets = [busy.enter(0.0, image, 1) for image in range(16)]
-    for ticket in tickets:
-        busy.failed(ticket, 1.0, Trouble.CROWDED)
+    for now in (0.0, 10.0):  # the first time it may be chance
+        tickets = [busy.enter(now, image, 1) for image in range(16)]
+        for ticket in tickets:
+            busy.failed(ticket, now + 1.0, Trouble.CROWDED)
     assert jobs.limit == 8
-    assert busy.wait(1.0) == pytest.approx(0.1)
+    assert busy.wait(11.0) == pytest.approx(0.2)
+
+
+def test_one_failure_in_ten_by_chance_takes_no_speed() -> None:
+    jobs = Adaptive()
+    unsteady, now = Gate(jobs, jitter=max), 0.0
+    for place in range(1_000):
+        now += 1.0
+        tickets = [unsteady.enter(now, image, 1) for image in range(jobs.limit)]
+        for number, ticket in enumerate(tickets, place):
+            if number % 10 == 0:
+                unsteady.failed(ticket, now + 0.5, Trouble.CROWDED)
+            else:
+                unsteady.succeeded(ticket, now + 0.5, 1)
+    assert jobs.limit == 64
+
+
+def test_when_every_other_request_is_turned_away_it_is_too_much() -> None:
+    jobs = Adaptive()
+    for _ in range(50):
+        jobs.troubled(is_new=True, is_told=False)
+        answers(jobs, 1, 1.0)
+    assert jobs.limit == 1
+
+
+@pytest.mark.parametrize("said", [0.0, 0.1])
+def test_a_server_that_asks_for_hardly_a_pause_and_goes_on_refusing_is_asked_ever_more_rarely(said: float) -> None:
+    busy, now = gate(), 0.0
+    for _ in range(8):
+        busy.failed(busy.enter(now, 0, 1), now, Trouble.CROWDED, said)
+        now += busy.wait(now)
+    assert now == pytest.approx(0.1 * (2**8 - 1))
 
 
 def test_too_many_requests_are_not_held_against_the_image() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from qubrid_cli.content import Content
 from qubrid_cli.endpoint import Endpoint
 from qubrid_cli.errors import NetworkError
 
@@ -99,7 +100,7 @@ def endpoint(server: Server) -> Iterator[Endpoint]:
 
 def test_the_second_request_goes_the_plain_way(server: Server, endpoint: Endpoint) -> None:
     for body in (b'{"n": 1}', b'{"n": 22}'):
-        with endpoint.ask(body, sent=threading.Event()) as response:
+        with endpoint.ask(Content((body,)), sent=threading.Event()) as response:
             assert response.status == 200
     assert [asked.body for asked in server.asked] == [b'{"n": 1}', b'{"n": 22}']
 
@@ -107,7 +108,7 @@ def test_the_second_request_goes_the_plain_way(server: Server, endpoint: Endpoin
 def test_a_redirect_within_the_origin_is_followed_with_the_body(server: Server, endpoint: Endpoint) -> None:
     moved = refusal(308, "", Location="/v2/chat/completions")
     server.answer = lambda asked: moved if asked.path.startswith("/v1") else stream("There.")
-    with endpoint.ask(b'{"n": 1}', sent=threading.Event()) as response:
+    with endpoint.ask(Content((b'{"n": 1}',)), sent=threading.Event()) as response:
         assert response.status == 200
     assert [(asked.path, asked.body) for asked in server.asked] == [
         ("/v1/chat/completions", b'{"n": 1}'),
@@ -118,7 +119,7 @@ def test_a_redirect_within_the_origin_is_followed_with_the_body(server: Server, 
 def test_the_time_for_all_of_it_counts_here_too(server: Server, endpoint: Endpoint) -> None:
     server.answer = Reply((Hold(threading.Event()),))
     with pytest.raises(NetworkError, match="did not finish within --max-time"):  # noqa: SIM117
-        with endpoint.ask(b"{}", sent=threading.Event(), within=0.2) as response:
+        with endpoint.ask(Content((b"{}",)), sent=threading.Event(), within=0.2) as response:
             list(response.chunks())
 
 
@@ -127,6 +128,6 @@ def test_nobody_there_is_told_as_ever() -> None:
         endpoint.open()
         with (
             pytest.raises(NetworkError, match=r"no connection to 127\.0\.0\.1:1"),
-            endpoint.ask(b"", sent=threading.Event()),
+            endpoint.ask(Content((b"",)), sent=threading.Event()),
         ):
             pass

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from qubrid_cli.budget import Spent
 from qubrid_cli.commands.watching import Lines
 from qubrid_cli.draft import Description
 from qubrid_cli.errors import ImageError
@@ -29,8 +30,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def tally(clock: Clock) -> Tally:
-    return Tally(clock=clock)
+def spent() -> Spent:
+    return Spent()
+
+
+@pytest.fixture
+def tally(clock: Clock, spent: Spent) -> Tally:
+    return Tally(spent, clock=clock)
 
 
 def record(error: ImageError | None = None, **known: Any) -> dict[str, Any]:
@@ -45,13 +51,15 @@ def failed(code: str) -> Failed:
     return Failed(TASK, record(ImageError("no", code=code)), b"")
 
 
-def test_a_run_is_summed_up_in_a_few_lines(tally: Tally, clock: Clock) -> None:
+def test_a_run_is_summed_up_in_a_few_lines(tally: Tally, spent: Spent, clock: Clock) -> None:
     usage = {"prompt_tokens": 1000, "completion_tokens": 50, "total_tokens": 1050}
     image = {"bytes": 4_000_000, "sent": {"bytes": 400_000}}
     for number in range(1, 101):
         metrics = {"ttft_seconds": number / 100, "tps": 40.0, "total_time_seconds": number / 50}
         cost = {"amount": 0.01, "currency": "USD"}
-        tally.take(done(usage=usage, x_metrics=metrics, cost=cost, images=[image]))
+        described = done(usage=usage, x_metrics=metrics, cost=cost, images=[image])
+        spent.take(described.record)
+        tally.take(described)
     for outcome in (
         Skipped(TASK),
         failed("damaged"),
@@ -75,6 +83,14 @@ def test_a_server_without_figures_is_measured_here(tally: Tally) -> None:
     assert "total 2.00 s (95 %: 2.00 s) (measured here)" in list(tally.summary(jobs="-j 1"))
 
 
+def test_an_estimate_is_called_one(tally: Tally, spent: Spent) -> None:
+    spent.take(record(text="x" * 40, cost={"amount": 0.5, "currency": "USD"}), 300)
+    tally.take(done())
+    assert "about 300 → 10 tokens · about $0.5000 (an estimate: the server does not count)" in list(
+        tally.summary(jobs="")
+    )
+
+
 def test_nothing_asked_says_nothing_of_jobs(tally: Tally, clock: Clock) -> None:
     tally.take(Skipped(TASK))
     clock.now += 1
@@ -95,10 +111,11 @@ def test_while_it_is_still_counted_no_end_is_told(tally: Tally, clock: Clock) ->
     assert tally.headline() == "1 · 0.5/s"
 
 
-def test_the_rest_is_told_beside_it(tally: Tally) -> None:
+def test_the_rest_is_told_beside_it(tally: Tally, spent: Spent) -> None:
     tally.in_flight = 7
     timing = {"prepare_seconds": 1.0, "ttft_seconds": None, "total_seconds": 2.0, "tokens_per_second": None}
-    tally.take(done(usage={"prompt_tokens": 1_000, "completion_tokens": 50}, timing=timing))
+    spent.asked, spent.written = 1_000, 50
+    tally.take(done(timing=timing))
     tally.take(failed("damaged"))
     assert tally.details() == "1 failed · 1,050 tokens · 7 in flight · p50 2.00 s"
 

@@ -1,17 +1,19 @@
 """A run while it goes on: where its lines go, and how it ends."""
 
-from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from ..errors import QvisionError, UnfinishedError
+from ..errors import OutputError, QvisionError, StoppedError, UnfinishedError
 from ..output import Output, say
 from . import asking, watching
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..batch import Run
+    from ..budget import Budget
     from ..counting import Count
     from ..journal import Journal
     from ..outcomes import Outcome
@@ -42,12 +44,15 @@ def run(plan: "Plan") -> None:
     Raises:
         QvisionError: what it ended with, if not all images are through and fine.
     """
+    from ..budget import Budget
     from ..counting import Count
     from ..failures import Failures
     from ..outcomes import Failed, Skipped
     from ..tally import Tally
 
-    target, tally = Output(), Tally()
+    price = plan.question.prices.get(plan.settings.asked_model)
+    budget = Budget(plan.limits, price=price, max_tokens=plan.settings.max_tokens)
+    target, tally = Output(), Tally(budget.spent)
     is_watched = plan.results is None and target.is_screen
     count = Count(None if plan.is_quiet else plan.inputs.find_again())
     with ExitStack() as stack:
@@ -57,7 +62,7 @@ def run(plan: "Plan") -> None:
             if plan.failures is None
             else stack.enter_context(Failures(plan.failures, plan.question.request.prompt))
         )
-        begun = _begun(plan, journal)
+        begun = _begun(plan, journal, budget)
 
         def keep(outcome: "Outcome") -> None:
             if isinstance(outcome, Skipped):
@@ -69,9 +74,15 @@ def run(plan: "Plan") -> None:
                 failures.add(outcome)
 
         # Lines that go to a terminal, perhaps through jq, and a bar would stand in each other's way.
-        is_shown, is_free = not (plan.is_quiet or is_watched), plan.results is not None or target.is_regular
-        with watching.heeding_signals(begun), watching.progress(tally, is_shown=is_shown, as_bar=is_free) as show:
-            _pull(begun, keep, tally, count=count, gate=plan.gate, show=show)
+        is_shown, is_free = not is_watched, plan.results is not None or target.is_regular
+        with (
+            watching.heeding_signals(begun),
+            watching.progress(tally, is_quiet=plan.is_quiet, is_shown=is_shown, as_bar=is_free) as watcher,
+        ):
+            try:
+                _pull(begun, keep, tally, count=count, gate=plan.gate, watcher=watcher)
+            except OutputError as error:  # what came before it is told all the same
+                begun.stopped = error
     if tally.finished == 0 and begun.stopped is None:
         say("note: no image was found")
     elif not plan.is_quiet:
@@ -89,9 +100,8 @@ def _journal(plan: "Plan", stack: ExitStack) -> "Journal":
     return Journal(Path(stack.enter_context(TemporaryDirectory(prefix="qvision-"))) / "results.jsonl")
 
 
-def _begun(plan: "Plan", journal: "Journal") -> "Run":
+def _begun(plan: "Plan", journal: "Journal", budget: "Budget") -> "Run":
     from ..batch import Run
-    from ..budget import Budget
     from ..crew import Crew
     from ..outcomes import Clerk
     from ..sidecars import Sidecars
@@ -111,8 +121,9 @@ def _begun(plan: "Plan", journal: "Journal") -> "Run":
         ),
         plan.question,
         plan.gate,
-        Budget(plan.limits),
+        budget,
         settled=journal.settled,
+        has_failed=journal.has_failed,
         rules=plan.rules,
         clerk=Clerk(plan.question, sidecars),
     )
@@ -125,18 +136,28 @@ def _pull(
     *,
     count: "Count",
     gate: "Gate",
-    show: Callable[[], None],
+    watcher: "watching.Watcher",
 ) -> None:
     """Pull a run to its end; each outcome is kept before the next one is pulled."""
+    from ..batch import GRACE
     from ..outcomes import Waiting
 
+    is_told = False
     with closing(begun.outcomes()) as items:
         for item in items:
             if not isinstance(item, Waiting):
                 keep(item)
                 tally.take(item)
             tally.in_flight, tally.total = gate.in_flight, count.total
-            show()
+            watcher.show()
+            if isinstance(begun.stopped, StoppedError) and gate.in_flight and not is_told:
+                is_told = True
+                waits = f"{_requests(gate.in_flight)} on the way, waited for {GRACE:g} s at most"
+                watcher.say(f"{begun.stopped.message}: {waits}; a second Ctrl-C ends at once")
+
+
+def _requests(count: int) -> str:
+    return "1 request" if count == 1 else f"{count} requests"
 
 
 def _end(stopped: QvisionError | None, tally: "Tally", count: "Count", *, can_go_on: bool) -> None:

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..errors import StoppedError
 from ..output import say
@@ -44,26 +44,57 @@ def heeding_signals(begun: "Run") -> Iterator[None]:
 
 
 @contextmanager
-def progress(tally: "Tally", *, is_shown: bool, as_bar: bool) -> Iterator[Callable[[], None]]:
-    """What shows progress, to be called whenever something may have happened.
+def progress(tally: "Tally", *, is_quiet: bool, is_shown: bool, as_bar: bool) -> Iterator["Watcher"]:
+    """What shows progress.
 
     Args:
+        is_quiet: not a word.
         as_bar: on a terminal, which nothing else is written to.
     """
-    if not is_shown or sys.stderr is None:
-        yield lambda: None
+    if is_quiet or sys.stderr is None:
+        yield Silence()
+    elif not is_shown:
+        yield Notes()
     elif as_bar and sys.stderr.isatty():
         from ..progressbar import Bar
         from ..terminal import console
 
-        with Bar(tally, console(color=None, stderr=True)):
-            yield lambda: None
+        with Bar(tally, console(color=None, stderr=True)) as bar:
+            yield bar
     else:
-        yield Lines(tally).show
+        yield Lines(tally)
 
 
-class Lines:
-    """A line on stderr every half minute."""
+class Watcher(Protocol):
+    """Whoever tells people how a run goes."""
+
+    def show(self) -> None:
+        """Called whenever something may have happened."""
+
+    def say(self, text: str) -> None:
+        """Tell something right away."""
+
+
+class Silence:
+    """Tells nothing."""
+
+    def show(self) -> None:
+        """Not a word."""
+
+    def say(self, text: str) -> None:
+        """Not a word."""
+
+
+class Notes(Silence):
+    """Tells only what cannot wait."""
+
+    def say(self, text: str) -> None:
+        """A line on stderr."""
+        say(text)
+
+
+class Lines(Notes):
+    """A line on stderr every half minute, and what cannot wait."""
 
     def __init__(self, tally: "Tally", *, clock: Callable[[], float] = time.monotonic) -> None:
         self._tally = tally

@@ -50,7 +50,8 @@ class Journal:
         self._names: set[bytes] = set()
         self._failed: set[bytes] = set()
         self._texts: set[bytes] | None = set() if keeps_texts else None
-        self._has_superseded = False
+        self._has_superseded = self._is_closed = False
+        self._claims: set[int] = set()
         self._end = self._results = self.damaged = 0
         self._descriptor = _opened(path)
         try:
@@ -81,6 +82,33 @@ class Journal:
                 return None
             is_named = place.sources == (source,) or entries.digest(key, source) in self._names
             return Settled(place.record, is_named)
+
+    def claim(self, key: str) -> bool:
+        """Reserve a question, so that no other run asks it; false where another one has. It ends with the process."""
+        with self._lock:
+            number = _number(key)
+            is_ours = number in self._claims or locking.claim(self._descriptor, number)
+            if is_ours:
+                self._claims.add(number)
+            return is_ours
+
+    def release(self, key: str) -> None:
+        """Let a question go that was claimed: it is answered, or is not going to be."""
+        with self._lock:
+            number = _number(key)
+            if number in self._claims:
+                self._claims.remove(number)
+                locking.release(self._descriptor, number)
+
+    def is_claimed_elsewhere(self, key: str) -> bool:
+        """Whether another run that is alive has claimed a question."""
+        with self._lock:
+            if self._is_closed or _number(key) in self._claims:
+                return False
+            is_free = locking.claim(self._descriptor, _number(key))
+            if is_free:
+                locking.release(self._descriptor, _number(key))
+            return not is_free
 
     def has_said(self, source: str, text: str) -> bool:
         """Whether this text is an answer about this source that the file has, or had when the run began."""
@@ -116,6 +144,7 @@ class Journal:
             except OSError as error:
                 raise OutputError(f"cannot write {self._path}: {error.strerror}") from error
             finally:
+                self._is_closed = True
                 os.close(self._descriptor)
 
     def __enter__(self) -> Self:
@@ -196,6 +225,11 @@ def _opened(path: Path) -> int:
             if os.path.samestat(os.stat(path), os.fstat(descriptor)):
                 return descriptor
         os.close(descriptor)
+
+
+def _number(key: str) -> int:
+    """What stands for a key among the claims: two keys that share one would only wait for each other."""
+    return int.from_bytes(entries.digest(key)[:7])
 
 
 def _foreign(path: Path) -> UsageError:

@@ -19,12 +19,14 @@ class Done:
 
     Attributes:
         is_copy: the answer is that of the same image under another name.
+        key: what it was asked by, if it was asked about.
     """
 
     task: Task
     record: Record
     line: bytes
     is_copy: bool = False
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Failed:
     record: Record
     line: bytes
     is_copy: bool = False
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,13 @@ class Skipped:
     """An image whose answer stands in the results file already."""
 
     task: Task
+
+
+@dataclass(frozen=True, slots=True)
+class Passed(Skipped):
+    """An image that another run is seeing to: it is found once more when that one is through with it."""
+
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +77,7 @@ class Clerk:
     def ended(self, task: Task, key: str | None, answer: Answer, *, attempts: int) -> Done | Failed:
         """An image was asked about so many times, and this is what came of it."""
         line = entries.line(answer.record, index=task.index, key=key, attempts=attempts, source_id=task.id)
-        return (Done if answer.error is None else Failed)(task, answer.record, line)
+        return (Done if answer.error is None else Failed)(task, answer.record, line, key=key)
 
     def spoilt(self, task: Task, key: str | None, error: ImageError) -> Done | Failed:
         """An image cannot be asked about."""
@@ -86,7 +96,13 @@ class Clerk:
         return (Done if answer.record["ok"] else Failed)(task, answer.record, line, is_copy=True)
 
     def known(self, read: Read, record: Record) -> Outcome:
-        """An image was done before; only the file beside it may be missing."""
+        """An image was done before; only the file beside it may be missing.
+
+        Args:
+            record: empty where another run is seeing to it.
+        """
+        if not record:
+            return Passed(read.task, read.key)
         task, answer = read.task, Answer(record)
         answer = self._with_sidecar(task, answer, lambda sidecars, source: sidecars.complete(source, record))
         return Skipped(task) if answer.error is None else self.ended(task, None, answer, attempts=0)

@@ -249,6 +249,79 @@ def test_killed_at_any_moment_nothing_is_lost_and_nothing_is_answered_twice(
     assert sum(gallery.tries.values()) <= len(names) + at_once * kills
 
 
+@pytest.mark.parametrize("runs", [2, 4])
+def test_runs_that_share_a_results_file_divide_the_work(
+    begun: Callable[..., subprocess.Popen[bytes]], draw: Draw, gallery: Gallery, tmp_path: Path, runs: int
+) -> None:
+    """No answer comes before each of them is asking, so all of them meet the same images."""
+    names = numbered(60)
+    draw(*names)
+    all_ask = threading.Event()
+
+    def rule(name: str, number: int) -> Reply:
+        if sum(gallery.tries.values()) >= 4 * runs:
+            all_ask.set()
+        return Reply([Hold(all_ask), *answered(name, number).pieces], headers=answered(name, number).headers)
+
+    gallery.rule = rule
+    started = [begun("photos", "caption", "-o", "r.jsonl", "-j", 4, "--sidecar", "txt") for _ in range(runs)]
+    said = [run.communicate(timeout=60)[1].decode() for run in started]
+    assert [run.returncode for run in started] == [0] * runs
+    assert gallery.tries == dict.fromkeys(names, 1)
+    assert sorted(map(source, lines(tmp_path / "r.jsonl"))) == names
+    assert sum(int(told) for text in said for told in re.findall(r"(\d+) (?:described|skipped)", text)) == 60 * runs
+    assert sorted(os.listdir(tmp_path)) == ["photos", "r.jsonl"]
+
+
+def test_what_a_killed_run_had_begun_is_done_by_the_one_beside_it(
+    begun: Callable[..., subprocess.Popen[bytes]], draw: Draw, gallery: Gallery, tmp_path: Path
+) -> None:
+    names = numbered(30)
+    draw(*names)
+    both_ask, never = threading.Event(), threading.Event()
+
+    def rule(name: str, number: int) -> Reply:
+        if sum(gallery.tries.values()) > 8:
+            both_ask.set()
+        return answered(name, number) if both_ask.is_set() else Reply([Hold(never)])
+
+    gallery.rule = rule
+    doomed = begun("photos", "caption", "-o", "r.jsonl", "-j", 8)
+    while sum(gallery.tries.values()) < 8:
+        assert doomed.poll() is None
+    heir = begun("photos", "caption", "-o", "r.jsonl", "-j", 1)
+    assert both_ask.wait(30)
+    doomed.kill()
+    doomed.communicate()
+    heir.communicate(timeout=60)
+    assert heir.returncode == 0
+    assert sorted(map(source, lines(tmp_path / "r.jsonl"))) == names
+    assert sum(gallery.tries.values()) == len(names) + 8
+
+
+def test_what_one_run_fails_at_is_tried_by_the_one_beside_it(
+    begun: Callable[..., subprocess.Popen[bytes]], draw: Draw, gallery: Gallery, tmp_path: Path
+) -> None:
+    draw("a.png", "b.png")
+    other_asks = threading.Event()
+
+    def rule(name: str, number: int) -> Reply:
+        if name == "a.png" and number == 1:
+            return Reply([Hold(other_asks), *REFUSED.pieces], status=400, headers=REFUSED.headers)
+        other_asks.set()
+        return answered(name, number)
+
+    gallery.rule = rule
+    first = begun("photos/a.png", "caption", "-o", "r.jsonl")
+    while not gallery.tries["a.png"]:
+        assert first.poll() is None
+    second = begun("photos", "caption", "-o", "r.jsonl")
+    for run in (first, second):
+        run.communicate(timeout=60)
+    assert (first.returncode, second.returncode) == (7, 0)
+    assert texts(lines(tmp_path / "r.jsonl")) == {"a.png": "This is a.png.", "b.png": "This is b.png."}
+
+
 def test_another_run_asks_only_for_what_is_not_there(batch: Batch, draw: Draw, gallery: Gallery) -> None:
     draw("a.png", "b.png")
     batch("photos", "caption", "-o", "r.jsonl")

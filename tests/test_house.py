@@ -88,7 +88,7 @@ FLOORS = (
     {"terminal", "markdown", "rehearsal", "entries"},
     {"compaction", "sidecars", "work"},
     {"journal", "crew", "outcomes", "turns", "twins"},
-    {"outbox", "failures", "forecast", "tally"},
+    {"outbox", "failures", "forecast", "tally", "division"},
     {"batch", "progressbar"},
     {"commands.questions", "commands.completing"},
     {"commands.options", "commands.given", "commands.showing"},

@@ -13,6 +13,7 @@ from . import asking, watching
 if TYPE_CHECKING:
     from ..batch import Run
     from ..counting import Count
+    from ..division import Division
     from ..journal import Journal
     from ..outcomes import Outcome
     from ..pace import Gate
@@ -43,6 +44,7 @@ def run(plan: "Plan") -> None:
         QvisionError: what it ended with, if not all images are through and fine.
     """
     from ..counting import Count
+    from ..division import Division
     from ..failures import Failures
     from ..outcomes import Failed, Skipped
     from ..tally import Tally
@@ -57,16 +59,17 @@ def run(plan: "Plan") -> None:
             if plan.failures is None
             else stack.enter_context(Failures(plan.failures, plan.question.request.prompt))
         )
-        begun = _begun(plan, journal)
+        division = stack.enter_context(closing(Division(journal)))
+        begun = _begun(plan, journal, division)
 
         def keep(outcome: "Outcome") -> None:
-            if isinstance(outcome, Skipped):
-                return
-            journal.append(outcome.line)
-            if plan.results is None:
-                target.write(outcome.line.decode())
-            if failures is not None and isinstance(outcome, Failed):
-                failures.add(outcome)
+            if not isinstance(outcome, Skipped):
+                journal.append(outcome.line)
+                if plan.results is None:
+                    target.write(outcome.line.decode())
+                if failures is not None and isinstance(outcome, Failed):
+                    failures.add(outcome)
+            division.end(outcome)
 
         # Lines that go to a terminal, perhaps through jq, and a bar would stand in each other's way.
         is_shown, is_free = not (plan.is_quiet or is_watched), plan.results is not None or target.is_regular
@@ -89,7 +92,7 @@ def _journal(plan: "Plan", stack: ExitStack) -> "Journal":
     return Journal(Path(stack.enter_context(TemporaryDirectory(prefix="qvision-"))) / "results.jsonl")
 
 
-def _begun(plan: "Plan", journal: "Journal") -> "Run":
+def _begun(plan: "Plan", journal: "Journal", division: "Division") -> "Run":
     from ..batch import Run
     from ..budget import Budget
     from ..crew import Crew
@@ -102,7 +105,7 @@ def _begun(plan: "Plan", journal: "Journal") -> "Run":
     endpoint = asking.endpoint(plan.settings, plan.key)
     return Run(
         Crew(
-            plan.inputs.find(),
+            division.found(plan.inputs.find()),
             plan.question,
             endpoint,
             opened=plan.opened,
@@ -112,7 +115,7 @@ def _begun(plan: "Plan", journal: "Journal") -> "Run":
         plan.question,
         plan.gate,
         Budget(plan.limits),
-        settled=journal.settled,
+        settled=division.settled,
         rules=plan.rules,
         clerk=Clerk(plan.question, sidecars),
     )
@@ -128,13 +131,14 @@ def _pull(
     show: Callable[[], None],
 ) -> None:
     """Pull a run to its end; each outcome is kept before the next one is pulled."""
-    from ..outcomes import Waiting
+    from ..outcomes import Passed, Waiting
 
     with closing(begun.outcomes()) as items:
         for item in items:
             if not isinstance(item, Waiting):
                 keep(item)
-                tally.take(item)
+                if not isinstance(item, Passed):
+                    tally.take(item)
             tally.in_flight, tally.total = gate.in_flight, count.total
             show()
 

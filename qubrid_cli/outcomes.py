@@ -1,12 +1,12 @@
 """How an image of a run ends: with an answer, without one, or as known before; and what is written of that."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 
 from . import entries, finding, work
 from .entries import Record
-from .errors import ImageError
+from .errors import EndpointError, ImageError
 from .finding import Task
 from .sidecars import Sidecars
 from .sources import Source
@@ -63,6 +63,14 @@ Outcome = Done | Failed | Skipped
 Item = Outcome | Waiting
 
 
+def _without_words(answer: Answer) -> Answer:
+    """An answer that nobody could keep."""
+    longest = f"{entries.MAX_LINE >> 20} MiB"
+    error = EndpointError(f"the answer is longer than {longest}", hint="Lower --max-tokens.", code="too_long")
+    wordless = answer.record | {"complete": False, "text": "", "data": None, "reasoning": None, "warnings": []}
+    return work.failed(replace(answer, record=wordless), error)
+
+
 class Clerk:
     """Writes up how images end.
 
@@ -77,6 +85,8 @@ class Clerk:
     def ended(self, task: Task, key: str | None, answer: Answer, *, attempts: int) -> Done | Failed:
         """An image was asked about so many times, and this is what came of it."""
         line = entries.line(answer.record, index=task.index, key=key, attempts=attempts, source_id=task.id)
+        if len(line) > entries.MAX_LINE:
+            return self.ended(task, key, _without_words(answer), attempts=attempts)
         return (Done if answer.error is None else Failed)(task, answer.record, line, key=key)
 
     def spoilt(self, task: Task, key: str | None, error: ImageError) -> Done | Failed:

@@ -31,7 +31,7 @@ from qubrid_cli.crew import Crew
 from qubrid_cli.endpoint import Endpoint
 from qubrid_cli.errors import ImageError
 from qubrid_cli.finding import Task
-from qubrid_cli.outcomes import Clerk, Done, Waiting
+from qubrid_cli.outcomes import Clerk, Done, Failed, Waiting
 from qubrid_cli.pace import Fixed, Gate
 from qubrid_cli.rules import Rules
 from qubrid_cli.sources import File
@@ -180,6 +180,18 @@ def test_a_line_is_the_object_of_describe_and_what_only_a_run_has(batch: Batch, 
     assert (line["prompt"], line["usage"], line["ok"], line["complete"]) == ("caption", USAGE, True, True)
     assert (line["index"], line["attempts"], line["source_id"], line["duplicate_of"]) == (1, 1, None, None)
     assert re.fullmatch("[0-9a-f]{64}", line["key"])
+
+
+def test_an_answer_that_is_too_long_to_keep_is_a_failure(draw: Draw) -> None:
+    draw("a.png")
+    question = work.Question(chat.Request("m", "caption", (), 9, 0.1, 1.0), payload.Limits())
+    record = work.unanswered(Task(1, "photos/a.png"), question, ImageError("none")).record
+    answer = work.Answer(record | {"ok": True, "complete": True, "text": "x" * (64 << 20)})
+    ended = Clerk(question).ended(Task(1, "photos/a.png"), "k", answer, attempts=1)
+    line = json.loads(ended.line)
+    VALIDATOR.validate(line)
+    assert (type(ended), line["ok"], line["text"]) == (Failed, False, "")
+    assert line["error"]["message"] == "the answer is longer than 64 MiB"
 
 
 def test_requests_are_not_streamed_unless_that_is_asked_for(batch: Batch, draw: Draw, gallery: Gallery) -> None:

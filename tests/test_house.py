@@ -86,7 +86,7 @@ FLOORS = (
     {"structured", "checkup"},
     {"records"},
     {"terminal", "markdown", "rehearsal", "entries"},
-    {"compaction", "sidecars", "work"},
+    {"compaction", "opening", "sidecars", "work"},
     {"journal", "crew", "outcomes", "turns", "twins"},
     {"outbox", "failures", "forecast", "tally", "division"},
     {"batch", "progressbar"},

@@ -187,7 +187,7 @@ def test_an_answer_that_is_too_long_to_keep_is_a_failure(draw: Draw) -> None:
     question = work.Question(chat.Request("m", "caption", (), 9, 0.1, 1.0), payload.Limits())
     record = work.unanswered(Task(1, "photos/a.png"), question, ImageError("none")).record
     answer = work.Answer(record | {"ok": True, "complete": True, "text": "x" * (64 << 20)})
-    ended = Clerk(question).ended(Task(1, "photos/a.png"), "k", answer, attempts=1)
+    ended = Clerk(question).ended(Task(1, "photos/a.png"), "ab" * 32, answer, attempts=1)
     line = json.loads(ended.line)
     VALIDATOR.validate(line)
     assert (type(ended), line["ok"], line["text"]) == (Failed, False, "")
@@ -332,6 +332,72 @@ def test_what_one_run_fails_at_is_tried_by_the_one_beside_it(
         run.communicate(timeout=60)
     assert (first.returncode, second.returncode) == (7, 0)
     assert texts(lines(tmp_path / "r.jsonl")) == {"a.png": "This is a.png.", "b.png": "This is b.png."}
+
+
+def failed_images(path: Path) -> list[str]:
+    return [Path(json.loads(line)["image"]).name for line in path.read_text().splitlines()]
+
+
+def test_what_a_run_does_not_come_to_stays_in_the_list_of_failures(
+    batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path
+) -> None:
+    draw("a.png", "b.png", "c.png")
+    gallery.rule = lambda *_: REFUSED
+    listing = tmp_path / "f.jsonl"
+    asking = ["photos", "caption", "-o", "r.jsonl", "--failures", "f.jsonl", "--ordered"]
+    assert batch(*asking).exit_code == 7
+    assert failed_images(listing) == ["a.png", "b.png", "c.png"]
+    assert batch(*asking, "--max-time", "0.000001").exit_code == 7
+    assert batch(*asking, "--base-url", "http://127.0.0.1:9", "--patience", 0).exit_code == 5
+    assert failed_images(listing) == ["a.png", "b.png", "c.png"]
+    gallery.rule = lambda name, _: REFUSED if name == "b.png" else answered(name, 1)
+    assert batch("photos/b.png", "photos/c.png", *asking[1:]).exit_code == 7
+    assert failed_images(listing) == ["a.png", "b.png"]
+    gallery.rule = answered
+    assert batch(*asking).exit_code == 0
+    assert (failed_images(listing), sorted(os.listdir(tmp_path))) == ([], ["f.jsonl", "photos", "r.jsonl"])
+
+
+def test_a_killed_run_leaves_the_list_of_failures_as_it_was_and_a_stopped_one_what_it_knows(
+    begun: Callable[..., subprocess.Popen[bytes]], batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path
+) -> None:
+    draw("a.png", "b.png")
+    gallery.rule = lambda *_: REFUSED
+    asking = ["photos", "caption", "--failures", "f.jsonl", "-j", 1]
+    batch(*asking)
+    before = (tmp_path / "f.jsonl").read_bytes()
+    for number, stop in ((signal.SIGKILL, None), (signal.SIGINT, 130)):
+        asked, names = threading.Event(), list[str]()
+
+        def rule(name: str, _: int, *, asked: threading.Event = asked, names: list[str] = names) -> Reply:
+            names.append(name)
+            if len(names) > 1:
+                asked.set()
+                return Reply([Hold()])
+            return answered(name, 1)
+
+        gallery.rule = rule
+        run = begun(*asking)
+        assert asked.wait(30)
+        run.send_signal(number)
+        run.communicate(timeout=60)
+        assert stop is None or run.returncode == stop
+        left = (tmp_path / "f.jsonl").read_bytes()
+        assert (left == before) is (stop is None)
+    assert failed_images(tmp_path / "f.jsonl") == names[1:]
+    assert sorted(os.listdir(tmp_path)) == ["f.jsonl", "photos"]
+
+
+@pytest.mark.parametrize("content", [b"\x89PNG\r\n", b"mine", b'{"image": "a.jpg"}\n', b"[]\n", bytes(9)])
+def test_a_list_of_failures_never_takes_the_place_of_something_else(
+    batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path, content: bytes
+) -> None:
+    draw("a.png")
+    (tmp_path / "mine").write_bytes(content)
+    run = batch("photos", "caption", "--failures", "mine")
+    assert (run.exit_code, sum(gallery.tries.values())) == (2, 0)
+    assert "error: --failures mine is not a list of failures, and stays as it is" in run.stderr
+    assert (tmp_path / "mine").read_bytes() == content
 
 
 def test_another_run_asks_only_for_what_is_not_there(batch: Batch, draw: Draw, gallery: Gallery) -> None:

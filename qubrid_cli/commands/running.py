@@ -46,7 +46,7 @@ def run(plan: "Plan") -> None:
     from ..counting import Count
     from ..division import Division
     from ..failures import Failures
-    from ..outcomes import Failed, Skipped
+    from ..outcomes import Skipped
     from ..tally import Tally
 
     target, tally = Output(), Tally()
@@ -67,8 +67,8 @@ def run(plan: "Plan") -> None:
                 journal.append(outcome.line)
                 if plan.results is None:
                     target.write(outcome.line.decode())
-                if failures is not None and isinstance(outcome, Failed):
-                    failures.add(outcome)
+            if failures is not None:
+                failures.take(outcome)
             division.end(outcome)
 
         # Lines that go to a terminal, perhaps through jq, and a bar would stand in each other's way.

@@ -37,11 +37,11 @@ class Failures:
         self._through: set[bytes] = set()
         try:
             self._place = Path(os.path.realpath(path))
-            with open(path, "ab") as file:  # it is there from now on, with the user's mode
-                self._is_kept = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-            self._old = {name for name, _ in _entries(self._place)} if self._is_kept else set()
+            self._is_kept = not path.exists() or stat.S_ISREG(path.stat().st_mode)
+            self._old = {name for name, _ in _entries(self._place)} if self._is_kept and path.exists() else set()
             self._file: BinaryIO  # closed when the run is over
             if self._is_kept:
+                open(path, "ab").close()  # it is there from now on, with the user's mode
                 self._file = tempfile.TemporaryFile(buffering=0, dir=self._place.parent)  # noqa: SIM115
             else:  # a device or a pipe
                 self._file = open(path, "wb", buffering=0)  # noqa: SIM115

@@ -18,7 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import assert_never
 
-from . import entries, xmp
+from . import entries, packet, xmp
 from .errors import ImageError, OutputError, UsageError
 from .records import json_text
 from .sources import File, Source
@@ -136,7 +136,7 @@ class Sidecars:
                 return self._merged(source, path, existing, replace(said, tags=()))
             reason = f"has a {error} already, which was not written here"
             raise _refused(source, path, reason, "With --force it is replaced.") from error
-        except xmp.NotXmpError as error:
+        except packet.NotXmpError as error:
             raise _refused(source, path, str(error), "Put it elsewhere.") from error
 
 

@@ -31,7 +31,7 @@ FLOORS = (
         "urls",
         "lists",
         "locking",
-        "xmp",
+        "packet",
         "counting",
         "rules",
     },
@@ -60,6 +60,7 @@ FLOORS = (
         "ignoring",
         "shards",
         "pace",
+        "xmp",
     },
     {
         "equipment",

@@ -587,7 +587,7 @@ def test_what_the_endpoint_refuses_is_left_out_from_then_on(batch: Batch, draw: 
 def test_images_that_cannot_be_sent_cost_themselves(batch: Batch, draw: Draw, tmp_path: Path, gallery: Gallery) -> None:
     draw("a.png")
     (tmp_path / "photos" / "b.png").write_bytes(b"no image")
-    run = batch("photos", "nope.png", "-p", "caption")
+    run = batch("photos", "--from", "-", "-p", "caption", stdin=b"nope.png\n")
     assert run.exit_code == 7
     assert {source(line): (line["ok"], line["attempts"], line["key"] is None) for line in run.json_lines} == {
         "a.png": (True, 1, False),
@@ -596,6 +596,16 @@ def test_images_that_cannot_be_sent_cost_themselves(batch: Batch, draw: Draw, tm
     }
     assert "failed: " in run.stderr
     assert sum(gallery.tries.values()) == 1
+
+
+def test_a_path_that_is_misspelt_is_told_of_before_anything_is_asked_or_written(
+    batch: Batch, draw: Draw, tmp_path: Path, gallery: Gallery
+) -> None:
+    draw("a.png")
+    run = batch("photos", "./photso/", "caption", "-o", "r.jsonl")
+    assert (run.exit_code, sum(gallery.tries.values())) == (4, 0)
+    assert run.stderr.startswith("error: no such image: ./photso/\n")
+    assert not (tmp_path / "r.jsonl").exists()
 
 
 def test_a_link_is_passed_on_or_fetched_here_and_its_password_is_shown_nowhere(

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import harmless
-from .records import json_text
+from .records import SCHEMA_VERSION, json_text
 
 #: How every line begins.
-BEGINNING = b'{"schema_version":'
+BEGINNING = f'{{"schema_version":{SCHEMA_VERSION},"ok":'.encode()
+#: Bytes of the longest line, 64 MiB.
+MAX_LINE = 64 << 20
 
 #: Part of every key: another way to make keys gets another name, so that no old line is taken for an answer to it.
 _MAKING = "qvision 1"
@@ -121,6 +123,16 @@ class Place:
         return digest(*self.sources, "\0", self.prompt or "", (self.key or "") if is_vague else "")
 
     @property
+    def subject(self) -> bytes:
+        """What is asked of which model about which images, as they are called; ``content`` tells what was in them."""
+        return digest(self.question.hex(), str(self.record.get("model")))
+
+    @property
+    def content(self) -> bytes:
+        """What was in the images; of one on the web that is not known, so it never changes."""
+        return digest(*(str(image.get("sha256")) for image in self.record["images"]))
+
+    @property
     def answer(self) -> bytes:
         """Whose answer it is: that of this key for these images."""
         return digest(self.key or "", *self.sources)
@@ -143,6 +155,17 @@ def place(data: bytes) -> Place | None:
     except (ValueError, RecursionError, KeyError, TypeError):
         pass
     return None
+
+
+def is_torn(tail: bytes) -> bool:
+    """Whether it is the beginning of a line of ours, and no more than that: nothing of a whole object is ever torn off."""
+    if not (tail.startswith(BEGINNING) or BEGINNING.startswith(tail)):
+        return False
+    try:
+        json.loads(tail)
+    except (ValueError, RecursionError):
+        return True
+    return False
 
 
 def said(source: str, text: str) -> bytes:

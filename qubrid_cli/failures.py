@@ -1,33 +1,55 @@
 """A list of what failed, which ``--from`` reads: so a second run does that alone."""
 
+import json
 import os
+import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
+from . import entries, replacement
 from .errors import OutputError, UsageError
-from .outcomes import Failed
+from .outcomes import Failed, Outcome, Passed
 from .records import json_text
+
+#: Bytes of the longest line of a list, 16 MiB; a prompt is never as long.
+_MAX_LINE = 16 << 20
 
 
 class Failures:
-    """The list, begun anew; each line is written when its image is given up. A context manager.
+    """The list; a context manager, at whose end it is put in the place of the old one.
 
-    Where nothing fails it is empty: easier for scripts than none at all.
+    So a run that is killed leaves the old list, and one that ends early leaves in it what it has not come to. Where
+    nothing is left it is empty: easier for scripts than none at all.
 
     Args:
         prompt: what is asked about images that have no prompt of their own, with the words in it that stand for one.
 
     Raises:
-        UsageError: it cannot be written.
+        UsageError: it cannot be written, or the file is something else.
     """
 
     def __init__(self, path: Path, prompt: str) -> None:
         self._path = path
         self._prompt = prompt
+        self._through: set[bytes] = set()
         try:
-            self._file = open(path, "wb", buffering=0)  # noqa: SIM115  # closed when the run is over
+            self._place = Path(os.path.realpath(path))
+            self._is_kept = not path.exists() or stat.S_ISREG(path.stat().st_mode)
+            self._old = {name for name, _ in _entries(self._place)} if self._is_kept and path.exists() else set()
+            self._file: BinaryIO  # closed when the run is over
+            if self._is_kept:
+                open(path, "ab").close()  # it is there from now on, with the user's mode
+                self._file = tempfile.TemporaryFile(buffering=0, dir=self._place.parent)  # noqa: SIM115
+            else:  # a device or a pipe
+                self._file = open(path, "wb", buffering=0)  # noqa: SIM115
         except (OSError, ValueError) as error:
+            if isinstance(error, _OtherError):
+                raise UsageError(
+                    f"--failures {path} is not a list of failures, and stays as it is", hint="Name another file."
+                ) from error
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise UsageError(f"--failures {path} cannot be written: {reason}", hint="Name another file.") from error
 
@@ -38,26 +60,71 @@ class Failures:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close it."""
-        self._file.close()
-
-    def add(self, failed: Failed) -> None:
-        """An image was given up. A line of a list that names no image is nothing to try again.
+        """Put it in its place, behind what is left of the old one.
 
         Raises:
             OutputError: it could not be written.
         """
-        error = failed.record["error"]
-        if error["code"] == "list":
+        with self._file:
+            if self._is_kept:
+                try:
+                    self._put()
+                except OSError as failure:
+                    raise self._broken(failure.strerror or str(failure)) from failure
+
+    def _put(self) -> None:
+        with replacement.locked(self._place):
+            left = [line for name, line in _entries(self._place) if name not in self._through]
+            self._file.seek(0)
+            mode = stat.S_IMODE(self._place.stat().st_mode)
+            replacement.replace(self._place, b"".join([*left, self._file.read()]), mode=mode)
+
+    def take(self, outcome: Outcome) -> None:
+        """An image is through; if it was given up, it is listed. A line of a list that names none cannot be tried again.
+
+        Raises:
+            OutputError: it could not be written.
+        """
+        if isinstance(outcome, Passed):
             return
-        task = failed.task
+        task = outcome.task
         prompt = self._prompt if task.prompt is None else task.prompt
-        again = {"image": task.source, "prompt": prompt, "id": task.id, "error": error}
-        line = json_text(again).encode() + b"\n"
+        if (name := entries.digest(task.source, prompt)) in self._old:
+            self._through.add(name)
+        if isinstance(outcome, Failed) and (error := outcome.record["error"])["code"] != "list":
+            again = {"image": task.source, "prompt": prompt, "id": task.id, "error": error}
+            self._write(json_text(again).encode() + b"\n")
+
+    def _write(self, line: bytes) -> None:
         try:
             if self._file.write(line) == len(line):
                 return
             reason = "no space left"
         except OSError as failure:
             reason = failure.strerror or os.strerror(failure.errno or 0)
-        raise OutputError(f"cannot write {self._path}: {reason}", hint="Is the disk full?")
+        raise self._broken(reason)
+
+    def _broken(self, reason: str) -> OutputError:
+        return OutputError(f"cannot write {self._path}: {reason}", hint="Is the disk full?")
+
+
+class _OtherError(ValueError):
+    """The file is something else than a list of failures."""
+
+
+def _entries(path: Path) -> Iterator[tuple[bytes, bytes]]:
+    """The lines of a list, each with the name of what it is about; an ``_OtherError`` where it is none."""
+    with path.open("rb") as file:
+        while line := file.readline(_MAX_LINE):
+            if not line.strip():
+                continue
+            try:
+                found = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise _OtherError from error
+            match found:
+                case {"image": str(image), "error": {}}:
+                    prompt = found.get("prompt")
+                    yield entries.digest(image, prompt if isinstance(prompt, str) else ""), line.rstrip() + b"\n"
+                case _:
+                    raise _OtherError

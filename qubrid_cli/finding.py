@@ -104,6 +104,31 @@ def _stands_for_images(argument: str, *, prompt_given: bool) -> bool:
     return found.prompt is None
 
 
+def check(arguments: Sequence[str]) -> None:
+    """Refuse what was named on the command line and is not there, before anything is asked: it is misspelt.
+
+    Raises:
+        ImageError: a path that nothing is called, a glob that nothing matches, or a URL that is none.
+    """
+    for argument in arguments:
+        source = source_of(Task(1, argument), BytesIO())
+        if not isinstance(source, sources.File) or not _is_missing(source.path):
+            continue
+        if not _GLOB.search(argument):
+            raise sources.no_such_image(argument)
+        if next(_matches(argument, hidden=True), None) is None:
+            raise _unmatched(argument)
+
+
+def _is_missing(path: Path) -> bool:
+    """Whether nothing is called so, not even a link to nothing; what a closed folder hides may be there."""
+    try:
+        path.lstat()
+    except (OSError, ValueError) as error:
+        return isinstance(error, FileNotFoundError | NotADirectoryError | ValueError)
+    return False
+
+
 def find(
     arguments: Sequence[str], *, listed: Iterable[lists.Listed] = (), choose: Choice | None = None
 ) -> Iterator[Found]:
@@ -176,13 +201,16 @@ def _matched(pattern: str, choose: Choice) -> Iterator[_Place]:
     """What a quoted glob stands for: folders, images, and other files where it spells out their ending."""
     matches = sources.natural(_matches(pattern, hidden=choose.hidden))
     if not matches:
-        error = ImageError(f"no image matches {pattern}", hint="Check the name.", code="no_such_image")
-        yield _Place(pattern, pattern, error=error)
+        yield _Place(pattern, pattern, error=_unmatched(pattern))
     for match in matches:
         if os.path.isdir(match):
             yield from _below(match, choose)
         elif _is_wanted(match, choose) and (_ENDING.search(pattern) or folders.is_image(match)):
             yield _Place(_as_path(match), match)
+
+
+def _unmatched(pattern: str) -> ImageError:
+    return ImageError(f"no image matches {pattern}", hint="Check the name.", code="no_such_image")
 
 
 def _matches(pattern: str, *, hidden: bool) -> Iterator[str]:

@@ -2,27 +2,29 @@
 
 Lines are only ever added, each by one write under a lock, so that several runs can share the file. A run that was
 killed leaves at most a torn line at the end, which the next writer cuts off. When the last run on a file ends, lines
-go whose place later ones have taken, so that every image has one. Nothing is synced to the disk before the end: what
+go whose place later ones have taken, so that every image has one for each question. Nothing is synced to the disk before the end: what
 was written outlives the program, however that dies, if not a loss of power.
 """
 
 import errno
 import os
-import stat
 import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from . import compaction, entries, locking
-from .errors import OutputError, UsageError
+from . import compaction, entries, locking, opening
+from .errors import OutputError
+
+#: So many damaged lines more than results, at any place, are no accident.
+_MANY_DAMAGED = 100
 
 
 class Settled(NamedTuple):
     """An answer that is there.
 
     Attributes:
-        record: its line.
+        record: its line; empty where another run is seeing to it.
         is_named: there is a line for this very source; else it is another name for the same image.
     """
 
@@ -49,14 +51,16 @@ class Journal:
         self._offsets: dict[bytes, int] = {}
         self._names: set[bytes] = set()
         self._failed: set[bytes] = set()
+        self._contents: dict[bytes, bytes] = {}
         self._texts: set[bytes] | None = set() if keeps_texts else None
-        self._has_superseded = False
+        self._has_superseded = self._is_closed = False
+        self._claims: set[int] = set()
         self._end = self._results = self.damaged = 0
-        self._descriptor = _opened(path)
+        self._descriptor = opening.opened(path)
         try:
             self._catch_up()
             if self.damaged > self._results:
-                raise _foreign(path)
+                raise opening.foreign(path)
             with locking.writing(self._descriptor):
                 self._catch_up()
                 self._mend()
@@ -81,6 +85,33 @@ class Journal:
                 return None
             is_named = place.sources == (source,) or entries.digest(key, source) in self._names
             return Settled(place.record, is_named)
+
+    def claim(self, key: str) -> bool:
+        """Reserve a question, so that no other run asks it; false where another one has. It ends with the process."""
+        with self._lock:
+            number = _number(key)
+            is_ours = number in self._claims or locking.claim(self._descriptor, number)
+            if is_ours:
+                self._claims.add(number)
+            return is_ours
+
+    def release(self, key: str) -> None:
+        """Let a question go that was claimed: it is answered, or is not going to be."""
+        with self._lock:
+            number = _number(key)
+            if number in self._claims:
+                self._claims.remove(number)
+                locking.release(self._descriptor, number)
+
+    def is_claimed_elsewhere(self, key: str) -> bool:
+        """Whether another run that is alive has claimed a question."""
+        with self._lock:
+            if self._is_closed or _number(key) in self._claims:
+                return False
+            is_free = locking.claim(self._descriptor, _number(key))
+            if is_free:
+                locking.release(self._descriptor, _number(key))
+            return not is_free
 
     def has_said(self, source: str, text: str) -> bool:
         """Whether this text is an answer about this source that the file has, or had when the run began."""
@@ -122,6 +153,7 @@ class Journal:
             except OSError as error:
                 raise OutputError(f"cannot write {self._path}: {error.strerror}") from error
             finally:
+                self._is_closed = True
                 os.close(self._descriptor)
 
     def __enter__(self) -> Self:
@@ -134,13 +166,18 @@ class Journal:
         """Take in the lines that were added since."""
         if os.fstat(self._descriptor).st_size <= self._end:
             return
-        for offset, line in compaction.lines(self._descriptor, self._end):
-            self._end = offset + len(line) + 1
-            if place := entries.place(line):
-                self._results += 1
-                self._enter(place, offset)
-            elif line.strip():
-                self.damaged += 1
+        try:
+            for offset, line in compaction.lines(self._descriptor, self._end):
+                self._end = offset + len(line) + 1
+                if place := entries.place(line):
+                    self._results += 1
+                    self._enter(place, offset)
+                elif line.strip():
+                    self.damaged += 1
+                if self.damaged > self._results + _MANY_DAMAGED:  # there is no need to read all of it
+                    raise opening.foreign(self._path)
+        except compaction.OverlongError as error:
+            raise opening.foreign(self._path) from error
 
     def _enter(self, place: entries.Place, offset: int) -> None:
         if self._texts is not None and place.is_ok:
@@ -152,6 +189,7 @@ class Journal:
             self._failed.add(question)
         elif place.key is not None:
             name = entries.digest(place.key)
+            self._has_superseded |= self._contents.setdefault(place.subject, place.content) != place.content
             if name in self._offsets:
                 self._has_superseded |= place.answer in self._names or not place.is_copy
                 self._names.add(place.answer)
@@ -168,10 +206,10 @@ class Journal:
         if entries.place(tail):
             self._write(b"\n")
             self._catch_up()
-        elif tail.startswith(entries.BEGINNING) or entries.BEGINNING.startswith(tail) or not tail.strip(b"\0"):
+        elif entries.is_torn(tail) or (self._results and not tail.strip(b"\0")):
             os.ftruncate(self._descriptor, self._end)
         else:
-            raise _foreign(self._path)
+            raise opening.foreign(self._path)
 
     def _write(self, data: bytes) -> None:
         before = os.fstat(self._descriptor).st_size
@@ -186,26 +224,6 @@ class Journal:
         raise OutputError(f"cannot write {self._path}: {reason}", hint="Is the disk full?")
 
 
-def _opened(path: Path) -> int:
-    """The file, open and in use; once more where it was replaced in between."""
-    while True:
-        try:
-            if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-                raise UsageError(f"-o {path} is not a regular file", hint="Leave out -o to write to standard output.")
-            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
-            descriptor = os.open(path, flags, 0o666)
-        except OSError as error:
-            hint = "Make the folder first." if isinstance(error, FileNotFoundError) else "Check the permissions."
-            raise UsageError(f"-o {path} cannot be written: {error.strerror}", hint=hint) from error
-        locking.use(descriptor)
-        with suppress(OSError):
-            if os.path.samestat(os.stat(path), os.fstat(descriptor)):
-                return descriptor
-        os.close(descriptor)
-
-
-def _foreign(path: Path) -> UsageError:
-    return UsageError(
-        f"-o {path} is not a results file, and stays as it is",
-        hint="Name another file; results are added only to what a run has written.",
-    )
+def _number(key: str) -> int:
+    """What stands for a key among the claims: two keys that share one would only wait for each other."""
+    return int.from_bytes(entries.digest(key)[:7])

@@ -6,6 +6,7 @@ Names are bytes; what in them is no UTF-8 becomes Python's surrogate escapes, in
 import codecs
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -14,6 +15,8 @@ from typing import Any, BinaryIO
 Label = str | int | float | None
 
 _PIECE = 1 << 16
+#: How a JSON object begins; ``{1}.jpg`` is a name.
+_OBJECT = re.compile(rb'\s*\{\s*("|\}\s*\Z)')
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ Listed = Line | Entry | Damaged
 def read(stream: BinaryIO, *, nul: bool = False) -> Iterator[Listed]:
     """What a list names, one after the other; blank lines are nothing.
 
-    The first line that is not blank decides: where it is a JSON object with ``image``, all lines are.
+    The first line that is not blank decides: where it begins like a JSON object, all lines are meant to be some.
 
     Args:
         nul: names end with NUL instead of a line break, as after ``find -print0``; they are never JSON.
@@ -56,7 +59,7 @@ def read(stream: BinaryIO, *, nul: bool = False) -> Iterator[Listed]:
         if not line.strip() and not (nul and line):
             continue
         if is_jsonl is None:
-            is_jsonl = isinstance(_entry(line, number), Entry)
+            is_jsonl = _OBJECT.match(line) is not None
         yield _entry(line, number) if is_jsonl else Line(os.fsdecode(line))
 
 

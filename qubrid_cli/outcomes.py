@@ -1,12 +1,12 @@
 """How an image of a run ends: with an answer, without one, or as known before; and what is written of that."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 
 from . import entries, finding, work
 from .entries import Record
-from .errors import ImageError
+from .errors import EndpointError, ImageError
 from .finding import Task
 from .sidecars import Sidecars
 from .sources import Source
@@ -19,12 +19,14 @@ class Done:
 
     Attributes:
         is_copy: the answer is that of the same image under another name.
+        key: what it was asked by, if it was asked about.
     """
 
     task: Task
     record: Record
     line: bytes
     is_copy: bool = False
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Failed:
     record: Record
     line: bytes
     is_copy: bool = False
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +48,27 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
+class Passed(Skipped):
+    """An image that another run is seeing to: it is found once more when that one is through with it."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """Nothing has happened for a moment."""
 
 
 Outcome = Done | Failed | Skipped
 Item = Outcome | Waiting
+
+
+def _without_words(answer: Answer) -> Answer:
+    """An answer that nobody could keep."""
+    longest = f"{entries.MAX_LINE >> 20} MiB"
+    error = EndpointError(f"the answer is longer than {longest}", hint="Lower --max-tokens.", code="too_long")
+    wordless = answer.record | {"complete": False, "text": "", "data": None, "reasoning": None, "warnings": []}
+    return work.failed(replace(answer, record=wordless), error)
 
 
 class Clerk:
@@ -67,7 +85,9 @@ class Clerk:
     def ended(self, task: Task, key: str | None, answer: Answer, *, attempts: int) -> Done | Failed:
         """An image was asked about so many times, and this is what came of it."""
         line = entries.line(answer.record, index=task.index, key=key, attempts=attempts, source_id=task.id)
-        return (Done if answer.error is None else Failed)(task, answer.record, line)
+        if len(line) > entries.MAX_LINE:
+            return self.ended(task, key, _without_words(answer), attempts=attempts)
+        return (Done if answer.error is None else Failed)(task, answer.record, line, key=key)
 
     def spoilt(self, task: Task, key: str | None, error: ImageError) -> Done | Failed:
         """An image cannot be asked about."""
@@ -86,7 +106,13 @@ class Clerk:
         return (Done if answer.record["ok"] else Failed)(task, answer.record, line, is_copy=True)
 
     def known(self, read: Read, record: Record) -> Outcome:
-        """An image was done before; only the file beside it may be missing."""
+        """An image was done before; only the file beside it may be missing.
+
+        Args:
+            record: empty where another run is seeing to it.
+        """
+        if not record:
+            return Passed(read.task, read.key)
         task, answer = read.task, Answer(record)
         answer = self._with_sidecar(task, answer, lambda sidecars, source: sidecars.complete(source, record))
         return Skipped(task) if answer.error is None else self.ended(task, None, answer, attempts=0)

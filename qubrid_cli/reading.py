@@ -61,7 +61,7 @@ def _file_bytes(source: File) -> bytes:
             hint = (
                 "It is a link to a file that is not there."
                 if os.path.islink(source.path)
-                else "It was there a moment ago."
+                else "Nothing is called so now; a name that is not absolute counts from the current folder."
             )
             raise ImageError(f"no such image: {source.name}", hint=hint) from error
         reason = error.strerror if isinstance(error, OSError) else str(error)

@@ -18,7 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import assert_never
 
-from . import entries, xmp
+from . import entries, packet, xmp
 from .errors import ImageError, OutputError, UsageError
 from .records import json_text
 from .sources import File, Source
@@ -73,13 +73,19 @@ class Sidecars:
             OutputError: it could not be written.
         """
         path = _path(source, self._kind)
-        existing = self._check(source, path)
         try:
-            _put(path, self._content(source, path, existing, record), is_new=existing is None)
+            try:
+                self._put(source, path, record)
+            except FileExistsError:  # another run has written it in this moment, or somebody else has
+                self._put(source, path, record)
         except FileExistsError as error:
             raise _occupied(source, path) from error
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror}", hint="Is the disk full?") from error
+
+    def _put(self, source: Source, path: Path, record: entries.Record) -> None:
+        existing = self._check(source, path)
+        _put(path, self._content(source, path, existing, record), is_new=existing is None)
 
     def complete(self, source: Source, record: entries.Record) -> None:
         """Write the file of an image that was described before, where there is none. Raises what ``write`` does."""
@@ -130,7 +136,7 @@ class Sidecars:
                 return self._merged(source, path, existing, replace(said, tags=()))
             reason = f"has a {error} already, which was not written here"
             raise _refused(source, path, reason, "With --force it is replaced.") from error
-        except xmp.NotXmpError as error:
+        except packet.NotXmpError as error:
             raise _refused(source, path, str(error), "Put it elsewhere.") from error
 
 

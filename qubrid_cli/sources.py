@@ -131,13 +131,14 @@ def classify(arguments: Sequence[str], *, prompt_given: bool, stdin: BinaryIO) -
             hint="One of them may be a misspelt file name; a prompt of several words goes in quotes.",
         )
     if not names and texts and _IMAGE_SUFFIX.fullmatch(texts[0]):  # "my photo.jpg": nothing else can be the image
-        return Arguments((), (texts[0],), None, _no_such_image(texts[0]))
+        return Arguments((), (texts[0],), None, no_such_image(texts[0]))
     if not names:
         raise UsageError("no image was named", hint='For example: qvision describe photo.jpg "what is this?"')
     return Arguments(tuple(images), tuple(names), texts[0] if texts else None, error)
 
 
-def _no_such_image(argument: str) -> ImageError:
+def no_such_image(argument: str) -> ImageError:
+    """What is said of a path that nothing is called."""
     return _missing(f"no such image: {urls.shown(argument)}")
 
 
@@ -166,7 +167,7 @@ def _images(argument: str, stdin: BinaryIO) -> list[Source] | None:
         return _matches(argument)
     looks_like_a_path = _LOOKS_LIKE_A_PATH.match(argument) is not None and not re.search(r"\s", argument)
     if looks_like_a_path or _LOOKS_LIKE_A_FILE_NAME.fullmatch(argument):
-        raise _no_such_image(argument)
+        raise no_such_image(argument)
     return None
 
 

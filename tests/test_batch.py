@@ -33,7 +33,7 @@ from qubrid_cli.endpoint import Endpoint
 from qubrid_cli.errors import ImageError
 from qubrid_cli.finding import Task
 from qubrid_cli.images import Encoded
-from qubrid_cli.outcomes import Clerk, Done, Waiting
+from qubrid_cli.outcomes import Clerk, Done, Failed, Waiting
 from qubrid_cli.pace import Fixed, Gate
 from qubrid_cli.rules import Rules
 from qubrid_cli.sources import File
@@ -184,6 +184,18 @@ def test_a_line_is_the_object_of_describe_and_what_only_a_run_has(batch: Batch, 
     assert re.fullmatch("[0-9a-f]{64}", line["key"])
 
 
+def test_an_answer_that_is_too_long_to_keep_is_a_failure(draw: Draw) -> None:
+    draw("a.png")
+    question = work.Question(chat.Request("m", "caption", (), 9, 0.1, 1.0), payload.Limits())
+    record = work.unanswered(Task(1, "photos/a.png"), question, ImageError("none")).record
+    answer = work.Answer(record | {"ok": True, "complete": True, "text": "x" * (64 << 20)})
+    ended = Clerk(question).ended(Task(1, "photos/a.png"), "ab" * 32, answer, attempts=1)
+    line = json.loads(ended.line)
+    VALIDATOR.validate(line)
+    assert (type(ended), line["ok"], line["text"]) == (Failed, False, "")
+    assert line["error"]["message"] == "the answer is longer than 64 MiB"
+
+
 def test_requests_are_not_streamed_unless_that_is_asked_for(batch: Batch, draw: Draw, gallery: Gallery) -> None:
     draw("a.png")
     batch("photos")
@@ -249,6 +261,145 @@ def test_killed_at_any_moment_nothing_is_lost_and_nothing_is_answered_twice(
     assert last.returncode == 0
     assert sorted(source(line) for line in found if line["ok"]) == names
     assert sum(gallery.tries.values()) <= len(names) + at_once * kills
+
+
+@pytest.mark.parametrize("runs", [2, 4])
+def test_runs_that_share_a_results_file_divide_the_work(
+    begun: Callable[..., subprocess.Popen[bytes]], draw: Draw, gallery: Gallery, tmp_path: Path, runs: int
+) -> None:
+    """No answer comes before each of them is asking, so all of them meet the same images."""
+    names = numbered(60)
+    draw(*names)
+    all_ask = threading.Event()
+
+    def rule(name: str, number: int) -> Reply:
+        if sum(gallery.tries.values()) >= 4 * runs:
+            all_ask.set()
+        return Reply([Hold(all_ask), *answered(name, number).pieces], headers=answered(name, number).headers)
+
+    gallery.rule = rule
+    started = [begun("photos", "caption", "-o", "r.jsonl", "-j", 4, "--sidecar", "txt") for _ in range(runs)]
+    said = [run.communicate(timeout=60)[1].decode() for run in started]
+    assert [run.returncode for run in started] == [0] * runs
+    assert gallery.tries == dict.fromkeys(names, 1)
+    assert sorted(map(source, lines(tmp_path / "r.jsonl"))) == names
+    assert sum(int(told) for text in said for told in re.findall(r"(\d+) (?:described|skipped)", text)) == 60 * runs
+    assert sorted(os.listdir(tmp_path)) == ["photos", "r.jsonl"]
+
+
+def test_what_a_killed_run_had_begun_is_done_by_the_one_beside_it(
+    begun: Callable[..., subprocess.Popen[bytes]], draw: Draw, gallery: Gallery, tmp_path: Path
+) -> None:
+    names = numbered(30)
+    draw(*names)
+    both_ask, never = threading.Event(), threading.Event()
+
+    def rule(name: str, number: int) -> Reply:
+        if sum(gallery.tries.values()) > 8:
+            both_ask.set()
+        return answered(name, number) if both_ask.is_set() else Reply([Hold(never)])
+
+    gallery.rule = rule
+    doomed = begun("photos", "caption", "-o", "r.jsonl", "-j", 8)
+    while sum(gallery.tries.values()) < 8:
+        assert doomed.poll() is None
+    heir = begun("photos", "caption", "-o", "r.jsonl", "-j", 1)
+    assert both_ask.wait(30)
+    doomed.kill()
+    doomed.communicate()
+    heir.communicate(timeout=60)
+    assert heir.returncode == 0
+    assert sorted(map(source, lines(tmp_path / "r.jsonl"))) == names
+    assert sum(gallery.tries.values()) == len(names) + 8
+
+
+def test_what_one_run_fails_at_is_tried_by_the_one_beside_it(
+    begun: Callable[..., subprocess.Popen[bytes]], draw: Draw, gallery: Gallery, tmp_path: Path
+) -> None:
+    draw("a.png", "b.png")
+    other_asks = threading.Event()
+
+    def rule(name: str, number: int) -> Reply:
+        if name == "a.png" and number == 1:
+            return Reply([Hold(other_asks), *REFUSED.pieces], status=400, headers=REFUSED.headers)
+        other_asks.set()
+        return answered(name, number)
+
+    gallery.rule = rule
+    first = begun("photos/a.png", "caption", "-o", "r.jsonl")
+    while not gallery.tries["a.png"]:
+        assert first.poll() is None
+    second = begun("photos", "caption", "-o", "r.jsonl")
+    for run in (first, second):
+        run.communicate(timeout=60)
+    assert (first.returncode, second.returncode) == (7, 0)
+    assert texts(lines(tmp_path / "r.jsonl")) == {"a.png": "This is a.png.", "b.png": "This is b.png."}
+
+
+def failed_images(path: Path) -> list[str]:
+    return [Path(json.loads(line)["image"]).name for line in path.read_text().splitlines()]
+
+
+def test_what_a_run_does_not_come_to_stays_in_the_list_of_failures(
+    batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path
+) -> None:
+    draw("a.png", "b.png", "c.png")
+    gallery.rule = lambda *_: REFUSED
+    listing = tmp_path / "f.jsonl"
+    asking = ["photos", "caption", "-o", "r.jsonl", "--failures", "f.jsonl", "--ordered"]
+    assert batch(*asking).exit_code == 7
+    assert failed_images(listing) == ["a.png", "b.png", "c.png"]
+    assert batch(*asking, "--max-time", "0.000001").exit_code == 7
+    assert batch(*asking, "--base-url", "http://127.0.0.1:9", "--patience", 0).exit_code == 5
+    assert failed_images(listing) == ["a.png", "b.png", "c.png"]
+    gallery.rule = lambda name, _: REFUSED if name == "b.png" else answered(name, 1)
+    assert batch("photos/b.png", "photos/c.png", *asking[1:]).exit_code == 7
+    assert failed_images(listing) == ["a.png", "b.png"]
+    gallery.rule = answered
+    assert batch(*asking).exit_code == 0
+    assert (failed_images(listing), sorted(os.listdir(tmp_path))) == ([], ["f.jsonl", "photos", "r.jsonl"])
+
+
+def test_a_killed_run_leaves_the_list_of_failures_as_it_was_and_a_stopped_one_what_it_knows(
+    begun: Callable[..., subprocess.Popen[bytes]], batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path
+) -> None:
+    draw("a.png", "b.png")
+    gallery.rule = lambda *_: REFUSED
+    asking = ["photos", "caption", "--failures", "f.jsonl", "-j", 1]
+    batch(*asking)
+    before = (tmp_path / "f.jsonl").read_bytes()
+    for number, stop in ((signal.SIGKILL, None), (signal.SIGINT, 130)):
+        asked, names = threading.Event(), list[str]()
+
+        def rule(name: str, _: int, *, asked: threading.Event = asked, names: list[str] = names) -> Reply:
+            names.append(name)
+            if len(names) > 1:
+                asked.set()
+                return Reply([Hold()])
+            return answered(name, 1)
+
+        gallery.rule = rule
+        run = begun(*asking)
+        assert asked.wait(30)
+        run.send_signal(number)
+        run.communicate(timeout=60)
+        assert stop is None or run.returncode == stop
+        left = (tmp_path / "f.jsonl").read_bytes()
+        assert (left == before) is (stop is None)
+    assert failed_images(tmp_path / "f.jsonl") == names[1:]
+    assert sorted(os.listdir(tmp_path)) == ["f.jsonl", "photos"]
+
+
+@pytest.mark.parametrize("content", [b"\x89PNG\r\n", b"mine", b'{"image": "a.jpg"}\n', b"[]\n", bytes(9)])
+def test_a_list_of_failures_never_takes_the_place_of_something_else(
+    batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path, content: bytes
+) -> None:
+    draw("a.png")
+    (tmp_path / "mine").write_bytes(content)
+    run = batch("photos", "caption", "--failures", "mine")
+    assert (run.exit_code, sum(gallery.tries.values())) == (2, 0)
+    assert "error: --failures mine is not a list of failures, and stays as it is" in run.stderr
+    assert (tmp_path / "mine").read_bytes() == content
 
 
 def test_another_run_asks_only_for_what_is_not_there(batch: Batch, draw: Draw, gallery: Gallery) -> None:
@@ -440,7 +591,7 @@ def test_what_the_endpoint_refuses_is_left_out_from_then_on(batch: Batch, draw: 
 def test_images_that_cannot_be_sent_cost_themselves(batch: Batch, draw: Draw, tmp_path: Path, gallery: Gallery) -> None:
     draw("a.png")
     (tmp_path / "photos" / "b.png").write_bytes(b"no image")
-    run = batch("photos", "nope.png", "-p", "caption")
+    run = batch("photos", "--from", "-", "-p", "caption", stdin=b"nope.png\n")
     assert run.exit_code == 7
     assert {source(line): (line["ok"], line["attempts"], line["key"] is None) for line in run.json_lines} == {
         "a.png": (True, 1, False),
@@ -449,6 +600,16 @@ def test_images_that_cannot_be_sent_cost_themselves(batch: Batch, draw: Draw, tm
     }
     assert "failed: " in run.stderr
     assert sum(gallery.tries.values()) == 1
+
+
+def test_a_path_that_is_misspelt_is_told_of_before_anything_is_asked_or_written(
+    batch: Batch, draw: Draw, tmp_path: Path, gallery: Gallery
+) -> None:
+    draw("a.png")
+    run = batch("photos", "./photso/", "caption", "-o", "r.jsonl")
+    assert (run.exit_code, sum(gallery.tries.values())) == (4, 0)
+    assert run.stderr.startswith("error: no such image: ./photso/\n")
+    assert not (tmp_path / "r.jsonl").exists()
 
 
 def test_a_link_is_passed_on_or_fetched_here_and_its_password_is_shown_nowhere(

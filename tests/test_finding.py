@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from qubrid_cli import folders, ignoring, lists
 from qubrid_cli.errors import ImageError, UsageError
-from qubrid_cli.finding import Choice, Found, Missed, Task, find, source_of, split
+from qubrid_cli.finding import Choice, Found, Missed, Task, check, find, source_of, split
 from qubrid_cli.lists import Damaged, Entry, Line, Listed
 from qubrid_cli.reading import read
 from qubrid_cli.shards import Shard, shard
@@ -183,6 +183,29 @@ def test_a_glob_without_matches_fails_like_an_image() -> None:
     assert (missed.task, missed.error.message) == (Task(1, "nope/*.jpg"), "no image matches nope/*.jpg")
 
 
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("./photso/", "no such image: ./photso/"),
+        ("nope.png", "no such image: nope.png"),
+        ("top.gif/a.png", "no such image: top.gif/a.png"),
+        ("nope*.png", "no image matches nope*.png"),
+        ("file:///nope.png", "no such image: file:///nope.png"),
+    ],
+)
+def test_what_is_named_and_not_there_is_refused_beforehand(argument: str, message: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        check(["top.gif", argument])
+    assert (caught.value.message, caught.value.exit_code) == (message, 4)
+
+
+def test_what_is_there_in_some_way_passes(folder: Path) -> None:
+    (folder / "broken.png").symlink_to("nothing")
+    (folder / "[x].png").touch()
+    check(["-", "photos", "photos/", "ph*/", "*.gif", "broken.png", "[x].png", "https://example.org/a.png"])
+    check(["file://" + str(folder / "top.gif"), "data:image/png;base64,AAAA"])
+
+
 def test_a_file_whose_name_looks_like_a_glob_is_a_file(folder: Path) -> None:
     (folder / "sea[1].jpg").touch()
     (folder / "sea1.jpg").touch()
@@ -297,7 +320,16 @@ def test_a_share_is_read() -> None:
         (b" a.jpg \n", [Line(" a.jpg ")]),
         (b"-x.jpg\n{1}.jpg\n", [Line("-x.jpg"), Line("{1}.jpg")]),
         (b"{1}.jpg\n", [Line("{1}.jpg")]),
-        (b'{"x": 1}\n', [Line('{"x": 1}')]),
+        (b'{"x": 1}\n', [Damaged(1, 'is no object with an "image"')]),
+        (
+            b" { }\na.jpg\n",
+            [
+                Damaged(1, 'is no object with an "image"'),
+                Damaged(2, "is no JSON: Expecting value: line 1 column 1 (char 0)"),
+            ],
+        ),
+        (b'{"image": 7}\n{"image": "a.jpg"}\n', [Damaged(1, 'is no object with an "image"'), Entry("a.jpg")]),
+        (b"{}.jpg\n", [Line("{}.jpg")]),
         (b"caf\xe9.jpg\n", [Line("caf\udce9.jpg")]),
         ("é🎉.jpg\n".encode(), [Line("é🎉.jpg")]),
         (b"", []),

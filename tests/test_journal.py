@@ -26,8 +26,16 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "results.jsonl"
 
 
-def record(source: str = "a.jpg", *, ok: bool = True, text: str = "A lighthouse.", prompt: str = "what?") -> Record:
+def record(
+    source: str = "a.jpg",
+    *,
+    ok: bool = True,
+    text: str = "A lighthouse.",
+    prompt: str = "what?",
+    sha256: str | None = None,
+) -> Record:
     made = json_object(Description(prompt=prompt, text=text, complete=ok, images=(Unprepared(source),)))
+    made["images"][0]["sha256"] = sha256
     return made | {"ok": ok, "usage": {"prompt_tokens": 7}}
 
 
@@ -162,6 +170,12 @@ def test_a_damaged_line_costs_itself_and_is_counted(path: Path) -> None:
         b"[1, 2]\n",
         b"\xff\xd8\xff\xe0",
         line("k1") + b"and so on",
+        b'{"schema_version":3,"token":"precious"}',
+        b'{"schema_version":1,"ok":true,"mine":1}',
+        line("k1") + b'{"schema_version":1,"ok":true,"mine":1}',
+        b'{"schema_version":2,"ok":tr',
+        bytes(100),
+        b"\n" + b"diary\n" * 20_000,
         b'{"schema_version": 1, "ok": true, "complete": true, "images": [7]}\n',
     ],
 )
@@ -171,6 +185,37 @@ def test_a_file_that_holds_something_else_is_refused_and_stays(path: Path, conte
         Journal(path)
     assert caught.value.message == f"-o {path} is not a results file, and stays as it is"
     assert path.read_bytes() == content
+
+
+def limited(path: Path, beginning: bytes, size: int, *, seconds: int) -> str:
+    """What opening a file comes to with so much CPU time; the file may have a hole behind its beginning."""
+    path.write_bytes(beginning)
+    os.truncate(path, size)
+    program = (
+        "import resource, sys; from pathlib import Path; from qubrid_cli.journal import Journal\n"
+        "resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[2]),) * 2)\n"
+        "try:\n    print(len(Journal(Path(sys.argv[1])).settled('k1', 'a.jpg').record['text']))\n"
+        "except Exception as error:\n    print(type(error).__name__)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path), str(seconds)],
+        stdout=subprocess.PIPE,
+        env=environment(),
+        check=False,
+        timeout=120,
+    )
+    return done.stdout.decode().strip()
+
+
+@pytest.mark.parametrize("beginning", [b"", b"\x89PNG", b'{"type":', b'{"type":\n' * 200_000])
+def test_a_large_file_of_something_else_is_not_read_to_its_end(path: Path, beginning: bytes) -> None:
+    assert limited(path, beginning, 1 << 40, seconds=5) == "UsageError"
+
+
+def test_a_long_answer_is_known_in_a_time_that_grows_with_its_length(path: Path) -> None:
+    """It takes half a second; where every piece is joined to all before it, more than a minute."""
+    made = line("k1", text="x" * 60_000_000)
+    assert limited(path, made, len(made), seconds=10) == "60000000"
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n"])
@@ -320,6 +365,46 @@ def test_nothing_else_ever_goes(path: Path) -> None:
     path.write_bytes(b"".join(lines))
     write(path)
     assert path.read_bytes() == b"".join(one for one in lines if b"goes" not in one)
+
+
+def test_when_an_image_has_changed_the_answer_about_what_it_was_goes(path: Path) -> None:
+    write(path, line("k1", sha256="old"), line("k2", "b.jpg", sha256="old"), line("k3", prompt="why?", sha256="old"))
+    write(path, line("k4", sha256="new"))
+    assert path.read_bytes() == b"".join(
+        (line("k2", "b.jpg", sha256="old"), line("k3", prompt="why?", sha256="old"), line("k4", sha256="new"))
+    )
+
+
+def test_answers_to_several_questions_about_an_image_stay(path: Path) -> None:
+    """Other prompts, other models, other parameters; and links, of which nobody knows what is behind them."""
+    lines = [
+        line("k1", sha256="a"),
+        line("k2", prompt="why?", sha256="a"),
+        line("k3", sha256="a", text="at another temperature"),
+        line("k4", "-", sha256="a"),
+        line("k5", "-", sha256="b"),
+        line("k6", "https://example.org/a.jpg"),
+        line("k7", "https://example.org/a.jpg"),
+    ]
+    write(path, *lines)
+    assert path.read_bytes() == b"".join(lines)
+
+
+def test_the_files_owner_stays(path: Path) -> None:
+    """Only root may give files away; of anybody else they are from the first."""
+    owner = 65534 if os.geteuid() == 0 else os.geteuid()
+    write(path, line("k1", ok=False))
+    os.chown(path, owner, -1)
+    write(path, line("k1"))
+    assert (path.read_bytes(), path.stat().st_uid) == (line("k1"), owner)
+
+
+def test_a_file_with_two_names_keeps_both(path: Path, tmp_path: Path) -> None:
+    write(path, line("k1", ok=False))
+    os.link(path, tmp_path / "second")
+    write(path, line("k1"))
+    assert (tmp_path / "second").read_bytes() == line("k1", ok=False) + line("k1")
+    assert path.samefile(tmp_path / "second")
 
 
 def test_a_file_without_superseded_lines_is_not_touched_at_the_end(path: Path) -> None:

@@ -378,6 +378,34 @@ def test_a_description_of_somebody_else_is_replaced_by_force_only(inside: str) -
     assert properties(path)[DESCRIPTION] == ["Ours."]
 
 
+GERMAN = "<d:description><r:Alt>%s<r:li xml:lang='de'>Mit &lt;Meer&gt;</r:li><r:li xml:lang='fr'>Mer</r:li></r:Alt></d:description>"
+
+
+@pytest.mark.parametrize("default", ["<r:li xml:lang='x-default'>Sea</r:li>", ""])
+def test_what_is_said_in_other_languages_stays(default: str) -> None:
+    Path("photo.jpg.xmp").write_text(FOREIGN % (OWN % (GERMAN % default)))
+    with pytest.raises(ImageError):
+        sidecars(Kind.XMP).claim(file())
+    write(Kind.XMP, "Ours.", force=True)
+    assert languages() == {"x-default": "Ours.", "de": "Mit <Meer>", "fr": "Mer"}
+    write(Kind.XMP, "Ours again.")
+    assert languages() == {"x-default": "Ours again.", "de": "Mit <Meer>", "fr": "Mer"}
+
+
+def test_our_description_stays_ours_when_a_person_adds_a_language() -> None:
+    write(Kind.XMP, "A dog.")
+    path = Path("photo.jpg.xmp")
+    path.write_text(path.read_text().replace("A dog.</rdf:li>", "A dog.</rdf:li><rdf:li xml:lang='de'>Hund</rdf:li>"))
+    write(Kind.XMP, "A cat.")
+    assert languages() == {"x-default": "A cat.", "de": "Hund"}
+
+
+def languages() -> dict[str | None, str | None]:
+    """The description in each language."""
+    items = ET.parse("photo.jpg.xmp").iterfind(f".//{DESCRIPTION}//{RDF}li")
+    return {one.get("{http://www.w3.org/XML/1998/namespace}lang"): one.text for one in items}
+
+
 def test_what_a_person_corrected_is_theirs() -> None:
     write(Kind.XMP, "A dog.")
     path = Path("photo.jpg.xmp")

@@ -88,6 +88,7 @@ def batch(
     words = arguments or []
     stdin = given.stdin([*words, prompt, system, from_])
     paths, text = finding.split(words, prompt_given=prompt is not None)
+    finding.check(paths)
     if not paths and from_ is None:
         raise UsageError("no image was named", hint='For example: qvision batch photos/ "caption" -o results.jsonl')
     if null and from_ is None:

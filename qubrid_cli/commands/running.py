@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..batch import Run
     from ..budget import Budget
     from ..counting import Count
+    from ..division import Division
     from ..journal import Journal
     from ..outcomes import Outcome
     from ..pace import Gate
@@ -46,8 +47,9 @@ def run(plan: "Plan") -> None:
     """
     from ..budget import Budget
     from ..counting import Count
+    from ..division import Division
     from ..failures import Failures
-    from ..outcomes import Failed, Skipped
+    from ..outcomes import Skipped
     from ..tally import Tally
 
     price = plan.question.prices.get(plan.settings.asked_model)
@@ -62,16 +64,17 @@ def run(plan: "Plan") -> None:
             if plan.failures is None
             else stack.enter_context(Failures(plan.failures, plan.question.request.prompt))
         )
-        begun = _begun(plan, journal, budget)
+        division = stack.enter_context(closing(Division(journal)))
+        begun = _begun(plan, journal, division, budget)
 
         def keep(outcome: "Outcome") -> None:
-            if isinstance(outcome, Skipped):
-                return
-            journal.append(outcome.line)
-            if plan.results is None:
-                target.write(outcome.line.decode())
-            if failures is not None and isinstance(outcome, Failed):
-                failures.add(outcome)
+            if not isinstance(outcome, Skipped):
+                journal.append(outcome.line)
+                if plan.results is None:
+                    target.write(outcome.line.decode())
+            if failures is not None:
+                failures.take(outcome)
+            division.end(outcome)
 
         # Lines that go to a terminal, perhaps through jq, and a bar would stand in each other's way.
         is_shown, is_free = not is_watched, plan.results is not None or target.is_regular
@@ -100,7 +103,7 @@ def _journal(plan: "Plan", stack: ExitStack) -> "Journal":
     return Journal(Path(stack.enter_context(TemporaryDirectory(prefix="qvision-"))) / "results.jsonl")
 
 
-def _begun(plan: "Plan", journal: "Journal", budget: "Budget") -> "Run":
+def _begun(plan: "Plan", journal: "Journal", division: "Division", budget: "Budget") -> "Run":
     from ..batch import Run
     from ..crew import Crew
     from ..outcomes import Clerk
@@ -112,7 +115,7 @@ def _begun(plan: "Plan", journal: "Journal", budget: "Budget") -> "Run":
     endpoint = asking.endpoint(plan.settings, plan.key)
     return Run(
         Crew(
-            plan.inputs.find(),
+            division.found(plan.inputs.find()),
             plan.question,
             endpoint,
             opened=plan.opened,
@@ -122,7 +125,7 @@ def _begun(plan: "Plan", journal: "Journal", budget: "Budget") -> "Run":
         plan.question,
         plan.gate,
         budget,
-        settled=journal.settled,
+        settled=division.settled,
         has_failed=journal.has_failed,
         rules=plan.rules,
         clerk=Clerk(plan.question, sidecars),
@@ -140,14 +143,15 @@ def _pull(
 ) -> None:
     """Pull a run to its end; each outcome is kept before the next one is pulled."""
     from ..batch import GRACE
-    from ..outcomes import Waiting
+    from ..outcomes import Passed, Waiting
 
     is_told = False
     with closing(begun.outcomes()) as items:
         for item in items:
             if not isinstance(item, Waiting):
                 keep(item)
-                tally.take(item)
+                if not isinstance(item, Passed):
+                    tally.take(item)
             tally.in_flight, tally.total = gate.in_flight, count.total
             watcher.show()
             if isinstance(begun.stopped, StoppedError) and gate.in_flight and not is_told:

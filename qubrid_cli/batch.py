@@ -40,6 +40,7 @@ class Run:
     Args:
         settled: the answer to a question (its key) about an image (its name), if the results file has it.
         has_failed: whether that has it that there was none; with the prompt, behind key and name.
+        is_found: whether all has been found, but for what comes once more when other images are through.
         jitter: a random number between two.
 
     Attributes:
@@ -55,6 +56,7 @@ class Run:
         *,
         settled: Callable[[str, str], Settled | None],
         has_failed: Callable[[str, str, str], bool] = lambda *_: False,
+        is_found: Callable[[], bool] = lambda: False,
         rules: Rules,
         clerk: Clerk,
         clock: Clock = time.monotonic,
@@ -73,7 +75,7 @@ class Run:
         self._began = clock()
         self._give_up_at = inf
         self._finished = self._failed = 0
-        self._supply = Supply(crew, can_wait=self._can_wait)
+        self._supply = Supply(crew, can_wait=self._can_wait, is_found=is_found)
         self._has_answered = False
         self._turns = Turns(jitter)
         self._sent: dict[int, Job] = {}

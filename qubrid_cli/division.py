@@ -24,6 +24,11 @@ class Division:
         self._passed: list[tuple[Task, str]] = []
         self._under_way = 0
         self._is_over = False
+        self._is_found = False
+
+    def is_found(self) -> bool:
+        """Whether all has been found, but for what was passed over and comes once more."""
+        return self._is_found
 
     def settled(self, key: str, source: str) -> Settled | None:
         """The answer to a question about an image, if there is one; an empty record where another run is asking.
@@ -62,6 +67,7 @@ class Division:
         for one in found:
             self._begin()
             yield one
+        self._is_found = True
         while (task := self._next()) is not None:
             self._begin()
             yield task

@@ -16,15 +16,17 @@ class Supply:
 
     Args:
         can_wait: whether an image had better come last.
+        is_found: whether all has been found, but for what comes once more when other images are through.
 
     Attributes:
         count: of all that is found, once that is known.
     """
 
-    def __init__(self, crew: Crew, *, can_wait: Callable[[Read], bool]) -> None:
+    def __init__(self, crew: Crew, *, can_wait: Callable[[Read], bool], is_found: Callable[[], bool]) -> None:
         self.count: int | None = None
         self._crew = crew
         self._can_wait = can_wait
+        self._is_found = is_found
         self._room = 0
         self._put_off: deque[tuple[int, Callable[[], None]]] = deque()
         self._last: set[int] = set()
@@ -32,13 +34,13 @@ class Supply:
     def fill(self, most: int, *, finished: int, written: int) -> None:
         """Let in as many as may be under way, and are."""
         while self._waiting(finished) < most and self._room - written - len(self._put_off) < _MAX_AHEAD:
-            if self.count is None:
-                self._room += 1
-                self._crew.make_room()
-            elif self._put_off:
+            if self._put_off and (self.count is not None or self._is_found()):
                 number, read_again = self._put_off.popleft()
                 self._last.add(number)
                 read_again()
+            elif self.count is None:
+                self._room += 1
+                self._crew.make_room()
             else:
                 return
 

@@ -127,6 +127,7 @@ def _begun(plan: "Plan", journal: "Journal", division: "Division", budget: "Budg
         budget,
         settled=division.settled,
         has_failed=journal.has_failed,
+        is_found=division.is_found,
         rules=plan.rules,
         clerk=Clerk(plan.question, sidecars),
     )

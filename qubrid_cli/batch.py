@@ -39,9 +39,8 @@ class Run:
 
     Args:
         settled: the answer to a question (its key) about an image (its name), if the results file has it.
-        has_failed: whether that has it that there was none; with the prompt, behind key and name.
+        has_failed: whether that has it that there was none; takes the prompt, too.
         is_found: whether all has been found, but for what comes once more when other images are through.
-        jitter: a random number between two.
 
     Attributes:
         stopped: why it ended before all images were through, which the program is to end with; ``None`` while it goes on.
@@ -80,7 +79,7 @@ class Run:
         self._turns = Turns(jitter)
         self._sent: dict[int, Job] = {}
         self._twins = Twins()
-        self._anew: set[bytes] = set()  # what a forced run has asked itself
+        self._anew: set[bytes] = set()  # asked by a forced run itself
         self._outbox = Outbox(is_ordered=rules.is_ordered)
 
     def interrupt(self, name: str) -> None:

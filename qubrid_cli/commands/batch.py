@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..budget import Limits
+    from ..costs import Price
     from ..ignoring import Patterns
     from ..sidecars import Kind
 
@@ -89,12 +90,7 @@ def batch(
     stdin = given.stdin([*words, prompt, system, from_])
     paths, text = finding.split(words, prompt_given=prompt is not None)
     finding.check(paths)
-    if not paths and from_ is None:
-        raise UsageError("no image was named", hint='For example: qvision batch photos/ "caption" -o results.jsonl')
-    if null and from_ is None:
-        raise UsageError(
-            "-0 says how a list is to be read, and there is none", hint="find . -print0 | qvision batch --from - -0"
-        )
+    _check_sources(paths, from_, null=null)
     asked = questions.worded(chosen, given.prompt(prompt, stdin) or given.argument(text), settings)
     spoken = given.system(system, stdin) or (chosen.system if chosen else None) or settings.system
     for told in (asked, spoken or ""):
@@ -102,11 +98,7 @@ def batch(
     extra = given.params(param)
     form = questions.schema(schema, chosen, extra)
     price = config.prices.get(settings.asked_model)
-    if max_cost is not None and (price is None or price.input is None or price.output is None):
-        raise ConfigError(
-            f"--max-cost needs a price for {settings.asked_model}",
-            hint=f'In config.toml: [prices."{settings.asked_model}"] with input and output, USD per million tokens.',
-        )
+    _check_price(max_cost, price, settings.asked_model)
     results = None if output is None or str(output) == "-" else output
     at_once = batch_options.jobs(jobs)
     inputs = Inputs(
@@ -155,6 +147,25 @@ def batch(
         running.run(plan)
     except KeyboardInterrupt as error:  # before the run heeds it, or behind its end
         raise StoppedError("stopped by Ctrl-C") from error
+
+
+def _check_sources(paths: "Sequence[str]", listed: str | None, *, null: bool) -> None:
+    """Refuse a run over nothing, and a way to read a list where there is none."""
+    if not paths and listed is None:
+        raise UsageError("no image was named", hint='For example: qvision batch photos/ "caption" -o results.jsonl')
+    if null and listed is None:
+        raise UsageError(
+            "-0 says how a list is to be read, and there is none", hint="find . -print0 | qvision batch --from - -0"
+        )
+
+
+def _check_price(max_cost: float | None, price: "Price | None", model: str) -> None:
+    """Refuse a limit on what cannot be counted."""
+    if max_cost is not None and (price is None or price.input is None or price.output is None):
+        raise ConfigError(
+            f"--max-cost needs a price for {model}",
+            hint=f'In config.toml: [prices."{model}"] with input and output, USD per million tokens.',
+        )
 
 
 def _listed(name: str | None, stdin: BinaryIO) -> Path | BinaryIO | None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from ..budget import Limits
     from ..costs import Price
+    from ..finding import Choice
     from ..ignoring import Patterns
     from ..sidecars import Kind
 
@@ -79,7 +80,6 @@ def batch(
     For example: qvision batch photos/ "caption" -o results.jsonl
     """
     from .. import configuration, finding, placeholders
-    from ..shards import shard as share_of
 
     values = {"model": model, "base_url": base_url, "max_tokens": max_tokens, "temperature": temperature}
     values |= {"top_p": top_p, "timeout": timeout, "offline": offline or None, "allow_http": allow_http or None}
@@ -101,25 +101,14 @@ def batch(
     _check_price(max_cost, price, settings.asked_model)
     results = None if output is None or str(output) == "-" else output
     at_once = batch_options.jobs(jobs)
-    inputs = Inputs(
-        paths,
-        _listed(from_, stdin),
-        null,
-        finding.Choice(
-            patterns=_patterns(include or (), exclude or ()),
-            hidden=hidden,
-            limit=limit,
-            shard=None if shard is None else share_of(shard),
-            spare=_spare(results, failures, from_),
-        ),
-    )
+    choice = _choice(include, exclude, hidden=hidden, limit=limit, shard=shard, spare=_spare(results, failures, from_))
     from ..pace import Adaptive, Fixed, Gate
     from ..rules import Rules
     from ..work import Question
 
     facets = ({"offline": True} if settings.offline else {}) | ({"schema": form.document} if form else {})
     plan = Plan(
-        inputs=inputs,
+        inputs=Inputs(paths, _listed(from_, stdin), null, choice),
         question=Question(
             asking.request(settings, asked, spoken, extra, stream=stream),
             given.limits(settings, frame, original=original),
@@ -178,6 +167,28 @@ def _listed(name: str | None, stdin: BinaryIO) -> Path | BinaryIO | None:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"cannot read the list {name}: {reason}", hint="Check the name behind --from.") from error
     return path
+
+
+def _choice(
+    include: "Sequence[str] | None",
+    exclude: "Sequence[str] | None",
+    *,
+    hidden: bool,
+    limit: int | None,
+    shard: str | None,
+    spare: tuple[Path, ...],
+) -> "Choice":
+    """Which of the images that are found are meant."""
+    from ..finding import Choice
+    from ..shards import shard as share_of
+
+    return Choice(
+        patterns=_patterns(include or (), exclude or ()),
+        hidden=hidden,
+        limit=limit,
+        shard=None if shard is None else share_of(shard),
+        spare=spare,
+    )
 
 
 def _patterns(include: "Sequence[str]", exclude: "Sequence[str]") -> "Patterns | None":

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import inf
 from typing import Any
 
 from .costs import Price, priced
 from .errors import UsageError
+from .frozen import frozen
 from .metrics import number
 
 #: A share of failures means nothing before so many images are through.
@@ -19,7 +19,7 @@ _CHARACTERS_PER_TOKEN = 4
 Record = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Allowance:
     """How many images may fail: a number of them, or a share of those that are through, in percent."""
 
@@ -44,7 +44,7 @@ def allowance(text: str) -> Allowance:
     return Allowance(count=int(found[1])) if found[1] else Allowance(percent=float(found[2]))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Limits:
     """What a run may take at most: US dollars, tokens in both directions, seconds, failures."""
 

@@ -6,11 +6,12 @@ Source: OpenAI API reference, "Create chat completion".
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Literal
 
 from .content import Content, DataUrl
 from .errors import AuthError, EndpointError, NetworkError
+from .frozen import frozen
 
 #: What an endpoint may refuse, and a request can do without.
 _LEFT_OUT = frozenset({"stream_options", "max_tokens", "temperature", "top_p"})
@@ -33,7 +34,7 @@ _SAYS_NOTHING = re.compile(
 RESERVED = frozenset({"model", "messages", "max_tokens", "temperature", "top_p", "stream"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Picture:
     """An image of a request: a ``data:`` or web URL, and the text part that names it, if any."""
 
@@ -41,7 +42,7 @@ class Picture:
     label: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Form:
     """The form that an answer must have: its JSON Schema, and the words that ask for it behind the prompt.
 
@@ -52,7 +53,7 @@ class Form:
     words: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Turn:
     """What was said behind the question: by the model, as it answered it, or by us."""
 
@@ -60,7 +61,7 @@ class Turn:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Request:
     """One question about some images.
 

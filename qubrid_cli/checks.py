@@ -4,10 +4,10 @@ import enum
 import queue
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from .errors import QvisionError
+from .frozen import frozen
 
 _Result = TypeVar("_Result")
 _THREAD = "check"
@@ -21,7 +21,7 @@ class Status(enum.StrEnum):
     FAIL = "fail"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Check:
     """A finished check.
 

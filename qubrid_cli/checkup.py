@@ -6,7 +6,6 @@ Nothing that a user, a file, a server or a network can cause is raised: it is th
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
 from . import chat, credentials, description, equipment, listing, presets, reachability
 from .checks import Check, Status, bounded, failed, ok, warned
@@ -15,6 +14,7 @@ from .credentials import Key
 from .draft import Description
 from .endpoint import Endpoint
 from .errors import ConfigError, EndpointError, IncompleteError, NetworkError, QvisionError, printable
+from .frozen import frozen
 from .images import Workshop
 from .masking import hinted
 from .payload import Limits
@@ -34,7 +34,7 @@ _MAX_SHOWN = 60
 _LATE = frozenset({"max_time", "timeout"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Case:
     """What is looked at, and the ways to get at it.
 

@@ -6,13 +6,14 @@ To tomlkit they end the table before: what is added to that one comes between th
 import re
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from .frozen import frozen
 
 _HEADER = re.compile(r"\s*\[.*\]\s*(#.*)?")
 _COMMENT = re.compile(r"\s*#.*")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Above:
     """The lines above a header: those that stand by themselves, and the comments right above it, which are its own."""
 

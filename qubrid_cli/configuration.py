@@ -5,7 +5,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from . import presets as all_presets
 from .costs import Price
 from .errors import ConfigError
 from .fields import FIELDS, PROFILE, Field, amount, is_profile_name
+from .frozen import frozen
 from .profiles import BUILT_IN
 
 _PRICE = ("input", "output")
@@ -24,7 +25,7 @@ _TABLES = ("profiles", "presets", "prices")
 _KEY_NAMES = re.compile("(api_?)?key|token|secret", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Config:
     """What the file says, checked.
 
@@ -154,7 +155,7 @@ def checked(tables: Mapping[str, Any], path: Path, source: str = "") -> Config:
     return config
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Place:
     """A table of the file, for messages: the names that lead to it."""
 

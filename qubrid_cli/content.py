@@ -5,7 +5,8 @@ So a request that waits for its answer holds the image once, and not three times
 
 from base64 import b64encode
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from .frozen import frozen
 
 #: Bytes of a file at once; three bytes become four letters, so that pieces join without padding.
 _AT_ONCE = 3 * 64 * 1024
@@ -13,7 +14,7 @@ _AT_ONCE = 3 * 64 * 1024
 _PIECE = 256 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DataUrl:
     """A file as a ``data:`` URL, in the one form that every server reads."""
 
@@ -40,7 +41,7 @@ class DataUrl:
             yield b64encode(whole[start : start + _AT_ONCE])
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Content:
     """The body of a request."""
 

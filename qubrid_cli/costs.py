@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from .frozen import frozen
 from .metrics import number
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Price:
     """USD for a million tokens each way; ``None`` where the user gave none."""
 
@@ -16,7 +16,7 @@ class Price:
     output: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cost:
     """An amount of money."""
 

@@ -5,13 +5,13 @@ It is never an option, for an option shows in ``ps`` and in the shell's history.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from . import keyfile
 from .errors import AuthError, KeyringError
 from .fields import origin
+from .frozen import frozen
 from .profiles import DEFAULT
 from .settings import Settings
 
@@ -42,7 +42,7 @@ class Keychain(Protocol):
 Opening = Callable[[], Keychain | None]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Key:
     """A key, and where it was found.
 

@@ -6,7 +6,6 @@ All are daemons: at Ctrl-C nobody waits for a thread that decodes, reads a pipe 
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from queue import PriorityQueue, SimpleQueue
 from typing import Self
@@ -16,12 +15,13 @@ from .description import Items
 from .endpoint import Endpoint
 from .errors import ImageError, UsageError
 from .finding import Found, Missed, Task
+from .frozen import frozen
 from .sidecars import Sidecars
 from .sources import Source
 from .work import Answer, Question, Read, Ready
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Has:
     """An image was read; ``number`` counts what was found, from 0 on."""
 
@@ -29,7 +29,7 @@ class Has:
     read: Read
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Prepared:
     """An image can be sent."""
 
@@ -37,7 +37,7 @@ class Prepared:
     ready: Ready
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Spoilt:
     """An image cannot be sent; it has a key where it could be read at least."""
 
@@ -47,7 +47,7 @@ class Spoilt:
     error: ImageError
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answered:
     """The endpoint was asked once."""
 
@@ -55,21 +55,21 @@ class Answered:
     answer: Answer
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Exhausted:
     """Nothing more is found; it was so much in all."""
 
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Crashed:
     """A thread met an exception that is not for one image; to be raised where events are taken."""
 
     error: BaseException
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Woken:
     """Somebody wants to be heard."""
 

@@ -3,20 +3,21 @@
 import enum
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from .frozen import frozen
 
 _OPEN = "<think>"
 _CLOSE = "</think>"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Text:
     """A piece of the answer, in valid Unicode."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reasoning:
     """A piece of what the model thought before it answered, in valid Unicode."""
 

@@ -3,7 +3,7 @@
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from urllib.request import getproxies
 
@@ -11,6 +11,7 @@ import httpx
 
 from . import __version__, mishaps, urls
 from .errors import ConfigError, ImageError
+from .frozen import frozen
 from .links import Reach, reach
 from .mishaps import ELSEWHERE
 from .response import Cutter
@@ -59,7 +60,7 @@ def download(link: Link, *, timeout: float, within: float | None = None) -> byte
     return data
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Errand:
     """One download: its link, its limits in seconds, and what ends it when they are over."""
 

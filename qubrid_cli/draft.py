@@ -7,6 +7,7 @@ from typing import Any
 from . import chat, endings, events
 from .costs import Cost, Price, cost
 from .errors import EndpointError, QvisionError
+from .frozen import frozen
 from .images import Encoded, Prepared
 from .metrics import Stopwatch, Timing, number
 
@@ -14,14 +15,14 @@ from .metrics import Stopwatch, Timing, number
 _MAX_ANSWER = 64_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Unprepared:
     """An image that could not be prepared, or was not needed any more."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Description:
     """A finished request: the answer or what there is of it, and what became of everything.
 

@@ -3,10 +3,10 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from .errors import harmless
+from .frozen import frozen
 from .records import SCHEMA_VERSION, json_text
 
 #: How every line begins.
@@ -94,7 +94,7 @@ def tags(record: Record) -> tuple[str, ...]:
     return ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """Which line it is.
 

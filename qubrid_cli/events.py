@@ -6,16 +6,16 @@ Source: OpenAI API reference, the streaming object of "Create chat completion"; 
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
 from .deltas import Pieces, Reasoning, Sorter, Text, is_whole
 from .errors import EndpointError
+from .frozen import frozen
 from .sse import ServerSentEvent
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Facts:
     """What a chunk says beside text, each ``None`` where it says nothing; objects as the server sent them.
 
@@ -33,14 +33,14 @@ class Facts:
         return {name: value for name, value in every.items() if value is not None}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finish:
     """The end of the answer: the server's ``finish_reason``, or ``None`` for a bare ``[DONE]``."""
 
     reason: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Problem:
     """An error inside the answer; ``payload`` is the JSON that told of it, in any shape."""
 

@@ -3,10 +3,10 @@
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
+from .frozen import frozen
 from .profiles import DEFAULT
 from .tokens import QWEN3
 
@@ -129,7 +129,7 @@ def _headers(value: object) -> dict[str, str]:
     return dict(value)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Field:
     """What a setting may be.
 

@@ -4,7 +4,7 @@ import glob
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import BytesIO
 from itertools import chain, islice
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, assert_never
 
 from . import folders, lists, sources
 from .errors import ImageError, UsageError
+from .frozen import frozen
 from .shards import Shard
 
 if TYPE_CHECKING:  # it loads pathspec, which is needed only where there are patterns
@@ -25,7 +26,7 @@ _ENDING = re.compile(r"\.[^.*?\[\]\\/]+\Z")
 _GLOB_OF_FOLDERS = re.compile(r"(?=.*[*?\[])(?=.*[\\/])\S+")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Task:
     """An image of a run. Plain data, which can go to another process or machine.
 
@@ -42,7 +43,7 @@ class Task:
     id: lists.Label = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Missed:
     """Something that was named, has its place in the list, and leads to no image: its task fails with this error."""
 
@@ -50,7 +51,7 @@ class Missed:
     error: ImageError
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Choice:
     """Which of what is found is wanted.
 
@@ -69,7 +70,7 @@ class Choice:
     spare: tuple[Path, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Place:
     """Something found: a source, what its share is told by, and what else is known of it."""
 

@@ -3,8 +3,9 @@
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+
+from .frozen import frozen
 
 if TYPE_CHECKING:  # it loads pathspec, which is needed only where there are patterns
     from .ignoring import Patterns
@@ -19,7 +20,7 @@ _DIGITS = re.compile("0*([0-9]+)")
 _NAME = "\0\0"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Closed:
     """A folder that cannot be read, and why not."""
 

@@ -4,13 +4,13 @@ import enum
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from . import work
 from .costs import Price
 from .equals import Equals
 from .errors import ImageError
 from .finding import Found, Missed, Task
+from .frozen import frozen
 from .journal import Settled
 from .records import readable_size
 from .sources import Source
@@ -29,7 +29,7 @@ class _Kind(enum.Enum):
     BROKEN = enum.auto()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Forecast:
     """What there is to do.
 

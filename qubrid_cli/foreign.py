@@ -2,7 +2,8 @@
 
 import re
 import shlex
-from dataclasses import dataclass
+
+from .frozen import frozen
 
 #: Bytes from a file's beginning that are enough to tell all of these.
 _HEAD = 4096
@@ -12,7 +13,7 @@ _MAGICK = "magick {page} out.png"
 _FFMPEG = "ffmpeg -i {} -frames:v 1 out.png"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Foreign:
     """A kind of file and the command that makes a PNG or JPEG of it."""
 

@@ -1,14 +1,14 @@
 """Patterns that take images in or leave them out, as in a ``.gitignore``. The home of pathspec."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from pathspec import GitIgnoreSpec
 
 from .errors import UsageError
+from .frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Patterns:
     """What is wanted: something of ``include``, where there is any, and nothing of ``exclude``."""
 

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from queue import SimpleQueue
 
 from PIL import Image
@@ -13,11 +13,12 @@ from PIL import Image
 from . import chat, decoder, inventory, prompts, reading, sources
 from .content import DataUrl
 from .errors import ImageError
+from .frozen import frozen
 from .metadata import without_metadata
 from .payload import Limits, Payload, payload, upright
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Encoded:
     """An image ready to be sent. ``width`` and ``height`` are those of the upright original, ``size`` its bytes.
 
@@ -45,7 +46,7 @@ class Encoded:
 Prepared = Encoded | sources.Link
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Preparation:
     """An image that a thread is preparing; ``name`` is what the user calls it."""
 

@@ -6,16 +6,16 @@ import shlex
 import sys
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import ConfigError
+from .frozen import frozen
 from .replacement import locked, replace
 
 _HEAD = "# Written by qvision auth login. Each key goes to its own origin and to no other.\n"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stored:
     """A key that was stored, or that the keyring has.
 

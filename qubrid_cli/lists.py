@@ -8,8 +8,9 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, BinaryIO
+
+from .frozen import frozen
 
 #: What a list may call an image beside its name.
 Label = str | int | float | None
@@ -19,14 +20,14 @@ _PIECE = 1 << 16
 _OBJECT = re.compile(rb'\s*\{\s*("|\}\s*\Z)')
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Line:
     """A name as it stands in a list, such as ``find`` makes."""
 
     image: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entry:
     """An object of a JSONL list; its ``prompt`` and ``id`` are for this image alone."""
 
@@ -35,7 +36,7 @@ class Entry:
     id: Label = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Damaged:
     """A line of a JSONL list that is no such object."""
 

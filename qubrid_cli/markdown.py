@@ -7,13 +7,14 @@ had been printed at once.
 import re
 import threading
 import time
-from dataclasses import dataclass
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from rich.cells import cell_len
 from rich.console import Console
 from rich.markdown import Markdown
+
+from .frozen import frozen
 
 #: Seconds between two pictures at least: twelve a second are enough for reading.
 _FRAME = 1 / 12
@@ -98,7 +99,7 @@ class LiveMarkdown:
             self._is_closing.wait(max(_FRAME - took, _REST * took))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Begun:
     """How much of the open code block has left the window and is printed: its first ``lines``, in ``rows`` rows."""
 

@@ -1,13 +1,14 @@
 """How fast it went: the server's own figures, and ours, never mixed."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from .frozen import frozen
 
 Clock = Callable[[], float]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Timing:
     """What we measured, in seconds from sending the request; each ``None`` where it did not come to that.
 
@@ -86,7 +87,7 @@ def _rounded(value: float | None) -> float | None:
 _MAX_FIGURE = 1e15
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Figures:
     """The three figures of the statistics line: seconds, tokens per second, seconds."""
 

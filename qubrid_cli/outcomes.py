@@ -1,19 +1,20 @@
 """How an image of a run ends: with an answer, without one, or as known before; and what is written of that."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import BytesIO
 
 from . import entries, finding, work
 from .entries import Record
 from .errors import EndpointError, ImageError
 from .finding import Task
+from .frozen import frozen
 from .sidecars import Sidecars
 from .sources import Source
 from .work import Answer, Question, Read
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Done:
     """An image with its answer; ``line`` is the one of the results file.
 
@@ -29,7 +30,7 @@ class Done:
     key: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failed:
     """An image that has no answer, or not the whole of it; otherwise like ``Done``."""
 
@@ -40,21 +41,21 @@ class Failed:
     key: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Skipped:
     """An image whose answer stands in the results file already."""
 
     task: Task
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Passed(Skipped):
     """An image that another run is seeing to: it is found once more when that one is through with it."""
 
     key: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Waiting:
     """Nothing has happened for a moment."""
 

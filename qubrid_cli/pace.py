@@ -8,8 +8,9 @@ import random
 import statistics
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import inf
+
+from .frozen import frozen
 
 #: Requests at once: how many to begin with, and how many at most.
 _FIRST_JOBS = 4
@@ -141,7 +142,7 @@ class Trouble(enum.Enum):
     CROWDED = enum.auto()  #: asked too often, or nobody is there: it is not the image
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ticket:
     """A request on its way: for which image, since when, with how many tokens in all probability."""
 

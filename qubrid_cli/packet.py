@@ -12,6 +12,8 @@ from enum import Enum, auto
 from typing import NoReturn
 from xml.parsers import expat
 
+from .frozen import frozen
+
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _DC = "http://purl.org/dc/elements/1.1/"
 _IPTC = "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/"
@@ -31,7 +33,7 @@ class Form(Enum):
     BAG = auto()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Property:
     """A kind of statement that a file makes."""
 

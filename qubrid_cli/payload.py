@@ -1,12 +1,13 @@
 """What is sent of an image: a JPEG or a PNG, upright, no larger than a model looks at, and with nothing private in it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import BytesIO
 
 from PIL import Image
 
 from . import colours, tokens
 from .errors import ImageError
+from .frozen import frozen
 from .metadata import without_metadata
 
 #: Formats whose pictures are exact, so that small ones may stay so.
@@ -47,7 +48,7 @@ _TURNS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Limits:
     """How images are sent: pixels and longer side at most, ``None`` for no limit.
 
@@ -60,7 +61,7 @@ class Limits:
     frame: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Payload:
     """The file that is sent, PNG or JPEG, and what is to be said about it."""
 
@@ -148,7 +149,7 @@ def _fits(data: bytes) -> bool:
     return len("data:image/jpeg;base64,") + 4 * ((len(data) + 2) // 3) <= _MAX_DATA_URL
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Saving:
     """How one picture is written into a file."""
 

@@ -6,14 +6,15 @@ The alternative text follows W3C's "Images Tutorial" (WAI) and WCAG 2.2, success
 import difflib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from .errors import ConfigError, UsageError
+from .frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Preset:
     """A question with a name; what is ``None`` is left to the settings.
 

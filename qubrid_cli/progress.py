@@ -1,17 +1,18 @@
 """What happens on the way to an answer, for whoever watches. Data only."""
 
 import threading
-from dataclasses import dataclass
+
+from .frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Preparing:
     """An image is being prepared."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sending:
     """The request goes out: ``size`` bytes to ``url``. ``sent`` is set once they are all on their way."""
 
@@ -20,7 +21,7 @@ class Sending:
     sent: threading.Event
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Receiving:
     """The endpoint accepted the request; ``seconds`` from sending to its headers."""
 
@@ -29,19 +30,19 @@ class Receiving:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Writing:
     """The answer is being written, and not shown before it is whole."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Repairing:
     """The answer did not fit the schema; it is asked for once more. ``problem`` is the first thing that is wrong with it."""
 
     problem: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pausing:
     """The endpoint is asked again, in ``seconds``, for the ``number``-th of ``retries`` times; ``why`` is the start of a sentence."""
 

@@ -6,9 +6,9 @@ Source: the error objects of OpenAI, vLLM, SGLang, FastAPI (``detail``), OpenRou
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from .errors import AuthError, EndpointError
+from .frozen import frozen
 
 #: Of a server's own words; the rest of a stack trace or a web page helps nobody.
 _MAX_WORDS = 400
@@ -16,7 +16,7 @@ _MAX_WORDS = 400
 _MAX_NAME = 200
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Refusal:
     """An error as the server told it; ``names`` are its code and its type, as far as it has them, as text."""
 
@@ -66,7 +66,7 @@ def _words(said: object) -> str:
     return text if len(text) <= _MAX_WORDS else text[: _MAX_WORDS - 1] + "…"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Kind:
     """A meaning: which refusals have it, and what is said of them. The first that fits is taken."""
 

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from . import chat, costs, records, tokens, urls
 from .costs import Cost, Price
 from .errors import printable
+from .frozen import frozen
 from .images import Encoded, Preparation, Prepared, pictures
 
 #: Of a data URL, so that one sees what it is.
@@ -16,7 +17,7 @@ _SHOWN = 48
 _CHARACTERS = 4
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rehearsal:
     """A request that was made and not sent.
 

@@ -6,13 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from math import inf
 from typing import Any, Protocol
 
 import httpx
 
 from .errors import EndpointError, NetworkError, UnreachableError, WayError
+from .frozen import frozen
 from .retries import retry_after
 
 #: Seconds to wait for usage and metrics behind a ``finish_reason``, and behind ``[DONE]``, on an open connection.
@@ -132,7 +132,7 @@ class Response:
         return data
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wire:
     """The way to one host: how its faults are called, and what cuts it.
 

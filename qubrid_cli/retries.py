@@ -3,7 +3,6 @@
 import random
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib import import_module
@@ -11,6 +10,7 @@ from types import TracebackType
 from typing import Protocol
 
 from .errors import EndpointError
+from .frozen import frozen
 
 #: Seconds before the second try at most; doubled for each further one.
 _FIRST_WAIT = 0.5
@@ -30,7 +30,7 @@ class Attempt(Protocol):
     ) -> bool | None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Patience:
     """How often to ask again, and how long to wait.
 

@@ -1,9 +1,9 @@
 """How a run of many images goes, as its user wants it."""
 
-from dataclasses import dataclass
+from .frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rules:
     """How a run goes.
 

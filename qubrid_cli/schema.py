@@ -7,7 +7,6 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from referencing.jsonschema import DRAFT202012
 
 from . import shorthand
 from .errors import UsageError
+from .frozen import frozen
 from .specimen import specimen
 
 #: Of the errors of one answer; a model mends these, then the rest is gone too more often than not.
@@ -37,7 +37,7 @@ _CANNOT_BE_USED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Schema:
     """A valid JSON Schema, and what holds values against it."""
 

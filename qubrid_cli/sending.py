@@ -3,18 +3,18 @@
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
 from .content import Content
+from .frozen import frozen
 
 #: Seconds for whoever cuts a request that takes too long to be the first to say so.
 _COURTESY = 0.1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Body:
     """What a request carries; ``sent`` is set when all of it is on its way."""
 

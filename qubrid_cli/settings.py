@@ -2,12 +2,12 @@
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from .configuration import Config
 from .errors import ConfigError, printable
 from .fields import FIELDS, PROFILE, Field, origin
+from .frozen import frozen
 from .profiles import BUILT_IN, DEFAULT, QUBRID
 
 
@@ -21,7 +21,7 @@ class Origin(enum.StrEnum):
     DEFAULT = "default"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Source:
     """Where a value came from: the kind of place, and which one it is, such as ``QVISION_MODEL``."""
 
@@ -29,7 +29,7 @@ class Source:
     where: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Settings:
     """The settings of one run.
 
@@ -154,7 +154,7 @@ def _built_in(profile: str) -> Mapping[str, Any]:
     return {} if profile == DEFAULT else BUILT_IN.get(profile, {})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Layers:
     """The places that may say something, from the first to the last; those without a default of their own apart."""
 

@@ -3,12 +3,12 @@
 import hashlib
 import os
 import re
-from dataclasses import dataclass
 
 from .errors import UsageError
+from .frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Shard:
     """Share ``number`` of ``count``, from 1 on."""
 

@@ -8,13 +8,13 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import SplitResult
 
 from . import urls
 from .errors import ImageError, UsageError
+from .frozen import frozen
 
 if sys.platform == "win32":
     from urllib.request import url2pathname
@@ -35,7 +35,7 @@ _LOOKS_LIKE_A_PATH = re.compile(r"\.{0,2}[\\/]|~[\\/]|[A-Za-z]:[\\/]")
 _LOOKS_LIKE_A_FILE_NAME = re.compile(r"\S*[^\s.]\.[A-Za-z][A-Za-z0-9]{1,4}")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class File:
     """An image in a file; ``name`` is what the user wrote."""
 
@@ -43,7 +43,7 @@ class File:
     path: Path
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Bytes:
     """An image that is at hand already: from standard input or a ``data:`` URL."""
 
@@ -51,7 +51,7 @@ class Bytes:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Link:
     """An image on the web, whose URL is passed on as it is; ``name`` is the URL without a password."""
 
@@ -59,7 +59,7 @@ class Link:
     url: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Remote:
     """An image on the web that ``fetch`` gets when it is read; ``note`` is what the user should know about that."""
 
@@ -68,7 +68,7 @@ class Remote:
     note: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Piped:
     """An image on standard input, not read yet."""
 
@@ -79,7 +79,7 @@ class Piped:
 Source = File | Bytes | Link | Remote | Piped
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Arguments:
     """The command line, classified.
 

@@ -6,12 +6,14 @@ that line away), and ``id`` and ``retry`` are passed over, for nothing here reco
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
+
+from .frozen import frozen
 
 _BOM = b"\xef\xbb\xbf"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ServerSentEvent:
     """One event; ``event`` is empty where the server named none, ``is_cut`` says that the stream ended before it did."""
 

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from .description import Item, Items
 from .draft import Description
 from .endpoint import Endpoint
 from .errors import IncompleteError, SchemaError
+from .frozen import frozen
 from .images import Preparation
 from .metrics import Clock, Stopwatch, number
 from .progress import Repairing, Sending, Writing
@@ -28,14 +29,14 @@ _AGAIN = "Answer once more: the whole JSON value, put right, and nothing else."
 _ASKED_AGAIN = "the first answer did not fit the schema, so it was asked for once more"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fits:
     """An answer that holds what was asked for."""
 
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Misfit:
     """An answer that does not, and why: at least one problem, each with its place."""
 

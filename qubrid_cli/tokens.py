@@ -5,7 +5,8 @@ Source: ``smart_resize`` in Qwen's ``qwen-vl-utils`` and the image processors of
 
 import math
 import re
-from dataclasses import dataclass
+
+from .frozen import frozen
 
 #: Longer to shorter side; Model Studio, Qwen's own host, refuses longer shapes.
 MAX_RATIO = 200
@@ -17,7 +18,7 @@ _MAX_CHANGE = 1.1
 _MARKERS = 2
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Family:
     """How one family of models cuts images up: ``factor`` is the side of the square that becomes one token."""
 

@@ -6,7 +6,7 @@ Every step takes and returns plain data that can go to another process or machin
 import hashlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from io import BytesIO
 from typing import Any
 
@@ -31,6 +31,7 @@ from .draft import Description, Unprepared
 from .endpoint import Endpoint
 from .errors import ImageError, QvisionError, UsageError
 from .finding import Task
+from .frozen import frozen
 from .retries import Patience
 
 #: Whoever leads the run decides when to ask again.
@@ -42,7 +43,7 @@ _IMAGE_TOKENS = 2_562
 _CHARACTERS_PER_TOKEN = 4
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Question:
     """What is asked of every image of a run, and how the images are sent.
 
@@ -77,7 +78,7 @@ class Question:
         return entries.key(image, {**told, "limits": asdict(self.limits), **self.facets})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Read:
     """An image whose bytes are at hand, or a link; ``notes`` tell how they came."""
 
@@ -87,7 +88,7 @@ class Read:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ready:
     """An image that can be sent. ``tokens`` is what asking will take, less the answer, in all probability."""
 
@@ -102,7 +103,7 @@ class Ready:
         return (self.image.size, len(self.image.sent.data)) if isinstance(self.image, images.Encoded) else (0, 0)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """What came of asking once.
 

@@ -7,9 +7,9 @@ of their own. Of a text in several languages only that for all of them (``x-defa
 import codecs
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from xml.sax.saxutils import escape, quoteattr
 
+from .frozen import frozen
 from .packet import (
     ALT,
     DEFAULT,
@@ -41,7 +41,7 @@ class OccupiedError(Exception):
         self.is_tags = is_tags
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Statement:
     """What is said about an image.
 

@@ -18,6 +18,7 @@ from .server import JSON, Reply, Server
 
 PACKAGE = Path(qubrid_cli.__file__).parent
 FLOORS = (
+    {"frozen"},
     {
         "errors",
         "sse",

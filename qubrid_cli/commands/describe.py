@@ -3,12 +3,12 @@
 import os
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import AuthError, OutputError, QvisionError, SeveralError, StoppedError, UsageError
+from ..frozen import frozen
 from ..output import Output, say
 from . import asking, given, options, questions, showing
 from .showing import Known, Show
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _MAX_TOGETHER = 8
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Plan:
     """What is going to be asked: a request for each group of images."""
 

@@ -1,10 +1,10 @@
 """What a run of many images is going to do, as its command line says."""
 
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from ..frozen import frozen
 from . import asking
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..work import Question
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Inputs:
     """What a run is over; each time it is gone through from its start."""
 
@@ -46,7 +46,7 @@ class Inputs:
         return self.find() if can_be_read_twice else None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Plan:
     """What is going to be done."""
 

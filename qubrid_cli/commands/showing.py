@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..errors import QvisionError, UsageError, printable
+from ..frozen import frozen
 from ..output import Output, say, writing_to_stdout
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ..terminal import Drawing
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Show:
     """How the user wants to see what comes; ``None`` leaves it to where the output goes."""
 

@@ -1,0 +1,92 @@
+from dataclasses import asdict, field, replace
+from typing import Any
+
+import pytest
+
+from qubrid_cli.frozen import frozen
+
+
+@frozen
+class Size:
+    """So many pixels."""
+
+    width: int
+    height: int = 1
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
+
+@frozen
+class Shape:
+    """The same fields under another name."""
+
+    width: int
+    height: int = 1
+
+
+@frozen
+class Box:
+    """Holds others; ``seen`` does not count."""
+
+    sizes: tuple[Size, ...] = ()
+    facts: dict[str, int] = field(default_factory=dict)
+    seen: bool = field(default=False, compare=False)
+
+
+@frozen
+class Named:
+    """Is equal by its name, whatever its case."""
+
+    name: str
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Named) and self.name.lower() == other.name.lower()
+
+    def __hash__(self) -> int:
+        return hash(self.name.lower())
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_equal"),
+    [
+        (Size(2, 3), Size(width=2, height=3), True),
+        (Size(2), Size(2, 1), True),
+        (Size(2, 3), Size(3, 2), False),
+        (Size(2, 3), Shape(2, 3), False),
+        (Size(2, 3), (2, 3), False),
+        (Box((Size(1),), {"a": 1}), Box((Size(1),), {"a": 1}, seen=True), True),
+        (Box((Size(1),)), Box((Size(2),)), False),
+        (Named("a"), Named("A"), True),
+    ],
+)
+def test_equal_are_those_of_one_class_with_equal_fields(one: object, other: object, is_equal: bool) -> None:  # noqa: FBT001
+    assert (one == other) is is_equal
+    assert (one != other) is not is_equal
+
+
+def test_they_can_stand_in_sets() -> None:
+    assert len({Size(1, 2), Size(1, 2), Size(2, 1), Shape(1, 2)}) == 3
+
+
+def test_each_has_a_default_of_its_own() -> None:
+    assert Box().facts is not Box().facts
+
+
+def test_they_have_no_room_for_anything_else() -> None:
+    size: Any = Size(1)
+    with pytest.raises(AttributeError):
+        size.depth = 1
+
+
+def test_they_say_what_they_are() -> None:
+    assert repr(Box((Size(1, 2),))) == "Box(sizes=(Size(width=1, height=2),), facts={}, seen=False)"
+
+
+def test_what_works_on_data_classes_works_on_them() -> None:
+    assert asdict(Box((Size(1, 2),))) == {"sizes": ({"width": 1, "height": 2},), "facts": {}, "seen": False}
+    assert replace(Size(1, 2), height=5) == Size(1, 5)
+    match Size(1, 2):
+        case Size(width, height):
+            assert (width, height, Size(3, 4).pixels) == (1, 2, 12)

@@ -15,20 +15,18 @@ from .frozen import frozen
 
 #: What an endpoint may refuse, and a request can do without.
 _LEFT_OUT = frozenset({"stream_options", "max_tokens", "temperature", "top_p"})
-_UNSUPPORTED = re.compile("support|unknown|unrecogni|unexpected|permitted|extra|deprecated|cannot both", re.IGNORECASE)
-_OUT_OF_RANGE = re.compile(
-    "between|range|at most|at least|less than|greater than|too (large|small|long)", re.IGNORECASE
-)
+# The patterns of this module are compiled when a refusal comes, for doing so takes as long as loading all the rest of it.
+_UNSUPPORTED = "support|unknown|unrecogni|unexpected|permitted|extra|deprecated|cannot both"
+_OUT_OF_RANGE = "between|range|at most|at least|less than|greater than|too (large|small|long)"
 #: How servers and their clients call what asks for JSON, in messages that refuse it.
-_ABOUT_JSON = re.compile(
-    r"response[_ ]?(format|schema)|json[_ ]?(schema|object|mode)|structured[_ ]?outputs?|guided|grammar|constrained decoding",
-    re.IGNORECASE,
+_ABOUT_JSON = (
+    r"response[_ ]?(format|schema)|json[_ ]?(schema|object|mode)|structured[_ ]?outputs?|guided|grammar"
+    r"|constrained decoding"
 )
 #: Messages that say no more than that something was not liked; by then the unusual thing is the form.
-_SAYS_NOTHING = re.compile(
-    r".*\(HTTP (400|422|501)\)(: (bad request|(invalid|unsupported)( request| parameter| field)?|unprocessable( entity)?"
-    r"|unprocessable content|not (supported|implemented)|\{\}))?\.?",
-    re.IGNORECASE | re.DOTALL,
+_SAYS_NOTHING = (
+    r"(?s).*\(HTTP (400|422|501)\)(: (bad request|(invalid|unsupported)( request| parameter| field)?|unprocessable( entity)?"
+    r"|unprocessable content|not (supported|implemented)|\{\}))?\.?"
 )
 #: Body fields that have an option of their own, or none because they are what the program makes.
 RESERVED = frozenset({"model", "messages", "max_tokens", "temperature", "top_p", "stream"})
@@ -172,7 +170,7 @@ def _plainer(request: Request, error: EndpointError) -> tuple[Request, str] | No
     The status does not matter: llama.cpp answers 500 when it cannot make a grammar of a schema.
     """
     sent = _response_format(request)
-    is_refused = _ABOUT_JSON.search(error.message) or _SAYS_NOTHING.fullmatch(error.message)
+    is_refused = _says(_ABOUT_JSON, error.message) or re.fullmatch(_SAYS_NOTHING, error.message, re.IGNORECASE)
     if sent is None or not is_refused or isinstance(error, AuthError | NetworkError) or error.status == 429:
         return None
     request = replace(request, without=request.without | {sent["type"]})
@@ -182,4 +180,8 @@ def _plainer(request: Request, error: EndpointError) -> tuple[Request, str] | No
 
 
 def _is_unsupported(message: str) -> bool:
-    return _UNSUPPORTED.search(message) is not None and _OUT_OF_RANGE.search(message) is None
+    return _says(_UNSUPPORTED, message) and not _says(_OUT_OF_RANGE, message)
+
+
+def _says(words: str, message: str) -> bool:
+    return re.search(words, message, re.IGNORECASE) is not None

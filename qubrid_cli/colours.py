@@ -1,14 +1,12 @@
 """Colours as every model reads them: any mode and profile of a picture becomes sRGB, 8 bits, opaque."""
 
-import re
-import struct
 from array import array
 from collections.abc import Callable, Iterator
-from io import BytesIO
+from importlib import import_module
 from math import ceil, inf, isfinite
 from typing import Any
 
-from PIL import Image, ImageCms, ImageMath
+from PIL import Image, ImageMath
 
 #: Pixels that are converted at once: wider modes exist for one band of a picture and never for the whole.
 _BAND = 4_000_000
@@ -20,12 +18,6 @@ _SHARP_SHARE = 0.5
 
 #: TIFF 6.0, tag 262: 0 where zero is white, which Pillow sees to for 1 and 8 bits only; tag 339: 1 for unsigned.
 _PHOTOMETRIC, _SAMPLE_FORMAT = 262, 339
-
-#: What sRGB is called in the profiles of cameras, Pillow, Windows, GIMP and the ICC; "Linear sRGB" is another thing.
-_SRGB = re.compile(r"\s*(GIMP built-in )?sRGB( built-in|[ -]?IEC ?61966-2[-.]1.*|2014|_v4.*)?\s*", re.IGNORECASE)
-
-#: What Pillow raises over profiles that are damaged or made for another mode.
-_BROKEN = (ImageCms.PyCMSError, OSError, ValueError, TypeError, struct.error)
 
 
 def plain(image: Image.Image, factor: int = 1) -> Image.Image:
@@ -140,20 +132,11 @@ def is_sharp(image: Image.Image) -> bool:
 
 def is_srgb(profile: bytes | None) -> bool:
     """Whether colours under this ICC profile need no conversion: it is sRGB, missing, or unreadable."""
-    if not profile:
-        return True
-    try:
-        return _SRGB.fullmatch(ImageCms.getProfileDescription(ImageCms.getOpenProfile(BytesIO(profile)))) is not None
-    except _BROKEN:
-        return True
+    return not profile or import_module(".icc", __package__).is_srgb(profile) is True
 
 
 def in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
     """A plain picture in RGB, or in L where it is grey; its colours converted from ``profile`` to sRGB."""
     if profile and not is_srgb(profile):
-        try:
-            source, target = ImageCms.getOpenProfile(BytesIO(profile)), ImageCms.createProfile("sRGB")
-            return ImageCms.profileToProfile(picture, source, target, outputMode="RGB") or picture
-        except _BROKEN:  # made for another mode, as files from editors sometimes are: the plain way will do
-            pass
+        picture = import_module(".icc", __package__).converted(picture, profile)
     return picture if picture.mode in {"L", "RGB"} else picture.convert("RGB")

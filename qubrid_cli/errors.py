@@ -5,12 +5,12 @@ from typing import ClassVar
 
 #: What acts on a terminal instead of showing: C0, DEL, C1, the bidirectional overrides, and halves of surrogate
 #: pairs (how Python spells a file name that is not UTF-8).
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNPRINTABLE = "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 
 
 def printable(text: str) -> str:
     r"""Text from a file name, a server or an argument as one harmless line: control characters become ``\x1b``."""
-    return _UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text)
+    return text if text.isprintable() else re.sub(_UNPRINTABLE, lambda match: ascii(match[0])[1:-1], text)
 
 
 _ACTING = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)])

@@ -30,7 +30,7 @@ class Foreign:
 #: Also for those that begin like any TIFF, which ``decoder`` tells by their tags.
 RAW = Foreign("a camera's raw picture", "darktable-cli {} out.jpg")
 
-#: Tried in order; the first that matches counts. Sources: the formats' specifications and file(1).
+#: Tried in order; the first that matches counts. Compiled when they are tried, which is once in a run as a rule. Sources: the formats' specifications and file(1).
 _KINDS = (
     (rb"%PDF-", Foreign("a PDF document", "pdftoppm -png -r 150 -singlefile {} out")),
     (rb"%!PS|\xc5\xd0\xd3\xc6", Foreign("a PostScript file", "gs -sDEVICE=png16m -r150 -o out.png {}")),
@@ -55,33 +55,39 @@ _KINDS = (
     ),
     (rb"PK\x03\x04", Foreign("an archive or an office document", "unzip {}")),
 )  # fmt: skip
-_PATTERNS = tuple((re.compile(pattern, re.DOTALL), foreign) for pattern, foreign in _KINDS)
 
 #: What may stand before an XML file's first element; atomic, for what does not match must not be tried in all ways.
 _PROLOGUE = rb"(?>(?>\s+|<!--.*?-->|<\?.*?\?>|<!DOCTYPE[^>\[]*(?:\[.*?\])?\s*>)*)"
-_SVG = re.compile(_PROLOGUE + rb"<(\w+:)?svg[\s>]", re.DOTALL)
+_SVG = rb"(?s)" + _PROLOGUE + rb"<(\w+:)?svg[\s>]"
 _SVG_FOREIGN = Foreign("an SVG drawing", "rsvg-convert -w 1568 {} -o out.png")
 _SVGZ_FOREIGN = Foreign("compressed data", "gunzip {}")
 #: How a web page begins, behind blanks, comments and an XML declaration (WHATWG MIME Sniffing, section 7.1).
-_PAGE = re.compile(
-    rb"(\xef\xbb\xbf)?(?>(?>\s+|<!--.*?-->|<\?.*?\?>)*)<(!doctype\s+html|html|head|body|title|meta|script|iframe)\b",
-    re.IGNORECASE | re.DOTALL,
+_PAGE = (
+    rb"(?is)(\xef\xbb\xbf)?(?>(?>\s+|<!--.*?-->|<\?.*?\?>)*)"
+    rb"<(!doctype\s+html|html|head|body|title|meta|script|iframe)\b"
 )
 
 
 def told(data: bytes) -> Foreign | None:
     """What a file is by its first bytes; ``None`` where it is none of those that are known here."""
     head = data[:_HEAD].removeprefix(b"\xef\xbb\xbf")
-    if _SVG.match(head):
+    if re.match(_SVG, head):
         return _SVG_FOREIGN
     if head.startswith(b"\x1f\x8b"):
         return _SVGZ_FOREIGN
-    return next((foreign for pattern, foreign in _PATTERNS if pattern.match(head)), None)
+    return next((foreign for pattern, foreign in _KINDS if re.match(pattern, head, re.DOTALL)), None)
+
+
+def meant(data: bytes, name: str) -> str | None:
+    """What a web page or a text was probably meant for, as a hint; ``None`` for other files."""
+    if is_web_page(data):
+        return "It is a web page: perhaps the server sent that in place of the image."
+    return f"If it is the prompt: -p {name}; if it holds the prompt: -p @{name}" if is_text(data) else None
 
 
 def is_web_page(data: bytes) -> bool:
     """Whether it is HTML, as servers send it in place of an image."""
-    return _PAGE.match(data) is not None
+    return re.match(_PAGE, data) is not None
 
 
 def is_text(data: bytes) -> bool:

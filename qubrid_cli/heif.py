@@ -10,6 +10,11 @@ register_heif_opener(thumbnails=False)
 _ITEM_TYPE = re.compile(rb"infe(?:\x02.{3}.{2}|\x03.{3}.{4}).{2}(.{4})", re.DOTALL)
 
 
-def is_sound(data: bytes) -> bool:
-    """Whether the decoder survives the file: pi_heif 1.4 ends the whole process over an item type that is no ASCII."""
-    return all(kind.isascii() for kind in _ITEM_TYPE.findall(data))
+def check(data: bytes) -> None:
+    """Keep a file from the decoder that it does not survive: pi_heif 1.4 ends the whole process over an odd item type.
+
+    Raises:
+        ValueError: there is one that is no ASCII.
+    """
+    if not all(kind.isascii() for kind in _ITEM_TYPE.findall(data)):
+        raise ValueError("the type of an item is no text")

@@ -16,6 +16,8 @@ _PNG_KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 #: The next marker behind a scan: not a stuffed zero, not a restart marker.
 _JPEG_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
+#: Baseline and extended frames with Huffman coding (table B.1).
+_SEQUENTIAL = {0xC0, 0xC1}
 
 
 def without_metadata(data: bytes) -> bytes | None:
@@ -55,6 +57,22 @@ def jpeg_scans(data: bytes) -> int:
     return scans
 
 
+def has_one_scan(data: bytes) -> bool:
+    """Whether a JPEG has no more than one scan that a decoder looks at, told by its header alone.
+
+    So it is where the picture is sequential and the first scan holds all of its components (A.2.3, B.2.3).
+    """
+    position, components = 2, 0
+    with suppress(struct.error, IndexError, EOFError):
+        while True:
+            marker, start, position = _segment(data, position)
+            if marker in _SEQUENTIAL:
+                components = data[start + 9]
+            if marker == _SOS:
+                return data[start + 4] == components
+    return False
+
+
 def _jpeg(data: bytes) -> Iterator[bytes]:
     for marker, start, end in _segments(data):
         if 0xE0 <= marker <= 0xEF:
@@ -70,21 +88,25 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     yield _SOI, 0, 2
     position = 2
     while True:
-        found = _JPEG_MARKER.match(data, position)
-        if found is None:
-            raise EOFError
-        start, marker = found.end() - 2, data[found.end() - 1]
-        if marker == _EOI:
-            yield marker, start, start + 2
-            return
-        (length,) = struct.unpack_from(">H", data, start + 2)
-        position = start + 2 + length
+        marker, start, position = _segment(data, position)
         if marker == _SOS:  # its data runs on to the next marker
             following = _JPEG_MARKER.search(data, position)
             if following is None:
                 raise EOFError
             position = following.start()
         yield marker, start, position
+        if marker == _EOI:
+            return
+
+
+def _segment(data: bytes, position: int) -> tuple[int, int, int]:
+    """The part of a JPEG that comes next: its marker, where it begins and where it ends, a scan's data not counted."""
+    found = _JPEG_MARKER.match(data, position)
+    if found is None:
+        raise EOFError
+    start, marker = found.end() - 2, data[found.end() - 1]
+    length = 0 if marker == _EOI else struct.unpack_from(">H", data, start + 2)[0]
+    return marker, start, start + 2 + length
 
 
 def _colour_table(marker: int, payload: bytes) -> bytes:

@@ -33,6 +33,8 @@ FLOORS = (
         "metrics",
         "foreign",
         "heif",
+        "tiff",
+        "icc",
         "urls",
         "lists",
         "locking",
@@ -116,7 +118,7 @@ FLOORS = (
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 HOMES = {
     "httpx": {"endpoint", "client", "sending", "response", "download", "mishaps", "offline", "reachability"},
-    "PIL": {"images", "payload", "inventory", "decoder", "colours", "offline"},
+    "PIL": {"images", "payload", "inventory", "decoder", "colours", "icc", "tiff", "offline"},
     "pi_heif": {"heif"},
     "rich": {"terminal", "markdown", "progressbar"},
     "markdown_it": {"markdown"},

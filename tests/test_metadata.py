@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from qubrid_cli.metadata import without_metadata
+from qubrid_cli.metadata import has_one_scan, without_metadata
 
 from . import draw
 
@@ -63,6 +63,26 @@ def test_a_picture_and_nothing_else_comes_back_byte_for_byte(data: bytes) -> Non
 def test_application_data_and_comments_of_a_jpeg_go(marker: int, payload: bytes) -> None:
     data = JPEG[:BEHIND_JFIF] + segment(marker, payload) + JPEG[BEHIND_JFIF:]
     assert without_metadata(data) == JPEG
+
+
+@pytest.mark.parametrize(
+    ("data", "has"),
+    [
+        pytest.param(JPEG, True, id="sequential"),
+        pytest.param(file("JPEG", "L"), True, id="grey"),
+        pytest.param(file("JPEG", "CMYK"), True, id="CMYK"),
+        pytest.param(file("JPEG", restart_marker_blocks=1), True, id="restart markers"),
+        pytest.param(PROGRESSIVE, False, id="progressive"),
+        pytest.param(
+            JPEG.replace(b"\xff\xda\x00\x0c\x03", b"\xff\xda\x00\x08\x01"), False, id="a scan for each colour"
+        ),
+        pytest.param(JPEG[: JPEG.index(b"\xff\xda")], False, id="cut off before it"),
+        pytest.param(PNG, False, id="no JPEG"),
+        pytest.param(b"", False, id="nothing"),
+    ],
+)
+def test_the_header_tells_whether_there_can_be_more_than_one_scan(data: bytes, has: bool) -> None:  # noqa: FBT001
+    assert has_one_scan(data) is has
 
 
 def test_metadata_between_two_scans_goes() -> None:

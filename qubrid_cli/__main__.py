@@ -13,9 +13,16 @@ def main() -> int:
     # httpx loads its own command line, click and Rich with it, wherever click is installed: 60 ms. Nothing here needs it.
     sys.modules["click"] = None  # type: ignore[assignment]  # whoever imports it is told that it is not there
     try:
+        from . import headstart
+
+        ahead = None
+        if (image := headstart.image(sys.argv[1:])) is not None:
+            from .ahead import Ahead
+
+            ahead = Ahead(image)
         from .cli import main as run
 
-        return run()
+        return run(ahead=ahead)
     except KeyboardInterrupt:  # while modules are still loading; later Typer sees to it
         return 130
 

@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -13,6 +14,9 @@ from . import __version__
 from .commands import options
 from .errors import QvisionError, UsageError, harmless
 from .output import say, writing_to_stdout
+
+if TYPE_CHECKING:
+    from .ahead import Ahead
 
 #: The commands, in the order that the help has, and what it says of them; each has a module with a function ``add`` that
 #: adds it to an app.
@@ -44,7 +48,7 @@ def _root(
         False, "--version", callback=_show_version, is_eager=True, help="Show the version."
     ),
 ) -> None:
-    context.obj = profile
+    context.obj = options.Before(profile, context.obj)
 
 
 def _stand_in() -> None:
@@ -88,8 +92,12 @@ def _spare_rich() -> None:
     sys.modules["rich"] = None  # type: ignore[assignment]  # whoever imports it is told that it is not there
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code. Typer itself ends usage errors, Ctrl-C and a closed pipe."""
+def main(argv: Sequence[str] | None = None, ahead: "Ahead | None" = None) -> int:
+    """Run one command and return its exit code. Typer itself ends usage errors, Ctrl-C and a closed pipe.
+
+    Args:
+        ahead: an image that is being prepared already, in case the command wants it.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not sys.warnoptions:  # Pillow warns about what it repairs; who wants to see that says so with -W
         warnings.simplefilter("ignore")
@@ -98,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if _COMPLETING in os.environ:
             _spare_rich()
         with writing_to_stdout():
-            _app(_words(arguments))(arguments, prog_name="qvision")
+            _app(_words(arguments))(arguments, prog_name="qvision", obj=ahead)
     except QvisionError as error:
         say(error.report())
         return error.exit_code

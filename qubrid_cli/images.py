@@ -6,11 +6,13 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from pathlib import Path
 from queue import SimpleQueue
 
 from PIL import Image
 
 from . import chat, decoder, inventory, prompts, reading, sources
+from .ahead import Ahead
 from .content import DataUrl
 from .errors import ImageError
 from .frozen import frozen
@@ -59,10 +61,14 @@ class Workshop:
 
     They are daemons, so that Ctrl-C ends the program at once, also while one of them decodes or reads a pipe. (The
     workers of ``concurrent.futures`` are waited for when Python ends.)
+
+    Args:
+        ahead: a file that has been begun with, in case it is among the images.
     """
 
-    def __init__(self, limits: Limits, *, threads: int = 2) -> None:
+    def __init__(self, limits: Limits, *, threads: int = 2, ahead: Ahead | None = None) -> None:
         self._limits = limits
+        self._ahead = ahead
         self._tasks: SimpleQueue[tuple[Future[Prepared], sources.Source]] = SimpleQueue()
         for _ in range(threads):
             threading.Thread(target=self._run, name="images", daemon=True).start()
@@ -78,21 +84,36 @@ class Workshop:
         while True:
             future, image = self._tasks.get()
             try:
-                future.set_result(image if isinstance(image, sources.Link) else encode(image, self._limits))
+                future.set_result(self._prepared(image))
             except BaseException as error:  # noqa: BLE001  # handed to whoever waits for the image, and raised there
                 future.set_exception(error)
 
+    def _prepared(self, image: sources.Source) -> Prepared:
+        match image:
+            case sources.Link():
+                return image
+            case sources.File() if self._ahead and image.path == Path(self._ahead.path):
+                return encode(image, self._limits, self._ahead)
+            case _:
+                return encode(image, self._limits)
 
-def encode(source: sources.File | sources.Bytes | sources.Remote | sources.Piped, limits: Limits) -> Encoded:
+
+def encode(
+    source: sources.File | sources.Bytes | sources.Remote | sources.Piped, limits: Limits, ahead: Ahead | None = None
+) -> Encoded:
     """Read, turn upright, shrink and encode one image.
+
+    Args:
+        ahead: the same file, begun with before.
 
     Raises:
         ImageError: missing, unreadable, damaged, too small, too long, or too large to be sent.
     """
     started = time.perf_counter()
-    data = reading.read(source)
+    data = (ahead and ahead.data()) or reading.read(source)
+    digest = hashlib.sha256(data).hexdigest()  # while the picture may still be being decoded
     try:
-        found = _encoded(data, source.name, limits)
+        found = _encoded(data, source.name, limits, ahead)
     except ImageError as error:
         # A PNG may be damaged in what is not the picture, and its text may be a bomb: the picture is enough.
         bare = without_metadata(data) if error.code == "damaged_image" else None
@@ -103,21 +124,23 @@ def encode(source: sources.File | sources.Bytes | sources.Remote | sources.Piped
     return replace(
         found,
         warnings=notes + found.warnings,
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=digest,
         size=len(data),
         seconds=time.perf_counter() - started,
     )
 
 
-def _encoded(data: bytes, name: str, limits: Limits) -> Encoded:
+def _encoded(data: bytes, name: str, limits: Limits, ahead: Ahead | None = None) -> Encoded:
     """All but what is known of the file as a whole."""
     try:
-        with decoder.opened(data, name, limits.frame) as image:
+        with decoder.opened(data, name, limits.frame) as opened:
+            # A PNG is decoded to look for its EXIF already, for that may stand at its end.
+            image = ahead.in_place_of(opened) if ahead and opened.format == "PNG" else opened
             orientation = decoder.orientation(image)
             warnings = decoder.frame_notes(image, name, limits.frame)
             kind, carried = image.format or "", inventory.carried(image)
             width, height = upright(image.size, orientation)
-            sent = payload(image, data, orientation, limits, name)
+            sent = payload(image, data, orientation, limits, name, ahead=ahead)
     except Image.DecompressionBombError as error:
         raise decoder.bomb(name) from error
     except MemoryError as error:

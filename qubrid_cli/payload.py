@@ -6,6 +6,7 @@ from io import BytesIO
 from PIL import Image
 
 from . import colours, tokens
+from .ahead import Ahead
 from .errors import ImageError
 from .frozen import frozen
 from .metadata import without_metadata
@@ -77,12 +78,15 @@ def upright(size: tuple[int, int], orientation: int) -> tuple[int, int]:
     return size if orientation < 5 else (size[1], size[0])
 
 
-def payload(image: Image.Image, data: bytes, orientation: int, limits: Limits, name: str) -> Payload:
+def payload(
+    image: Image.Image, data: bytes, orientation: int, limits: Limits, name: str, *, ahead: Ahead | None = None
+) -> Payload:
     """Make what is sent of an opened image, whose pixels are not decoded yet.
 
     Args:
         data: the file that it was opened from.
         orientation: EXIF's, still to be applied.
+        ahead: has the same picture decoded, perhaps.
 
     Raises:
         ImageError: it cannot be brought under the size of a data URL.
@@ -90,7 +94,12 @@ def payload(image: Image.Image, data: bytes, orientation: int, limits: Limits, n
     """
     size = upright(image.size, orientation)
     target = tokens.shrink(*size, max_pixels=limits.max_pixels, max_side=limits.max_side)
-    if target == size and orientation == 1 and limits.frame == 1 and (kept := _as_it_is(image, data)) is not None:
+    if (
+        target == size
+        and orientation == 1
+        and limits.frame == 1
+        and (kept := _as_it_is(image, data, ahead)) is not None
+    ):
         return Payload("image/png" if image.format == "PNG" else "image/jpeg", *size, kept)
     stored = upright(target, orientation)
     if image.format in {"JPEG", "MPO"} and stored != image.size:
@@ -103,7 +112,7 @@ def payload(image: Image.Image, data: bytes, orientation: int, limits: Limits, n
             hint=f"Leave out --original, or add --max-side {_MAX_JPEG_SIDE}.",
             code="too_large",
         )
-    image.load()
+    image = _decoded(image, ahead)
     is_sharp = colours.is_sharp(image)
     picture = colours.in_srgb(_resized(image, stored), image.info.get("icc_profile"))
     if orientation in _TURNS:
@@ -130,7 +139,13 @@ def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return picture if picture.size == size else picture.resize(size, Image.Resampling.BICUBIC, box)
 
 
-def _as_it_is(image: Image.Image, data: bytes) -> bytes | None:
+def _decoded(image: Image.Image, ahead: Ahead | None) -> Image.Image:
+    found = ahead.in_place_of(image) if ahead else image
+    found.load()
+    return found
+
+
+def _as_it_is(image: Image.Image, data: bytes, ahead: Ahead | None) -> bytes | None:
     """The file itself less its metadata; ``None`` where it is nothing to give to a model as it is."""
     modes = {"JPEG": {"L", "RGB"}, "MPO": {"L", "RGB"}, "PNG": {"1", "L", "P", "RGB"}}.get(image.format or "", ())
     is_png = image.format == "PNG"
@@ -140,7 +155,7 @@ def _as_it_is(image: Image.Image, data: bytes) -> bytes | None:
         return None
     if not colours.is_srgb(image.info.get("icc_profile")):
         return None
-    image.load()  # so that a damaged file is found here and not by the endpoint
+    _decoded(image, ahead)  # so that a damaged file is found here and not by the endpoint
     kept = without_metadata(data)
     return kept if kept is not None and _fits(kept) else None
 

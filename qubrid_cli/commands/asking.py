@@ -29,12 +29,12 @@ def settled(context: typer.Context, config: "Config", given: Mapping[str, Any]) 
     """The settings of this run.
 
     Args:
-        context: has the ``--profile`` that was given before the command.
+        context: has, in ``options.Before``, the ``--profile`` that was given before the command.
         given: the options by the setting's name; ``None``, or a switch that is off, where one was not given.
     """
     from ..settings import resolve
 
-    before, behind = context.obj, given.get("profile")
+    before, behind = context.obj.profile, given.get("profile")
     if before and behind and before != behind:
         raise UsageError(f"two profiles, {before} and {behind}", hint="Name one, before the command or behind it.")
     return resolve({**given, "profile": behind or before}, os.environ, config)

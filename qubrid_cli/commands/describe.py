@@ -14,6 +14,7 @@ from . import asking, given, options, questions, showing
 from .showing import Known, Show
 
 if TYPE_CHECKING:
+    from ..ahead import Ahead
     from ..chat import Request
     from ..costs import Price
     from ..payload import Limits
@@ -35,6 +36,7 @@ class _Plan:
     schema: "Schema | None"
     settings: "Settings"
     key: str | None
+    ahead: "Ahead | None"
     prices: Mapping[str, "Price"]
 
 
@@ -127,6 +129,7 @@ def describe(
             form,
             settings,
             None if dry_run else asking.key(settings, quiet=quiet),
+            context.obj.ahead,
             config.prices,
         )
         failure = _rehearse(plan, show, target) if dry_run else _ask(plan, show, target)
@@ -161,7 +164,7 @@ def _ask(plan: _Plan, show: Show, target: Output) -> QvisionError | None:
 
     failures: list[QvisionError] = []
     several = len(plan.groups) > 1
-    workshop = Workshop(plan.limits)
+    workshop = Workshop(plan.limits, ahead=plan.ahead)
     started = deque([workshop.start(plan.groups[0])])  # in threads, while the next lines load httpx
     with asking.endpoint(plan.settings, plan.key, plan.groups) as endpoint:
         endpoint.open()  # while the first image is being prepared
@@ -198,7 +201,7 @@ def _rehearse(plan: _Plan, show: Show, target: Output) -> QvisionError | None:
     from ..images import Workshop
 
     failures: list[QvisionError] = []
-    workshop, url = Workshop(plan.limits), asking.url(plan.settings)
+    workshop, url = Workshop(plan.limits, ahead=plan.ahead), asking.url(plan.settings)
     formed = asking.formed(plan.request, plan.schema)
     for number, group in enumerate(plan.groups, 1):
         request = questions.filled(formed, group, number)

@@ -3,11 +3,15 @@
 import enum
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..frozen import frozen
 from . import completing
+
+if TYPE_CHECKING:
+    from ..ahead import Ahead
 
 #: What stands under the help of every command that asks.
 EPILOG = (
@@ -15,6 +19,14 @@ EPILOG = (
     "Exit codes: 0 fine, 1 unexpected failure, 2 usage, 3 configuration or key, 4 image, 5 endpoint or network, "
     "6 incomplete answer, 7 some images of a batch failed, 8 not as the schema wants it, 130 interrupted."
 )
+
+
+@frozen
+class Before:
+    """What is known before a command begins: the ``--profile`` that stands before it, and an image that was begun with."""
+
+    profile: str | None
+    ahead: "Ahead | None"
 
 
 class Color(enum.StrEnum):

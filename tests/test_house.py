@@ -281,6 +281,23 @@ def test_a_command_line_loads_what_it_uses_and_no_more(line: str, lighthouse: Pa
     assert libraries(loaded_by(*line.replace("LIGHTHOUSE", str(lighthouse)).split())) == LOADS[line]
 
 
+@pytest.mark.parametrize(
+    "line", ["describe LIGHTHOUSE --offline", "describe LIGHTHOUSE --dry-run", "batch LIGHTHOUSE x --dry-run"]
+)
+def test_what_works_for_long_has_garbage_collected(line: str, lighthouse: Path) -> None:
+    """What is loaded before is not looked through for garbage."""
+    tells = (
+        "import atexit, gc, os; out = os.dup(1); os.dup2(2, 1); "
+        "atexit.register(lambda: os.write(out, b'on' if gc.isenabled() else b'off')); "
+        "from qubrid_cli.__main__ import main; import sys; sys.exit(main())"
+    )
+    arguments = line.replace("LIGHTHOUSE", str(lighthouse)).split()
+    done = subprocess.run(
+        [sys.executable, "-c", tells, *arguments], capture_output=True, env=environment(), check=True, timeout=60
+    )
+    assert done.stdout == b"on"
+
+
 def test_help_and_mistyped_commands_load_no_command() -> None:
     assert {name for line in ("--help", "nonsense", "") for name in loaded_by(*line.split())}.isdisjoint(
         {f"qubrid_cli.commands.{name}" for name in cli._COMMANDS}

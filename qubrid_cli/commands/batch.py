@@ -1,5 +1,6 @@
 """``qvision batch``: many images, one request each, a line of JSON each, resumable."""
 
+import gc
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
@@ -81,6 +82,7 @@ def batch(
     """
     from .. import configuration, finding, placeholders
 
+    gc.enable()  # see __main__
     values = {"model": model, "base_url": base_url, "max_tokens": max_tokens, "temperature": temperature}
     values |= {"top_p": top_p, "timeout": timeout, "offline": offline or None, "allow_http": allow_http or None}
     values |= {"max_pixels": max_pixels, "max_side": max_side, "quality": quality, "retries": retries}

@@ -1,5 +1,6 @@
 """``qvision describe``: one request about one or several images, or one for each."""
 
+import gc
 import os
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -167,6 +168,7 @@ def _ask(plan: _Plan, show: Show, target: Output) -> QvisionError | None:
     workshop = Workshop(plan.limits, ahead=plan.ahead)
     started = deque([workshop.start(plan.groups[0])])  # in threads, while the next lines load httpx
     with asking.endpoint(plan.settings, plan.key, plan.groups) as endpoint:
+        gc.enable()  # all is loaded: see __main__
         endpoint.open()  # while the first image is being prepared
         from ..retries import Patience
 
@@ -200,6 +202,7 @@ def _rehearse(plan: _Plan, show: Show, target: Output) -> QvisionError | None:
     from .. import rehearsal
     from ..images import Workshop
 
+    gc.enable()
     failures: list[QvisionError] = []
     workshop, url = Workshop(plan.limits, ahead=plan.ahead), asking.url(plan.settings)
     formed = asking.formed(plan.request, plan.schema)

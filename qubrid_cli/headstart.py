@@ -8,14 +8,15 @@ complete after 143 ms in place of 186 (medians of 21 pairs). It is a guess which
 import os
 from collections.abc import Sequence
 
-#: Options of ``describe`` that change nothing about its image, and whether a value follows. With any other there is no
-#: head start, nor with two images or two prompts: a mistyped command line is to load no Pillow.
+#: Options of ``describe`` that change nothing about how its image is decoded, and whether a value follows. With any other
+#: there is no head start, nor with two images or two prompts: a mistyped command line is to load no Pillow.
 _NEUTRAL = {
-    **dict.fromkeys(("-p", "--prompt", "-s", "--system", "-m", "--model", "--base-url", "-o", "--output"), True),
-    **dict.fromkeys(("--max-tokens", "--temperature", "--top-p", "-O", "--param", "--timeout", "--retries"), True),
-    **dict.fromkeys(("--schema", "--field", "--max-time", "--color"), True),
-    **dict.fromkeys(("--json", "--offline", "--no-stream", "--stats", "--no-stats", "--thinking", "--dry-run"), False),
-    **dict.fromkeys(("-q", "--quiet", "-v", "--verbose"), False),
+    **dict.fromkeys(("-p", "--prompt", "-P", "--preset", "-s", "--system", "--schema", "-m", "--model"), True),
+    **dict.fromkeys(("--profile", "--base-url", "--max-tokens", "--temperature", "--top-p", "-O", "--param"), True),
+    **dict.fromkeys(("--timeout", "--retries", "--retry-max-wait", "--max-time", "--quality"), True),
+    **dict.fromkeys(("-o", "--output", "--field", "--color"), True),
+    **dict.fromkeys(("--allow-http", "--no-stream", "--offline", "--dry-run", "--json", "--thinking"), False),
+    **dict.fromkeys(("--stats", "--no-stats", "-q", "--quiet", "-v", "--verbose"), False),
 }
 
 

@@ -41,6 +41,7 @@ PLAIN = [
     ["--json", "a.jpg", "-q", "what is this?", "--max-tokens", "9"],
     ["-o", "b.jpg", "a.jpg"],
     ["--offline", "a.jpg", "x", "--field", "text"],
+    ["-P", "alt", "a.jpg", "x", "--profile", "ollama"],
 ]
 
 

@@ -73,7 +73,7 @@ class Run:
         self._clock = clock
         self._began = clock()
         self._give_up_at = inf
-        self._finished = self._failed = 0
+        self._finished = 0
         self._supply = Supply(crew, can_wait=self._can_wait, is_found=is_found)
         self._has_answered = False
         self._turns = Turns(jitter)
@@ -243,10 +243,10 @@ class Run:
     def _put(self, number: int, key: str | None, outcome: Outcome) -> None:
         self._finished += 1
         self._outbox.put(number, key, outcome)
-        if isinstance(outcome, Failed):
-            self._failed += 1
-            if self._budget.has_failed_too_often(self._failed, self._finished):
-                self._stop(UnfinishedError("stopped at --max-failures"))
+        # What was done before, or is the same as another image, says nothing of how this run fares.
+        is_passed_over = isinstance(outcome, Skipped) or outcome.is_copy
+        if not is_passed_over and self._budget.has_failed_too_often(is_failure=isinstance(outcome, Failed)):
+            self._stop(UnfinishedError("stopped at --max-failures"))
 
     def _through(self) -> Iterator[Outcome]:
         """What can be written; when it is, the results file knows it, and nobody needs to wait for it."""

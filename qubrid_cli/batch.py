@@ -191,13 +191,12 @@ class Run:
         self._learn(job, answer)
         if error is None:
             self._has_answered = True
-            self._gate.succeeded(job.ticket, now, budget.tokens(answer.record["usage"]))
+            self._gate.succeeded(job.ticket, now, budget.tokens(answer.cost["usage"]))
             self._end(job, answer)
             return
         trouble, retry_after = faults.trouble(error), faults.retry_after(error)
-        is_its_own = self._gate.failed(job.ticket, now, trouble, retry_after)
-        # What is paid for each time, such as an answer that could not be put right, is not tried without end.
-        is_its_own = is_its_own or budget.is_paid(answer.record)
+        # What is paid for each time, such as an answer that is cut, is not tried without end.
+        is_its_own = self._gate.failed(job.ticket, now, trouble, retry_after) or budget.is_paid(answer.cost)
         job.failures += is_its_own
         job.since = now if job.since is None else job.since
         if faults.ends_all(error, has_answered=self._has_answered):
@@ -215,7 +214,8 @@ class Run:
 
     def _learn(self, job: Job, answer: Answer) -> None:
         """Count what it took; and do not ask all others for what the endpoint refused one of them."""
-        self._budget.take(answer.record, job.ready.tokens)
+        self._budget.take(answer.cost, job.ready.tokens)
+        job.ready = replace(job.ready, first=answer.first)
         request = self._question.request
         if not answer.refused <= request.without:
             self._question = replace(self._question, request=replace(request, without=request.without | answer.refused))

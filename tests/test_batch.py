@@ -932,14 +932,43 @@ def test_a_first_answer_is_counted_also_where_putting_it_right_fails(
     batch: Batch, draw: Draw, gallery: Gallery
 ) -> None:
     draw("a.png")
-    gallery.rule = lambda _, number: OVERLOADED if number % 2 == 0 else document("not json")
+    gallery.rule = lambda _, number: document("not json") if number == 1 else BROKEN
     run = batch("photos", "--schema", "title", "--retries", 1)
-    assert (run.exit_code, gallery.tries["a.png"]) == (7, 4)
-    assert f"{2 * USAGE['prompt_tokens']} → {2 * USAGE['completion_tokens']} tokens" in run.stderr
+    assert (run.exit_code, gallery.tries["a.png"]) == (7, 3)
+    assert f"\n{USAGE['prompt_tokens']} → {USAGE['completion_tokens']} tokens" in run.stderr
+    gallery.tries.clear()
     ended = batch("photos", "--schema", "title", "--patience", 0)
     assert (ended.exit_code, ended.stdout) == (5, b"")
     assert "no whole answer for 0 s" in ended.stderr
     assert re.search(r"\d+ → \d+ tokens", ended.stderr)
+
+
+def test_when_putting_an_answer_right_fails_only_that_is_tried_again(
+    batch: Batch, draw: Draw, gallery: Gallery
+) -> None:
+    """Paid for are the first answer, once, and the one that put it right; whole requests are counted, and their tokens."""
+    draw("a.png")
+    replies = [document("not json"), OVERLOADED, RESET, BROKEN, document('{"title": "A"}')]
+    gallery.rule = lambda _, number: replies[number - 1]
+    run = batch("photos", "--schema", "title")
+    (line,) = run.json_lines
+    assert [len(asked.json["messages"]) for asked in gallery.asked] == [1, 3, 3, 3, 3]
+    assert (run.exit_code, line["data"], line["attempts"]) == (0, {"title": "A"}, 4)
+    assert line["usage"] == {name: 2 * count for name, count in USAGE.items()}
+    assert f"{2 * USAGE['prompt_tokens']} → {2 * USAGE['completion_tokens']} tokens" in run.stderr
+    assert line["warnings"] == ["the first answer did not fit the schema, so it was asked for once more"]
+
+
+def test_an_answer_that_was_not_put_right_at_last_has_its_text_and_what_all_took(
+    batch: Batch, draw: Draw, gallery: Gallery
+) -> None:
+    draw("a.png")
+    replies = [document("not json"), BROKEN, document("nor this")]
+    gallery.rule = lambda _, number: replies[number - 1]
+    run = batch("photos", "--schema", "title")
+    (line,) = run.json_lines
+    assert (run.exit_code, line["error"]["code"], line["text"]) == (7, "schema_mismatch", "nor this")
+    assert line["usage"] == {name: 2 * count for name, count in USAGE.items()}
 
 
 def test_a_list_that_comes_slowly_is_worked_on_meanwhile(

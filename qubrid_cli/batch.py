@@ -73,7 +73,7 @@ class Run:
         self._clock = clock
         self._began = clock()
         self._give_up_at = inf
-        self._finished = self._failed = 0
+        self._finished = 0
         self._supply = Supply(crew, can_wait=self._can_wait, is_found=is_found)
         self._has_answered = False
         self._turns = Turns(jitter)
@@ -191,13 +191,12 @@ class Run:
         self._learn(job, answer)
         if error is None:
             self._has_answered = True
-            self._gate.succeeded(job.ticket, now, budget.tokens(answer.record["usage"]))
+            self._gate.succeeded(job.ticket, now, budget.tokens(answer.cost["usage"]))
             self._end(job, answer)
             return
         trouble, retry_after = faults.trouble(error), faults.retry_after(error)
-        is_its_own = self._gate.failed(job.ticket, now, trouble, retry_after)
-        # What is paid for each time, such as an answer that could not be put right, is not tried without end.
-        is_its_own = is_its_own or budget.is_paid(answer.record)
+        # What is paid for each time, such as an answer that is cut, is not tried without end.
+        is_its_own = self._gate.failed(job.ticket, now, trouble, retry_after) or budget.is_paid(answer.cost)
         job.failures += is_its_own
         job.since = now if job.since is None else job.since
         if faults.ends_all(error, has_answered=self._has_answered):
@@ -215,7 +214,8 @@ class Run:
 
     def _learn(self, job: Job, answer: Answer) -> None:
         """Count what it took; and do not ask all others for what the endpoint refused one of them."""
-        self._budget.take(answer.record, job.ready.tokens)
+        self._budget.take(answer.cost, job.ready.tokens)
+        job.ready = replace(job.ready, first=answer.first)
         request = self._question.request
         if not answer.refused <= request.without:
             self._question = replace(self._question, request=replace(request, without=request.without | answer.refused))
@@ -243,10 +243,10 @@ class Run:
     def _put(self, number: int, key: str | None, outcome: Outcome) -> None:
         self._finished += 1
         self._outbox.put(number, key, outcome)
-        if isinstance(outcome, Failed):
-            self._failed += 1
-            if self._budget.has_failed_too_often(self._failed, self._finished):
-                self._stop(UnfinishedError("stopped at --max-failures"))
+        # What was done before, or is the same as another image, says nothing of how this run fares.
+        is_passed_over = isinstance(outcome, Skipped) or outcome.is_copy
+        if not is_passed_over and self._budget.has_failed_too_often(is_failure=isinstance(outcome, Failed)):
+            self._stop(UnfinishedError("stopped at --max-failures"))
 
     def _through(self) -> Iterator[Outcome]:
         """What can be written; when it is, the results file knows it, and nobody needs to wait for it."""

@@ -10,7 +10,7 @@ from .errors import UsageError
 from .frozen import frozen
 from .metrics import number
 
-#: A share of failures means nothing before so many images are through.
+#: A share of failures means nothing before a run has finished so many images.
 _ENOUGH = 20
 #: Tokens of a request whose image is not known, and of an answer as prompts for captions, tags and text get it.
 _ASKED, _ANSWER = 1_000, 1_000
@@ -21,7 +21,7 @@ Record = Mapping[str, Any]
 
 @frozen
 class Allowance:
-    """How many images may fail: a number of them, or a share of those that are through, in percent."""
+    """How many images may fail: a number of them, or a share of those that the run has finished, in percent."""
 
     count: float = inf
     percent: float = 100.0
@@ -40,7 +40,9 @@ def allowance(text: str) -> Allowance:
     """
     found = re.fullmatch(r"(\d{1,9})|(\d{1,3}(?:\.\d{1,6})?)%", text, re.ASCII)
     if found is None or float(found[2] or 0) > 100:
-        raise UsageError(f"--max-failures {text} is no number", hint="For example 20, or 5% of those that are through.")
+        raise UsageError(
+            f"--max-failures {text} is no number", hint="For example 20, or 5% of those that the run has finished."
+        )
     return Allowance(count=int(found[1])) if found[1] else Allowance(percent=float(found[2]))
 
 
@@ -131,7 +133,7 @@ class Budget:
         self._limits = limits
         self._price = price
         self._longest = min(_ANSWER, max_tokens or _ANSWER)
-        self._answers = 0
+        self._answers = self._finished = self._failed = 0
         self._most_tokens = self._most_cost = 0.0
 
     def take(self, record: Record, asked: int = _ASKED) -> None:
@@ -176,9 +178,11 @@ class Budget:
             return f"--max-cost {self._limits.cost:g}"
         return None
 
-    def has_failed_too_often(self, failed: int, finished: int) -> bool:
-        """Whether the run is not worth going on with."""
-        return self._limits.failures.is_exceeded(failed, finished)
+    def has_failed_too_often(self, *, is_failure: bool) -> bool:
+        """Count an image that the run has finished; whether it is not worth going on with."""
+        self._finished += 1
+        self._failed += is_failure
+        return self._limits.failures.is_exceeded(self._failed, self._finished)
 
 
 def _cents(amount: float) -> float:

@@ -36,6 +36,7 @@ class Description:
         error: why it is no success, else ``None``.
         data: the value in the text, where it had to fit a schema and does.
         refused: what the endpoint does not take, as ``chat.Request.without``.
+        first: the answer that did not fit and that this one was to put right, where that came to nothing.
     """
 
     prompt: str | None = None
@@ -55,6 +56,7 @@ class Description:
     error: QvisionError | None = None
     data: Any = None
     refused: frozenset[str] = frozenset()
+    first: "Description | None" = None
 
     @property
     def has_answer(self) -> bool:

@@ -8,8 +8,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from . import chat, description, extraction
-from .costs import Cost, Price
+from . import chat, description, extraction, repairs
+from .costs import Price
 from .deltas import Text
 from .description import Item, Items
 from .draft import Description
@@ -17,7 +17,7 @@ from .endpoint import Endpoint
 from .errors import IncompleteError, SchemaError
 from .frozen import frozen
 from .images import Preparation
-from .metrics import Clock, Stopwatch, number
+from .metrics import Clock, Stopwatch
 from .progress import Repairing, Sending, Writing
 from .retries import Patience
 from .schema import Schema
@@ -26,7 +26,6 @@ from .schema import Schema
 _MAX_REPEATED = 20_000
 _WORDS = "Answer in JSON: one value that fits this JSON Schema, and nothing else. No code fence, no words around it."
 _AGAIN = "Answer once more: the whole JSON value, put right, and nothing else."
-_ASKED_AGAIN = "the first answer did not fit the schema, so it was asked for once more"
 
 
 @frozen
@@ -83,11 +82,16 @@ class Session:
         labels: bool,
         patience: Patience,
         prices: Mapping[str, Price] = {},
+        first: Description | None = None,
         clock: Clock = time.perf_counter,
     ) -> Items:
         """As ``description.describe``, with ``data`` in the ``Description``; no text is given out on the way.
 
         An answer that fits neither at first nor when it was asked for once more has a ``SchemaError``, and its text.
+
+        Args:
+            first: the ``first`` of an earlier ``Description``: it is not asked for again, only put right, and what comes
+                out is the second answer alone, with what that took.
 
         Raises:
             UsageError: the schema turns out to lead nowhere.
@@ -95,15 +99,16 @@ class Session:
         ask = partial(description.describe, endpoint, images=images, labels=labels, prices=prices, clock=clock)
         request = replace(request, form=self._form, without=request.without | self._refused)
         watch = Stopwatch(clock, patience.max_time)
-        answer = yield from self._asked(ask(request=request, patience=patience), watch)
+        answer = first or (yield from self._asked(ask(request=request, patience=patience), watch))
         found = self._read(answer, endpoint)
         left = watch.left()
         if isinstance(found, Misfit) and left != 0:
             yield Repairing(found.problems[0])
-            request = replace(request, turns=_turns(answer, found), without=answer.refused)
+            request = replace(request, turns=_turns(answer, found), without=request.without | answer.refused)
             second = yield from self._asked(ask(request=request, patience=replace(patience, max_time=left)), watch)
             found = self._read(second, endpoint)
-            answer = _both(answer, second)
+            unrepaired = None if second.error is None else answer
+            answer = replace(second if first else repairs.both(answer, second), first=unrepaired)
         yield _judged(answer, found)
 
     def _asked(self, items: Items, watch: Stopwatch) -> Generator[Item, None, Description]:
@@ -156,39 +161,3 @@ def _judged(answer: Description, found: Fits | Misfit | None) -> Description:
         first = "Raise --max-tokens" if "--max-tokens" in (answer.error.hint or "") else "Ask again"
         answer.error.hint = f"{first}; --json keeps what arrived."
     return answer
-
-
-def _both(first: Description, second: Description) -> Description:
-    """The second answer, with what both took: each was paid for."""
-    return replace(
-        second,
-        text=second.text or first.text,
-        cost=_cost(first.cost, second.cost),
-        usage=_sum(first.usage, second.usage) if first.usage and second.usage else second.usage or first.usage,
-        timing=replace(
-            second.timing,
-            ttft_seconds=first.timing.ttft_seconds,
-            total_seconds=_total(first.timing.total_seconds, second.timing.total_seconds),
-        ),
-        warnings=tuple(dict.fromkeys([*first.warnings, _ASKED_AGAIN, *second.warnings])),
-    )
-
-
-def _sum(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Figures added up, also those in objects of their own (``prompt_tokens_details``); all else is the second's."""
-    found = dict(second)
-    for key, value in second.items():
-        other = first.get(key)
-        if isinstance(value, dict) and isinstance(other, dict):
-            found[key] = _sum(other, value)
-        elif number(first, key) is not None and number(second, key) is not None:
-            found[key] = value + other
-    return found
-
-
-def _cost(first: Cost | None, second: Cost | None) -> Cost | None:
-    return replace(second, amount=round(first.amount + second.amount, 9)) if first and second else second or first
-
-
-def _total(first: float | None, second: float | None) -> float | None:
-    return round((first or 0) + (second or 0), 4) if first is not None or second is not None else None

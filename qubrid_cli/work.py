@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import asdict, field, replace
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -21,6 +22,7 @@ from . import (
     placeholders,
     reading,
     records,
+    repairs,
     sources,
     tokens,
     urls,
@@ -90,12 +92,18 @@ class Read:
 
 @frozen
 class Ready:
-    """An image that can be sent. ``tokens`` is what asking will take, less the answer, in all probability."""
+    """An image that can be sent.
+
+    Attributes:
+        tokens: what asking will take, less the answer, in all probability.
+        first: an answer that there is already, and that only needs to be put right.
+    """
 
     task: Task
     key: str
     image: images.Prepared
     tokens: int
+    first: Description | None = None
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -110,11 +118,20 @@ class Answer:
     Attributes:
         record: the object that ``--json`` prints.
         refused: fields of the request that the endpoint does not take.
+        taken: the same without what was paid for by an earlier try; ``None`` where there was none.
+        first: an answer that was not put right, so that only this need be tried again.
     """
 
     record: dict[str, Any]
     error: QvisionError | None = None
     refused: frozenset[str] = frozenset()
+    taken: dict[str, Any] | None = None
+    first: Description | None = None
+
+    @property
+    def cost(self) -> dict[str, Any]:
+        """The record of what this try took."""
+        return self.record if self.taken is None else self.taken
 
 
 def read(task: Task, source: sources.Source, question: Question) -> Read:
@@ -163,7 +180,8 @@ def ask(ready: Ready, question: Question, endpoint: Endpoint, describe: Callable
         endpoint.guard(links.secrets([ready.image]))
     future: Future[images.Prepared] = Future()
     future.set_result(ready.image)
-    items = describe(
+    asked = describe if ready.first is None else partial(describe, first=ready.first)
+    items = asked(
         endpoint,
         question.of(ready.task),
         (images.Preparation(ready.image.name, future),),
@@ -172,7 +190,10 @@ def ask(ready: Ready, question: Question, endpoint: Endpoint, describe: Callable
         prices=question.prices,
     )
     found = description.finished(items)
-    return Answer(records.json_object(found), found.error, found.refused)
+    if ready.first is None:
+        return Answer(records.json_object(found), found.error, found.refused, first=found.first)
+    record = records.json_object(repairs.both(ready.first, found))
+    return Answer(record, found.error, found.refused, records.json_object(found), found.first)
 
 
 def failed(answer: Answer, error: QvisionError) -> Answer:

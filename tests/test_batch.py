@@ -27,7 +27,7 @@ from PIL import Image
 
 from qubrid_cli import chat, description, payload, work
 from qubrid_cli.batch import Run as BatchRun
-from qubrid_cli.budget import Budget, Limits
+from qubrid_cli.budget import Allowance, Budget, Limits
 from qubrid_cli.crew import Crew
 from qubrid_cli.endpoint import Endpoint
 from qubrid_cli.errors import ImageError
@@ -646,6 +646,50 @@ def test_a_run_that_fails_too_often_is_stopped(
     assert "stopped at --max-failures" in run.stderr
 
 
+def test_what_was_done_before_makes_no_share_of_failures_smaller(batch: Batch, draw: Draw, gallery: Gallery) -> None:
+    """Of 60 images that are skipped and 30 that fail, 20 may: a share counts from twenty on, and all of them failed."""
+    draw(*numbered(60))
+    assert batch("photos", "-o", "r.jsonl").exit_code == 0
+    gallery.rule = lambda *_: REFUSED
+    draw(*(f"new-{name}" for name in numbered(30)))
+    run = batch("photos", "-o", "r.jsonl", "--max-failures", "90%", "-j", 1, "--ordered")
+    assert run.exit_code == 7
+    assert sum(number for name, number in gallery.tries.items() if name.startswith("new")) == 20
+
+
+def test_an_image_that_fails_under_many_names_is_one_that_failed(draw: Draw, gallery: Gallery) -> None:
+    """The three copies are there before the other image is asked about, and so before the first of them is refused."""
+    (bad, good), other_asked = draw("bad.png", "good.png"), threading.Event()
+    copies = [Path(shutil.copy(bad, bad.with_name(f"copy-{number}.png"))) for number in range(3)]
+
+    def rule(name: str, number: int) -> Reply:
+        if name == "bad.png":
+            return Reply([Hold(other_asked), *REFUSED.pieces], status=400, headers=REFUSED.headers)
+        other_asked.set()
+        return answered(name, number)
+
+    gallery.rule = rule
+    question = work.Question(chat.Request("m", "caption", (), 9, 0.1, 1.0, stream=False), payload.Limits())
+    crew = Crew(
+        (Task(number, str(path)) for number, path in enumerate([bad, *copies, good], 1)),
+        question,
+        Endpoint(gallery.url, timeout=30),
+        opened=lambda task: File(task.source, Path(task.source)),
+        threads=1,
+    )
+    begun = BatchRun(
+        crew,
+        question,
+        Gate(Fixed(2)),
+        Budget(Limits(failures=Allowance(count=1))),
+        settled=lambda *_: None,
+        rules=Rules(),
+        clerk=Clerk(question),
+    )
+    ended = Counter(type(item) for item in begun.outcomes() if not isinstance(item, Waiting))
+    assert (ended, gallery.tries, begun.stopped) == ({Failed: 4, Done: 1}, {"bad.png": 1, "good.png": 1}, None)
+
+
 def test_what_was_never_asked_goes_before_what_failed(
     batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path
 ) -> None:
@@ -888,14 +932,43 @@ def test_a_first_answer_is_counted_also_where_putting_it_right_fails(
     batch: Batch, draw: Draw, gallery: Gallery
 ) -> None:
     draw("a.png")
-    gallery.rule = lambda _, number: OVERLOADED if number % 2 == 0 else document("not json")
+    gallery.rule = lambda _, number: document("not json") if number == 1 else BROKEN
     run = batch("photos", "--schema", "title", "--retries", 1)
-    assert (run.exit_code, gallery.tries["a.png"]) == (7, 4)
-    assert f"{2 * USAGE['prompt_tokens']} → {2 * USAGE['completion_tokens']} tokens" in run.stderr
+    assert (run.exit_code, gallery.tries["a.png"]) == (7, 3)
+    assert f"\n{USAGE['prompt_tokens']} → {USAGE['completion_tokens']} tokens" in run.stderr
+    gallery.tries.clear()
     ended = batch("photos", "--schema", "title", "--patience", 0)
     assert (ended.exit_code, ended.stdout) == (5, b"")
     assert "no whole answer for 0 s" in ended.stderr
     assert re.search(r"\d+ → \d+ tokens", ended.stderr)
+
+
+def test_when_putting_an_answer_right_fails_only_that_is_tried_again(
+    batch: Batch, draw: Draw, gallery: Gallery
+) -> None:
+    """Paid for are the first answer, once, and the one that put it right; whole requests are counted, and their tokens."""
+    draw("a.png")
+    replies = [document("not json"), OVERLOADED, RESET, BROKEN, document('{"title": "A"}')]
+    gallery.rule = lambda _, number: replies[number - 1]
+    run = batch("photos", "--schema", "title")
+    (line,) = run.json_lines
+    assert [len(asked.json["messages"]) for asked in gallery.asked] == [1, 3, 3, 3, 3]
+    assert (run.exit_code, line["data"], line["attempts"]) == (0, {"title": "A"}, 4)
+    assert line["usage"] == {name: 2 * count for name, count in USAGE.items()}
+    assert f"{2 * USAGE['prompt_tokens']} → {2 * USAGE['completion_tokens']} tokens" in run.stderr
+    assert line["warnings"] == ["the first answer did not fit the schema, so it was asked for once more"]
+
+
+def test_an_answer_that_was_not_put_right_at_last_has_its_text_and_what_all_took(
+    batch: Batch, draw: Draw, gallery: Gallery
+) -> None:
+    draw("a.png")
+    replies = [document("not json"), BROKEN, document("nor this")]
+    gallery.rule = lambda _, number: replies[number - 1]
+    run = batch("photos", "--schema", "title")
+    (line,) = run.json_lines
+    assert (run.exit_code, line["error"]["code"], line["text"]) == (7, "schema_mismatch", "nor this")
+    assert line["usage"] == {name: 2 * count for name, count in USAGE.items()}
 
 
 def test_a_list_that_comes_slowly_is_worked_on_meanwhile(

@@ -96,7 +96,7 @@ FLOORS = (
     {"reachability", "endpoint", "payload", "settings", "rewriting", "download", "finding"},
     {"credentials", "listing", "images"},
     {"draft"},
-    {"description"},
+    {"description", "repairs"},
     {"structured", "checkup"},
     {"records"},
     {"terminal", "markdown", "rehearsal", "entries"},

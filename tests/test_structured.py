@@ -275,6 +275,17 @@ def test_a_repair_that_fails_keeps_the_first_text_and_says_why(describe: Ask, se
     )
 
 
+def test_a_repair_that_fails_with_what_passes_is_tried_again_and_the_first_answer_is_not(
+    describe: Ask, server: Server, lighthouse: Path
+) -> None:
+    busy = refusal(503, {"error": {"message": "busy"}}, **{"Retry-After": "0"})
+    replies = iter([stream(WRONG), busy, busy, stream(GOOD)])
+    server.answer = lambda _: next(replies)
+    run = describe(lighthouse, "--schema", FORM, "--json")
+    assert [len(asked.json["messages"]) for asked in server.asked] == [1, 3, 3, 3]
+    assert (run.exit_code, run.json["usage"]) == (0, {name: 2 * count for name, count in USAGE.items()})
+
+
 @pytest.mark.parametrize("text", ["", "I'm sorry, but I can't help with that.", "[" * 100_000])
 def test_what_is_no_json_is_asked_for_once_more(describe: Ask, server: Server, lighthouse: Path, text: str) -> None:
     server.answer = in_turn(text, GOOD)

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from . import __version__
-from .commands import options
-from .errors import QvisionError, UsageError, harmless
-from .output import say, writing_to_stdout
+from .commands import _options
+from .errors import QvisionError, UsageError
+from .output.streams import echo_err, translate_stdout_errors
+from .text import strip_control_characters
 
 if TYPE_CHECKING:
-    from .ahead import Ahead
+    pass
 
 #: The commands, in the order that the help has, and what it says of them; each has a module with a function ``add`` that
 #: adds it to an app.
@@ -31,7 +32,7 @@ _COMMANDS = {
     "completion": "Print the completion script for a shell.",
 }
 #: Is set while a shell completes a line.
-_COMPLETING = "_QVISION_COMPLETE"
+_COMPLETION_VARIABLE = "_QVISION_COMPLETE"
 
 
 def _show_version(value: bool) -> None:  # noqa: FBT001  # Typer's callbacks are called that way
@@ -43,20 +44,20 @@ def _show_version(value: bool) -> None:  # noqa: FBT001  # Typer's callbacks are
 def _root(
     context: typer.Context,
     *,
-    profile: options.Profile = None,
+    profile: _options.Profile = None,
     version: bool = typer.Option(  # noqa: ARG001  # its callback has seen to it
         False, "--version", callback=_show_version, is_eager=True, help="Show the version."
     ),
 ) -> None:
-    context.obj = options.Before(profile, context.obj)
+    context.obj = _options.CliContext(profile)
 
 
-def _stand_in() -> None:
+def _placeholder_command() -> None:
     """In the place of a command that no argument names, so that it cannot be called."""
     raise AssertionError
 
 
-def _app(words: Sequence[str]) -> typer.Typer:
+def _build_app(words: Sequence[str]) -> typer.Typer:
     """The program with the commands that the words name; of the others just the names and what the help says.
 
     Loading and building them all would take twice as long as an empty Python, and add a third to ``--help``.
@@ -73,18 +74,18 @@ def _app(words: Sequence[str]) -> typer.Typer:
         if name in words:
             import_module(f".commands.{name}", __package__).add(app)
         else:
-            app.command(name, help=summary)(_stand_in)
+            app.command(name, help=summary)(_placeholder_command)
     return app
 
 
-def _words(arguments: Sequence[str]) -> Sequence[str]:
+def _get_words(arguments: Sequence[str]) -> Sequence[str]:
     """The arguments; or the words of the line that is being completed, which Typer's scripts have in the environment."""
-    if _COMPLETING not in os.environ:
+    if _COMPLETION_VARIABLE not in os.environ:
         return arguments
     return (os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS") or "").split()
 
 
-def _spare_rich() -> None:
+def _block_rich() -> None:
     """Keep Typer from loading Rich to complete a line, which would make it wait twice as long.
 
     Typer strips Rich's markup from the help of options, where Rich is installed; ours has none.
@@ -92,33 +93,29 @@ def _spare_rich() -> None:
     sys.modules["rich"] = None  # type: ignore[assignment]  # whoever imports it is told that it is not there
 
 
-def main(argv: Sequence[str] | None = None, ahead: "Ahead | None" = None) -> int:
-    """Run one command and return its exit code. Typer itself ends usage errors, Ctrl-C and a closed pipe.
-
-    Args:
-        ahead: an image that is being prepared already, in case the command wants it.
-    """
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code. Typer itself ends usage errors, Ctrl-C and a closed pipe."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not sys.warnoptions:  # Pillow warns about what it repairs; who wants to see that says so with -W
         warnings.simplefilter("ignore")
     try:
-        _check_names(arguments)
-        if _COMPLETING in os.environ:
-            _spare_rich()
-        with writing_to_stdout():
-            _app(_words(arguments))(arguments, prog_name="qvision", obj=ahead)
+        _check_arguments(arguments)
+        if _COMPLETION_VARIABLE in os.environ:
+            _block_rich()
+        with translate_stdout_errors():
+            _build_app(_get_words(arguments))(arguments, prog_name="qvision")
     except QvisionError as error:
-        say(error.report())
+        echo_err(error.format_report())
         return error.exit_code
     return 0
 
 
-def _check_names(arguments: Sequence[str]) -> None:
+def _check_arguments(arguments: Sequence[str]) -> None:
     """File names that Typer would take for a command or an option, or print with the escape sequences in them."""
     for argument in itertools.takewhile(lambda argument: argument != "--", arguments):
         if not argument.startswith("-") or argument == "-":
             continue
-        if harmless(argument) != argument or (os.path.lexists(argument) and "." in argument):
+        if strip_control_characters(argument) != argument or (os.path.lexists(argument) and "." in argument):
             raise UsageError(f"{argument} is taken for an option", hint=f"For the file: ./{argument}")
     if arguments and not arguments[0].startswith("-") and os.path.isfile(arguments[0]):
         raise UsageError(f"{arguments[0]} is no command", hint=f"For example: qvision describe {arguments[0]}")

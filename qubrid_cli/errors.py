@@ -1,24 +1,8 @@
 """Everything that can go wrong for a user: each class with its exit code, and how a message reaches a terminal."""
 
-import re
 from typing import ClassVar
 
-#: What acts on a terminal instead of showing: C0, DEL, C1, the bidirectional overrides, and halves of surrogate
-#: pairs (how Python spells a file name that is not UTF-8).
-_UNPRINTABLE = "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-
-
-def printable(text: str) -> str:
-    r"""Text from a file name, a server or an argument as one harmless line: control characters become ``\x1b``."""
-    return text if text.isprintable() else re.sub(_UNPRINTABLE, lambda match: ascii(match[0])[1:-1], text)
-
-
-_ACTING = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)])
-
-
-def harmless(text: str) -> str:
-    """Text of several lines without its control characters, so without any escape sequence; line breaks and tabs stay."""
-    return text.translate(_ACTING)
+from .text import escape_control_characters
 
 
 class QvisionError(Exception):
@@ -51,11 +35,11 @@ class QvisionError(Exception):
         self.status = status
         self.request_id = request_id
 
-    def report(self) -> str:
+    def format_report(self) -> str:
         """The lines for stderr: the message, then the hint, fit for any terminal."""
-        lines = [f"error: {printable(self.message)}"]
+        lines = [f"error: {escape_control_characters(self.message)}"]
         if self.hint:
-            lines.append(f"hint: {printable(self.hint)}")
+            lines.append(f"hint: {escape_control_characters(self.hint)}")
         return "\n".join(lines)
 
 
@@ -96,16 +80,16 @@ class EndpointError(QvisionError):
     """The endpoint refused, failed, or could not be understood.
 
     Attributes:
-        passes: it may well be over in a moment, so that asking again makes sense.
+        is_temporary: it may well be over in a moment, so that asking again makes sense.
         retry_after: seconds that the server asks to wait before that, where it does.
-        ends_all: no other request to it would fare better: it is about the key, the address, the model or the credits.
+        is_fatal: no other request to it would fare better: it is about the key, the address, the model or the credits.
     """
 
     exit_code = 5
     default_code = "endpoint"
-    passes: bool = False
+    is_temporary: bool = False
     retry_after: float | None = None
-    ends_all: bool = False
+    is_fatal: bool = False
 
 
 class NetworkError(EndpointError):
@@ -117,13 +101,13 @@ class NetworkError(EndpointError):
 class UnreachableError(NetworkError):
     """Nobody accepted a connection, so that nothing was sent."""
 
-    passes = True
+    is_temporary = True
 
 
-class WayError(NetworkError):
+class ConnectionSetupError(NetworkError):
     """The way to the endpoint is closed as it is set up: by a proxy, a certificate, a redirect."""
 
-    ends_all = True
+    is_fatal = True
 
 
 class AuthError(EndpointError):
@@ -131,38 +115,38 @@ class AuthError(EndpointError):
 
     exit_code = 3
     default_code = "auth"
-    ends_all = True
+    is_fatal = True
 
 
-class IncompleteError(QvisionError):
+class IncompleteAnswerError(QvisionError):
     """The answer was cut; what arrived of it is kept."""
 
     exit_code = 6
     default_code = "incomplete"
 
 
-class UnfinishedError(QvisionError):
+class BatchIncompleteError(QvisionError):
     """A run of many images is over, and some of them have no answer: they failed, or it stopped before them."""
 
     exit_code = 7
     default_code = "unfinished"
 
 
-class SchemaError(QvisionError):
+class SchemaMismatchError(QvisionError):
     """The answer does not fit the schema, also when it was asked for once more; its text is kept."""
 
     exit_code = 8
     default_code = "schema_mismatch"
 
 
-class StoppedError(QvisionError):
+class InterruptedByUserError(QvisionError):
     """The user pressed Ctrl-C while the answer was on its way."""
 
     exit_code = 130
     default_code = "interrupted"
 
 
-class SeveralError(QvisionError):
+class MultipleError(QvisionError):
     """Some of several requests failed, each already reported.
 
     Args:

@@ -14,27 +14,27 @@ _Class = TypeVar("_Class")
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def frozen(cls: type[_Class]) -> type[_Class]:
     """Make a class a data class, for ``replace``, ``asdict`` and ``match`` too; equal are those of one class with equal fields."""
-    for name, method in _SHARED.items():
+    for name, method in _SHARED_METHODS.items():
         if name not in vars(cls):
             setattr(cls, name, method)
     return dataclass(repr=False, eq=False, slots=True)(cls)
 
 
-def _compared(data: Any) -> tuple[object, ...]:
+def _get_compared_values(data: Any) -> tuple[object, ...]:
     return tuple(getattr(data, one.name) for one in fields(data) if one.compare)
 
 
 def _equals(self: Any, other: object) -> bool:
-    return _compared(self) == _compared(other) if type(self) is type(other) else NotImplemented
+    return _get_compared_values(self) == _get_compared_values(other) if type(self) is type(other) else NotImplemented
 
 
-def _hashed(self: Any) -> int:
-    return hash(_compared(self))
+def _hash(self: Any) -> int:
+    return hash(_get_compared_values(self))
 
 
-def _shown(self: Any) -> str:
+def _format_repr(self: Any) -> str:
     told = ", ".join(f"{one.name}={getattr(self, one.name)!r}" for one in fields(self) if one.repr)
     return f"{type(self).__qualname__}({told})"
 
 
-_SHARED = {"__eq__": _equals, "__hash__": _hashed, "__repr__": _shown}
+_SHARED_METHODS = {"__eq__": _equals, "__hash__": _hash, "__repr__": _format_repr}

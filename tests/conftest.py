@@ -12,10 +12,10 @@ from typing import Any, Protocol
 import jsonschema
 import pytest
 
-from qubrid_cli.records import SCHEMA_FILE
+from qubrid_cli.output.record import SCHEMA_FILE
 
-from . import draw
-from .server import Server
+from .support import draw
+from .support.server import Server
 
 SCHEMA = json.loads(SCHEMA_FILE.read_text("utf-8"))
 #: Made once: ``jsonschema.validate`` looks through the schema itself each time, for 10 ms.

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from qubrid_cli.costs import Cost, Price, cost
+from qubrid_cli.metrics import Cost, Price, compute_cost
 
 PRICES = {"asked": Price(0.25, 0.44), "said": Price(1.0, 2.0), "half": Price(0.25)}
 USAGE = {"prompt_tokens": 2540, "completion_tokens": 48, "total_tokens": 2588}
@@ -24,7 +24,7 @@ USAGE = {"prompt_tokens": 2540, "completion_tokens": 48, "total_tokens": 2588}
 def test_the_price_is_the_asked_models_else_the_servers(
     asked: str | None, said: str | None, found: Cost | None
 ) -> None:
-    assert cost(PRICES, asked, said, USAGE) == found
+    assert compute_cost(PRICES, asked, said, USAGE) == found
 
 
 @pytest.mark.parametrize(
@@ -40,11 +40,11 @@ def test_the_price_is_the_asked_models_else_the_servers(
     ],
 )
 def test_without_a_usage_that_counts_there_is_no_cost(usage: dict[str, Any] | None) -> None:
-    assert cost(PRICES, "asked", None, usage) is None
+    assert compute_cost(PRICES, "asked", None, usage) is None
 
 
 def test_what_costs_nothing_costs_nothing() -> None:
-    assert cost({"free": Price(0.0, 0.0)}, "free", None, USAGE) == Cost(0.0)
+    assert compute_cost({"free": Price(0.0, 0.0)}, "free", None, USAGE) == Cost(0.0)
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+"""tests.test_frozen."""
+
 from dataclasses import asdict, field, replace
 from typing import Any
 

@@ -4,37 +4,41 @@ from typing import Any
 
 import pytest
 
-from qubrid_cli.metrics import Figures, Stopwatch, Timing, number, server_figures
+from qubrid_cli.metrics import Figures, Stopwatch, Timing, get_number, parse_server_figures
 
 
 def test_a_request_that_was_never_sent_took_only_its_preparation() -> None:
     watch = Stopwatch([].pop)
-    assert watch.timing(prepare_seconds=0.12346, completion_tokens=9) == Timing(prepare_seconds=0.1235)
+    assert watch.build_timing(prepare_seconds=0.12346, completion_tokens=9) == Timing(prepare_seconds=0.1235)
 
 
 def test_times_run_from_sending_and_the_rate_from_the_first_piece_to_the_last() -> None:
     watch = Stopwatch(iter([10.0, 10.5, 11.0, 12.5, 13.00004]).__next__)
-    watch.send()
-    watch.piece()
-    watch.piece()
-    watch.piece()
-    assert watch.timing(prepare_seconds=None, completion_tokens=9) == Timing(
+    watch.mark_sent()
+    watch.mark_text()
+    watch.mark_text()
+    watch.mark_text()
+    assert watch.build_timing(prepare_seconds=None, completion_tokens=9) == Timing(
         prepare_seconds=None, ttft_seconds=0.5, total_seconds=3.0, tokens_per_second=4.0
     )
 
 
 def test_times_run_from_the_last_sending() -> None:
     watch = Stopwatch(iter([1.0, 10.0, 10.5, 11.0]).__next__)
-    watch.send()
-    watch.send()
-    watch.piece()
-    assert watch.timing(prepare_seconds=None, completion_tokens=None) == Timing(ttft_seconds=0.5, total_seconds=1.0)
+    watch.mark_sent()
+    watch.mark_sent()
+    watch.mark_text()
+    assert watch.build_timing(prepare_seconds=None, completion_tokens=None) == Timing(
+        ttft_seconds=0.5, total_seconds=1.0
+    )
 
 
 def test_an_answer_without_pieces_has_a_total_only() -> None:
     watch = Stopwatch(iter([1.0, 3.0]).__next__)
-    watch.send()
-    assert watch.timing(prepare_seconds=0.0, completion_tokens=9) == Timing(prepare_seconds=0.0, total_seconds=2.0)
+    watch.mark_sent()
+    assert watch.build_timing(prepare_seconds=0.0, completion_tokens=9) == Timing(
+        prepare_seconds=0.0, total_seconds=2.0
+    )
 
 
 @pytest.mark.parametrize(
@@ -42,10 +46,10 @@ def test_an_answer_without_pieces_has_a_total_only() -> None:
 )
 def test_there_is_no_rate_without_a_countable_number_of_tokens_or_a_span(last: float, tokens: int | None) -> None:
     watch = Stopwatch(iter([0.0, 1.0, last, 3.0]).__next__)
-    watch.send()
-    watch.piece()
-    watch.piece()
-    assert watch.timing(prepare_seconds=None, completion_tokens=tokens).tokens_per_second is None
+    watch.mark_sent()
+    watch.mark_text()
+    watch.mark_text()
+    assert watch.build_timing(prepare_seconds=None, completion_tokens=tokens).tokens_per_second is None
 
 
 @pytest.mark.parametrize(
@@ -67,7 +71,7 @@ def test_there_is_no_rate_without_a_countable_number_of_tokens_or_a_span(last: f
     ],
 )
 def test_the_servers_figures_are_taken_as_it_gave_them(metrics: dict[str, Any] | None, figures: Figures | None) -> None:
-    assert server_figures(metrics) == figures
+    assert parse_server_figures(metrics) == figures
 
 
 @pytest.mark.parametrize(
@@ -83,11 +87,11 @@ def test_the_servers_figures_are_taken_as_it_gave_them(metrics: dict[str, Any] |
     ],
 )
 def test_what_nobody_can_count_with_is_no_number(value: Any) -> None:
-    assert number({"tps": value}, "tps") is None
+    assert get_number({"tps": value}, "tps") is None
 
 
 @pytest.mark.parametrize(
     ("found", "value"), [({"n": 120}, "120"), ({"n": 120.0}, "120.0"), ({"n": 0}, "0"), ({}, "None"), (None, "None")]
 )
 def test_a_number_is_what_the_server_wrote(found: dict[str, Any] | None, value: str) -> None:
-    assert repr(number(found, "n")) == value
+    assert repr(get_number(found, "n")) == value

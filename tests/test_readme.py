@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from qubrid_cli import errors
-from qubrid_cli.configuration import parsed
-from qubrid_cli.fields import FIELDS
-from qubrid_cli.profiles import BUILT_IN
-from qubrid_cli.records import SCHEMA_FILE
+from qubrid_cli.output.record import SCHEMA_FILE
+from qubrid_cli.settings.config_file import parse_config
+from qubrid_cli.settings.fields import BUILT_IN_PROFILES, FIELDS
 
 from .conftest import Qvision
 
@@ -100,13 +99,13 @@ def test_the_profiles_are_those_of_the_program() -> None:
     rows = [line.split("|")[1:-1] for line in section("Profiles").splitlines() if line.startswith("| `")]
     assert [[cell.strip(" `") for cell in row] for row in rows] == [
         [name, profile["base_url"], profile["model"], profile.get("key_env", "none")]
-        for name, profile in BUILT_IN.items()
+        for name, profile in BUILT_IN_PROFILES.items()
     ]
 
 
 def test_the_configuration_in_the_readme_is_right() -> None:
     (source,) = re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL)
-    assert set(parsed(source, Path("config.toml")).profiles) == {"work"}
+    assert set(parse_config(source, Path("config.toml")).profiles) == {"work"}
 
 
 def test_what_the_readme_says_config_show_prints_is_what_it_prints(qvision: Qvision) -> None:

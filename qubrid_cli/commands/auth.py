@@ -6,127 +6,130 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import AuthError, StoppedError, UsageError
-from ..output import say
-from . import asking, options, showing
+from ..errors import AuthError, InterruptedByUserError, UsageError
+from ..output import show
+from ..output.streams import echo_err
+from . import _options, _request
 
 if TYPE_CHECKING:
-    from ..credentials import Key
-    from ..settings import Settings
+    from ..settings.keys import Key
+    from ..settings.resolve import Settings
 
 app = typer.Typer(help="Store the key of a profile.", no_args_is_help=True, rich_markup_mode=None)
 
 #: Bytes; far longer ones are refused.
-_MAX_KEY = 65_536
+_MAX_KEY_BYTES = 65_536
 #: Characters of a line that a terminal gives; it drops what is beyond (Linux, N_TTY_BUF_SIZE less the line's end).
-_MAX_LINE = 4095
+_MAX_LINE_LENGTH = 4095
 
 
 @app.command()
 def login(
     context: typer.Context,
     *,
-    profile: options.Profile = None,
-    base_url: options.BaseUrl = None,
+    profile: _options.Profile = None,
+    base_url: _options.BaseUrl = None,
     from_stdin: Annotated[bool, typer.Option("--stdin", help="Read the key from standard input.")] = False,
 ) -> None:
     """Store the key of a profile.
 
     It goes to the address that is set now and to no other.
     """
-    from .. import credentials
+    from ..settings import keys
 
-    settings = _settings(context, profile, base_url)
-    key = credentials.cleaned(_piped() if from_stdin else _typed(settings), "the key")
+    settings = _resolve_settings(context, profile, base_url)
+    key = keys.clean_pasted_key(_read_key_from_stdin() if from_stdin else _prompt_for_key(settings), "the key")
     if key is None:
         raise UsageError("no key was given", hint="Nothing was stored.")
-    where, why_not = credentials.keep(settings, key, asking.keys(), asking.keychain)
+    where, why_not = keys.store_key(settings, key, _request.locate_key_file(), _request.load_keychain)
     if why_not:
-        say(f"note: {why_not}")
-    say(f"stored the key of profile {settings.profile} for {_origin(settings)} in {where}")
+        echo_err(f"note: {why_not}")
+    echo_err(f"stored the key of profile {settings.profile} for {_get_origin(settings)} in {where}")
     if settings.key_env and os.environ.get(settings.key_env):
-        say(f"note: {settings.key_env} is set, and wins over it")
+        echo_err(f"note: {settings.key_env} is set, and wins over it")
 
 
 @app.command()
 def status(
     context: typer.Context,
     *,
-    profile: options.Profile = None,
-    base_url: options.BaseUrl = None,
-    as_json: options.JsonObject = False,
+    profile: _options.Profile = None,
+    base_url: _options.BaseUrl = None,
+    as_json: _options.JsonObject = False,
 ) -> None:
     """Say which key counts and where it comes from.
 
     It is told by its last four characters. Exit 3 where one is needed and missing.
     """
-    from .. import credentials
-    from ..masking import hinted
+    from ..settings import keys
+    from ..text import mask_key
 
-    settings = _settings(context, profile, base_url)
-    key = asking.found_key(settings)
+    settings = _resolve_settings(context, profile, base_url)
+    key = _request.find_key(settings)
     if as_json:
-        showing.show_object(
+        show.print_json(
             {
                 "profile": settings.profile,
-                "origin": _origin(settings),
+                "origin": _get_origin(settings),
                 "needed": settings.needs_key,
-                "key": None if key is None else hinted(key.text),
-                "where": None if key is None else key.where,
-                "sent": key is not None and key.barred is None,
+                "key": None if key is None else mask_key(key.text),
+                "where": None if key is None else key.location,
+                "sent": key is not None and key.withheld_reason is None,
             }
         )
     else:
-        showing.print_line(_sentence(settings, key))
-    credentials.required(key, settings)
+        show.print_line(_format_status(settings, key))
+    keys.require_key(key, settings)
 
 
 @app.command()
-def logout(context: typer.Context, *, profile: options.Profile = None) -> None:
+def logout(context: typer.Context, *, profile: _options.Profile = None) -> None:
     """Forget the stored key of a profile."""
-    from .. import credentials
+    from ..settings import keys
 
-    settings = _settings(context, profile, None)
-    if credentials.forget(settings.profile, asking.keys(), asking.keychain):
-        say(f"forgot the key of profile {settings.profile}")
+    settings = _resolve_settings(context, profile, None)
+    if keys.remove_key(settings.profile, _request.locate_key_file(), _request.load_keychain):
+        echo_err(f"forgot the key of profile {settings.profile}")
     else:
-        say(f"no key is stored for profile {settings.profile}")
+        echo_err(f"no key is stored for profile {settings.profile}")
     if settings.key_env and os.environ.get(settings.key_env):
-        say(f"note: {settings.key_env} is still set")
+        echo_err(f"note: {settings.key_env} is still set")
 
 
-def _settings(context: typer.Context, profile: str | None, base_url: str | None) -> "Settings":
-    from .. import configuration
+def _resolve_settings(context: typer.Context, profile: str | None, base_url: str | None) -> "Settings":
+    from ..settings import config_file
 
-    return asking.settled(context, configuration.read(os.environ), {"profile": profile, "base_url": base_url})
-
-
-def _origin(settings: "Settings") -> str:
-    from ..fields import origin
-
-    return origin(settings.base_url)
+    return _request.resolve_settings(
+        context, config_file.load_config(os.environ), {"profile": profile, "base_url": base_url}
+    )
 
 
-def _sentence(settings: "Settings", key: "Key | None") -> str:
-    from ..masking import hinted
+def _get_origin(settings: "Settings") -> str:
+    from ..settings.fields import get_origin
+
+    return get_origin(settings.base_url)
+
+
+def _format_status(settings: "Settings", key: "Key | None") -> str:
+    from ..text import mask_key
 
     about = f"profile {settings.profile}"
     if settings.has_authorization:
         return f"{about}: no key, for a header takes its place"
     if key is None:
         return f"{about}: no key" + ("" if settings.needs_key else ", and none is needed")
-    if key.barred is not None:
-        return f"{about}: key {hinted(key.text)} from {key.where}, not sent: {key.barred}"
-    return f"{about}: key {hinted(key.text)} from {key.where}, sent to {_origin(settings)}"
+    if key.withheld_reason is not None:
+        return f"{about}: key {mask_key(key.text)} from {key.location}, not sent: {key.withheld_reason}"
+    return f"{about}: key {mask_key(key.text)} from {key.location}, sent to {_get_origin(settings)}"
 
 
-def _piped() -> str:
+def _read_key_from_stdin() -> str:
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError("--stdin reads a key, and standard input is a terminal", hint="Pipe it in, or leave it out.")
-    return sys.stdin.buffer.read(_MAX_KEY).decode(errors="replace")
+    return sys.stdin.buffer.read(_MAX_KEY_BYTES).decode(errors="replace")
 
 
-def _typed(settings: "Settings") -> str:
+def _prompt_for_key(settings: "Settings") -> str:
     """The key as it is typed, unseen."""
     import getpass
     import warnings
@@ -136,16 +139,16 @@ def _typed(settings: "Settings") -> str:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", getpass.GetPassWarning)
-            typed = getpass.getpass(f"Key for {_origin(settings)}, which does not show: ")
+            typed = getpass.getpass(f"Key for {_get_origin(settings)}, which does not show: ")
     except EOFError:
-        say("")  # Ctrl-D leaves the cursor behind the prompt
+        echo_err("")  # Ctrl-D leaves the cursor behind the prompt
         return ""
     except getpass.GetPassWarning as error:  # it would show
         raise AuthError("the terminal cannot hide a key", hint="Pipe it in: qvision auth login --stdin") from error
     except KeyboardInterrupt:
-        say("")
-        raise StoppedError("stopped by Ctrl-C", hint="Nothing was stored.") from None
-    if len(typed) >= _MAX_LINE:
+        echo_err("")
+        raise InterruptedByUserError("stopped by Ctrl-C", hint="Nothing was stored.") from None
+    if len(typed) >= _MAX_LINE_LENGTH:
         raise AuthError("the key is longer than a terminal's line", hint="Pipe it in: qvision auth login --stdin")
     return typed
 

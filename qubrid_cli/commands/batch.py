@@ -1,24 +1,25 @@
 """``qvision batch``: many images, one request each, a line of JSON each, resumable."""
 
-import gc
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from ..errors import ConfigError, StoppedError, UsageError
-from . import asking, batch_options, given, options, questions, running
-from .plan import Inputs, Plan
+from ..batch import session
+from ..batch.session import BatchPlan, Inputs
+from ..describe.prompt import compose_prompt
+from ..errors import ConfigError, InterruptedByUserError, UsageError
+from . import _options, _request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..budget import Limits
-    from ..costs import Price
-    from ..finding import Choice
-    from ..ignoring import Patterns
-    from ..sidecars import Kind
+    from ..batch.budget import BudgetLimits
+    from ..batch.folders import Patterns
+    from ..batch.inputs import Selection
+    from ..batch.sidecars import SidecarFormat
+    from ..metrics import Price
 
 
 def batch(
@@ -31,120 +32,130 @@ def batch(
         ),
     ] = None,
     *,
-    prompt: options.Prompt = None,
-    preset: options.Preset = None,
-    system: options.System = None,
-    schema: options.Schema = None,
-    from_: batch_options.From = None,
-    null: batch_options.Null = False,
-    include: batch_options.Include = None,
-    exclude: batch_options.Exclude = None,
-    hidden: batch_options.Hidden = False,
-    limit: batch_options.Limit = None,
-    shard: batch_options.ShardOption = None,
-    output: batch_options.Results = None,
-    force: batch_options.Force = False,
-    failures: batch_options.Failures = None,
-    sidecar: batch_options.Sidecar = None,
-    ordered: batch_options.Ordered = False,
-    jobs: batch_options.Jobs = "auto",
-    rpm: batch_options.Rpm = None,
-    tpm: batch_options.Tpm = None,
-    retries: batch_options.RetriesOfOne = None,
-    patience: batch_options.PatienceOption = 600.0,
-    max_failures: batch_options.MaxFailures = None,
-    max_cost: batch_options.MaxCost = None,
-    max_tokens_total: batch_options.MaxTokensTotal = None,
-    max_time: batch_options.MaxTimeOfAll = None,
-    dry_run: batch_options.DryRun = False,
-    profile: options.Profile = None,
-    model: options.Model = None,
-    base_url: options.BaseUrl = None,
-    max_tokens: options.MaxTokens = None,
-    temperature: options.Temperature = None,
-    top_p: options.TopP = None,
-    param: options.Param = None,
-    timeout: options.Timeout = None,
-    allow_http: options.AllowHttp = False,
-    stream: batch_options.Streamed = False,
-    offline: options.Offline = False,
-    max_pixels: options.MaxPixels = None,
-    max_side: options.MaxSide = None,
-    quality: options.Quality = None,
-    frame: options.Frame = 1,
-    original: options.Original = False,
-    fetch: options.Fetch = None,
-    quiet: batch_options.Silent = False,
+    prompt: _options.Prompt = None,
+    preset: _options.Preset = None,
+    system: _options.System = None,
+    schema: _options.Schema = None,
+    from_: _options.From = None,
+    null: _options.Null = False,
+    include: _options.Include = None,
+    exclude: _options.Exclude = None,
+    hidden: _options.Hidden = False,
+    limit: _options.Limit = None,
+    shard: _options.ShardOption = None,
+    output: _options.Results = None,
+    force: _options.Force = False,
+    failures: _options.Failures = None,
+    sidecar: _options.Sidecar = None,
+    ordered: _options.Ordered = False,
+    jobs: _options.Jobs = "auto",
+    rpm: _options.Rpm = None,
+    tpm: _options.Tpm = None,
+    retries: _options.ImageRetries = None,
+    patience: _options.PatienceOption = 600.0,
+    max_failures: _options.MaxFailures = None,
+    max_cost: _options.MaxCost = None,
+    max_tokens_total: _options.MaxTokensTotal = None,
+    max_time: _options.BatchMaxTime = None,
+    dry_run: _options.BatchDryRun = False,
+    profile: _options.Profile = None,
+    model: _options.Model = None,
+    base_url: _options.BaseUrl = None,
+    max_tokens: _options.MaxTokens = None,
+    temperature: _options.Temperature = None,
+    top_p: _options.TopP = None,
+    param: _options.Param = None,
+    timeout: _options.Timeout = None,
+    allow_http: _options.AllowHttp = False,
+    stream: _options.Stream = False,
+    offline: _options.Offline = False,
+    max_pixels: _options.MaxPixels = None,
+    max_side: _options.MaxSide = None,
+    quality: _options.Quality = None,
+    frame: _options.Frame = 1,
+    original: _options.Original = False,
+    fetch: _options.Fetch = None,
+    quiet: _options.BatchQuiet = False,
 ) -> None:
     """Describe many images, one request each, with a line of JSON for each.
 
     For example: qvision batch photos/ "caption" -o results.jsonl
     """
-    from .. import configuration, finding, placeholders
+    from ..batch import inputs
+    from ..describe.prompt import check_placeholders
+    from ..settings import config_file
 
-    gc.enable()  # see __main__
     values = {"model": model, "base_url": base_url, "max_tokens": max_tokens, "temperature": temperature}
     values |= {"top_p": top_p, "timeout": timeout, "offline": offline or None, "allow_http": allow_http or None}
     values |= {"max_pixels": max_pixels, "max_side": max_side, "quality": quality, "retries": retries}
-    config = configuration.read(os.environ)
-    chosen, settings = asking.settled_by_preset(context, config, values | {"profile": profile}, preset)
+    config = config_file.load_config(os.environ)
+    chosen, settings = _request.resolve_preset_and_settings(context, config, values | {"profile": profile}, preset)
     words = arguments or []
-    stdin = given.stdin([*words, prompt, system, from_])
-    paths, text = finding.split(words, prompt_given=prompt is not None)
-    finding.check(paths)
+    stdin = _request.open_stdin([*words, prompt, system, from_])
+    paths, text = inputs.split_arguments(words, prompt_given=prompt is not None)
+    inputs.validate_arguments(paths)
     _check_sources(paths, from_, null=null)
-    asked = questions.worded(chosen, given.prompt(prompt, stdin) or given.argument(text), settings)
-    spoken = given.system(system, stdin) or (chosen.system if chosen else None) or settings.system
+    asked = compose_prompt(chosen, _request.read_prompt(prompt, stdin) or _request.validate_prompt(text), settings)
+    spoken = _request.read_system_prompt(system, stdin) or (chosen.system if chosen else None) or settings.system
     for told in (asked, spoken or ""):
-        placeholders.check(told, images=1)
-    extra = given.params(param)
-    form = questions.schema(schema, chosen, extra)
-    price = config.prices.get(settings.asked_model)
-    _check_price(max_cost, price, settings.asked_model)
+        check_placeholders(told, images=1)
+    extra = _request.parse_params(param)
+    form = _request.load_schema(schema, chosen, extra)
+    price = config.prices.get(settings.required_model)
+    _check_price(max_cost, price, settings.required_model)
     results = None if output is None or str(output) == "-" else output
-    at_once = batch_options.jobs(jobs)
-    choice = _choice(include, exclude, hidden=hidden, limit=limit, shard=shard, spare=_spare(results, failures, from_))
-    from ..pace import Adaptive, Fixed, Gate
-    from ..rules import Rules
-    from ..work import Question
+    at_once = _options.parse_jobs(jobs)
+    choice = _build_selection(
+        include,
+        exclude,
+        hidden=hidden,
+        limit=limit,
+        shard=shard,
+        run_files=_collect_run_files(results, failures, from_),
+    )
+    from ..batch.rate import AdaptiveConcurrency, FixedConcurrency, RateLimiter
+    from ..batch.run import RunOptions
+    from ..batch.tasks import BatchRequest
 
     facets = ({"offline": True} if settings.offline else {}) | ({"schema": form.document} if form else {})
-    plan = Plan(
-        inputs=Inputs(paths, _listed(from_, stdin), null, choice),
-        question=Question(
-            asking.request(settings, asked, spoken, extra, stream=stream),
-            given.limits(settings, frame, original=original),
+    plan = BatchPlan(
+        inputs=Inputs(paths, _resolve_list(from_, stdin), null, choice),
+        batch_request=BatchRequest(
+            _request.build_request(settings, asked, spoken, extra, stream=stream),
+            _request.build_image_limits(settings, frame, original=original),
             facets,
             config.prices,
         ),
         settings=settings,
-        key=None if dry_run else asking.key(settings, quiet=quiet),
+        api_key=None if dry_run else _request.require_key(settings, quiet=quiet),
         stdin=stdin,
         fetch=fetch,
-        rules=Rules(settings.retries, patience, ordered, force),
-        gate=Gate(Adaptive() if at_once is None else Fixed(at_once), rpm=rpm, tpm=tpm),
-        limits=_limits(max_cost, max_tokens_total, max_time, max_failures),
+        options=RunOptions(settings.retries, patience, ordered, force),
+        rate_limiter=RateLimiter(
+            AdaptiveConcurrency() if at_once is None else FixedConcurrency(at_once), rpm=rpm, tpm=tpm
+        ),
+        limits=_build_limits(max_cost, max_tokens_total, max_time, max_failures),
         results=results,
         failures=failures,
         schema=form,
-        sidecar=_sidecar(sidecar, paths),
+        sidecar=_parse_sidecar_kind(sidecar, paths),
         is_alt=chosen is not None and chosen.name == "alt",
         is_quiet=quiet,
     )
     if dry_run:
-        running.foretell(plan)
+        session.print_dry_run(plan)
         return
     try:
-        running.run(plan)
+        session.run_batch(plan)
     except KeyboardInterrupt as error:  # before the run heeds it, or behind its end
-        raise StoppedError("stopped by Ctrl-C") from error
+        raise InterruptedByUserError("stopped by Ctrl-C") from error
 
 
-def _check_sources(paths: "Sequence[str]", listed: str | None, *, null: bool) -> None:
+def _check_sources(paths: "Sequence[str]", list_name: str | None, *, null: bool) -> None:
     """Refuse a run over nothing, and a way to read a list where there is none."""
-    if not paths and listed is None:
+    if not paths and list_name is None:
         raise UsageError("no image was named", hint='For example: qvision batch photos/ "caption" -o results.jsonl')
-    if null and listed is None:
+    if null and list_name is None:
         raise UsageError(
             "-0 says how a list is to be read, and there is none", hint="find . -print0 | qvision batch --from - -0"
         )
@@ -159,7 +170,7 @@ def _check_price(max_cost: float | None, price: "Price | None", model: str) -> N
         )
 
 
-def _listed(name: str | None, stdin: BinaryIO) -> Path | BinaryIO | None:
+def _resolve_list(name: str | None, stdin: BinaryIO) -> Path | BinaryIO | None:
     if name is None or name == "-":
         return stdin if name else None
     path = Path(name).expanduser()
@@ -171,48 +182,48 @@ def _listed(name: str | None, stdin: BinaryIO) -> Path | BinaryIO | None:
     return path
 
 
-def _choice(
+def _build_selection(
     include: "Sequence[str] | None",
     exclude: "Sequence[str] | None",
     *,
     hidden: bool,
     limit: int | None,
     shard: str | None,
-    spare: tuple[Path, ...],
-) -> "Choice":
+    run_files: tuple[Path, ...],
+) -> "Selection":
     """Which of the images that are found are meant."""
-    from ..finding import Choice
-    from ..shards import shard as share_of
+    from ..batch.inputs import Selection
+    from ..batch.inputs import parse_shard as share_of
 
-    return Choice(
-        patterns=_patterns(include or (), exclude or ()),
-        hidden=hidden,
+    return Selection(
+        patterns=_build_patterns(include or (), exclude or ()),
+        include_hidden=hidden,
         limit=limit,
         shard=None if shard is None else share_of(shard),
-        spare=spare,
+        excluded_files=run_files,
     )
 
 
-def _patterns(include: "Sequence[str]", exclude: "Sequence[str]") -> "Patterns | None":
+def _build_patterns(include: "Sequence[str]", exclude: "Sequence[str]") -> "Patterns | None":
     if not include and not exclude:
         return None
-    from .. import ignoring
+    from ..batch import folders
 
-    return ignoring.patterns(include, exclude)
+    return folders.parse_patterns(include, exclude)
 
 
-def _sidecar(kind: batch_options.SidecarKind | None, paths: "Sequence[str]") -> "Kind | None":
-    from ..sidecars import Kind, check_arguments
+def _parse_sidecar_kind(kind: _options.SidecarKind | None, paths: "Sequence[str]") -> "SidecarFormat | None":
+    from ..batch.sidecars import SidecarFormat, check_arguments
 
     if kind is None:
         return None
     check_arguments(paths)
-    return Kind(kind.value)
+    return SidecarFormat(kind.value)
 
 
-def _spare(results: Path | None, failures: Path | None, listed: str | None) -> tuple[Path, ...]:
+def _collect_run_files(results: Path | None, failures: Path | None, list_name: str | None) -> tuple[Path, ...]:
     """The files of the run, which are none of its images; two of them must not be the same."""
-    named = {"-o": results, "--failures": failures, "--from": Path(listed) if listed not in {None, "-"} else None}
+    named = {"-o": results, "--failures": failures, "--from": Path(list_name) if list_name not in {None, "-"} else None}
     found: dict[str, str] = {}
     for option, path in named.items():
         if path is not None:
@@ -224,18 +235,20 @@ def _spare(results: Path | None, failures: Path | None, listed: str | None) -> t
     return tuple(path for path in named.values() if path is not None)
 
 
-def _limits(cost: float | None, tokens: int | None, seconds: float | None, failures: str | None) -> "Limits":
-    from ..budget import Allowance, Limits, allowance
+def _build_limits(
+    cost: float | None, tokens: int | None, seconds: float | None, failures: str | None
+) -> "BudgetLimits":
+    from ..batch.budget import BudgetLimits, FailureLimit, parse_failure_limit
 
-    default = Limits()
-    return Limits(
+    default = BudgetLimits()
+    return BudgetLimits(
         cost=default.cost if cost is None else cost,
         tokens=default.tokens if tokens is None else tokens,
         seconds=default.seconds if seconds is None else seconds,
-        failures=Allowance() if failures is None else allowance(failures),
+        failures=FailureLimit() if failures is None else parse_failure_limit(failures),
     )
 
 
 def add(app: typer.Typer) -> None:
     """Add the command to the program."""
-    app.command(epilog=options.EPILOG)(batch)
+    app.command(epilog=_options.EPILOG)(batch)

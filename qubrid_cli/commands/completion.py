@@ -4,15 +4,18 @@ import enum
 import io
 import os
 from contextlib import redirect_stdout, suppress
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    pass
+
 #: Lets zsh find the script as a file in its ``fpath`` too: there the first Tab runs the file instead of the function.
-_ZSH_FIRST_TAB = '\nif [[ $funcstack[1] == _qvision ]]; then _qvision_completion "$@"; fi'
+_ZSH_AUTOLOAD = '\nif [[ $funcstack[1] == _qvision ]]; then _qvision_completion "$@"; fi'
 
 #: In place of Typer's own, which loses what has a colon or a = in it, where bash cuts words: ``qwen3-vl:8b``, ``--model=Q``.
-_BASH = """\
+_BASH_SCRIPT = """\
 _qvision_completion() {
     local IFS=$'\\n' words=() word value joins=
     for word in "${COMP_WORDS[@]:0:COMP_CWORD+1}"; do
@@ -46,14 +49,14 @@ def completion(
 ) -> None:
     """Print the completion script for a shell."""
     if shell is Shell.BASH:
-        typer.echo(_BASH)
+        typer.echo(_BASH_SCRIPT)
         return
     # The same way in that a shell takes: Typer prints the script, and ends, when this variable asks for it.
     os.environ["_QVISION_COMPLETE"] = f"source_{shell.value}"
     script = io.StringIO()
     with suppress(SystemExit), redirect_stdout(script):
         context.find_root().command.main(args=[], prog_name="qvision")
-    typer.echo(script.getvalue().strip() + (_ZSH_FIRST_TAB if shell is Shell.ZSH else ""))
+    typer.echo(script.getvalue().strip() + (_ZSH_AUTOLOAD if shell is Shell.ZSH else ""))
 
 
 def add(app: typer.Typer) -> None:

@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigError
-from ..output import say
-from . import asking, completing, options, questions, showing
+from ..output.show import print_json, print_line, show_rows
+from ..output.streams import echo_err
+from . import _complete, _options, _request
 
 if TYPE_CHECKING:
-    from ..configuration import Config
-    from ..settings import Settings
+    from ..settings.config_file import Config
+    from ..settings.resolve import Settings
 
 app = typer.Typer(help="See and change the settings.", no_args_is_help=True, rich_markup_mode=None)
 
-Key = Annotated[
+KeyArgument = Annotated[
     str,
     typer.Argument(
         metavar="KEY",
-        autocompletion=completing.keys,
+        autocompletion=_complete.complete_keys,
         help="Dotted key, such as model or profiles.work.base_url.",
     ),
 ]
@@ -30,38 +31,38 @@ Key = Annotated[
 @app.command()
 def path() -> None:
     """Print where the file is, or would be."""
-    from .. import configuration
+    from ..settings import config_file
 
-    showing.print_line(str(configuration.location(os.environ)))
+    print_line(str(config_file.get_config_path(os.environ)))
 
 
 @app.command()
 def show(
     context: typer.Context,
     *,
-    profile: options.Profile = None,
-    model: options.Model = None,
-    base_url: options.BaseUrl = None,
-    max_tokens: options.MaxTokens = None,
-    temperature: options.Temperature = None,
-    top_p: options.TopP = None,
-    timeout: options.Timeout = None,
-    retries: options.Retries = None,
-    retry_max_wait: options.RetryMaxWait = None,
-    max_time: options.MaxTime = None,
-    allow_http: options.AllowHttp = False,
-    offline: options.Offline = False,
-    max_pixels: options.MaxPixels = None,
-    max_side: options.MaxSide = None,
-    quality: options.Quality = None,
-    labels: options.Labels = None,
-    as_json: options.JsonObject = False,
+    profile: _options.Profile = None,
+    model: _options.Model = None,
+    base_url: _options.BaseUrl = None,
+    max_tokens: _options.MaxTokens = None,
+    temperature: _options.Temperature = None,
+    top_p: _options.TopP = None,
+    timeout: _options.Timeout = None,
+    retries: _options.Retries = None,
+    retry_max_wait: _options.RetryMaxWait = None,
+    max_time: _options.MaxTime = None,
+    allow_http: _options.AllowHttp = False,
+    offline: _options.Offline = False,
+    max_pixels: _options.MaxPixels = None,
+    max_side: _options.MaxSide = None,
+    quality: _options.Quality = None,
+    labels: _options.Labels = None,
+    as_json: _options.JsonObject = False,
 ) -> None:
     """Show every setting and where it comes from.
 
     With options of other commands it shows what would count there with them.
     """
-    from .. import configuration
+    from ..settings import config_file
 
     given: dict[str, Any] = {
         "profile": profile,
@@ -73,59 +74,61 @@ def show(
     given |= {"temperature": temperature, "top_p": top_p, "timeout": timeout, "retries": retries}
     given |= {"retry_max_wait": retry_max_wait, "max_time": max_time, "allow_http": allow_http or None}
     given |= {"offline": offline or None, "max_pixels": max_pixels, "max_side": max_side, "quality": quality}
-    settings = asking.settled(context, configuration.read(os.environ), given)
-    values = _values(settings)
+    settings = _request.resolve_settings(context, config_file.load_config(os.environ), given)
+    values = _mask_settings(settings)
     if as_json:
         found = {
-            name: {"value": values[name], "origin": source.origin.value, "where": source.where}
+            name: {"value": values[name], "origin": source.kind.value, "where": source.location}
             for name, source in settings.origins.items()
         }
-        showing.show_object(found)
+        print_json(found)
         return
     rows = [
-        (name, "-" if values[name] is None else _text(values[name]), source.where)
+        (name, "-" if values[name] is None else _format_value(values[name]), source.location)
         for name, source in settings.origins.items()
     ]
-    showing.show_rows(("setting", "value", "from"), rows)
+    show_rows(("setting", "value", "from"), rows)
 
 
 @app.command()
-def get(key: Key) -> None:
+def get(key: KeyArgument) -> None:
     """Print what the file says about a key.
 
     What counts in the end is what config show says.
     """
-    from .. import configuration, keypath
+    from ..settings import config_file
 
-    at = configuration.location(os.environ)
-    names = keypath.path_of(key)
-    configuration.read(os.environ)
-    found = keypath.looked_up(configuration.toml(configuration.text(at) or "", at), names)
+    at = config_file.get_config_path(os.environ)
+    names = config_file.parse_key(key)
+    config_file.load_config(os.environ)
+    found = config_file.get_value(config_file.parse_toml(config_file.read_text(at) or "", at), names)
     if found is None:
         raise ConfigError(f"{at} does not set {key}", hint="What counts then is what this says: qvision config show")
-    showing.print_line(_text(_masked(names, found)))
+    print_line(_format_value(_mask(names, found)))
 
 
 @app.command("set", context_settings={"ignore_unknown_options": True})
-def set_(key: Key, value: Annotated[str, typer.Argument(metavar="VALUE", help="A text, or any TOML value.")]) -> None:
+def set_(
+    key: KeyArgument, value: Annotated[str, typer.Argument(metavar="VALUE", help="A text, or any TOML value.")]
+) -> None:
     """Set one key in the file; its comments stay."""
-    from .. import configuration, keypath, rewriting
+    from ..settings import config_edit, config_file
 
-    names = keypath.path_of(key)
+    names = config_file.parse_key(key)
 
     def check(config: "Config") -> None:
         if names[0] == "presets" and names[1:]:
-            questions.check_preset(names[1], config)
+            _request.check_preset(names[1], config)
 
-    rewriting.set_value(configuration.location(os.environ), names, value, check)
+    config_edit.set_value(config_file.get_config_path(os.environ), names, value, check)
 
 
 @app.command()
-def unset(key: Key) -> None:
+def unset(key: KeyArgument) -> None:
     """Remove a key, or a table, from the file."""
-    from .. import configuration, keypath, rewriting
+    from ..settings import config_edit, config_file
 
-    rewriting.unset_value(configuration.location(os.environ), keypath.path_of(key))
+    config_edit.unset_value(config_file.get_config_path(os.environ), config_file.parse_key(key))
 
 
 @app.command()
@@ -134,15 +137,15 @@ def edit() -> None:
 
     What comes back takes its place only when it is right.
     """
-    from .. import configuration, rewriting
+    from ..settings import config_edit, config_file
 
-    editor = _editor()
-    at = configuration.location(os.environ)
-    before = configuration.text(at)
-    source = before or rewriting.BEGINNING
-    copy = rewriting.copied(source, at)
-    failure = _run(editor, copy)
-    after = configuration.text(copy) or ""
+    editor = _find_editor()
+    at = config_file.get_config_path(os.environ)
+    before = config_file.read_text(at)
+    source = before or config_edit.TEMPLATE
+    copy = config_edit.write_temporary_copy(source, at)
+    failure = _run_editor(editor, copy)
+    after = config_file.read_text(copy) or ""
     if failure is not None:
         if after != source:
             raise ConfigError(f"{failure}, so nothing was changed", hint=f"Your text is in {copy}")
@@ -155,31 +158,31 @@ def edit() -> None:
         _check_edited(after, copy)
         return after
 
-    if after in {before, rewriting.BEGINNING}:
-        say("nothing was changed")
+    if after in {before, config_edit.TEMPLATE}:
+        echo_err("nothing was changed")
     else:
-        rewriting.rewrite(at, change)
+        config_edit.rewrite(at, change)
     copy.unlink(missing_ok=True)
 
 
 def _check_edited(text: str, copy: Path) -> None:
     """Refuse a text that is not right, with where it is kept."""
-    from .. import configuration
+    from ..settings import config_file
 
     kept = f"Nothing was changed; your text is in {copy}"
     try:
-        tables = configuration.toml(text, copy)
+        tables = config_file.parse_toml(text, copy)
     except ConfigError as error:
         raise ConfigError(error.message, hint=kept) from error
     try:
-        config = configuration.checked(tables, copy, text)
+        config = config_file.validate_config(tables, copy, text)
         for name in config.presets:
-            questions.check_preset(name, config)
+            _request.check_preset(name, config)
     except ConfigError as error:
         raise ConfigError(error.message, hint=f"{error.hint} {kept}" if error.hint else kept) from error
 
 
-def _editor() -> list[str]:
+def _find_editor() -> list[str]:
     """The program that the user edits with, and its options."""
     import shlex
 
@@ -192,7 +195,7 @@ def _editor() -> list[str]:
         raise ConfigError(f"{named} is no command: {error}", hint="Check VISUAL and EDITOR.") from error
 
 
-def _run(command: list[str], copy: Path) -> str | None:
+def _run_editor(command: list[str], copy: Path) -> str | None:
     """Let the user edit; what went wrong, if anything did."""
     import subprocess
 
@@ -204,20 +207,20 @@ def _run(command: list[str], copy: Path) -> str | None:
     return f"{command[0]} ended with {code}" if code else None
 
 
-def _values(settings: "Settings") -> dict[str, Any]:
-    return {name: _masked((name,), getattr(settings, name)) for name in settings.origins}
+def _mask_settings(settings: "Settings") -> dict[str, Any]:
+    return {name: _mask((name,), getattr(settings, name)) for name in settings.origins}
 
 
-def _masked(names: tuple[str, ...] | list[str], value: Any) -> Any:
+def _mask(names: tuple[str, ...] | list[str], value: Any) -> Any:
     """A value without what is nobody else's business: headers that look like it."""
-    from ..masking import is_secret
+    from ..text import is_secret_header
 
     if isinstance(value, dict):
-        return {name: _masked((*names, name), inner) for name, inner in value.items()}
-    return "(hidden)" if "headers" in names[:-1] and is_secret(names[-1]) else value
+        return {name: _mask((*names, name), inner) for name, inner in value.items()}
+    return "(hidden)" if "headers" in names[:-1] and is_secret_header(names[-1]) else value
 
 
-def _text(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..errors import AuthError, QvisionError, StoppedError, printable
-from ..output import say
-from . import asking, options, showing
+from ..errors import AuthError, InterruptedByUserError, QvisionError
+from ..output import show
+from ..output.streams import echo_err
+from ..text import escape_control_characters
+from . import _options, _request
 
 if TYPE_CHECKING:
-    from ..settings import Settings
+    from ..settings.resolve import Settings
 
 #: More would be waited for longer than it takes to ask again by hand.
 _MAX_RETRIES = 2
@@ -21,63 +23,65 @@ _MAX_RETRIES = 2
 def models(
     context: typer.Context,
     *,
-    profile: options.Profile = None,
-    base_url: options.BaseUrl = None,
-    timeout: options.Timeout = None,
-    retries: options.Retries = None,
-    retry_max_wait: options.RetryMaxWait = None,
-    max_time: options.MaxTime = None,
-    allow_http: options.AllowHttp = False,
-    offline: options.Offline = False,
-    as_json: options.JsonObject = False,
+    profile: _options.Profile = None,
+    base_url: _options.BaseUrl = None,
+    timeout: _options.Timeout = None,
+    retries: _options.Retries = None,
+    retry_max_wait: _options.RetryMaxWait = None,
+    max_time: _options.MaxTime = None,
+    allow_http: _options.AllowHttp = False,
+    offline: _options.Offline = False,
+    as_json: _options.JsonObject = False,
 ) -> None:
     """List the models of the endpoint, one id on each line.
 
     Where Qubrid gives no list, those that its documentation names.
     """
-    from .. import catalogue, configuration
+    from ..settings import config_file, fields
 
     given: dict[str, Any] = {"profile": profile, "base_url": base_url, "timeout": timeout, "retries": retries}
     given |= {"retry_max_wait": retry_max_wait, "max_time": max_time}
     given |= {"allow_http": allow_http or None, "offline": offline or None}
     try:
-        settings = asking.settled(context, configuration.read(os.environ), given)
-        found = _found(settings)
+        settings = _request.resolve_settings(context, config_file.load_config(os.environ), given)
+        found = _fetch_models(settings)
     except (QvisionError, KeyboardInterrupt) as error:
-        failure = error if isinstance(error, QvisionError) else StoppedError("stopped by Ctrl-C")
+        failure = error if isinstance(error, QvisionError) else InterruptedByUserError("stopped by Ctrl-C")
         if as_json:
-            _show_object(None, (), failure)
+            _print_json(None, (), failure)
         raise failure from None
-    ids = catalogue.built_in(settings.base_url) if found is None else found
+    ids = fields.get_built_in_models(settings.base_url) if found is None else found
     if as_json:
-        base = asking.url(settings).removesuffix("/chat/completions")
-        _show_object("built-in" if found is None else "endpoint", ids, None, base)
+        base = _request.build_request_url(settings).removesuffix("/chat/completions")
+        _print_json("built-in" if found is None else "endpoint", ids, None, base)
         return
     if found is None:
         host = settings.base_url.partition("//")[2].partition("/")[0]
-        say(f"note: {host} gives no list; these vision models are in its documentation of {catalogue.DATED}")
+        echo_err(
+            f"note: {host} gives no list; these vision models are in its documentation of {fields.BUILT_IN_MODELS_DATE}"
+        )
     elif not ids:
-        say("note: the endpoint's list is empty")
-    _show(ids, settings)
+        echo_err("note: the endpoint's list is empty")
+    _print_models(ids, settings)
 
 
-def _show_object(
+def _print_json(
     source: str | None, ids: tuple[str, ...], error: QvisionError | None, base_url: str | None = None
 ) -> None:
     """The list as JSON, or what went wrong, in the same form."""
-    from .. import catalogue
+    from ..settings import fields
 
     facts = None
     if error is not None:
-        from .. import records  # which loads what images need
+        from ..output import record  # which loads what images need
 
-        facts = records.json_error(error)
-    showing.show_object(
+        facts = record.json_error(error)
+    show.print_json(
         {
             "schema_version": 1,
             "ok": error is None,
             "source": source,
-            "dated": catalogue.DATED if source == "built-in" else None,
+            "dated": fields.BUILT_IN_MODELS_DATE if source == "built-in" else None,
             "base_url": base_url,
             "models": [{"id": name} for name in ids],
             "error": facts,
@@ -85,41 +89,44 @@ def _show_object(
     )
 
 
-def _found(settings: "Settings") -> tuple[str, ...] | None:
+def _fetch_models(settings: "Settings") -> tuple[str, ...] | None:
     """The endpoint's own list, kept for completion; ``None`` where it has none and ours takes its place."""
-    from .. import catalogue, configuration, credentials, listing
-    from ..retries import Patience
+    from ..client.models import NoModelListError, list_models
+    from ..client.retry import RetryLimits
+    from ..settings import config_file, fields, keys
 
-    key = None if settings.offline else asking.found_key(settings)
-    sent = key.text if key is not None and key.barred is None else None
-    if key is not None and key.barred is not None:
-        say(f"note: the key from {key.where} is not sent: {key.barred}")
-    patience = Patience(min(settings.retries, _MAX_RETRIES), settings.retry_max_wait, settings.max_time)
+    key = None if settings.offline else _request.find_key(settings)
+    sent = key.text if key is not None and key.withheld_reason is None else None
+    if key is not None and key.withheld_reason is not None:
+        echo_err(f"note: the key from {key.location} is not sent: {key.withheld_reason}")
+    patience = RetryLimits(min(settings.retries, _MAX_RETRIES), settings.retry_max_wait, settings.max_time)
     try:
-        with asking.endpoint(settings, sent) as endpoint, closing(listing.ask(endpoint, patience)) as asked:
+        with _request.open_endpoint(settings, sent) as endpoint, closing(list_models(endpoint, patience)) as asked:
             for item in asked:
                 if isinstance(item, tuple):
                     found = item
                 elif sys.stderr is not None and sys.stderr.isatty():
-                    say(f"{printable(item.why)}, trying again in {item.seconds:.1f} s")
-    except listing.NoListError:
-        if settings.offline or not catalogue.built_in(settings.base_url):
+                    echo_err(f"{escape_control_characters(item.reason)}, trying again in {item.seconds:.1f} s")
+    except NoModelListError:
+        if settings.offline or not fields.get_built_in_models(settings.base_url):
             raise
         return None
     except AuthError as error:
         if error.status == 401 and sent is None:
-            credentials.required(key, settings)  # which says that there is none, where one is needed
+            keys.require_key(key, settings)  # which says that there is none, where one is needed
         raise
     if not settings.offline:
-        catalogue.keep(configuration.cache(), settings.base_url, found)
+        fields.cache_models(config_file.get_cache_folder(), settings.base_url, found)
     return found
 
 
-def _show(ids: tuple[str, ...], settings: "Settings") -> None:
+def _print_models(ids: tuple[str, ...], settings: "Settings") -> None:
     if sys.stdout is not None and sys.stdout.isatty():
-        showing.show_rows(("model", ""), [(printable(name), "set" if name == settings.model else "") for name in ids])
+        show.show_rows(
+            ("model", ""), [(escape_control_characters(name), "set" if name == settings.model else "") for name in ids]
+        )
     elif ids:
-        showing.print_line("\n".join(printable(name) for name in ids))
+        show.print_line("\n".join(escape_control_characters(name) for name in ids))
 
 
 def add(app: typer.Typer) -> None:

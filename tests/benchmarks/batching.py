@@ -27,10 +27,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests import draw
-from tests.conftest import command, environment
-from tests.server import EVENT_STREAM, JSON, Loopback, delta, document, figures
-
+from ..conftest import command, environment
+from ..support import draw
+from ..support.server import EVENT_STREAM, JSON, Loopback, delta, document, figures
 from . import peers
 from .pairs import Ratio
 

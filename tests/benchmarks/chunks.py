@@ -15,20 +15,20 @@ from collections.abc import Callable
 
 import httpx
 
-from qubrid_cli import chat
-from qubrid_cli.description import describe, finished
-from qubrid_cli.endpoint import Endpoint
-from qubrid_cli.retries import Patience
+from qubrid_cli.client import request
+from qubrid_cli.client.endpoint import Endpoint
+from qubrid_cli.client.retry import RetryLimits
+from qubrid_cli.describe.run import collect, describe
 
 from .pairs import Ratio
 
 CHUNKS = 50_000
-REQUEST = chat.Request("m", "p", (), 9, 0.1, 1.0)
+REQUEST = request.Request("m", "p", (), 9, 0.1, 1.0)
 
 
 def serve() -> None:
     """The server's process: says its port, then answers every request with the same stream until its input ends."""
-    from tests.server import DONE, Reply, Server, delta, figures
+    from ..support.server import DONE, Reply, Server, delta, figures
 
     with Server() as server:
         pieces = [b"".join(delta(f"w{n} ") for n in range(start, start + 10)) for start in range(0, CHUNKS, 10)]
@@ -56,7 +56,7 @@ def least(url: str) -> str:
 def ours(url: str) -> str:
     """The whole way up to the finished description."""
     with Endpoint(url, timeout=60) as endpoint:
-        return finished(describe(endpoint, REQUEST, (), labels=False, patience=Patience())).text
+        return collect(describe(endpoint, REQUEST, (), labels=False, patience=RetryLimits())).text
 
 
 def cpu(work: Callable[[str], str], url: str) -> tuple[float, str]:

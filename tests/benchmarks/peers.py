@@ -16,7 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import qubrid_cli
-from tests.conftest import at_home
+
+from ..conftest import at_home
 
 _SOURCE = Path(qubrid_cli.__file__).parent.parent
 #: What is told of an environment: its libraries that take part.

@@ -27,9 +27,9 @@ from typing import Any
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont, ImageMath, ImageOps, ImageStat
 
-from qubrid_cli import tokens
-from tests import draw
+from qubrid_cli.images import tokens
 
+from ..support import draw
 from .pairs import Ratio
 
 Size = tuple[int, int]
@@ -40,9 +40,9 @@ Way = Callable[[Path, Size, int], bytes]
 
 
 def ours(path: Path, _: Size, quality: int) -> bytes:
-    from qubrid_cli import images, payload, sources
+    from qubrid_cli.images import encode, prepare, sources
 
-    return images.encode(sources.File("x", path), payload.Limits(quality=quality)).sent.data
+    return prepare.prepare_image(sources.File("x", path), encode.ImageLimits(quality=quality)).upload.data
 
 
 def naive(path: Path, size: Size, quality: int) -> bytes:
@@ -268,7 +268,7 @@ def run(pairs: int) -> list[Ratio]:
     with tempfile.TemporaryDirectory() as folder:
         for name, (size, _, _) in FILES.items():
             path = written(Path(folder), name)
-            target = tokens.shrink(*size, max_pixels=tokens.QWEN3.max_pixels, max_side=None)
+            target = tokens.shrink_size(*size, max_pixels=tokens.QWEN3.max_pixels, max_side=None)
             print(f"preparing a {name} of {path.stat().st_size / 1e6:.1f} MB, sent as {target[0]} × {target[1]}:")
             found = outcomes(path, target, pairs)
             show(path, found, reference(path, target))

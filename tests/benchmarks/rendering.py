@@ -36,8 +36,8 @@ from rich.live import Live
 from rich.markdown import Markdown
 from rich.text import Text
 
-from qubrid_cli import terminal
-from qubrid_cli.markdown import LiveMarkdown
+from qubrid_cli.output import terminal
+from qubrid_cli.output.markdown import LiveMarkdown
 
 from .pairs import Ratio
 
@@ -119,7 +119,7 @@ class _Plain:
 
 
 _WAYS: Mapping[str, Callable[[], _Drawing]] = {
-    "ours": lambda: LiveMarkdown(terminal.console(color=None), live=True),
+    "ours": lambda: LiveMarkdown(terminal.make_console(color=None), live=True),
     "window": _Windowed,
     "whole": _Whole,
     "plain": _Plain,

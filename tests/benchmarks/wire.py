@@ -17,8 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.server import Loopback, document
-
+from ..support.server import Loopback, document
 from . import peers
 from .batching import PEER
 from .pairs import Ratio, cost, middle

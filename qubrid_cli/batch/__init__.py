@@ -1,0 +1,1 @@
+"""Many images: found, paced, asked, kept in a resumable results file."""

@@ -1,0 +1,1 @@
+"""The OpenAI dialect over HTTP: request out, events in, errors understood, retries."""

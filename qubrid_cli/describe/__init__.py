@@ -1,0 +1,1 @@
+"""One request about some images becomes one Description, as an iterator."""

@@ -1,0 +1,1 @@
+"""A Description on a terminal, in a pipe or as JSON."""

@@ -1,0 +1,1 @@
+"""The JSON Schema of an answer: read, short form, validate, example."""

@@ -1,0 +1,186 @@
+"""The short way to write a schema: ``title, tags [string], people int, indoors bool: taken inside?``. Pure.
+
+    fields  = field { ("," | line break) field }
+    field   = name [ "?" ] [ type ] [ ":" description ]
+    type    = string | int | number | bool | "[" type "]" | "{" fields "}" | "(" value { "|" value } ")"
+
+A name is a word, or anything in double quotes; so is a description, which ends at a comma, a line break or a closing
+brace unless it stands in quotes. Every field is required; one with a question mark may be null.
+"""
+
+import difflib
+import json
+import re
+from typing import Any, NoReturn
+
+from ..errors import UsageError
+
+_TYPES = {
+    "string": "string", "str": "string", "text": "string", "int": "integer", "integer": "integer",
+    "number": "number", "float": "number", "bool": "boolean", "boolean": "boolean",
+}  # fmt: skip
+_HINT = "For example: title, tags [string], people int, indoors bool: taken inside? (A schema in a file: @FILE)"
+#: Brackets in brackets; nobody writes more by hand.
+_MAX_DEPTH = 20
+_WORD = re.compile(r"[^\W\d][\w-]*")
+_QUOTED = re.compile(r'"(?:[^"\\\n]|\\.)*"')
+_INLINE_WHITESPACE = re.compile(r"[^\S\n]*")
+_WHITESPACE = re.compile(r"\s*")
+_DESCRIPTION = re.compile(r"[^,\n}]*")
+_VALUE = re.compile(r'[^|()"\n]+')
+
+
+def parse(text: str, *, where: str) -> dict[str, Any]:
+    """The JSON Schema that a text means.
+
+    Args:
+        where: what the text belongs to, for messages.
+
+    Raises:
+        UsageError: it cannot be read, with the place.
+    """
+    return _ShorthandParser(text, where).parse_fields("")
+
+
+class _ShorthandParser:
+    def __init__(self, text: str, where: str) -> None:
+        self._text = text
+        self._where = where
+        self._position = 0
+        self._depth = 0
+
+    def parse_fields(self, closing: str) -> dict[str, Any]:
+        """Fields up to a bracket, or the end where ``closing`` is empty."""
+        properties: dict[str, Any] = {}
+        self._skip_lines()
+        while self._peek() not in {closing, ""}:
+            start = self._position
+            name, schema = self._parse_field()
+            if name in properties:
+                self._position = start
+                self._fail(f"a second field {name!r}")
+            properties[name] = schema
+            if self._peek() not in {",", "\n", closing, ""}:
+                self._fail("a comma is missing")
+            self._skip_lines()
+            if self._accept(","):
+                self._skip_lines()
+        if not properties:
+            self._fail("there is no field")
+        return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+    def _parse_field(self) -> tuple[str, dict[str, Any]]:
+        name = self._parse_name()
+        optional = self._accept("?")
+        schema = {"type": "string"} if self._peek() in {"", ",", "\n", ":", "}"} else self._parse_type()
+        if optional:
+            schema |= {"type": [schema["type"], "null"]}
+            schema |= {"enum": [*schema["enum"], None]} if "enum" in schema else {}
+        if self._accept(":") and (said := self._parse_description()):
+            schema["description"] = said
+        return name, schema
+
+    def _parse_type(self) -> dict[str, Any]:
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            self._fail("brackets are nested too deeply")
+        match self._peek():
+            case "[":
+                self._position += 1
+                schema: dict[str, Any] = {"type": "array", "items": self._parse_type()}
+                self._expect("]")
+            case "{":
+                self._position += 1
+                schema = self.parse_fields("}")
+                self._expect("}")
+            case "(":
+                self._position += 1
+                schema = {"type": "string", "enum": self._parse_enum_values()}
+                self._expect(")")
+            case _:
+                schema = {"type": self._parse_named_type()}
+        self._depth -= 1
+        return schema
+
+    def _parse_named_type(self) -> str:
+        found = _WORD.match(self._text, self._position)
+        word = found[0] if found else ""
+        if word.lower() not in _TYPES:
+            meant = difflib.get_close_matches(word.lower(), _TYPES, n=1) if word else []
+            hint = f"Did you mean {meant[0]}? " if meant else ""
+            hint += "Types: string, int, number, bool, [type], {fields}, (one|of|these). A comma in a description needs quotes."
+            self._fail(f"unknown type {word!r}" if word else "a type is missing", hint=hint)
+        self._position += len(word)
+        return _TYPES[word.lower()]
+
+    def _parse_enum_values(self) -> list[str]:
+        """What may stand in round brackets."""
+        values: list[str] = []
+        while True:
+            start = self._position
+            self._skip_whitespace()
+            value = self._parse_quoted() if self._peek() == '"' else self._parse_unquoted(_VALUE)
+            if not value or value in values:
+                self._position = start
+                self._fail(f"{value!r} stands there twice" if value else "a value is missing")
+            values.append(value)
+            if not self._accept("|"):
+                return values
+
+    def _parse_name(self) -> str:
+        if self._peek() == '"':
+            return self._parse_quoted()
+        found = _WORD.match(self._text, self._position)
+        if found is None:
+            self._fail("a name is missing")
+        self._position = found.end()
+        return found[0]
+
+    def _parse_description(self) -> str:
+        return self._parse_quoted() if self._peek() == '"' else self._parse_unquoted(_DESCRIPTION)
+
+    def _parse_quoted(self) -> str:
+        found = _QUOTED.match(self._text, self._position)
+        if found is None:
+            self._fail("the quotes are not closed")
+        try:
+            text = str(json.loads(found[0], strict=False))
+        except ValueError:
+            self._fail("a backslash with nothing to it")
+        self._position = found.end()
+        return text
+
+    def _parse_unquoted(self, pattern: re.Pattern[str]) -> str:
+        found = pattern.match(self._text, self._position)
+        self._position = found.end() if found else self._position
+        return found[0].strip() if found else ""
+
+    def _peek(self) -> str:
+        """The next character that is no blank; empty at the end."""
+        self._skip_whitespace()
+        return self._text[self._position : self._position + 1]
+
+    def _accept(self, character: str) -> bool:
+        if self._peek() != character:
+            return False
+        self._position += 1
+        return True
+
+    def _expect(self, bracket: str) -> None:
+        if not self._accept(bracket):
+            self._fail(f"{bracket} is missing")
+
+    def _skip_whitespace(self, pattern: re.Pattern[str] = _INLINE_WHITESPACE) -> None:
+        found = pattern.match(self._text, self._position)
+        assert found is not None
+        self._position = found.end()
+
+    def _skip_lines(self) -> None:
+        self._skip_whitespace(_WHITESPACE)
+
+    def _fail(self, problem: str, *, hint: str = _HINT) -> NoReturn:
+        rest = self._text[self._position :]
+        place = (
+            f"character {self._position + 1}: {rest if len(rest) <= 20 else rest[:19] + '…'!r}" if rest else "the end"
+        )
+        raise UsageError(f"{self._where}: {problem} at {place}", hint=hint)

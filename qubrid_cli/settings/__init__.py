@@ -1,0 +1,1 @@
+"""Which value counts and why: options, environment, profiles, config.toml, keys, presets."""

@@ -1,0 +1,507 @@
+"""The images of a run: in folders, globs and lists, one after the other."""
+
+import os
+import pickle
+from collections.abc import Iterator
+from io import BytesIO
+from itertools import chain, count, islice
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qubrid_cli.batch import folders, lists
+from qubrid_cli.batch.inputs import (
+    InputItem,
+    MissingImage,
+    Selection,
+    Shard,
+    Task,
+    find_images,
+    parse_shard,
+    resolve_source,
+    split_arguments,
+    validate_arguments,
+)
+from qubrid_cli.batch.lists import InvalidListEntry, ListEntry, ListItem, ListLine
+from qubrid_cli.errors import ImageError, UsageError
+from qubrid_cli.images.sources import Bytes, File, Link, Stdin, read_bytes, sort_naturally
+
+FILES = (
+    "photos/IMG_2.jpg",
+    "photos/IMG_10.JPG",
+    "photos/notes.txt",
+    "photos/results.jsonl",
+    "photos/IMG_2.jpg.xmp",
+    "photos/drawing.svg",
+    "photos/trip/b.png",
+    "photos/trip/a.webp",
+    "photos/trip 2/c.heic",
+    "photos/.thumbs/t.jpg",
+    "photos/.hidden.jpg",
+    "photos/noimage",
+    "top.gif",
+)
+IN_PHOTOS = ["photos/IMG_2.jpg", "photos/IMG_10.JPG", "photos/trip/a.webp", "photos/trip/b.png", "photos/trip 2/c.heic"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in FILES:
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_bytes(name.encode())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def listed(text: bytes, *, nul: bool = False) -> list[ListItem]:
+    return list(lists.read_items(BytesIO(text), is_nul_separated=nul))
+
+
+def names(found: Iterator[InputItem]) -> list[str]:
+    return [item.task.source if isinstance(item, MissingImage) else item.source for item in found]
+
+
+def test_a_folder_stands_for_the_images_below_it_in_the_order_that_people_count() -> None:
+    assert list(find_images(["photos"])) == [Task(number, name) for number, name in enumerate(IN_PHOTOS, 1)]
+
+
+def test_a_slash_behind_a_folder_changes_nothing() -> None:
+    assert names(find_images(["photos/"])) == IN_PHOTOS
+
+
+def test_the_folder_we_stand_in() -> None:
+    assert names(find_images(["."])) == [f"./{name}" for name in [*IN_PHOTOS, "top.gif"]]
+
+
+def test_hidden_files_and_folders_are_found_on_demand() -> None:
+    found = names(find_images(["photos"], selection=Selection(include_hidden=True)))
+    assert found == ["photos/.hidden.jpg", "photos/.thumbs/t.jpg", *IN_PHOTOS]
+
+
+def test_what_is_named_comes_in_the_order_of_the_arguments() -> None:
+    arguments = ["top.gif", "photos/trip", "https://example.com/a?b", "-", "photos/notes.txt", "nope.jpg", "top.gif"]
+    assert names(find_images(arguments)) == [
+        "top.gif", "photos/trip/a.webp", "photos/trip/b.png", "https://example.com/a?b", "-", "photos/notes.txt",
+        "nope.jpg", "top.gif",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", ["jpg", "JPEG", "png", "webp", "avif", "heic", "tif", "bmp", "jp2", "pgm", "qoi"])
+def test_in_a_folder_images_are_told_by_their_names(folder: Path, ending: str) -> None:
+    (folder / "new").mkdir()
+    (folder / f"new/a.{ending}").touch()
+    assert names(find_images(["new"])) == [f"new/a.{ending}"]
+
+
+@pytest.mark.parametrize(
+    "ending", ["svg", "pdf", "eps", "jxl", "dng", "txt", "json", "jsonl", "xmp", "jpg.part", "jpgx"]
+)
+def test_in_a_folder_nothing_else_is_meant(folder: Path, ending: str) -> None:
+    (folder / "new").mkdir()
+    (folder / f"new/a.{ending}").touch()
+    assert names(find_images(["new"])) == []
+
+
+def test_links_are_followed_but_never_in_a_circle(folder: Path) -> None:
+    (folder / "photos/trip/up").symlink_to("..")
+    (folder / "photos/trip/itself").symlink_to("itself")
+    (folder / "photos/z").symlink_to("trip")
+    (folder / "photos/trip/link.jpg").symlink_to("../../top.gif")
+    assert names(find_images(["photos/trip"])) == [
+        "photos/trip/a.webp", "photos/trip/b.png", "photos/trip/link.jpg",
+        *(name.replace("photos", "photos/trip/up", 1) for name in ("photos/IMG_2.jpg", "photos/IMG_10.JPG", "photos/trip 2/c.heic")),
+    ]  # fmt: skip
+    assert names(find_images(["photos"]))[-3:] == ["photos/z/a.webp", "photos/z/b.png", "photos/z/link.jpg"]
+
+
+def test_a_link_to_nothing_is_an_image_that_fails(folder: Path) -> None:
+    (folder / "photos/trip/lost.jpg").symlink_to("nowhere")
+    (task,) = find_images(["photos"], selection=Selection(patterns=folders.parse_patterns(["lost.*"], [])))
+    assert isinstance(task, Task)
+    with pytest.raises(ImageError, match=r"^no such image: photos/trip/lost\.jpg$"):
+        read_of(task)
+
+
+def read_of(task: Task) -> bytes:
+    source = resolve_source(task, BytesIO(b"piped"))
+    assert not isinstance(source, Link)
+    return read_bytes(source)
+
+
+def test_a_folder_that_cannot_be_read_is_reported_and_the_rest_goes_on(folder: Path) -> None:
+    found = find_images(["photos"])
+    first = next(found)
+    for file in (folder / "photos/trip").iterdir():
+        file.unlink()
+    (folder / "photos/trip").rmdir()
+    second, third, fourth = found
+    assert [first, second, fourth] == [Task(1, IN_PHOTOS[0]), Task(2, IN_PHOTOS[1]), Task(4, IN_PHOTOS[-1])]
+    assert isinstance(third, MissingImage)
+    assert third.task == Task(3, "photos/trip")
+    assert third.error.message == "cannot read the folder photos/trip: No such file or directory"
+
+
+def test_a_folder_is_not_looked_into_before_its_turn(folder: Path) -> None:
+    found = find_images(["photos"])
+    next(found)
+    (folder / "photos/trip/ab.png").touch()
+    assert names(found) == [*IN_PHOTOS[1:3], "photos/trip/ab.png", *IN_PHOTOS[3:]]
+
+
+def test_a_list_is_read_no_further_than_needed() -> None:
+    endless = (ListLine(f"{number}.jpg") for number in count())
+    assert names(islice(find_images([], list_items=endless), 3)) == ["0.jpg", "1.jpg", "2.jpg"]
+
+
+NAMES = st.text(st.sampled_from("ab-. ~é0129\x01"), min_size=1, max_size=8)
+
+
+@given(st.sets(NAMES, max_size=8))
+@settings(deadline=None)
+def test_names_of_a_folder_sort_as_people_count(some: set[str]) -> None:
+    keys = sorted(f"{folders._build_sort_key(name)}\0\0{name}" for name in some)
+    assert [key.rpartition("\0\0")[2] for key in keys] == sort_naturally(sorted(some))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("photos/IMG_*", ["photos/IMG_2.jpg", "photos/IMG_10.JPG"]),
+        ("photos/IMG_?.jpg", ["photos/IMG_2.jpg"]),
+        ("photos/IMG_[12]*", ["photos/IMG_2.jpg", "photos/IMG_10.JPG"]),
+        ("photos/trip*", ["photos/trip/a.webp", "photos/trip/b.png", "photos/trip 2/c.heic"]),
+        ("photos/**/*.png", ["photos/trip/b.png"]),
+        ("**", [*IN_PHOTOS, "top.gif"]),
+        ("photos/*.svg", ["photos/drawing.svg"]),
+    ],
+)
+def test_a_quoted_glob_stands_for_images_and_folders(pattern: str, expected: list[str]) -> None:
+    assert sorted(names(find_images([pattern]))) == sorted(expected)
+
+
+def test_a_globs_matches_are_in_the_order_that_people_count() -> None:
+    assert names(find_images(["photos/IMG*"])) == ["photos/IMG_2.jpg", "photos/IMG_10.JPG"]
+
+
+def test_a_glob_without_matches_fails_like_an_image() -> None:
+    (missed,) = find_images(["nope/*.jpg"])
+    assert isinstance(missed, MissingImage)
+    assert (missed.task, missed.error.message) == (Task(1, "nope/*.jpg"), "no image matches nope/*.jpg")
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("./photso/", "no such image: ./photso/"),
+        ("nope.png", "no such image: nope.png"),
+        ("top.gif/a.png", "no such image: top.gif/a.png"),
+        ("nope*.png", "no image matches nope*.png"),
+        ("file:///nope.png", "no such image: file:///nope.png"),
+    ],
+)
+def test_what_is_named_and_not_there_is_refused_beforehand(argument: str, message: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        validate_arguments(["top.gif", argument])
+    assert (caught.value.message, caught.value.exit_code) == (message, 4)
+
+
+def test_what_is_there_in_some_way_passes(folder: Path) -> None:
+    (folder / "broken.png").symlink_to("nothing")
+    (folder / "[x].png").touch()
+    validate_arguments(
+        ["-", "photos", "photos/", "ph*/", "*.gif", "broken.png", "[x].png", "https://example.org/a.png"]
+    )
+    validate_arguments(["file://" + str(folder / "top.gif"), "data:image/png;base64,AAAA"])
+
+
+def test_a_file_whose_name_looks_like_a_glob_is_a_file(folder: Path) -> None:
+    (folder / "sea[1].jpg").touch()
+    (folder / "sea1.jpg").touch()
+    assert names(find_images(["sea[1].jpg"])) == ["sea[1].jpg"]
+
+
+def test_a_tilde_is_the_home_folder_unless_something_is_called_so(folder: Path) -> None:
+    assert names(find_images(["~/photos/trip"])) == [
+        str(folder / name) for name in ("photos/trip/a.webp", "photos/trip/b.png")
+    ]
+    (folder / "~").mkdir()
+    (folder / "~/own.jpg").touch()
+    assert names(find_images(["~"])) == ["~/own.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "expected"),
+    [
+        ([], ["trip/"], ["IMG_2.jpg", "IMG_10.JPG", "trip 2/c.heic"]),
+        ([], ["/trip*"], ["IMG_2.jpg", "IMG_10.JPG"]),
+        ([], ["*", "!*.jpg"], ["IMG_2.jpg"]),
+        (["*.png", "trip 2/"], [], ["trip/b.png", "trip 2/c.heic"]),
+        (["trip*/"], ["*.png"], ["trip/a.webp", "trip 2/c.heic"]),
+        (["*.txt"], [], []),
+    ],
+)
+def test_patterns_are_those_of_a_gitignore_within_the_folder_named(
+    include: list[str], exclude: list[str], expected: list[str]
+) -> None:
+    choose = Selection(patterns=folders.parse_patterns(include, exclude))
+    assert names(find_images(["photos"], selection=choose)) == [f"photos/{name}" for name in expected]
+    assert names(find_images([os.path.abspath("photos")], selection=choose)) == [
+        os.path.abspath(f"photos/{n}") for n in expected
+    ]
+
+
+def test_a_folder_that_is_left_out_is_not_looked_into(folder: Path) -> None:
+    found = find_images(["photos"], selection=Selection(patterns=folders.parse_patterns([], ["trip/"])))
+    next(found)
+    for file in (folder / "photos/trip").iterdir():
+        file.unlink()
+    (folder / "photos/trip").rmdir()
+    assert names(found) == [IN_PHOTOS[1], IN_PHOTOS[-1]]
+
+
+def test_a_file_named_by_itself_is_tried_whatever_the_patterns_say() -> None:
+    choose = Selection(patterns=folders.parse_patterns([], ["*"]))
+    assert names(find_images(["top.gif", "photos"], selection=choose)) == ["top.gif"]
+
+
+def test_patterns_are_for_lists_too() -> None:
+    choose = Selection(patterns=folders.parse_patterns([], ["*.png"]))
+    assert names(find_images([], list_items=listed(b"photos/a.png\nb.jpg\n"), selection=choose)) == ["b.jpg"]
+
+
+def test_a_pattern_that_is_none_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"^--exclude has a pattern that cannot be read: "):
+        folders.parse_patterns([], ["!"])
+
+
+def test_the_results_are_no_image_even_if_they_are_called_so(folder: Path) -> None:
+    choose = Selection(excluded_files=(folder / "photos/IMG_2.jpg", Path("later.jpg")))
+    (folder / "later.jpg").touch()
+    found = find_images(
+        ["photos", "later.jpg", "top.gif"], list_items=listed(b"./photos/IMG_2.jpg\n"), selection=choose
+    )
+    assert names(found) == [*IN_PHOTOS[1:], "top.gif"]
+
+
+def test_no_more_than_the_limit() -> None:
+    assert names(find_images(["photos"], selection=Selection(limit=2))) == IN_PHOTOS[:2]
+
+
+def test_shares_are_the_whole_and_have_nothing_in_common() -> None:
+    shares = [list(find_images(["photos", "top.gif"], selection=Selection(shard=Shard(n, 3)))) for n in (1, 2, 3)]
+    tasks = [item for share in shares for item in share if isinstance(item, Task)]
+    assert sorted(tasks, key=lambda task: task.index) == list(find_images(["photos", "top.gif"]))
+
+
+def test_the_limit_is_that_of_all_shares_together() -> None:
+    shares = [names(find_images(["photos"], selection=Selection(shard=Shard(n, 2), limit=3))) for n in (1, 2)]
+    assert sorted(chain.from_iterable(shares)) == sorted(IN_PHOTOS[:3])
+
+
+def test_a_share_does_not_depend_on_where_the_folder_is() -> None:
+    choose = Selection(shard=Shard(2, 3))
+    here = [os.path.abspath(name) for name in names(find_images(["photos"], selection=choose))]
+    assert names(find_images([os.path.abspath("photos")], selection=choose)) == here
+
+
+def test_a_share_is_the_same_in_every_version() -> None:
+    assert [n for n in range(30) if Shard(1, 4).contains(f"trip/IMG_{n}.jpg")] == [1, 2, 6, 8, 14, 17, 25, 26, 28]
+
+
+def test_shares_are_about_equal() -> None:
+    sizes = [sum(Shard(number, 4).contains(f"{n}.jpg") for n in range(4000)) for number in range(1, 5)]
+    assert all(900 < size < 1100 for size in sizes)
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1/0", "1", "a/b", "1/2/3", "-1/2", "1/ 2", ""])
+def test_what_is_no_share_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"^--shard .*is no share$"):
+        parse_shard(text)
+
+
+def test_a_share_is_read() -> None:
+    assert parse_shard("2/16") == Shard(2, 16)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b"a.jpg\nb b.jpg\n", [ListLine("a.jpg"), ListLine("b b.jpg")]),
+        (b"a.jpg\nb.jpg", [ListLine("a.jpg"), ListLine("b.jpg")]),
+        (b"\xef\xbb\xbfa.jpg\r\n\r\n  \r\nb.jpg\r\n", [ListLine("a.jpg"), ListLine("b.jpg")]),
+        (b" a.jpg \n", [ListLine(" a.jpg ")]),
+        (b"-x.jpg\n{1}.jpg\n", [ListLine("-x.jpg"), ListLine("{1}.jpg")]),
+        (b"{1}.jpg\n", [ListLine("{1}.jpg")]),
+        (b'{"x": 1}\n', [InvalidListEntry(1, 'is no object with an "image"')]),
+        (
+            b" { }\na.jpg\n",
+            [
+                InvalidListEntry(1, 'is no object with an "image"'),
+                InvalidListEntry(2, "is no JSON: Expecting value: line 1 column 1 (char 0)"),
+            ],
+        ),
+        (
+            b'{"image": 7}\n{"image": "a.jpg"}\n',
+            [InvalidListEntry(1, 'is no object with an "image"'), ListEntry("a.jpg")],
+        ),
+        (b"{}.jpg\n", [ListLine("{}.jpg")]),
+        (b"caf\xe9.jpg\n", [ListLine("caf\udce9.jpg")]),
+        ("é🎉.jpg\n".encode(), [ListLine("é🎉.jpg")]),
+        (b"", []),
+        (b"\n\n", []),
+        (
+            b'\xef\xbb\xbf\n{"image": "a.jpg"}\r\n{"image": "b.jpg", "prompt": "why?", "id": 7, "more": []}\n\n',
+            [ListEntry("a.jpg"), ListEntry("b.jpg", "why?", 7)],
+        ),
+        (b'{"image": "a.jpg", "prompt": null, "id": null}\n', [ListEntry("a.jpg")]),
+        (b'{"image": "caf\\udce9.jpg", "id": "x"}\n', [ListEntry("caf\udce9.jpg", id="x")]),
+        (b'{"image": "caf\xe9\\n.jpg"}\n', [ListEntry("caf\udce9\n.jpg")]),
+        (
+            b'{"image": "a.jpg"}\nb.jpg\n{"image": ""}\n{"image": "c", "prompt": 1}\n{"image": "c", "id": []}\n[]\n',
+            [
+                ListEntry("a.jpg"),
+                InvalidListEntry(2, "is no JSON: Expecting value: line 1 column 1 (char 0)"),
+                InvalidListEntry(3, 'is no object with an "image"'),
+                InvalidListEntry(4, 'has a "prompt" that is no text'),
+                InvalidListEntry(5, 'has an "id" that is neither text nor a number'),
+                InvalidListEntry(6, 'is no object with an "image"'),
+            ],
+        ),
+    ],
+)
+def test_a_list(text: bytes, expected: list[ListItem]) -> None:
+    assert listed(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b"a.jpg\0b\n.jpg\r\n\0", ["a.jpg", "b\n.jpg\r\n"]),
+        (b"a.jpg\0b.jpg", ["a.jpg", "b.jpg"]),
+        (b'\0\0{"image": "a"}\0', ['{"image": "a"}']),
+        (b" \0", [" "]),
+        (b"x" * 70_000 + b"\0" + b"y" * 70_000, ["x" * 70_000, "y" * 70_000]),
+    ],
+)
+def test_a_list_with_nuls_is_names_and_nothing_else(text: bytes, expected: list[str]) -> None:
+    assert listed(text, nul=True) == [ListLine(name) for name in expected]
+
+
+def test_a_list_comes_after_the_arguments() -> None:
+    found = find_images(["top.gif"], list_items=listed(b'{"image": "a.jpg", "prompt": "why?", "id": "x"}\n'))
+    assert list(found) == [Task(1, "top.gif"), Task(2, "a.jpg", "why?", "x")]
+
+
+def test_what_find_prints_is_no_image_twice() -> None:
+    """Folders among it are passed over, for all that is in them is there as well."""
+    text = b".\0./photos\0./photos/trip\0./photos/trip/a.webp\0./top.gif\0"
+    assert names(find_images([], list_items=listed(text, nul=True))) == ["./photos/trip/a.webp", "./top.gif"]
+
+
+def test_a_folder_in_a_jsonl_list_stands_for_its_images() -> None:
+    found = find_images([], list_items=[ListEntry("photos/trip", "why?", 3)])
+    assert list(found) == [Task(1, "photos/trip/a.webp", "why?", 3), Task(2, "photos/trip/b.png", "why?", 3)]
+
+
+def test_a_damaged_line_fails_like_an_image() -> None:
+    first, missed = find_images([], list_items=listed(b'{"image": "a.jpg"}\n{}\n'))
+    assert (first, isinstance(missed, MissingImage) and missed.error.message) == (
+        Task(1, "a.jpg"), 'line 2 of the list is no object with an "image"',
+    )  # fmt: skip
+
+
+def test_a_dash_in_a_list_is_a_file() -> None:
+    assert names(find_images([], list_items=listed(b"-\n"))) == ["./-"]
+
+
+@pytest.mark.parametrize(
+    "name", [b"new\nline.jpg", b"caf\xe9.jpg", b"-p.jpg", b"q\"uo'te.jpg", b"http:x.jpg", b"data:,a.jpg"]
+)
+def test_names_that_are_hard_to_hold_are_read(folder: Path, name: bytes) -> None:
+    (folder / "odd").mkdir()
+    path = os.path.join(os.fsencode(folder), b"odd", name)
+    with open(path, "wb") as file:
+        file.write(b"picture")
+    os.chdir("odd")
+    walked, from_list = (
+        next(find_images(["."])),
+        next(find_images([], list_items=listed(b"./" + name + b"\0", nul=True))),
+    )
+    assert walked == from_list
+    assert isinstance(walked, Task)
+    assert read_of(pickle.loads(pickle.dumps(walked))) == b"picture"
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("top.gif", File("top.gif", Path("top.gif"))),
+        ("nope.jpg", File("nope.jpg", Path("nope.jpg"))),
+        ("what is this?", File("what is this?", Path("what is this?"))),
+        ("data: x", File("data: x", Path("data: x"))),
+        ("*.jpg", File("*.jpg", Path("*.jpg"))),
+        ("https://me:pw@example.com/a", Link("https://example.com/a", "https://me:pw@example.com/a")),
+        ("data:,hi", Bytes("data:,…", b"hi")),
+    ],
+)
+def test_what_is_read_for_a_task(source: str, expected: File | Link | Bytes) -> None:
+    assert resolve_source(Task(1, source), BytesIO()) == expected
+
+
+def test_a_task_may_be_standard_input() -> None:
+    stream = BytesIO(b"picture")
+    assert resolve_source(Task(1, "-"), stream) == Stdin(stream)
+
+
+def test_a_task_may_be_a_file_url(folder: Path) -> None:
+    url = (folder / "top.gif").as_uri()
+    assert resolve_source(Task(1, url), BytesIO()) == File(url, folder / "top.gif")
+
+
+@pytest.mark.parametrize("source", ["https://", "data:image/png;base64,%%", "file:///nope/nope.jpg", "http://[::1"])
+def test_a_url_that_is_none_is_the_images_failure(source: str) -> None:
+    with pytest.raises(ImageError):
+        read_of(Task(1, source))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "images", "prompt"),
+    [
+        (["photos", "caption"], ("photos",), "caption"),
+        (["caption", "photos/", "top.gif"], ("photos/", "top.gif"), "caption"),
+        (["photos/trip*", "what is this?"], ("photos/trip*",), "what is this?"),
+        (
+            ["*.gif", "nope.jpg", "https://example.com/a", "-"],
+            ("*.gif", "nope.jpg", "https://example.com/a", "-"),
+            None,
+        ),
+        (["photos", "is it a/b?"], ("photos",), "is it a/b?"),
+        (["photos", "a/b*"], ("photos",), "a/b*"),
+        (["photos", ""], ("photos",), ""),
+        (["caption"], (), "caption"),
+        ([], (), None),
+    ],
+)
+def test_images_and_the_prompt_are_told_apart(
+    arguments: list[str], images: tuple[str, ...], prompt: str | None
+) -> None:
+    assert split_arguments(arguments, prompt_given=False) == (images, prompt)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "prompt_given", "message"),
+    [
+        (["photos", "one", "two"], False, "two prompts: 'one' and 'two'"),
+        (["photos", "one"], True, "'one' is a second prompt beside -p"),
+        (["photos", "https://"], False, "https:// names no host"),
+    ],
+)
+def test_a_command_line_that_contradicts_itself_is_refused(
+    arguments: list[str], message: str, *, prompt_given: bool
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        split_arguments(arguments, prompt_given=prompt_given)
+    assert caught.value.message == message

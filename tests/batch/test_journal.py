@@ -1,0 +1,520 @@
+"""The results file: what stands in it stays, is known, and is whole."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qubrid_cli import files
+from qubrid_cli.batch import entries
+from qubrid_cli.batch.entries import Record
+from qubrid_cli.batch.journal import Journal, RecordedAnswer
+from qubrid_cli.describe.result import Description, UnpreparedImage
+from qubrid_cli.errors import UsageError
+from qubrid_cli.output.record import json_object, json_text
+
+from ..conftest import environment
+
+FACETS = {"prompt": "what?", "model": "m", "temperature": 0.1}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "results.jsonl"
+
+
+def record(
+    source: str = "a.jpg",
+    *,
+    ok: bool = True,
+    text: str = "A lighthouse.",
+    prompt: str = "what?",
+    sha256: str | None = None,
+) -> Record:
+    made = json_object(Description(prompt=prompt, text=text, complete=ok, images=(UnpreparedImage(source),)))
+    made["images"][0]["sha256"] = sha256
+    return made | {"ok": ok, "usage": {"prompt_tokens": 7}}
+
+
+def line(key: str | None, source: str = "a.jpg", **more: Any) -> bytes:
+    return entries.encode_line(record(source, **more), index=1, key=key, attempts=1)
+
+
+def write(path: Path, *lines: bytes) -> None:
+    with Journal(path) as journal:
+        for one in lines:
+            journal.append(one)
+
+
+def known(path: Path, key: str, source: str = "a.jpg") -> bool | None:
+    """Whether an answer is there, and a line for this very source; ``None`` where it is not."""
+    with Journal(path) as journal:
+        found = journal.find_answer(key, source)
+        return None if found is None else found.has_own_line
+
+
+def test_what_was_added_is_in_the_file_as_it_is(path: Path) -> None:
+    write(path, line("k1"), line("k2", "b.jpg"))
+    assert path.read_bytes() == line("k1") + line("k2", "b.jpg")
+
+
+def test_a_line_is_in_the_file_before_the_run_ends(path: Path) -> None:
+    with Journal(path) as journal:
+        journal.append(line("k1"))
+        assert path.read_bytes() == line("k1")
+
+
+def test_an_answer_is_known_at_once_and_in_the_next_run(path: Path) -> None:
+    with Journal(path) as journal:
+        assert journal.find_answer("k1", "a.jpg") is None
+        journal.append(line("k1"))
+        expected = RecordedAnswer(json.loads(line("k1")), has_own_line=True)
+        assert journal.find_answer("k1", "a.jpg") == expected
+    with Journal(path) as journal:
+        assert journal.find_answer("k1", "a.jpg") == expected
+
+
+def test_a_failure_is_no_answer(path: Path) -> None:
+    write(path, line("k1", ok=False), line(None, "b.jpg", ok=False))
+    assert known(path, "k1") is None
+
+
+def test_another_name_for_the_same_image_is_known_as_such(path: Path) -> None:
+    write(path, line("k1", "a.jpg"))
+    assert known(path, "k1", "renamed.jpg") is False
+    write(path, entries.encode_line(record("renamed.jpg"), index=2, key="k1", attempts=0, duplicate_of="a.jpg"))
+    assert known(path, "k1", "renamed.jpg") is True
+    assert known(path, "k1", "a.jpg") is True
+
+
+def test_of_two_answers_the_later_one_counts(path: Path) -> None:
+    write(path, line("k1", text="old"), line("k1", text="new"))
+    with Journal(path) as journal:
+        found = journal.find_answer("k1", "a.jpg")
+    assert found is not None
+    assert found.record["text"] == "new"
+
+
+def test_a_file_that_somebody_changes_meanwhile_is_not_believed(path: Path) -> None:
+    write(path, line("k1"))
+    with Journal(path) as journal:
+        path.write_bytes(line("k2"))
+        assert journal.find_answer("k1", "a.jpg") is None
+
+
+@pytest.mark.parametrize("source", ["caf\udce9.jpg", "new\nline.jpg", 'q"uote.jpg', "é🎉\u2028.jpg", "\x9b\x7f.jpg"])
+def test_names_that_are_hard_to_hold_are_known_again(path: Path, source: str) -> None:
+    write(path, line("k1", source))
+    assert path.read_bytes().count(b"\n") == 1
+    assert known(path, "k1", source) is True
+
+
+def test_whatever_was_torn_off_the_last_line_is_gone_at_the_next_start(path: Path) -> None:
+    """Wherever a run was killed within a line."""
+    last = line("k2", "b.jpg")
+    for size in range(1, len(last) - 1):
+        path.write_bytes(line("k1") + last[:size])
+        with Journal(path) as journal:
+            assert path.read_bytes() == line("k1"), size
+            assert journal.find_answer("k2", "b.jpg") is None
+
+
+def test_a_first_line_that_was_torn_is_gone_too(path: Path) -> None:
+    path.write_bytes(line("k1")[:40])
+    write(path, line("k2"))
+    assert path.read_bytes() == line("k2")
+
+
+def test_a_line_that_lacks_nothing_but_its_end_is_kept(path: Path) -> None:
+    path.write_bytes(line("k1")[:-1])
+    assert known(path, "k1") is True
+    assert path.read_bytes() == line("k1")
+
+
+def test_what_another_run_tore_is_cut_off_before_the_next_line(path: Path) -> None:
+    with Journal(path) as journal:
+        journal.append(line("k1"))
+        with path.open("ab") as other:
+            other.write(line("k2")[:50])
+        journal.append(line("k3"))
+    assert path.read_bytes() == line("k1") + line("k3")
+
+
+def test_what_a_loss_of_power_left_is_cut_off(path: Path) -> None:
+    path.write_bytes(line("k1") + bytes(100))
+    write(path, line("k2"))
+    assert path.read_bytes() == line("k1") + line("k2")
+
+
+def test_a_damaged_line_costs_itself_and_is_counted(path: Path) -> None:
+    damaged = line("k2").replace(b'"ok"', b"\0\0\0\0")
+    path.write_bytes(line("k1") + damaged + line("k3"))
+    with Journal(path) as journal:
+        assert (journal.damaged_count, bool(journal.find_answer("k1", "a.jpg")), bool(journal.find_answer("k3", "a.jpg"))) == (
+            1, True, True,
+        )  # fmt: skip
+    assert path.read_bytes() == line("k1") + damaged + line("k3")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"Dear diary,\n",
+        b"Dear diary",
+        b"a.jpg\nb.jpg\nc.jpg\n",
+        b'{"image": "a.jpg"}\n',
+        b'{\n  "schema_version": 1\n}\n',
+        b"[1, 2]\n",
+        b"\xff\xd8\xff\xe0",
+        line("k1") + b"and so on",
+        b'{"schema_version":3,"token":"precious"}',
+        b'{"schema_version":1,"ok":true,"mine":1}',
+        line("k1") + b'{"schema_version":1,"ok":true,"mine":1}',
+        b'{"schema_version":2,"ok":tr',
+        bytes(100),
+        b"\n" + b"diary\n" * 20_000,
+        b'{"schema_version": 1, "ok": true, "complete": true, "images": [7]}\n',
+    ],
+)
+def test_a_file_that_holds_something_else_is_refused_and_stays(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(UsageError) as caught:
+        Journal(path)
+    assert caught.value.message == f"-o {path} is not a results file, and stays as it is"
+    assert path.read_bytes() == content
+
+
+def limited(path: Path, beginning: bytes, size: int, *, seconds: int) -> str:
+    """What opening a file comes to with so much CPU time; the file may have a hole behind its beginning."""
+    path.write_bytes(beginning)
+    os.truncate(path, size)
+    program = (
+        "import resource, sys; from pathlib import Path; from qubrid_cli.batch.journal import Journal\n"
+        "resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[2]),) * 2)\n"
+        "try:\n    print(len(Journal(Path(sys.argv[1])).find_answer('k1', 'a.jpg').record['text']))\n"
+        "except Exception as error:\n    print(type(error).__name__)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path), str(seconds)],
+        stdout=subprocess.PIPE,
+        env=environment(),
+        check=False,
+        timeout=120,
+    )
+    return done.stdout.decode().strip()
+
+
+@pytest.mark.parametrize("beginning", [b"", b"\x89PNG", b'{"type":', b'{"type":\n' * 200_000])
+def test_a_large_file_of_something_else_is_not_read_to_its_end(path: Path, beginning: bytes) -> None:
+    assert limited(path, beginning, 1 << 40, seconds=5) == "UsageError"
+
+
+def test_a_long_answer_is_known_in_a_time_that_grows_with_its_length(path: Path) -> None:
+    """It takes half a second; where every piece is joined to all before it, more than a minute."""
+    made = line("k1", text="x" * 60_000_000)
+    assert limited(path, made, len(made), seconds=10) == "60000000"
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n"])
+def test_an_empty_file_is_a_results_file(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    write(path, line("k1"))
+    assert known(path, "k1") is True
+
+
+def test_a_file_that_cannot_be_one_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"is not a regular file$"):
+        Journal(tmp_path)
+    with pytest.raises(UsageError, match=r"is not a regular file$"):
+        Journal(Path("/dev/null"))
+    with pytest.raises(UsageError, match=r"cannot be written: No such file or directory$"):
+        Journal(tmp_path / "nope" / "r.jsonl")
+
+
+def test_a_refused_file_is_closed(path: Path) -> None:
+    path.write_text("diary\n")
+    before = os.listdir("/dev/fd")
+    with pytest.raises(UsageError):
+        Journal(path)
+    assert os.listdir("/dev/fd") == before
+
+
+def test_a_line_that_finds_no_room_is_not_there_at_all(path: Path) -> None:
+    """The largest size of a file stands in for a full disk: a part is written, then no more."""
+    program = (
+        "import os, resource, sys; from pathlib import Path; from qubrid_cli.batch.journal import Journal\n"
+        "journal = Journal(Path(sys.argv[1])); line = sys.argv[2].encode() + b'\\n'; journal.append(line)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (len(line) + 50, resource.RLIM_INFINITY))\n"
+        "for _ in range(2):\n"
+        "    try:\n        journal.append(line)\n"
+        "    except Exception as error:\n        print(type(error).__name__, error)\n"
+        "    print(os.stat(sys.argv[1]).st_size - len(line))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))\n"
+        "journal.append(line)\n"
+    )
+    text = line("k1").decode().strip()
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path), text], capture_output=True, env=environment(), check=True, timeout=60
+    )
+    message = f"OutputError cannot write {path}: No space left on device"
+    assert done.stdout.decode().splitlines() == [message, "0"] * 2
+    assert path.read_text() == f"{text}\n{text}\n"
+
+
+APPENDING = (
+    "import sys; from pathlib import Path; from qubrid_cli.batch.journal import Journal; from qubrid_cli.batch import entries\n"
+    "record = {'schema_version': 1, 'ok': True, 'complete': True, 'images': [{'source': 'a'}], 'text': 'x' * 9000}\n"
+    "with Journal(Path(sys.argv[1])) as journal:\n"
+    "    print('ready', flush=True); sys.stdin.read(1)\n"
+    "    for n in range(200):\n"
+    "        journal.append(entries.encode_line(record, index=n, key=f'{sys.argv[2]}-{n}', attempts=1))\n"
+    "    print('done', flush=True); sys.stdin.read()\n"
+)
+
+
+def appending(path: Path, name: str) -> subprocess.Popen[bytes]:
+    """Another run that waits for a byte, adds 200 lines, and waits for the end of its input."""
+    command = [sys.executable, "-c", APPENDING, str(path), name]
+    run = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment())
+    assert run.stdout
+    assert run.stdout.readline() == b"ready\n"
+    return run
+
+
+def tell(run: subprocess.Popen[bytes], text: bytes) -> None:
+    assert run.stdin
+    run.stdin.write(text)
+    run.stdin.flush()
+
+
+def test_several_runs_add_to_one_file_and_no_line_is_lost_or_mixed(path: Path) -> None:
+    runs = [appending(path, name) for name in "abc"]
+    for run in runs:
+        tell(run, b"\n")
+    for run in runs:
+        run.communicate(timeout=60)
+    keys = [json.loads(one)["key"] for one in path.read_text().splitlines()]
+    assert sorted(keys) == sorted(f"{name}-{n}" for name in "abc" for n in range(200))
+
+
+def test_a_run_that_is_killed_at_any_moment_leaves_only_whole_lines_behind(path: Path) -> None:
+    for _ in range(5):
+        run = appending(path, "x")
+        tell(run, b"\n")
+        while path.stat().st_size < 100_000:  # it is in the middle of it
+            pass
+        run.kill()
+        run.communicate(timeout=60)
+        write(path, line("mine"))
+        assert all(json.loads(one)["ok"] for one in path.read_text().splitlines())
+        path.unlink()
+
+
+def test_what_another_run_has_answered_meanwhile_is_known(path: Path) -> None:
+    with Journal(path) as journal:
+        run = appending(path, "other")
+        assert journal.find_answer("other-199", "a") is None
+        tell(run, b"\n")
+        assert run.stdout
+        assert run.stdout.readline() == b"done\n"
+        found = journal.find_answer("other-199", "a")
+        run.communicate(timeout=60)
+    assert found is not None
+    assert found.record["key"] == "other-199"
+
+
+def test_at_the_end_only_the_last_of_the_failures_of_an_image_is_left(path: Path) -> None:
+    write(path, line("k1", ok=False, text="1"), line(None, "b.jpg", ok=False), line("k1", ok=False, text="2"))
+    assert path.read_bytes() == line(None, "b.jpg", ok=False) + line("k1", ok=False, text="2")
+
+
+def test_a_failure_goes_when_an_answer_has_come(path: Path) -> None:
+    write(path, line(None, "a.jpg", ok=False), line("k2", "b.jpg"))
+    write(path, line("k1", "a.jpg"))
+    assert path.read_bytes() == line("k2", "b.jpg") + line("k1", "a.jpg")
+
+
+@pytest.mark.parametrize("source", ["-", "data:image/png;base64,…"])
+def test_images_that_are_all_called_the_same_are_told_apart(path: Path, source: str) -> None:
+    write(path, line("k1", source, ok=False), line("k2", source), line("k3", source, ok=False))
+    assert len(path.read_bytes().splitlines()) == 3
+
+
+def test_an_answer_asked_for_again_takes_the_place_of_the_old_one(path: Path) -> None:
+    write(path, line("k1", text="old"), line("k2", "b.jpg"))
+    write(path, line("k1", text="new"))
+    assert path.read_bytes() == line("k2", "b.jpg") + line("k1", text="new")
+
+
+def test_nothing_else_ever_goes(path: Path) -> None:
+    """Answers to other questions, failures of other prompts, copies, lines of other commands, damaged ones."""
+    lines = [
+        line("k1", ok=False, prompt="why?"),
+        line("k1"),
+        line("k2"),
+        line("k1", "copy.jpg"),
+        json_text(record()).encode() + b"\n",
+        line("k3", ok=False, text="failed at last"),
+        b'{"schema_version":1,"ok":\n',
+        line("k4", "twice.jpg", ok=False, text="goes"),
+        line("k4", "twice.jpg", text="stays"),
+    ]
+    path.write_bytes(b"".join(lines))
+    write(path)
+    assert path.read_bytes() == b"".join(one for one in lines if b"goes" not in one)
+
+
+def test_when_an_image_has_changed_the_answer_about_what_it_was_goes(path: Path) -> None:
+    write(path, line("k1", sha256="old"), line("k2", "b.jpg", sha256="old"), line("k3", prompt="why?", sha256="old"))
+    write(path, line("k4", sha256="new"))
+    assert path.read_bytes() == b"".join(
+        (line("k2", "b.jpg", sha256="old"), line("k3", prompt="why?", sha256="old"), line("k4", sha256="new"))
+    )
+
+
+def test_answers_to_several_questions_about_an_image_stay(path: Path) -> None:
+    """Other prompts, other models, other parameters; and links, of which nobody knows what is behind them."""
+    lines = [
+        line("k1", sha256="a"),
+        line("k2", prompt="why?", sha256="a"),
+        line("k3", sha256="a", text="at another temperature"),
+        line("k4", "-", sha256="a"),
+        line("k5", "-", sha256="b"),
+        line("k6", "https://example.org/a.jpg"),
+        line("k7", "https://example.org/a.jpg"),
+    ]
+    write(path, *lines)
+    assert path.read_bytes() == b"".join(lines)
+
+
+def test_the_files_owner_stays(path: Path) -> None:
+    """Only root may give files away; of anybody else they are from the first."""
+    owner = 65534 if os.geteuid() == 0 else os.geteuid()
+    write(path, line("k1", ok=False))
+    os.chown(path, owner, -1)
+    write(path, line("k1"))
+    assert (path.read_bytes(), path.stat().st_uid) == (line("k1"), owner)
+
+
+def test_a_file_with_two_names_keeps_both(path: Path, tmp_path: Path) -> None:
+    write(path, line("k1", ok=False))
+    os.link(path, tmp_path / "second")
+    write(path, line("k1"))
+    assert (tmp_path / "second").read_bytes() == line("k1", ok=False) + line("k1")
+    assert path.samefile(tmp_path / "second")
+
+
+def test_a_file_without_superseded_lines_is_not_touched_at_the_end(path: Path) -> None:
+    write(path, line("k1"))
+    before = path.stat()
+    write(path, line("k2", "b.jpg", ok=False))
+    after = path.stat()
+    assert (after.st_ino, after.st_dev) == (before.st_ino, before.st_dev)
+
+
+def test_the_files_mode_and_a_link_to_it_stay(path: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(path)
+    write(link, line("k1", ok=False))
+    path.chmod(0o640)
+    write(link, line("k1"))
+    assert (path.read_bytes(), path.stat().st_mode & 0o777, link.is_symlink()) == (line("k1"), 0o640, True)
+    assert sorted(tmp_path.iterdir()) == [link, path]
+
+
+def test_while_another_run_uses_the_file_no_line_goes(path: Path) -> None:
+    run = appending(path, "other")
+    write(path, line("k1", ok=False), line("k1"))
+    assert path.read_bytes() == line("k1", ok=False) + line("k1")
+    tell(run, b"\n")
+    run.communicate(timeout=60)
+    keys = [json.loads(one)["key"] for one in path.read_text().splitlines()]
+    assert keys == ["k1", *(f"other-{n}" for n in range(200))]
+
+
+def has_open(run: subprocess.Popen[bytes], path: Path) -> bool:
+    folder = f"/proc/{run.pid}/fd"
+    try:
+        return any(os.path.samefile(os.path.join(folder, name), path) for name in os.listdir(folder))
+    except FileNotFoundError:  # closed in between
+        return False
+
+
+def test_a_file_is_not_written_to_after_another_one_took_its_place(path: Path) -> None:
+    """A run that starts while another one, ending, puts a smaller file in the place of the old one."""
+    path.write_bytes(line("k1"))
+    descriptor = os.open(path, os.O_RDWR)
+    assert files.try_lock_exclusive(descriptor)
+    command = [sys.executable, "-c", APPENDING, str(path), "late"]
+    run = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment())
+    while os.path.exists("/proc") and not has_open(run, path):
+        pass
+    new = path.with_name("new")
+    new.write_bytes(line("k1"))
+    new.replace(path)
+    os.close(descriptor)
+    run.communicate(b"\n", timeout=60)
+    assert len(path.read_text().splitlines()) == 201
+
+
+def test_what_was_said_is_remembered_on_demand(path: Path) -> None:
+    write(path, line("k1", text="A light\nhouse.\n"))
+    with Journal(path, remember_texts=True) as journal:
+        journal.append(line("k2", "b.jpg", text="A dog."))
+        assert [journal.has_text(*said) for said in (("a.jpg", "A light house."), ("b.jpg", "A dog."))] == [True, True]
+        assert [journal.has_text(*said) for said in (("b.jpg", "A light house."), ("a.jpg", "A cat."))] == [
+            False,
+            False,
+        ]
+    with Journal(path) as journal:
+        assert not journal.has_text("a.jpg", "A light house.")
+
+
+def test_a_key_is_the_same_in_every_version() -> None:
+    assert entries.compute_key("ab" * 32, FACETS) == "a020564f89a87446b2f3c2be57161b660aac139e8ab3d8773b25ff059e2f744a"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"temperature": 0.1, "model": "m", "prompt": "what?"},
+        FACETS | {"prompt": "what?"},
+    ],
+)
+def test_a_key_does_not_hang_on_the_order(other: dict[str, Any]) -> None:
+    assert entries.compute_key("a", other) == entries.compute_key("a", FACETS)
+
+
+def test_a_key_takes_one_number_for_another_only_where_they_are_equal() -> None:
+    keys = [entries.compute_key("a", {"x": [value]}) for value in (1, 1.0, True, "1", 1.5, None)]
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == 5
+
+
+def test_a_key_hangs_on_the_image_and_on_every_facet() -> None:
+    keys = {
+        entries.compute_key("a", FACETS),
+        entries.compute_key("b", FACETS),
+        *(entries.compute_key("a", FACETS | {name: "other"}) for name in FACETS),
+        entries.compute_key("a", FACETS | {"more": None}),
+        entries.compute_key("a", FACETS | {"prompt": "caf\udce9"}),
+    }
+    assert len(keys) == 7
+
+
+def test_a_line_is_the_record_and_what_a_run_adds() -> None:
+    made = entries.encode_line(record(), index=3, key="k", attempts=2, source_id=7, duplicate_of="b.jpg")
+    added = {"index": 3, "key": "k", "attempts": 2, "source_id": 7, "duplicate_of": "b.jpg"}
+    assert json.loads(made) == record() | added
+    assert made.startswith(entries.LINE_START)
+
+
+def test_the_copy_of_an_answer_has_its_own_name_and_costs_nothing() -> None:
+    of = record("a.jpg") | {"timing": {"total_seconds": 2.0}, "cost": 1.5, "x_metrics": {"tps": 1}}
+    changed = {"usage": None, "x_metrics": None, "cost": None, "timing": {"total_seconds": None}}
+    (image,) = record("b.jpg")["images"]
+    assert entries.copy_for_duplicate(of, source="b.jpg") == of | changed | {"images": [image]}

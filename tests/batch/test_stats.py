@@ -1,0 +1,145 @@
+"""What a run has come to: what is counted, and how it is told."""
+
+from typing import Any
+
+import pytest
+
+from qubrid_cli.batch.budget import TotalUsage
+from qubrid_cli.batch.inputs import Task
+from qubrid_cli.batch.progress import LineDisplay
+from qubrid_cli.batch.stats import BatchStats, format_duration
+from qubrid_cli.batch.tasks import Done, Failed, Skipped
+from qubrid_cli.describe.result import Description
+from qubrid_cli.errors import ImageError
+from qubrid_cli.output.record import json_object
+
+TASK = Task(1, "a.jpg")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def spent() -> TotalUsage:
+    return TotalUsage()
+
+
+@pytest.fixture
+def tally(clock: Clock, spent: TotalUsage) -> BatchStats:
+    return BatchStats(spent, clock=clock)
+
+
+def record(error: ImageError | None = None, **known: Any) -> dict[str, Any]:
+    return json_object(Description(complete=True, error=error)) | known
+
+
+def done(*, is_duplicate: bool = False, **known: Any) -> Done:
+    return Done(TASK, record(**known), b"", is_duplicate)
+
+
+def failed(code: str) -> Failed:
+    return Failed(TASK, record(ImageError("no", code=code)), b"")
+
+
+def test_a_run_is_summed_up_in_a_few_lines(tally: BatchStats, spent: TotalUsage, clock: Clock) -> None:
+    usage = {"prompt_tokens": 1000, "completion_tokens": 50, "total_tokens": 1050}
+    image = {"bytes": 4_000_000, "sent": {"bytes": 400_000}}
+    for number in range(1, 101):
+        metrics = {"ttft_seconds": number / 100, "tps": 40.0, "total_time_seconds": number / 50}
+        cost = {"amount": 0.01, "currency": "USD"}
+        described = done(usage=usage, x_metrics=metrics, cost=cost, images=[image])
+        spent.add(described.record)
+        tally.add_outcome(described)
+    for outcome in (
+        Skipped(TASK),
+        failed("damaged"),
+        failed("damaged"),
+        failed("empty"),
+        done(is_duplicate=True, usage=usage),
+    ):
+        tally.add_outcome(outcome)
+    clock.now += 125
+    assert list(tally.format_summary(jobs="-j auto found 12")) == [
+        "100 described, 1 the same as others, 1 skipped, 3 failed · 2 min 5 s · 0.84 images/s · -j auto found 12",
+        "100,000 → 5,000 tokens · $1.00 · 400.0 MB → 40.0 MB",
+        "ttft 0.50 s (95 %: 0.95 s) · total 1.00 s (95 %: 1.90 s) · 40.0 tok/s",
+        "failed: 2 × damaged, 1 × empty",
+    ]
+
+
+def test_a_server_without_figures_is_measured_here(tally: BatchStats) -> None:
+    timing = {"prepare_seconds": 1.0, "ttft_seconds": 0.3, "total_seconds": 2.0, "tokens_per_second": None}
+    tally.add_outcome(done(timing=timing))
+    assert "total 2.00 s (95 %: 2.00 s) (measured here)" in list(tally.format_summary(jobs="-j 1"))
+
+
+def test_an_estimate_is_called_one(tally: BatchStats, spent: TotalUsage) -> None:
+    spent.add(record(text="x" * 40, cost={"amount": 0.5, "currency": "USD"}), 300)
+    tally.add_outcome(done())
+    assert "about 300 → 10 tokens · about $0.5000 (an estimate: the server does not count)" in list(
+        tally.format_summary(jobs="")
+    )
+
+
+def test_nothing_asked_says_nothing_of_jobs(tally: BatchStats, clock: Clock) -> None:
+    tally.add_outcome(Skipped(TASK))
+    clock.now += 1
+    assert list(tally.format_summary(jobs="-j auto found 4")) == ["0 described, 1 skipped · 1.0 s · 1 images/s"]
+
+
+def test_what_is_left_is_told_by_the_speed_of_the_last_minute(tally: BatchStats, clock: Clock) -> None:
+    tally.total = 1_000
+    for seconds in [10.0] * 10 + [1.0] * 100:  # it has become ten times as fast
+        clock.now += seconds
+        tally.add_outcome(done())
+    assert tally.format_headline() == "110 of 1,000 · 1/s · 14 min 50 s left"
+
+
+def test_while_it_is_still_counted_no_end_is_told(tally: BatchStats, clock: Clock) -> None:
+    clock.now += 2
+    tally.add_outcome(done())
+    assert tally.format_headline() == "1 · 0.5/s"
+
+
+def test_the_rest_is_told_beside_it(tally: BatchStats, spent: TotalUsage) -> None:
+    tally.in_flight = 7
+    timing = {"prepare_seconds": 1.0, "ttft_seconds": None, "total_seconds": 2.0, "tokens_per_second": None}
+    spent.input_tokens, spent.output_tokens = 1_000, 50
+    tally.add_outcome(done(timing=timing))
+    tally.add_outcome(failed("damaged"))
+    assert tally.format_details() == "1 failed · 1,050 tokens · 7 in flight · p50 2.00 s"
+
+
+def test_a_line_tells_every_half_minute_how_far_it_is(
+    tally: BatchStats, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = LineDisplay(tally, clock=clock)
+    for _ in range(100):
+        lines.update()
+        clock.now += 1
+    assert len(capsys.readouterr().err.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.04, "0.0 s"),
+        (59.94, "59.9 s"),
+        (60, "1 min 0 s"),
+        (3599.4, "59 min 59 s"),
+        (3600, "1 h 0 min"),
+        (90_000, "25 h 0 min"),
+    ],
+)
+def test_times_are_told_as_people_do(seconds: float, said: str) -> None:
+    assert format_duration(seconds) == said

@@ -1,0 +1,134 @@
+"""What servers say when they refuse, and what we make of it."""
+
+from typing import Any
+
+import pytest
+
+from qubrid_cli.client.errors import ErrorResponse, build_error, parse_error_body
+from qubrid_cli.errors import AuthError, EndpointError
+
+
+@pytest.mark.parametrize(
+    ("payload", "message", "code", "request_id"),
+    [
+        (
+            {"error": {"message": "No.", "type": "invalid_request_error", "code": "bad_image", "param": None}},
+            "No.",
+            "bad_image",
+            None,
+        ),
+        ({"error": {"message": "No.", "type": "server_error", "code": None}}, "No.", "server_error", None),
+        ({"error": {"message": "No.", "code": 429}}, "No.", "429", None),
+        ({"error": {"message": "No.", "request_id": "r-2"}}, "No.", None, "r-2"),
+        ({"error": {"message": "No."}, "request_id": "r-2"}, "No.", None, "r-2"),
+        ({"error": {"message": "No.", "request_id": 7}}, "No.", None, "r-1"),
+        ({"error": "No."}, "No.", None, "r-1"),
+        ({"error": "No.", "code": "bad_image"}, "No.", "bad_image", "r-1"),
+        ({"object": "error", "message": "No.", "code": 40001}, "No.", "40001", "r-1"),
+        ({"message": "No."}, "No.", None, "r-1"),
+        ({"detail": "No."}, "No.", None, "r-1"),
+        (
+            {"detail": [{"loc": ["body", "é"], "msg": "extra"}]},
+            '[{"loc": ["body", "é"], "msg": "extra"}]',
+            None,
+            "r-1",
+        ),
+        ({"error": {"reason": 7}}, '{"reason": 7}', None, "r-1"),
+        ("No.\n  Not  at all. ", "No. Not at all.", None, "r-1"),
+        ("", "", None, "r-1"),
+        ("\n<!DOCTYPE html><html>503</html>", "a web page instead of an error message", None, "r-1"),
+        ({"error": {"message": "<html>503</html>"}}, "a web page instead of an error message", None, "r-1"),
+        pytest.param("x" * 400, "x" * 400, None, "r-1", id="400"),
+        pytest.param("x" * 401, "x" * 399 + "…", None, "r-1", id="401"),
+        (["No."], '["No."]', None, "r-1"),
+    ],
+)
+def test_an_error_is_read_in_any_shape(payload: Any, message: str, code: str | None, request_id: str | None) -> None:
+    refusal = parse_error_body(payload, status=400, host="h", request_id="r-1")
+    assert (refusal.status, refusal.host, refusal.message) == (400, "h", message)
+    assert (refusal.code, refusal.request_id) == (code, request_id or "r-1")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "words", "says"),
+    [
+        (402, None, "Pay.", "has no credits left for this key"),
+        (429, "insufficient_quota", "Pay.", "has no credits left for this key"),
+        (401, None, "No.", "refused the key"),
+        (400, "invalid_api_key", "No.", "refused the key"),
+        (403, None, "No.", "does not permit this"),
+        (403, None, "Moderation said no.", "declined the image or the prompt"),
+        (400, "content_policy_violation", "No.", "declined the image or the prompt"),
+        (404, "404", "No endpoints found that support image input", "says that this is not a vision model"),
+        (500, None, "Image input is not supported", "says that this is not a vision model"),
+        (400, None, "m is not a multimodal model", "says that this is not a vision model"),
+        (400, "context_length_exceeded", "Too long.", "has no room for a request this long"),
+        (400, None, "This model's maximum context length is 4096", "has no room for a request this long"),
+        (413, None, "No.", "takes no request this large"),
+        (404, "model_not_found", "No.", "does not know the model"),
+        (404, None, "The model m does not exist", "does not know the model"),
+        (404, None, "Not Found", "has no chat completions there"),
+        (405, None, "No.", "has no chat completions there"),
+        (429, None, "Slowly.", "is asked too often"),
+        (429, None, "Too many tokens, please wait before trying again.", "is asked too often"),
+        *((status, None, "No.", "failed") for status in (408, 409, 425, 500, 502, 503, 504, 529)),
+        (400, "bad_image", "No.", "refused the request"),
+        (422, None, "No.", "refused the request"),
+    ],
+)
+def test_a_refusal_is_told_by_what_it_means(status: int, code: str | None, words: str, says: str) -> None:
+    error = build_error(ErrorResponse(status, "h:8000", words, (code,) if code else ()))
+    assert error.message == f"h:8000 {says} (HTTP {status}): {words}"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "message"),
+    [
+        (ErrorResponse(429, "h", ""), "h is asked too often (HTTP 429)"),
+        (ErrorResponse(200, "h", "boom"), "h stopped with an error: boom"),
+        (ErrorResponse(200, "h", ""), "h stopped with an error"),
+    ],
+)
+def test_only_what_there_is_gets_told(refusal: ErrorResponse, message: str) -> None:
+    assert build_error(refusal).message == message
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (401, None, AuthError),
+        (403, None, AuthError),
+        (400, "invalid_api_key", AuthError),
+        (403, "moderation", EndpointError),
+        (402, None, EndpointError),
+        (500, None, EndpointError),
+    ],
+)
+def test_a_refused_key_has_a_class_of_its_own(status: int, code: str | None, kind: type[EndpointError]) -> None:
+    assert type(build_error(ErrorResponse(status, "h", "No.", (code,) if code else ()))) is kind
+
+
+@pytest.mark.parametrize(
+    ("refusal", "code", "hint"),
+    [
+        (
+            ErrorResponse(402, "h", "No.", ("billing",), "r-1"),
+            "insufficient_quota",
+            "Add credits to the account that the key belongs to.",
+        ),
+        (
+            ErrorResponse(401, "h", "No.", (), "r-1"),
+            "auth",
+            "See which key that is with: qvision auth status; store another with: qvision auth login",
+        ),
+        (ErrorResponse(413, "h", "No.", ("too_big",), "r-1"), "too_big", "Send smaller images with --max-pixels."),
+        (
+            ErrorResponse(404, "h", "No.", (), "r-1"),
+            "endpoint",
+            "Check --base-url: it usually ends in /v1. To see what is there: qvision models",
+        ),
+    ],
+)
+def test_an_error_has_its_code_its_hint_and_where_it_came_from(refusal: ErrorResponse, code: str, hint: str) -> None:
+    error = build_error(refusal)
+    assert (error.code, error.hint, error.status, error.request_id) == (code, hint, refusal.status, "r-1")

@@ -1,0 +1,232 @@
+"""Completion in real shells, those of bash, zsh and fish that this machine has (the checks install all three)."""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from ..conftest import Qvision, at_home, command, environment
+from ..support.completions import FILES, FOLDER, script
+from ..support.server import JSON, Reply, Server
+
+SETUP = {
+    "bash": (["bash", "--norc", "--noprofile", "-i"], f"source {FOLDER}/qvision.bash"),
+    "zsh": (["zsh", "-f", "-i"], f"autoload -Uz compinit; compinit -u -D; source {FOLDER}/_qvision"),
+    "zsh in fpath": (["zsh", "-f", "-i"], f"fpath=({FOLDER} $fpath); autoload -Uz compinit; compinit -u -D"),
+}
+HERE = [name for name, (argv, _) in SETUP.items() if shutil.which(argv[0])]
+
+
+@pytest.mark.parametrize("shell", FILES)
+def test_the_scripts_in_the_repository_are_what_the_program_prints(shell: str) -> None:
+    assert (FOLDER / FILES[shell]).read_text() == script(shell)
+
+
+def test_an_unknown_shell_is_a_usage_error_that_names_those_there_are(qvision: Qvision) -> None:
+    run = qvision("completion", "tcsh")
+    assert (run.exit_code, run.stdout) == (2, b"")
+    assert "'bash', 'zsh', 'fish', 'powershell'" in run.stderr
+
+
+@pytest.fixture
+def on_path(tmp_path: Path) -> dict[str, str]:
+    """An environment in which ``qvision`` is a program, and a folder with a picture to complete."""
+    program = tmp_path / "bin" / "qvision"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(command())} "$@"\n')
+    program.chmod(0o755)
+    (tmp_path / "sunset.jpg").touch()
+    env = environment({"TERM": "dumb", "PS1": "% ", "HOME": str(tmp_path)})
+    return {**env, "PATH": f"{program.parent}:{env['PATH']}"}
+
+
+@pytest.mark.parametrize("shell", HERE)
+def test_tab_completes_commands_files_options_and_values(shell: str, on_path: dict[str, str], tmp_path: Path) -> None:
+    (program, *arguments), setup = SETUP[shell]
+    child = pexpect.spawn(program, arguments, env=on_path, cwd=str(tmp_path), timeout=30, dimensions=(24, 200))
+    child.sendline(f"{setup}; echo rea''dy")
+    child.expect_exact("ready")
+    for typed, added in (
+        ("qvision desc", "ribe "),
+        ("suns", "et.jpg "),
+        ("--max-tok", "ens "),
+        ("5 --color alw", "ays "),
+        ("--profile ope", "n"),
+        ("r", "outer "),
+    ):
+        child.send(f"{typed}\t")
+        child.expect_exact(added)
+    child.close(force=True)
+
+
+@pytest.fixture
+def listed(on_path: dict[str, str], server: Server, tmp_path: Path) -> dict[str, str]:
+    """An environment in which the models of an endpoint have been listed, two of which begin alike."""
+    models = [{"id": name} for name in ("qwen3-vl:8b", "qwen3-vl:30b", "llava/next")]
+    server.answer = Reply([json.dumps({"data": models}).encode()], headers=JSON)
+    env = {**on_path, "QUBRID_BASE_URL": server.url}
+    subprocess.run(command("models"), env=env, cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    return env
+
+
+@pytest.mark.parametrize("shell", HERE)
+def test_tab_completes_models_of_the_last_list_with_colons_in_them(
+    shell: str, listed: dict[str, str], server: Server, tmp_path: Path
+) -> None:
+    (program, *arguments), setup = SETUP[shell]
+    child = pexpect.spawn(program, arguments, env=listed, cwd=str(tmp_path), timeout=30, dimensions=(24, 200))
+    child.sendline(f"{setup}; echo rea''dy")
+    child.expect_exact("ready")
+    for typed, added in (
+        ("qvision describe -m ll", "ava/next "),
+        ("-m qwen3-vl:3", "0b "),
+        ("-m qw", "en3-vl"),
+        ("\x15qvision describe -o suns", "et.jpg "),
+    ):
+        child.send(f"{typed}\t")
+        child.expect_exact(added)
+    child.close(force=True)
+    assert [asked.path for asked in server.asked] == ["/v1/models"]
+
+
+if shutil.which("bash"):
+
+    @pytest.mark.parametrize(
+        ("words", "offered"),
+        [
+            (["qvision", "describe", "--model", "=", "ll"], ["llava/next"]),
+            (["qvision", "describe", "--model", "=", "qwen3-vl", ":", "8"], ["8b"]),
+            (["qvision", "describe", "-m", "qwen3-vl", ":"], ["8b", "30b"]),
+            (["qvision", "describe", "-O", "seed", "=", "1", "--profile", "oll"], ["ollama"]),
+            (["qvision", "describe", "sun"], []),
+        ],
+    )
+    def test_bash_cuts_words_where_we_do_not(words: list[str], offered: list[str], listed: dict[str, str]) -> None:
+        """Bash takes a colon and a = for words of their own, and replaces only what is behind them."""
+        ask = (
+            f"source {FOLDER}/qvision.bash; COMP_WORDS=({shlex.join(words)}); COMP_CWORD={len(words) - 1}; "
+            '_qvision_completion qvision; for one in "${COMPREPLY[@]}"; do echo "$one"; done'
+        )
+        done = subprocess.run(["bash", "--norc", "-c", ask], capture_output=True, env=listed, check=True, timeout=60)
+        assert done.stdout.decode().split() == offered
+
+
+def complete(line: str, env: Mapping[str, str]) -> list[str]:
+    """What is offered at the end of a line, as fish is told it; nothing may be said beside that."""
+    asking = {"_QVISION_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    done = subprocess.run(
+        command(), env={**env, **asking, "_TYPER_COMPLETE_ARGS": line}, capture_output=True, check=False, timeout=60
+    )
+    assert done.stderr == b""
+    return done.stdout.decode().split()
+
+
+QWEN = [f"Qwen/Qwen3-VL-{kind}" for kind in ("Plus", "Flash", "8B-Instruct", "30B-A3B-Instruct", "235B-A22B-Instruct")]
+OURS = """
+profile = "work"
+[profiles.work]
+base_url = "https://llm.example.com/v1"
+model = "example/model"
+[presets.receipt]
+prompt = "The total?"
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("qvision describe --profile w", ["work"]),
+        ("qvision --profile open", ["openrouter", "openai"]),
+        ("qvision auth login --profile lm", ["lmstudio"]),
+        ("qvision describe -m ", ["example/model"]),
+        ("qvision describe --profile ollama --model ", ["qwen3-vl:8b"]),
+        ("qvision --profile qubrid describe -m ", QWEN),
+        ("qvision doctor --profile nonsense -m ", []),
+        ("qvision config set mo", ["model"]),
+        ("qvision config get pr", ["profile", "prompt", "preset"]),
+        ("qvision config unset profiles.work.m", [f"profiles.work.{name}" for name in ("model", "max_tokens", "max_time", "max_pixels", "max_side")]),
+        ("qvision config set presets.receipt.s", ["presets.receipt.system", "presets.receipt.schema"]),
+        ("qvision completion ", ["bash", "zsh", "fish", "powershell"]),
+    ],
+)  # fmt: skip
+def test_what_is_set_is_offered(line: str, offered: list[str], tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(OURS)
+    env = environment({**at_home(tmp_path), "QVISION_CONFIG": str(tmp_path / "config.toml")})
+    assert complete(line, env) == offered
+
+
+def test_a_broken_configuration_offers_what_is_built_in_and_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("[profiles\n")
+    env = environment({**at_home(tmp_path), "QVISION_CONFIG": str(tmp_path / "config.toml")})
+    assert complete("qvision describe --profile o", env) == ["ollama", "openrouter", "openai"]
+    assert complete("qvision describe -m Qwen/Qwen3-VL-P", env) == ["Qwen/Qwen3-VL-Plus"]
+
+
+def test_a_name_that_a_shell_would_act_on_is_not_offered(qvision: Qvision, server: Server, tmp_path: Path) -> None:
+    hostile = [
+        "a b",
+        "a$(touch x)",
+        "a\\$(touch x)",
+        "a`x`",
+        "a;x",
+        "-a",
+        "a*",
+        "a'",
+        'a"',
+        "a\nb",
+        "a\x1b[2J",
+        "ä",
+        "~a",
+    ]
+    models = [{"id": name} for name in [*hostile, "a/fine:1.0_x-y"]]
+    server.answer = Reply([json.dumps({"data": models}).encode()], headers=JSON)
+    assert qvision("models", "--base-url", server.url).exit_code == 0
+    env = environment({**at_home(tmp_path / "home"), "QUBRID_BASE_URL": server.url})
+    assert complete("qvision describe -m ", env) == ["Qwen/Qwen3-VL-Plus", "a/fine:1.0_x-y"]
+
+
+def test_a_damaged_list_counts_as_none(qvision: Qvision, server: Server, tmp_path: Path) -> None:
+    server.answer = Reply([b'{"data": [{"id": "one"}]}'], headers=JSON)
+    qvision("models", "--base-url", server.url)
+    (kept,) = (tmp_path / "home").rglob("models-*.json")
+    if os.name == "posix":
+        assert kept.stat().st_mode & 0o777 == 0o600
+    env = environment({**at_home(tmp_path / "home"), "QUBRID_BASE_URL": server.url})
+    assert complete("qvision describe -m o", env) == ["one"]
+    whole = kept.read_text()
+    for damaged in (
+        "",
+        "[" * 100_000,
+        "null",
+        '{"models": 1}',
+        whole.replace('"one"', "1"),
+        whole.replace("/v1", "/v2"),
+    ):
+        kept.write_text(damaged)
+        assert complete("qvision describe -m o", env) == []
+
+
+if shutil.which("fish"):
+
+    @pytest.mark.parametrize(
+        ("line", "offered"),
+        [
+            ("qvision de", {"describe"}),
+            ("qvision describe --max-t", {"--max-tokens", "--max-time"}),
+            ("qvision describe suns", {"sunset.jpg"}),
+            ("qvision describe -o suns", {"sunset.jpg"}),
+            ("qvision describe -m qw", {"qwen3-vl:8b", "qwen3-vl:30b"}),
+        ],
+    )
+    def test_fish_offers_the_same(line: str, offered: set[str], listed: dict[str, str], tmp_path: Path) -> None:
+        ask = f"source {FOLDER}/qvision.fish; complete -C {shlex.quote(line)}"
+        done = subprocess.run(
+            ["fish", "-c", ask], capture_output=True, env=listed, cwd=tmp_path, check=True, timeout=60
+        )
+        assert {found.partition("\t")[0] for found in done.stdout.decode().splitlines()} == offered

@@ -1,0 +1,416 @@
+"""``qvision config`` as its users meet it, and what the file does to the other commands."""
+
+import json
+import shlex
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import pytest
+
+from qubrid_cli.settings.fields import BUILT_IN_PROFILES, FIELDS
+
+from ..conftest import KEY, Qvision, at_home, command, environment
+from ..support.server import Server, stream
+
+Write = Callable[[str], dict[str, str]]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Writes a configuration, and gives the environment that names it."""
+
+    def write(text: str) -> dict[str, str]:
+        (tmp_path / "c.toml").write_text(text)
+        return {"QVISION_CONFIG": str(tmp_path / "c.toml")}
+
+    return write
+
+
+def shown(qvision: Qvision, *arguments: object, env: dict[str, str]) -> Any:
+    run = qvision(*arguments, "config", "show", "--json", env=env)
+    assert (run.exit_code, run.stderr) == (0, "")
+    return json.loads(run.stdout)
+
+
+PROFILE: dict[str, Any] = {
+    "model": "p",
+    "base_url": "http://p/v1",
+    "max_tokens": 3,
+    "temperature": 0.3,
+    "top_p": 0.3,
+    "timeout": 3.0,
+    "retries": 3,
+    "retry_max_wait": 3.0,
+    "max_time": 3.0,
+    "allow_http": True,
+    "offline": True,
+    "prompt": "p",
+    "system": "p",
+    "preset": "alt",
+    "max_pixels": 3333,
+    "max_side": 333,
+    "quality": 33,
+    "labels": False,
+    "headers": {"X-A": "p"},
+    "key_env": "P_KEY",
+}
+
+
+def toml(table: dict[str, Any]) -> str:
+    def value(of: Any) -> str:
+        return (
+            "{" + ", ".join(f"{k} = {json.dumps(v)}" for k, v in of.items()) + "}"
+            if isinstance(of, dict)
+            else json.dumps(of)
+        )
+
+    return "".join(f"{name} = {value(of)}\n" for name, of in table.items())
+
+
+def test_every_setting_shows_where_it_comes_from_profile(qvision: Qvision, write: Write, tmp_path: Path) -> None:
+    env = write("[profiles.work]\n" + toml(PROFILE))
+    assert set(PROFILE) == set(FIELDS)
+    found = shown(qvision, "--profile", "work", env=env)
+    where = f"profiles.work in {tmp_path / 'c.toml'}"
+    assert found == {"profile": {"value": "work", "origin": "option", "where": "--profile"}} | {
+        name: {"value": value, "origin": "profile", "where": where} for name, value in PROFILE.items()
+    }
+
+
+def test_every_setting_shows_where_it_comes_from_config(qvision: Qvision, write: Write, tmp_path: Path) -> None:
+    top = {name: value for name, value in PROFILE.items() if FIELDS[name].is_global}
+    env = write('profile = "qubrid"\n' + toml({n: v for n, v in top.items() if n not in BUILT_IN_PROFILES["qubrid"]}))
+    found = shown(qvision, env=env)
+    built = {"origin": "default", "where": "built-in profile qubrid"}
+    config = {"origin": "config", "where": str(tmp_path / "c.toml")}
+    assert found == {name: {"value": value, **built} for name, value in BUILT_IN_PROFILES["qubrid"].items()} | {
+        name: {"value": value, **config} for name, value in top.items() if name not in BUILT_IN_PROFILES["qubrid"]
+    } | {
+        "profile": {"value": "qubrid", **config},
+        "headers": {"value": {}, "origin": "default", "where": "default"},
+    }
+    env = write(toml(top))
+    assert {name: one for name, one in shown(qvision, env=env).items() if name in top} == {
+        name: {"value": value, **config} for name, value in top.items()
+    }
+
+
+def test_every_setting_shows_where_it_comes_from_environment(qvision: Qvision, write: Write) -> None:
+    env = write("[profiles.work]\n" + toml(PROFILE))
+    env |= {"QVISION_PROFILE": "work", "QVISION_MODEL": "e", "QUBRID_BASE_URL": "http://e/v1", "QVISION_OFFLINE": "0"}
+    found = shown(qvision, env=env)
+    assert {name: tuple(one.values()) for name, one in found.items() if one["origin"] != "profile"} == {
+        "profile": ("work", "environment", "QVISION_PROFILE"),
+        "model": ("e", "environment", "QVISION_MODEL"),
+        "base_url": ("http://e/v1", "environment", "QUBRID_BASE_URL"),
+        "offline": (False, "environment", "QVISION_OFFLINE"),
+    }
+
+
+def test_every_setting_shows_where_it_comes_from_default(qvision: Qvision) -> None:
+    found = shown(qvision, env={})
+    built = {"origin": "default", "where": "built-in profile qubrid"}
+    plain = {"origin": "default", "where": "default"}
+    defaults = {name: field.default for name, field in FIELDS.items()} | {"profile": "qubrid", "headers": {}}
+    assert found == {name: {"value": value, **plain} for name, value in defaults.items()} | {
+        name: {"value": value, **built} for name, value in BUILT_IN_PROFILES["qubrid"].items()
+    }
+
+
+OPTIONS: dict[str, tuple[list[object], Any]] = {
+    "profile": (["--profile", "qubrid"], "qubrid"),
+    "model": (["-m", "o"], "o"),
+    "base_url": (["--base-url", "http://o/v1"], "http://o/v1"),
+    "max_tokens": (["--max-tokens", 1], 1),
+    "temperature": (["--temperature", 0], 0),
+    "top_p": (["--top-p", 1], 1),
+    "timeout": (["--timeout", 1], 1),
+    "retries": (["--retries", 0], 0),
+    "retry_max_wait": (["--retry-max-wait", 0], 0),
+    "max_time": (["--max-time", 1], 1),
+    "allow_http": (["--allow-http"], True),
+    "offline": (["--offline"], True),
+    "max_pixels": (["--max-pixels", 1111], 1111),
+    "max_side": (["--max-side", 111], 111),
+    "quality": (["--quality", 11], 11),
+    "labels": (["--labels"], True),
+}
+
+
+def test_every_setting_shows_where_it_comes_from_option(qvision: Qvision, write: Write) -> None:
+    """Those that have an option here; what is asked has its own way, and what has to do with keys has no option."""
+    env = write("[profiles.qubrid]\n" + toml(PROFILE))
+    env |= {"QVISION_PROFILE": "work", "QVISION_MODEL": "e", "QUBRID_BASE_URL": "http://e/v1", "QVISION_OFFLINE": "0"}
+    given = [argument for arguments, _ in OPTIONS.values() for argument in arguments]
+    run = qvision("config", "show", "--json", *given, env=env)
+    found = json.loads(run.stdout)
+    assert {name: (one["value"], one["where"]) for name, one in found.items() if one["origin"] == "option"} == {
+        name: (value, f"--{name.replace('_', '-')}") for name, (_, value) in OPTIONS.items()
+    }
+    assert set(found) - set(OPTIONS) == {"prompt", "system", "preset", "headers", "key_env"}
+
+
+def test_show_is_aligned_in_a_pipe(qvision: Qvision) -> None:
+    lines = qvision("config", "show").stdout.decode().splitlines()
+    assert lines[:3] == [
+        "profile         qubrid                          default",
+        "model           Qwen/Qwen3-VL-Plus              built-in profile qubrid",
+        "base_url        https://platform.qubrid.com/v1  built-in profile qubrid",
+    ]
+    assert len(lines) == len(FIELDS) + 1
+
+
+def test_show_is_a_table_on_a_terminal_and_nothing_in_it_acts_there(write: Write) -> None:
+    env = environment({**write('prompt = "\\u001b[2Jred [red]x[/]"'), "TERM": "xterm"})
+    program, *rest = command("config", "show")
+    child: pexpect.spawn[str] = pexpect.spawn(
+        program, rest, env=env, timeout=60, encoding="utf-8", dimensions=(50, 120)
+    )
+    child.expect(pexpect.EOF)
+    text = str(child.before)
+    assert ("setting" in text, "\x1b[2J" in text, "[2Jred [red]x[/]" in text) == (True, False, True)
+
+
+def test_set_get_unset_and_path(qvision: Qvision, tmp_path: Path) -> None:
+    file = tmp_path / "new" / "c.toml"
+    env = {"QVISION_CONFIG": str(file)}
+    assert qvision("config", "path", env=env).stdout.decode() == f"{file}\n"
+    for key, value in (("model", "Q/X"), ("temperature", "0.5"), ("prices.'Q/X.1'.input", "0.25")):
+        run = qvision("config", "set", key, value, env=env)
+        assert (run.exit_code, run.stdout, run.stderr) == (0, b"", "")
+    got = [
+        qvision("config", "get", key, env=env).stdout
+        for key in ("model", "temperature", "prices", 'prices."Q/X.1".input')
+    ]
+    assert got == [b"Q/X\n", b"0.5\n", b'{"Q/X.1": {"input": 0.25}}\n', b"0.25\n"]
+    assert qvision("config", "unset", "model", env=env).exit_code == 0
+    run = qvision("config", "get", "model", env=env)
+    assert (run.exit_code, run.stdout, run.stderr) == (
+        3,
+        b"",
+        f"error: {file} does not set model\nhint: What counts then is what this says: qvision config show\n",
+    )
+
+
+def test_a_negative_number_is_a_value_and_refused_as_such(qvision: Qvision) -> None:
+    run = qvision("config", "set", "temperature", "-1")
+    assert (run.exit_code, "temperature is below 0" in run.stderr) == (3, True)
+
+
+def test_the_file_of_the_platform_is_made_and_used(qvision: Qvision, tmp_path: Path) -> None:
+    assert qvision("config", "set", "model", "mine").exit_code == 0
+    path = Path(qvision("config", "path").stdout.decode().rstrip("\n"))
+    assert (path.name, path.parent.name, path.read_text()) == ("config.toml", "qvision", 'model = "mine"\n')
+    assert tmp_path in path.parents
+    assert shown(qvision, env={})["model"] == {"value": "mine", "origin": "config", "where": str(path)}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["config", "show"],
+        ["config", "get", "model"],
+        ["config", "set", "model", "x"],
+        ["auth", "status"],
+        ["describe", "IMAGE", "--offline"],
+    ],
+)
+def test_a_broken_file_stops_everything_and_stays(
+    arguments: list[str], qvision: Qvision, write: Write, lighthouse: Path, tmp_path: Path
+) -> None:
+    env = write('model = "x"\n[profiles.work\n')
+    run = qvision(*(lighthouse if argument == "IMAGE" else argument for argument in arguments), env=env)
+    assert (run.exit_code, run.stdout) == (3, b"")
+    assert run.stderr.startswith(f"error: {tmp_path / 'c.toml'}, line 2, column 15: ")
+    assert (tmp_path / "c.toml").read_text() == 'model = "x"\n[profiles.work\n'
+
+
+def test_a_broken_file_is_an_error_in_a_record_too(qvision: Qvision, write: Write, lighthouse: Path) -> None:
+    run = qvision("describe", lighthouse, "--offline", "--json", env=write("modle = 'x'"))
+    assert (run.exit_code, run.json["error"]["code"], run.json["error"]["hint"]) == (3, "config", "Did you mean model?")
+
+
+#: Editors: what each writes, by its name.
+EDITOR = "import sys; open(sys.argv[2], 'w').write(sys.argv[1])"
+
+
+def editor(text: str) -> str:
+    return shlex.join([sys.executable, "-c", EDITOR, text])
+
+
+def test_an_edit_that_is_right_takes_the_files_place(qvision: Qvision, write: Write, tmp_path: Path) -> None:
+    env = write("# old\n")
+    run = qvision("config", "edit", env=env | {"VISUAL": editor("# new\nretries = 1\n"), "EDITOR": "false"})
+    assert (run.exit_code, run.stderr, (tmp_path / "c.toml").read_text()) == (0, "", "# new\nretries = 1\n")
+    assert list(tmp_path.glob("edited-*")) == []
+
+
+def test_an_edit_that_is_wrong_is_refused_and_kept(qvision: Qvision, write: Write, tmp_path: Path) -> None:
+    env = write("# old\n")
+    run = qvision("config", "edit", env=env | {"EDITOR": editor("retries = \n")})
+    (kept,) = tmp_path.glob("edited-*")
+    assert (run.exit_code, run.stderr) == (
+        3,
+        f"error: {kept}, line 1, column 11: Invalid value\nhint: Nothing was changed; your text is in {kept}\n",
+    )
+    assert (kept.read_text(), (tmp_path / "c.toml").read_text()) == ("retries = \n", "# old\n")
+
+
+def test_an_editor_repairs_a_broken_file(qvision: Qvision, write: Write, tmp_path: Path) -> None:
+    env = write("retries = \n")
+    assert qvision("config", "edit", env=env | {"EDITOR": editor("retries = 1\n")}).exit_code == 0
+    assert (tmp_path / "c.toml").read_text() == "retries = 1\n"
+
+
+def test_what_somebody_else_wrote_meanwhile_is_not_lost(qvision: Qvision, write: Write, tmp_path: Path) -> None:
+    env = write("# old\n")
+    both = f"open({str(tmp_path / 'c.toml')!r}, 'w').write('# theirs'); open(sys.argv[1], 'w').write('# mine')"
+    run = qvision("config", "edit", env=env | {"EDITOR": shlex.join([sys.executable, "-c", f"import sys; {both}"])})
+    (kept,) = tmp_path.glob("edited-*")
+    assert (run.exit_code, kept.read_text(), (tmp_path / "c.toml").read_text()) == (3, "# mine", "# theirs")
+    assert f"Your text is in {kept}" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("editor", "exit_code", "says"),
+    [
+        ("true", 0, "nothing was changed\n"),
+        ("false", 3, "error: false ended with 1, and nothing was changed\n"),
+        ("no-such-editor", 3, "error: cannot run no-such-editor: No such file or directory\nhint: Check VISUAL"),
+        ("'", 3, "error: ' is no command: No closing quotation\n"),
+        (" ", 3, "error: no editor is set\n"),
+        ("", 3, "error: no editor is set\nhint: For example: EDITOR=nano qvision config edit\n"),
+    ],
+)
+def test_an_editor_that_changes_nothing_changes_nothing(
+    editor: str, exit_code: int, says: str, qvision: Qvision, tmp_path: Path
+) -> None:
+    env = {"QVISION_CONFIG": str(tmp_path / "c.toml"), "EDITOR": editor}
+    run = qvision("config", "edit", env=env)
+    assert (run.exit_code, run.stderr[: len(says)], (tmp_path / "c.toml").exists()) == (exit_code, says, False)
+    assert list(tmp_path.glob("edited-*")) == []
+
+
+def test_an_editor_that_fails_loses_no_text(qvision: Qvision, write: Write, tmp_path: Path) -> None:
+    failing = "import sys; open(sys.argv[1], 'w').write('# mine'); sys.exit(1)"
+    run = qvision("config", "edit", env=write("# old\n") | {"EDITOR": shlex.join([sys.executable, "-c", failing])})
+    (kept,) = tmp_path.glob("edited-*")
+    assert (run.exit_code, kept.read_text(), (tmp_path / "c.toml").read_text()) == (3, "# mine", "# old\n")
+    assert run.stderr.endswith(f" ended with 1, so nothing was changed\nhint: Your text is in {kept}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "says", "hint"),
+    [
+        ("\nmodle = 'x'\n", "line 2: modle is not a setting", "Did you mean model?"),
+        ("[presets.x]\nmax_tokens = 0\n", "presets.x.max_tokens cannot be 0", "It is a whole number from 1."),
+        ("preset = 'capton'\n", "line 1: preset is capton, and there is none", "Did you mean caption? "),
+    ],
+)
+def test_an_edit_that_says_what_nobody_understands_comes_with_what_was_meant(
+    text: str, says: str, hint: str, qvision: Qvision, write: Write, tmp_path: Path
+) -> None:
+    run = qvision("config", "edit", env=write("# old\n") | {"EDITOR": editor(text)})
+    (kept,) = tmp_path.glob("edited-*")
+    assert (run.exit_code, says in run.stderr, f"\nhint: {hint}" in run.stderr) == (3, True, True)
+    assert run.stderr.endswith(f" Nothing was changed; your text is in {kept}\n")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("presets.x.max_tokens", "abc", "presets.x.max_tokens cannot be 'abc'"),
+        ("presets.x.schema", "a [[", "presets.x.schema: "),
+        ("presets.x.schema", "none.json", "presets.x.schema: cannot read "),
+        ("preset", "capton", "preset is capton, and there is none of that name"),
+        ("profiles.w.preset", "capton", "profiles.w.preset is capton, and there is none of that name"),
+    ],
+)
+def test_a_preset_that_would_not_be_right_is_not_set(
+    key: str, value: str, says: str, qvision: Qvision, write: Write, tmp_path: Path
+) -> None:
+    run = qvision("config", "set", key, value, env=write("# mine\n"))
+    assert (run.exit_code, (tmp_path / "c.toml").read_text()) == (3, "# mine\n")
+    assert run.stderr.startswith(f"error: {tmp_path / 'c.toml'}: {says}")
+
+
+def test_a_preset_is_set_one_key_after_the_other(qvision: Qvision, write: Write, tmp_path: Path) -> None:
+    env = write("[presets.old]\nmax_tokens = 'wrong'\n")
+    for key, value in (("schema", "title"), ("prompt", "5"), ("max_tokens", "9")):
+        assert qvision("config", "set", f"presets.x.{key}", value, env=env).exit_code == 0
+    assert tomllib.loads((tmp_path / "c.toml").read_text())["presets"]["x"] == {
+        "schema": "title",
+        "prompt": "5",
+        "max_tokens": 9,
+    }
+
+
+@pytest.mark.parametrize("arguments", [["--profile", "ollama", "describe"], ["describe", "--profile", "ollama"]])
+def test_a_profile_is_named_before_the_command_or_behind_it(
+    arguments: list[str], qvision: Qvision, server: Server, lighthouse: Path, write: Write
+) -> None:
+    env = write(f'[profiles.ollama]\nbase_url = "{server.url}"\n')
+    run = qvision(*arguments, lighthouse, "what?", env=env)
+    (asked,) = server.asked
+    assert (run.exit_code, run.stderr, "authorization" in asked.headers) == (0, "", False)
+    body = {name: value for name, value in asked.json.items() if name != "messages"}
+    assert body == {"model": "qwen3-vl:8b", "stream": True, "stream_options": {"include_usage": True}}
+
+
+def test_ollama_needs_no_key_and_is_on_this_machine(qvision: Qvision, lighthouse: Path) -> None:
+    """The time is too short for whatever may listen there on a developer's machine."""
+    run = qvision("--profile", "ollama", "describe", lighthouse, "-v", "--retries", "0", "--max-time", "0.001")
+    assert (run.exit_code, run.stderr.startswith("POST http://localhost:11434/v1/chat/completions (")) == (5, True)
+
+
+def test_the_same_profile_twice_is_one_and_two_are_a_usage_error(qvision: Qvision) -> None:
+    assert qvision("--profile", "vllm", "config", "show", "--profile", "vllm").exit_code == 0
+    run = qvision("--profile", "ollama", "config", "show", "--profile", "vllm")
+    assert (run.exit_code, run.stderr) == (
+        2,
+        "error: two profiles, ollama and vllm\nhint: Name one, before the command or behind it.\n",
+    )
+
+
+def test_a_profile_sets_what_is_sent_and_how(qvision: Qvision, server: Server, lighthouse: Path, write: Write) -> None:
+    env = write(
+        f'[profiles.work]\nbase_url = "{server.url}"\nmodel = "m"\nmax_tokens = 9\nprompt = "Why?"\nsystem = "Brief."\n'
+        'headers = { X-Team = "vision", User-Agent = "mine" }\nkey_env = "WORK_KEY"\nmax_side = 100\nlabels = false\n'
+    )
+    env |= {"WORK_KEY": KEY, "QVISION_PROFILE": "work"}
+    run = qvision("describe", lighthouse, lighthouse, "--json", env=env)
+    (asked,) = server.asked
+    assert asked.json["messages"][0] == {"role": "system", "content": "Brief."}
+    assert [part["text"] for part in asked.json["messages"][1]["content"] if part["type"] == "text"] == ["Why?"]
+    assert (asked.json["model"], asked.json["max_tokens"], "temperature" in asked.json) == ("m", 9, False)
+    assert [asked.headers[name] for name in ("x-team", "user-agent", "authorization")] == [
+        "vision",
+        "mine",
+        f"Bearer {KEY}",
+    ]
+    assert (run.json["prompt"], run.json["images"][0]["sent"]["width"]) == ("Why?", 96)
+    qvision("describe", lighthouse, "How?", "-s", "Long.", "--max-tokens", "5", "--original", "--json", env=env)
+    assert (server.asked[1].json["max_tokens"], server.asked[1].json["messages"][0]["content"]) == (5, "Long.")
+
+
+def test_a_price_gives_the_cost_in_the_record_and_in_the_statistics(
+    qvision: Qvision, server: Server, lighthouse: Path, write: Write
+) -> None:
+    env = write('[prices."test/vlm"]\ninput = 10\noutput = 2.5\n') | {"QUBRID_BASE_URL": server.url}
+    server.answer = stream("A lighthouse.")
+    run = qvision("describe", lighthouse, "--json", env=env)
+    assert run.json["cost"] == {"amount": 0.00132, "currency": "USD"}
+    run = qvision("describe", lighthouse, "--stats", env=env)
+    assert " · 120 → 48 tokens · $0.0013 · " in run.stderr
+    assert qvision("describe", lighthouse, "--field", "cost.amount", env=env).stdout == b"0.00132\n"
+    assert qvision("describe", lighthouse, "--field", "cost", env=write("") | env).stdout == b"null\n"
+
+
+def test_another_users_settings_are_not_read(qvision: Qvision, tmp_path: Path) -> None:
+    qvision("config", "set", "model", "mine")
+    other = qvision("config", "show", "--json", env=at_home(tmp_path / "other"))
+    assert json.loads(other.stdout)["model"]["origin"] == "default"

@@ -1,0 +1,55 @@
+"""How an answer ends."""
+
+import pytest
+
+from qubrid_cli.describe import result
+from qubrid_cli.errors import NetworkError
+
+KEPT = "What arrived is kept; ask again for the whole answer."
+
+
+@pytest.mark.parametrize("reason", [None, "stop", "STOP", "eos_token", "end_turn", "tool_calls", "whatever"])
+def test_an_announced_end_is_an_end_whatever_the_word(reason: str | None) -> None:
+    assert result.error_for_finish_reason(reason, announced=True) is None
+
+
+@pytest.mark.parametrize(
+    ("reason", "why", "hint"),
+    [
+        ("length", "it reached the limit of tokens", "Raise --max-tokens."),
+        ("max_tokens", "it reached the limit of tokens", "Raise --max-tokens."),
+        ("MAX_TOKENS", "it reached the limit of tokens", "Raise --max-tokens."),
+        ("content_filter", "the endpoint's content filter stopped it", KEPT),
+        ("SAFETY", "the endpoint's content filter stopped it", KEPT),
+        ("error", "the endpoint stopped with an error", KEPT),
+        ("abort", "the endpoint aborted it", KEPT),
+        ("cancelled", "the endpoint aborted it", KEPT),
+    ],
+)
+def test_a_reason_that_means_cut_is_told(reason: str, why: str, hint: str) -> None:
+    error = result.error_for_finish_reason(reason, announced=True)
+    assert error is not None
+    assert (error.message, error.hint, error.code) == (f"the answer is incomplete: {why}", hint, reason)
+
+
+def test_an_end_that_nobody_announced_is_a_cut() -> None:
+    error = result.error_for_finish_reason(None, announced=False)
+    assert error is not None
+    message = "the answer is incomplete: the connection ended before it did"
+    assert (error.exit_code, error.message, error.hint, error.code) == (6, message, KEPT, "cut_off")
+
+
+def test_an_answer_that_broke_off_tells_what_the_endpoint_said() -> None:
+    cause = NetworkError("the connection broke", hint="Try again.", code="timeout", status=200, request_id="r-1")
+    error = result.incomplete_because(cause)
+    assert (vars(error), error.exit_code, error.__cause__) == (
+        {
+            "message": "the answer is incomplete: the connection broke",
+            "hint": KEPT,
+            "code": "timeout",
+            "status": 200,
+            "request_id": "r-1",
+        },
+        6,
+        cause,
+    )

@@ -1,0 +1,294 @@
+"""tests.images.test_decode."""
+
+import os
+import re
+import struct
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, TiffImagePlugin
+
+from qubrid_cli.errors import ImageError
+from qubrid_cli.images import decode, sources
+from qubrid_cli.images.encode import ImageLimits
+from qubrid_cli.images.prepare import prepare_image
+
+from ..support import draw
+from ..support.pictures import FORMATS, colour, encoded, file, plain, refusal, sent
+
+# Refused
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        pytest.param(b"what is this?\n", ("not_an_image", "x is not an image that can be read"), id="text"),
+        pytest.param(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", ("unsupported_format", "x is a PostScript file, which is not read here"), id="EPS"),
+        pytest.param(b"\0" * 4096, ("not_an_image", "x is not an image that can be read"), id="zeros"),
+        pytest.param(b"", ("image", "x is empty (0 bytes)"), id="empty"),
+        pytest.param(b"\xff\xd8\xff\xe0", ("damaged_image", "x is damaged or cut off (its header cannot be read)"), id="start of a JPEG"),
+        pytest.param(file(plain(size=(10, 400)), "PNG"), ("too_small", "x has 10 × 400 pixels, which is too small"), id="10 wide"),
+        pytest.param(file(plain(size=(400, 10)), "JPEG"), ("too_small", "x has 400 × 10 pixels, which is too small"), id="10 high"),
+        pytest.param(file(plain(size=(2201, 11)), "PNG"), ("too_long", "x has 2201 × 11 pixels, which is too long a shape"), id="over 200:1"),
+    ],
+)  # fmt: skip
+def test_refused(data: bytes, expected: tuple[str, str]) -> None:
+    assert refusal(sources.Bytes("x", data)) == expected
+
+
+@pytest.mark.parametrize("size", [(11, 11), (2200, 11)])
+def test_the_smallest_and_the_longest_are_taken(size: tuple[int, int]) -> None:
+    assert sent(file(plain(size=size), "PNG")).size == size
+
+
+def forged_png(width: int, height: int) -> bytes:
+    """A few bytes that claim to be a huge picture."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    whole = file(plain(), "PNG")
+    return whole[:12] + header + struct.pack(">I", zlib.crc32(header)) + whole[33:]
+
+
+def icon_around(png: bytes) -> bytes:
+    return struct.pack("<HHHBBBBHHII", 0, 1, 1, 32, 32, 0, 0, 1, 32, len(png), 22) + png
+
+
+@pytest.mark.parametrize("wrapped", [bytes, icon_around], ids=["PNG", "PNG in an ICO of 32 × 32"])
+def test_a_decompression_bomb_is_refused(wrapped: Callable[[bytes], bytes]) -> None:
+    assert refusal(sources.Bytes("x", wrapped(forged_png(20_000, 10_000)))) == (
+        "too_many_pixels", "x has more pixels than can be decoded safely",
+    )  # fmt: skip
+
+
+def missing(path: Path) -> None:
+    """Nothing is there."""
+
+
+def looping(path: Path) -> None:
+    path.symlink_to(path)
+
+
+def looping_folder(path: Path) -> None:
+    folder = path.with_name("loop")
+    folder.symlink_to(folder)
+    path.symlink_to(folder / "photo.jpg")
+
+
+def oversized(path: Path) -> None:
+    with path.open("wb") as stream:
+        stream.truncate(sources.MAX_FILE_BYTES + 1)  # sparse: takes no room
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (missing, "no such image: photo.jpg"),
+        (os.mkfifo, "photo.jpg is not a regular file"),
+        (lambda path: path.symlink_to("/dev/zero"), "photo.jpg is not a regular file"),
+        (Path.mkdir, "cannot read photo.jpg: Is a directory"),
+        (looping, "cannot read photo.jpg: Too many levels of symbolic links"),
+        (looping_folder, "cannot read photo.jpg: Too many levels of symbolic links"),
+        (Path.touch, "photo.jpg is empty (0 bytes)"),
+        (oversized, "photo.jpg is larger than 512 MiB"),
+    ],
+)
+def test_files_that_are_no_images(tmp_path: Path, make: Callable[[Path], None], message: str) -> None:
+    path = tmp_path / "photo.jpg"
+    make(path)
+    assert refusal(sources.File("photo.jpg", path))[1] == message
+
+
+def test_empty_standard_input_is_refused() -> None:
+    assert refusal(sources.Stdin(BytesIO()))[1] == "nothing came on standard input"
+
+
+def test_standard_input_is_read() -> None:
+    data = file(plain(), "PNG")
+    assert prepare_image(sources.Stdin(BytesIO(data)), ImageLimits()).upload.data == data
+
+
+# Damaged
+
+
+SMALL = {kind: file(draw.lighthouse(20, 16), kind) for kind in FORMATS}
+
+
+def outcome(data: bytes) -> str:
+    try:
+        return encoded(data).upload.mime
+    except ImageError:
+        return "refused"
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow's, which the program silences
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_file_cut_anywhere_is_sent_or_refused(kind: str) -> None:
+    data = SMALL[kind]
+    found = {outcome(data[:end]) for end in range(len(data) + 1)}
+    assert found in ({"image/png", "refused"}, {"image/jpeg", "refused"}, {"image/jpeg", "image/png", "refused"})
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_half_a_file_is_called_damaged(kind: str) -> None:
+    data = file(draw.lighthouse(96, 64), kind)
+    assert refusal(sources.Bytes("x", data[: len(data) // 2]))[0] == "damaged_image"
+
+
+def test_a_png_whose_checksums_are_wrong_is_not_passed_on_as_it_is() -> None:
+    """Strict decoders, such as libpng's own, refuse it; Pillow does not look."""
+    data = bytearray(file(draw.lighthouse(96, 64), "PNG"))
+    data[len(data) // 2] ^= 0xFF
+    with suppress(ImageError):
+        assert encoded(bytes(data)).upload.data != data
+
+
+EDITS = st.lists(st.tuples(st.integers(min_value=0), st.integers(0, 255)), min_size=1, max_size=8)
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow's, which the program silences
+@pytest.mark.parametrize("kind", FORMATS)
+@settings(max_examples=100, deadline=None)
+@given(edits=EDITS)
+def test_changed_bytes_raise_nothing_but_our_error(kind: str, edits: list[tuple[int, int]]) -> None:
+    data = bytearray(SMALL[kind])
+    for place, value in edits:
+        data[place % len(data)] = value
+    assert outcome(bytes(data)) in {"image/jpeg", "image/png", "refused"}
+
+
+# Told apart
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "command"),
+    [
+        (b"%PDF-1.7\n", "a PDF document", "pdftoppm -png -r 150 -singlefile"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "a PostScript file", "gs -sDEVICE=png16m"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing", "rsvg-convert"),
+        (b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- by hand -->\n<svg width='9'>", "an SVG drawing", "rsvg-convert"),
+        (b"<?xml version='1.0'?><!DOCTYPE svg PUBLIC 'x' 'y'><svg:svg>", "an SVG drawing", "rsvg-convert"),
+        (b"\xff\x0a\xfa\x7f", "a JPEG XL image", "djxl"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL image", "djxl"),
+        (b"II*\0\x10\0\0\0CR\x02\0", "a camera's raw picture", "darktable-cli"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1", "a camera's raw picture", "darktable-cli"),
+        (b"FUJIFILMCCD-RAW 0201", "a camera's raw picture", "darktable-cli"),
+        (b"\0\0\0\x18ftypmp42", "a video", "ffmpeg"),
+        (b"\0\0\0\x14ftypqt  ", "a video", "ffmpeg"),
+        (b"\x1a\x45\xdf\xa3\x9f", "a video", "ffmpeg"),
+        (b"RIFF\x10\0\0\0AVI LIST", "a video", "ffmpeg"),
+        (b"8BPS\0\1", "a Photoshop document", "magick"),
+        (b"PK\3\4\x14\0", "an archive or an office document", "unzip"),
+    ],
+)  # fmt: skip
+def test_what_is_not_read_here_is_told_with_the_command_that_helps(data: bytes, kind: str, command: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        prepare_image(sources.Bytes("my file", data + bytes(64)), ImageLimits())
+    assert (caught.value.code, caught.value.message) == (
+        "unsupported_format",
+        f"my file is {kind}, which is not read here",
+    )
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith(f"Turn it into an image first: {command}")
+    assert "'my file" in caught.value.hint
+
+
+@pytest.mark.parametrize("tags", [{50706: b"\1\4\0\0"}, {254: 1, 330: 8}], ids=["DNG", "preview before SubIFDs"])
+def test_a_raw_picture_in_a_tiff_is_not_described_by_its_preview(tags: dict[int, object]) -> None:
+    info = TiffImagePlugin.ImageFileDirectory_v2()
+    for tag, value in tags.items():
+        info[tag] = value
+    assert refusal(sources.Bytes("x", file(plain(), "TIFF", tiffinfo=info))) == (
+        "unsupported_format", "x is a camera's raw picture, which is not read here",
+    )  # fmt: skip
+
+
+def test_a_web_page_in_the_place_of_an_image_is_called_one() -> None:
+    with pytest.raises(ImageError) as caught:
+        prepare_image(sources.Bytes("photo.jpg", b"<!DOCTYPE html><html><title>404</title>"), ImageLimits())
+    assert caught.value.hint == "It is a web page: perhaps the server sent that in place of the image."
+
+
+def test_a_kind_of_file_that_the_decoder_lacks_is_not_called_damaged() -> None:
+    data = bytearray(file(plain(), "BMP"))
+    data[28:30] = (30000).to_bytes(2, "little")
+    assert refusal(sources.Bytes("x", bytes(data))) == (
+        "damaged_image", "x is stored in a way that cannot be read here (Unsupported BMP pixel depth (30000))",
+    )  # fmt: skip
+
+
+def test_a_png_is_sent_though_a_text_in_it_is_a_bomb() -> None:
+    bomb = b"Comment\0\0" + zlib.compress(bytes(200_000_000))
+    chunk = len(bomb).to_bytes(4) + b"zTXt" + bomb + zlib.crc32(b"zTXt" + bomb).to_bytes(4)
+    data = file(plain("green"), "PNG")
+    end = data.index(b"IDAT") - 4
+    image = encoded(data[:end] + chunk + data[end:])
+    assert (colour(Image.open(BytesIO(image.upload.data))), len(image.upload.data) < 1000) == ("green", True)
+
+
+def test_a_jpeg_of_thousands_of_scans_is_refused_at_once() -> None:
+    """Each scan passes over all pixels: 2 MB of them would keep a decoder busy for an hour."""
+    data = file(plain(size=(6000, 4000)), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    assert refusal(sources.Bytes("x", data[:-2] + 200 * data[last:-2] + data[-2:]))[0] == "too_many_scans"
+
+
+@pytest.mark.parametrize("unit", ["<!---->", "<?a?>", "<!DOCTYPE a [ ]>", " <!-- x --> ", "<!DOCTYPE a>"])
+def test_what_begins_like_a_drawing_and_is_none_is_told_at_once(unit: str) -> None:
+    """A pattern that tried all ways to read this would take longer than anybody lives."""
+    assert refusal(sources.Bytes("x", (unit * 500 + "x").encode()))[0] == "not_an_image"
+
+
+def test_a_photo_with_a_video_behind_it_is_taken_whatever_is_in_that() -> None:
+    photo = file(plain("green", size=(6000, 4000)), "JPEG")
+    image = encoded(photo + b"\xff\xda" * 5000)
+    assert (colour(Image.open(BytesIO(image.upload.data))), image.width) == ("green", 6000)
+
+
+def test_a_tiff_that_pillow_does_not_know_is_not_called_damaged() -> None:
+    data = bytearray(file(plain(), "TIFF"))
+    place = data.index(b"\x02\x01\x03\x00")  # tag 258, BitsPerSample: three numbers, elsewhere
+    (offset,) = struct.unpack_from("<I", data, place + 8)
+    struct.pack_into("<3H", data, offset, 24, 24, 24)
+    assert (
+        refusal(sources.Bytes("x", bytes(data)))[1] == "x is a kind of TIFF that cannot be read here, or a damaged one"
+    )
+
+
+def test_a_heic_that_would_end_the_process_is_refused() -> None:
+    """pi_heif 1.4 reads the type of an item as text, wherever that leads."""
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    data = file(plain(size=(64, 64)), "HEIF", exif=exif.tobytes())
+    assert data.count(b"Exif\0") >= 1
+    entry = re.search(rb"infe\x02.{7}Exif", data, re.DOTALL)
+    assert entry is not None
+    broken = data[: entry.end() - 2] + b"\x80f" + data[entry.end() :]
+    assert refusal(sources.Bytes("x", broken)) == (
+        "damaged_image",
+        "x is damaged or cut off (the type of an item is no text)",
+    )
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "AVIF", "JPEG2000"])
+def test_a_small_file_does_not_ask_for_gigabytes(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their decoders hold the picture several times; the limit is lowered here, for such pictures take long to make."""
+    monkeypatch.setitem(decode._MAX_PIXELS_BY_FORMAT, kind, 1000)
+    assert refusal(sources.Bytes("x", file(plain(size=(64, 64)), kind)))[0] == "too_many_pixels"
+
+
+def test_a_name_that_looks_like_an_option_or_a_url_is_safe_to_paste_from_a_hint() -> None:
+    for name, shown in (("-o.svg", "./-o.svg"), ("https://example.com/a.svg", "FILE")):
+        with pytest.raises(ImageError) as caught:
+            prepare_image(sources.Bytes(name, b"<svg width='9'>"), ImageLimits())
+        assert caught.value.hint == f"Turn it into an image first: rsvg-convert -w 1568 {shown} -o out.png"
+
+
+def test_a_deep_ppm_is_read_with_comments_and_all() -> None:
+    raster = struct.pack(">3H", 0x1234, 0x8000, 0xFFFF) * 3072
+    picture = sent(b"P6\n# by hand\n64 48 # behind\n65535\n" + raster, ImageLimits(max_side=64))
+    assert picture.convert("RGB").getpixel((9, 9)) == (0x12, 0x80, 0xFF)

@@ -1,0 +1,160 @@
+"""Qwen's arithmetic, against the values that its own code gives."""
+
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from qubrid_cli.images.tokens import QWEN2, QWEN3, ModelFamily, estimate, find_family, shrink_size, smart_resize
+
+#: The open model's own limits, those of a self-hosted server.
+OPEN_QWEN3 = ModelFamily(factor=32, min_pixels=65_536, max_pixels=16_777_216)
+
+SIDES = st.integers(1, 20_000)
+#: What the options allow.
+MAX_PIXELS = st.none() | st.integers(1024, 20_000_000)
+MAX_SIDE = st.none() | st.integers(32, 20_000)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "tokens"),
+    [
+        (640, 480, 300),
+        (1024, 768, 768),
+        (1280, 720, 880),
+        (1920, 1080, 2040),
+        (1568, 1568, 2401),
+        (2048, 1536, 2494),
+        (64, 64, 64),
+    ],
+)
+def test_an_image_costs_qwen3_its_squares_and_two_markers(width: int, height: int, tokens: int) -> None:
+    assert estimate(width, height, "Qwen/Qwen3-VL-Plus") == tokens + 2
+
+
+def test_a_photo_costs_a_fifth_when_it_is_shrunk_first() -> None:
+    wide, high = smart_resize(4032, 3024, OPEN_QWEN3)
+    small_wide, small_high = smart_resize(*shrink_size(4032, 3024, max_pixels=2_621_440, max_side=None), OPEN_QWEN3)
+    assert ((wide // 32) * (high // 32), (small_wide // 32) * (small_high // 32)) == (11_844, 2_494)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "of", "size"),
+    [
+        (48, 80, ModelFamily(32, 1, 10**9), (64, 64)),
+        (1, 1, QWEN3, (256, 256)),
+        (250, 262, QWEN3, (256, 256)),
+        (2060, 1290, QWEN3, (2048, 1280)),
+        (10, 400, QWEN3, (64, 1632)),
+        (280, 280, QWEN2, (280, 280)),
+        (1, 1, QWEN2, (56, 56)),
+        (4000, 3000, QWEN2, (1148, 840)),
+        (100_000, 20, QWEN2, (70_812, 28)),
+    ],
+)
+def test_a_size_is_brought_to_the_familys_squares(
+    width: int, height: int, of: ModelFamily, size: tuple[int, int]
+) -> None:
+    assert smart_resize(width, height, of) == size
+
+
+@pytest.mark.parametrize(
+    ("model", "of"),
+    [
+        ("Qwen/Qwen3-VL-Plus", QWEN3),
+        ("Qwen/Qwen3-VL-235B-A22B-Thinking", QWEN3),
+        ("qwen3-vl:8b", QWEN3),
+        ("qwen3vl", QWEN3),
+        ("Qwen/Qwen3.5-397B-A17B", QWEN3),
+        ("Qwen/Qwen2.5-VL-7B-Instruct", QWEN2),
+        ("qwen2.5vl:7b", QWEN2),
+        ("qwen/qwen-2.5-vl-72b-instruct", QWEN2),
+        ("Qwen/Qwen2-VL-2B", QWEN2),
+        ("Qwen/Qwen3-235B-A22B", None),
+        ("gpt-4o", None),
+        ("", None),
+    ],
+)
+def test_a_family_is_known_by_the_models_name(model: str, of: ModelFamily | None) -> None:
+    assert find_family(model) is of
+
+
+def test_nothing_is_estimated_for_a_family_that_is_not_known() -> None:
+    assert estimate(640, 480, "gpt-4o") is None
+
+
+@given(SIDES, SIDES, MAX_PIXELS, MAX_SIDE)
+@settings(deadline=None)
+def test_no_side_is_ever_enlarged(width: int, height: int, max_pixels: int | None, max_side: int | None) -> None:
+    wide, high = shrink_size(width, height, max_pixels=max_pixels, max_side=max_side)
+    assert 1 <= wide <= width
+    assert 1 <= high <= height
+
+
+@given(SIDES, SIDES, st.integers(1024, 20_000_000), MAX_SIDE)
+@settings(deadline=None)
+@example(20_000, 33, 1024, None)
+@example(20_000, 3, 1024, None)
+@example(1, 20_000, 1024, None)
+def test_no_more_pixels_are_sent_than_allowed(width: int, height: int, max_pixels: int, max_side: int | None) -> None:
+    wide, high = shrink_size(width, height, max_pixels=max_pixels, max_side=max_side)
+    assert wide * high <= max_pixels
+
+
+@given(SIDES, SIDES, MAX_PIXELS, st.integers(32, 20_000))
+@settings(deadline=None)
+def test_no_side_is_longer_than_allowed(width: int, height: int, max_pixels: int | None, max_side: int) -> None:
+    assert max(shrink_size(width, height, max_pixels=max_pixels, max_side=max_side)) <= max_side
+
+
+@given(st.integers(32, 20_000), st.integers(32, 20_000), MAX_PIXELS, MAX_SIDE)
+@settings(deadline=None)
+def test_shrunk_sides_are_multiples_of_32(
+    width: int, height: int, max_pixels: int | None, max_side: int | None
+) -> None:
+    size = shrink_size(width, height, max_pixels=max_pixels, max_side=max_side)
+    assume(size != (width, height))
+    assert (size[0] % 32, size[1] % 32) == (0, 0)
+
+
+@given(SIDES, SIDES, MAX_PIXELS, MAX_SIDE)
+@settings(deadline=None)
+@example(20_000, 100, 1_000_000, None)
+@example(100, 20_000, None, 1000)
+def test_a_shrunk_image_is_no_longer_than_model_studio_takes(
+    width: int, height: int, max_pixels: int | None, max_side: int | None
+) -> None:
+    size = shrink_size(width, height, max_pixels=max_pixels, max_side=max_side)
+    assume(size != (width, height))
+    assert max(size) <= 200 * min(size)
+
+
+@given(st.integers(256, 20_000), st.integers(256, 20_000))
+@settings(deadline=None)
+def test_qwen3_takes_a_shrunk_image_as_it_comes(width: int, height: int) -> None:
+    size = shrink_size(width, height, max_pixels=QWEN3.max_pixels, max_side=None)
+    assume(size != (width, height))
+    assert smart_resize(*size, QWEN3) == size
+
+
+@pytest.mark.parametrize(
+    ("size", "max_pixels", "max_side", "sent"),
+    [
+        ((4032, 3024), 2_621_440, None, (1856, 1376)),
+        ((3000, 2000), None, 1024, (1024, 672)),
+        ((2000, 3000), None, 1024, (672, 1024)),
+        ((4032, 3024), 2_621_440, 512, (512, 384)),
+        ((4032, 3024), None, None, (4032, 3024)),
+        ((641, 479), 641 * 479, 641, (641, 479)),
+        ((4000, 20), None, 1000, (992, 20)),
+        ((100_000, 40), 1024, None, (32, 32)),
+    ],
+)
+def test_an_image_is_shrunk_only_as_far_as_it_must(
+    size: tuple[int, int], max_pixels: int | None, max_side: int | None, sent: tuple[int, int]
+) -> None:
+    assert shrink_size(*size, max_pixels=max_pixels, max_side=max_side) == sent
+
+
+def test_a_long_shape_keeps_its_ratio_where_steps_of_32_would_lose_much_of_it() -> None:
+    assert shrink_size(70_000, 400, max_pixels=2_621_440, max_side=None) == (16_800, 96)
+    assert shrink_size(400, 70_000, max_pixels=2_621_440, max_side=None) == (96, 16_800)

@@ -1,0 +1,307 @@
+"""What a person sees: the real program on a real pseudo-terminal, its screen read back by a terminal emulator."""
+
+import io
+import random
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pexpect
+import pyte
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+from rich.markdown import Markdown
+
+from qubrid_cli.output.markdown import LiveMarkdown
+
+from ..conftest import KEY, command, environment
+from ..support.server import DONE, Hold, Pause, Reply, Server, delta, event, figures, refusal, stream
+
+COLUMNS, ROWS = 80, 24
+STATISTICS = "ttft 0.41 s · 38.4 tok/s · total 1.92 s · 120 → 48 tokens · 114 KB → "
+
+
+def everything() -> str:
+    """Some 8,000 tokens of all that Markdown has, and of what terminals find hard."""
+    words = random.Random(5)
+    blocks = ["# A Ünïcode title: 灯台\n\n"]
+    for number in range(24):
+        text = " ".join(
+            words.choice(("light", "**tower**", "`sea`", "雾中", "fog 🌫️", "*horn*", "the", "of")) for _ in range(60)
+        )
+        blocks.append(
+            f"## Part {number}\n\n{text}\n\n- one\n  - two 二\n    - three\n  - four\n- five\n\n  with a paragraph\n\n"
+        )
+        blocks.append(
+            "".join(f"{item}. step {item} 🚢\n" for item in range(1, 12)) + "\n> a quote\n> of two lines\n\n---\n\n"
+        )
+        blocks.append(
+            "| name | count | 名前 |\n|:--|--:|:-:|\n"
+            + "".join(f"| row {r} | {r * number} | 数{r} |\n" for r in range(8))
+        )
+        blocks.append("\n<b>not HTML</b> and [not][a reference]\n\n")
+    code = "".join(f"def f{line}(x: int) -> int:  # コメント {line}\n" for line in range(200))
+    return "".join([*blocks, f"```python\n{code}```\n\n", "Setext\n======\n\nThe end.\n"])
+
+
+ANSWER = everything()
+
+
+@dataclass
+class Screen:
+    """A terminal of 80 columns and 24 rows with a long memory."""
+
+    columns: int = COLUMNS
+    rows: int = ROWS
+
+    def __post_init__(self) -> None:
+        self._screen = pyte.HistoryScreen(self.columns, self.rows, history=100_000, ratio=0.5)
+        self._stream = pyte.ByteStream(self._screen)
+
+    def feed(self, data: bytes) -> "Screen":
+        self._stream.feed(data)
+        return self
+
+    @property
+    def cells(self) -> list[list[tuple[str, str, str, bool, bool]]]:
+        """Every character that was ever left on the screen, with its colours, without empty rows at the end."""
+        rows = [*self._screen.history.top, *(self._screen.buffer[y] for y in range(self.rows))]
+        cells = [
+            [(c.data, c.fg, c.bg, c.bold, c.italics) for c in (row[x] for x in range(self.columns))] for row in rows
+        ]
+        while cells and not "".join(cell[0] for cell in cells[-1]).strip():
+            cells.pop()
+        return cells
+
+    @property
+    def lines(self) -> list[str]:
+        return ["".join(cell[0] for cell in row).rstrip() for row in self.cells]
+
+    @property
+    def title(self) -> str:
+        return str(self._screen.title)
+
+
+def run(
+    server: Server, *arguments: object, until: Callable[["pexpect.spawn[bytes]"], None] | None = None
+) -> tuple[bytes, int]:
+    """Run the program on a terminal of its own; what it wrote there, and its exit code."""
+    program, *rest = command("describe", *arguments)
+    env = environment({"QUBRID_BASE_URL": server.url, "QUBRID_API_KEY": KEY, "TERM": "xterm-256color"})
+    out = io.BytesIO()
+    child: pexpect.spawn[bytes] = pexpect.spawn(program, rest, env=env, dimensions=(ROWS, COLUMNS), timeout=60)
+    child.logfile_read = out
+    if until is not None:
+        until(child)
+    child.expect(pexpect.EOF)
+    child.close()
+    assert KEY.encode() not in out.getvalue()
+    assert b"Traceback" not in out.getvalue()
+    return out.getvalue(), child.exitstatus if child.exitstatus is not None else -1
+
+
+def printed_once(text: str) -> bytes:
+    """What one print of the whole answer writes."""
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=COLUMNS, color_system="256")
+    console.print(
+        Markdown(text.replace("<b>not HTML</b> and [not][a reference]", r"\<b>not HTML\</b> and \[not]\[a reference]"))
+    )
+    return file.getvalue().replace("\n", "\r\n").encode()
+
+
+def test_a_long_answer_leaves_the_scrollback_of_one_print(server: Server, lighthouse: Path) -> None:
+    server.answer = stream(*[ANSWER[i : i + 3] for i in range(0, len(ANSWER), 3)])
+    out, exit_code = run(server, lighthouse, "-q")
+    assert exit_code == 0
+    assert b"\x1b[J" not in out  # tmux moves what is erased that way from the upper left corner into the scrollback
+    assert Screen().feed(out).cells == Screen().feed(printed_once(ANSWER)).cells
+
+
+def drawn(pieces: Sequence[str], *, live: bool = True, columns: int = COLUMNS, rows: int = ROWS) -> list[str]:
+    """The lines that the drawing leaves, fed piece by piece as fast as it takes them."""
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=columns, height=rows, color_system="256")
+    answer = LiveMarkdown(console, live=live)
+    for piece in pieces:
+        answer.write(piece)
+    answer.close()
+    return Screen(columns, rows).feed(file.getvalue().replace("\n", "\r\n").encode()).lines
+
+
+ATOMS = [
+    *(
+        "text ",
+        "**b",
+        "**",
+        "`",
+        "```\n",
+        "```python\n",
+        "- ",
+        "10. ",
+        "    ",
+        "\n",
+        "\n\n",
+        "> ",
+        "| a | b |\n",
+        "|---|:-:|\n",
+    ),
+    *(
+        "---\n",
+        "===\n",
+        "[x](http://e.com)",
+        "![alt](u.png)",
+        "[r]: http://x\n",
+        "[r][r]",
+        "<div>",
+        "日本",
+        "🎉",
+        "\t",
+        "~~",
+        "\\",
+        '"""',
+    ),
+]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    pieces=st.lists(st.sampled_from(ATOMS), max_size=60),
+    columns=st.sampled_from([80, 40, 12]),
+    rows=st.sampled_from([24, 5, 2]),
+)
+def test_any_markdown_in_any_pieces_leaves_what_one_piece_leaves(pieces: list[str], columns: int, rows: int) -> None:
+    whole = drawn(["".join(pieces)], live=False, columns=columns, rows=rows)
+    assert drawn(pieces, columns=columns, rows=rows) == whole
+
+
+def test_nothing_in_an_answer_acts_on_the_terminal(server: Server, lighthouse: Path) -> None:
+    server.answer = stream(
+        "before \x1b]52;c;aGVsbG8=\x07", "\x1b[2J\x1b]0;title\x07", " [red]x[/] \x9b31m\r after \x08\x7f"
+    )
+    out, exit_code = run(server, lighthouse, "-q")
+    screen = Screen().feed(out)
+    assert (exit_code, screen.lines, screen.title) == (0, ["before ]52;c;aGVsbG8=[2J]0;title [red]x[/] 31m after"], "")
+    assert b"\x1b]" not in out
+    assert b"\x07" not in out
+
+
+@pytest.mark.parametrize("form", [["--json"], ["--field", "text"]])
+def test_records_are_harmless_on_a_terminal_too(server: Server, lighthouse: Path, form: list[str]) -> None:
+    server.answer = stream("a\x1b[2J\x9b31m b")
+    out, _ = run(server, lighthouse, "-q", *form)
+    assert b"\x1b" not in out
+    assert "\x9b".encode() not in out
+
+
+def test_a_hostile_file_name_is_shown_and_not_obeyed(server: Server, lighthouse: Path, tmp_path: Path) -> None:
+    evil = tmp_path / "\x1b[2J\x1b]0;owned\x07.jpg"
+    evil.write_bytes(lighthouse.read_bytes()[:200])
+    out, exit_code = run(server, evil)
+    screen = Screen().feed(out)
+    assert (exit_code, screen.title) == (4, "")
+    assert "\\x1b[2J\\x1b]0;owned\\x07.jpg is damaged or cut off" in "".join(screen.lines)
+
+
+def test_the_spinner_says_what_is_waited_for_and_leaves_no_trace(server: Server, lighthouse: Path) -> None:
+    hold = Hold()
+    server.answer = Reply([hold, delta("Here.", finish="stop"), figures(), DONE])
+
+    def until(child: "pexpect.spawn[bytes]") -> None:
+        child.expect_exact("waiting for the first token")
+        hold.event.set()
+
+    out, _ = run(server, lighthouse, until=until)
+    lines = Screen().feed(out).lines
+    assert (lines[:2], lines[2].startswith(STATISTICS), lines[3:]) == (["Here.", ""], True, ["test/vlm"])
+
+
+def test_reasoning_behind_a_piece_of_the_answer_brings_no_spinner_back(server: Server, lighthouse: Path) -> None:
+    late = event({"choices": [{"index": 0, "delta": {"reasoning_content": "hm"}}]})
+    server.answer = Reply([delta("- one\n- two"), late, Pause(0.4), delta(" and more", finish="stop"), DONE])
+    out, _ = run(server, lighthouse, "--no-stats")
+    assert "the model is thinking" not in out.decode()
+    assert Screen().feed(out).lines == ["", " • one", " • two and more"]
+
+
+def test_a_pause_before_asking_again_is_said(server: Server, lighthouse: Path) -> None:
+    busy = refusal(429, {"message": "busy"}, **{"Retry-After": "0.2"})
+    server.answer = lambda _: stream("At last.") if len(server.asked) > 1 else busy
+    out, exit_code = run(server, lighthouse, "--no-stats")
+    said = f"429 from 127.0.0.1:{server.port}, trying again in 0.2 s (1 of 4)"
+    assert (exit_code, Screen().feed(out).lines) == (0, [said, "At last."])
+
+
+def test_thinking_is_shown_dimmed_above_the_answer(server: Server, lighthouse: Path) -> None:
+    server.answer = stream("<think>A tower\x1b[2J, ", "so…</think>", "A lighthouse.")
+    out, _ = run(server, lighthouse, "--no-stats", "--thinking")
+    assert Screen().feed(out).lines == ["A tower[2J, so…", "", "A lighthouse."]
+    assert b"\x1b[2mA tower" in out
+
+
+def test_late_thinking_does_not_disturb_the_drawing(server: Server, lighthouse: Path) -> None:
+    late = event({"choices": [{"delta": {"reasoning_content": "hm\n"}}]})
+    pieces: list[bytes | Hold | Pause] = [
+        delta("# Title\n\n- one\n"),
+        Pause(0.2),
+        late,
+        delta("- two\n"),
+        Pause(0.2),
+        late,
+        delta("", finish="stop"),
+        DONE,
+    ]
+    server.answer = Reply([late, *pieces])
+    out, _ = run(server, lighthouse, "--no-stats", "--thinking")
+    assert [line.strip() for line in Screen().feed(out).lines if line] == ["hm", "Title", "• one", "• two"]
+
+
+def test_ctrl_c_leaves_the_partial_text_once(server: Server, lighthouse: Path) -> None:
+    row = "word " * 15 + "word"
+    server.answer = Reply([delta(f"{row} {row} tail"), Hold()])
+
+    def until(child: "pexpect.spawn[bytes]") -> None:
+        child.expect_exact("tail")
+        child.sendintr()
+
+    out, exit_code = run(server, lighthouse, "--no-stats", until=until)
+    lines = [line for line in Screen().feed(out).lines if line]
+    assert (exit_code, lines) == (
+        130,
+        [row, row, "tail", "error: stopped by Ctrl-C; the answer is incomplete"],
+    )
+
+
+def test_an_answer_that_was_cut_says_why_below_it(server: Server, lighthouse: Path) -> None:
+    server.answer = Reply([delta("Half an ans", finish="length"), DONE])
+    out, exit_code = run(server, lighthouse, "--no-stats")
+    lines = Screen().feed(out).lines
+    assert (exit_code, lines[0], lines[1]) == (
+        6,
+        "Half an ans",
+        "error: the answer is incomplete: it reached the limit of tokens",
+    )
+
+
+def test_a_dash_on_a_terminal_is_refused(server: Server) -> None:
+    out, exit_code = run(server, "-")
+    assert (exit_code, b"standard input, which is a terminal" in out) == (2, True)
+
+
+@pytest.mark.parametrize(("color", "has_color"), [("never", False), ("always", True)])
+def test_color_is_used_when_it_is_wanted(server: Server, lighthouse: Path, color: str, *, has_color: bool) -> None:
+    server.answer = stream("# Title\n\n`code`\n")
+    out, _ = run(server, lighthouse, "-q", "--color", color)
+    assert (re.search(rb"\x1b\[[0-9;]*m", out) is not None) == has_color
+    assert "Title" in "".join(Screen().feed(out).lines)
+
+
+def test_the_readme_shows_what_the_program_shows(server: Server, lighthouse: Path) -> None:
+    """All but the statistics, whose figures differ from run to run."""
+    readme = (Path(__file__).parent.parent.parent / "README.md").read_text()
+    shown = readme.partition("```console\n")[2].partition("```")[0].splitlines()[1:-1]
+    out, exit_code = run(server, lighthouse, "what is this?", "--offline", "--no-stats")
+    assert (exit_code, Screen().feed(out).lines) == (0, [line.rstrip() for line in shown[:-2]])

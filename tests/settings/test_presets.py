@@ -1,0 +1,300 @@
+"""Presets, built-in and the user's, and what is put into prompts for each image."""
+
+import json
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qubrid_cli.commands import _request
+from qubrid_cli.describe.prompt import check_placeholders, expand_placeholders, placeholder_values
+from qubrid_cli.errors import ConfigError, UsageError
+from qubrid_cli.images.sources import Bytes, File, Link, Source, Stdin
+from qubrid_cli.schema import json_schema
+from qubrid_cli.settings import presets
+
+from ..conftest import Ask, Qvision
+from ..support.server import Server
+
+NAMES = ["describe", "caption", "alt", "ocr", "tags", "table", "chart", "ui", "json"]
+
+
+def test_the_built_in_presets_are_those_that_were_promised() -> None:
+    assert list(presets.BUILT_IN_PRESETS) == NAMES
+
+
+@pytest.mark.parametrize("preset", presets.BUILT_IN_PRESETS.values(), ids=NAMES)
+def test_a_built_in_preset_can_be_used_as_it_is(preset: presets.Preset) -> None:
+    check_placeholders(preset.prompt, images=2)
+    assert len(preset.about) <= 60
+    assert preset.schema is None or json_schema.load(preset.schema, where=preset.name).document["type"] == "object"
+
+
+def test_the_alternative_text_follows_w3c() -> None:
+    prompt = presets.BUILT_IN_PRESETS["alt"].prompt
+    assert [word for word in ("125 characters", '"image of"', "quotation marks", "matters") if word not in prompt] == []
+
+
+def test_a_preset_of_the_users_own_joins_the_others() -> None:
+    file = Path("/c.toml")
+    own = {"receipt": {"prompt": "Read it.", "schema": "shop, total number", "max_tokens": 99}}
+    found, wrong = presets.resolve_all(own, file)
+    assert ([*found], wrong) == ([*NAMES, "receipt"], [])
+    assert found["receipt"] == presets.Preset(
+        "receipt", "Read it.", max_tokens=99, schema="shop, total number", about="Read it.", path=file
+    )
+
+
+def test_a_users_preset_lies_over_the_built_in_one_of_its_name() -> None:
+    ours = presets.BUILT_IN_PRESETS["tags"]
+    found = presets.find("tags", {"tags": {"temperature": 0.7, "schema": ""}})
+    assert (found.prompt, found.temperature, found.schema, found.about) == (ours.prompt, 0.7, None, ours.about)
+
+
+@pytest.mark.parametrize(
+    ("given_", "about"),
+    [({"prompt": "Be short."}, "Be short."), ({"prompt": "Be short.", "about": "mine"}, "mine"), ({"about": "x"}, "x")],
+)
+def test_a_prompt_of_the_users_own_is_told_of_in_its_own_words(given_: dict[str, str], about: str) -> None:
+    assert presets.find("alt", {"alt": given_}).about == about
+
+
+def test_a_preset_that_cannot_be_used_is_in_nobodys_way(describe: Ask, lighthouse: Path, tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text("[presets.x]\nschema = 'a'\n[presets.y]\nprompt = 'Why?'\nschema = 'a [['\n")
+    env = {"QVISION_CONFIG": str(file)}
+    assert describe(lighthouse, "-P", "alt", env=env).exit_code == 0
+    run = describe(lighthouse, "-P", "x", env=env)
+    assert (run.exit_code, run.stderr) == (
+        3,
+        f'error: {file}: presets.x has no prompt\nhint: It needs at least: prompt = "…"\n',
+    )
+    assert describe(lighthouse, "-P", "y", env=env).stderr.startswith(f"error: {file}: presets.y.schema: ")
+
+
+@pytest.mark.parametrize(("arguments", "there"), [([], [*NAMES, "y"]), (["--json"], NAMES)])
+def test_a_list_of_presets_leaves_out_what_cannot_be_used_and_says_so(
+    arguments: list[str], there: list[str], qvision: Qvision, tmp_path: Path
+) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text("[presets.x]\nschema = 'a'\n[presets.y]\nprompt = 'Why?'\nschema = 'a [['\n")
+    run = qvision("presets", "list", *arguments, env={"QVISION_CONFIG": str(file)})
+    text = run.stdout.decode()
+    found = [one["name"] for one in json.loads(text)] if arguments else [x.split("\t")[0] for x in text.splitlines()]
+    assert (run.exit_code, found) == (0, there)
+    assert run.stderr.startswith(f"note: {file}: presets.x has no prompt\n")
+
+
+def test_a_preset_finds_its_schema_beside_the_file_that_it_stands_in(
+    describe: Ask, lighthouse: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "settings"
+    (folder / "forms").mkdir(parents=True)
+    (folder / "forms" / "words.json").write_text('{"type": "object", "properties": {"words": {"type": "array"}}}')
+    env = {"QVISION_CONFIG": str(folder / "c.toml")}
+    for schema_ in ("forms/words.json", "@forms/words.json"):
+        (folder / "c.toml").write_text(f"[presets.x]\nprompt = 'Why?'\nschema = '{schema_}'\n")
+        assert describe(lighthouse, "-P", "x", "--offline", "--field", "data.words", env=env).exit_code == 0
+    (folder / "c.toml").write_text("[presets.x]\nprompt = 'Why?'\nschema = 'none.json'\n")
+    run = describe(lighthouse, "-P", "x", env=env)
+    assert (run.exit_code, f"presets.x.schema: cannot read {folder / 'none.json'}: " in run.stderr) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("given_", "says", "hint"),
+    [
+        ({"promt": "x"}, "presets.p has no key 'promt'", "Did you mean prompt?"),
+        ({"max_tokens": 0}, "presets.p.max_tokens cannot be 0", "It is a whole number from 1."),
+        ({"max_tokens": True}, "presets.p.max_tokens cannot be True", "It is a whole number from 1."),
+        ({"temperature": float("nan")}, "presets.p.temperature cannot be nan", "It is a number from 0."),
+        ({"top_p": 1.5}, "presets.p.top_p cannot be 1.5", "It is a number from 0 to 1."),
+        ({"schema": 5}, "presets.p.schema cannot be 5", "It is a text or a table."),
+        ({"prompt": 5}, "presets.p.prompt cannot be 5", "It is a text."),
+        ({"system": "x"}, "presets.p has no prompt", 'It needs at least: prompt = "…"'),
+        ({"prompt": ""}, "presets.p has no prompt", 'It needs at least: prompt = "…"'),
+        ("x", "presets.p is no table", 'For example: [presets.p] and prompt = "…"'),
+    ],
+)
+def test_a_preset_that_cannot_be_used_is_refused(given_: Any, says: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        presets.find("p", {"p": given_}, Path("/c.toml"))
+    assert (caught.value.message, caught.value.hint) == (f"/c.toml: {says}", hint)
+    found, wrong = presets.resolve_all({"p": given_, "q": {"prompt": "Why?"}}, Path("/c.toml"))
+    assert ([*found], [error.message for error in wrong]) == ([*NAMES, "q"], [f"/c.toml: {says}"])
+
+
+@pytest.mark.parametrize(("name", "meant"), [("tgas", "Did you mean tags? "), ("ALT", "Did you mean alt? "), ("x", "")])
+def test_an_unknown_preset_names_the_others(describe: Ask, server: Server, name: str, meant: str) -> None:
+    run = describe("a.jpg", "-P", name)
+    assert (run.exit_code, run.stdout, server.asked) == (2, b"", [])
+    assert run.stderr == f"error: there is no preset {name!r}\nhint: {meant}There are: {', '.join(NAMES)}\n"
+
+
+def test_a_pipe_gets_a_name_and_what_it_is_for_on_each_line(qvision: Qvision) -> None:
+    lines = qvision("presets", "list").stdout.decode().splitlines()
+    assert [line.split("\t") for line in lines] == [
+        [found.name, found.about] for found in presets.BUILT_IN_PRESETS.values()
+    ]
+
+
+def test_a_preset_is_shown_with_all_that_it_sets(qvision: Qvision) -> None:
+    shown = qvision("presets", "show", "tags").stdout.decode()
+    assert shown == (
+        f"tags: {presets.BUILT_IN_PRESETS['tags'].about}\n\n{presets.BUILT_IN_PRESETS['tags'].prompt}\n\n"
+        "temperature: 0.0\n\nschema:\n    tags [string]\n"
+    )
+
+
+def test_presets_as_json_have_their_json_schema(qvision: Qvision) -> None:
+    listed = json.loads(qvision("presets", "list", "--json").stdout)
+    assert [found["name"] for found in listed] == NAMES
+    shown = json.loads(qvision("presets", "show", "tags", "--json").stdout)
+    assert shown == listed[NAMES.index("tags")]
+    assert shown["schema"]["properties"] == {"tags": {"type": "array", "items": {"type": "string"}}}
+
+
+def said(server: Server) -> str:
+    """The prompt of the last request."""
+    return str(server.asked[-1].json["messages"][-1]["content"][0]["text"])
+
+
+def test_a_preset_is_asked_with_its_settings_and_a_prompt_goes_behind_it(
+    describe: Ask, server: Server, lighthouse: Path
+) -> None:
+    ours = presets.BUILT_IN_PRESETS["ocr"]
+    assert describe(lighthouse, "-P", "ocr").exit_code == 0
+    assert (said(server), server.asked[0].json["temperature"]) == (ours.prompt, 0.0)
+    describe(lighthouse, "Only the headlines.", "--preset", "ocr", "--temperature", "0.5")
+    assert (said(server), server.asked[1].json["temperature"]) == (f"{ours.prompt}\n\nOnly the headlines.", 0.5)
+
+
+def test_options_win_over_the_preset_and_the_preset_over_all_else() -> None:
+    chosen = presets.Preset("p", "Read it.", max_tokens=9, top_p=0.5)
+    values = {"max_tokens": 7, "top_p": None, "temperature": None, "model": None}
+    assert _request.apply_preset(values, chosen) == {"max_tokens": 7, "top_p": 0.5, "temperature": None, "model": None}
+    assert _request.apply_preset(values, None) == values
+
+
+def test_a_preset_whose_schema_is_none_is_a_matter_of_the_configuration() -> None:
+    with pytest.raises(ConfigError, match=r"^presets\.p\.schema: unknown type 'b' at character 3: 'b'$"):
+        _request.load_schema(None, presets.Preset("p", "Read it.", schema="a b"), {})
+
+
+def test_a_schema_wins_over_that_of_the_preset(describe: Ask, server: Server, lighthouse: Path) -> None:
+    run = describe(lighthouse, "-P", "tags", "--schema", "words [string]", "--offline", "--field", "data.words.0")
+    assert (run.exit_code, server.asked) == (0, [])
+
+
+def test_each_image_has_its_own_words_in_the_prompt(
+    describe: Ask, server: Server, lighthouse: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "{index} holidays"
+    folder.mkdir()
+    for name in ("{dir}.jpg", "b.c.jpg"):
+        (folder / name).write_bytes(lighthouse.read_bytes())
+    words = 'No. {index}: {name}, {stem}, {dir}. {{name}} {x} {"a": {"b": 1}}'
+    describe(folder / "{dir}.jpg", folder / "b.c.jpg", "--each", "-p", words, "-s", "{stem}")
+    prompts = [asked.json["messages"][-1]["content"][0]["text"] for asked in server.asked]
+    assert prompts == [
+        'No. 1: {dir}.jpg, {dir}, {index} holidays. {name} {x} {"a": {"b": 1}}',
+        'No. 2: b.c.jpg, b.c, {index} holidays. {name} {x} {"a": {"b": 1}}',
+    ]
+    assert [asked.json["messages"][0]["content"] for asked in server.asked] == ["{dir}", "b.c"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says", "hint"),
+    [
+        (["{nmae}"], "{nmae} in the prompt stands for nothing", "Did you mean {name}? "),
+        (["-p", "a", "-s", "{filename}"], "{filename} in the prompt stands for nothing", "Did you mean {name}? "),
+        (["Is it {stem}?", "{lighthouse}"], "{stem} in the prompt could be any of 2 images", "--each asks "),
+    ],
+)
+def test_words_that_cannot_be_filled_in_are_refused_before_anything_is_asked(
+    describe: Ask, server: Server, lighthouse: Path, arguments: list[str], says: str, hint: str
+) -> None:
+    run = describe(lighthouse, *(lighthouse if text == "{lighthouse}" else text for text in arguments))
+    assert (run.exit_code, run.stdout, server.asked) == (2, b"", [])
+    assert run.stderr.startswith(f"error: {says}\nhint: {hint}")
+
+
+KNOWN = {"name": "a.jpg", "stem": "a", "dir": "{name}", "index": "1"}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("{name}", "a.jpg"),
+        ("{dir} {index}", "{name} 1"),
+        ("{{name}}", "{name}"),
+        ("{{{name}}}", "{a.jpg}"),
+        ("{{}}", "{}"),
+        ("}} {{ }}", "}} { }"),
+        ("{", "{"),
+        ("{}", "{}"),
+        ("{name", "{name"),
+        ("{ name }", "{ name }"),
+        ("{0} {name!r} {name:>9}", "{0} {name!r} {name:>9}"),
+        ("{what} {x}", "{what} {x}"),
+        (
+            "{item} {names} {die} {dirs} {game} {steam} {indexes}",
+            "{item} {names} {die} {dirs} {game} {steam} {indexes}",
+        ),
+        ('Return {"a": {"b": 1}}', 'Return {"a": {"b": 1}}'),
+        ('{"a":{"b":{"c":1}}}', '{"a":{"b":{"c":1}}}'),
+        ('{{"a": {{"b": "{name}"}}}}', '{"a": {"b": "a.jpg"}}'),
+        ('{{"a": {{"b": 1}}}} {"a":{"b":1}}', '{"a": {"b": 1}} {"a":{"b":1}}'),
+    ],
+)
+def test_words_in_braces_are_put_in_and_all_other_braces_stay(text: str, found: str) -> None:
+    assert expand_placeholders(text, KNOWN) == found
+
+
+@pytest.mark.parametrize(
+    "text", ["{nmae}", "{naem}", "{Name}", "{NAME}", "{nname}", "{filename}", "{stme}", "{idx}", "{idex}", "{dri}"]
+)
+def test_a_slip_in_a_word_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        expand_placeholders(text, KNOWN)
+
+
+@given(st.recursive(st.integers() | st.booleans(), lambda v: st.lists(v) | st.dictionaries(st.sampled_from("xyz"), v)))
+@settings(deadline=None)
+def test_json_in_a_prompt_goes_out_unchanged(value: object) -> None:
+    for text in (json.dumps(value), json.dumps(value, separators=(",", ":"))):
+        assert expand_placeholders(text, KNOWN) == text
+
+
+@given(st.lists(st.sampled_from(["name", "x", " ", "a.b", "\n"])))
+@settings(deadline=None)
+def test_doubled_braces_are_braces_whatever_they_hold(words: list[str]) -> None:
+    assert expand_placeholders(f"{{{{{''.join(words)}}}}}", KNOWN) == f"{{{''.join(words)}}}"
+
+
+@pytest.mark.parametrize(
+    ("image", "values"),
+    [
+        (File("x", Path("/photos/2024/a.b.jpg")), ("a.b.jpg", "a.b", "2024")),
+        (File("x", Path("/a.jpg")), ("a.jpg", "a", "")),
+        (File("x", Path("/p/..//q/.hidden")), (".hidden", ".hidden", "q")),
+        (File("x", Path("/\x1b[2J/\udcff\n.jpg")), (r"\udcff\n.jpg", r"\udcff\n", r"\x1b[2J")),
+        (Link("https://h.example/p/a%20b.jpg?token=s", "x"), ("a b.jpg", "a b", "p")),
+        (Link("https://h.example/a.jpg/", "x"), ("a.jpg", "a", "h.example")),
+        (Link("https://h.example:8443/", "x"), ("h.example", "h", "")),
+        (Link("https://h.example/%1b%5d0;x/%0a.jpg", "x"), (r"\n.jpg", r"\n", r"\x1b]0;x")),
+        (Bytes("data:image/png;base64,…", b""), ("image", "image", "")),
+        (Stdin(BytesIO()), ("image", "image", "")),
+    ],
+)
+def test_what_an_image_is_called(image: Source, values: tuple[str, str, str]) -> None:
+    found = placeholder_values(image, 7)
+    assert (found["name"], found["stem"], found["dir"], found["index"]) == (*values, "7")
+
+
+def test_the_folder_of_a_bare_name_is_the_one_we_stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "summer").mkdir()
+    monkeypatch.chdir(tmp_path / "summer")
+    assert placeholder_values(File("a.jpg", Path("a.jpg")), 1)["dir"] == "summer"

@@ -1,0 +1,38 @@
+"""What nobody but its owner should see."""
+
+import pytest
+
+from qubrid_cli.text import is_secret_header, mask_key, redact_secrets
+
+
+@pytest.mark.parametrize(
+    ("text", "secrets", "clean"),
+    [
+        ("no key qk-1, really qk-1", ["qk-1"], "no key [key], really [key]"),
+        ("qk-1 in qk-1-long", ["qk-1", "qk-1-long"], "[key] in [key]"),
+        ("no key", ["qk-1", ""], "no key"),
+        ("no key", [], "no key"),
+    ],
+)
+def test_secrets_that_a_server_echoes_are_taken_out(text: str, secrets: list[str], clean: str) -> None:
+    assert redact_secrets(text, secrets) == clean
+
+
+@pytest.mark.parametrize(("key", "shown"), [("qk-456789012", "…9012"), ("qk-45678901", "…"), ("1", "…")])
+def test_a_key_is_told_by_its_last_four_characters_if_it_has_twelve(key: str, shown: str) -> None:
+    assert mask_key(key) == shown
+
+
+@pytest.mark.parametrize(
+    ("header", "secret"),
+    [
+        ("Authorization", True),
+        ("X-Api-Key", True),
+        ("Cookie", True),
+        ("X-AUTH-TOKEN", True),
+        ("X-Team", False),
+        ("HTTP-Referer", False),
+    ],
+)
+def test_a_header_that_holds_a_secret_is_known_by_its_name(header: str, *, secret: bool) -> None:
+    assert is_secret_header(header) is secret

@@ -212,7 +212,7 @@ def _build_run(plan: "BatchPlan", journal: "Journal", division: "WorkSharing", b
             plan.batch_request,
             endpoint,
             open_source=plan.open_source,
-            describe=_request.select_describe(plan.schema),
+            schema_session=_request.open_schema_session(plan.schema),
             sidecars=sidecars,
         ),
         plan.batch_request,

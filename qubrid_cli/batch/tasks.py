@@ -8,15 +8,14 @@ from concurrent.futures import Future
 from dataclasses import asdict, field, replace
 from functools import partial
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..client.endpoint import Endpoint
 from ..client.request import Request
 from ..client.retry import RetryLimits
-from ..describe import run, structured
+from ..describe import run
 from ..describe.prompt import expand_placeholders, placeholder_values
 from ..describe.result import Description, UnpreparedImage
-from ..describe.run import Items
 from ..errors import EndpointError, ImageError, QvisionError, UsageError
 from ..frozen import frozen
 from ..images import encode, prepare, sources, urls
@@ -28,6 +27,9 @@ from . import entries, inputs
 from .entries import Record
 from .inputs import Task
 from .sidecars import Sidecars
+
+if TYPE_CHECKING:
+    from ..describe.structured import Session
 
 #: Whoever leads the run decides when to ask again.
 _NO_RETRIES = RetryLimits(retries=0)
@@ -170,24 +172,28 @@ def _estimate_input_tokens(image: prepare.PreparedImageOrLink, request: Request)
 
 
 def request_answer(
-    ready: ReadyImage, batch_request: BatchRequest, endpoint: Endpoint, describe: Callable[..., Items]
+    ready: ReadyImage, batch_request: BatchRequest, endpoint: Endpoint, schema_session: "Session | None" = None
 ) -> AttemptResult:
     """Ask about an image, once. What goes wrong is in the answer; nothing of ours is raised.
 
     Args:
-        describe: ``description.describe``, or what takes its place where answers must fit a schema.
+        schema_session: makes the request if the answer must fit a schema.
     """
     if isinstance(ready.image, sources.Link):
         endpoint.redact_also(sources.find_link_secrets([ready.image]))
     future: Future[prepare.PreparedImageOrLink] = Future()
     future.set_result(ready.image)
-    asked = describe if ready.answer_to_repair is None else partial(describe, first_answer=ready.answer_to_repair)
-    items = asked(
+    describe = (
+        run.describe
+        if schema_session is None
+        else partial(schema_session.describe, first_answer=ready.answer_to_repair)
+    )
+    items = describe(
         endpoint,
         batch_request.build_request(ready.task),
         (prepare.PendingImage(ready.image.name, future),),
         labels=False,
-        patience=_NO_RETRIES,
+        retry_limits=_NO_RETRIES,
         prices=batch_request.prices,
     )
     found = run.collect(items)
@@ -195,7 +201,9 @@ def request_answer(
         return AttemptResult(
             json_object(found), found.error, found.refused_parameters, answer_to_repair=found.first_answer
         )
-    record = json_object(structured.merge_with_repair(ready.answer_to_repair, found))
+    from ..describe.structured import merge_with_repair  # needed only with a schema
+
+    record = json_object(merge_with_repair(ready.answer_to_repair, found))
     return AttemptResult(record, found.error, found.refused_parameters, json_object(found), found.first_answer)
 
 

@@ -8,11 +8,9 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from queue import PriorityQueue, SimpleQueue
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from ..client.endpoint import Endpoint
-from ..describe import run
-from ..describe.run import Items
 from ..errors import ImageError, UsageError
 from ..frozen import frozen
 from ..images.sources import Source
@@ -20,6 +18,9 @@ from . import tasks
 from .inputs import InputItem, MissingImage, Task
 from .sidecars import Sidecars
 from .tasks import AttemptResult, BatchRequest, LoadedImage, ReadyImage
+
+if TYPE_CHECKING:
+    from ..describe.structured import Session
 
 
 @frozen
@@ -89,7 +90,7 @@ class Workers:
     Args:
         found: the images; pulled by one thread, and only as far as there is room.
         opened: where the bytes of an image are.
-        describe: what asks, if answers must fit a schema.
+        schema_session: makes the requests if answers must fit a schema.
         sidecars: the files beside the images, whose places are claimed before anything is asked.
         thread_count: that read and prepare; as many as there are cores by default.
     """
@@ -101,7 +102,7 @@ class Workers:
         endpoint: Endpoint,
         *,
         open_source: Callable[[Task], Source],
-        describe: Callable[..., Items] = run.describe,
+        schema_session: "Session | None" = None,
         sidecars: Sidecars | None = None,
         thread_count: int | None = None,
     ) -> None:
@@ -111,7 +112,7 @@ class Workers:
         self._batch_request = batch_request
         self._endpoint = endpoint
         self._open_source = open_source
-        self._describe = describe
+        self._schema_session = schema_session
         self._sidecars = sidecars
         self._free_slots = threading.Semaphore(0)
         self._preparation_jobs: PriorityQueue[tuple[int, int, _PreparationJob | None]] = PriorityQueue()
@@ -157,7 +158,9 @@ class Workers:
             self._request_thread_count += 1
             self._start_thread(partial(self._run_request_jobs, self._endpoint.clone()))
         self._request_jobs.put(
-            lambda endpoint: Answered(number, tasks.request_answer(ready, batch_request, endpoint, self._describe))
+            lambda endpoint: Answered(
+                number, tasks.request_answer(ready, batch_request, endpoint, self._schema_session)
+            )
         )
 
     def wake(self) -> None:

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -23,7 +23,8 @@ from ..output.streams import echo_err
 if TYPE_CHECKING:
     from ..client.endpoint import Endpoint
     from ..client.request import Request
-    from ..describe.run import Items
+    from ..describe.run import DescribeFunction
+    from ..describe.structured import Session
     from ..images.encode import ImageLimits
     from ..images.sources import Link, Source
     from ..schema.json_schema import Schema
@@ -330,15 +331,23 @@ def build_request(
     )
 
 
-def select_describe(schema: "Schema | None") -> Callable[..., "Items"]:
-    """What asks: ``description.describe``, or the same for answers that must fit a schema."""
+def select_describe(schema: "Schema | None") -> "DescribeFunction":
+    """The function that makes a request: the plain one, or the one for answers that must fit a schema."""
+    session = open_schema_session(schema)
+    if session is not None:
+        return session.describe
+    from ..describe import run
+
+    return run.describe
+
+
+def open_schema_session(schema: "Schema | None") -> "Session | None":
+    """The session for requests whose answers must fit a schema; ``None`` without one."""
     if schema is None:
-        from ..describe import run
+        return None
+    from ..describe.structured import Session
 
-        return run.describe
-    from ..describe import structured
-
-    return structured.Session(schema).describe
+    return Session(schema)
 
 
 def add_response_format(request: "Request", schema: "Schema | None") -> "Request":

@@ -182,7 +182,7 @@ def _describe_groups(plan: _Plan, output_options: OutputOptions, target: Output)
         from ..client.retry import RetryLimits
 
         describe = _request.select_describe(plan.schema)
-        patience = RetryLimits(plan.settings.retries, plan.settings.retry_max_wait, plan.settings.max_time)
+        retry_limits = RetryLimits(plan.settings.retries, plan.settings.retry_max_wait, plan.settings.max_time)
         for number, (group, following) in enumerate(zip(plan.groups, [*plan.groups[1:], ()], strict=True), 1):
             started.append(workshop.submit(following))
             if several:
@@ -193,7 +193,7 @@ def _describe_groups(plan: _Plan, output_options: OutputOptions, target: Output)
                 request,
                 started.popleft(),
                 labels=plan.settings.labels,
-                patience=patience,
+                retry_limits=retry_limits,
                 prices=plan.prices,
             )
             error = show_answer(items, output_options, target).error

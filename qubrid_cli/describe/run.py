@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from ..client import events
 from ..client.deltas import ReasoningDelta, TextDelta
@@ -120,6 +120,23 @@ Item = Preparing | Sending | Receiving | RetryScheduled | Writing | Repairing | 
 Items = Generator[Item, None, None]
 
 
+class DescribeFunction(Protocol):
+    """A function that makes one request about some images: ``describe``, or ``Session.describe`` with a schema."""
+
+    def __call__(
+        self,
+        endpoint: Endpoint,
+        request: Request,
+        images: Sequence[PendingImage],
+        *,
+        labels: bool,
+        retry_limits: RetryLimits,
+        prices: Mapping[str, Price] = ...,
+        clock: Clock = ...,
+    ) -> Items:
+        """Yield what happens and what arrives; the last item is the ``Description``."""
+
+
 def collect(items: Iterable[Item]) -> Description:
     """Pull everything and keep the end."""
     (last,) = deque(items, maxlen=1)
@@ -133,7 +150,7 @@ def describe(
     images: Sequence[PendingImage],
     *,
     labels: bool,
-    patience: RetryLimits,
+    retry_limits: RetryLimits,
     prices: Mapping[str, Price] = {},
     clock: Clock = time.perf_counter,
 ) -> Items:
@@ -148,11 +165,11 @@ def describe(
         prices: by the model's name.
     """
     draft = Draft(
-        request, Stopwatch(clock, patience.max_time), [UnpreparedImage(image.name) for image in images], prices
+        request, Stopwatch(clock, retry_limits.max_time), [UnpreparedImage(image.name) for image in images], prices
     )
     try:
         yield from _collect_images(draft, images, labels=labels)
-        yield from _request_with_retries(draft, endpoint, patience)
+        yield from _request_with_retries(draft, endpoint, retry_limits)
         draft.raise_if_incomplete()
     except QvisionError as error:
         draft.record_error(error)
@@ -177,9 +194,9 @@ def _collect_images(draft: Draft, images: Sequence[PendingImage], *, labels: boo
     draft.request = replace(draft.request, images=prompt.build_image_parts(prepared, labels=labels))
 
 
-def _request_with_retries(draft: Draft, endpoint: Endpoint, patience: RetryLimits) -> Iterator[Item]:
+def _request_with_retries(draft: Draft, endpoint: Endpoint, retry_limits: RetryLimits) -> Iterator[Item]:
     """Ask, and again when what went wrong may pass; never once anything of an answer has come."""
-    backoff = Backoff(patience)
+    backoff = Backoff(retry_limits)
     for attempt in itertools.count(1):
         try:
             yield from _request_with_fallbacks(draft, endpoint)
@@ -188,7 +205,7 @@ def _request_with_retries(draft: Draft, endpoint: Endpoint, patience: RetryLimit
                 raise
             seconds = backoff.compute_wait(error, attempt, left=draft.stopwatch.seconds_left())
             reason = f"{error.status} from {endpoint.host}" if error.status else error.message
-            yield RetryScheduled(reason, seconds, attempt, patience.retries)
+            yield RetryScheduled(reason, seconds, attempt, retry_limits.retries)
         else:
             return
         time.sleep(seconds)

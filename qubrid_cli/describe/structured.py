@@ -249,7 +249,7 @@ class Session:
         images: Sequence[PendingImage],
         *,
         labels: bool,
-        patience: RetryLimits,
+        retry_limits: RetryLimits,
         prices: Mapping[str, Price] = {},
         first_answer: Description | None = None,
         clock: Clock = time.perf_counter,
@@ -267,8 +267,10 @@ class Session:
         """
         ask = partial(run.describe, endpoint, images=images, labels=labels, prices=prices, clock=clock)
         request = replace(request, form=self._response_format, dropped=request.dropped | self._refused_parameters)
-        watch = Stopwatch(clock, patience.max_time)
-        answer = first_answer or (yield from self._forward_items(ask(request=request, patience=patience), watch))
+        watch = Stopwatch(clock, retry_limits.max_time)
+        answer = first_answer or (
+            yield from self._forward_items(ask(request=request, retry_limits=retry_limits), watch)
+        )
         found = self._check_answer(answer, endpoint)
         left = watch.seconds_left()
         if isinstance(found, Invalid) and left != 0:
@@ -277,7 +279,7 @@ class Session:
                 request, turns=_repair_messages(answer, found), dropped=request.dropped | answer.refused_parameters
             )
             second = yield from self._forward_items(
-                ask(request=request, patience=replace(patience, max_time=left)), watch
+                ask(request=request, retry_limits=replace(retry_limits, max_time=left)), watch
             )
             found = self._check_answer(second, endpoint)
             unrepaired = None if second.error is None else answer

@@ -35,7 +35,6 @@ from qubrid_cli.batch.tasks import Done, Failed, Idle, OutcomeWriter
 from qubrid_cli.batch.workers import Workers
 from qubrid_cli.client.endpoint import Endpoint
 from qubrid_cli.client.request import Request
-from qubrid_cli.describe.run import describe
 from qubrid_cli.errors import ImageError
 from qubrid_cli.images import encode
 from qubrid_cli.images.prepare import PreparedImage
@@ -1139,7 +1138,7 @@ def test_a_request_that_waits_for_its_answer_holds_its_image_once(server: Server
 
     server.answer = answer
     with Endpoint(server.url, timeout=30) as endpoint:
-        asking = threading.Thread(target=tasks.request_answer, args=(ready, question, endpoint, describe))
+        asking = threading.Thread(target=tasks.request_answer, args=(ready, question, endpoint))
         tracemalloc.start()
         try:
             asking.start()

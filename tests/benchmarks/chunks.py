@@ -56,7 +56,7 @@ def least(url: str) -> str:
 def ours(url: str) -> str:
     """The whole way up to the finished description."""
     with Endpoint(url, timeout=60) as endpoint:
-        return collect(describe(endpoint, REQUEST, (), labels=False, patience=RetryLimits())).text
+        return collect(describe(endpoint, REQUEST, (), labels=False, retry_limits=RetryLimits())).text
 
 
 def cpu(work: Callable[[str], str], url: str) -> tuple[float, str]:

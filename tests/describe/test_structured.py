@@ -451,7 +451,7 @@ def asked_slowly(max_time: float, *replies: tuple[float, httpx.Response]) -> tup
 
     with Endpoint("http://127.0.0.1/v1", timeout=9, transport=httpx.MockTransport(answer)) as endpoint:
         items = Session(schema(FORM, where="x")).describe(
-            endpoint, REQUEST, (), labels=False, patience=RetryLimits(max_time=max_time), clock=lambda: now[0]
+            endpoint, REQUEST, (), labels=False, retry_limits=RetryLimits(max_time=max_time), clock=lambda: now[0]
         )
         return collect(items), len(replies) - len(left)
 

@@ -223,7 +223,7 @@ def _check_request(settings: Settings, endpoint: Endpoint, seconds: float) -> Ch
         top_p=settings.top_p,
     )
     images = PreparationPool(ImageLimits(), threads=1).submit([Bytes("a test image", _build_test_image())])
-    items = run.describe(endpoint, request, images, labels=False, patience=RetryLimits(0, max_time=seconds))
+    items = run.describe(endpoint, request, images, labels=False, retry_limits=RetryLimits(0, max_time=seconds))
     try:
         answer = run_with_timeout(lambda: run.collect(items), seconds + _GRACE_SECONDS)
     except TimeoutError as error:

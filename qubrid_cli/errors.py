@@ -1,19 +1,23 @@
-"""Everything that can go wrong for a user: each class with its exit code, and how a message reaches a terminal."""
+"""Every error a user can meet, each class with its exit code, and the text that stderr shows for one.
 
-from typing import ClassVar
+An error is complete when it is made: nothing sets its attributes later.
+"""
+
+from typing import ClassVar, Self
 
 from .text import escape_control_characters
 
 
 class QvisionError(Exception):
-    """The root of our errors.
+    """The base class of our errors.
 
     Args:
-        message: one sentence that names the thing: a file, a host, a field, a value.
-        hint: what to do about it, or ``None``.
-        code: a word for scripts; the class has one where the server gives none.
-        status: the HTTP status, where there was one.
-        request_id: what the server calls the request, where it says.
+        message: one sentence that names the file, host, field or value that is wrong.
+        hint: what to do about it.
+        code: a word for scripts; by default the class's own, ``default_code``.
+        status: the HTTP status, if a server answered.
+        request_id: the server's id of the request, if it sent one.
+        cause: the underlying error, for an error that is recorded instead of raised ``from`` it.
     """
 
     exit_code: int = 1
@@ -27,6 +31,7 @@ class QvisionError(Exception):
         code: str | None = None,
         status: int | None = None,
         request_id: str | None = None,
+        cause: BaseException | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -34,9 +39,19 @@ class QvisionError(Exception):
         self.code = code or self.default_code
         self.status = status
         self.request_id = request_id
+        if cause is not None:
+            self.__cause__ = cause
+
+    def with_message(self, message: str, *, hint: str | None) -> Self:
+        """A copy with another message and hint; the class, the cause and all other attributes are the same."""
+        copy = type(self).__new__(type(self), message)
+        copy.__dict__.update(self.__dict__, message=message, hint=hint)
+        if self.__cause__ is not None:
+            copy.__cause__ = self.__cause__
+        return copy
 
     def format_report(self) -> str:
-        """The lines for stderr: the message, then the hint, fit for any terminal."""
+        """The lines for stderr: the message and the hint, with control characters escaped."""
         lines = [f"error: {escape_control_characters(self.message)}"]
         if self.hint:
             lines.append(f"hint: {escape_control_characters(self.hint)}")
@@ -44,13 +59,13 @@ class QvisionError(Exception):
 
 
 class OutputError(QvisionError):
-    """The answer could not be written where it should go."""
+    """The output could not be written."""
 
     default_code = "output"
 
 
 class UsageError(QvisionError):
-    """The command line contradicts itself or leaves something out."""
+    """The command line is contradictory or incomplete."""
 
     exit_code = 2
     default_code = "usage"
@@ -64,7 +79,7 @@ class ConfigError(QvisionError):
 
 
 class KeyringError(ConfigError):
-    """The system's keyring does not do what it is for."""
+    """The system's keyring does not work."""
 
     default_code = "keyring"
 
@@ -77,37 +92,54 @@ class ImageError(QvisionError):
 
 
 class EndpointError(QvisionError):
-    """The endpoint refused, failed, or could not be understood.
+    """The endpoint refused the request, failed, or sent something that cannot be understood.
 
-    Attributes:
-        is_temporary: it may well be over in a moment, so that asking again makes sense.
-        retry_after: seconds that the server asks to wait before that, where it does.
-        is_fatal: no other request to it would fare better: it is about the key, the address, the model or the credits.
+    Args:
+        is_temporary: the same request may succeed later, so a retry makes sense.
+        retry_after: seconds that the server asks clients to wait before a retry, if it does.
+        is_fatal: every other request would fail too, because the key, the address, the model or the credits are wrong.
     """
 
     exit_code = 5
     default_code = "endpoint"
-    is_temporary: bool = False
-    retry_after: float | None = None
-    is_fatal: bool = False
+    always_temporary: ClassVar[bool] = False
+    always_fatal: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        code: str | None = None,
+        status: int | None = None,
+        request_id: str | None = None,
+        cause: BaseException | None = None,
+        is_temporary: bool = False,
+        retry_after: float | None = None,
+        is_fatal: bool = False,
+    ) -> None:
+        super().__init__(message, hint=hint, code=code, status=status, request_id=request_id, cause=cause)
+        self.is_temporary = is_temporary or self.always_temporary
+        self.retry_after = retry_after
+        self.is_fatal = is_fatal or self.always_fatal
 
 
 class NetworkError(EndpointError):
-    """The endpoint was not reached, or the connection broke."""
+    """The endpoint could not be reached, or the connection broke."""
 
     default_code = "network"
 
 
 class UnreachableError(NetworkError):
-    """Nobody accepted a connection, so that nothing was sent."""
+    """The connection could not be opened, so nothing was sent."""
 
-    is_temporary = True
+    always_temporary = True
 
 
 class ConnectionSetupError(NetworkError):
-    """The way to the endpoint is closed as it is set up: by a proxy, a certificate, a redirect."""
+    """A proxy, a certificate or a redirect stands between this machine and the endpoint."""
 
-    is_fatal = True
+    always_fatal = True
 
 
 class AuthError(EndpointError):
@@ -115,42 +147,42 @@ class AuthError(EndpointError):
 
     exit_code = 3
     default_code = "auth"
-    is_fatal = True
+    always_fatal = True
 
 
 class IncompleteAnswerError(QvisionError):
-    """The answer was cut; what arrived of it is kept."""
+    """The answer was cut off; the part that arrived is kept."""
 
     exit_code = 6
     default_code = "incomplete"
 
 
 class BatchIncompleteError(QvisionError):
-    """A run of many images is over, and some of them have no answer: they failed, or it stopped before them."""
+    """A batch ended with images that have no answer: they failed, or the batch stopped before them."""
 
     exit_code = 7
     default_code = "unfinished"
 
 
 class SchemaMismatchError(QvisionError):
-    """The answer does not fit the schema, also when it was asked for once more; its text is kept."""
+    """The answer does not fit the schema, even after the repair request; its text is kept."""
 
     exit_code = 8
     default_code = "schema_mismatch"
 
 
 class InterruptedByUserError(QvisionError):
-    """The user pressed Ctrl-C while the answer was on its way."""
+    """The user pressed Ctrl-C during a request."""
 
     exit_code = 130
     default_code = "interrupted"
 
 
 class MultipleError(QvisionError):
-    """Some of several requests failed, each already reported.
+    """Some of several requests failed, and each failure was already reported.
 
     Args:
-        first: the error of the first one, whose exit code is taken over.
+        first: the first failure; its exit code becomes the exit code of this error.
     """
 
     default_code = "several"

@@ -271,13 +271,9 @@ def _raise_if_incomplete(
         if counter.total is not None:
             left = f"{counter.total - stats.finished:,} of {counter.total:,} images are left"
         again = "The same command goes on where it stopped." if is_resumable else None
-        raise _copy_error(stop_reason, f"{stop_reason.message}; {left}", stop_reason.hint or again)
+        raise stop_reason.with_message(
+            f"{stop_reason.message}; {left}", hint=stop_reason.hint or again
+        ) from stop_reason
     if stats.failed:
         again = "The same command does these again." if is_resumable else "--failures lists them for --from."
         raise BatchIncompleteError(f"{stats.failed:,} of {stats.finished:,} images failed", hint=again)
-
-
-def _copy_error(error: QvisionError, message: str, hint: str | None) -> QvisionError:
-    said = type(error)(message, hint=hint, code=error.code, status=error.status, request_id=error.request_id)
-    said.__cause__ = error
-    return said

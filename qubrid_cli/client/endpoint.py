@@ -292,9 +292,7 @@ class Endpoint:
             payload = parse_json(data)
         except ValueError:
             payload = data.decode(errors="replace")
-        error = self.interpret_error(payload, response)
-        error.retry_after = response.retry_after
-        return error
+        return self.interpret_error(payload, response)
 
     def interpret_error(self, payload: object, response: Response) -> EndpointError:
         """The error that a server's error body means."""
@@ -303,7 +301,8 @@ class Endpoint:
         except RecursionError:
             payload = "an error that is nested too deeply"
         told_of = parse_error_body(payload, status=response.status, host=self.host, request_id=response.request_id)
-        return build_error(replace(told_of, has_key=self._has_key))
+        retry_after = None if response.is_success else response.retry_after
+        return build_error(replace(told_of, has_key=self._has_key, retry_after=retry_after))
 
     def redact(self, text: str) -> str:
         """A server's words with the key and other secrets taken out, should it echo them."""

@@ -13,9 +13,7 @@ from ..frozen import frozen
 
 
 def build_temporary_error(message: str, hint: str) -> NetworkError:
-    error = NetworkError(message, hint=hint)
-    error.is_temporary = True
-    return error
+    return NetworkError(message, hint=hint, is_temporary=True)
 
 
 #: OpenSSL's numbers for what is wrong with a certificate (x509_vfy.h), where something special can be done about it.
@@ -64,6 +62,7 @@ class ErrorResponse:
     codes: tuple[str, ...] = ()
     request_id: str | None = None
     has_key: bool = True  #: one was sent
+    retry_after: float | None = None
 
     @property
     def code(self) -> str | None:
@@ -217,13 +216,13 @@ def build_error(response: ErrorResponse) -> EndpointError:
     kind = next((kind for kind in _RULES if kind.matches(response)), _FALLBACK_RULE)
     status = "" if response.status == 200 else f" (HTTP {response.status})"
     words = f": {response.message}" if response.message else ""
-    error = kind.error_class(
+    return kind.error_class(
         f"{response.host} {kind.message}{status}{words}",
         hint=kind.hint,
         code=kind.code or response.code,
         status=response.status,
         request_id=response.request_id,
+        is_temporary=kind.is_temporary,
+        retry_after=response.retry_after,
+        is_fatal=kind.is_fatal,
     )
-    error.is_temporary = kind.is_temporary
-    error.is_fatal = error.is_fatal or kind.is_fatal
-    return error

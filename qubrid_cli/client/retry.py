@@ -70,22 +70,16 @@ class Backoff:
         asked = error.retry_after
         self._wait = self._jitter(0.0, longest) if asked is None else asked
         if self._wait > self._limits.max_wait:
-            raise _limit_exceeded_error(error, f"it asks to wait {asked:.10g} s, longer than --retry-max-wait")
+            raise _limit_exceeded_error(
+                error, f"it asks to wait {asked:.10g} s, longer than --retry-max-wait"
+            ) from error
         if left is not None and self._wait >= left:
-            raise _limit_exceeded_error(error, "--max-time is over before it can be asked again")
+            raise _limit_exceeded_error(error, "--max-time is over before it can be asked again") from error
         return self._wait
 
 
 def _limit_exceeded_error(error: EndpointError, why: str) -> EndpointError:
-    refused = type(error)(
-        f"{error.message} ({why})",
-        hint="Try again later, or raise that limit.",
-        code=error.code,
-        status=error.status,
-        request_id=error.request_id,
-    )
-    refused.__cause__ = error
-    return refused
+    return error.with_message(f"{error.message} ({why})", hint="Try again later, or raise that limit.")
 
 
 def parse_retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:

@@ -140,12 +140,11 @@ def error_for_finish_reason(reason: str | None, *, announced: bool) -> Incomplet
 
 def incomplete_because(cause: EndpointError) -> IncompleteAnswerError:
     """An answer that had begun when the endpoint failed."""
-    error = IncompleteAnswerError(
+    return IncompleteAnswerError(
         f"the answer is incomplete: {cause.message}",
         hint=_PARTIAL_ANSWER_HINT,
         code=cause.code,
         status=cause.status,
         request_id=cause.request_id,
+        cause=cause,
     )
-    error.__cause__ = cause
-    return error

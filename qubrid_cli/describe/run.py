@@ -174,11 +174,8 @@ def describe(
     except QvisionError as error:
         draft.record_error(error)
     except KeyboardInterrupt as error:
-        stopped = InterruptedByUserError(
-            "stopped by Ctrl-C" + ("; the answer is incomplete" if draft.has_begun and draft.finish is None else "")
-        )
-        stopped.__cause__ = error
-        draft.error = stopped
+        incomplete = "; the answer is incomplete" if draft.has_begun and draft.finish is None else ""
+        draft.error = InterruptedByUserError(f"stopped by Ctrl-C{incomplete}", cause=error)
     yield draft.build_description()
 
 

@@ -334,5 +334,6 @@ def _apply_check_result(answer: Description, check_result: Valid | Invalid | Non
             return replace(answer, error=error)
     if isinstance(answer.error, IncompleteAnswerError):  # half a JSON value is none, and is not printed
         first = "Raise --max-tokens" if "--max-tokens" in (answer.error.hint or "") else "Ask again"
-        answer.error.hint = f"{first}; --json keeps what arrived."
+        hint = f"{first}; --json keeps what arrived."
+        return replace(answer, error=answer.error.with_message(answer.error.message, hint=hint))
     return answer

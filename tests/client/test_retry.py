@@ -48,9 +48,7 @@ def test_nothing_that_a_server_asks_for_is_a_fault_of_ours(text: str) -> None:
 
 
 def passing(retry_after: float | None = None) -> EndpointError:
-    error = EndpointError("busy", status=503)
-    error.is_temporary, error.retry_after = True, retry_after
-    return error
+    return EndpointError("busy", status=503, is_temporary=True, retry_after=retry_after)
 
 
 @pytest.mark.parametrize(("number", "longest"), [(1, 0.5), (2, 1.0), (3, 2.0), (4, 4.0), (8, 60.0), (30, 60.0)])

@@ -11,10 +11,11 @@ import errno
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 if sys.platform == "win32":
     import msvcrt
@@ -24,28 +25,57 @@ else:
 _TEMPORARY_SUFFIX = ".new"
 
 
-def write_atomic(path: Path, data: bytes, *, mode: int) -> None:
-    """Put a new file in the place of another, or where there was none.
+@contextmanager
+def open_atomic(
+    path: Path, *, mode: int | None = None, sync: bool = True, overwrite: bool = True
+) -> Iterator[BinaryIO]:
+    """Open a temporary file that becomes ``path`` when the block ends, and is deleted if the block raises.
 
-    It is written beside it, readable for its owner alone until it is whole, and survives a crash of the machine.
+    It lies in the same folder. A reader of ``path`` sees the old file or the new one, never a part.
 
     Args:
-        mode: its permissions, once it is whole.
+        mode: permissions of the finished file, which only its owner can read until then; ``None`` for those that the
+            user's umask gives to any new file.
+        sync: write the data to the disk first, so that it survives a loss of power.
+        overwrite: if false, an existing file stays (on file systems without hard links, it is overwritten anyway).
 
     Raises:
-        OSError: it cannot be written; the old one is as it was.
+        FileExistsError: ``overwrite`` is false and ``path`` exists.
+        OSError: the file cannot be written; the old one is unchanged.
     """
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=_TEMPORARY_SUFFIX, dir=path.parent)
+    temporary = path.with_name(f".{path.name[:40]}.{os.urandom(4).hex()}{_TEMPORARY_SUFFIX}")
     try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            os.fsync(file.fileno())
-        os.chmod(name, mode)
-        os.replace(name, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(name)
+        with open(temporary, "xb", opener=partial(os.open, mode=0o666 if mode is None else 0o600)) as file:
+            yield file
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+        if mode is not None:
+            os.chmod(temporary, mode)
+        if overwrite or not _link_if_absent(temporary, path):
+            os.replace(temporary, path)
+    finally:
+        with suppress(OSError):  # it has been moved, or was never created
+            os.unlink(temporary)
+
+
+def write_atomic(
+    path: Path, data: bytes, *, mode: int | None = None, sync: bool = True, overwrite: bool = True
+) -> None:
+    """Write a file as ``open_atomic`` does."""
+    with open_atomic(path, mode=mode, sync=sync, overwrite=overwrite) as file:
+        file.write(data)
+
+
+def _link_if_absent(temporary: Path, path: Path) -> bool:
+    """Give the file a second name unless that exists; false if the file system has no hard links."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
         raise
+    except (OSError, NotImplementedError):
+        return False
+    return True
 
 
 @contextmanager

@@ -21,6 +21,14 @@ def strip_control_characters(text: str) -> str:
     return text.translate(_CONTROL_CHARACTERS)
 
 
+_NUMBER_PATTERN = re.compile("0*([0-9]+)")
+
+
+def natural_key(name: str) -> str:
+    """A sort key that puts ``2.jpg`` before ``10.jpg``: each number in the name is preceded by its length."""
+    return _NUMBER_PATTERN.sub(lambda match: f"\0{chr(1 + len(match[1]))}{match[1]}", name)
+
+
 def format_size(size: int) -> str:
     """Bytes in powers of ten: ``214 KB``, ``4.1 MB``."""
     if size < 1000:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from qubrid_cli.text import is_secret_header, mask_key, redact_secrets
+from qubrid_cli.text import is_secret_header, mask_key, natural_key, redact_secrets
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,9 @@ def test_a_key_is_told_by_its_last_four_characters_if_it_has_twelve(key: str, sh
 )
 def test_a_header_that_holds_a_secret_is_known_by_its_name(header: str, *, secret: bool) -> None:
     assert is_secret_header(header) is secret
+
+
+def test_names_sort_by_the_numbers_in_them() -> None:
+    assert sorted(["b", "a10", "a9", "10", "9", "", "a", "a9b10", "a9b9", "²", "a²"], key=natural_key) == [
+        "", "9", "10", "a", "a9", "a9b9", "a9b10", "a10", "a²", "b", "²",
+    ]  # fmt: skip

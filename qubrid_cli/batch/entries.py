@@ -6,11 +6,11 @@ import hashlib
 import json
 import os
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+from ..files import open_atomic
 from ..frozen import frozen
 from ..output.record import SCHEMA_VERSION, json_text
 from ..text import strip_control_characters
@@ -225,38 +225,28 @@ def _read_at(descriptor: int, offset: int, size: int) -> bytes:
     return os.read(descriptor, size)
 
 
-def compact(descriptor: int, path: str) -> None:
-    """Put a file in the place of a results file that has no superseded lines, if it has any; all at once or not at all.
+def compact(descriptor: int, path: Path) -> None:
+    """Replace a results file by a copy without superseded lines, if it has any.
 
-    Of the failures of one image and prompt stays the last, and none where something came after it. Of the answers to
-    one question about one image stays the last; where the image has changed, those about what it was before go. What
-    cannot be read stays. So does the whole file where it has several names (hard links), or an owner that a new one
-    cannot be given.
+    Of the failures of one image and prompt, only the last stays, and none that was followed by an answer. Of the
+    answers to one question about one image, the last stays; if the image has changed, those about its earlier content
+    go. Unreadable lines stay. The file is left alone if it has several names (hard links) or an owner that cannot be
+    given to a new file.
 
     Args:
-        path: of the file itself, no link.
+        path: of the file itself, not of a link.
 
     Raises:
-        OSError: no room, or a folder that is closed to us; all is as before.
+        OSError: the new file cannot be written; the old one is unchanged.
     """
     status = os.fstat(descriptor)
-    if status.st_nlink > 1 or not (gone := _find_superseded(descriptor)):
+    if status.st_nlink > 1 or not (superseded := _find_superseded(descriptor)):
         return
-    handle, name = tempfile.mkstemp(prefix=".qvision-", dir=os.path.dirname(path))
-    try:
-        with open(handle, "wb") as file:
-            for offset, line in read_lines(descriptor):
-                if offset not in gone:
-                    file.write(line + b"\n")
-            file.flush()
-            os.fsync(handle)
-            _copy_owner(handle, status)
-        os.chmod(name, stat.S_IMODE(status.st_mode))  # after the owner, for another owner takes bits away
-        os.replace(name, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(name)
-        raise
+    with open_atomic(path, mode=stat.S_IMODE(status.st_mode)) as file:
+        for offset, line in read_lines(descriptor):
+            if offset not in superseded:
+                file.write(line + b"\n")
+        _copy_owner(file.fileno(), status)  # before the mode is set: changing the owner clears bits of it
 
 
 def _copy_owner(handle: int, original: os.stat_result) -> None:

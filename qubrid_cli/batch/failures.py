@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -79,10 +80,11 @@ class FailureList:
 
     def _replace_file(self) -> None:
         with files.file_lock(self._real_path):
-            left = [line for name, line in _read_entries(self._real_path) if name not in self._finished_ids]
-            self._file.seek(0)
             mode = stat.S_IMODE(self._real_path.stat().st_mode)
-            files.write_atomic(self._real_path, b"".join([*left, self._file.read()]), mode=mode)
+            with files.open_atomic(self._real_path, mode=mode) as new:
+                new.writelines(line for name, line in _read_entries(self._real_path) if name not in self._finished_ids)
+                self._file.seek(0)
+                shutil.copyfileobj(self._file, new)
 
     def add_outcome(self, outcome: Outcome) -> None:
         """An image is through; if it was given up, it is listed. A line of a list that names none cannot be tried again.

@@ -1,83 +1,76 @@
-"""The images in a folder and all below it, found one after the other, in the order that people count."""
+"""Find the images in a folder and its subfolders, in natural order and filtered by patterns as in a ``.gitignore``.
 
-# MERGED DOCSTRING of qubrid_cli.ignoring: Patterns that take images in or leave them out, as in a ``.gitignore``. The home of pathspec.
+The home of pathspec.
+"""
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import UsageError
 from ..frozen import frozen
+from ..images.sources import has_readable_suffix
+from ..text import natural_key
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
+#: Separates the sort key of an entry from its name. It sorts before all other characters, and no name contains it.
+_NAME_SEPARATOR = "\0\0"
+
 
 @frozen
 class Patterns:
-    """What is wanted: something of ``include``, where there is any, and nothing of ``exclude``."""
+    """A file is selected if ``include`` (where there is one) matches it and ``exclude`` does not."""
 
     include: "GitIgnoreSpec | None"
     exclude: "GitIgnoreSpec"
 
     def accepts_file(self, path: str) -> bool:
-        """Whether a file is wanted; its path is relative, with slashes."""
+        """Whether a file is selected; its path is relative, with slashes."""
         return (self.include is None or self.include.match_file(path)) and not self.exclude.match_file(path)
 
     def accepts_folder(self, path: str) -> bool:
-        """Whether to look into a folder at all."""
+        """Whether to search a folder at all."""
         return not self.exclude.match_file(f"{path}/")
 
 
 def parse_patterns(include: Sequence[str], exclude: Sequence[str]) -> Patterns:
-    """Patterns ready for use.
+    """Compile the patterns of ``--include`` and ``--exclude``.
 
     Raises:
-        UsageError: one cannot be read.
+        UsageError: a pattern is invalid.
     """
     return Patterns(_parse_spec("--include", include) if include else None, _parse_spec("--exclude", exclude))
 
 
 def _parse_spec(option: str, lines: Sequence[str]) -> "GitIgnoreSpec":
-    from pathspec import GitIgnoreSpec  # for the few command lines with patterns
+    from pathspec import GitIgnoreSpec  # few command lines have patterns
 
     try:
-        # Its other engines, used where they happen to be installed, take no names that are not UTF-8.
+        # The other backends, which are used where they are installed, reject names that are not UTF-8.
         return GitIgnoreSpec.from_lines(lines, backend="simple")
     except ValueError as error:
-        raise UsageError(
-            f"{option} has a pattern that cannot be read: {error}", hint="They are those of a .gitignore."
-        ) from error
-
-
-#: The endings of formats that can be read; in a folder, only such files are meant.
-_IMAGE_SUFFIX = re.compile(
-    r".*\.(jpe?g|jpe|jfif|a?png|gif|webp|avif|hei[cf]|hif|tiff?|bmp|dib|ico|jp2|j2k|jpx|p[bgnp]m|qoi|tga|mpo)",
-    re.IGNORECASE | re.DOTALL,
-)
-_DIGITS = re.compile("0*([0-9]+)")
-#: Stands between what a name is sorted by and the name; it sorts before all else, and no name has it.
-_NAME_SEPARATOR = "\0\0"
-
-
-@frozen
-class UnreadableFolder:
-    """A folder that cannot be read, and why not."""
-
-    path: str
-    reason: str
+        raise UsageError(f"invalid pattern for {option}: {error}", hint="Write patterns as in a .gitignore.") from error
 
 
 class FolderImage(NamedTuple):
-    """A file in a folder: its path, and the one within the folder that was named, with slashes."""
+    """An image: its path, and the path relative to the searched folder, with slashes."""
 
     path: str
     relative_path: str
 
 
+@frozen
+class UnreadableFolder:
+    """A folder that cannot be read."""
+
+    path: str
+    reason: str
+
+
 class _OpenFolder(NamedTuple):
-    """A folder that is being walked through; its entries are in the order from the last to the first."""
+    """A folder that is being searched; its remaining entries are in reverse order."""
 
     path: str
     relative_path: str
@@ -85,20 +78,15 @@ class _OpenFolder(NamedTuple):
     entries: list[str]
 
 
-def is_image(name: str) -> bool:
-    """Whether a file in a folder is meant, by its ending."""
-    return _IMAGE_SUFFIX.fullmatch(name) is not None
-
-
 def find_images(
-    folder: str, *, include_hidden: bool = False, patterns: "Patterns | None" = None
+    folder: str, *, include_hidden: bool = False, patterns: Patterns | None = None
 ) -> Iterator[FolderImage | UnreadableFolder]:
-    """All images below a folder, in natural order; only the names of one folder a level are in memory.
+    """Find all images below a folder, in natural order, with the names of only one folder per level in memory.
 
-    Links to files and folders are followed, but not back into a folder that they are in.
+    Links to files and folders are followed, except back into a folder that contains them.
 
     Args:
-        include_hidden: also files and folders whose name begins with a dot.
+        include_hidden: also search files and folders whose names begin with a dot.
     """
     levels: list[_OpenFolder] = []
     yield from _enter_folder(levels, folder, "", include_hidden=include_hidden)
@@ -108,40 +96,40 @@ def find_images(
             levels.pop()
             continue
         name = level.entries.pop().rpartition(_NAME_SEPARATOR)[2]
-        within, is_folder = level.relative_path + name.removesuffix("/"), name.endswith("/")
-        path = os.path.join(level.path, name.removesuffix("/"))
-        if is_folder and (patterns is None or patterns.accepts_folder(within)):
-            yield from _enter_folder(levels, path, within + "/", include_hidden=include_hidden)
-        elif not is_folder and (patterns is None or patterns.accepts_file(within)):
-            yield FolderImage(path, within)
+        is_folder = name.endswith("/")
+        name = name.removesuffix("/")
+        path, relative_path = os.path.join(level.path, name), level.relative_path + name
+        if is_folder and (patterns is None or patterns.accepts_folder(relative_path)):
+            yield from _enter_folder(levels, path, relative_path + "/", include_hidden=include_hidden)
+        elif not is_folder and (patterns is None or patterns.accepts_file(relative_path)):
+            yield FolderImage(path, relative_path)
 
 
 def _enter_folder(
-    open_folders: list[_OpenFolder], path: str, relative_path: str, *, include_hidden: bool
+    levels: list[_OpenFolder], path: str, relative_path: str, *, include_hidden: bool
 ) -> Iterator[UnreadableFolder]:
-    """Go down into a folder, unless that leads round in a circle; or say why that is not possible."""
+    """Add a folder to the levels, unless it is one of them already; yield it if it cannot be read."""
     try:
         status = os.stat(path)
         identity = (status.st_dev, status.st_ino)
-        if all(level.identity != identity for level in open_folders):
-            open_folders.append(
-                _OpenFolder(path, relative_path, identity, _list_entries(path, include_hidden=include_hidden))
-            )
+        if all(level.identity != identity for level in levels):
+            entries = _list_entries(path, include_hidden=include_hidden)
+            levels.append(_OpenFolder(path, relative_path, identity, entries))
     except OSError as error:
         yield UnreadableFolder(path, error.strerror or str(error))
 
 
 def _list_entries(path: str, *, include_hidden: bool) -> list[str]:
-    """The names of the images and, with a slash behind them, of the folders in a folder.
+    """List the images and folders in a folder in reverse order: sort key, separator, name, and a slash after folders.
 
-    A million of them are kept in one string each, which holds what it is sorted by as well: 100 MB instead of 400.
+    One string holds the sort key and the name: a million entries take 100 MB instead of 400.
     """
-    with os.scandir(path) as found:
+    with os.scandir(path) as scan:
         entries = [
-            _build_sort_key(entry.name) + (_NAME_SEPARATOR + entry.name) + ("/" if is_folder else "")
-            for entry in found
+            natural_key(entry.name) + (_NAME_SEPARATOR + entry.name) + ("/" if is_folder else "")
+            for entry in scan
             if (include_hidden or not entry.name.startswith("."))
-            and ((is_folder := _is_folder(entry)) or is_image(entry.name))
+            and ((is_folder := _is_folder(entry)) or has_readable_suffix(entry.name))
         ]
     entries.sort(reverse=True)
     return entries
@@ -150,10 +138,5 @@ def _list_entries(path: str, *, include_hidden: bool) -> list[str]:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads to itself
+    except OSError:  # a link to itself
         return False
-
-
-def _build_sort_key(name: str) -> str:
-    """A text that sorts as people count, ``2.jpg`` before ``10.jpg``: before a number, its length."""
-    return _DIGITS.sub(lambda match: f"\0{chr(1 + len(match[1]))}{match[1]}", name)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO, assert_never
 from ..errors import ImageError, UsageError
 from ..frozen import frozen
 from ..images import sources
+from ..text import natural_key
 from . import folders, lists
 
 if TYPE_CHECKING:
@@ -257,13 +258,15 @@ def _expand_folder(folder: str, selection: Selection) -> Iterator[_Candidate]:
 
 def _expand_glob(pattern: str, selection: Selection) -> Iterator[_Candidate]:
     """What a quoted glob stands for: folders, images, and other files where it spells out their ending."""
-    matches = sources.sort_naturally(_iterate_glob(pattern, include_hidden=selection.include_hidden))
+    matches = sorted(_iterate_glob(pattern, include_hidden=selection.include_hidden), key=natural_key)
     if not matches:
         yield _Candidate(pattern, pattern, error=_build_no_match_error(pattern))
     for match in matches:
         if os.path.isdir(match):
             yield from _expand_folder(match, selection)
-        elif _matches_patterns(match, selection) and (_LITERAL_SUFFIX.search(pattern) or folders.is_image(match)):
+        elif _matches_patterns(match, selection) and (
+            _LITERAL_SUFFIX.search(pattern) or sources.has_readable_suffix(match)
+        ):
             yield _Candidate(_make_path_unambiguous(match), match)
 
 

@@ -199,7 +199,7 @@ class Journal:
                 os.fsync(self._descriptor)
                 if self._has_superseded and files.try_lock_exclusive(self._descriptor):
                     with suppress(OSError):  # no room, or a folder that is closed to us: they do no harm
-                        entries.compact(self._descriptor, os.path.realpath(self._path))
+                        entries.compact(self._descriptor, Path(os.path.realpath(self._path)))
             except OSError as error:
                 raise OutputError(f"cannot write {self._path}: {error.strerror}") from error
             finally:

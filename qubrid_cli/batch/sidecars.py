@@ -7,8 +7,6 @@ nobody knows as its own, and refuse it.
 
 import os
 import re
-import secrets
-import shutil
 import stat
 import threading
 from collections.abc import Callable, Sequence
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import assert_never
 
 from ..errors import ImageError, OutputError, UsageError
+from ..files import write_atomic
 from ..images.sources import File, Source
 from ..output.record import json_text
 from . import entries, xmp
@@ -87,7 +86,10 @@ class Sidecars:
 
     def _write_if_allowed(self, source: Source, path: Path, record: entries.Record) -> None:
         existing = self._read_replaceable(source, path)
-        _replace_or_create(path, self._encode(source, path, existing, record), must_create=existing is None)
+        data = self._encode(source, path, existing, record)
+        mode = None if existing is None else stat.S_IMODE(path.stat().st_mode)
+        # Not synced to the disk: it can be written again from the results file.
+        write_atomic(path, data, mode=mode, sync=False, overwrite=existing is not None)
 
     def write_missing(self, source: Source, record: entries.Record) -> None:
         """Write the file of an image that was described before, where there is none. Raises what ``write`` does."""
@@ -189,36 +191,6 @@ def _read_existing(path: Path) -> bytes | None:
     except UnicodeDecodeError as error:
         raise ValueError("it is no text in UTF-8") from error
     return data
-
-
-def _replace_or_create(path: Path, data: bytes, *, must_create: bool) -> None:
-    """Put a file in its place as a whole; where there should be none, never over one.
-
-    Not synced to the disk: it can be written again from the results.
-    """
-    draft = path.with_name(f".qvision-{secrets.token_hex(8)}.tmp")
-    try:
-        with open(draft, "xb") as file:
-            file.write(data)
-        if not must_create:
-            shutil.copymode(path, draft)
-        elif _link_if_absent(draft, path):
-            return
-        os.replace(draft, path)
-    finally:
-        with suppress(OSError):
-            draft.unlink()
-
-
-def _link_if_absent(draft: Path, path: Path) -> bool:
-    """Give a file its name if nothing has it; false where the file system cannot tell."""
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        raise
-    except (OSError, NotImplementedError):
-        return False
-    return True
 
 
 def _error_for_existing_file(source: Source, path: Path) -> ImageError:

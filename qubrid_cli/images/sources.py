@@ -18,6 +18,7 @@ from urllib.parse import SplitResult, unquote
 
 from ..errors import ImageError, UsageError
 from ..frozen import frozen
+from ..text import natural_key
 from . import urls
 from .urls import classify_reach
 
@@ -26,12 +27,11 @@ if sys.platform == "win32":
 else:  # the same, without the 13 ms that urllib.request takes before the first image is even looked at
     from urllib.parse import unquote as url2pathname
 
-#: What images are called: judged by it are only names that are not there, and globs; a file is judged by its bytes.
-_IMAGE_SUFFIX = re.compile(
-    r".*\.(jpe?g|jpe|jfif|a?png|gif|webp|avif|hei[cf]|hif|tiff?|bmp|dib|ico|jp2|j2k|jpx|p[bgnp]m|qoi|tga|mpo"
-    r"|svg|pdf|eps|jxl|dng|cr[23]|nef|arw)",  # meant as images, if none that we read
-    re.IGNORECASE | re.DOTALL,
-)
+_READABLE_FORMATS = "jpe?g|jpe|jfif|a?png|gif|webp|avif|hei[cf]|hif|tiff?|bmp|dib|ico|jp2|j2k|jpx|p[bgnp]m|qoi|tga|mpo"
+_UNREADABLE_FORMATS = "svg|pdf|eps|jxl|dng|cr[23]|nef|arw"
+_READABLE_SUFFIX = re.compile(rf".*\.({_READABLE_FORMATS})", re.IGNORECASE | re.DOTALL)
+#: Suffixes that mark an argument as an image; used for globs and for names that do not exist.
+_IMAGE_SUFFIX = re.compile(rf".*\.({_READABLE_FORMATS}|{_UNREADABLE_FORMATS})", re.IGNORECASE | re.DOTALL)
 
 #: A text may begin with ``data: `` too, so the URL's head must have no blank in it (but before ``base64``, as some do).
 _URL = re.compile(r"(https?|file):\S*\Z|data:[^\s,]*(;\s*base64,|,|\Z)", re.IGNORECASE)
@@ -211,14 +211,12 @@ def _expand_glob(pattern: str) -> list[Source]:
     names = [name for name in glob.glob(os.path.expanduser(pattern), recursive=True) if os.path.isfile(name)]
     if not names:
         raise _missing_image_error(f"no image matches {pattern}")
-    return [File(name, Path(name)) for name in sort_naturally(names)]
+    return [File(name, Path(name)) for name in sorted(names, key=natural_key)]
 
 
-def sort_naturally(names: Iterable[str]) -> list[str]:
-    """Names in the order a person expects: ``2.jpg`` before ``10.jpg``."""
-    return sorted(
-        names, key=lambda name: [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
-    )
+def has_readable_suffix(name: str) -> bool:
+    """Whether a file name ends like an image in a format that can be decoded."""
+    return _READABLE_SUFFIX.fullmatch(name) is not None
 
 
 def _split_url(url: str) -> SplitResult:

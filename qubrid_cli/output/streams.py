@@ -129,11 +129,4 @@ def _write_file(path: Path, data: bytes) -> None:
     if path.exists() and not (path.is_file() and os.access(path.parent, os.W_OK)):
         path.write_bytes(data)  # a device, a pipe, or a file in a folder that is closed to us cannot be replaced
         return
-    mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_read_umask()
-    write_atomic(path, data, mode=mode)
-
-
-def _read_umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    write_atomic(path, data, mode=path.stat().st_mode & 0o777 if path.exists() else None)

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from qubrid_cli.batch import xmp
 from qubrid_cli.batch.entries import Record
-from qubrid_cli.batch.sidecars import SidecarFormat, Sidecars, _replace_or_create, check_arguments
+from qubrid_cli.batch.sidecars import SidecarFormat, Sidecars, check_arguments
 from qubrid_cli.describe.result import Description, UnpreparedImage
 from qubrid_cli.errors import ImageError, OutputError, UsageError
+from qubrid_cli.files import write_atomic
 from qubrid_cli.images.sources import Bytes, File, Link, Stdin
 from qubrid_cli.output.record import json_object
 
@@ -248,7 +249,7 @@ def test_a_new_file_is_never_put_over_one_not_even_at_the_last_moment(folder: Pa
     Path("photo.txt").write_text("mine")
     before = sorted(os.listdir(folder))
     with pytest.raises(FileExistsError):
-        _replace_or_create(Path("photo.txt"), b"ours", must_create=True)
+        write_atomic(Path("photo.txt"), b"ours", overwrite=False)
     assert (Path("photo.txt").read_text(), sorted(os.listdir(folder))) == ("mine", before)
 
 

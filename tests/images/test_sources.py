@@ -9,7 +9,7 @@ import pytest
 
 from qubrid_cli.errors import ImageError, QvisionError, UsageError
 from qubrid_cli.images import urls
-from qubrid_cli.images.sources import Arguments, Bytes, File, Link, Stdin, classify, read_bytes, sort_naturally
+from qubrid_cli.images.sources import Arguments, Bytes, File, Link, Stdin, classify, read_bytes
 
 from ..conftest import Ask
 from ..support.server import Server
@@ -226,12 +226,6 @@ def test_standard_input_is_not_read_by_classifying() -> None:
     stream = BytesIO(b"picture")
     classify(["-"], prompt_given=False, stdin=stream)
     assert stream.tell() == 0
-
-
-def test_names_sort_as_people_count() -> None:
-    assert sort_naturally(["b", "a10", "a9", "10", "9", "", "a", "a9b10", "a9b9", "²", "a²"]) == [
-        "", "9", "10", "a", "a9", "a9b9", "a9b10", "a10", "a²", "b", "²",
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

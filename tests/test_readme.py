@@ -1,4 +1,4 @@
-"""The README says nothing that is not so: options, exit codes, JSON keys, commands, files."""
+"""The README matches the program: options, exit codes, JSON keys, commands, settings, profiles, files."""
 
 import json
 import re
@@ -13,34 +13,37 @@ from qubrid_cli.settings.fields import BUILT_IN_PROFILES, FIELDS
 
 from .conftest import Qvision
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+#: Code blocks, and inline code with one span per line.
+CODE = "\n".join(block or inline for block, inline in re.findall(r"```(.*?)```|`([^`\n]+)`", README, flags=re.DOTALL))
 #: Options of other programs that the README shows.
 FOREIGN = {"--quiet", "--editable", "--only", "--pairs"}
 
 
 def section(title: str) -> str:
-    """The text below a heading, up to the next one."""
+    """Return the text between a heading and the next one."""
     return re.split(r"^#+ ", README.split(f"# {title}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
 
 
 def in_help(qvision: Qvision, *command: str) -> tuple[set[str], list[str]]:
-    """The options and the commands that a help page lists."""
+    """Return the options and the commands that a help page lists."""
     options, _, commands = qvision(*command, "--help").stdout.decode().partition("Options:")[2].partition("Commands:")
-    found = re.findall(r"(?<![\w-])--?[a-zA-Z][a-z-]*", options)
-    return set(found) - {"-h", "--help"}, re.findall(r"^  (\w+)", commands, flags=re.MULTILINE)
+    names = set(re.findall(r"(?<![\w-])--?[a-zA-Z][a-z-]*", options))
+    return names - {"-h", "--help"}, re.findall(r"^  (\w+)", commands, flags=re.MULTILINE)
 
 
 @pytest.fixture
 def all_options(qvision: Qvision) -> set[str]:
-    """Those of the program, of its commands, and of theirs."""
-    found: set[str] = set()
-    waiting: list[tuple[str, ...]] = [()]
-    while waiting:
-        command = waiting.pop()
+    """The options of the program, its commands and its subcommands."""
+    all_options: set[str] = set()
+    queue: list[tuple[str, ...]] = [()]
+    while queue:
+        command = queue.pop()
         options, commands = in_help(qvision, *command)
-        found |= options
-        waiting += [(*command, name) for name in commands]
-    return found
+        all_options |= options
+        queue += [(*command, name) for name in commands]
+    return all_options
 
 
 def test_every_option_in_the_readme_exists(all_options: set[str]) -> None:
@@ -50,7 +53,7 @@ def test_every_option_in_the_readme_exists(all_options: set[str]) -> None:
 
 @pytest.mark.parametrize("command", ["describe", "batch"])
 def test_every_option_is_in_a_table_of_options(qvision: Qvision, command: str) -> None:
-    """What ``batch`` shares with ``describe`` stands in its table only."""
+    """Options that ``batch`` shares with ``describe`` are only in the table of ``describe``."""
     tables = section("Options of `describe`") + section(f"Options of `{command}`")
     listed = set(re.findall(r"(?<=`)--?[a-zA-Z][a-z-]*", tables))
     assert listed >= {option for option in in_help(qvision, command)[0] if option.startswith("--")}
@@ -75,15 +78,15 @@ def test_the_json_keys_are_those_of_the_schema() -> None:
     assert set(re.findall(r"`(\w+)`", table)) == keys(json.loads(SCHEMA_FILE.read_text()))
 
 
-def test_every_file_that_is_linked_is_there() -> None:
+def test_every_linked_file_exists() -> None:
     links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
     assert links
-    assert [link for link in links if not (Path(__file__).parent.parent / link).exists()] == []
+    assert [link for link in links if not (ROOT / link).exists()] == []
 
 
 def test_the_commands_are_those_of_the_program(qvision: Qvision) -> None:
     listed = re.findall(r"^  (\w+)", qvision("--help").stdout.decode().partition("Commands:")[2], flags=re.MULTILINE)
-    named = re.findall(r"(?:^|[|`(;] ?|\$ |do |'|bin/)qvision ([a-z]+)\b", README, flags=re.MULTILINE)
+    named = re.findall(r"(?:^|[|(;] ?|\$ |do |'|bin/)qvision ([a-z]+)\b", CODE, flags=re.MULTILINE)
     assert set(named) == set(listed)
 
 
@@ -103,12 +106,12 @@ def test_the_profiles_are_those_of_the_program() -> None:
     ]
 
 
-def test_the_configuration_in_the_readme_is_right() -> None:
+def test_the_configuration_in_the_readme_is_valid() -> None:
     (source,) = re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL)
     assert set(parse_config(source, Path("config.toml")).profiles) == {"work"}
 
 
-def test_what_the_readme_says_config_show_prints_is_what_it_prints(qvision: Qvision) -> None:
+def test_the_output_of_config_show_in_the_readme_is_what_it_prints(qvision: Qvision) -> None:
     shown = README.partition("qvision config show | head -n 3\n")[2].partition("```")[0]
     run = qvision("config", "show", env={"QVISION_MODEL": "Qwen/Qwen3-VL-Flash"})
     assert run.stdout.decode().startswith(shown)

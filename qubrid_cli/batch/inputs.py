@@ -150,7 +150,7 @@ def split_arguments(arguments: Sequence[str], *, prompt_given: bool) -> tuple[tu
     """
     images = tuple(argument for argument in arguments if _names_images(argument, prompt_given=prompt_given))
     texts = [argument for argument in arguments if argument not in images]
-    found = sources.classify(("-", *texts), prompt_given=prompt_given, stdin=BytesIO())
+    found = sources.classify(texts, prompt_given=prompt_given, stdin=BytesIO(), allow_none=True)
     return images, found.prompt
 
 
@@ -159,7 +159,7 @@ def _names_images(argument: str, *, prompt_given: bool) -> bool:
         return True
     if _PATH_GLOB.fullmatch(argument) and next(_iterate_glob(argument, include_hidden=False), None):
         return True
-    found = sources.classify(("-", argument), prompt_given=prompt_given, stdin=BytesIO())
+    found = sources.classify([argument], prompt_given=prompt_given, stdin=BytesIO(), allow_none=True)
     return found.prompt is None
 
 
@@ -216,13 +216,13 @@ def resolve_source(task: Task, stdin: BinaryIO) -> sources.Source:
     """
     if _URL_SCHEME.match(task.source):
         try:
-            found = sources.classify(("-", task.source), prompt_given=False, stdin=stdin)
+            found = sources.classify([task.source], prompt_given=False, stdin=stdin, allow_none=True)
         except UsageError as error:
             raise ImageError(error.message, hint=error.hint) from error
         if found.error:
             raise found.error
         if found.prompt is None:
-            return found.images[1]
+            return found.images[0]
     if task.source == "-":
         return sources.Stdin(stdin)
     return sources.File(task.source, Path(_expand_home(task.source)))

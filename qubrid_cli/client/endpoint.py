@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
-from ipaddress import ip_address
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,6 +17,7 @@ import httpx
 from .. import __version__
 from ..deadline import Deadline
 from ..errors import AuthError, ConfigError, ConnectionSetupError, EndpointError
+from ..images.urls import is_this_machine, strip_root_dot
 from ..text import is_secret_header, redact_secrets
 from .errors import build_error, parse_error_body
 from .events import parse_json
@@ -27,7 +27,7 @@ from .transport import Connection, Preconnection, Response, TrackedBody, send_re
 
 def load_certificates(url: httpx.URL, transport: httpx.BaseTransport | None) -> ssl.SSLContext | None:
     """The certificates that are trusted, read from their file in 30 ms; ``None`` where there is nothing to verify."""
-    is_plain = transport is not None or (is_loopback(url.host) and url.scheme == "http")
+    is_plain = transport is not None or (url.scheme == "http" and is_this_machine(str(url)))
     return None if is_plain else httpx.create_ssl_context()
 
 
@@ -43,7 +43,7 @@ def build_client(
     Args:
         certificates: see ``certificates``.
     """
-    is_here = is_loopback(url.host)
+    is_here = is_this_machine(str(url))
     return httpx.Client(
         headers=_build_headers(key, headers),
         # What is meant for this machine goes through no proxy; SSL_CERT_FILE counts for the transport all the same.
@@ -56,16 +56,6 @@ def build_client(
 def format_host(url: httpx.URL) -> str:
     """What an endpoint is called: its host, and its port where that is not the usual one."""
     return url.netloc.decode("ascii", "replace").rpartition("@")[2]
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _build_headers(key: str | None, headers: Mapping[str, str]) -> httpx.Headers:
@@ -152,10 +142,11 @@ class Endpoint:
         self._has_key = bool(key or hidden)
         self._timeout = timeout
         with translate_setup_errors():
+            base_url = strip_root_dot(str(httpx.URL(base_url)))
             self.url = httpx.URL(base_url + "/chat/completions")
             self._models_url = httpx.URL(base_url + "/models")
             self.host = format_host(self.url)
-            if (key or hidden) and self.url.scheme != "https" and not is_loopback(self.url.host) and not allow_http:
+            if (key or hidden) and self.url.scheme != "https" and not allow_http and not is_this_machine(base_url):
                 raise AuthError(
                     f"the key is not sent to {self.host} over plain http",
                     hint="Use https; or, in a network you trust, --allow-http. See which key that is with: qvision auth status",

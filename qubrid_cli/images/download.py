@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import field
 from functools import cache
 from typing import TypeVar
-from urllib.request import getproxies
 
 import httpx
 
@@ -20,7 +19,6 @@ from ..errors import ConfigError, ImageError
 from ..frozen import frozen
 from . import decode, urls
 from .sources import Link
-from .urls import Reach, classify_reach
 
 MANUAL_DOWNLOAD_HINT = "Download it by other means, and name the file."
 
@@ -249,7 +247,7 @@ class _Download:
     def _parse_url(self, url: str) -> httpx.URL:
         try:
             found = httpx.URL(url)
-            urls.split(str(found))
+            found = httpx.URL(urls.strip_root_dot(str(found)))
         except (httpx.InvalidURL, ValueError) as error:
             raise self._invalid_url_error() from error
         return found
@@ -280,7 +278,11 @@ class _Download:
             if self.deadline.is_expired or is_last:
                 raise self._timeout_error() from error
             raise transport_error(
-                error, self.link.name, _get_host_and_port(url), timeout=self.timeout, is_direct=_is_direct(url)
+                error,
+                self.link.name,
+                _get_host_and_port(url),
+                timeout=self.timeout,
+                is_direct=not urls.uses_proxy(str(url)),
             ) from error
 
 
@@ -296,19 +298,11 @@ def _get_host_and_port(url: httpx.URL) -> str:
     return url.netloc.decode("ascii", "replace")
 
 
-def _is_this_machine(url: httpx.URL) -> bool:
-    return classify_reach(str(url)) is Reach.THIS_MACHINE
-
-
-def _is_direct(url: httpx.URL) -> bool:
-    return _is_this_machine(url) or not getproxies().keys() & {url.scheme, "all"}
-
-
 def _open_client(url: httpx.URL) -> httpx.Client:
     try:
         return httpx.Client(
             headers=_HEADERS,
-            trust_env=not _is_this_machine(url),  # what is on this machine is reached through no proxy
+            trust_env=not urls.is_this_machine(str(url)),  # this machine is reached without a proxy
             verify=_load_certificates(),
         )
     except (ValueError, ImportError, OSError) as error:  # whose words may hold the proxy's password

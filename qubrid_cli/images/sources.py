@@ -20,7 +20,6 @@ from ..errors import ImageError, UsageError
 from ..frozen import frozen
 from ..text import natural_key
 from . import urls
-from .urls import classify_reach
 
 if sys.platform == "win32":
     from urllib.request import url2pathname
@@ -100,11 +99,12 @@ class Arguments:
     error: ImageError | None = None
 
 
-def classify(arguments: Sequence[str], *, prompt_given: bool, stdin: BinaryIO) -> Arguments:
+def classify(arguments: Sequence[str], *, prompt_given: bool, stdin: BinaryIO, allow_none: bool = False) -> Arguments:
     """Tell images and the prompt apart.
 
     Args:
-        prompt_given: the prompt stands in an option, so that every argument is an image.
+        prompt_given: the prompt is in an option, so every argument is an image.
+        allow_none: no image is needed.
 
     Raises:
         UsageError: two prompts, a folder, or no image at all.
@@ -135,11 +135,11 @@ def classify(arguments: Sequence[str], *, prompt_given: bool, stdin: BinaryIO) -
             f"two prompts: {urls.redact(texts[0])!r} and {urls.redact(texts[1])!r}",
             hint="One of them may be a misspelt file name; a prompt of several words goes in quotes.",
         )
-    if not names and texts and _IMAGE_SUFFIX.fullmatch(texts[0]):  # "my photo.jpg": nothing else can be the image
+    if names or allow_none:
+        return Arguments(tuple(images), tuple(names), texts[0] if texts else None, error)
+    if texts and _IMAGE_SUFFIX.fullmatch(texts[0]):  # "my photo.jpg": nothing else can be the image
         return Arguments((), (texts[0],), None, no_such_image_error(texts[0]))
-    if not names:
-        raise UsageError("no image was named", hint='For example: qvision describe photo.jpg "what is this?"')
-    return Arguments(tuple(images), tuple(names), texts[0] if texts else None, error)
+    raise UsageError("no image was named", hint='For example: qvision describe photo.jpg "what is this?"')
 
 
 def no_such_image_error(argument: str) -> ImageError:
@@ -336,7 +336,7 @@ def resolve_links(
     """
 
     def is_out_of_reach(link: Link) -> bool:
-        return endpoint is not None and classify_reach(link.url) < classify_reach(endpoint)
+        return endpoint is not None and urls.classify_reach(link.url) < urls.classify_reach(endpoint)
 
     def settled(image: Source) -> Source:
         if not isinstance(image, Link) or not (is_out_of_reach(image) if fetch is None else fetch):

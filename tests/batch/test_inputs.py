@@ -499,7 +499,7 @@ def test_images_and_the_prompt_are_told_apart(
     [
         (["photos", "one", "two"], False, "two prompts: 'one' and 'two'"),
         (["photos", "one"], True, "'one' is a second prompt beside -p"),
-        (["photos", "https://"], False, "https:// names no host"),
+        (["photos", "https://"], False, "https:// has no host"),
     ],
 )
 def test_a_command_line_that_contradicts_itself_is_refused(

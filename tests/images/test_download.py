@@ -18,7 +18,6 @@ import trustme
 from qubrid_cli.errors import ImageError
 from qubrid_cli.images.download import MAX_BYTES, download
 from qubrid_cli.images.sources import Bytes, FetchedLink, Link, Source, resolve_links
-from qubrid_cli.images.urls import Reach, classify_reach
 
 from ..conftest import KEY, Ask, Qvision, command, environment
 from ..support.server import Asked, Raw, Reply, Server, refusal
@@ -109,41 +108,7 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.lower(), raising=False)
 
 
-# Which host is near
-
-
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [
-        *((host, Reach.THIS_MACHINE) for host in (
-            "localhost", "LOCALHOST", "localhost.", "photos.localhost", "Photos.Localhost.", "localhost:8080", "me:pw@localhost:8080",
-            "127.0.0.1", "127.0.0.1.", "127.0.0.1:80", "127.255.255.254", "0.0.0.0", "[::1]", "[::1]:8080", "[::]",
-            "[0:0:0:0:0:0:0:1]", "[::ffff:127.0.0.1]", "[::FFFF:7f00:1]",
-            "127.1", "2130706433", "0x7f000001", "0X7F.1", "0x7f.0.0.1", "017700000001", "0177.0.0.1", "0", "127.0.257",
-        )),
-        *((host, Reach.LOCAL_NETWORK) for host in (
-            "10.0.0.1", "10.255.255.255", "172.16.0.1", "172.31.255.255", "192.168.1.20:8123", "169.254.1.1", "100.64.0.1", "100.127.255.255",
-            "[fe80::1]", "[fe80::1%25eth0]", "[fd12:3456::1]:443", "[fc00::]", "[FD00::1]", "[fec0::1]", "[::ffff:192.168.1.1]",
-            "nas.local", "NAS.LOCAL.", "a.b.local", "local", "metadata.internal", "photos.lan", "router.home.arpa", "home.arpa", "nas", "nas:5000",
-            "intranet.", "3232235777", "0xc0a80101", "192.168.257", "10.1",
-        )),
-        *((host, Reach.INTERNET) for host in (
-            "example.com", "EXAMPLE.COM.", "localhost.example.com", "local.example.com", "mylocalhost.com", "nas.local.example", "x.notlocal",
-            "lan.example", "arpa.example", "home.arpa.example", "xhome.arpa", "192.0.2.1", "8.8.8.8", "8.8.8.8.", "172.15.255.255", "172.32.0.1",
-            "192.169.0.1", "100.63.255.255", "100.128.0.1", "11.0.0.1", "[2001:db8::1]", "[2606:4700::1111]", "[::ffff:8.8.8.8]", "134744072",
-            "0x08080808", "010.1.1.1", "127.0.0.1.example.com", "1.2.3.4.5", "256.1.1.1", "127.0.0.256",
-        )),
-    ],
-)  # fmt: skip
-def test_a_host_is_near_by_its_name_or_its_address(host: str, expected: Reach) -> None:
-    assert classify_reach(f"http://{host}/a.jpg") is expected
-
-
-@pytest.mark.parametrize(
-    "host", ["127.1", "2130706433", "0x7f000001", "0x7f.1", "017700000001", "0177.0.0.1", "127.0.257", "3232235777"]
-)
-def test_old_forms_of_an_address_mean_what_the_resolver_takes_them_for(host: str) -> None:
-    assert classify_reach(f"http://{host}/") is classify_reach(f"http://{socket.inet_ntoa(socket.inet_aton(host))}/")
+# Which links are fetched here
 
 
 NAS, HERE, WEB = (

@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
@@ -20,6 +19,7 @@ from ... import __version__
 from ...client.errors import find_tls_error
 from ...errors import ConfigError, KeyringError, NetworkError
 from ...images import decode
+from ...images.urls import strip_root_dot, uses_proxy
 from .checks import Check, make_failure, make_ok, make_warning, run_with_timeout
 
 _INSTALL_HINTS = {"HEIC": "pip install pi-heif"}
@@ -89,7 +89,6 @@ def _list_versions() -> Iterator[str]:
 _DAY_SECONDS = 86_400.0
 #: Days of a certificate that is about to expire: Let's Encrypt renews after 60 of 90, and mails at 20 and 10 before.
 _EXPIRY_WARNING_DAYS = 10
-_LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
 def check_network(url: str, seconds: float) -> Iterator[Check]:
@@ -99,9 +98,9 @@ def check_network(url: str, seconds: float) -> Iterator[Check]:
         url: of the endpoint, http or https.
         seconds: for each step.
     """
-    parts = urlsplit(url)
+    parts = urlsplit(strip_root_dot(url))
     host, port = parts.hostname or "", parts.port or {"http": 80, "https": 443}[parts.scheme]
-    if _has_proxy(parts.scheme, host):
+    if uses_proxy(url):
         yield make_ok(
             "network", "through the proxy that is set, which finds and reaches the host; DNS and TCP are left out"
         )
@@ -121,11 +120,6 @@ def check_network(url: str, seconds: float) -> Iterator[Check]:
     known = _format_addresses([address for address, _ in addresses])
     yield make_ok("dns", f"{host} is an address already" if known == host else f"{host} is {known}")
     yield from _check_connection(host, port, addresses, seconds, secure=parts.scheme == "https")
-
-
-def _has_proxy(scheme: str, host: str) -> bool:
-    is_here = host in _LOOPBACK_HOSTS or host.endswith(".localhost")
-    return not is_here and bool(getproxies().keys() & {scheme, "all"}) and not proxy_bypass(host)
 
 
 def _look_up_addresses(host: str, port: int) -> list[tuple[str, int]]:

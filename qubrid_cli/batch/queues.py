@@ -13,14 +13,15 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
 
+from ..client.retry import Backoff, half_jitter
 from ..images.sources import Bytes
 from .entries import Record
 from .rate import InFlightRequest
 from .tasks import LoadedImage, Outcome, ReadyImage
 from .workers import Workers
 
-#: Seconds before an image is asked about again; doubled each time.
-_FIRST_RETRY_DELAY, _MAX_RETRY_DELAY = 0.5, 30.0
+#: Seconds before the first retry of an image, and the longest.
+_RETRY_BACKOFF = Backoff(0.5, 30.0, half_jitter)
 
 
 @dataclass(slots=True)
@@ -41,14 +42,9 @@ class QueuedRequest:
 
 
 class RequestQueue:
-    """Jobs in the order in which they go; what is asked again goes first.
+    """Jobs in the order in which they go; what is asked again goes first."""
 
-    Args:
-        jitter: a random number between two.
-    """
-
-    def __init__(self, jitter: Callable[[float, float], float]) -> None:
-        self._jitter = jitter
+    def __init__(self) -> None:
         self._new: deque[QueuedRequest] = deque()
         self._retries: list[tuple[float, int, QueuedRequest]] = []
 
@@ -58,12 +54,8 @@ class RequestQueue:
 
     def add_retry(self, request: QueuedRequest, now: float, *, is_immediate: bool) -> None:
         """One that is to be tried again, at once or after a pause that grows with its failures."""
-        longest = (
-            0.0
-            if is_immediate
-            else min(_MAX_RETRY_DELAY, _FIRST_RETRY_DELAY * 2 ** min(request.counted_failures - 1, 10))
-        )
-        heapq.heappush(self._retries, (now + self._jitter(longest / 2, longest), request.number, request))
+        wait = 0.0 if is_immediate else _RETRY_BACKOFF.compute_wait(request.counted_failures)
+        heapq.heappush(self._retries, (now + wait, request.number, request))
 
     def seconds_until_next(self, now: float) -> float:
         """Seconds until there is one; infinity where none is known of."""

@@ -1,59 +1,59 @@
-"""How fast to ask: how many requests at once, how many a minute, and when all of them had better wait.
+"""How fast a run sends requests: how many at once, how many per minute, and when all of them pause.
 
-Pure: whoever asks brings the time, in seconds of a clock that never goes back.
+Pure: the caller passes the time, in seconds of a monotonic clock.
 """
 
 import enum
-import random
 import statistics
 from collections import deque
-from collections.abc import Callable
 from math import inf
 
+from ..client.retry import Backoff, Jitter, half_jitter
+from ..errors import EndpointError, IncompleteAnswerError, NetworkError, QvisionError, UnreachableError
 from ..frozen import frozen
 
-#: Requests at once: how many to begin with, and how many at most.
+#: Requests at once: how many a run starts with, and the maximum.
 _INITIAL_CONCURRENCY = 4
 _MAX_CONCURRENCY = 64
-#: Answers whose middle is compared; of fewer, chance decides.
+#: Answers per median; fewer would leave it to chance.
 _LATENCY_WINDOW = 8
-#: Against the best middle seen: more requests at once up to the first, fewer from the second on.
+#: Median latency relative to the best one: the limit grows up to the first factor and shrinks above the second.
 _STEADY_FACTOR = 1.5
 _SLOWDOWN_FACTOR = 2.0
-#: Of the last so many answers and failures, as many that were trouble mean that it is too much for the server; one in
-#: ten that fails by chance comes to that once in 400 times.
+#: The server is overloaded when this many of the last 20 requests failed. If one request in ten fails by chance, that
+#: happens once in 400 times.
 _FAILURE_WINDOW, _OVERLOAD_FAILURES = 20, 7
-#: Seconds to wait where the server does not say how long; doubled while nothing comes through.
-_FIRST_BACKOFF = 0.1
-_MAX_BACKOFF = 30.0
-#: So many images failing with no success between them: it is not the images.
-_OVERLOAD_FAILING_IMAGES = 5
+#: Seconds that all requests pause when the server does not say how long; doubled until a request succeeds.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 30.0
+#: When this many images fail without a success in between, the cause is the endpoint, not the images.
+_ENDPOINT_FAILURE_IMAGES = 5
 
 
 class FixedConcurrency:
-    """As many requests at once as the user said."""
+    """As many requests at once as the user sets."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
 
     @property
     def summary(self) -> str:
-        """What the summary says of it."""
+        """The limit, for the summary of the run."""
         return f"-j {self.limit}"
 
     def record_success(self, seconds: float, *, is_full: bool) -> None:
-        """An answer came after so long; that changes nothing."""
+        """Do nothing: the limit is fixed."""
 
     def record_overload(self, *, is_new: bool, has_retry_after: bool) -> None:
-        """The server could not keep up; the user decided all the same."""
+        """Do nothing: the limit is fixed."""
 
 
 class AdaptiveConcurrency:
-    """As many requests at once as the server takes without slowing down: more while the latency holds, half after trouble.
+    """As many requests at once as the server answers without slowing down.
 
-    The number doubles until it is halved first or answers slow down first, then it grows by one. Source: slow start and
-    congestion avoidance, RFC 5681, section 3.1, with the latency as a second sign. A lost packet is a sign there; a
-    failure by itself is none here, for there are servers that fail one time in ten however little they have to do.
+    The limit doubles until the server is overloaded or slows down for the first time; from then on it grows by one.
+    An overload halves it. Source: slow start and congestion avoidance, RFC 5681, section 3.1, with the latency as a
+    second signal. There, one lost packet is a signal. Here, one failure is not: some servers fail one request in ten
+    at any load.
     """
 
     def __init__(self) -> None:
@@ -62,41 +62,41 @@ class AdaptiveConcurrency:
         self._was_full = False
         self._latencies: list[float] = []
         self._best_median = inf
-        self._recent_failures: deque[bool] = deque(maxlen=_FAILURE_WINDOW)  # whether it was trouble
+        self._recent_failures: deque[bool] = deque(maxlen=_FAILURE_WINDOW)
 
     @property
     def summary(self) -> str:
-        """What the summary says of it."""
+        """The limit, for the summary of the run."""
         return f"-j auto found {self.limit}"
 
     def record_success(self, seconds: float, *, is_full: bool) -> None:
-        """An answer came after so long.
+        """Record an answer and its latency.
 
         Args:
-            is_full: as many requests as may be were on their way; only then would more of them be of use.
+            is_full: the limit was reached; only then can a higher one help.
         """
         self._recent_failures.append(False)
         self._latencies.append(seconds)
         self._was_full = self._was_full or is_full
         if len(self._latencies) < max(_LATENCY_WINDOW, self.limit):
             return
-        middle, was_full = statistics.median(self._latencies), self._was_full
+        median, was_full = statistics.median(self._latencies), self._was_full
         self._latencies, self._was_full = [], False
-        self._best_median = min(self._best_median, middle)
-        if middle > _SLOWDOWN_FACTOR * self._best_median:
+        self._best_median = min(self._best_median, median)
+        if median > _SLOWDOWN_FACTOR * self._best_median:
             self._is_slow_start = False
             self.limit = max(1, self.limit - 1)
-        elif middle > _STEADY_FACTOR * self._best_median:
+        elif median > _STEADY_FACTOR * self._best_median:
             self._is_slow_start = False
         elif was_full:
             self.limit = min(_MAX_CONCURRENCY, self.limit * 2 if self._is_slow_start else self.limit + 1)
 
     def record_overload(self, *, is_new: bool, has_retry_after: bool) -> None:
-        """Perhaps the server could not keep up.
+        """Record a failure that may be an overload.
 
         Args:
-            is_new: it was asked since the last trouble began, so that this is more than the rest of that.
-            has_retry_after: it says itself that it needs a pause.
+            is_new: the request was sent after the last overload began.
+            has_retry_after: the server asks for a pause.
         """
         self._recent_failures.append(True)
         if is_new and (has_retry_after or sum(self._recent_failures) >= _OVERLOAD_FAILURES):
@@ -110,7 +110,7 @@ Concurrency = FixedConcurrency | AdaptiveConcurrency
 
 
 class PerMinuteLimit:
-    """So much a minute at most, spread evenly: an amount is free again when the time that it stands for is over.
+    """An amount per minute, spread evenly over it.
 
     Args:
         per_minute: ``None`` for no limit.
@@ -121,30 +121,50 @@ class PerMinuteLimit:
         self._free_at = -inf
 
     def seconds_until_free(self, now: float) -> float:
-        """Seconds until something may go."""
+        """Return the seconds until more may be spent."""
         return max(0.0, self._free_at - now)
 
     def spend(self, now: float, amount: int) -> None:
-        """Something goes."""
+        """Use an amount."""
         self._free_at = max(self._free_at, now) + amount * self._seconds_each
 
     def adjust(self, amount: int) -> None:
-        """It was more by so much, or less."""
+        """Correct the amount used so far, up or down."""
         self._free_at += amount * self._seconds_each
 
 
 class FailureKind(enum.Enum):
-    """What a failed request says about the next ones."""
+    """What a failed request says about later ones."""
 
-    PERMANENT = enum.auto()  #: the endpoint refused this one, and is well
-    TRANSIENT = enum.auto()  #: perhaps it is this image, perhaps the endpoint
-    CONNECTION_LOST = enum.auto()  #: so too, and the connection is gone
-    OVERLOADED = enum.auto()  #: asked too often, or nobody is there: it is not the image
+    PERMANENT = enum.auto()  #: the endpoint works and refused this request
+    TRANSIENT = enum.auto()  #: caused by the image or the endpoint
+    CONNECTION_LOST = enum.auto()  #: the same, and the connection broke
+    OVERLOADED = enum.auto()  #: too many requests, or the endpoint is unreachable; not caused by the image
+
+
+#: Too many requests, or no capacity: as the status, or as an error in the stream of a 200.
+_OVERLOAD_STATUSES = {200, 429, 503, 529}
+
+
+def classify_failure(error: QvisionError) -> FailureKind:
+    """Classify the error of a request; ``PERMANENT`` means that a retry would fail the same way."""
+    cause = error.__cause__ if isinstance(error, IncompleteAnswerError) and error.__cause__ else error
+    match cause:
+        case UnreachableError():
+            return FailureKind.OVERLOADED
+        case EndpointError(is_temporary=True, status=status) if status in _OVERLOAD_STATUSES:
+            return FailureKind.OVERLOADED
+        case EndpointError(is_temporary=True) | EndpointError(code="timeout" | "not_json"):
+            return FailureKind.CONNECTION_LOST if isinstance(cause, NetworkError) else FailureKind.TRANSIENT
+        case IncompleteAnswerError(code="cut_off"):
+            return FailureKind.TRANSIENT
+        case _:
+            return FailureKind.PERMANENT
 
 
 @frozen
 class InFlightRequest:
-    """A request on its way: for which image, since when, with how many tokens in all probability."""
+    """A request that has no response yet: its image, when it was sent, and its estimated tokens."""
 
     image: int
     sent_at: float
@@ -152,12 +172,15 @@ class InFlightRequest:
 
 
 class RateLimiter:
-    """Lets requests go, one by one, and has all of them wait when the server needs it.
+    """Says when the next request may be sent, and pauses all requests when the server needs it.
 
     Args:
-        rpm: requests a minute at most.
-        tpm: tokens a minute at most.
-        jitter: a random number between two.
+        rpm: requests per minute.
+        tpm: tokens per minute.
+
+    Attributes:
+        in_flight: requests without a response.
+        failing_since: when the current series of failures began; ``None`` while requests succeed.
     """
 
     def __init__(
@@ -166,34 +189,39 @@ class RateLimiter:
         *,
         rpm: int | None = None,
         tpm: int | None = None,
-        jitter: Callable[[float, float], float] = random.uniform,
+        jitter: Jitter = half_jitter,
     ) -> None:
         self.concurrency = concurrency
         self.in_flight = 0
-        #: Since when nothing but trouble comes back; ``None`` where all is well.
         self.failing_since: float | None = None
-        self._limits = PerMinuteLimit(rpm), PerMinuteLimit(tpm)
-        self._jitter = jitter
-        self._paused_until = -inf
+        self._request_limit = PerMinuteLimit(rpm)
+        self._token_limit = PerMinuteLimit(tpm)
+        self._backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE, jitter)
+        self._overload_count = 0  # since the last success
         self._overloaded_at = -inf
-        self._backoff_rounds = 0  # of trouble, one after the other
+        self._paused_until = -inf
         self._failing_images: set[int] = set()
 
     def seconds_until_allowed(self, now: float) -> float:
-        """Seconds until a request may go: 0 for at once, infinity while too many are on their way."""
+        """Return the seconds until a request may be sent; infinity while too many are in flight."""
         if self.in_flight >= self.concurrency.limit:
             return inf
-        return max(0.0, self._paused_until - now, *(rate.seconds_until_free(now) for rate in self._limits))
+        limits = (self._request_limit, self._token_limit)
+        return max(0.0, self._paused_until - now, *(limit.seconds_until_free(now) for limit in limits))
 
     def start_request(self, now: float, image: int, estimated_tokens: int) -> InFlightRequest:
-        """A request goes."""
+        """Record that a request is sent."""
         self.in_flight += 1
-        for rate, amount in zip(self._limits, (1, estimated_tokens), strict=True):
-            rate.spend(now, amount)
+        self._request_limit.spend(now, 1)
+        self._token_limit.spend(now, estimated_tokens)
         return InFlightRequest(image, now, estimated_tokens)
 
     def record_success(self, request: InFlightRequest, now: float, tokens: int | None) -> None:
-        """It was answered; with so many tokens, if the server said."""
+        """Record an answer.
+
+        Args:
+            tokens: in both directions; ``None`` if the server does not report them.
+        """
         self.concurrency.record_success(now - request.sent_at, is_full=self.in_flight >= self.concurrency.limit)
         self._end_request(request, tokens)
         self._reset_failures(request)
@@ -201,13 +229,13 @@ class RateLimiter:
     def record_failure(
         self, request: InFlightRequest, now: float, kind: FailureKind, retry_after: float | None = None
     ) -> bool:
-        """It was not answered. What the server asks for is the least that all wait then.
+        """Record a failure, and pause all requests if the endpoint is the cause.
 
         Args:
-            retry_after: seconds that the server asks to wait.
+            retry_after: seconds that the server asks clients to wait; the pause is never shorter.
 
         Returns:
-            Whether that is held against the image: not where the endpoint has trouble with everything.
+            Whether the failure counts against the image; it does not if the endpoint has trouble with every image.
         """
         self._end_request(request, 0)
         if kind is FailureKind.PERMANENT:
@@ -215,37 +243,33 @@ class RateLimiter:
             return True
         self._failing_images.add(request.image)
         self.failing_since = now if self.failing_since is None else self.failing_since
-        is_everywhere = (
+        is_endpoint = (
             kind is FailureKind.OVERLOADED
             or retry_after is not None
-            or len(self._failing_images) >= _OVERLOAD_FAILING_IMAGES
+            or len(self._failing_images) >= _ENDPOINT_FAILURE_IMAGES
         )
-        # What was on its way when trouble began belongs to the same trouble.
+        # The failure of a request that was in flight when an overload began belongs to that overload.
         is_new = request.sent_at >= self._overloaded_at
-        if is_everywhere or kind is FailureKind.CONNECTION_LOST:
+        if is_endpoint or kind is FailureKind.CONNECTION_LOST:
             self.concurrency.record_overload(is_new=is_new, has_retry_after=bool(retry_after))
             if is_new:
                 self._overloaded_at = now
-                # Some servers ask for 0 seconds, and go on to refuse.
-                self._pause(now, self._next_backoff() if is_everywhere else 0.0)
+                if is_endpoint:  # even if retry_after is 0: some servers say so and go on refusing
+                    self._overload_count += 1
+                    self._pause(now, self._backoff.compute_wait(self._overload_count))
         self._pause(now, retry_after or 0.0)
-        return not is_everywhere
+        return not is_endpoint
 
     def _end_request(self, request: InFlightRequest, tokens: int | None) -> None:
         self.in_flight -= 1
         if tokens is not None:
-            self._limits[1].adjust(tokens - request.estimated_tokens)
+            self._token_limit.adjust(tokens - request.estimated_tokens)
 
     def _reset_failures(self, request: InFlightRequest) -> None:
         self.failing_since = None
         self._failing_images.clear()
         if request.sent_at >= self._overloaded_at:
-            self._backoff_rounds = 0
-
-    def _next_backoff(self) -> float:
-        longest: float = min(_MAX_BACKOFF, _FIRST_BACKOFF * 2 ** min(self._backoff_rounds, 10))
-        self._backoff_rounds += 1
-        return self._jitter(longest / 2, longest)  # others may have been turned away at the same moment
+            self._overload_count = 0
 
     def _pause(self, now: float, seconds: float) -> None:
         self._paused_until = max(self._paused_until, now + seconds)

@@ -8,7 +8,6 @@ there is nothing to lock, and when nobody pulls any more, the rest comes to a ha
 
 # MERGED DOCSTRING of qubrid_cli.faults: What a failed request of many means: for its image, for the next requests, for all. Pure.
 
-import random
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
@@ -18,11 +17,8 @@ from queue import Empty
 from ..errors import (
     BatchIncompleteError,
     EndpointError,
-    IncompleteAnswerError,
     InterruptedByUserError,
-    NetworkError,
     QvisionError,
-    UnreachableError,
 )
 from ..frozen import frozen
 from ..metrics import Clock
@@ -30,7 +26,7 @@ from . import entries
 from .budget import Budget, count_tokens, is_billed
 from .journal import RecordedAnswer
 from .queues import Admission, InFlightDuplicates, OrderedOutput, QueuedRequest, RequestQueue
-from .rate import FailureKind, RateLimiter
+from .rate import FailureKind, RateLimiter, classify_failure
 from .tasks import (
     AttemptResult,
     BatchRequest,
@@ -70,26 +66,6 @@ class RunOptions:
     patience: float = 600.0
     is_ordered: bool = False
     is_forced: bool = False
-
-
-#: Asked too often, or no room: by status, or told in the stream of a 200.
-_OVERLOAD_STATUSES = {200, 429, 503, 529}
-
-
-def classify_failure(error: QvisionError) -> FailureKind:
-    """What an error says about the requests that come next; ``Trouble.NONE`` where another try would end the same."""
-    cause = error.__cause__ if isinstance(error, IncompleteAnswerError) and error.__cause__ else error
-    match cause:
-        case UnreachableError():
-            return FailureKind.OVERLOADED
-        case EndpointError(is_temporary=True, status=status) if status in _OVERLOAD_STATUSES:
-            return FailureKind.OVERLOADED
-        case EndpointError(is_temporary=True) | EndpointError(code="timeout" | "not_json"):
-            return FailureKind.CONNECTION_LOST if isinstance(cause, NetworkError) else FailureKind.TRANSIENT
-        case IncompleteAnswerError(code="cut_off"):
-            return FailureKind.TRANSIENT
-        case _:
-            return FailureKind.PERMANENT
 
 
 def get_retry_after(error: QvisionError) -> float | None:
@@ -161,7 +137,6 @@ class BatchRun:
         options: RunOptions,
         outcome_writer: OutcomeWriter,
         clock: Clock = time.monotonic,
-        jitter: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self.stop_reason: QvisionError | None = None
         self._workers = workers
@@ -178,7 +153,7 @@ class BatchRun:
         self._finished_count = 0
         self._admission = Admission(workers, is_deferrable=self._is_deferrable, is_input_exhausted=is_input_exhausted)
         self._has_endpoint_answered = False
-        self._request_queue = RequestQueue(jitter)
+        self._request_queue = RequestQueue()
         self._in_flight: dict[int, QueuedRequest] = {}
         self._duplicates = InFlightDuplicates()
         self._refreshed_keys: set[bytes] = set()  # asked by a forced run itself

@@ -20,7 +20,7 @@ from ..errors import EndpointError, ImageError, QvisionError, UsageError
 from ..frozen import frozen
 from ..images import encode, prepare, sources, urls
 from ..images.sources import Source
-from ..images.tokens import estimate
+from ..images.tokens import estimate_prompt
 from ..metrics import Price
 from ..output.record import json_error, json_object
 from . import entries, inputs
@@ -37,7 +37,6 @@ _NO_RETRIES = RetryLimits(retries=0)
 _FIELDS_NOT_IN_KEY = {"images", "stream", "dropped"}
 #: A guess at the tokens of an image whose model has an arithmetic that is not known: those of Qwen3-VL at its largest.
 _DEFAULT_IMAGE_TOKENS = 2_562
-_CHARACTERS_PER_TOKEN = 4
 
 
 @frozen
@@ -164,11 +163,15 @@ def prepare_image(loaded: LoadedImage, batch_request: BatchRequest) -> ReadyImag
 
 
 def _estimate_input_tokens(image: prepare.PreparedImageOrLink, request: Request) -> int:
-    looked_at = None
-    if isinstance(image, prepare.PreparedImage):
-        looked_at = estimate(image.upload.width, image.upload.height, request.model)
-    text = len(request.prompt) + len(request.system or "")
-    return (looked_at or _DEFAULT_IMAGE_TOKENS) + text // _CHARACTERS_PER_TOKEN
+    size = (image.upload.width, image.upload.height) if isinstance(image, prepare.PreparedImage) else None
+    tokens = estimate_prompt(
+        request.model,
+        [size],
+        [request.prompt, request.system or ""],
+        tokens_per_unknown_image=_DEFAULT_IMAGE_TOKENS,
+    )
+    assert tokens is not None
+    return tokens
 
 
 def request_answer(

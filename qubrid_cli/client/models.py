@@ -12,7 +12,7 @@ from ..errors import EndpointError
 from ..metrics import Clock, Stopwatch
 from .endpoint import Endpoint
 from .events import parse_json
-from .retry import Backoff, RetryLimits, RetryScheduled
+from .retry import RetryLimits, RetryScheduled
 from .transport import Response
 
 #: Bytes of a server's list; the longest known, OpenRouter's, has about half a million.
@@ -60,13 +60,13 @@ def list_models(
         EndpointError: it refused, or what it sent is no list.
         NoListError: it has none.
     """
-    backoff, watch = Backoff(retry_limits), Stopwatch(clock, retry_limits.max_time)
+    watch = Stopwatch(clock, retry_limits.max_time)
     watch.mark_sent()
     for attempt in itertools.count(1):
         try:
             models = list_models_once(endpoint, watch.seconds_left())
         except EndpointError as error:
-            seconds = backoff.compute_wait(error, attempt, left=watch.seconds_left())
+            seconds = retry_limits.compute_wait(error, attempt, seconds_left=watch.seconds_left())
             reason = f"{error.status} from {endpoint.host}" if error.status else error.message
             yield RetryScheduled(reason, seconds, attempt, retry_limits.retries)
         else:

@@ -20,62 +20,84 @@ class RetryScheduled:
     retries: int
 
 
-#: Seconds before the second try at most; doubled for each further one.
-_INITIAL_WAIT = 0.5
+#: Seconds; the longest wait before the first retry of a request.
+_FIRST_WAIT = 0.5
+
+Jitter = Callable[[float], float]
+
+
+def full_jitter(seconds: float) -> float:
+    """Pick a wait of up to this many seconds.
+
+    Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+    """
+    return random.uniform(0.0, seconds)  # noqa: S311  # no secret
+
+
+def half_jitter(seconds: float) -> float:
+    """Pick a wait between half of this many seconds and all of them."""
+    return random.uniform(seconds / 2, seconds)  # noqa: S311  # no secret
+
+
+class Backoff:
+    """Exponential backoff with jitter.
+
+    Args:
+        first: seconds before the first retry; doubled for each further one.
+        longest: seconds that no wait exceeds.
+        jitter: makes a wait random, so that many clients do not retry at the same moment.
+    """
+
+    def __init__(self, first: float, longest: float, jitter: Jitter) -> None:
+        self._first = first
+        self._longest = longest
+        self._jitter = jitter
+
+    def compute_wait(self, failures: int) -> float:
+        """Return the seconds to wait after this many failures in a row, at least one."""
+        return self._jitter(min(self._longest, self._first * 2 ** min(failures - 1, 30)))
 
 
 @frozen
 class RetryLimits:
-    """How often to ask again, and how long to wait.
+    """How often to retry a request, and how long to wait before a retry.
 
     Attributes:
-        retries: tries after the first one.
-        max_wait: seconds before one of them; a server that asks for more is not waited for.
-        max_time: seconds for a request in all, waiting included; ``None`` for no limit.
+        retries: attempts after the first one.
+        max_wait: seconds before one retry; if the server asks for more, the request fails.
+        max_time: seconds for the whole request, waits included; ``None`` for no limit.
     """
 
     retries: int = 4
     max_wait: float = 60.0
     max_time: float | None = None
 
-
-class Backoff:
-    """The pauses between the attempts of one request: exponential with full jitter, or as the server asks.
-
-    Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015, for the jitter; RFC 9110, section 10.2.3, for
-    ``Retry-After``.
-
-    Args:
-        jitter: a random number between two.
-    """
-
-    def __init__(self, limits: RetryLimits, *, jitter: Callable[[float, float], float] = random.uniform) -> None:
-        self._limits = limits
-        self._jitter = jitter
-        self._wait = 0.0
-
-    def compute_wait(self, error: EndpointError, number: int, *, left: float | None) -> float:
-        """The seconds to wait after a failed try.
+    def compute_wait(
+        self, error: EndpointError, attempt: int, *, seconds_left: float | None, jitter: Jitter = full_jitter
+    ) -> float:
+        """Return the seconds to wait after a failed attempt: as the server asks, else by exponential backoff.
 
         Args:
-            number: of the try, from 1.
-            left: seconds until ``max_time`` is over.
+            attempt: the number of the failed attempt, from 1.
+            seconds_left: seconds until ``max_time`` is over.
 
         Raises:
-            EndpointError: it is not to be tried again.
+            EndpointError: the request must not be retried.
+
+        Source: RFC 9110, section 10.2.3, for ``Retry-After``.
         """
-        if not error.is_temporary or number > self._limits.retries:
+        if not error.is_temporary or attempt > self.retries:
             raise error
-        longest = min(self._limits.max_wait, _INITIAL_WAIT * 2 ** (number - 1))
-        asked = error.retry_after
-        self._wait = self._jitter(0.0, longest) if asked is None else asked
-        if self._wait > self._limits.max_wait:
+        seconds = error.retry_after
+        if seconds is None:
+            seconds = Backoff(_FIRST_WAIT, self.max_wait, jitter).compute_wait(attempt)
+        elif seconds > self.max_wait:
             raise _limit_exceeded_error(
-                error, f"it asks to wait {asked:.10g} s, longer than --retry-max-wait"
+                error, f"it asks to wait {seconds:.10g} s, longer than --retry-max-wait"
             ) from error
-        if left is not None and self._wait >= left:
+        if seconds_left is not None and seconds >= seconds_left:
             raise _limit_exceeded_error(error, "--max-time is over before it can be asked again") from error
-        return self._wait
+        return seconds
 
 
 def _limit_exceeded_error(error: EndpointError, why: str) -> EndpointError:

@@ -14,8 +14,6 @@ from .prompt import build_image_parts
 
 #: Of a data URL, so that one sees what it is.
 _DATA_URL_PREFIX_LENGTH = 48
-#: Characters of English to a token, as vendors put it.
-_CHARACTERS_PER_TOKEN = 4
 
 
 @frozen
@@ -48,7 +46,11 @@ def dry_run(
     whole = replace(request, images=build_image_parts(found, labels=labels))
     short = replace(whole, images=tuple(replace(one, url=_shorten_url(str(one.url))) for one in whole.images))
     encoded = [image for image in found if isinstance(image, PreparedImage)]
-    estimate = _estimate_tokens(whole, found)
+    estimate = tokens.estimate_prompt(
+        request.model,
+        [(image.upload.width, image.upload.height) if isinstance(image, PreparedImage) else None for image in found],
+        [whole.prompt, whole.system or "", *(part.label or "" for part in whole.images)],
+    )
     usage = None if estimate is None else {"prompt_tokens": estimate, "completion_tokens": 0}
     return DryRunResult(
         url=url,
@@ -71,15 +73,3 @@ def _shorten_url(url: str) -> str:
         if len(url) <= 2 * _DATA_URL_PREFIX_LENGTH
         else f"{url[:_DATA_URL_PREFIX_LENGTH]}… ({len(url):,} characters)"
     )
-
-
-def _estimate_tokens(request: Request, images: Sequence[PreparedImageOrLink]) -> int | None:
-    total = 0
-    for image in images:
-        sent = image.upload if isinstance(image, PreparedImage) else None
-        each = tokens.estimate(sent.width, sent.height, request.model) if sent else None
-        if each is None:
-            return None
-        total += each
-    words = [request.prompt, request.system or "", *(picture.label or "" for picture in request.images)]
-    return total + sum(-(-len(text) // _CHARACTERS_PER_TOKEN) for text in words)

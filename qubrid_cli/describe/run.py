@@ -20,7 +20,7 @@ from ..client import events
 from ..client.deltas import ReasoningDelta, TextDelta
 from ..client.endpoint import Endpoint
 from ..client.request import Request, build_body, drop_refused_field
-from ..client.retry import Backoff, RetryLimits, RetryScheduled
+from ..client.retry import RetryLimits, RetryScheduled
 from ..client.transport import Response
 from ..describe import prompt
 from ..errors import EndpointError, InterruptedByUserError, QvisionError
@@ -193,14 +193,13 @@ def _collect_images(draft: Draft, images: Sequence[PendingImage], *, labels: boo
 
 def _request_with_retries(draft: Draft, endpoint: Endpoint, retry_limits: RetryLimits) -> Iterator[Item]:
     """Ask, and again when what went wrong may pass; never once anything of an answer has come."""
-    backoff = Backoff(retry_limits)
     for attempt in itertools.count(1):
         try:
             yield from _request_with_fallbacks(draft, endpoint)
         except EndpointError as error:
             if draft.has_begun:
                 raise
-            seconds = backoff.compute_wait(error, attempt, left=draft.stopwatch.seconds_left())
+            seconds = retry_limits.compute_wait(error, attempt, seconds_left=draft.stopwatch.seconds_left())
             reason = f"{error.status} from {endpoint.host}" if error.status else error.message
             yield RetryScheduled(reason, seconds, attempt, retry_limits.retries)
         else:

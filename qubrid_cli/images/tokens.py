@@ -5,6 +5,7 @@ Source: ``smart_resize`` in Qwen's ``qwen-vl-utils`` and the image processors of
 
 import math
 import re
+from collections.abc import Iterable
 
 from ..frozen import frozen
 
@@ -16,6 +17,9 @@ _MAX_SHAPE_CHANGE = 1.1
 
 #: Each image is wrapped in a start and an end marker.
 _MARKER_TOKENS = 2
+
+#: Of English text, as vendors put it.
+CHARACTERS_PER_TOKEN = 4
 
 
 @frozen
@@ -65,6 +69,30 @@ def estimate(width: int, height: int, model: str) -> int | None:
         return None
     wide, high = smart_resize(width, height, of)
     return (wide // of.factor) * (high // of.factor) + _MARKER_TOKENS
+
+
+def estimate_prompt(
+    model: str,
+    image_sizes: Iterable[tuple[int, int] | None],
+    texts: Iterable[str],
+    *,
+    tokens_per_unknown_image: int | None = None,
+) -> int | None:
+    """Estimate the prompt tokens of a whole request; ``None`` if one of its images cannot be estimated.
+
+    Args:
+        image_sizes: width and height in pixels; ``None`` for an image of unknown size, such as a link.
+        tokens_per_unknown_image: counted for an image that cannot be estimated.
+    """
+    total = 0
+    for size in image_sizes:
+        tokens = None if size is None else estimate(*size, model)
+        if tokens is None:
+            tokens = tokens_per_unknown_image
+        if tokens is None:
+            return None
+        total += tokens
+    return total + sum(math.ceil(len(text) / CHARACTERS_PER_TOKEN) for text in texts)
 
 
 def shrink_size(width: int, height: int, *, max_pixels: int | None, max_side: int | None) -> tuple[int, int]:

@@ -29,7 +29,7 @@ from qubrid_cli.batch import tasks
 from qubrid_cli.batch.budget import Budget, BudgetLimits, FailureLimit
 from qubrid_cli.batch.inputs import Task
 from qubrid_cli.batch.rate import FixedConcurrency, RateLimiter
-from qubrid_cli.batch.run import BatchRun as BatchRun
+from qubrid_cli.batch.run import BatchRun
 from qubrid_cli.batch.run import RunOptions
 from qubrid_cli.batch.tasks import Done, Failed, Idle, OutcomeWriter
 from qubrid_cli.batch.workers import Workers
@@ -810,7 +810,7 @@ def test_a_dry_run_says_what_there_is_to_do_and_sends_nothing(
     run = batch("photos", "caption", "-o", "r.jsonl", "--dry-run")
     assert run.exit_code == 0
     assert run.stdout.decode().splitlines()[0] == "3 images: 2 to ask about, 1 done already, 0 cannot be read"
-    assert b"about 146 tokens to send, 73 an image" in run.stdout
+    assert b"about 148 tokens to send, 74 an image" in run.stdout
     assert ((tmp_path / "r.jsonl").read_bytes(), sum(gallery.tries.values())) == (before, 1)
     batch("photos", "--dry-run", "-o", "none.jsonl")
     assert not (tmp_path / "none.jsonl").exists()
@@ -824,7 +824,7 @@ def test_a_dry_run_counts_equal_images_once(batch: Batch, draw: Draw) -> None:
     says = "9 images: 3 to ask about, 6 the same as others, 0 done already, 0 cannot be read"
     assert batch("photos", "caption", "--dry-run").stdout.decode().splitlines()[0] == says
     piped = batch("-", "caption", "--dry-run", stdin=first.read_bytes())
-    assert b"about 73 tokens to send" in piped.stdout
+    assert b"about 74 tokens to send" in piped.stdout
     batch("photos/c.png", "caption", "-o", "r.jsonl")
     told = batch("photos", "caption", "--dry-run", "-o", "r.jsonl").stdout.decode().splitlines()[0]
     assert told == "9 images: 2 to ask about, 6 the same as others, 1 done already, 0 cannot be read"
@@ -925,9 +925,9 @@ def test_where_the_server_does_not_count_a_budget_holds_by_an_estimate(
     draw(*numbered(20))
     answer = {"choices": [{"message": {"content": "x" * 400}, "finish_reason": "stop"}]}
     gallery.rule = lambda *_: Reply([json.dumps(answer).encode()], headers={"Content-Type": "application/json"})
-    run = batch("photos", "caption", "--max-tokens-total", 5 * (73 + 100), "-j", 4)
+    run = batch("photos", "caption", "--max-tokens-total", 5 * (74 + 100), "-j", 4)
     assert (run.exit_code, sum(gallery.tries.values())) == (7, 5)
-    assert "about 365 → 500 tokens (an estimate: the server does not count)" in run.stderr
+    assert "about 370 → 500 tokens (an estimate: the server does not count)" in run.stderr
 
 
 def test_a_first_answer_is_counted_also_where_putting_it_right_fails(

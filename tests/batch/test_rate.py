@@ -27,9 +27,14 @@ def answers(jobs: AdaptiveConcurrency, count: int, seconds: float, *, is_full: b
     return limits
 
 
+def longest_wait(seconds: float) -> float:
+    """A jitter that always picks the longest wait."""
+    return seconds
+
+
 def gate(limit: int = 64, *, rpm: int | None = None, tpm: int | None = None) -> RateLimiter:
     """A gate that always pauses for the longest time that it might."""
-    return RateLimiter(FixedConcurrency(limit), rpm=rpm, tpm=tpm, jitter=max)
+    return RateLimiter(FixedConcurrency(limit), rpm=rpm, tpm=tpm, jitter=longest_wait)
 
 
 def test_while_the_latency_holds_the_number_doubles_up_to_64() -> None:
@@ -154,7 +159,7 @@ def test_the_longest_pause_is_half_a_minute() -> None:
 def test_sixteen_failures_at_once_are_one_trouble() -> None:
     jobs = AdaptiveConcurrency()
     answers(jobs, 24, 1.0)
-    busy = RateLimiter(jobs, jitter=max)
+    busy = RateLimiter(jobs, jitter=longest_wait)
     for now in (0.0, 10.0):  # the first time it may be chance
         tickets = [busy.start_request(now, image, 1) for image in range(16)]
         for ticket in tickets:
@@ -165,7 +170,7 @@ def test_sixteen_failures_at_once_are_one_trouble() -> None:
 
 def test_one_failure_in_ten_by_chance_takes_no_speed() -> None:
     jobs = AdaptiveConcurrency()
-    unsteady, now = RateLimiter(jobs, jitter=max), 0.0
+    unsteady, now = RateLimiter(jobs, jitter=longest_wait), 0.0
     for place in range(1_000):
         now += 1.0
         tickets = [unsteady.start_request(now, image, 1) for image in range(jobs.limit)]
@@ -240,7 +245,7 @@ def test_a_ticket_that_comes_back_makes_room() -> None:
 @pytest.mark.parametrize("says_how_long", [True, False])
 def test_a_server_that_takes_60_a_minute_is_asked_until_it_has_answered_all(*, says_how_long: bool) -> None:
     """Played through with a clock of its own: 300 images, answers after 50 ms, 429 beyond 60 in any minute."""
-    limited = RateLimiter(AdaptiveConcurrency(), jitter=max)
+    limited = RateLimiter(AdaptiveConcurrency(), jitter=longest_wait)
     now, waiting, accepted, answered = 0.0, deque(range(300)), deque[float](), 0
     under_way: list[
         tuple[float, InFlightRequest, float | None]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qubrid_cli.client.retry import Backoff, RetryLimits, parse_retry_after
+from qubrid_cli.client.retry import Backoff, RetryLimits, full_jitter, half_jitter, parse_retry_after
 from qubrid_cli.errors import EndpointError
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
@@ -51,22 +51,34 @@ def passing(retry_after: float | None = None) -> EndpointError:
     return EndpointError("busy", status=503, is_temporary=True, retry_after=retry_after)
 
 
-@pytest.mark.parametrize(("number", "longest"), [(1, 0.5), (2, 1.0), (3, 2.0), (4, 4.0), (8, 60.0), (30, 60.0)])
-def test_pauses_grow_up_to_the_longest_with_full_jitter(number: int, longest: float) -> None:
-    spans: list[tuple[float, float]] = []
-    pauses = Backoff(RetryLimits(retries=99), jitter=lambda low, high: spans.append((low, high)) or 0.1)  # type: ignore[func-returns-value]
-    assert (pauses.compute_wait(passing(), number, left=None), spans) == (0.1, [(0.0, longest)])
+@pytest.mark.parametrize(("attempt", "longest"), [(1, 0.5), (2, 1.0), (3, 2.0), (4, 4.0), (8, 60.0), (30, 60.0)])
+def test_waits_grow_up_to_the_longest_with_jitter(attempt: int, longest: float) -> None:
+    waits: list[float] = []
+    limits = RetryLimits(retries=99)
+    wait = limits.compute_wait(passing(), attempt, seconds_left=None, jitter=lambda wait: waits.append(wait) or 0.1)  # type: ignore[func-returns-value]
+    assert (wait, waits) == (0.1, [longest])
+
+
+@given(seconds=st.floats(0, 60))
+def test_full_jitter_starts_at_zero_and_half_jitter_at_half(seconds: float) -> None:
+    assert 0 <= full_jitter(seconds) <= seconds
+    assert seconds / 2 <= half_jitter(seconds) <= seconds
+
+
+def test_a_backoff_stays_at_its_longest_wait_after_any_number_of_failures() -> None:
+    backoff = Backoff(0.1, 30.0, lambda wait: wait)
+    assert [backoff.compute_wait(failures) for failures in (1, 2, 3, 10, 10_000)] == [0.1, 0.2, 0.4, 30.0, 30.0]
 
 
 @given(asked=st.floats(0, 60), number=st.integers(1, 4))
 def test_a_server_is_given_what_it_asks_for(asked: float, number: int) -> None:
-    assert Backoff(RetryLimits()).compute_wait(passing(asked), number, left=None) == asked
+    assert RetryLimits().compute_wait(passing(asked), number, seconds_left=None) == asked
 
 
 def test_what_stays_is_raised_as_it_is() -> None:
     error = EndpointError("no", status=400)
     with pytest.raises(EndpointError) as caught:
-        Backoff(RetryLimits()).compute_wait(error, 1, left=None)
+        RetryLimits().compute_wait(error, 1, seconds_left=None)
     assert caught.value is error
 
 
@@ -74,7 +86,7 @@ def test_what_stays_is_raised_as_it_is() -> None:
 def test_the_last_failure_is_raised_as_it_is(number: int, retries: int) -> None:
     error = passing()
     with pytest.raises(EndpointError) as caught:
-        Backoff(RetryLimits(retries=retries)).compute_wait(error, number, left=None)
+        RetryLimits(retries=retries).compute_wait(error, number, seconds_left=None)
     assert caught.value is error
 
 
@@ -87,5 +99,5 @@ def test_the_last_failure_is_raised_as_it_is(number: int, retries: int) -> None:
 )
 def test_a_pause_that_is_too_long_is_no_pause(asked: float, left: float | None, why: str) -> None:
     with pytest.raises(EndpointError) as caught:
-        Backoff(RetryLimits()).compute_wait(passing(asked), 1, left=left)
+        RetryLimits().compute_wait(passing(asked), 1, seconds_left=left)
     assert (caught.value.message, caught.value.status) == (why, 503)

@@ -1,6 +1,4 @@
-"""A results file line by line, and anew without the lines whose place later ones have taken."""
-
-# MERGED DOCSTRING of qubrid_cli.entries: A line of the results file: what is in it, what it stands for, and when a later one takes its place. Pure.
+"""The lines of a results file: writing, reading and identifying them, and removing superseded ones."""
 
 import hashlib
 import json
@@ -15,36 +13,38 @@ from ..frozen import frozen
 from ..output.record import SCHEMA_VERSION, json_text
 from ..text import strip_control_characters
 
-#: How every line begins.
+#: The beginning of every line.
 LINE_START = f'{{"schema_version":{SCHEMA_VERSION},"ok":'.encode()
 #: Bytes of the longest line, 64 MiB.
 MAX_LINE_BYTES = 64 << 20
 
-#: Part of every key: another way to make keys gets another name, so that no old line is taken for an answer to it.
+#: Part of every key. If keys are ever computed differently, it changes, so that no old answer has a new key.
 _KEY_VERSION = "qvision 1"
+_BULK_READ_BYTES = 1 << 20
+_SINGLE_READ_BYTES = 1 << 14
 
 Record = dict[str, Any]
 
 
 def compute_key(image_id: str, facets: Mapping[str, Any]) -> str:
-    """What an answer hangs on, as 64 hexadecimal digits: equal keys, equal questions.
+    """Compute the key of an answer, 64 hexadecimal digits: images and requests that are the same have the same key.
 
     Args:
-        image_id: the SHA-256 of its bytes; of an image on the web, whose bytes we do not see, the URL.
-        facets: all else that shapes the answer: prompt, model, parameters, limits. The name of the file and the
-            endpoint's address are not among it.
+        image_id: the SHA-256 of the image's bytes; for a link, whose bytes are not read here, its URL.
+        facets: everything else that shapes the answer: prompt, model, parameters, limits. The name of the file and the
+            URL of the endpoint do not.
     """
     text = json.dumps([_KEY_VERSION, image_id, _normalize_numbers(facets)], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _normalize_numbers(value: Any) -> Any:
-    """JSON in which 1 and 1.0 are the same."""
+    """Make 1 and 1.0 the same in a JSON value."""
     match value:
         case Mapping():
-            return {str(name): _normalize_numbers(one) for name, one in value.items()}
+            return {str(name): _normalize_numbers(item) for name, item in value.items()}
         case list() | tuple():
-            return [_normalize_numbers(one) for one in value]
+            return [_normalize_numbers(item) for item in value]
         case float() if value.is_integer():
             return int(value)
     return value
@@ -59,13 +59,13 @@ def encode_line(
     source_id: str | float | None = None,
     duplicate_of: str | None = None,
 ) -> bytes:
-    """A line of the results file: the object that ``--json`` prints, and what only a run of many images has.
+    """Encode a line of the results file: the object that ``--json`` prints, and the fields that only a batch has.
 
     Args:
-        key: ``None`` where the image could not be read.
-        attempts: how often it was asked.
-        source_id: the ``id`` that the list gives the image.
-        duplicate_of: the image whose answer it is, being the same.
+        key: ``None`` if the image could not be read.
+        attempts: requests sent.
+        source_id: the ``id`` of the image in the list.
+        duplicate_of: the image that the answer is about, of which this one is a copy.
     """
     added = {
         "index": index,
@@ -78,38 +78,38 @@ def encode_line(
 
 
 def copy_for_duplicate(original: Record, *, source: str) -> Record:
-    """The record of an image that is the same as another one, by a name of its own: same answer, no cost.
+    """Copy the record of an image for another one with the same content: the same answer under another name.
 
-    What the answer took in tokens and seconds stands with the first image only, so that sums come out right.
+    Tokens, cost and times stay with the first image only, so that sums are right.
     """
     (image,) = original["images"]
-    nothing = {"usage": None, "x_metrics": None, "cost": None, "timing": dict.fromkeys(original["timing"])}
-    return original | nothing | {"images": [image | {"source": source}]}
+    cleared = {"usage": None, "x_metrics": None, "cost": None, "timing": dict.fromkeys(original["timing"])}
+    return original | cleared | {"images": [image | {"source": source}]}
 
 
 def format_caption(record: Record) -> str:
-    """An answer as people read it: the text without anything that acts on a terminal; mere tags as one line."""
+    """Format an answer as plain text without control characters; an answer that is only tags becomes one line."""
     return ", ".join(extract_tags(record)) or strip_control_characters(str(record.get("text", ""))).strip()
 
 
 def extract_tags(record: Record) -> tuple[str, ...]:
-    """The tags of an answer that is nothing but tags."""
+    """Return the tags of an answer that is only tags."""
     match record.get("data"):
-        case {"tags": [*found], **rest} if not rest and all(isinstance(tag, str) for tag in found):
-            return tuple(clean for tag in found if (clean := " ".join(strip_control_characters(tag).split())))
+        case {"tags": [*tags], **rest} if not rest and all(isinstance(tag, str) for tag in tags):
+            return tuple(clean for tag in tags if (clean := " ".join(strip_control_characters(tag).split())))
     return ()
 
 
 @frozen
 class ResultLine:
-    """Which line it is.
+    """A line of the results file, and the four ids by which lines supersede each other.
 
     Attributes:
-        key: ``None`` where the image could not be read, or the line is not of a run of many.
-        is_ok: an answer, and all of it.
-        is_duplicate: the answer of another line.
-        sources: what was asked about.
-        record: all of it.
+        key: ``None`` if the image could not be read, or if the line is not from a batch.
+        is_ok: the answer is there and complete.
+        is_duplicate: the answer was copied from another line.
+        sources: the names of the images.
+        record: the whole object.
     """
 
     key: str | None
@@ -121,42 +121,47 @@ class ResultLine:
 
     @property
     def question_id(self) -> bytes:
-        """What it answers or fails to answer, as people see it: these images and this prompt.
+        """Identifies the question as the user sees it: the names of the images, and the prompt.
 
-        Standard input and ``data:`` URLs are all called the same, so they are told apart by what was in them.
+        Standard input and ``data:`` URLs always have the same name, so the key tells them apart.
         """
-        is_vague = any(source == "-" or source.startswith("data:") for source in self.sources)
-        return digest(*self.sources, "\0", self.prompt or "", (self.key or "") if is_vague else "")
+        is_ambiguous = any(source == "-" or source.startswith("data:") for source in self.sources)
+        return digest(*self.sources, "\0", self.prompt or "", (self.key or "") if is_ambiguous else "")
 
     @property
     def subject_id(self) -> bytes:
-        """What is asked of which model about which images, as they are called; ``content`` tells what was in them."""
+        """Identifies question and model, whatever ``content_id`` the images have."""
         return digest(self.question_id.hex(), str(self.record.get("model")))
 
     @property
     def content_id(self) -> bytes:
-        """What was in the images; of one on the web that is not known, so it never changes."""
+        """Identifies the content of the images; that of a link is not known and never changes."""
         return digest(*(str(image.get("sha256")) for image in self.record["images"]))
 
     @property
     def answer_id(self) -> bytes:
-        """Whose answer it is: that of this key for these images."""
+        """Identifies the answer with this key about images of these names."""
         return digest(self.key or "", *self.sources)
 
 
 def parse_line(data: bytes) -> ResultLine | None:
-    """Which line of a results file this is; ``None`` where it is none, or damaged."""
+    """Parse a line of a results file; ``None`` if it is something else, or damaged."""
     try:
         match json.loads(data):
-            case {"schema_version": int(), "ok": bool(ok), "complete": bool(complete), "images": list(images)} as found:
-                name, prompt = found.get("key"), found.get("prompt")
+            case {
+                "schema_version": int(),
+                "ok": bool(ok),
+                "complete": bool(complete),
+                "images": list(images),
+            } as record:
+                key, prompt = record.get("key"), record.get("prompt")
                 return ResultLine(
-                    key=name if isinstance(name, str) else None,
+                    key=key if isinstance(key, str) else None,
                     is_ok=ok and complete,
-                    is_duplicate=found.get("duplicate_of") is not None,
+                    is_duplicate=record.get("duplicate_of") is not None,
                     sources=tuple(str(image["source"]) for image in images),
                     prompt=prompt if isinstance(prompt, str) else None,
-                    record=found,
+                    record=record,
                 )
     except (ValueError, RecursionError, KeyError, TypeError):
         pass
@@ -164,7 +169,7 @@ def parse_line(data: bytes) -> ResultLine | None:
 
 
 def is_torn(tail: bytes) -> bool:
-    """Whether it is the beginning of a line of ours, and no more than that: nothing of a whole object is ever torn off."""
+    """Whether this is an incomplete line of a results file; a complete JSON object is never torn."""
     if not (tail.startswith(LINE_START) or LINE_START.startswith(tail)):
         return False
     try:
@@ -175,45 +180,41 @@ def is_torn(tail: bytes) -> bool:
 
 
 def digest_text(source: str, text: str) -> bytes:
-    """What was said about an image, whatever blanks are in it."""
+    """Digest a source and a text, ignoring whitespace in the text."""
     return digest(source, "".join(text.split()))
 
 
 def digest(*texts: str) -> bytes:
-    """Twelve bytes for some texts: among a thousand million lines, two are mixed up with a chance of 1 to 10¹¹."""
+    """Digest texts to twelve bytes: among 10⁹ lines, the chance that any two are confused is about 10⁻¹¹."""
     return hashlib.blake2b("\0".join(texts).encode(errors="surrogatepass"), digest_size=12).digest()
 
 
-_BULK_READ_BYTES = 1 << 20
-_SINGLE_READ_BYTES = 1 << 14
-
-
 class LineTooLongError(ValueError):
-    """A line is longer than any of ours."""
+    """A line is longer than any line of a results file."""
 
 
 def read_lines(descriptor: int, start: int = 0, *, chunk_size: int = _BULK_READ_BYTES) -> Iterator[tuple[int, bytes]]:
-    """The whole lines of an open file from some place on, each with its own place, without what ends them.
+    """Read the complete lines of an open file from an offset on; yield each line's offset, and the line without its end.
 
     Raises:
-        OverlongError: one has more than ``entries.MAX_LINE`` bytes.
+        LineTooLongError: a line has more than ``MAX_LINE_BYTES``.
     """
-    begun: list[bytes] = []
-    at, size = start, 0
-    while piece := _read_at(descriptor, at + size, chunk_size):
-        first, *others = piece.split(b"\n")
-        begun.append(first)
+    pieces: list[bytes] = []
+    offset, size = start, 0
+    while chunk := _read_at(descriptor, offset + size, chunk_size):
+        first, *others = chunk.split(b"\n")
+        pieces.append(first)
         size += len(first)
         for other in others:
-            yield at, b"".join(begun)
-            at += size + 1
-            begun, size = [other], len(other)
+            yield offset, b"".join(pieces)
+            offset += size + 1
+            pieces, size = [other], len(other)
         if size > MAX_LINE_BYTES:
             raise LineTooLongError
 
 
 def read_line_at(descriptor: int, offset: int) -> bytes:
-    """The line that begins at a place; nothing where there is none."""
+    """Read the line at an offset; empty if there is none."""
     try:
         return next((line for _, line in read_lines(descriptor, offset, chunk_size=_SINGLE_READ_BYTES)), b"")
     except LineTooLongError:
@@ -249,35 +250,35 @@ def compact(descriptor: int, path: Path) -> None:
         _copy_owner(file.fileno(), status)  # before the mode is set: changing the owner clears bits of it
 
 
-def _copy_owner(handle: int, original: os.stat_result) -> None:
+def _copy_owner(descriptor: int, original: os.stat_result) -> None:
     """Give a new file the owner and group of another one."""
-    ours = os.fstat(handle)
-    if (ours.st_uid, ours.st_gid) != (original.st_uid, original.st_gid):
-        os.fchown(handle, original.st_uid, original.st_gid)
+    status = os.fstat(descriptor)
+    if (status.st_uid, status.st_gid) != (original.st_uid, original.st_gid):
+        os.fchown(descriptor, original.st_uid, original.st_gid)
 
 
 def _find_superseded(descriptor: int) -> set[int]:
-    """The places of the lines whose place others have taken, and of blank ones."""
-    gone: set[int] = set()
+    """Find the offsets of superseded and blank lines."""
+    superseded: set[int] = set()
     failures: dict[bytes, int] = {}
     answers: dict[bytes, int] = {}
     versions: dict[bytes, tuple[bytes, list[int]]] = {}
-    for offset, line in read_lines(descriptor):
-        place = parse_line(line)
-        if place is None:
-            if not line.strip():
-                gone.add(offset)
+    for offset, data in read_lines(descriptor):
+        line = parse_line(data)
+        if line is None:
+            if not data.strip():
+                superseded.add(offset)
             continue
-        gone.add(failures.pop(place.question_id, -1))
-        if not place.is_ok:
-            failures[place.question_id] = offset
-        elif place.key is not None:
-            gone.add(answers.pop(place.answer_id, -1))
-            answers[place.answer_id] = offset
-            content, offsets = versions.get(place.subject_id, (place.content_id, []))
-            if content != place.content_id:
-                gone.update(offsets)
+        superseded.add(failures.pop(line.question_id, -1))
+        if not line.is_ok:
+            failures[line.question_id] = offset
+        elif line.key is not None:
+            superseded.add(answers.pop(line.answer_id, -1))
+            answers[line.answer_id] = offset
+            content_id, offsets = versions.get(line.subject_id, (line.content_id, []))
+            if content_id != line.content_id:
+                superseded.update(offsets)
                 offsets = []
             offsets.append(offset)
-            versions[place.subject_id] = place.content_id, offsets
-    return gone - {-1}
+            versions[line.subject_id] = line.content_id, offsets
+    return superseded - {-1}

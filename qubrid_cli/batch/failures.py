@@ -1,5 +1,6 @@
-"""A list of what failed, which ``--from`` reads: so a second run does that alone."""
+"""A list of failed images, which ``--from`` reads so that another run retries only those."""
 
+import errno
 import json
 import os
 import shutil
@@ -16,122 +17,123 @@ from ..output.record import json_text
 from . import entries
 from .tasks import ClaimedElsewhere, Failed, Outcome
 
-#: Bytes of the longest line of a list, 16 MiB; a prompt is never as long.
+#: Bytes of the longest line of a list, 16 MiB; no prompt is this long.
 _MAX_LINE_BYTES = 16 << 20
 
 
 class FailureList:
-    """The list; a context manager, at whose end it is put in the place of the old one.
+    """A failure list, which replaces the previous one at the end of the run. A context manager.
 
-    So a run that is killed leaves the old list, and one that ends early leaves in it what it has not come to. Where
-    nothing is left it is empty: easier for scripts than none at all.
+    A run that is killed leaves the previous list; one that ends early keeps the entries of it that it did not reach.
+    If no image failed, the list is an empty file: scripts can rely on it.
 
     Args:
-        prompt: what is asked about images that have no prompt of their own, with the words in it that stand for one.
+        prompt: for images without a prompt of their own, with its placeholders.
 
     Raises:
-        UsageError: it cannot be written, or the file is something else.
+        UsageError: the file cannot be written, or is not a failure list.
     """
 
     def __init__(self, path: Path, prompt: str) -> None:
         self._path = path
         self._prompt = prompt
         self._finished_ids: set[bytes] = set()
+        self._previous_ids: set[bytes] = set()
+        self._file: BinaryIO  # closed at the end of the run
         try:
             self._real_path = Path(os.path.realpath(path))
             self._is_regular_file = not path.exists() or stat.S_ISREG(path.stat().st_mode)
-            self._previous_ids = (
-                {name for name, _ in _read_entries(self._real_path)}
-                if self._is_regular_file and path.exists()
-                else set()
-            )
-            self._file: BinaryIO  # closed when the run is over
             if self._is_regular_file:
-                open(path, "ab").close()  # it is there from now on, with the user's mode
+                if path.exists():
+                    self._previous_ids = {entry_id for entry_id, _ in _read_entries(self._real_path)}
+                open(path, "ab").close()  # the file exists from now on, with the mode of the user's umask
                 self._file = tempfile.TemporaryFile(buffering=0, dir=self._real_path.parent)  # noqa: SIM115
             else:  # a device or a pipe
                 self._file = open(path, "wb", buffering=0)  # noqa: SIM115
+        except _NotFailureListError as error:
+            message = f"--failures {path} is not a failure list, and was not changed"
+            raise UsageError(message, hint="Name another file.") from error
         except (OSError, ValueError) as error:
-            if isinstance(error, _NotFailureListError):
-                raise UsageError(
-                    f"--failures {path} is not a list of failures, and stays as it is", hint="Name another file."
-                ) from error
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise UsageError(f"--failures {path} cannot be written: {reason}", hint="Name another file.") from error
 
     def __enter__(self) -> Self:
-        """The list is open by now."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Put it in its place, behind what is left of the old one.
+        """Replace the previous list.
 
         Raises:
-            OutputError: it could not be written.
+            OutputError: the file could not be written.
         """
         with self._file:
             if self._is_regular_file:
                 try:
                     self._replace_file()
                 except OSError as failure:
-                    raise self._error_for_write_failure(failure.strerror or str(failure)) from failure
+                    raise self._build_write_error(failure) from failure
 
     def _replace_file(self) -> None:
         with files.file_lock(self._real_path):
             mode = stat.S_IMODE(self._real_path.stat().st_mode)
             with files.open_atomic(self._real_path, mode=mode) as new:
-                new.writelines(line for name, line in _read_entries(self._real_path) if name not in self._finished_ids)
+                previous = _read_entries(self._real_path)
+                new.writelines(line for entry_id, line in previous if entry_id not in self._finished_ids)
                 self._file.seek(0)
                 shutil.copyfileobj(self._file, new)
 
     def add_outcome(self, outcome: Outcome) -> None:
-        """An image is through; if it was given up, it is listed. A line of a list that names none cannot be tried again.
+        """Record that an image is finished, and list it if it failed.
+
+        An invalid line of the input list is not listed: it names no image that could be retried.
 
         Raises:
-            OutputError: it could not be written.
+            OutputError: the entry could not be written.
         """
         if isinstance(outcome, ClaimedElsewhere):
             return
         task = outcome.task
         prompt = self._prompt if task.prompt is None else task.prompt
-        if (name := entries.digest(task.source, prompt)) in self._previous_ids:
-            self._finished_ids.add(name)
+        if (entry_id := entries.digest(task.source, prompt)) in self._previous_ids:
+            self._finished_ids.add(entry_id)
         if isinstance(outcome, Failed) and (error := outcome.record["error"])["code"] != "list":
-            again = {"image": task.source, "prompt": prompt, "id": task.id, "error": error}
-            self._write(json_text(again).encode() + b"\n")
+            entry = {"image": task.source, "prompt": prompt, "id": task.id, "error": error}
+            self._write(json_text(entry).encode() + b"\n")
 
     def _write(self, line: bytes) -> None:
         try:
-            if self._file.write(line) == len(line):
-                return
-            reason = "no space left"
+            if self._file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as failure:
-            reason = failure.strerror or os.strerror(failure.errno or 0)
-        raise self._error_for_write_failure(reason)
+            raise self._build_write_error(failure) from failure
 
-    def _error_for_write_failure(self, reason: str) -> OutputError:
-        return OutputError(f"cannot write {self._path}: {reason}", hint="Is the disk full?")
+    def _build_write_error(self, failure: OSError) -> OutputError:
+        return OutputError(f"cannot write {self._path}: {failure.strerror or failure}", hint="Is the disk full?")
 
 
 class _NotFailureListError(ValueError):
-    """The file is something else than a list of failures."""
+    """The file is not a failure list."""
 
 
 def _read_entries(path: Path) -> Iterator[tuple[bytes, bytes]]:
-    """The lines of a list, each with the name of what it is about; an ``_OtherError`` where it is none."""
+    """Read the lines of a failure list, each with an id of its image and prompt.
+
+    Raises:
+        _NotFailureListError: a line is not an entry of a failure list.
+    """
     with path.open("rb") as file:
         while line := file.readline(_MAX_LINE_BYTES):
             if not line.strip():
                 continue
             try:
-                found = json.loads(line)
+                entry = json.loads(line)
             except (ValueError, RecursionError) as error:
                 raise _NotFailureListError from error
-            match found:
+            match entry:
                 case {"image": str(image), "error": {}}:
-                    prompt = found.get("prompt")
+                    prompt = entry.get("prompt")
                     yield entries.digest(image, prompt if isinstance(prompt, str) else ""), line.rstrip() + b"\n"
                 case _:
                     raise _NotFailureListError

@@ -1,12 +1,13 @@
-"""How runs on one results file divide the work: who comes to an image first claims it, and the others pass it over.
+"""The results file as a journal, so that an image with an answer in it need not be sent again.
 
-At its end a run comes back to what it has passed over, when that is settled or given up. A claim is a lock, so that
-those of a run that was killed are free at once, and there is nothing to clear away.
+Lines are only appended, each by one write under a lock, so several runs can share the file. They divide the work by
+claims: the first run to reach an image claims it, and the others postpone it. A claim is a lock, which ends with its
+process, so nothing has to be cleaned up after a run that was killed. Such a run leaves at most a torn line at the end,
+which the next writer cuts off.
+
+When the last run on a file ends, superseded lines are removed, so that every image has one line per question. The file
+is synced to the disk only then: written lines survive a crash of the program, but not a loss of power.
 """
-
-# MERGED DOCSTRING of qubrid_cli.opening: How a results file is opened, and refused where it is something else.
-
-# MERGED DOCSTRING of qubrid_cli.journal: The results file, which is its own journal: what stands in it need not be asked again. Lines are only ever added, each by one write under a lock, so that several runs can share the file. A run that was killed leaves at most a torn line at the end, which the next writer cuts off. When the last run on a file ends, lines go whose place later ones have taken, so that every image has one for each question. Nothing is synced to the disk before the end: what was written outlives the program, however that dies, if not a loss of power.
 
 import errno
 import os
@@ -23,59 +24,20 @@ from . import entries
 from .inputs import InputItem, Task
 from .tasks import ClaimedElsewhere, Done, Failed, Outcome
 
-#: Bytes that are looked at before anything else is.
+#: Bytes read from the start of a file to decide whether it may be a results file.
 _HEAD_BYTES = 1 << 16
-
-
-def open_results(path: Path) -> int:
-    """The file, open and in use; once more where it was replaced in between.
-
-    Raises:
-        UsageError: it cannot be used, or is something else by its first bytes.
-    """
-    while True:
-        try:
-            if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-                raise UsageError(f"-o {path} is not a regular file", hint="Leave out -o to write to standard output.")
-            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
-            descriptor = os.open(path, flags, 0o666)
-        except OSError as error:
-            hint = "Make the folder first." if isinstance(error, FileNotFoundError) else "Check the permissions."
-            raise UsageError(f"-o {path} cannot be written: {error.strerror}", hint=hint) from error
-        if not _may_hold_results(descriptor):
-            os.close(descriptor)
-            raise error_for_foreign_file(path)
-        files.lock_shared(descriptor)
-        with suppress(OSError):
-            if os.path.samestat(os.stat(path), os.fstat(descriptor)):
-                return descriptor
-        os.close(descriptor)
-
-
-def error_for_foreign_file(path: Path) -> UsageError:
-    """What is said of a file that holds something else than results."""
-    return UsageError(
-        f"-o {path} is not a results file, and stays as it is",
-        hint="Name another file; results are added only to what a run has written.",
-    )
-
-
-def _may_hold_results(descriptor: int) -> bool:
-    """Whether an object begins where the file does, or at another line; the first one may be damaged."""
-    head = os.read(descriptor, _HEAD_BYTES).lstrip()
-    return not head or head.startswith(b"{") or b'\n{"' in head
-
-
-#: So many damaged lines more than results, at any place, are no accident.
+#: Reading stops at this many more damaged lines than results: the file is not a results file.
 _DAMAGED_LINES_LIMIT = 100
+#: Seconds between checks whether other runs have released the images that were postponed.
+_POLL_SECONDS = 0.2
 
 
 class RecordedAnswer(NamedTuple):
-    """An answer that is there.
+    """An answer in the results file.
 
     Attributes:
-        record: its line; empty where another run is seeing to it.
-        has_own_line: there is a line for this very source; else it is another name for the same image.
+        record: its line; empty if another run has claimed the image.
+        has_own_line: the line is for this source; otherwise it is for the same image under another name.
     """
 
     record: entries.Record
@@ -83,16 +45,16 @@ class RecordedAnswer(NamedTuple):
 
 
 class Journal:
-    """A results file that is open for a run; any thread may use it. A context manager.
+    """A results file that is open for a run. A context manager; its methods may be called from any thread.
 
     Args:
-        keeps_texts: remember also what was said, for ``has_text``.
+        remember_texts: remember the text of every answer, for ``has_text``.
 
     Attributes:
-        damaged_count: lines that cannot be read; they stay as they are.
+        damaged_count: unreadable lines, which are left in the file.
 
     Raises:
-        UsageError: the file cannot be used, or holds something else than results.
+        UsageError: the file cannot be opened, or is not a results file.
     """
 
     def __init__(self, path: Path, *, remember_texts: bool = False) -> None:
@@ -106,11 +68,11 @@ class Journal:
         self._has_superseded = self._is_closed = False
         self._claim_ids: set[int] = set()
         self._read_offset = self._result_count = self.damaged_count = 0
-        self._descriptor = open_results(path)
+        self._descriptor = _open_results(path)
         try:
             self._read_new_lines()
             if self.damaged_count > self._result_count:
-                raise error_for_foreign_file(path)
+                raise _build_foreign_file_error(path)
             with files.lock_for_writing(self._descriptor):
                 self._read_new_lines()
                 self._repair_end()
@@ -119,7 +81,7 @@ class Journal:
             raise
 
     def find_answer(self, key: str, source: str) -> RecordedAnswer | None:
-        """The answer to a question, if the file has it whole, also where another run wrote it meanwhile.
+        """Find the complete answer with this key, including one that another run has just written.
 
         Args:
             source: the name of the image, as in its record.
@@ -129,53 +91,53 @@ class Journal:
             offset = self._offsets.get(entries.digest(key))
             if offset is None:
                 return None
-            line = entries.read_line_at(self._descriptor, offset)
-            place = entries.parse_line(line)
-            if place is None or place.key != key:  # somebody has changed the file under our feet
+            line = entries.parse_line(entries.read_line_at(self._descriptor, offset))
+            if line is None or line.key != key:  # another program has changed the file
                 return None
-            is_named = place.sources == (source,) or entries.digest(key, source) in self._answer_ids
-            return RecordedAnswer(place.record, is_named)
+            has_own_line = line.sources == (source,) or entries.digest(key, source) in self._answer_ids
+            return RecordedAnswer(line.record, has_own_line)
 
     def claim(self, key: str) -> bool:
-        """Reserve a question, so that no other run asks it; false where another one has. It ends with the process."""
+        """Reserve a key until it is released or the process ends; false if another run has claimed it."""
         with self._lock:
-            number = _compute_claim_id(key)
-            is_ours = number in self._claim_ids or files.claim(self._descriptor, number)
+            claim_id = _compute_claim_id(key)
+            is_ours = claim_id in self._claim_ids or files.claim(self._descriptor, claim_id)
             if is_ours:
-                self._claim_ids.add(number)
+                self._claim_ids.add(claim_id)
             return is_ours
 
     def release(self, key: str) -> None:
-        """Let a question go that was claimed: it is answered, or is not going to be."""
+        """Release a key if this run has claimed it: it is answered, or will not be."""
         with self._lock:
-            number = _compute_claim_id(key)
-            if number in self._claim_ids:
-                self._claim_ids.remove(number)
-                files.release_claim(self._descriptor, number)
+            claim_id = _compute_claim_id(key)
+            if claim_id in self._claim_ids:
+                self._claim_ids.remove(claim_id)
+                files.release_claim(self._descriptor, claim_id)
 
     def is_claimed_by_other_run(self, key: str) -> bool:
-        """Whether another run that is alive has claimed a question."""
+        """Whether another running process has claimed a key."""
         with self._lock:
-            if self._is_closed or _compute_claim_id(key) in self._claim_ids:
+            claim_id = _compute_claim_id(key)
+            if self._is_closed or claim_id in self._claim_ids:
                 return False
-            is_free = files.claim(self._descriptor, _compute_claim_id(key))
+            is_free = files.claim(self._descriptor, claim_id)
             if is_free:
-                files.release_claim(self._descriptor, _compute_claim_id(key))
+                files.release_claim(self._descriptor, claim_id)
             return not is_free
 
     def has_text(self, source: str, text: str) -> bool:
-        """Whether this text is an answer about this source that the file has, or had when the run began."""
+        """Whether an answer about this source has, or had when the run began, this text."""
         with self._lock:
             return self._text_digests is not None and entries.digest_text(source, text) in self._text_digests
 
     def has_failed(self, key: str, source: str, prompt: str) -> bool:
-        """Whether a line says that this question had no answer."""
+        """Whether the file has a failure for this image and prompt."""
         question = entries.ResultLine(key, False, False, (source,), prompt, {}).question_id
         with self._lock:
             return question in self._failed_questions
 
     def append(self, line: bytes) -> None:
-        """Add a line, all of it or nothing.
+        """Append a line: all of it or nothing.
 
         Raises:
             OutputError: it could not be written.
@@ -188,7 +150,7 @@ class Journal:
             self._read_new_lines()
 
     def close(self) -> None:
-        """Let the file go, synced to the disk; without superseded lines, unless another run is using it.
+        """Sync the file to the disk, remove superseded lines unless another run is using it, and close it.
 
         Raises:
             OutputError: the disk failed.
@@ -198,7 +160,7 @@ class Journal:
                 self._read_new_lines()
                 os.fsync(self._descriptor)
                 if self._has_superseded and files.try_lock_exclusive(self._descriptor):
-                    with suppress(OSError):  # no room, or a folder that is closed to us: they do no harm
+                    with suppress(OSError):  # a full disk or a read-only folder; superseded lines do no harm
                         entries.compact(self._descriptor, Path(os.path.realpath(self._path)))
             except OSError as error:
                 raise OutputError(f"cannot write {self._path}: {error.strerror}") from error
@@ -213,43 +175,41 @@ class Journal:
         self.close()
 
     def _read_new_lines(self) -> None:
-        """Take in the lines that were added since."""
+        """Index the lines that this run or another has appended."""
         if os.fstat(self._descriptor).st_size <= self._read_offset:
             return
         try:
-            for offset, line in entries.read_lines(self._descriptor, self._read_offset):
-                self._read_offset = offset + len(line) + 1
-                if place := entries.parse_line(line):
+            for offset, data in entries.read_lines(self._descriptor, self._read_offset):
+                self._read_offset = offset + len(data) + 1
+                if line := entries.parse_line(data):
                     self._result_count += 1
-                    self._index_line(place, offset)
-                elif line.strip():
+                    self._index_line(line, offset)
+                elif data.strip():
                     self.damaged_count += 1
-                if self.damaged_count > self._result_count + _DAMAGED_LINES_LIMIT:  # there is no need to read all of it
-                    raise error_for_foreign_file(self._path)
+                if self.damaged_count > self._result_count + _DAMAGED_LINES_LIMIT:
+                    raise _build_foreign_file_error(self._path)
         except entries.LineTooLongError as error:
-            raise error_for_foreign_file(self._path) from error
+            raise _build_foreign_file_error(self._path) from error
 
     def _index_line(self, line: entries.ResultLine, offset: int) -> None:
         if self._text_digests is not None and line.is_ok:
             caption = entries.format_caption(line.record)
             self._text_digests.update(entries.digest_text(source, caption) for source in line.sources)
-        question = line.question_id
-        self._has_superseded |= question in self._failed_questions
+        self._has_superseded |= line.question_id in self._failed_questions
         if not line.is_ok:
-            self._failed_questions.add(question)
+            self._failed_questions.add(line.question_id)
         elif line.key is not None:
-            name = entries.digest(line.key)
-            self._has_superseded |= (
-                self._content_by_subject.setdefault(line.subject_id, line.content_id) != line.content_id
-            )
-            if name in self._offsets:
+            content_id = self._content_by_subject.setdefault(line.subject_id, line.content_id)
+            self._has_superseded |= content_id != line.content_id
+            key = entries.digest(line.key)
+            if key in self._offsets:
                 self._has_superseded |= line.answer_id in self._answer_ids or not line.is_duplicate
                 self._answer_ids.add(line.answer_id)
-            if not line.is_duplicate or name not in self._offsets:
-                self._offsets[name] = offset
+            if not line.is_duplicate or key not in self._offsets:
+                self._offsets[key] = offset
 
     def _repair_end(self) -> None:
-        """Cut off the torn line that a killed run left; where only its end is missing, give it that."""
+        """Cut off the torn line of a run that was killed, or end a line that lacks only its line break."""
         size = os.fstat(self._descriptor).st_size
         if size == self._read_offset:
             return
@@ -261,10 +221,10 @@ class Journal:
         elif entries.is_torn(tail) or (self._result_count and not tail.strip(b"\0")):
             os.ftruncate(self._descriptor, self._read_offset)
         else:
-            raise error_for_foreign_file(self._path)
+            raise _build_foreign_file_error(self._path)
 
     def _write(self, data: bytes) -> None:
-        before = os.fstat(self._descriptor).st_size
+        size = os.fstat(self._descriptor).st_size
         try:
             if os.write(self._descriptor, data) == len(data):
                 return
@@ -272,21 +232,50 @@ class Journal:
         except OSError as error:
             reason = error.strerror or str(error)
         with suppress(OSError):
-            os.ftruncate(self._descriptor, before)
+            os.ftruncate(self._descriptor, size)
         raise OutputError(f"cannot write {self._path}: {reason}", hint="Is the disk full?")
 
 
+def _open_results(path: Path) -> int:
+    """Open a results file and lock it as in use; once more if another run has replaced it meanwhile.
+
+    Raises:
+        UsageError: it cannot be opened, or its first bytes are not those of a results file.
+    """
+    while True:
+        try:
+            if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+                raise UsageError(f"-o {path} is not a regular file", hint="Leave out -o to write to standard output.")
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+            descriptor = os.open(path, flags, 0o666)
+        except OSError as error:
+            hint = "Create the folder first." if isinstance(error, FileNotFoundError) else "Check the permissions."
+            raise UsageError(f"-o {path} cannot be written: {error.strerror}", hint=hint) from error
+        head = os.read(descriptor, _HEAD_BYTES).lstrip()
+        if head and not head.startswith(b"{") and b'\n{"' not in head:  # the first line may be damaged
+            os.close(descriptor)
+            raise _build_foreign_file_error(path)
+        files.lock_shared(descriptor)
+        with suppress(OSError):
+            if os.path.samestat(os.stat(path), os.fstat(descriptor)):
+                return descriptor
+        os.close(descriptor)
+
+
+def _build_foreign_file_error(path: Path) -> UsageError:
+    return UsageError(
+        f"-o {path} is not a results file, and was not changed",
+        hint="Name another file; a run appends only to files that a run has written.",
+    )
+
+
 def _compute_claim_id(key: str) -> int:
-    """What stands for a key among the claims: two keys that share one would only wait for each other."""
+    """Derive the number of a claim from a key; two keys with the same number would only wait for each other."""
     return int.from_bytes(entries.digest(key)[:7])
 
 
-#: Seconds after which is looked again whether others are through with what was passed over.
-_POLL_SECONDS = 0.2
-
-
 class WorkSharing:
-    """The part of one run."""
+    """One run's part of the work on a results file that other runs may use at the same time."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -297,27 +286,27 @@ class WorkSharing:
         self._has_found_all = False
 
     def has_found_all(self) -> bool:
-        """Whether all has been found, but for what was passed over and comes once more."""
+        """Whether all images have been found; only postponed ones may still come."""
         return self._has_found_all
 
     def find_or_claim(self, key: str, source: str) -> RecordedAnswer | None:
-        """The answer to a question about an image, if there is one; an empty record where another run is asking.
+        """Find the answer about an image; an empty record if another run has claimed it.
 
-        With ``None`` the question is ours, until ``end``.
+        If ``None`` is returned, this run has claimed the key until ``finish``.
         """
-        if (known := self._journal.find_answer(key, source)) is not None:
-            return known
-        if source == "-":  # it cannot be read once more
+        if (answer := self._journal.find_answer(key, source)) is not None:
+            return answer
+        if source == "-":  # it cannot be read again, so it is never postponed
             return None
         if not self._journal.claim(key):
             return RecordedAnswer({}, has_own_line=True)
-        known = self._journal.find_answer(key, source)  # it may have been written and let go in between
-        if known is not None:
+        answer = self._journal.find_answer(key, source)  # it may have been written and released meanwhile
+        if answer is not None:
             self._journal.release(key)
-        return known
+        return answer
 
     def finish(self, outcome: Outcome) -> None:
-        """An image of ours is through, and what there is to keep of it is written."""
+        """Release an image whose outcome has been written, or postpone it if another run has claimed it."""
         if isinstance(outcome, Done | Failed) and outcome.key is not None:
             self._journal.release(outcome.key)
         with self._changed:
@@ -327,16 +316,16 @@ class WorkSharing:
             self._changed.notify()
 
     def close(self) -> None:
-        """Wait for nothing any more."""
+        """Stop waiting for postponed images."""
         with self._changed:
             self._is_closed = True
             self._changed.notify()
 
     def iterate_inputs(self, inputs: Iterator[InputItem]) -> Iterator[InputItem]:
-        """What is found, and once more each of what was passed over. For a thread of its own: it waits."""
-        for one in inputs:
+        """Yield the inputs, then each postponed image again once it is free. For a thread of its own: it waits."""
+        for item in inputs:
             self._count_started()
-            yield one
+            yield item
         self._has_found_all = True
         while (task := self._wait_for_postponed()) is not None:
             self._count_started()
@@ -347,12 +336,12 @@ class WorkSharing:
             self._in_progress_count += 1
 
     def _wait_for_postponed(self) -> Task | None:
-        """One that was passed over and is free by now; ``None`` where none is left."""
+        """Wait until a postponed image is free and return it; ``None`` if none is left."""
         with self._changed:
             while (self._in_progress_count or self._postponed) and not self._is_closed:
-                for place, (task, key) in enumerate(self._postponed):
+                for position, (task, key) in enumerate(self._postponed):
                     if not self._journal.is_claimed_by_other_run(key):
-                        del self._postponed[place]
+                        del self._postponed[position]
                         return task
                 self._changed.wait(_POLL_SECONDS if self._postponed else None)
         return None

@@ -400,7 +400,7 @@ def test_a_list_of_failures_never_takes_the_place_of_something_else(
     (tmp_path / "mine").write_bytes(content)
     run = batch("photos", "caption", "--failures", "mine")
     assert (run.exit_code, sum(gallery.tries.values())) == (2, 0)
-    assert "error: --failures mine is not a list of failures, and stays as it is" in run.stderr
+    assert "error: --failures mine is not a failure list, and was not changed" in run.stderr
     assert (tmp_path / "mine").read_bytes() == content
 
 

@@ -184,7 +184,7 @@ def test_a_file_that_holds_something_else_is_refused_and_stays(path: Path, conte
     path.write_bytes(content)
     with pytest.raises(UsageError) as caught:
         Journal(path)
-    assert caught.value.message == f"-o {path} is not a results file, and stays as it is"
+    assert caught.value.message == f"-o {path} is not a results file, and was not changed"
     assert path.read_bytes() == content
 
 

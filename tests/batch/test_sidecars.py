@@ -171,7 +171,7 @@ def test_a_file_of_somebody_else_is_replaced_by_force_only(
         with pytest.raises(ImageError) as caught:
             step(file())
         assert caught.value.code == "sidecar"
-        assert f"photo.jpg has no place for its sidecar: {name} is there already" in caught.value.message
+        assert f"cannot write the sidecar of photo.jpg: {name} already exists" in caught.value.message
     assert (folder / name).read_text() == content
     write(kind, "new", force=True)
     assert (folder / name).read_text() != content
@@ -213,7 +213,7 @@ def test_the_image_itself_is_never_replaced(folder: Path, *, force: bool) -> Non
 def test_a_link_is_not_written_through(folder: Path, *, force: bool) -> None:
     (folder / "target").write_text("precious")
     (folder / "photo.txt").symlink_to("target")
-    with pytest.raises(ImageError, match="it is no regular file"):
+    with pytest.raises(ImageError, match="it is not a regular file"):
         sidecars(SidecarFormat.TXT, force=force).claim(file())
 
 
@@ -224,7 +224,9 @@ def test_two_images_of_a_run_do_not_share_a_file(kind: SidecarFormat, *, force: 
     beside = sidecars(kind, force=force)
     beside.claim(file("photo.jpg"))
     beside.claim(file("photo.jpg"))
-    with pytest.raises(ImageError, match=r"^photo\.png has no place .* is that of another image of this run$"):
+    with pytest.raises(
+        ImageError, match=r"^cannot write .* photo\.png: photo\.\w+ is the sidecar of another image of this run$"
+    ):
         beside.claim(file("photo.png"))
 
 
@@ -277,13 +279,13 @@ def test_a_name_that_is_too_long_is_an_error_of_ours() -> None:
 
 @pytest.mark.parametrize("source", [Bytes("data:,…", b"x"), Link("https://a/b", "https://a/b"), Stdin(BytesIO())])
 def test_nothing_lies_beside_what_is_no_file(source: Bytes | Link | Stdin) -> None:
-    with pytest.raises(ImageError, match="is no file that a sidecar could lie beside"):
+    with pytest.raises(ImageError, match="is not a file, so it cannot have a sidecar"):
         sidecars(SidecarFormat.TXT).claim(source)
 
 
 @pytest.mark.parametrize("argument", ["-", "https://example.com/a.jpg", "HTTP://a/b", "data:image/png;base64,aGk="])
 def test_arguments_that_are_no_files_are_refused_beforehand(argument: str) -> None:
-    with pytest.raises(UsageError, match=r"^--sidecar has no place for a file beside "):
+    with pytest.raises(UsageError, match=r"^--sidecar writes files next to image files, but .* is not a file$"):
         check_arguments(["photos", argument])
 
 
@@ -384,7 +386,7 @@ ATTRIBUTE = "<r:Description r:about='' xmlns:d='http://purl.org/dc/elements/1.1/
 def test_a_description_of_somebody_else_is_replaced_by_force_only(inside: str) -> None:
     path = Path("photo.jpg.xmp")
     path.write_text(FOREIGN % inside)
-    with pytest.raises(ImageError, match="has a dc:description already, which was not written here"):
+    with pytest.raises(ImageError, match="already has a dc:description that qvision did not write"):
         sidecars(SidecarFormat.XMP).claim(file())
     assert path.read_text() == FOREIGN % inside
     write(SidecarFormat.XMP, "Ours.", force=True)
@@ -445,12 +447,12 @@ BOMB = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;">]>'
         (BOMB + FOREIGN[1:] % "", "has a document type"),
         (BOMB + "<x>&b;</x>", "has a document type"),
         ('<!DOCTYPE x SYSTEM "file:///etc/passwd"><x/>', "has a document type"),
-        ("Dear diary", "is no XML"),
+        ("Dear diary", "is not XML"),
         ("<html/>", "has no rdf:RDF"),
-        ("<r:RDF xmlns:r='http://www.w3.org/1999/02/22-rdf-syntax-ns#'/>", "has an rdf:RDF with nothing in it"),
+        ("<r:RDF xmlns:r='http://www.w3.org/1999/02/22-rdf-syntax-ns#'/>", "has an empty rdf:RDF"),
         ("<?xml version='1.0' encoding='latin-1'?><x/>", "is not UTF-8 but latin-1"),
         (FOREIGN % ATTRIBUTE, "has dc:description in a form that cannot be replaced"),
-        ("\x02", "is no XML"),
+        ("\x02", "is not XML"),
     ],
 )
 def test_what_is_no_xmp_is_never_replaced(content: str, reason: str, *, force: bool) -> None:

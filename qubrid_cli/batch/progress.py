@@ -1,10 +1,8 @@
-"""What goes on around a run: the signals that stop it, and what shows how far it is."""
-
-# MERGED DOCSTRING of qubrid_cli.progressbar: How a run goes on, for whoever watches: two lines that stay at the bottom of a terminal. At home with Rich.
+"""The progress of a run on stderr: two lines at the bottom of a terminal, or a line every half minute. Uses Rich."""
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -13,18 +11,82 @@ from ..output.streams import echo_err
 if TYPE_CHECKING:
     from rich.console import Console, Group
 
+    from ..metrics import Clock
     from .stats import BatchStats
 
-#: Times a second that it is drawn.
+#: How often the bar is drawn, per second.
 _REFRESHES_PER_SECOND = 4
+#: Seconds between lines of progress if stderr is not a terminal.
+_LINE_INTERVAL = 30.0
+
+
+@contextmanager
+def show_progress(stats: "BatchStats", *, is_quiet: bool, is_shown: bool, as_bar: bool) -> Iterator["ProgressDisplay"]:
+    """Choose how to show progress and messages on stderr.
+
+    Args:
+        is_quiet: show nothing.
+        is_shown: show progress, not only messages.
+        as_bar: draw a bar if stderr is a terminal; results must not go to the same one.
+    """
+    if is_quiet or sys.stderr is None:
+        yield SilentDisplay()
+    elif not is_shown:
+        yield MessageDisplay()
+    elif as_bar and sys.stderr.isatty():
+        from ..output.terminal import make_console
+
+        with BarDisplay(stats, make_console(color=None, stderr=True)) as bar:
+            yield bar
+    else:
+        yield LineDisplay(stats)
+
+
+class ProgressDisplay(Protocol):
+    """Shows the progress of a run."""
+
+    def update(self) -> None:
+        """Show the current statistics, if it is time to."""
+
+    def print_line(self, text: str) -> None:
+        """Show a message at once."""
+
+
+class SilentDisplay:
+    """Shows nothing."""
+
+    def update(self) -> None:
+        """Do nothing."""
+
+    def print_line(self, text: str) -> None:
+        """Do nothing."""
+
+
+class MessageDisplay(SilentDisplay):
+    """Shows only messages."""
+
+    def print_line(self, text: str) -> None:
+        """Print the message to stderr."""
+        echo_err(text)
+
+
+class LineDisplay(MessageDisplay):
+    """Prints a line of progress to stderr every half minute, and messages at once."""
+
+    def __init__(self, stats: "BatchStats", *, clock: "Clock" = time.monotonic) -> None:
+        self._stats = stats
+        self._clock = clock
+        self._next_line_at = clock() + _LINE_INTERVAL
+
+    def update(self) -> None:
+        """Print a line if the last one is half a minute old."""
+        if self._clock() >= self._next_line_at:
+            self._next_line_at = self._clock() + _LINE_INTERVAL
+            echo_err(f"{self._stats.format_headline()} · {self._stats.format_details()}")
 
 
 class BarDisplay:
-    """The two lines, drawn by a thread of Rich's; a context manager that takes them away at its end.
-
-    Args:
-        screen: the terminal, which is not the one that lines of results go to.
-    """
+    """Two lines at the bottom of a terminal, drawn by a thread of Rich. A context manager that removes them at the end."""
 
     def __init__(self, stats: "BatchStats", console: "Console") -> None:
         from rich.live import Live
@@ -41,20 +103,18 @@ class BarDisplay:
         )
 
     def __enter__(self) -> Self:
-        """Show it."""
         self._live.start()
-        self._console.show_cursor()  # Rich hides it, and it would stay so if we were killed
+        self._console.show_cursor()  # Rich hides it, and it would stay hidden if the process were killed
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Take it away."""
         self._live.stop()
 
     def update(self) -> None:
-        """It is drawn by itself."""
+        """Do nothing: Rich draws the lines at its own pace."""
 
     def print_line(self, text: str) -> None:
-        """A line above it."""
+        """Print a line above the bar."""
         from rich.text import Text
 
         self._console.print(Text(text))
@@ -65,76 +125,8 @@ class BarDisplay:
         from rich.table import Table
         from rich.text import Text
 
-        tally = self._stats
-        first = Table.grid(padding=(0, 1))
-        bar = ProgressBar(total=tally.total, completed=tally.finished, pulse=tally.total is None, width=24)
-        first.add_row(bar, Text(tally.format_headline(), no_wrap=True, overflow="ellipsis"))
-        return Group(first, Text(tally.format_details(), style="dim", no_wrap=True, overflow="ellipsis"))
-
-
-#: Seconds between the lines that tell of progress where stderr is no terminal.
-_LINE_INTERVAL = 30.0
-
-
-@contextmanager
-def show_progress(stats: "BatchStats", *, is_quiet: bool, is_shown: bool, as_bar: bool) -> Iterator["ProgressDisplay"]:
-    """What shows progress.
-
-    Args:
-        is_quiet: not a word.
-        as_bar: on a terminal, which nothing else is written to.
-    """
-    if is_quiet or sys.stderr is None:
-        yield SilentDisplay()
-    elif not is_shown:
-        yield MessageDisplay()
-    elif as_bar and sys.stderr.isatty():
-        from ..output.terminal import make_console
-
-        with BarDisplay(stats, make_console(color=None, stderr=True)) as bar:
-            yield bar
-    else:
-        yield LineDisplay(stats)
-
-
-class ProgressDisplay(Protocol):
-    """Whoever tells people how a run goes."""
-
-    def update(self) -> None:
-        """Called whenever something may have happened."""
-
-    def print_line(self, text: str) -> None:
-        """Tell something right away."""
-
-
-class SilentDisplay:
-    """Tells nothing."""
-
-    def update(self) -> None:
-        """Not a word."""
-
-    def print_line(self, text: str) -> None:
-        """Not a word."""
-
-
-class MessageDisplay(SilentDisplay):
-    """Tells only what cannot wait."""
-
-    def print_line(self, text: str) -> None:
-        """A line on stderr."""
-        echo_err(text)
-
-
-class LineDisplay(MessageDisplay):
-    """A line on stderr every half minute, and what cannot wait."""
-
-    def __init__(self, stats: "BatchStats", *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._stats = stats
-        self._clock = clock
-        self._next_line_at = clock() + _LINE_INTERVAL
-
-    def update(self) -> None:
-        """Say how far it is, if it is time to."""
-        if self._clock() >= self._next_line_at:
-            self._next_line_at = self._clock() + _LINE_INTERVAL
-            echo_err(f"{self._stats.format_headline()} · {self._stats.format_details()}")
+        stats = self._stats
+        headline = Table.grid(padding=(0, 1))
+        bar = ProgressBar(total=stats.total, completed=stats.finished, pulse=stats.total is None, width=24)
+        headline.add_row(bar, Text(stats.format_headline(), no_wrap=True, overflow="ellipsis"))
+        return Group(headline, Text(stats.format_details(), style="dim", no_wrap=True, overflow="ellipsis"))

@@ -1,10 +1,9 @@
-"""What a run has come to: counted while it goes on, and told at its end."""
+"""The statistics of a run: counted as it goes on, and formatted for its progress and its summary."""
 
-import statistics
 import time
 from array import array
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from math import ceil
 from typing import Any
 
@@ -14,40 +13,21 @@ from .budget import TotalUsage
 from .entries import Record
 from .tasks import Done, Failed, Outcome, Skipped
 
-#: Answers whose middle is shown while the run goes on.
+#: Answers over which the progress shows the median time.
 _RECENT_ANSWERS = 100
-#: Seconds over which the speed is taken that the time left is told by.
+#: Seconds over which the speed is measured that predicts the time left.
 _SPEED_WINDOW_SECONDS = 60.0
-
-
-class Series:
-    """Times or speeds of many answers, eight bytes each."""
-
-    def __init__(self) -> None:
-        self._values = array("d")
-
-    def add(self, value: float | None) -> None:
-        """One more, if it is known."""
-        if value is not None:
-            self._values.append(value)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def percentile(self, percent: int) -> float:
-        """The value that so many percent do not exceed; there must be one (nearest rank)."""
-        return sorted(self._values)[max(0, ceil(len(self._values) * percent / 100) - 1)]
 
 
 class BatchStats:
     """Counts outcomes.
 
-    Attributes:
-        total: images in all, as far as that is known.
-        in_flight: requests on their way.
-
     Args:
-        spent: what all answers took, which is counted elsewhere: some come to nothing.
+        usage: the tokens and cost of all requests; counted elsewhere, because some requests have no outcome of their own.
+
+    Attributes:
+        total: images in the whole run; ``None`` while it is not known.
+        in_flight: requests that were sent and not answered yet.
     """
 
     def __init__(self, usage: TotalUsage, *, clock: Clock = time.monotonic) -> None:
@@ -55,23 +35,23 @@ class BatchStats:
         self.total: int | None = None
         self.in_flight = 0
         self.done = self.duplicates = self.failed = self.skipped = 0
-        self.original_bytes = self.sent_bytes = 0
-        self.error_counts: Counter[str] = Counter()
-        self.recent_seconds: deque[float] = deque(maxlen=_RECENT_ANSWERS)
-        self._server_series = {name: Series() for name in ("ttft", "total", "rate")}
-        self._client_series = {name: Series() for name in ("ttft", "total", "rate")}
+        self._original_bytes = self._sent_bytes = 0
+        self._error_counts: Counter[str] = Counter()
+        self._recent_seconds: deque[float] = deque(maxlen=_RECENT_ANSWERS)
+        self._total_seconds = array("d")
+        self._server_figures = {name: array("d") for name in ("ttft", "total", "rate")}
         self._clock = clock
         self._started_at = clock()
         self._history: deque[tuple[float, int]] = deque([(self._started_at, 0)])
 
     @property
     def finished(self) -> int:
-        """Images that are through."""
+        """Images with an outcome."""
         return self.done + self.failed + self.skipped
 
     @property
     def elapsed_seconds(self) -> float:
-        """How long it has been going on."""
+        """Seconds since the start of the run."""
         return self._clock() - self._started_at
 
     def add_outcome(self, outcome: Outcome) -> None:
@@ -84,7 +64,7 @@ class BatchStats:
                 self.duplicates += outcome.is_duplicate
             case Failed():
                 self.failed += 1
-                self.error_counts[_format_error(outcome.record["error"])] += 1
+                self._error_counts[_format_error(outcome.record["error"])] += 1
         if not isinstance(outcome, Skipped) and not outcome.is_duplicate:
             self._add_measurements(outcome.record)
         now = self._clock()
@@ -96,30 +76,22 @@ class BatchStats:
     def _add_measurements(self, record: Record) -> None:
         for image in record["images"]:
             if image["sent"] is not None:
-                self.original_bytes += image["bytes"]
-                self.sent_bytes += image["sent"]["bytes"]
+                self._original_bytes += image["bytes"]
+                self._sent_bytes += image["sent"]["bytes"]
         if record["error"] is not None:
             return
-        timing = record["timing"]
-        if timing["total_seconds"] is not None:
-            self.recent_seconds.append(timing["total_seconds"])
-            self._client_series["total"].add(timing["total_seconds"])
+        if (seconds := record["timing"]["total_seconds"]) is not None:
+            self._recent_seconds.append(seconds)
+            self._total_seconds.append(seconds)
         if (figures := parse_server_figures(record["x_metrics"])) is not None:
             for name, value in (("ttft", figures.ttft), ("total", figures.total), ("rate", figures.rate)):
-                self._server_series[name].add(value)
-
-    def compute_speed(self) -> float:
-        """Images a second, lately."""
-        then, count = self._history[0]
-        return (self.finished - count) / max(self._clock() - then, 1e-3)
-
-    def compute_latency(self) -> float | None:
-        """Seconds that one of two requests takes at most, lately."""
-        return statistics.median(self.recent_seconds) if self.recent_seconds else None
+                if value is not None:
+                    self._server_figures[name].append(value)
 
     def format_headline(self) -> str:
-        """How far it is, how fast it goes, and when it will be over."""
-        speed = self.compute_speed()
+        """Format the progress: images finished, the speed of the last minute, and the time left."""
+        since, count = self._history[0]
+        speed = (self.finished - count) / max(self._clock() - since, 1e-3)
         if self.total is None:
             return f"{self.finished:,} · {_format_rate(speed)}/s"
         left = max(0, self.total - self.finished)
@@ -127,61 +99,63 @@ class BatchStats:
         return f"{self.finished:,} of {self.total:,} · {_format_rate(speed)}/s{eta}"
 
     def format_details(self) -> str:
-        """All else that one may want to know meanwhile."""
+        """Format the details of the progress: failures, tokens, cost, requests in flight and the median time."""
         parts = [f"{count:,} {name}" for name, count in (("failed", self.failed), ("skipped", self.skipped)) if count]
-        spent = self._usage
-        parts += [f"{spent.total_tokens:,.0f} tokens"] if spent.total_tokens else []
-        parts += [str(Cost(spent.cost))] if spent.cost is not None else []
+        usage = self._usage
+        parts += [f"{usage.total_tokens:,.0f} tokens"] if usage.total_tokens else []
+        parts += [str(Cost(usage.cost))] if usage.cost is not None else []
         parts.append(f"{self.in_flight} in flight")
-        parts += [f"p50 {latency:.2f} s"] if (latency := self.compute_latency()) is not None else []
+        parts += [f"p50 {_percentile(self._recent_seconds, 50):.2f} s"] if self._recent_seconds else []
         return " · ".join(parts)
 
     def format_summary(self, *, jobs: str) -> Iterator[str]:
-        """The lines that end a run.
+        """Format the lines that are shown at the end of the run.
 
         Args:
-            jobs: how many requests at once there were, in words.
+            jobs: the number of simultaneous requests, in words.
         """
         described = self.done - self.duplicates
         counts = [f"{described:,} described"]
-        counts += [f"{self.duplicates:,} the same as others"] if self.duplicates else []
+        counts += [f"{self.duplicates:,} duplicate"] if self.duplicates else []
         counts += [f"{self.skipped:,} skipped"] if self.skipped else []
         counts += [f"{self.failed:,} failed"] if self.failed else []
         speed = self.finished / max(self.elapsed_seconds, 1e-3)
         parts = [", ".join(counts), format_duration(self.elapsed_seconds), f"{_format_rate(speed)} images/s"]
-        yield " · ".join([*parts, jobs] if self.done - self.duplicates + self.failed else parts)
-        taken = self._format_usage()
-        if taken:
-            yield " · ".join(taken)
-        if times := self._format_latencies():
-            yield " · ".join(times)
-        if self.error_counts:
-            kinds = (
-                f"{count:,} × {escape_control_characters(kind)}" for kind, count in self.error_counts.most_common(10)
-            )
-            yield f"failed: {', '.join(kinds)}"
+        yield " · ".join([*parts, jobs] if described + self.failed else parts)
+        for parts in (self._format_usage(), self._format_latencies()):
+            if parts:
+                yield " · ".join(parts)
+        if self._error_counts:
+            errors = self._error_counts.most_common(10)
+            yield f"failed: {', '.join(f'{count:,} × {escape_control_characters(name)}' for name, count in errors)}"
 
     def _format_usage(self) -> list[str]:
-        spent, about = self._usage, "about " if self._usage.is_estimated else ""
-        taken = [f"{about}{spent.input_tokens:,.0f} → {spent.output_tokens:,.0f} tokens"] if spent.total_tokens else []
-        taken += [f"{about}{Cost(spent.cost)}"] if spent.cost is not None else []
-        if taken and spent.is_estimated:
-            taken[-1] += " (an estimate: the server does not count)"
-        return (
-            [*taken, f"{format_size(self.original_bytes)} → {format_size(self.sent_bytes)}"]
-            if self.original_bytes
-            else taken
-        )
+        usage, about = self._usage, "about " if self._usage.is_estimated else ""
+        parts = [f"{about}{usage.input_tokens:,.0f} → {usage.output_tokens:,.0f} tokens"] if usage.total_tokens else []
+        parts += [f"{about}{Cost(usage.cost)}"] if usage.cost is not None else []
+        if parts and usage.is_estimated:
+            parts[-1] += " (estimated: the server does not report usage)"
+        if self._original_bytes:
+            parts.append(f"{format_size(self._original_bytes)} → {format_size(self._sent_bytes)}")
+        return parts
 
     def _format_latencies(self) -> list[str]:
-        found = self._server_series if any(self._server_series.values()) else self._client_series
-        told = [
-            f"{name} {found[name].percentile(50):.2f} s (95 %: {found[name].percentile(95):.2f} s)"
-            for name in ("ttft", "total")
-            if found[name]
-        ]
-        told += [f"{found['rate'].percentile(50):.1f} tok/s"] if found["rate"] else []
-        return [*told[:-1], told[-1] + " (measured here)"] if told and found is self._client_series else told
+        if not any(self._server_figures.values()):
+            seconds = self._total_seconds
+            return [f"{_format_percentiles('total', seconds)} (measured here)"] if seconds else []
+        figures = self._server_figures
+        parts = [_format_percentiles(name, figures[name]) for name in ("ttft", "total") if figures[name]]
+        parts += [f"{_percentile(figures['rate'], 50):.1f} tok/s"] if figures["rate"] else []
+        return parts
+
+
+def _percentile(values: Collection[float], percent: int) -> float:
+    """Return the nearest-rank percentile of one or more values."""
+    return sorted(values)[max(0, ceil(len(values) * percent / 100) - 1)]
+
+
+def _format_percentiles(name: str, seconds: Collection[float]) -> str:
+    return f"{name} {_percentile(seconds, 50):.2f} s (p95 {_percentile(seconds, 95):.2f} s)"
 
 
 def _format_error(error: dict[str, Any]) -> str:
@@ -189,7 +163,7 @@ def _format_error(error: dict[str, Any]) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """A time as people say it: ``4.2 s``, ``12 min 5 s``, ``3 h 7 min``."""
+    """Format a duration: ``4.2 s``, ``12 min 5 s``, ``3 h 7 min``."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -927,7 +927,7 @@ def test_where_the_server_does_not_count_a_budget_holds_by_an_estimate(
     gallery.rule = lambda *_: Reply([json.dumps(answer).encode()], headers={"Content-Type": "application/json"})
     run = batch("photos", "caption", "--max-tokens-total", 5 * (74 + 100), "-j", 4)
     assert (run.exit_code, sum(gallery.tries.values())) == (7, 5)
-    assert "about 370 → 500 tokens (an estimate: the server does not count)" in run.stderr
+    assert "about 370 → 500 tokens (estimated: the server does not report usage)" in run.stderr
 
 
 def test_a_first_answer_is_counted_also_where_putting_it_right_fails(

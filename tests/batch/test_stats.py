@@ -30,13 +30,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def spent() -> TotalUsage:
+def total_usage() -> TotalUsage:
     return TotalUsage()
 
 
 @pytest.fixture
-def tally(clock: Clock, spent: TotalUsage) -> BatchStats:
-    return BatchStats(spent, clock=clock)
+def stats(clock: Clock, total_usage: TotalUsage) -> BatchStats:
+    return BatchStats(total_usage, clock=clock)
 
 
 def record(error: ImageError | None = None, **known: Any) -> dict[str, Any]:
@@ -51,15 +51,15 @@ def failed(code: str) -> Failed:
     return Failed(TASK, record(ImageError("no", code=code)), b"")
 
 
-def test_a_run_is_summed_up_in_a_few_lines(tally: BatchStats, spent: TotalUsage, clock: Clock) -> None:
+def test_a_run_is_summed_up_in_a_few_lines(stats: BatchStats, total_usage: TotalUsage, clock: Clock) -> None:
     usage = {"prompt_tokens": 1000, "completion_tokens": 50, "total_tokens": 1050}
     image = {"bytes": 4_000_000, "sent": {"bytes": 400_000}}
     for number in range(1, 101):
         metrics = {"ttft_seconds": number / 100, "tps": 40.0, "total_time_seconds": number / 50}
         cost = {"amount": 0.01, "currency": "USD"}
         described = done(usage=usage, x_metrics=metrics, cost=cost, images=[image])
-        spent.add(described.record)
-        tally.add_outcome(described)
+        total_usage.add(described.record)
+        stats.add_outcome(described)
     for outcome in (
         Skipped(TASK),
         failed("damaged"),
@@ -67,63 +67,63 @@ def test_a_run_is_summed_up_in_a_few_lines(tally: BatchStats, spent: TotalUsage,
         failed("empty"),
         done(is_duplicate=True, usage=usage),
     ):
-        tally.add_outcome(outcome)
+        stats.add_outcome(outcome)
     clock.now += 125
-    assert list(tally.format_summary(jobs="-j auto found 12")) == [
-        "100 described, 1 the same as others, 1 skipped, 3 failed · 2 min 5 s · 0.84 images/s · -j auto found 12",
+    assert list(stats.format_summary(jobs="-j auto found 12")) == [
+        "100 described, 1 duplicate, 1 skipped, 3 failed · 2 min 5 s · 0.84 images/s · -j auto found 12",
         "100,000 → 5,000 tokens · $1.00 · 400.0 MB → 40.0 MB",
-        "ttft 0.50 s (95 %: 0.95 s) · total 1.00 s (95 %: 1.90 s) · 40.0 tok/s",
+        "ttft 0.50 s (p95 0.95 s) · total 1.00 s (p95 1.90 s) · 40.0 tok/s",
         "failed: 2 × damaged, 1 × empty",
     ]
 
 
-def test_a_server_without_figures_is_measured_here(tally: BatchStats) -> None:
+def test_a_server_without_figures_is_measured_here(stats: BatchStats) -> None:
     timing = {"prepare_seconds": 1.0, "ttft_seconds": 0.3, "total_seconds": 2.0, "tokens_per_second": None}
-    tally.add_outcome(done(timing=timing))
-    assert "total 2.00 s (95 %: 2.00 s) (measured here)" in list(tally.format_summary(jobs="-j 1"))
+    stats.add_outcome(done(timing=timing))
+    assert "total 2.00 s (p95 2.00 s) (measured here)" in list(stats.format_summary(jobs="-j 1"))
 
 
-def test_an_estimate_is_called_one(tally: BatchStats, spent: TotalUsage) -> None:
-    spent.add(record(text="x" * 40, cost={"amount": 0.5, "currency": "USD"}), 300)
-    tally.add_outcome(done())
-    assert "about 300 → 10 tokens · about $0.5000 (an estimate: the server does not count)" in list(
-        tally.format_summary(jobs="")
+def test_an_estimate_is_called_one(stats: BatchStats, total_usage: TotalUsage) -> None:
+    total_usage.add(record(text="x" * 40, cost={"amount": 0.5, "currency": "USD"}), 300)
+    stats.add_outcome(done())
+    assert "about 300 → 10 tokens · about $0.5000 (estimated: the server does not report usage)" in list(
+        stats.format_summary(jobs="")
     )
 
 
-def test_nothing_asked_says_nothing_of_jobs(tally: BatchStats, clock: Clock) -> None:
-    tally.add_outcome(Skipped(TASK))
+def test_nothing_asked_says_nothing_of_jobs(stats: BatchStats, clock: Clock) -> None:
+    stats.add_outcome(Skipped(TASK))
     clock.now += 1
-    assert list(tally.format_summary(jobs="-j auto found 4")) == ["0 described, 1 skipped · 1.0 s · 1 images/s"]
+    assert list(stats.format_summary(jobs="-j auto found 4")) == ["0 described, 1 skipped · 1.0 s · 1 images/s"]
 
 
-def test_what_is_left_is_told_by_the_speed_of_the_last_minute(tally: BatchStats, clock: Clock) -> None:
-    tally.total = 1_000
+def test_what_is_left_is_told_by_the_speed_of_the_last_minute(stats: BatchStats, clock: Clock) -> None:
+    stats.total = 1_000
     for seconds in [10.0] * 10 + [1.0] * 100:  # it has become ten times as fast
         clock.now += seconds
-        tally.add_outcome(done())
-    assert tally.format_headline() == "110 of 1,000 · 1/s · 14 min 50 s left"
+        stats.add_outcome(done())
+    assert stats.format_headline() == "110 of 1,000 · 1/s · 14 min 50 s left"
 
 
-def test_while_it_is_still_counted_no_end_is_told(tally: BatchStats, clock: Clock) -> None:
+def test_while_it_is_still_counted_no_end_is_told(stats: BatchStats, clock: Clock) -> None:
     clock.now += 2
-    tally.add_outcome(done())
-    assert tally.format_headline() == "1 · 0.5/s"
+    stats.add_outcome(done())
+    assert stats.format_headline() == "1 · 0.5/s"
 
 
-def test_the_rest_is_told_beside_it(tally: BatchStats, spent: TotalUsage) -> None:
-    tally.in_flight = 7
+def test_the_rest_is_told_beside_it(stats: BatchStats, total_usage: TotalUsage) -> None:
+    stats.in_flight = 7
     timing = {"prepare_seconds": 1.0, "ttft_seconds": None, "total_seconds": 2.0, "tokens_per_second": None}
-    spent.input_tokens, spent.output_tokens = 1_000, 50
-    tally.add_outcome(done(timing=timing))
-    tally.add_outcome(failed("damaged"))
-    assert tally.format_details() == "1 failed · 1,050 tokens · 7 in flight · p50 2.00 s"
+    total_usage.input_tokens, total_usage.output_tokens = 1_000, 50
+    stats.add_outcome(done(timing=timing))
+    stats.add_outcome(failed("damaged"))
+    assert stats.format_details() == "1 failed · 1,050 tokens · 7 in flight · p50 2.00 s"
 
 
 def test_a_line_tells_every_half_minute_how_far_it_is(
-    tally: BatchStats, clock: Clock, capsys: pytest.CaptureFixture[str]
+    stats: BatchStats, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lines = LineDisplay(tally, clock=clock)
+    lines = LineDisplay(stats, clock=clock)
     for _ in range(100):
         lines.update()
         clock.now += 1

@@ -1,8 +1,4 @@
-"""The images of a run: found one after the other while the run is on its way, so that a million of them start at once."""
-
-# MERGED DOCSTRING of qubrid_cli.shards: A share of the images for each of several machines, so that they need not talk to each other.
-
-# MERGED DOCSTRING of qubrid_cli.counting: How many images there are in all, counted ahead while the first ones are under way.
+"""The images of a run, found one at a time while the run goes on, so that a run over a million images starts at once."""
 
 import glob
 import hashlib
@@ -25,74 +21,23 @@ from . import folders, lists
 if TYPE_CHECKING:
     from .folders import Patterns
 
-
-@frozen
-class Shard:
-    """Share ``number`` of ``count``, from 1 on."""
-
-    number: int
-    count: int
-
-    def contains(self, path: str) -> bool:
-        """Whether an image is in this share: by a hash of its path, so the same on every machine, in every run.
-
-        Args:
-            path: relative to the folder that was named, with slashes; or what else was named, as it was.
-        """
-        digest = hashlib.blake2b(os.fsencode(path), digest_size=8).digest()
-        return int.from_bytes(digest) % self.count == self.number - 1
-
-
-def parse_shard(text: str) -> Shard:
-    """A share from ``I/N``.
-
-    Raises:
-        UsageError: it is no share.
-    """
-    found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
-    if found is None or not 1 <= int(found[1]) <= int(found[2]):
-        raise UsageError(f"--shard {text} is no share", hint="The second of four is 2/4.")
-    return Shard(int(found[1]), int(found[2]))
-
-
-class ImageCounter:
-    """Counts in a thread of its own.
-
-    Args:
-        found: the images; pulled to the end, and dropped.
-
-    Attributes:
-        total: ``None`` until all are counted, or if that is not possible.
-    """
-
-    def __init__(self, images: Iterator[object] | None) -> None:
-        self.total: int | None = None
-        self._images = images
-        if images is not None:
-            threading.Thread(target=self._count, name="count", daemon=True).start()
-
-    def _count(self) -> None:
-        assert self._images is not None
-        self.total = sum(1 for _ in self._images)
-
-
 #: What may be a URL; ``sources.classify`` has the exact rule.
 _URL_SCHEME = re.compile("(https?|file|data):", re.IGNORECASE)
 _GLOB_CHARACTERS = re.compile(r"[*?\[]")
 _LITERAL_SUFFIX = re.compile(r"\.[^.*?\[\]\\/]+\Z")
-#: A glob that does not name images, such as ``2024-*/``; it is one only where it matches something.
+#: A glob whose suffix is not that of an image, such as ``2024-*/``; it is a prompt unless it matches something.
 _PATH_GLOB = re.compile(r"(?=.*[*?\[])(?=.*[\\/])\S+")
 
 
 @frozen
 class Task:
-    """An image of a run. Plain data, which can go to another process or machine.
+    """An image of a run, as plain data that can be sent to another process or machine.
 
     Attributes:
-        index: its place in the whole list, from 1 on, whatever share of the list this run does.
-        source: a path, a URL, or ``-``; what in a path is no UTF-8 stands as Python's surrogate escapes.
-        prompt: for this image alone, where the list has one.
-        id: what the list calls it, if anything.
+        index: position in the list of all images, from 1 on, whichever shard of it this run processes.
+        source: a path, a URL, or ``-``; bytes of a path that are not UTF-8 are surrogate escapes.
+        prompt: the image's own prompt, if the list has one.
+        id: the image's ``id`` in the list, if it has one.
     """
 
     index: int
@@ -103,21 +48,53 @@ class Task:
 
 @frozen
 class MissingImage:
-    """Something that was named, has its place in the list, and leads to no image: its task fails with this error."""
+    """An argument or an item of the list that leads to no image; its task fails with this error."""
 
     task: Task
     error: ImageError
 
 
+InputItem = Task | MissingImage
+
+
+@frozen
+class Shard:
+    """Part ``number`` of ``count``, from 1 on, so that several machines can divide the images without communicating."""
+
+    number: int
+    count: int
+
+    def contains(self, path: str) -> bool:
+        """Whether an image is in this shard: by a hash of its path, so the same on every machine and in every run.
+
+        Args:
+            path: relative to the folder argument, with slashes; for other arguments, the argument itself.
+        """
+        digest = hashlib.blake2b(os.fsencode(path), digest_size=8).digest()
+        return int.from_bytes(digest) % self.count == self.number - 1
+
+
+def parse_shard(text: str) -> Shard:
+    """Parse a shard, ``I/N``.
+
+    Raises:
+        UsageError: it is not valid.
+    """
+    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise UsageError(f"invalid value for --shard: {text}", hint="The second of four shards is 2/4.")
+    return Shard(int(match[1]), int(match[2]))
+
+
 @frozen
 class Selection:
-    """Which of what is found is wanted.
+    """Which of the images to process.
 
     Attributes:
-        patterns: relative to the folder named; in a list, for the path as it stands. No matter for a file named alone.
-        include_hidden: in folders also what begins with a dot.
-        limit: at most so many of the whole list.
-        shard: of these, only a share.
+        patterns: for paths relative to a folder argument, and for paths in a list; not for files that are arguments.
+        include_hidden: also search files and folders whose names begin with a dot.
+        limit: the number of images to take from the start of the list.
+        shard: the part of these to process.
         excluded_files: files that are never images, such as the results file.
     """
 
@@ -130,7 +107,7 @@ class Selection:
 
 @frozen
 class _Candidate:
-    """Something found: a source, what its share is told by, and what else is known of it."""
+    """A possible task, with the path that decides its shard."""
 
     source: str
     shard_key: str
@@ -139,19 +116,34 @@ class _Candidate:
     error: ImageError | None = None
 
 
-InputItem = Task | MissingImage
+class ImageCounter:
+    """Counts the images in a thread of its own, while the first ones are processed.
+
+    Args:
+        images: consumed to the end; ``None`` to count nothing.
+
+    Attributes:
+        total: ``None`` until all images are counted.
+    """
+
+    def __init__(self, images: Iterator[object] | None) -> None:
+        self.total: int | None = None
+        if images is not None:
+            threading.Thread(target=self._count, args=(images,), name="count", daemon=True).start()
+
+    def _count(self, images: Iterator[object]) -> None:
+        self.total = sum(1 for _ in images)
 
 
 def split_arguments(arguments: Sequence[str], *, prompt_given: bool) -> tuple[tuple[str, ...], str | None]:
-    """Tell what stands for images from the prompt: as ``sources.classify`` does, and folders are images too.
+    """Separate images and prompt as ``sources.classify`` does, but folders and globs that match are images too.
 
     Raises:
-        UsageError: two prompts.
+        UsageError: there are two prompts.
     """
     images = tuple(argument for argument in arguments if _names_images(argument, prompt_given=prompt_given))
     texts = [argument for argument in arguments if argument not in images]
-    found = sources.classify(texts, prompt_given=prompt_given, stdin=BytesIO(), allow_none=True)
-    return images, found.prompt
+    return images, sources.classify(texts, prompt_given=prompt_given, stdin=BytesIO(), allow_none=True).prompt
 
 
 def _names_images(argument: str, *, prompt_given: bool) -> bool:
@@ -159,15 +151,15 @@ def _names_images(argument: str, *, prompt_given: bool) -> bool:
         return True
     if _PATH_GLOB.fullmatch(argument) and next(_iterate_glob(argument, include_hidden=False), None):
         return True
-    found = sources.classify([argument], prompt_given=prompt_given, stdin=BytesIO(), allow_none=True)
-    return found.prompt is None
+    classified = sources.classify([argument], prompt_given=prompt_given, stdin=BytesIO(), allow_none=True)
+    return classified.prompt is None
 
 
 def validate_arguments(arguments: Sequence[str]) -> None:
-    """Refuse what was named on the command line and is not there, before anything is asked: it is misspelt.
+    """Refuse arguments that do not exist, which are probably misspelled, before any request is sent.
 
     Raises:
-        ImageError: a path that nothing is called, a glob that nothing matches, or a URL that is none.
+        ImageError: a path that does not exist, a glob that matches nothing, or an invalid URL.
     """
     for argument in arguments:
         source = resolve_source(Task(1, argument), BytesIO())
@@ -180,7 +172,7 @@ def validate_arguments(arguments: Sequence[str]) -> None:
 
 
 def _is_missing(path: Path) -> bool:
-    """Whether nothing is called so, not even a link to nothing; what a closed folder hides may be there."""
+    """Whether a path does not exist. A broken link does, and so may a path in a folder that cannot be read."""
     try:
         path.lstat()
     except (OSError, ValueError) as error:
@@ -191,38 +183,38 @@ def _is_missing(path: Path) -> bool:
 def find_images(
     arguments: Sequence[str], *, list_items: Iterable[lists.ListItem] = (), selection: Selection | None = None
 ) -> Iterator[InputItem]:
-    """Everything that is named, in order: first by the arguments, then by a list.
+    """Find the images of a run in order: first those of the arguments, then those of a list.
 
-    A folder among the arguments stands for the images below it; so does one in a JSONL list. In a list of lines it
-    is passed over, because ``find`` names folders beside all that is in them.
+    A folder stands for the images below it, both as an argument and in a JSONL list. In a list of lines it is skipped,
+    because ``find`` prints folders in addition to the files in them.
     """
     selection = selection or Selection()
-    places = chain(
+    candidates = chain(
         chain.from_iterable(_expand_argument(argument, selection) for argument in arguments),
         chain.from_iterable(_expand_list_item(item, selection) for item in list_items),
     )
-    wanted = (place for place in places if not _is_excluded_file(place.source, selection.excluded_files))
-    for index, place in enumerate(islice(wanted, selection.limit), 1):
-        if selection.shard is None or selection.shard.contains(place.shard_key):
-            task = Task(index, place.source, place.prompt, place.id)
-            yield task if place.error is None else MissingImage(task, place.error)
+    allowed = (item for item in candidates if not _is_excluded_file(item.source, selection.excluded_files))
+    for index, item in enumerate(islice(allowed, selection.limit), 1):
+        if selection.shard is None or selection.shard.contains(item.shard_key):
+            task = Task(index, item.source, item.prompt, item.id)
+            yield task if item.error is None else MissingImage(task, item.error)
 
 
 def resolve_source(task: Task, stdin: BinaryIO) -> sources.Source:
-    """The image to read.
+    """Resolve the source of a task.
 
     Raises:
-        ImageError: a URL that is none.
+        ImageError: an invalid URL.
     """
     if _URL_SCHEME.match(task.source):
         try:
-            found = sources.classify([task.source], prompt_given=False, stdin=stdin, allow_none=True)
+            classified = sources.classify([task.source], prompt_given=False, stdin=stdin, allow_none=True)
         except UsageError as error:
             raise ImageError(error.message, hint=error.hint) from error
-        if found.error:
-            raise found.error
-        if found.prompt is None:
-            return found.images[0]
+        if classified.error:
+            raise classified.error
+        if classified.images:
+            return classified.images[0]
     if task.source == "-":
         return sources.Stdin(stdin)
     return sources.File(task.source, Path(_expand_home(task.source)))
@@ -244,30 +236,30 @@ def _expand_argument(argument: str, selection: Selection) -> Iterator[_Candidate
 
 
 def _expand_folder(folder: str, selection: Selection) -> Iterator[_Candidate]:
-    for found in folders.find_images(folder, include_hidden=selection.include_hidden, patterns=selection.patterns):
-        source = _make_path_unambiguous(found.path)
-        match found:
+    for item in folders.find_images(folder, include_hidden=selection.include_hidden, patterns=selection.patterns):
+        source = _make_path_unambiguous(item.path)
+        match item:
             case folders.FolderImage():
-                yield _Candidate(source, found.relative_path)
+                yield _Candidate(source, item.relative_path)
             case folders.UnreadableFolder():
-                error = ImageError(f"cannot read the folder {source}: {found.reason}", hint="Check its permissions.")
+                error = ImageError(f"cannot read the folder {source}: {item.reason}", hint="Check its permissions.")
                 yield _Candidate(source, source, error=error)
             case _:
-                assert_never(found)
+                assert_never(item)
 
 
 def _expand_glob(pattern: str, selection: Selection) -> Iterator[_Candidate]:
-    """What a quoted glob stands for: folders, images, and other files where it spells out their ending."""
+    """Expand a quoted glob: to folders, images, and other files if it ends with their suffix."""
     matches = sorted(_iterate_glob(pattern, include_hidden=selection.include_hidden), key=natural_key)
     if not matches:
         yield _Candidate(pattern, pattern, error=_build_no_match_error(pattern))
-    for match in matches:
-        if os.path.isdir(match):
-            yield from _expand_folder(match, selection)
-        elif _matches_patterns(match, selection) and (
-            _LITERAL_SUFFIX.search(pattern) or sources.has_readable_suffix(match)
+    for path in matches:
+        if os.path.isdir(path):
+            yield from _expand_folder(path, selection)
+        elif _matches_patterns(path, selection) and (
+            _LITERAL_SUFFIX.search(pattern) or sources.has_readable_suffix(path)
         ):
-            yield _Candidate(_make_path_unambiguous(match), match)
+            yield _Candidate(_make_path_unambiguous(path), path)
 
 
 def _build_no_match_error(pattern: str) -> ImageError:
@@ -275,21 +267,20 @@ def _build_no_match_error(pattern: str) -> ImageError:
 
 
 def _iterate_glob(pattern: str, *, include_hidden: bool) -> Iterator[str]:
-    """The files and folders that a glob matches; with ``**`` in it, which goes down into folders itself, only files."""
-    found = glob.iglob(os.path.expanduser(pattern), recursive=True, include_hidden=include_hidden)
-    return (match for match in found if "**" not in pattern or not os.path.isdir(match))
+    """Iterate over the files and folders that a glob matches; only files for ``**``, which searches the folders itself."""
+    paths = glob.iglob(os.path.expanduser(pattern), recursive=True, include_hidden=include_hidden)
+    return (path for path in paths if "**" not in pattern or not os.path.isdir(path))
 
 
 def _expand_list_item(item: lists.ListItem, selection: Selection) -> Iterator[_Candidate]:
     match item:
         case lists.InvalidListEntry():
             name = f"line {item.line_number} of the list"
-            error = ImageError(f"{name} {item.reason}", hint='Such as {"image": "a.jpg", "prompt": "…"}', code="list")
-            yield _Candidate(name, name, error=error)
+            hint = 'A line looks like this: {"image": "a.jpg", "prompt": "…"}'
+            yield _Candidate(name, name, error=ImageError(f"{name} {item.reason}", hint=hint, code="list"))
         case lists.ListEntry() if os.path.isdir(item.image):
-            yield from (
-                replace(place, prompt=item.prompt, id=item.id) for place in _expand_folder(item.image, selection)
-            )
+            for candidate in _expand_folder(item.image, selection):
+                yield replace(candidate, prompt=item.prompt, id=item.id)
         case lists.ListEntry() if _matches_patterns(item.image, selection):
             yield _Candidate(_make_listed_name_unambiguous(item.image), item.image, item.prompt, item.id)
         case lists.ListLine() if _matches_patterns(item.image, selection) and not os.path.isdir(item.image):
@@ -301,15 +292,15 @@ def _matches_patterns(path: str, selection: Selection) -> bool:
 
 
 def _expand_home(name: str) -> str:
-    """A path with ``~`` for the home folder, unless there is something of that very name."""
+    """Replace ``~`` by the home folder, unless a file or folder with that very name exists."""
     return os.path.expanduser(name) if name.startswith("~") and not os.path.lexists(name) else name
 
 
 def _make_listed_name_unambiguous(name: str) -> str:
-    """A name in a list is a URL or a path; nothing in it stands for standard input."""
+    """Turn a name in a list, which is a URL or a path but never standard input, into a source."""
     return name if _URL_SCHEME.match(name) else _make_path_unambiguous(name)
 
 
 def _make_path_unambiguous(path: str) -> str:
-    """A path that nobody takes for a URL or for standard input."""
+    """Write a path so that it cannot be taken for a URL or for standard input."""
     return os.path.join(os.curdir, path) if path == "-" or _URL_SCHEME.match(path) else path

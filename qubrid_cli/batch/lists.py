@@ -1,6 +1,6 @@
-r"""Lists of images: lines, names between NULs, or JSON objects a line.
+r"""Lists of images: a name per line, names separated by NULs, or a JSON object per line.
 
-Names are bytes; what in them is no UTF-8 becomes Python's surrogate escapes, in JSON ``\udc80`` to ``\udcff``.
+Names are bytes. Those that are not UTF-8 become Python's surrogate escapes, in JSON ``\udc80`` to ``\udcff``.
 """
 
 import codecs
@@ -12,24 +12,24 @@ from typing import Any, BinaryIO
 
 from ..frozen import frozen
 
-#: What a list may call an image beside its name.
+#: The ``id`` of an image in a list.
 ImageId = str | int | float | None
 
 _CHUNK_SIZE = 1 << 16
-#: How a JSON object begins; ``{1}.jpg`` is a name.
+#: The beginning of a JSON object; ``{1}.jpg`` is a name.
 _OBJECT_START = re.compile(rb'\s*\{\s*("|\}\s*\Z)')
 
 
 @frozen
 class ListLine:
-    """A name as it stands in a list, such as ``find`` makes."""
+    """A name in a list of lines, such as ``find`` prints."""
 
     image: str
 
 
 @frozen
 class ListEntry:
-    """An object of a JSONL list; its ``prompt`` and ``id`` are for this image alone."""
+    """An object of a JSONL list; ``prompt`` and ``id`` apply to this image only."""
 
     image: str
     prompt: str | None = None
@@ -38,7 +38,7 @@ class ListEntry:
 
 @frozen
 class InvalidListEntry:
-    """A line of a JSONL list that is no such object."""
+    """A line of a JSONL list that is not a valid entry; the reason is the end of a sentence."""
 
     line_number: int
     reason: str
@@ -48,12 +48,12 @@ ListItem = ListLine | ListEntry | InvalidListEntry
 
 
 def read_items(stream: BinaryIO, *, is_nul_separated: bool = False) -> Iterator[ListItem]:
-    """What a list names, one after the other; blank lines are nothing.
+    """Read the items of a list one at a time, skipping blank lines.
 
-    The first line that is not blank decides: where it begins like a JSON object, all lines are meant to be some.
+    The first line that is not blank decides: if it begins like a JSON object, every line must be one.
 
     Args:
-        is_nul_separated: names end with NUL instead of a line break, as after ``find -print0``; they are never JSON.
+        is_nul_separated: names end with NUL instead of a line break, as from ``find -print0``; they are never JSON.
     """
     is_jsonl: bool | None = False if is_nul_separated else None
     for number, line in enumerate(_split_names(stream) if is_nul_separated else _split_lines(stream), 1):
@@ -72,24 +72,24 @@ def _split_lines(stream: BinaryIO) -> Iterator[bytes]:
 
 def _split_names(stream: BinaryIO) -> Iterator[bytes]:
     rest = b""
-    while piece := stream.read(_CHUNK_SIZE):
-        *names, rest = (rest + piece).split(b"\0")
+    while chunk := stream.read(_CHUNK_SIZE):
+        *names, rest = (rest + chunk).split(b"\0")
         yield from names
     yield rest
 
 
 def _parse_entry(line: bytes, number: int) -> ListEntry | InvalidListEntry:
     try:
-        found: Any = json.loads(line.decode(errors="surrogateescape"))
+        entry: Any = json.loads(line.decode(errors="surrogateescape"))
     except (ValueError, RecursionError) as error:
-        return InvalidListEntry(number, f"is no JSON: {error}")
-    match found:
+        return InvalidListEntry(number, f"is not valid JSON: {error}")
+    match entry:
         case {"image": str(image)} if image:
-            prompt, label = found.get("prompt"), found.get("id")
+            prompt, image_id = entry.get("prompt"), entry.get("id")
         case _:
-            return InvalidListEntry(number, 'is no object with an "image"')
+            return InvalidListEntry(number, 'is not an object with an "image"')
     if not isinstance(prompt, str | None):
-        return InvalidListEntry(number, 'has a "prompt" that is no text')
-    if not isinstance(label, str | int | float | None):
-        return InvalidListEntry(number, 'has an "id" that is neither text nor a number')
-    return ListEntry(image, prompt, label)
+        return InvalidListEntry(number, 'has a "prompt" that is not a string')
+    if not isinstance(image_id, str | int | float | None):
+        return InvalidListEntry(number, 'has an "id" that is neither a string nor a number')
+    return ListEntry(image, prompt, image_id)

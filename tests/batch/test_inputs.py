@@ -321,7 +321,7 @@ def test_shares_are_about_equal() -> None:
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1/0", "1", "a/b", "1/2/3", "-1/2", "1/ 2", ""])
 def test_what_is_no_share_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match=r"^--shard .*is no share$"):
+    with pytest.raises(UsageError, match=r"^invalid value for --shard: "):
         parse_shard(text)
 
 
@@ -338,17 +338,17 @@ def test_a_share_is_read() -> None:
         (b" a.jpg \n", [ListLine(" a.jpg ")]),
         (b"-x.jpg\n{1}.jpg\n", [ListLine("-x.jpg"), ListLine("{1}.jpg")]),
         (b"{1}.jpg\n", [ListLine("{1}.jpg")]),
-        (b'{"x": 1}\n', [InvalidListEntry(1, 'is no object with an "image"')]),
+        (b'{"x": 1}\n', [InvalidListEntry(1, 'is not an object with an "image"')]),
         (
             b" { }\na.jpg\n",
             [
-                InvalidListEntry(1, 'is no object with an "image"'),
-                InvalidListEntry(2, "is no JSON: Expecting value: line 1 column 1 (char 0)"),
+                InvalidListEntry(1, 'is not an object with an "image"'),
+                InvalidListEntry(2, "is not valid JSON: Expecting value: line 1 column 1 (char 0)"),
             ],
         ),
         (
             b'{"image": 7}\n{"image": "a.jpg"}\n',
-            [InvalidListEntry(1, 'is no object with an "image"'), ListEntry("a.jpg")],
+            [InvalidListEntry(1, 'is not an object with an "image"'), ListEntry("a.jpg")],
         ),
         (b"{}.jpg\n", [ListLine("{}.jpg")]),
         (b"caf\xe9.jpg\n", [ListLine("caf\udce9.jpg")]),
@@ -366,11 +366,11 @@ def test_a_share_is_read() -> None:
             b'{"image": "a.jpg"}\nb.jpg\n{"image": ""}\n{"image": "c", "prompt": 1}\n{"image": "c", "id": []}\n[]\n',
             [
                 ListEntry("a.jpg"),
-                InvalidListEntry(2, "is no JSON: Expecting value: line 1 column 1 (char 0)"),
-                InvalidListEntry(3, 'is no object with an "image"'),
-                InvalidListEntry(4, 'has a "prompt" that is no text'),
-                InvalidListEntry(5, 'has an "id" that is neither text nor a number'),
-                InvalidListEntry(6, 'is no object with an "image"'),
+                InvalidListEntry(2, "is not valid JSON: Expecting value: line 1 column 1 (char 0)"),
+                InvalidListEntry(3, 'is not an object with an "image"'),
+                InvalidListEntry(4, 'has a "prompt" that is not a string'),
+                InvalidListEntry(5, 'has an "id" that is neither a string nor a number'),
+                InvalidListEntry(6, 'is not an object with an "image"'),
             ],
         ),
     ],
@@ -412,7 +412,7 @@ def test_a_folder_in_a_jsonl_list_stands_for_its_images() -> None:
 def test_a_damaged_line_fails_like_an_image() -> None:
     first, missed = find_images([], list_items=listed(b'{"image": "a.jpg"}\n{}\n'))
     assert (first, isinstance(missed, MissingImage) and missed.error.message) == (
-        Task(1, "a.jpg"), 'line 2 of the list is no object with an "image"',
+        Task(1, "a.jpg"), 'line 2 of the list is not an object with an "image"',
     )  # fmt: skip
 
 

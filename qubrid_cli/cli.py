@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 _COMMANDS = {
     "describe": "Describe images, showing the answer as it is written.",
     "batch": "Describe many images, one request each, with a line of JSON for each.",
-    "models": "List the models of the endpoint, one id on each line.",
-    "doctor": "Check the settings, the key, the way to the endpoint, its models, an answer, and what this machine can do.",
-    "config": "See and change the settings.",
-    "auth": "Store the key of a profile.",
-    "presets": "List and show presets, the questions that have a name.",
+    "models": "List the models of the endpoint, one id per line.",
+    "doctor": "Check the settings, the key, the network, the endpoint, a test image and this machine.",
+    "config": "Show and change the settings.",
+    "auth": "Store, show and remove the key of a profile.",
+    "presets": "List and show presets, the prompts that have a name.",
     "completion": "Print the completion script for a shell.",
 }
 #: Is set while a shell completes a line.

@@ -1,4 +1,4 @@
-"""``qvision auth``: store the key of a profile, see which one counts, forget it."""
+"""``qvision auth``: store, show and remove the key of a profile."""
 
 import os
 import sys
@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from ..settings.keys import Key
     from ..settings.resolve import Settings
 
-app = typer.Typer(help="Store the key of a profile.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Store, show and remove the key of a profile.", no_args_is_help=True, rich_markup_mode=None)
 
-#: Bytes; far longer ones are refused.
+#: Bytes that are read from standard input, far more than a key may have.
 _MAX_KEY_BYTES = 65_536
-#: Characters of a line that a terminal gives; it drops what is beyond (Linux, N_TTY_BUF_SIZE less the line's end).
+#: Characters; a terminal drops the rest of a longer line (Linux: N_TTY_BUF_SIZE without the line break).
 _MAX_LINE_LENGTH = 4095
+_PIPE_HINT = "Pipe the key in: qvision auth login --stdin"
 
 
 @app.command()
@@ -33,20 +34,20 @@ def login(
 ) -> None:
     """Store the key of a profile.
 
-    It goes to the address that is set now and to no other.
+    The key is sent only to the endpoint that is set now.
     """
     from ..settings import keys
 
     settings = _resolve_settings(context, profile, base_url)
     key = keys.clean_pasted_key(_read_key_from_stdin() if from_stdin else _prompt_for_key(settings), "the key")
     if key is None:
-        raise UsageError("no key was given", hint="Nothing was stored.")
-    where, why_not = keys.store_key(settings, key, _request.locate_key_file(), _request.load_keychain)
-    if why_not:
-        echo_err(f"note: {why_not}")
-    echo_err(f"stored the key of profile {settings.profile} for {_get_origin(settings)} in {where}")
+        raise UsageError("the key is empty", hint="Nothing was stored.")
+    location, problem = keys.store_key(settings, key, _request.locate_key_file(), _request.load_keychain)
+    if problem:
+        echo_err(f"note: {problem}")
+    echo_err(f"stored the key of profile {settings.profile} for {_get_origin(settings)} in {location}")
     if settings.key_env and os.environ.get(settings.key_env):
-        echo_err(f"note: {settings.key_env} is set, and wins over it")
+        echo_err(f"note: {settings.key_env} is set, and is used instead of the stored key")
 
 
 @app.command()
@@ -57,9 +58,9 @@ def status(
     base_url: _options.BaseUrl = None,
     as_json: _options.JsonObject = False,
 ) -> None:
-    """Say which key counts and where it comes from.
+    """Show which key is used and where it comes from.
 
-    It is told by its last four characters. Exit 3 where one is needed and missing.
+    Shows only its last four characters. Exits with 3 if a key is needed and missing.
     """
     from ..settings import keys
     from ..text import mask_key
@@ -84,12 +85,12 @@ def status(
 
 @app.command()
 def logout(context: typer.Context, *, profile: _options.Profile = None) -> None:
-    """Forget the stored key of a profile."""
+    """Remove the stored key of a profile."""
     from ..settings import keys
 
     settings = _resolve_settings(context, profile, None)
     if keys.remove_key(settings.profile, _request.locate_key_file(), _request.load_keychain):
-        echo_err(f"forgot the key of profile {settings.profile}")
+        echo_err(f"removed the key of profile {settings.profile}")
     else:
         echo_err(f"no key is stored for profile {settings.profile}")
     if settings.key_env and os.environ.get(settings.key_env):
@@ -113,43 +114,46 @@ def _get_origin(settings: "Settings") -> str:
 def _format_status(settings: "Settings", key: "Key | None") -> str:
     from ..text import mask_key
 
-    about = f"profile {settings.profile}"
     if settings.has_authorization:
-        return f"{about}: no key, for a header takes its place"
-    if key is None:
-        return f"{about}: no key" + ("" if settings.needs_key else ", and none is needed")
-    if key.withheld_reason is not None:
-        return f"{about}: key {mask_key(key.text)} from {key.location}, not sent: {key.withheld_reason}"
-    return f"{about}: key {mask_key(key.text)} from {key.location}, sent to {_get_origin(settings)}"
+        text = "no key; the Authorization header is sent instead"
+    elif key is None:
+        text = "no key" if settings.needs_key else "no key, and none is needed"
+    elif key.withheld_reason is not None:
+        text = f"key {mask_key(key.text)} from {key.location}, not sent: {key.withheld_reason}"
+    else:
+        text = f"key {mask_key(key.text)} from {key.location}, sent to {_get_origin(settings)}"
+    return f"profile {settings.profile}: {text}"
 
 
 def _read_key_from_stdin() -> str:
     if sys.stdin is None or sys.stdin.isatty():
-        raise UsageError("--stdin reads a key, and standard input is a terminal", hint="Pipe it in, or leave it out.")
+        raise UsageError("--stdin: standard input is a terminal", hint="Pipe the key in, or omit --stdin to type it.")
     return sys.stdin.buffer.read(_MAX_KEY_BYTES).decode(errors="replace")
 
 
 def _prompt_for_key(settings: "Settings") -> str:
-    """The key as it is typed, unseen."""
+    """Read the key from the terminal, without showing it."""
     import getpass
     import warnings
 
     if sys.stdin is None or not sys.stdin.isatty():
-        raise UsageError("there is no terminal to type the key at", hint="Pipe it in: qvision auth login --stdin")
+        raise UsageError("cannot prompt: standard input is not a terminal", hint=_PIPE_HINT)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", getpass.GetPassWarning)
-            typed = getpass.getpass(f"Key for {_get_origin(settings)}, which does not show: ")
+            typed = getpass.getpass(f"Key for {_get_origin(settings)} (hidden): ")
     except EOFError:
-        echo_err("")  # Ctrl-D leaves the cursor behind the prompt
+        echo_err("")  # Ctrl-D leaves the cursor after the prompt
         return ""
-    except getpass.GetPassWarning as error:  # it would show
-        raise AuthError("the terminal cannot hide a key", hint="Pipe it in: qvision auth login --stdin") from error
+    except getpass.GetPassWarning as error:
+        raise AuthError("the terminal cannot hide the key", hint=_PIPE_HINT) from error
     except KeyboardInterrupt:
         echo_err("")
         raise InterruptedByUserError("stopped by Ctrl-C", hint="Nothing was stored.") from None
     if len(typed) >= _MAX_LINE_LENGTH:
-        raise AuthError("the key is longer than a terminal's line", hint="Pipe it in: qvision auth login --stdin")
+        raise AuthError(
+            f"the key is too long to type: a terminal line holds {_MAX_LINE_LENGTH} characters", hint=_PIPE_HINT
+        )
     return typed
 
 

@@ -1,20 +1,18 @@
-"""``qvision completion``: print the script that teaches a shell our commands and options."""
+"""``qvision completion``: print the script that completes commands, options and values in a shell."""
 
 import enum
 import io
 import os
 from contextlib import redirect_stdout, suppress
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    pass
-
-#: Lets zsh find the script as a file in its ``fpath`` too: there the first Tab runs the file instead of the function.
+#: Makes the script work as a file in the ``fpath`` of zsh too, where the first Tab runs the file, not the function.
 _ZSH_AUTOLOAD = '\nif [[ $funcstack[1] == _qvision ]]; then _qvision_completion "$@"; fi'
 
-#: In place of Typer's own, which loses what has a colon or a = in it, where bash cuts words: ``qwen3-vl:8b``, ``--model=Q``.
+#: Bash splits words at ``:`` and ``=``. Typer's own script does not join them again and fails on ``qwen3-vl:8b`` and
+#: ``--model=Q``; this one does.
 _BASH_SCRIPT = """\
 _qvision_completion() {
     local IFS=$'\\n' words=() word value joins=
@@ -35,7 +33,7 @@ complete -o default -F _qvision_completion qvision"""
 
 
 class Shell(enum.StrEnum):
-    """The shells that Typer can complete in."""
+    """The shells that Typer supports."""
 
     BASH = "bash"
     ZSH = "zsh"
@@ -51,7 +49,7 @@ def completion(
     if shell is Shell.BASH:
         typer.echo(_BASH_SCRIPT)
         return
-    # The same way in that a shell takes: Typer prints the script, and ends, when this variable asks for it.
+    # With this variable set, Typer prints the script and exits.
     os.environ["_QVISION_COMPLETE"] = f"source_{shell.value}"
     script = io.StringIO()
     with suppress(SystemExit), redirect_stdout(script):

@@ -1,4 +1,4 @@
-"""``qvision config``: see the settings and where each comes from, and change the file that holds them."""
+"""``qvision config``: show the settings and where each comes from, and change the configuration file."""
 
 import json
 import os
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..settings.config_file import Config
     from ..settings.resolve import Settings
 
-app = typer.Typer(help="See and change the settings.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Show and change the settings.", no_args_is_help=True, rich_markup_mode=None)
 
 KeyArgument = Annotated[
     str,
@@ -28,9 +28,9 @@ KeyArgument = Annotated[
 ]
 
 
-@app.command()
-def path() -> None:
-    """Print where the file is, or would be."""
+@app.command("path")
+def print_path() -> None:
+    """Print the path of the file, even if there is no file yet."""
     from ..settings import config_file
 
     print_line(str(config_file.get_config_path(os.environ)))
@@ -60,7 +60,7 @@ def show(
 ) -> None:
     """Show every setting and where it comes from.
 
-    With options of other commands it shows what would count there with them.
+    Add the options of another command to see the settings it would use.
     """
     from ..settings import config_file
 
@@ -77,41 +77,42 @@ def show(
     settings = _request.resolve_settings(context, config_file.load_config(os.environ), given)
     values = _mask_settings(settings)
     if as_json:
-        found = {
-            name: {"value": values[name], "origin": source.kind.value, "where": source.location}
-            for name, source in settings.origins.items()
-        }
-        print_json(found)
+        print_json(
+            {
+                name: {"value": values[name], "origin": origin.kind.value, "where": origin.location}
+                for name, origin in settings.origins.items()
+            }
+        )
         return
     rows = [
-        (name, "-" if values[name] is None else _format_value(values[name]), source.location)
-        for name, source in settings.origins.items()
+        (name, "-" if values[name] is None else _format_value(values[name]), origin.location)
+        for name, origin in settings.origins.items()
     ]
     show_rows(("setting", "value", "from"), rows)
 
 
 @app.command()
 def get(key: KeyArgument) -> None:
-    """Print what the file says about a key.
+    """Print the value of a key in the file.
 
-    What counts in the end is what config show says.
+    For the value that is used in the end, see: qvision config show
     """
     from ..settings import config_file
 
-    at = config_file.get_config_path(os.environ)
+    path = config_file.get_config_path(os.environ)
     names = config_file.parse_key(key)
     config_file.load_config(os.environ)
-    found = config_file.get_value(config_file.parse_toml(config_file.read_text(at) or "", at), names)
-    if found is None:
-        raise ConfigError(f"{at} does not set {key}", hint="What counts then is what this says: qvision config show")
-    print_line(_format_value(_mask(names, found)))
+    value = config_file.get_value(config_file.parse_toml(config_file.read_text(path) or "", path), names)
+    if value is None:
+        raise ConfigError(f"{path} does not set {key}", hint="See the value that is used: qvision config show")
+    print_line(_format_value(_mask(names, value)))
 
 
 @app.command("set", context_settings={"ignore_unknown_options": True})
 def set_(
-    key: KeyArgument, value: Annotated[str, typer.Argument(metavar="VALUE", help="A text, or any TOML value.")]
+    key: KeyArgument, value: Annotated[str, typer.Argument(metavar="VALUE", help="A string, or any TOML value.")]
 ) -> None:
-    """Set one key in the file; its comments stay."""
+    """Set a key in the file, and keep the file's comments."""
     from ..settings import config_edit, config_file
 
     names = config_file.parse_key(key)
@@ -125,7 +126,7 @@ def set_(
 
 @app.command()
 def unset(key: KeyArgument) -> None:
-    """Remove a key, or a table, from the file."""
+    """Remove a key or a table from the file."""
     from ..settings import config_edit, config_file
 
     config_edit.unset_value(config_file.get_config_path(os.environ), config_file.parse_key(key))
@@ -135,38 +136,39 @@ def unset(key: KeyArgument) -> None:
 def edit() -> None:
     """Open the file in your editor.
 
-    What comes back takes its place only when it is right.
+    The edited text replaces the file only if it is valid.
     """
     from ..settings import config_edit, config_file
 
-    editor = _find_editor()
-    at = config_file.get_config_path(os.environ)
-    before = config_file.read_text(at)
-    source = before or config_edit.TEMPLATE
-    copy = config_edit.write_temporary_copy(source, at)
-    failure = _run_editor(editor, copy)
-    after = config_file.read_text(copy) or ""
-    if failure is not None:
-        if after != source:
-            raise ConfigError(f"{failure}, so nothing was changed", hint=f"Your text is in {copy}")
+    editor = _parse_editor_command()
+    path = config_file.get_config_path(os.environ)
+    current = config_file.read_text(path)
+    offered = current or config_edit.TEMPLATE
+    copy = config_edit.write_temporary_copy(offered, path)
+    exit_code = _run_editor(editor, copy)
+    edited = config_file.read_text(copy) or ""
+    is_changed = edited != offered
+    if not is_changed:
         copy.unlink(missing_ok=True)
-        raise ConfigError(f"{failure}, and nothing was changed")
-
-    def change(source: str) -> str:
-        if source != (before or ""):
-            raise ConfigError(f"{at} was changed by somebody else meanwhile", hint=f"Your text is in {copy}")
-        _check_edited(after, copy)
-        return after
-
-    if after in {before, config_edit.TEMPLATE}:
+    if exit_code:
+        hint = f"Your text is in {copy}" if is_changed else None
+        raise ConfigError(f"{editor[0]} exited with {exit_code}; nothing was changed", hint=hint)
+    if not is_changed:
         echo_err("nothing was changed")
-    else:
-        config_edit.rewrite(at, change)
+        return
+
+    def replace(latest: str) -> str:
+        if latest != (current or ""):
+            raise ConfigError(f"{path} was changed while you edited it", hint=f"Your text is in {copy}")
+        _validate_edited(edited, copy)
+        return edited
+
+    config_edit.rewrite(path, replace)
     copy.unlink(missing_ok=True)
 
 
-def _check_edited(text: str, copy: Path) -> None:
-    """Refuse a text that is not right, with where it is kept."""
+def _validate_edited(text: str, copy: Path) -> None:
+    """Raise a ``ConfigError`` for an invalid text, with the path of its copy in the hint."""
     from ..settings import config_file
 
     kept = f"Nothing was changed; your text is in {copy}"
@@ -182,29 +184,29 @@ def _check_edited(text: str, copy: Path) -> None:
         raise ConfigError(error.message, hint=f"{error.hint} {kept}" if error.hint else kept) from error
 
 
-def _find_editor() -> list[str]:
-    """The program that the user edits with, and its options."""
+def _parse_editor_command() -> list[str]:
+    """Return the program in VISUAL or EDITOR, and its arguments."""
     import shlex
 
-    named = os.environ.get("VISUAL") or os.environ.get("EDITOR")
-    if not named or not named.strip():
-        raise ConfigError("no editor is set", hint="For example: EDITOR=nano qvision config edit")
+    command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ""
     try:
-        return shlex.split(named)
+        words = shlex.split(command)
     except ValueError as error:
-        raise ConfigError(f"{named} is no command: {error}", hint="Check VISUAL and EDITOR.") from error
+        raise ConfigError(f"invalid editor command: {command} ({error})", hint="Check VISUAL and EDITOR.") from error
+    if not words:
+        raise ConfigError("no editor is set", hint="For example: EDITOR=nano qvision config edit")
+    return words
 
 
-def _run_editor(command: list[str], copy: Path) -> str | None:
-    """Let the user edit; what went wrong, if anything did."""
+def _run_editor(command: list[str], copy: Path) -> int:
+    """Open the copy in the editor, and return the editor's exit code."""
     import subprocess
 
     try:
-        code = subprocess.call([*command, str(copy)])  # noqa: S603  # the user's own words
+        return subprocess.call([*command, str(copy)])  # noqa: S603  # the user's own command
     except OSError as error:
         copy.unlink()
         raise ConfigError(f"cannot run {command[0]}: {error.strerror}", hint="Check VISUAL and EDITOR.") from error
-    return f"{command[0]} ended with {code}" if code else None
 
 
 def _mask_settings(settings: "Settings") -> dict[str, Any]:
@@ -212,7 +214,7 @@ def _mask_settings(settings: "Settings") -> dict[str, Any]:
 
 
 def _mask(names: tuple[str, ...] | list[str], value: Any) -> Any:
-    """A value without what is nobody else's business: headers that look like it."""
+    """Hide the values of headers that may be secret."""
     from ..text import is_secret_header
 
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""``qvision models``: which models an endpoint has."""
+"""``qvision models``: list the models of an endpoint."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ from . import _options, _request
 if TYPE_CHECKING:
     from ..settings.resolve import Settings
 
-#: More would be waited for longer than it takes to ask again by hand.
+#: Running the command again is faster than waiting for more retries.
 _MAX_RETRIES = 2
 
 
@@ -33,9 +33,9 @@ def models(
     offline: _options.Offline = False,
     as_json: _options.JsonObject = False,
 ) -> None:
-    """List the models of the endpoint, one id on each line.
+    """List the models of the endpoint, one id per line.
 
-    Where Qubrid gives no list, those that its documentation names.
+    If Qubrid does not list its models, shows the vision models in its documentation.
     """
     from ..settings import config_file, fields
 
@@ -44,22 +44,20 @@ def models(
     given |= {"allow_http": allow_http or None, "offline": offline or None}
     try:
         settings = _request.resolve_settings(context, config_file.load_config(os.environ), given)
-        found = _fetch_models(settings)
+        listed = _fetch_models(settings)
     except (QvisionError, KeyboardInterrupt) as error:
         failure = error if isinstance(error, QvisionError) else InterruptedByUserError("stopped by Ctrl-C")
         if as_json:
             _print_json(None, (), failure)
         raise failure from None
-    ids = fields.get_built_in_models(settings.base_url) if found is None else found
+    ids = fields.get_built_in_models(settings.base_url) if listed is None else listed
     if as_json:
-        base = _request.build_request_url(settings).removesuffix("/chat/completions")
-        _print_json("built-in" if found is None else "endpoint", ids, None, base)
+        base_url = _request.build_request_url(settings).removesuffix("/chat/completions")
+        _print_json("built-in" if listed is None else "endpoint", ids, None, base_url)
         return
-    if found is None:
-        host = settings.base_url.partition("//")[2].partition("/")[0]
-        echo_err(
-            f"note: {host} gives no list; these vision models are in its documentation of {fields.BUILT_IN_MODELS_DATE}"
-        )
+    if listed is None:
+        host, date = fields.get_origin(settings.base_url).removeprefix("https://"), fields.BUILT_IN_MODELS_DATE
+        echo_err(f"note: {host} does not list its models; these are the vision models in its documentation of {date}")
     elif not ids:
         echo_err("note: the endpoint's list is empty")
     _print_models(ids, settings)
@@ -68,14 +66,14 @@ def models(
 def _print_json(
     source: str | None, ids: tuple[str, ...], error: QvisionError | None, base_url: str | None = None
 ) -> None:
-    """The list as JSON, or what went wrong, in the same form."""
+    """Print the list, or the error in an object of the same form."""
     from ..settings import fields
 
-    facts = None
+    error_object = None
     if error is not None:
-        from ..output import record  # which loads what images need
+        from ..output import record  # loads what images need
 
-        facts = record.json_error(error)
+        error_object = record.json_error(error)
     show.print_json(
         {
             "schema_version": 1,
@@ -84,27 +82,27 @@ def _print_json(
             "dated": fields.BUILT_IN_MODELS_DATE if source == "built-in" else None,
             "base_url": base_url,
             "models": [{"id": name} for name in ids],
-            "error": facts,
+            "error": error_object,
         }
     )
 
 
 def _fetch_models(settings: "Settings") -> tuple[str, ...] | None:
-    """The endpoint's own list, kept for completion; ``None`` where it has none and ours takes its place."""
+    """Request the list and cache it for completion; ``None`` if the endpoint has none and the built-in list is used."""
     from ..client.models import NoModelListError, list_models
-    from ..client.retry import RetryLimits
+    from ..client.retry import RetryLimits, RetryScheduled
     from ..settings import config_file, fields, keys
 
     key = None if settings.offline else _request.find_key(settings)
-    sent = key.text if key is not None and key.withheld_reason is None else None
+    sent_key = key.text if key is not None and key.withheld_reason is None else None
     if key is not None and key.withheld_reason is not None:
         echo_err(f"note: the key from {key.location} is not sent: {key.withheld_reason}")
-    patience = RetryLimits(min(settings.retries, _MAX_RETRIES), settings.retry_max_wait, settings.max_time)
+    limits = RetryLimits(min(settings.retries, _MAX_RETRIES), settings.retry_max_wait, settings.max_time)
     try:
-        with _request.open_endpoint(settings, sent) as endpoint, closing(list_models(endpoint, patience)) as asked:
-            for item in asked:
-                if isinstance(item, tuple):
-                    found = item
+        with _request.open_endpoint(settings, sent_key) as endpoint, closing(list_models(endpoint, limits)) as items:
+            for item in items:
+                if not isinstance(item, RetryScheduled):
+                    ids = item
                 elif sys.stderr is not None and sys.stderr.isatty():
                     echo_err(f"{escape_control_characters(item.reason)}, trying again in {item.seconds:.1f} s")
     except NoModelListError:
@@ -112,12 +110,12 @@ def _fetch_models(settings: "Settings") -> tuple[str, ...] | None:
             raise
         return None
     except AuthError as error:
-        if error.status == 401 and sent is None:
-            keys.require_key(key, settings)  # which says that there is none, where one is needed
+        if error.status == 401 and sent_key is None:
+            keys.require_key(key, settings)  # raises a better error: a key is needed and missing
         raise
     if not settings.offline:
-        fields.cache_models(config_file.get_cache_folder(), settings.base_url, found)
-    return found
+        fields.cache_models(config_file.get_cache_folder(), settings.base_url, ids)
+    return ids
 
 
 def _print_models(ids: tuple[str, ...], settings: "Settings") -> None:

@@ -1,4 +1,4 @@
-"""``qvision auth`` as its users meet it: where the key goes, who may see it, and that nobody does."""
+"""``qvision auth``: where the key is sent, and that nobody sees it."""
 
 import json
 import os
@@ -23,11 +23,11 @@ def login(qvision: Qvision, *arguments: object, key: str = SECRET, env: dict[str
 
 
 def keys(tmp_path: Path) -> Path:
-    (found,) = (tmp_path / "home").rglob("keys.toml")
-    return found
+    (path,) = (tmp_path / "home").rglob("keys.toml")
+    return path
 
 
-def test_a_key_is_stored_told_of_used_and_forgotten(
+def test_a_key_is_stored_shown_used_and_removed(
     qvision: Qvision, server: Server, lighthouse: Path, tmp_path: Path
 ) -> None:
     elsewhere = {"QUBRID_BASE_URL": server.url}
@@ -44,12 +44,12 @@ def test_a_key_is_stored_told_of_used_and_forgotten(
         "",
     )
     run = qvision("auth", "logout")
-    assert (run.exit_code, run.stderr) == (0, "forgot the key of profile qubrid\n")
+    assert (run.exit_code, run.stderr) == (0, "removed the key of profile qubrid\n")
     assert SECRET not in keys(tmp_path).read_text()
     assert qvision("auth", "logout").stderr == "no key is stored for profile qubrid\n"
 
 
-def test_a_stored_key_is_not_sent_elsewhere_and_a_note_says_so(
+def test_a_stored_key_is_not_sent_to_another_origin_and_a_note_says_so(
     qvision: Qvision, server: Server, lighthouse: Path, tmp_path: Path
 ) -> None:
     login(qvision)
@@ -60,7 +60,7 @@ def test_a_stored_key_is_not_sent_elsewhere_and_a_note_says_so(
     assert qvision("describe", lighthouse, "--base-url", server.url, "--quiet").stderr == ""
 
 
-def test_a_profiles_key_does_not_follow_a_variable_that_is_qubrids(
+def test_the_key_of_a_profile_is_not_sent_to_the_address_in_qubrid_base_url(
     qvision: Qvision, server: Server, lighthouse: Path
 ) -> None:
     env = {"OPENAI_API_KEY": KEY, "QUBRID_BASE_URL": server.url}
@@ -114,7 +114,9 @@ def test_status_says_whether_a_key_is_missing(
     assert (run.exit_code, run.stdout.decode()) == (exit_code, says)
 
 
-def test_a_header_may_take_the_keys_place(qvision: Qvision, server: Server, lighthouse: Path, tmp_path: Path) -> None:
+def test_an_authorization_header_replaces_the_key(
+    qvision: Qvision, server: Server, lighthouse: Path, tmp_path: Path
+) -> None:
     file = tmp_path / "c.toml"
     file.write_text(f'[profiles.w]\nbase_url = "{server.url}"\nmodel = "m"\nkey_env = "K"\n')
     env = {"QVISION_CONFIG": str(file), "QVISION_PROFILE": "w", "K": KEY}
@@ -123,15 +125,13 @@ def test_a_header_may_take_the_keys_place(qvision: Qvision, server: Server, ligh
     run = qvision("describe", lighthouse, env=env)
     assert server.asked[0].headers["authorization"] == "Basic c2VjcmV0"
     assert ("[key], nor [key]" in run.stderr, "c2VjcmV0" in run.stderr) == (True, False)
-    assert qvision("auth", "status", env=env).stdout == b"profile w: no key, for a header takes its place\n"
+    assert qvision("auth", "status", env=env).stdout == b"profile w: no key; the Authorization header is sent instead\n"
     for shown in (["config", "show"], ["config", "show", "--json"], ["config", "get", "profiles"]):
         run = qvision(*shown, env=env)
         assert (b"c2VjcmV0" in run.stdout, b"(hidden)" in run.stdout) == (False, True)
 
 
-def test_a_header_that_looks_like_a_key_does_not_cross_a_network_in_the_clear(
-    qvision: Qvision, lighthouse: Path, tmp_path: Path
-) -> None:
+def test_a_secret_header_is_not_sent_over_plain_http(qvision: Qvision, lighthouse: Path, tmp_path: Path) -> None:
     file = tmp_path / "c.toml"
     file.write_text('[profiles.w]\nbase_url = "http://192.0.2.1/v1"\nmodel = "m"\nheaders = { X-Api-Key = "secret" }\n')
     run = qvision("describe", lighthouse, "--profile", "w", env={"QVISION_CONFIG": str(file)})
@@ -139,34 +139,34 @@ def test_a_header_that_looks_like_a_key_does_not_cross_a_network_in_the_clear(
 
 
 @pytest.mark.parametrize("key", ["", " \n", "Bearer ", "a b", "é", "qk-1\nqk-2"])
-def test_what_is_no_key_is_not_stored(key: str, qvision: Qvision, tmp_path: Path) -> None:
+def test_an_invalid_key_is_not_stored(key: str, qvision: Qvision, tmp_path: Path) -> None:
     run = login(qvision, key=key)
     assert run.exit_code in {2, 3}
     assert list((tmp_path / "home").rglob("*")) == []
 
 
-def test_a_variable_that_wins_is_told_of(qvision: Qvision) -> None:
+def test_a_note_names_the_variable_that_overrides_the_stored_key(qvision: Qvision) -> None:
     assert login(qvision, env={"QUBRID_API_KEY": KEY}).stderr.endswith(
-        "note: QUBRID_API_KEY is set, and wins over it\n"
+        "note: QUBRID_API_KEY is set, and is used instead of the stored key\n"
     )
     assert qvision("auth", "logout", env={"QUBRID_API_KEY": KEY}).stderr == (
-        "forgot the key of profile qubrid\nnote: QUBRID_API_KEY is still set\n"
+        "removed the key of profile qubrid\nnote: QUBRID_API_KEY is still set\n"
     )
 
 
-def test_without_a_terminal_it_asks_for_stdin(qvision: Qvision) -> None:
+def test_without_a_terminal_the_hint_names_stdin(qvision: Qvision) -> None:
     run = qvision("auth", "login", stdin=b"qk-secret")
     assert (run.exit_code, run.stderr) == (
         2,
-        "error: there is no terminal to type the key at\nhint: Pipe it in: qvision auth login --stdin\n",
+        "error: cannot prompt: standard input is not a terminal\nhint: Pipe the key in: qvision auth login --stdin\n",
     )
 
 
-def test_a_typed_key_does_not_show(tmp_path: Path) -> None:
+def test_a_typed_key_is_hidden(tmp_path: Path) -> None:
     program, *rest = command("auth", "login", "--profile", "openai")
     env = environment({**at_home(tmp_path), "TERM": "xterm"})
     child: pexpect.spawn[str] = pexpect.spawn(program, rest, env=env, timeout=60, encoding="utf-8")
-    child.expect_exact("Key for https://api.openai.com, which does not show: ")
+    child.expect_exact("Key for https://api.openai.com (hidden): ")
     child.waitnoecho()
     child.sendline(SECRET)
     child.expect(pexpect.EOF)
@@ -181,21 +181,23 @@ def test_a_key_that_a_terminal_would_cut_is_refused(tmp_path: Path) -> None:
     child: pexpect.spawn[str] = pexpect.spawn(
         program, rest, env=environment(at_home(tmp_path)), timeout=60, encoding="utf-8"
     )
-    child.expect_exact("does not show: ")
+    child.expect_exact("(hidden): ")
     child.waitnoecho()
     child.sendline("k" * 4095)
     child.expect(pexpect.EOF)
     child.close()
     assert (child.exitstatus, list(tmp_path.rglob("*"))) == (3, [])
-    assert "error: the key is longer than a terminal's line\r\nhint: Pipe it in" in str(child.before)
+    assert "error: the key is too long to type: a terminal line holds 4095 characters\r\nhint: Pipe" in str(
+        child.before
+    )
 
 
-def test_a_prompt_that_is_interrupted_stores_nothing(tmp_path: Path) -> None:
+def test_ctrl_c_at_the_prompt_stores_nothing(tmp_path: Path) -> None:
     program, *rest = command("auth", "login")
     child: pexpect.spawn[str] = pexpect.spawn(
         program, rest, env=environment(at_home(tmp_path)), timeout=60, encoding="utf-8"
     )
-    child.expect_exact("does not show: ")
+    child.expect_exact("(hidden): ")
     child.waitnoecho()
     child.sendintr()
     child.expect(pexpect.EOF)
@@ -204,8 +206,8 @@ def test_a_prompt_that_is_interrupted_stores_nothing(tmp_path: Path) -> None:
     assert str(child.before) == "\r\nerror: stopped by Ctrl-C\r\nhint: Nothing was stored.\r\n"
 
 
-#: Runs the program under a mask that hides nothing, and looks, before each thing that it does with a file or a folder
-#: and at its end, at who may read what is there. Nothing can be made wider between two looks, for that is such a thing.
+#: Runs the program with a umask of 0, and records the mode of every file before each audit event and at the end.
+#: No file can become readable unseen, because that would need an audit event of its own.
 WATCHED = """
 import os, stat, sys
 from qubrid_cli import cli
@@ -261,7 +263,7 @@ def test_no_command_prints_a_key(qvision: Qvision, server: Server, lighthouse: P
     assert (run.exit_code, SECRET in run.stderr) == (3, False)
 
 
-#: A keyring that is a file in the folder where the program runs.
+#: A keyring that is a file in the current folder.
 BACKEND = """
 import json, pathlib
 from keyring.backend import KeyringBackend
@@ -285,7 +287,7 @@ class Keyring(KeyringBackend):
 
 @pytest.fixture
 def keyring(tmp_path: Path) -> Callable[[str], dict[str, str]]:
-    """Writes a backend of the keyring, and gives the environment in which it is the one that is used."""
+    """Return a function that writes a keyring backend and returns the environment that selects it."""
 
     def write(source: str) -> dict[str, str]:
         (tmp_path / "own_keyring.py").write_text(source)
@@ -295,7 +297,7 @@ def keyring(tmp_path: Path) -> Callable[[str], dict[str, str]]:
     return write
 
 
-def test_a_keyring_takes_the_key_where_there_is_one(
+def test_the_key_is_stored_in_the_keyring_if_there_is_one(
     qvision: Qvision, server: Server, lighthouse: Path, tmp_path: Path, keyring: Callable[[str], dict[str, str]]
 ) -> None:
     env = keyring(BACKEND) | {"QUBRID_BASE_URL": server.url}
@@ -311,7 +313,7 @@ def test_a_keyring_takes_the_key_where_there_is_one(
     assert json.loads((tmp_path / "keyring.json").read_text()) == {}
 
 
-def test_a_login_for_another_address_leaves_nothing_in_the_keyring_that_logout_does_not_know(
+def test_a_login_for_another_address_removes_the_old_key_from_the_keyring(
     qvision: Qvision, tmp_path: Path, keyring: Callable[[str], dict[str, str]]
 ) -> None:
     env = keyring(BACKEND)
@@ -323,7 +325,7 @@ def test_a_login_for_another_address_leaves_nothing_in_the_keyring_that_logout_d
     assert json.loads((tmp_path / "keyring.json").read_text()) == {}
 
 
-#: A keyring that repeats what it is given in an exception of its own.
+#: A keyring whose exceptions contain the key.
 LEAKING = """
 from keyring.backend import KeyringBackend
 class Keyring(KeyringBackend):
@@ -337,7 +339,7 @@ class Keyring(KeyringBackend):
 """
 
 
-def test_a_keyring_may_raise_anything_and_the_key_does_not_show(
+def test_the_key_is_hidden_in_any_error_of_a_keyring(
     qvision: Qvision, tmp_path: Path, keyring: Callable[[str], dict[str, str]]
 ) -> None:
     run = login(qvision, env=keyring(LEAKING))
@@ -346,7 +348,7 @@ def test_a_keyring_may_raise_anything_and_the_key_does_not_show(
 
 
 @pytest.mark.parametrize("arguments", [["auth", "status"], ["auth", "logout"], ["describe", "IMAGE"]])
-def test_a_keyring_that_is_gone_comes_with_what_to_do(
+def test_a_missing_keyring_comes_with_a_hint(
     arguments: list[str],
     qvision: Qvision,
     lighthouse: Path,
@@ -359,20 +361,20 @@ def test_a_keyring_that_is_gone_comes_with_what_to_do(
         "hint: Unlock it; or log in once more, and the key goes into a file: qvision auth login"
     )
     assert login(qvision).exit_code == 0
-    assert qvision("auth", "logout").stderr == "forgot the key of profile qubrid\n"
+    assert qvision("auth", "logout").stderr == "removed the key of profile qubrid\n"
 
 
 @pytest.mark.parametrize("extra", ["", "x"])
-def test_a_key_is_as_long_as_a_header_may_be_and_never_cut(extra: str, qvision: Qvision, tmp_path: Path) -> None:
+def test_a_key_of_4096_characters_is_stored_and_a_longer_one_refused(
+    extra: str, qvision: Qvision, tmp_path: Path
+) -> None:
     run = login(qvision, key="k" * 4096 + extra)
     assert run.exit_code == (3 if extra else 0)
     assert bool(list((tmp_path / "home").rglob("keys.toml"))) != bool(extra)
 
 
 @pytest.mark.parametrize("backend", ["fail", "null"])
-def test_a_keyring_that_keeps_nothing_is_told_of_and_the_file_takes_its_place(
-    backend: str, qvision: Qvision, tmp_path: Path
-) -> None:
+def test_the_key_goes_to_the_file_if_the_keyring_loses_it(backend: str, qvision: Qvision, tmp_path: Path) -> None:
     run = login(qvision, env={"PYTHON_KEYRING_BACKEND": f"keyring.backends.{backend}.Keyring"})
     assert (run.exit_code, run.stderr.startswith("note: the keyring does not ")) == (0, True)
     assert SECRET in keys(tmp_path).read_text()

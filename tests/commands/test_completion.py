@@ -1,4 +1,4 @@
-"""Completion in real shells, those of bash, zsh and fish that this machine has (the checks install all three)."""
+"""Completion in those of bash, zsh and fish that this machine has (CI installs all three)."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def test_the_scripts_in_the_repository_are_what_the_program_prints(shell: str) -
     assert (FOLDER / FILES[shell]).read_text() == script(shell)
 
 
-def test_an_unknown_shell_is_a_usage_error_that_names_those_there_are(qvision: Qvision) -> None:
+def test_an_unknown_shell_is_a_usage_error_that_lists_the_shells(qvision: Qvision) -> None:
     run = qvision("completion", "tcsh")
     assert (run.exit_code, run.stdout) == (2, b"")
     assert "'bash', 'zsh', 'fish', 'powershell'" in run.stderr
@@ -36,7 +36,7 @@ def test_an_unknown_shell_is_a_usage_error_that_names_those_there_are(qvision: Q
 
 @pytest.fixture
 def on_path(tmp_path: Path) -> dict[str, str]:
-    """An environment in which ``qvision`` is a program, and a folder with a picture to complete."""
+    """An environment with ``qvision`` on the path; creates an image to complete."""
     program = tmp_path / "bin" / "qvision"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec {shlex.join(command())} "$@"\n')
@@ -67,7 +67,7 @@ def test_tab_completes_commands_files_options_and_values(shell: str, on_path: di
 
 @pytest.fixture
 def listed(on_path: dict[str, str], server: Server, tmp_path: Path) -> dict[str, str]:
-    """An environment in which the models of an endpoint have been listed, two of which begin alike."""
+    """An environment with a cached list of models; two of them have the same beginning."""
     models = [{"id": name} for name in ("qwen3-vl:8b", "qwen3-vl:30b", "llava/next")]
     server.answer = Reply([json.dumps({"data": models}).encode()], headers=JSON)
     env = {**on_path, "QUBRID_BASE_URL": server.url}
@@ -76,7 +76,7 @@ def listed(on_path: dict[str, str], server: Server, tmp_path: Path) -> dict[str,
 
 
 @pytest.mark.parametrize("shell", HERE)
-def test_tab_completes_models_of_the_last_list_with_colons_in_them(
+def test_tab_completes_cached_models_with_colons(
     shell: str, listed: dict[str, str], server: Server, tmp_path: Path
 ) -> None:
     (program, *arguments), setup = SETUP[shell]
@@ -107,8 +107,10 @@ if shutil.which("bash"):
             (["qvision", "describe", "sun"], []),
         ],
     )
-    def test_bash_cuts_words_where_we_do_not(words: list[str], offered: list[str], listed: dict[str, str]) -> None:
-        """Bash takes a colon and a = for words of their own, and replaces only what is behind them."""
+    def test_bash_completes_words_with_colons_and_equal_signs(
+        words: list[str], offered: list[str], listed: dict[str, str]
+    ) -> None:
+        """Bash treats ``:`` and ``=`` as separate words and replaces only the text after them."""
         ask = (
             f"source {FOLDER}/qvision.bash; COMP_WORDS=({shlex.join(words)}); COMP_CWORD={len(words) - 1}; "
             '_qvision_completion qvision; for one in "${COMPREPLY[@]}"; do echo "$one"; done'
@@ -118,7 +120,7 @@ if shutil.which("bash"):
 
 
 def complete(line: str, env: Mapping[str, str]) -> list[str]:
-    """What is offered at the end of a line, as fish is told it; nothing may be said beside that."""
+    """The completions of a line in the format for fish; stderr must stay empty."""
     asking = {"_QVISION_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
     done = subprocess.run(
         command(), env={**env, **asking, "_TYPER_COMPLETE_ARGS": line}, capture_output=True, check=False, timeout=60
@@ -155,20 +157,20 @@ prompt = "The total?"
         ("qvision completion ", ["bash", "zsh", "fish", "powershell"]),
     ],
 )  # fmt: skip
-def test_what_is_set_is_offered(line: str, offered: list[str], tmp_path: Path) -> None:
+def test_names_from_the_settings_are_offered(line: str, offered: list[str], tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(OURS)
     env = environment({**at_home(tmp_path), "QVISION_CONFIG": str(tmp_path / "config.toml")})
     assert complete(line, env) == offered
 
 
-def test_a_broken_configuration_offers_what_is_built_in_and_says_nothing(tmp_path: Path) -> None:
+def test_a_broken_configuration_still_offers_built_in_names(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text("[profiles\n")
     env = environment({**at_home(tmp_path), "QVISION_CONFIG": str(tmp_path / "config.toml")})
     assert complete("qvision describe --profile o", env) == ["ollama", "openrouter", "openai"]
     assert complete("qvision describe -m Qwen/Qwen3-VL-P", env) == ["Qwen/Qwen3-VL-Plus"]
 
 
-def test_a_name_that_a_shell_would_act_on_is_not_offered(qvision: Qvision, server: Server, tmp_path: Path) -> None:
+def test_names_with_shell_metacharacters_are_not_offered(qvision: Qvision, server: Server, tmp_path: Path) -> None:
     hostile = [
         "a b",
         "a$(touch x)",
@@ -191,7 +193,7 @@ def test_a_name_that_a_shell_would_act_on_is_not_offered(qvision: Qvision, serve
     assert complete("qvision describe -m ", env) == ["Qwen/Qwen3-VL-Plus", "a/fine:1.0_x-y"]
 
 
-def test_a_damaged_list_counts_as_none(qvision: Qvision, server: Server, tmp_path: Path) -> None:
+def test_a_damaged_cache_offers_nothing(qvision: Qvision, server: Server, tmp_path: Path) -> None:
     server.answer = Reply([b'{"data": [{"id": "one"}]}'], headers=JSON)
     qvision("models", "--base-url", server.url)
     (kept,) = (tmp_path / "home").rglob("models-*.json")

@@ -1,4 +1,4 @@
-"""``qvision config`` as its users meet it, and what the file does to the other commands."""
+"""``qvision config``, and what the configuration file does to other commands."""
 
 import json
 import shlex
@@ -21,7 +21,7 @@ Write = Callable[[str], dict[str, str]]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Writes a configuration, and gives the environment that names it."""
+    """Return a function that writes a configuration and returns the environment that selects it."""
 
     def write(text: str) -> dict[str, str]:
         (tmp_path / "c.toml").write_text(text)
@@ -71,7 +71,7 @@ def toml(table: dict[str, Any]) -> str:
     return "".join(f"{name} = {value(of)}\n" for name, of in table.items())
 
 
-def test_every_setting_shows_where_it_comes_from_profile(qvision: Qvision, write: Write, tmp_path: Path) -> None:
+def test_every_setting_shows_its_origin_profile(qvision: Qvision, write: Write, tmp_path: Path) -> None:
     env = write("[profiles.work]\n" + toml(PROFILE))
     assert set(PROFILE) == set(FIELDS)
     found = shown(qvision, "--profile", "work", env=env)
@@ -81,7 +81,7 @@ def test_every_setting_shows_where_it_comes_from_profile(qvision: Qvision, write
     }
 
 
-def test_every_setting_shows_where_it_comes_from_config(qvision: Qvision, write: Write, tmp_path: Path) -> None:
+def test_every_setting_shows_its_origin_config(qvision: Qvision, write: Write, tmp_path: Path) -> None:
     top = {name: value for name, value in PROFILE.items() if FIELDS[name].is_global}
     env = write('profile = "qubrid"\n' + toml({n: v for n, v in top.items() if n not in BUILT_IN_PROFILES["qubrid"]}))
     found = shown(qvision, env=env)
@@ -99,7 +99,7 @@ def test_every_setting_shows_where_it_comes_from_config(qvision: Qvision, write:
     }
 
 
-def test_every_setting_shows_where_it_comes_from_environment(qvision: Qvision, write: Write) -> None:
+def test_every_setting_shows_its_origin_environment(qvision: Qvision, write: Write) -> None:
     env = write("[profiles.work]\n" + toml(PROFILE))
     env |= {"QVISION_PROFILE": "work", "QVISION_MODEL": "e", "QUBRID_BASE_URL": "http://e/v1", "QVISION_OFFLINE": "0"}
     found = shown(qvision, env=env)
@@ -111,7 +111,7 @@ def test_every_setting_shows_where_it_comes_from_environment(qvision: Qvision, w
     }
 
 
-def test_every_setting_shows_where_it_comes_from_default(qvision: Qvision) -> None:
+def test_every_setting_shows_its_origin_default(qvision: Qvision) -> None:
     found = shown(qvision, env={})
     built = {"origin": "default", "where": "built-in profile qubrid"}
     plain = {"origin": "default", "where": "default"}
@@ -141,8 +141,8 @@ OPTIONS: dict[str, tuple[list[object], Any]] = {
 }
 
 
-def test_every_setting_shows_where_it_comes_from_option(qvision: Qvision, write: Write) -> None:
-    """Those that have an option here; what is asked has its own way, and what has to do with keys has no option."""
+def test_every_setting_shows_its_origin_option(qvision: Qvision, write: Write) -> None:
+    """Only settings with an option of ``config show``: prompts and keys have none."""
     env = write("[profiles.qubrid]\n" + toml(PROFILE))
     env |= {"QVISION_PROFILE": "work", "QVISION_MODEL": "e", "QUBRID_BASE_URL": "http://e/v1", "QVISION_OFFLINE": "0"}
     given = [argument for arguments, _ in OPTIONS.values() for argument in arguments]
@@ -164,7 +164,7 @@ def test_show_is_aligned_in_a_pipe(qvision: Qvision) -> None:
     assert len(lines) == len(FIELDS) + 1
 
 
-def test_show_is_a_table_on_a_terminal_and_nothing_in_it_acts_there(write: Write) -> None:
+def test_show_is_a_table_on_a_terminal_without_control_characters(write: Write) -> None:
     env = environment({**write('prompt = "\\u001b[2Jred [red]x[/]"'), "TERM": "xterm"})
     program, *rest = command("config", "show")
     child: pexpect.spawn[str] = pexpect.spawn(
@@ -192,16 +192,16 @@ def test_set_get_unset_and_path(qvision: Qvision, tmp_path: Path) -> None:
     assert (run.exit_code, run.stdout, run.stderr) == (
         3,
         b"",
-        f"error: {file} does not set model\nhint: What counts then is what this says: qvision config show\n",
+        f"error: {file} does not set model\nhint: See the value that is used: qvision config show\n",
     )
 
 
-def test_a_negative_number_is_a_value_and_refused_as_such(qvision: Qvision) -> None:
+def test_a_negative_number_is_read_as_a_value(qvision: Qvision) -> None:
     run = qvision("config", "set", "temperature", "-1")
     assert (run.exit_code, "temperature is below 0" in run.stderr) == (3, True)
 
 
-def test_the_file_of_the_platform_is_made_and_used(qvision: Qvision, tmp_path: Path) -> None:
+def test_the_file_in_the_platforms_folder_is_created_and_used(qvision: Qvision, tmp_path: Path) -> None:
     assert qvision("config", "set", "model", "mine").exit_code == 0
     path = Path(qvision("config", "path").stdout.decode().rstrip("\n"))
     assert (path.name, path.parent.name, path.read_text()) == ("config.toml", "qvision", 'model = "mine"\n')
@@ -219,7 +219,7 @@ def test_the_file_of_the_platform_is_made_and_used(qvision: Qvision, tmp_path: P
         ["describe", "IMAGE", "--offline"],
     ],
 )
-def test_a_broken_file_stops_everything_and_stays(
+def test_a_broken_file_stops_every_command_and_is_not_changed(
     arguments: list[str], qvision: Qvision, write: Write, lighthouse: Path, tmp_path: Path
 ) -> None:
     env = write('model = "x"\n[profiles.work\n')
@@ -229,12 +229,12 @@ def test_a_broken_file_stops_everything_and_stays(
     assert (tmp_path / "c.toml").read_text() == 'model = "x"\n[profiles.work\n'
 
 
-def test_a_broken_file_is_an_error_in_a_record_too(qvision: Qvision, write: Write, lighthouse: Path) -> None:
+def test_a_broken_file_is_an_error_in_the_record(qvision: Qvision, write: Write, lighthouse: Path) -> None:
     run = qvision("describe", lighthouse, "--offline", "--json", env=write("modle = 'x'"))
     assert (run.exit_code, run.json["error"]["code"], run.json["error"]["hint"]) == (3, "config", "Did you mean model?")
 
 
-#: Editors: what each writes, by its name.
+#: An editor that writes its first argument to the file.
 EDITOR = "import sys; open(sys.argv[2], 'w').write(sys.argv[1])"
 
 
@@ -242,14 +242,14 @@ def editor(text: str) -> str:
     return shlex.join([sys.executable, "-c", EDITOR, text])
 
 
-def test_an_edit_that_is_right_takes_the_files_place(qvision: Qvision, write: Write, tmp_path: Path) -> None:
+def test_a_valid_edit_replaces_the_file(qvision: Qvision, write: Write, tmp_path: Path) -> None:
     env = write("# old\n")
     run = qvision("config", "edit", env=env | {"VISUAL": editor("# new\nretries = 1\n"), "EDITOR": "false"})
     assert (run.exit_code, run.stderr, (tmp_path / "c.toml").read_text()) == (0, "", "# new\nretries = 1\n")
     assert list(tmp_path.glob("edited-*")) == []
 
 
-def test_an_edit_that_is_wrong_is_refused_and_kept(qvision: Qvision, write: Write, tmp_path: Path) -> None:
+def test_an_invalid_edit_is_refused_and_its_text_kept(qvision: Qvision, write: Write, tmp_path: Path) -> None:
     env = write("# old\n")
     run = qvision("config", "edit", env=env | {"EDITOR": editor("retries = \n")})
     (kept,) = tmp_path.glob("edited-*")
@@ -266,7 +266,7 @@ def test_an_editor_repairs_a_broken_file(qvision: Qvision, write: Write, tmp_pat
     assert (tmp_path / "c.toml").read_text() == "retries = 1\n"
 
 
-def test_what_somebody_else_wrote_meanwhile_is_not_lost(qvision: Qvision, write: Write, tmp_path: Path) -> None:
+def test_a_change_made_during_the_edit_is_not_overwritten(qvision: Qvision, write: Write, tmp_path: Path) -> None:
     env = write("# old\n")
     both = f"open({str(tmp_path / 'c.toml')!r}, 'w').write('# theirs'); open(sys.argv[1], 'w').write('# mine')"
     run = qvision("config", "edit", env=env | {"EDITOR": shlex.join([sys.executable, "-c", f"import sys; {both}"])})
@@ -279,14 +279,14 @@ def test_what_somebody_else_wrote_meanwhile_is_not_lost(qvision: Qvision, write:
     ("editor", "exit_code", "says"),
     [
         ("true", 0, "nothing was changed\n"),
-        ("false", 3, "error: false ended with 1, and nothing was changed\n"),
+        ("false", 3, "error: false exited with 1; nothing was changed\n"),
         ("no-such-editor", 3, "error: cannot run no-such-editor: No such file or directory\nhint: Check VISUAL"),
-        ("'", 3, "error: ' is no command: No closing quotation\n"),
+        ("'", 3, "error: invalid editor command: ' (No closing quotation)\n"),
         (" ", 3, "error: no editor is set\n"),
         ("", 3, "error: no editor is set\nhint: For example: EDITOR=nano qvision config edit\n"),
     ],
 )
-def test_an_editor_that_changes_nothing_changes_nothing(
+def test_without_an_edit_nothing_is_changed(
     editor: str, exit_code: int, says: str, qvision: Qvision, tmp_path: Path
 ) -> None:
     env = {"QVISION_CONFIG": str(tmp_path / "c.toml"), "EDITOR": editor}
@@ -295,12 +295,12 @@ def test_an_editor_that_changes_nothing_changes_nothing(
     assert list(tmp_path.glob("edited-*")) == []
 
 
-def test_an_editor_that_fails_loses_no_text(qvision: Qvision, write: Write, tmp_path: Path) -> None:
+def test_the_text_of_a_failing_editor_is_kept(qvision: Qvision, write: Write, tmp_path: Path) -> None:
     failing = "import sys; open(sys.argv[1], 'w').write('# mine'); sys.exit(1)"
     run = qvision("config", "edit", env=write("# old\n") | {"EDITOR": shlex.join([sys.executable, "-c", failing])})
     (kept,) = tmp_path.glob("edited-*")
     assert (run.exit_code, kept.read_text(), (tmp_path / "c.toml").read_text()) == (3, "# mine", "# old\n")
-    assert run.stderr.endswith(f" ended with 1, so nothing was changed\nhint: Your text is in {kept}\n")
+    assert run.stderr.endswith(f" exited with 1; nothing was changed\nhint: Your text is in {kept}\n")
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ def test_an_editor_that_fails_loses_no_text(qvision: Qvision, write: Write, tmp_
         ("preset = 'capton'\n", "line 1: preset is capton, and there is none", "Did you mean caption? "),
     ],
 )
-def test_an_edit_that_says_what_nobody_understands_comes_with_what_was_meant(
+def test_the_hint_for_an_invalid_edit_names_the_correction(
     text: str, says: str, hint: str, qvision: Qvision, write: Write, tmp_path: Path
 ) -> None:
     run = qvision("config", "edit", env=write("# old\n") | {"EDITOR": editor(text)})
@@ -330,7 +330,7 @@ def test_an_edit_that_says_what_nobody_understands_comes_with_what_was_meant(
         ("profiles.w.preset", "capton", "profiles.w.preset is capton, and there is none of that name"),
     ],
 )
-def test_a_preset_that_would_not_be_right_is_not_set(
+def test_an_invalid_preset_is_not_set(
     key: str, value: str, says: str, qvision: Qvision, write: Write, tmp_path: Path
 ) -> None:
     run = qvision("config", "set", key, value, env=write("# mine\n"))
@@ -338,7 +338,7 @@ def test_a_preset_that_would_not_be_right_is_not_set(
     assert run.stderr.startswith(f"error: {tmp_path / 'c.toml'}: {says}")
 
 
-def test_a_preset_is_set_one_key_after_the_other(qvision: Qvision, write: Write, tmp_path: Path) -> None:
+def test_a_preset_is_set_key_by_key(qvision: Qvision, write: Write, tmp_path: Path) -> None:
     env = write("[presets.old]\nmax_tokens = 'wrong'\n")
     for key, value in (("schema", "title"), ("prompt", "5"), ("max_tokens", "9")):
         assert qvision("config", "set", f"presets.x.{key}", value, env=env).exit_code == 0
@@ -350,7 +350,7 @@ def test_a_preset_is_set_one_key_after_the_other(qvision: Qvision, write: Write,
 
 
 @pytest.mark.parametrize("arguments", [["--profile", "ollama", "describe"], ["describe", "--profile", "ollama"]])
-def test_a_profile_is_named_before_the_command_or_behind_it(
+def test_a_profile_is_named_before_or_after_the_command(
     arguments: list[str], qvision: Qvision, server: Server, lighthouse: Path, write: Write
 ) -> None:
     env = write(f'[profiles.ollama]\nbase_url = "{server.url}"\n')

@@ -1,4 +1,4 @@
-"""``qvision doctor``: it finds what is wrong, says what to do about it, never hangs and never shows the key."""
+"""``qvision doctor``: it finds what is wrong, says what to do, never hangs and never shows the key."""
 
 import asyncio
 import json
@@ -23,16 +23,16 @@ from ..support.server import DONE, JSON, Asked, Hold, Pause, Raw, Reply, Server,
 
 MODEL = "Qwen/Qwen3-VL-Plus"
 LISTED = Reply([json.dumps({"data": [{"id": MODEL}]}).encode()], headers=JSON)
-#: What it checks on this machine, behind all else.
-HERE = ["formats", "keyring", "terminal", "versions"]
-SET = ["config", "profile", "base_url", "model", "key"]
-#: A proxy that is not there, so that no test asks the network about Qubrid's address.
-NO_PROXY_THERE = {"HTTPS_PROXY": "http://127.0.0.1:9"}
+#: The checks of this machine, which come last.
+MACHINE = ["formats", "keyring", "terminal", "versions"]
+SETTINGS = ["config", "profile", "base_url", "model", "key"]
+#: A proxy where nothing listens, so that no test looks up Qubrid's host.
+DEAD_PROXY = {"HTTPS_PROXY": "http://127.0.0.1:9"}
 
 
 def answering(listed: Reply = LISTED, described: Reply | None = None) -> Callable[[Asked], Reply]:
-    told = described or stream("A blue square.")
-    return lambda asked: listed if asked.method == "GET" else told
+    answer = described or stream("A blue square.")
+    return lambda request: listed if request.method == "GET" else answer
 
 
 class Doctor:
@@ -46,11 +46,11 @@ class Doctor:
         """The exit code, and the checks by name."""
         run = self._qvision("doctor", "--json", *arguments, env={**self._env, **env})
         assert KEY not in run.stderr + run.stdout.decode()
-        found = json.loads(run.stdout)
-        assert (found["schema_version"], found["ok"], run.stdout.count(b"\n")) == (1, run.exit_code == 0, 1)
-        assert all(set(check) == {"name", "status", "message", "hint"} for check in found["checks"])
-        by_name = {check["name"]: check for check in found["checks"]}
-        assert len(by_name) == len(found["checks"])
+        report = json.loads(run.stdout)
+        assert (report["schema_version"], report["ok"], run.stdout.count(b"\n")) == (1, run.exit_code == 0, 1)
+        assert all(set(check) == {"name", "status", "message", "hint"} for check in report["checks"])
+        by_name = {check["name"]: check for check in report["checks"]}
+        assert len(by_name) == len(report["checks"])
         return run.exit_code, by_name
 
 
@@ -60,15 +60,15 @@ def doctor(qvision: Qvision, server: Server) -> Doctor:
     return Doctor(qvision, server)
 
 
-def bad(checks: Mapping[str, Any]) -> dict[str, str]:
-    """The checks that are not fine, but for the formats, which depend on the machine."""
+def problems(checks: Mapping[str, Any]) -> dict[str, str]:
+    """The checks that did not pass, without the formats, which depend on the machine."""
     return {name: check["status"] for name, check in checks.items() if check["status"] != "ok" and name != "formats"}
 
 
-def test_when_all_is_well_it_says_so_from_the_settings_to_an_answer(doctor: Doctor, server: Server) -> None:
+def test_all_checks_pass_from_the_settings_to_the_answer(doctor: Doctor, server: Server) -> None:
     code, checks = doctor()
-    assert (code, bad(checks)) == (0, {})
-    assert list(checks) == [*SET, "dns", "tcp", "endpoint", "models", "request", *HERE]
+    assert (code, problems(checks)) == (0, {})
+    assert list(checks) == [*SETTINGS, "dns", "tcp", "endpoint", "models", "request", *MACHINE]
     assert checks["base_url"]["message"] == f"{server.url} (QUBRID_BASE_URL)"
     assert checks["key"]["message"] == f"…{KEY[-4:]} from QUBRID_API_KEY"
     assert checks["request"]["message"].endswith(": A blue square.")
@@ -78,12 +78,12 @@ def test_when_all_is_well_it_says_so_from_the_settings_to_an_answer(doctor: Doct
     assert server.asked[1].image_url.startswith("data:image/png;base64,")
 
 
-def test_without_a_request_no_image_is_described(doctor: Doctor, server: Server) -> None:
+def test_no_request_sends_no_image(doctor: Doctor, server: Server) -> None:
     code, checks = doctor("--no-request")
     assert (code, "request" in checks, [asked.method for asked in server.asked]) == (0, False, ["GET"])
 
 
-def test_in_a_pipe_it_is_aligned_text_with_a_hint_below(qvision: Qvision, server: Server) -> None:
+def test_a_pipe_gets_aligned_text_with_hints_on_their_own_lines(qvision: Qvision, server: Server) -> None:
     server.answer = answering(described=stream("A\x1b[2J\nblue square."))
     run = qvision("doctor", "--base-url", server.url, "-m", "nope")
     lines = run.stdout.decode().splitlines()
@@ -94,17 +94,17 @@ def test_in_a_pipe_it_is_aligned_text_with_a_hint_below(qvision: Qvision, server
             "ok   profile   qubrid (default)",
             f"ok   base_url  {server.url} (--base-url)",
             "ok   model     nope (--model)",
-            "ok   key       none, and none is needed",
+            "ok   key       not set, and not needed",
         ],
     )
     assert lines[9:11] == [
-        "warn listed    nope is not among them",
-        "               hint: See which there are: qvision models; choose with -m.",
+        "warn listed    nope is not in the endpoint's list",
+        "               hint: See the list with: qvision models; choose a model with -m.",
     ]
     assert lines[11].endswith(r": A\x1b[2J blue square.")
 
 
-def test_on_a_terminal_the_words_have_colours(server: Server, tmp_path: Path) -> None:
+def test_a_terminal_gets_colors(server: Server, tmp_path: Path) -> None:
     server.answer = answering(refusal(404, {}))
     env = environment({**at_home(tmp_path), "QUBRID_BASE_URL": server.url, "TERM": "xterm-256color"})
     (program, *arguments) = command("doctor", "--no-request")
@@ -116,113 +116,111 @@ def test_on_a_terminal_the_words_have_colours(server: Server, tmp_path: Path) ->
     assert child.exitstatus == 0
     assert "\x1b[32mok" in shown
     assert "\x1b[33mwarn" in shown
-    assert "colour, UTF-8, 100 columns" in shown
+    assert "color, UTF-8, 100 columns" in shown
 
 
-def test_offline_everything_can_be_tried_with_nothing_set(qvision: Qvision) -> None:
+def test_offline_needs_no_settings_and_no_key(qvision: Qvision) -> None:
     run = qvision("doctor", "--offline", "--json")
     checks = {check["name"]: check for check in json.loads(run.stdout)["checks"]}
-    assert (run.exit_code, list(checks)) == (0, [*SET, "endpoint", "models", "request", *HERE])
+    assert (run.exit_code, list(checks)) == (0, [*SETTINGS, "endpoint", "models", "request", *MACHINE])
     assert "No model was asked" in checks["request"]["message"]
 
 
-def test_a_broken_file_is_named_with_its_line_and_the_rest_is_checked(doctor: Doctor, tmp_path: Path) -> None:
+def test_a_broken_file_is_shown_with_its_line_and_the_rest_is_checked(doctor: Doctor, tmp_path: Path) -> None:
     path = tmp_path / "broken.toml"
     path.write_text('model = "x"\n[profiles\n')
     code, checks = doctor(env={"QVISION_CONFIG": str(path)})
-    assert (code, bad(checks)) == (3, {"config": "fail"})
+    assert (code, problems(checks)) == (3, {"config": "fail"})
     assert checks["config"]["message"].startswith(f"{path}, line 2, column 10: ")
     assert checks["request"]["status"] == "ok"
 
 
-def test_a_preset_that_cannot_be_used_is_told(doctor: Doctor, tmp_path: Path) -> None:
+def test_an_invalid_preset_fails_the_config_check(doctor: Doctor, tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text("[presets.bill]\nmax_tokens = 5\n")
     code, checks = doctor(env={"QVISION_CONFIG": str(tmp_path / "own.toml")})
-    assert (code, bad(checks)) == (3, {"config": "fail"})
+    assert (code, problems(checks)) == (3, {"config": "fail"})
     assert checks["config"]["message"] == f"{tmp_path / 'own.toml'}: presets.bill has no prompt"
 
 
-def test_a_preset_that_is_not_there_is_told(doctor: Doctor, tmp_path: Path) -> None:
+def test_an_unknown_preset_fails_the_config_check(doctor: Doctor, tmp_path: Path) -> None:
     file = tmp_path / "own.toml"
     file.write_text('preset = "capton"\n')
     code, checks = doctor(env={"QVISION_CONFIG": str(file)})
-    assert (code, bad(checks)) == (3, {"config": "fail"})
+    assert (code, problems(checks)) == (3, {"config": "fail"})
     assert checks["config"]["message"] == f"{file}, line 1: preset is capton, and there is none of that name"
     assert checks["config"]["hint"].startswith("Did you mean caption? ")
 
 
-def test_a_profile_that_is_not_there_leaves_only_this_machine_to_check(doctor: Doctor, server: Server) -> None:
+def test_an_unknown_profile_leaves_only_the_checks_of_this_machine(doctor: Doctor, server: Server) -> None:
     code, checks = doctor("--profile", "nope")
-    assert (code, list(checks), server.asked) == (3, ["config", "settings", *HERE], [])
+    assert (code, list(checks), server.asked) == (3, ["config", "settings", *MACHINE], [])
     assert checks["settings"]["message"] == "there is no profile nope, named by --profile"
 
 
-def test_a_profile_without_a_model_asks_for_one_and_describes_nothing(doctor: Doctor, tmp_path: Path) -> None:
+def test_a_profile_without_a_model_fails_and_sends_no_image(doctor: Doctor, tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text('[profiles.own]\nbase_url = "http://127.0.0.1:9/v1"\n')
     code, checks = doctor("--profile", "own", env={"QVISION_CONFIG": str(tmp_path / "own.toml")})
     assert (code, checks["model"]["message"]) == (3, "profile own has no model")
     assert "request" not in checks
 
 
-def test_a_missing_key_comes_before_what_else_fails(qvision: Qvision) -> None:
-    run = qvision("doctor", "--json", env=NO_PROXY_THERE)
+def test_a_missing_key_decides_the_exit_code(qvision: Qvision) -> None:
+    run = qvision("doctor", "--json", env=DEAD_PROXY)
     checks = {check["name"]: check for check in json.loads(run.stdout)["checks"]}
-    assert (run.exit_code, bad(checks)) == (3, {"key": "fail", "endpoint": "fail"})
-    assert list(checks) == [*SET, "network", "endpoint", *HERE]
+    assert (run.exit_code, problems(checks)) == (3, {"key": "fail", "endpoint": "fail"})
+    assert list(checks) == [*SETTINGS, "network", "endpoint", *MACHINE]
     assert "qvision auth login" in checks["key"]["hint"]
 
 
-def test_a_key_that_does_not_go_there_is_a_warning(doctor: Doctor, server: Server, qvision: Qvision) -> None:
+def test_a_key_stored_for_another_origin_is_a_warning(doctor: Doctor, server: Server, qvision: Qvision) -> None:
     stored = qvision("auth", "login", "--stdin", stdin=KEY.encode(), env={"QUBRID_BASE_URL": "https://example.com/v1"})
     assert stored.exit_code == 0
     code, checks = doctor(env={"QUBRID_API_KEY": ""})
-    assert (code, bad(checks)) == (0, {"key": "warn"})
+    assert (code, problems(checks)) == (0, {"key": "warn"})
     assert checks["key"]["message"].endswith("is not sent: it was stored for https://example.com")
     assert not any("authorization" in asked.headers for asked in server.asked)
 
 
-def test_a_key_that_is_refused_is_the_keys_fault(doctor: Doctor, server: Server) -> None:
+def test_a_refused_key_exits_with_3(doctor: Doctor, server: Server) -> None:
     server.answer = refusal(401, {"error": {"message": f"Bad key {KEY}"}})
     code, checks = doctor()
-    assert (code, bad(checks), "request" in checks) == (3, {"models": "fail"}, False)
+    assert (code, problems(checks), "request" in checks) == (3, {"models": "fail"}, False)
 
 
 @pytest.mark.parametrize("status", [404, 405, 501])
-def test_an_endpoint_without_a_list_may_work_all_the_same(doctor: Doctor, server: Server, status: int) -> None:
+def test_an_endpoint_without_a_list_of_models_is_a_warning(doctor: Doctor, server: Server, status: int) -> None:
     server.answer = answering(refusal(status, {}))
     code, checks = doctor()
-    assert (code, bad(checks), checks["request"]["status"]) == (0, {"models": "warn"}, "ok")
+    assert (code, problems(checks), checks["request"]["status"]) == (0, {"models": "warn"}, "ok")
 
 
-def test_a_port_where_nothing_listens_is_told_and_nothing_is_asked(doctor: Doctor) -> None:
+def test_a_closed_port_ends_the_network_checks(doctor: Doctor) -> None:
     with Server() as gone:
         url = gone.url
     code, checks = doctor("--base-url", url)
-    assert (code, bad(checks), list(checks)) == (5, {"tcp": "fail"}, [*SET, "dns", "tcp", *HERE])
+    assert (code, problems(checks), list(checks)) == (5, {"tcp": "fail"}, [*SETTINGS, "dns", "tcp", *MACHINE])
 
 
-def test_a_host_that_no_name_server_can_know_is_told(doctor: Doctor) -> None:
+def test_a_host_that_does_not_resolve_fails_the_dns_check(doctor: Doctor) -> None:
     code, checks = doctor("--base-url", f"https://{'a' * 70}.com/v1")
-    assert (code, bad(checks), list(checks)) == (5, {"dns": "fail"}, [*SET, "dns", *HERE])
+    assert (code, problems(checks), list(checks)) == (5, {"dns": "fail"}, [*SETTINGS, "dns", *MACHINE])
 
 
-def test_an_endpoint_that_falls_silent_is_not_waited_for(doctor: Doctor, server: Server) -> None:
+def test_a_silent_endpoint_times_out(doctor: Doctor, server: Server) -> None:
     server.answer = Reply([Hold()])
     code, checks = doctor("--timeout", "1")
-    assert (code, bad(checks)) == (5, {"endpoint": "fail"})
+    assert (code, problems(checks)) == (5, {"endpoint": "fail"})
     assert checks["endpoint"]["message"] == f"127.0.0.1:{server.port} did not answer within 1 s"
 
 
-def test_an_answer_that_never_ends_is_not_waited_for(doctor: Doctor, server: Server) -> None:
+def test_an_answer_that_never_begins_times_out(doctor: Doctor, server: Server) -> None:
     server.answer = answering(described=Reply([Hold()]))
     code, checks = doctor("--timeout", "1")
-    assert (code, bad(checks)) == (5, {"request": "fail"})
+    assert (code, problems(checks)) == (5, {"request": "fail"})
     assert checks["request"]["message"] == f"127.0.0.1:{server.port} did not answer within 1 s"
 
 
-def test_an_answer_that_never_comes_to_its_end_is_told_of_in_terms_of_its_own_option(
-    doctor: Doctor, server: Server
-) -> None:
+def test_an_endless_answer_times_out_and_names_the_option_of_doctor(doctor: Doctor, server: Server) -> None:
     pieces = [piece for _ in range(50) for piece in (delta("blue "), Pause(0.2))]
     server.answer = answering(described=Reply(pieces))
     code, checks = doctor("--timeout", "1")
@@ -234,11 +232,11 @@ def test_an_answer_that_never_comes_to_its_end_is_told_of_in_terms_of_its_own_op
 
 
 @pytest.mark.parametrize("text", ["A blue", ""])
-def test_an_answer_that_our_own_limit_cut_is_fine(doctor: Doctor, server: Server, text: str) -> None:
+def test_an_answer_cut_by_our_own_token_limit_passes(doctor: Doctor, server: Server, text: str) -> None:
     pieces = [delta(text)] if text else []
     server.answer = answering(described=Reply([*pieces, delta("", finish="length"), DONE]))
     code, checks = doctor()
-    assert (code, bad(checks)) == (0, {})
+    assert (code, problems(checks)) == (0, {})
 
 
 @pytest.mark.parametrize(
@@ -251,24 +249,24 @@ def test_an_answer_that_our_own_limit_cut_is_fine(doctor: Doctor, server: Server
         Reply([delta("A")], hang_up=True),
     ],
 )
-def test_an_answer_that_does_not_come_is_the_endpoints_fault(doctor: Doctor, server: Server, described: Reply) -> None:
+def test_a_failed_request_exits_with_5(doctor: Doctor, server: Server, described: Reply) -> None:
     server.answer = answering(described=described)
     code, checks = doctor()
-    assert (code, bad(checks)) == (5, {"request": "fail"})
+    assert (code, problems(checks)) == (5, {"request": "fail"})
 
 
 @pytest.mark.parametrize("listed", [b"{", b'{"data":' + b"[" * 5000, b"null", b"<p>", b'{"error": "busy"}'])
-def test_a_strange_list_is_told_and_nothing_breaks(doctor: Doctor, server: Server, listed: bytes) -> None:
+def test_an_invalid_list_of_models_does_not_prevent_the_request(doctor: Doctor, server: Server, listed: bytes) -> None:
     server.answer = answering(Reply([listed], headers=JSON))
     code, checks = doctor()
-    assert (code, list(bad(checks))) == (0 if listed == b"<p>" else 5, ["models"])
+    assert (code, list(problems(checks))) == (0 if listed == b"<p>" else 5, ["models"])
     assert checks["request"]["status"] == "ok"
 
 
-def test_the_list_is_kept_for_completion(doctor: Doctor, tmp_path: Path) -> None:
+def test_the_list_of_models_is_cached_for_completion(doctor: Doctor, tmp_path: Path) -> None:
     doctor("--no-request")
-    (kept,) = (tmp_path / "home").rglob("models-*.json")
-    assert json.loads(kept.read_bytes())["models"] == [MODEL]
+    (cache,) = (tmp_path / "home").rglob("models-*.json")
+    assert json.loads(cache.read_bytes())["models"] == [MODEL]
 
 
 async def serve(writer: asyncio.StreamWriter, _: int) -> None:
@@ -280,13 +278,13 @@ async def serve(writer: asyncio.StreamWriter, _: int) -> None:
 @pytest.mark.parametrize(
     ("days", "trusted", "status", "says"),
     [
-        (400, True, "ok", "certificate until "),
+        (400, True, "ok", "certificate valid until "),
         (3, True, "warn", "in 2 days"),
         (-1, True, "fail", "certificate has expired"),
         (400, False, "fail", "cannot be trusted"),
     ],
 )
-def test_the_certificate_is_looked_at(
+def test_the_certificate_is_checked(
     doctor: Doctor, tmp_path: Path, days: int, trusted: object, status: str, says: str
 ) -> None:
     authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -300,38 +298,38 @@ def test_the_certificate_is_looked_at(
     assert ("endpoint" in checks) == (status != "fail")
 
 
-def test_plain_http_where_tls_is_expected_is_told(doctor: Doctor, server: Server) -> None:
+def test_plain_http_where_tls_is_expected_fails_the_tls_check(doctor: Doctor, server: Server) -> None:
     code, checks = doctor("--base-url", server.url.replace("http:", "https:"), "--timeout", "1")
-    assert (code, bad(checks)) == (5, {"tls": "fail"})
+    assert (code, problems(checks)) == (5, {"tls": "fail"})
     assert checks["tls"]["hint"] == "Perhaps it speaks plain http: check --base-url."
 
 
-def test_certificates_that_cannot_be_read_are_the_settings_fault(doctor: Doctor) -> None:
+def test_unreadable_certificate_files_exit_with_3(doctor: Doctor) -> None:
     with Raw(serve) as server:
         url = server.url.replace("http:", "https:")
         code, checks = doctor("--base-url", url, env={"SSL_CERT_FILE": str(NOWHERE)})
-    assert (code, bad(checks)) == (3, {"tls": "fail"})
+    assert (code, problems(checks)) == (3, {"tls": "fail"})
 
 
-def test_a_folder_that_is_closed_changes_nothing(doctor: Doctor) -> None:
+def test_an_unusable_home_folder_changes_nothing(doctor: Doctor) -> None:
     code, checks = doctor(env=at_home(NOWHERE))
-    assert (code, bad(checks)) == (0, {})
+    assert (code, problems(checks)) == (0, {})
 
 
-def test_what_has_no_limit_of_its_own_gets_one() -> None:
+def test_a_function_that_never_returns_times_out() -> None:
     never = threading.Event()
     with pytest.raises(TimeoutError):
         run_with_timeout(never.wait, 0.01)
     never.set()
 
 
-def test_what_ends_in_time_gives_its_result_or_its_error() -> None:
+def test_a_function_that_ends_in_time_returns_or_raises_as_usual() -> None:
     assert run_with_timeout(lambda: 7, 60) == 7
     with pytest.raises(ZeroDivisionError):
         run_with_timeout(lambda: 1 // 0, 60)
 
 
-#: A keyring that waits for its user, in a thread that Python would wait for.
+#: A keyring that waits for its user in a thread that is not a daemon.
 WAITING = """
 import threading
 from keyring.backend import KeyringBackend
@@ -345,22 +343,22 @@ class Keyring(KeyringBackend):
 """
 
 
-def test_a_keyring_that_never_answers_does_not_hold_up_the_end(qvision: Qvision, tmp_path: Path) -> None:
+def test_a_keyring_that_never_answers_does_not_delay_the_exit(qvision: Qvision, tmp_path: Path) -> None:
     (tmp_path / "own_keyring.py").write_text(WAITING)
     keys = tmp_path / "home" / "qvision" / "keys.toml"
     for file in (keys, tmp_path / "home" / "Library" / "Application Support" / "qvision" / "keys.toml"):
         file.parent.mkdir(parents=True)
         file.write_text('[qubrid]\norigin = "https://platform.qubrid.com"\n')
         file.chmod(0o600)
-    known = environment()["PYTHONPATH"]
-    env = {"PYTHON_KEYRING_BACKEND": "own_keyring.Keyring", "PYTHONPATH": f"{tmp_path}{os.pathsep}{known}"}
-    run = qvision("doctor", "--no-request", "--json", "--timeout", "1", env=env | NO_PROXY_THERE)
+    python_path = environment()["PYTHONPATH"]
+    env = {"PYTHON_KEYRING_BACKEND": "own_keyring.Keyring", "PYTHONPATH": f"{tmp_path}{os.pathsep}{python_path}"}
+    run = qvision("doctor", "--no-request", "--json", "--timeout", "1", env=env | DEAD_PROXY)
     checks = {check["name"]: check for check in json.loads(run.stdout)["checks"]}
-    assert (run.exit_code, checks["key"]["message"]) == (3, "the key was not to be had within 1 s")
+    assert (run.exit_code, checks["key"]["message"]) == (3, "the keyring did not return the key within 1 s")
 
 
 @pytest.mark.parametrize("arguments", [["--json"], []])
-def test_ctrl_c_ends_it_with_what_was_found(arguments: list[str], server: Server, tmp_path: Path) -> None:
+def test_ctrl_c_keeps_the_finished_checks(arguments: list[str], server: Server, tmp_path: Path) -> None:
     asked, hold = threading.Event(), Hold()
 
     def answer(_: Asked) -> Reply:
@@ -377,5 +375,5 @@ def test_ctrl_c_ends_it_with_what_was_found(arguments: list[str], server: Server
         stdout, stderr = running.communicate(timeout=30)
     assert (running.returncode, stderr) == (130, b"error: stopped by Ctrl-C\n")
     if arguments:
-        found = json.loads(stdout)
-        assert (found["ok"], [check["name"] for check in found["checks"]]) == (False, [*SET, "dns", "tcp"])
+        report = json.loads(stdout)
+        assert (report["ok"], [check["name"] for check in report["checks"]]) == (False, [*SETTINGS, "dns", "tcp"])

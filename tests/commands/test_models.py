@@ -1,4 +1,4 @@
-"""``qvision models``: whatever a server calls a list, and what becomes of one that has none."""
+"""``qvision models``: the lists that servers send, and servers without one."""
 
 import asyncio
 import json
@@ -70,7 +70,7 @@ def test_as_json_it_is_one_object(models: Models, server: Server) -> None:
     assert run.stdout.count(b"\n") == 1
 
 
-def test_what_has_no_id_is_passed_over_and_doubles_are_left_out() -> None:
+def test_entries_without_an_id_and_duplicates_are_skipped() -> None:
     found = {
         "data": [{"id": "a"}, {"id": 7}, {"id": None}, {"id": " "}, {}, "b", None, ["c"], {"id": "a"}, {"id": "d"}]
     }
@@ -83,7 +83,7 @@ def test_an_empty_list_is_empty(found: object) -> None:
 
 
 @pytest.mark.parametrize("found", [None, "text", 7, {"models": []}, {"data": "x"}, {"data": {"id": "a"}}])
-def test_what_is_no_list_is_an_error(found: object) -> None:
+def test_anything_else_than_a_list_is_an_error(found: object) -> None:
     with pytest.raises(EndpointError, match="host answered with something else than a list of models"):
         parse_model_ids(found, "host")
 
@@ -94,7 +94,7 @@ def test_an_empty_list_prints_nothing_and_a_note(models: Models, server: Server)
     assert (run.exit_code, run.stdout, run.stderr) == (0, b"", "note: the endpoint's list is empty\n")
 
 
-def test_an_id_cannot_act_on_a_terminal(models: Models, server: Server) -> None:
+def test_control_characters_in_an_id_are_escaped(models: Models, server: Server) -> None:
     server.answer = answer({"data": [{"id": "a\x1b[2Jb\nc\x9bd\ud800"}]})
     assert models().stdout == b"a\\x1b[2Jb\\nc\\x9bd\\ud800\n"
     assert json.loads(models("--json").stdout)["models"] == [{"id": "a\x1b[2Jb\nc\x9bd\ud800"}]
@@ -106,7 +106,7 @@ def test_a_server_that_echoes_the_key_does_not_show_it(models: Models, server: S
     assert models().stdout == b"model for [key]\n"
 
 
-def test_no_key_is_needed_where_the_list_comes_without(qvision: Qvision, server: Server) -> None:
+def test_no_key_is_needed_if_the_server_accepts_none(qvision: Qvision, server: Server) -> None:
     server.answer = answer({"data": OURS})
     run = qvision("models", "--base-url", server.url)
     assert (run.exit_code, "authorization" in server.asked[0].headers) == (0, False)
@@ -122,7 +122,7 @@ def test_an_endpoint_without_a_list_is_an_error_that_names_it(models: Models, se
     assert len(server.asked) == 1
 
 
-def test_a_web_page_is_no_list_either(models: Models, server: Server) -> None:
+def test_a_web_page_is_not_a_list(models: Models, server: Server) -> None:
     server.answer = Reply([b"<!doctype html><title>App</title>"])
     run = models()
     assert (run.exit_code, "does not say which models it has, and sends a web page instead" in run.stderr) == (5, True)
@@ -134,7 +134,7 @@ def test_only_qubrids_own_address_has_a_built_in_list() -> None:
 
 
 class Tunnel(Loopback):
-    """A proxy whose every tunnel leads to one port here, whatever address was asked for."""
+    """A proxy that connects every tunnel to one local port, whatever its address."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -159,7 +159,7 @@ async def _pumped(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 
 @pytest.mark.parametrize("arguments", [(), ("--json",)])
-def test_where_qubrid_gives_no_list_the_one_that_is_built_in_is_shown_as_such(
+def test_the_built_in_list_is_shown_and_marked_if_qubrid_sends_none(
     qvision: Qvision, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
     authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -188,7 +188,8 @@ def test_where_qubrid_gives_no_list_the_one_that_is_built_in_is_shown_as_such(
     else:
         assert run.stdout.decode().split() == list(BUILT_IN_MODELS)
         assert run.stderr == (
-            "note: platform.qubrid.com gives no list; these vision models are in its documentation of 2026-11\n"
+            "note: platform.qubrid.com does not list its models; "
+            "these are the vision models in its documentation of 2026-11\n"
         )
 
 
@@ -196,13 +197,15 @@ def test_where_qubrid_gives_no_list_the_one_that_is_built_in_is_shown_as_such(
     ("status", "code", "says"),
     [(401, 3, "refused the key"), (403, 3, "does not permit this"), (400, 5, "refused the request"), (302, 5, "")],
 )
-def test_a_refusal_is_told_as_everywhere(models: Models, server: Server, status: int, code: int, says: str) -> None:
+def test_a_refusal_has_the_usual_message_and_exit_code(
+    models: Models, server: Server, status: int, code: int, says: str
+) -> None:
     server.answer = refusal(status, {"error": {"message": "No."}})
     run = models()
     assert (run.exit_code, run.stdout, says in run.stderr) == (code, b"", True)
 
 
-def test_a_failure_is_the_same_object(models: Models, server: Server) -> None:
+def test_a_failure_is_the_same_json_object(models: Models, server: Server) -> None:
     server.answer = refusal(400, {"error": {"message": "No."}})
     run = models("--json")
     found = json.loads(run.stdout)
@@ -213,13 +216,13 @@ def test_a_failure_is_the_same_object(models: Models, server: Server) -> None:
     assert run.stderr == f"error: {error['message']}\nhint: {error['hint']}\n"
 
 
-def test_a_slip_in_the_settings_is_an_object_too(qvision: Qvision) -> None:
+def test_a_wrong_setting_is_the_same_json_object(qvision: Qvision) -> None:
     run = qvision("models", "--json", "--profile", "nope")
     assert (run.exit_code, json.loads(run.stdout)["error"]["code"]) == (3, "config")
 
 
 @pytest.mark.parametrize("arguments", [["--json"], []])
-def test_ctrl_c_is_told_of_and_ends_it_with_130(arguments: list[str], server: Server, tmp_path: Path) -> None:
+def test_ctrl_c_is_reported_and_exits_with_130(arguments: list[str], server: Server, tmp_path: Path) -> None:
     asked, hold = threading.Event(), Hold()
 
     def wait(_: Asked) -> Reply:
@@ -238,7 +241,7 @@ def test_ctrl_c_is_told_of_and_ends_it_with_130(arguments: list[str], server: Se
     assert [json.loads(line)["error"]["code"] for line in stdout.splitlines()] == ["interrupted"] * len(arguments)
 
 
-def test_the_time_for_all_of_it_has_its_option_here_too(models: Models, server: Server) -> None:
+def test_max_time_limits_the_command(models: Models, server: Server) -> None:
     server.answer = Reply([Hold()], headers=JSON)
     run = models("--max-time", "0.3")
     assert (run.exit_code, "did not finish within --max-time\nhint: Raise --max-time." in run.stderr) == (5, True)
@@ -250,7 +253,7 @@ def test_an_error_with_status_200_is_an_error(models: Models, server: Server) ->
     assert (run.exit_code, "Not today" in run.stderr) == (3, True)
 
 
-def test_a_list_that_is_cut_or_no_json_is_an_error(models: Models, server: Server) -> None:
+def test_a_truncated_or_invalid_list_is_an_error(models: Models, server: Server) -> None:
     server.answer = answer(b'{"data": [{"id": "a"')
     run = models()
     assert (run.exit_code, run.stderr.partition("\n")[0]) == (
@@ -261,19 +264,19 @@ def test_a_list_that_is_cut_or_no_json_is_an_error(models: Models, server: Serve
     assert models().exit_code == 5
 
 
-def test_a_list_without_end_is_not_read_to_its_end(models: Models, server: Server) -> None:
+def test_an_endless_list_is_not_read_to_its_end(models: Models, server: Server) -> None:
     server.answer = Reply([b'{"data": ["', *[b"x" * 1_000_000] * 20, b'"]}'], headers=JSON)
     run = models()
     assert (run.exit_code, "is longer than 16 MB" in run.stderr) == (5, True)
 
 
-def test_an_error_nested_deeply_is_still_an_error(models: Models, server: Server) -> None:
+def test_a_deeply_nested_error_is_still_an_error(models: Models, server: Server) -> None:
     server.answer = answer(b'{"error":' * 700 + b"1" + b"}" * 700, 400)
     run = models()
     assert run.exit_code == 5
 
 
-def test_what_passes_is_tried_again_twice_and_no_more(models: Models, server: Server) -> None:
+def test_a_temporary_failure_is_retried_at_most_twice(models: Models, server: Server) -> None:
     busy = Reply([b"{}"], status=503, headers=JSON | {"Retry-After": "0"})
     server.answer = busy
     assert (models().exit_code, len(server.asked)) == (5, 3)
@@ -283,18 +286,18 @@ def test_what_passes_is_tried_again_twice_and_no_more(models: Models, server: Se
     assert (models("--retries", "0").exit_code, len(server.asked)) == (5, 6)
 
 
-def test_the_built_in_endpoint_has_one_model_and_asks_nobody(qvision: Qvision, tmp_path: Path) -> None:
+def test_the_offline_endpoint_has_one_model_and_caches_nothing(qvision: Qvision, tmp_path: Path) -> None:
     run = qvision("models", "--offline")
     assert (run.exit_code, run.stdout, run.stderr) == (0, b"offline\n", "")
     assert list((tmp_path / "home").rglob("models-*.json")) == []
 
 
-def test_a_key_does_not_go_over_plain_http(qvision: Qvision) -> None:
+def test_the_key_is_not_sent_over_plain_http(qvision: Qvision) -> None:
     run = qvision("models", "--base-url", "http://192.0.2.1/v1", env={"QUBRID_API_KEY": KEY})
     assert (run.exit_code, "is not sent to 192.0.2.1 over plain http" in run.stderr) == (3, True)
 
 
-def test_the_list_that_is_kept_holds_no_key_and_a_folder_that_is_closed_changes_nothing(
+def test_the_cached_list_holds_no_key_and_an_unusable_cache_folder_changes_nothing(
     models: Models, qvision: Qvision, server: Server, tmp_path: Path
 ) -> None:
     server.answer = answer({"data": OURS})
@@ -309,7 +312,7 @@ def test_the_list_that_is_kept_holds_no_key_and_a_folder_that_is_closed_changes_
     assert (run.exit_code, run.stdout, run.stderr) == (0, b"a/one\ntwo:8b\n", "")
 
 
-def test_a_terminal_gets_a_table_in_which_ours_is_marked(server: Server, tmp_path: Path) -> None:
+def test_a_terminal_gets_a_table_with_the_set_model_marked(server: Server, tmp_path: Path) -> None:
     server.answer = answer({"data": [*OURS, {"id": "evil\x1b]0;title\x07"}]})
     env = environment({**at_home(tmp_path), "QUBRID_BASE_URL": server.url, "QVISION_MODEL": "two:8b"})
     (program, *arguments) = command("models")

@@ -1,9 +1,9 @@
-"""What a check of the installation comes to, and how long one may take."""
+"""The result of a check, and a time limit for work that has none of its own."""
 
 import enum
-import queue
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import TypeVar
 
 from ...errors import QvisionError
@@ -14,7 +14,7 @@ _THREAD_NAME = "check"
 
 
 class CheckStatus(enum.StrEnum):
-    """How a check ended; with a warning everything may work all the same."""
+    """How a check ended; a warning does not mean that something is broken."""
 
     OK = "ok"
     WARN = "warn"
@@ -26,8 +26,8 @@ class Check:
     """A finished check.
 
     Attributes:
-        hint: what to do about it; ``None`` where nothing is to be done.
-        exit_code: what the program ends with for it; 0 unless it failed.
+        hint: what to do; ``None`` if there is nothing to do.
+        exit_code: the exit code that this check calls for; 0 unless it failed.
     """
 
     name: str
@@ -38,46 +38,40 @@ class Check:
 
 
 def make_ok(name: str, message: str) -> Check:
-    """A check that found nothing wrong."""
+    """Build a check that passed."""
     return Check(name, CheckStatus.OK, message)
 
 
 def make_warning(name: str, message: str, hint: str | None) -> Check:
-    """A check that found what may be on purpose."""
+    """Build a check that noticed something that may be intended."""
     return Check(name, CheckStatus.WARN, message, hint)
 
 
 def make_failure(name: str, error: QvisionError) -> Check:
-    """A check that ended with an error: of the settings or the key (3), or of the endpoint (5)."""
+    """Build a check that failed: exit code 3 for the settings or the key, 5 for anything else."""
     return Check(name, CheckStatus.FAIL, error.message, error.hint, 3 if error.exit_code == 3 else 5)
 
 
 def run_with_timeout(work: Callable[[], _Result], seconds: float) -> _Result:
-    """What a function returns or raises, if it does within its time; else it is left to itself.
+    """Run a function in a thread, and return or raise what it does; after a timeout the thread is abandoned.
 
-    Looking up a name, and a locked keyring, have no limit of their own.
+    DNS lookups and a locked keyring have no time limit of their own.
 
     Raises:
-        TimeoutError: the time is over.
+        TimeoutError: the function took longer than ``seconds``.
     """
-    ended: queue.SimpleQueue[tuple[_Result | None, BaseException | None]] = queue.SimpleQueue()
+    future: Future[_Result] = Future()
 
     def run() -> None:
         try:
-            ended.put((work(), None))
-        except BaseException as error:  # noqa: BLE001  # raised where it is waited for
-            ended.put((None, error))
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001  # raised again by future.result()
+            future.set_exception(error)
 
     threading.Thread(target=run, name=_THREAD_NAME, daemon=True).start()
-    try:
-        result, error = ended.get(timeout=seconds)
-    except queue.Empty:
-        raise TimeoutError from None
-    if error is not None:
-        raise error
-    return result  # type: ignore[return-value]  # None only where the function returns it
+    return future.result(timeout=seconds)
 
 
 def is_check_still_running() -> bool:
-    """Whether a check whose time was over is still at work."""
+    """Whether the thread of a check that timed out is still running."""
     return any(thread.name == _THREAD_NAME for thread in threading.enumerate())

@@ -1,11 +1,13 @@
-"""Whether everything is in place, from the settings to an answer: one check after the other, each given out as it ends.
+"""The checks of ``qvision doctor`` in order: settings, key, network, endpoint, models, a request, this machine.
 
-Nothing that a user, a file, a server or a network can cause is raised: it is the check that fails.
+Each check is yielded as soon as it ends; a check that needs one that failed is left out. Errors that a user, a file, a
+server or a network can cause become failed checks and are never raised.
 """
 
-import struct
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+import os
+from base64 import b64decode
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from ...client.endpoint import Endpoint
 from ...client.models import NoModelListError, list_models_once
@@ -14,220 +16,186 @@ from ...client.retry import RetryLimits
 from ...describe import run
 from ...describe.result import Description
 from ...errors import ConfigError, EndpointError, IncompleteAnswerError, NetworkError, QvisionError
-from ...frozen import frozen
 from ...images.encode import ImageLimits
 from ...images.prepare import PreparationPool
 from ...images.sources import Bytes
-from ...settings import keys, presets
+from ...settings import config_file, fields, keys, presets
 from ...settings.config_file import Config
-from ...settings.keys import Key
 from ...settings.resolve import Settings
 from ...text import escape_control_characters, mask_key
+from .. import _request
 from . import probes
 from .checks import Check, CheckStatus, make_failure, make_ok, make_warning, run_with_timeout
 
-#: Seconds that a check may take, and the one that waits for a model's first token, which may have to be loaded first.
+#: Seconds for a check, and for the request, before which the server may have to load the model.
 _CHECK_SECONDS = 10.0
-_ANSWER_SECONDS = 60.0
-#: Seconds beside those that the endpoint gets, for all that is done here.
+_REQUEST_SECONDS = 60.0
+#: Seconds for our own work, in addition to the endpoint's.
 _GRACE_SECONDS = 2.0
-#: Tokens; enough to see that there is an answer.
+#: Enough tokens to see that the model answers.
 _MAX_TOKENS = 16
+#: Characters of the answer.
 _MAX_SHOWN_LENGTH = 60
-#: The codes of what took too long, in terms of options that other commands have.
+#: Codes of errors whose text names options that ``doctor`` does not have, or has with another meaning.
 _TIMEOUT_CODES = frozenset({"max_time", "timeout"})
+#: A blue PNG of 64 × 64 pixels, made by ``PIL.Image.new("RGB", (64, 64), (40, 80, 200))``.
+_TEST_IMAGE = b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAEAAAABACAIAAAAlC+aJAAAAUUlEQVR42u3PMQ0AMAgAMJga5CAbWVPBQdI6aFZPXPbiOAEBAQEBAQEBAQEB"
+    "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAYF9H5FYAcBOgaCWAAAAAElFTkSuQmCC"
+)
 
 
-@frozen
-class CheckContext:
-    """What is looked at, and the ways to get at it.
+def run_checks(
+    resolve_settings: Callable[[Config], Settings], *, timeout: float | None, send_image: bool
+) -> Iterator[Check]:
+    """Run all checks.
 
-    Attributes:
-        config_path: of the file with the settings.
-        cache_models: takes the list of models, for completion.
-        find_keyring: names the system's keyring.
-        timeout: seconds for each check; ``None`` for what suits it.
-        is_request_enabled: whether an image is described.
+    Args:
+        timeout: seconds for each check; ``None`` for 10, and 60 for the request.
+        send_image: whether to send a request with a test image, which costs a few tokens.
     """
-
-    config_path: str
-    env: Mapping[str, str]
-    read_config: Callable[[], Config]
-    resolve_settings: Callable[[Config], Settings]
-    find_key: Callable[[Settings], Key | None]
-    open_endpoint: Callable[[Settings, str | None, float], Endpoint]
-    cache_models: Callable[[Settings, tuple[str, ...]], None]
-    find_keyring: Callable[[], str | None]
-    timeout: float | None
-    is_request_enabled: bool
-
-    @property
-    def seconds(self) -> float:
-        """Seconds for a check that waits for no model."""
-        return self.timeout or _CHECK_SECONDS
-
-
-def run_checks(context: CheckContext) -> Iterator[Check]:
-    """All checks; one whose ground is missing is left out."""
-    config, check = _check_config(context)
+    seconds = timeout or _CHECK_SECONDS
+    config, check = _check_config()
     yield check
     try:
-        settings = context.resolve_settings(config)
+        settings = replace(resolve_settings(config), timeout=seconds)
     except QvisionError as error:
         yield make_failure("settings", error)
     else:
         yield from _check_settings(settings)
-        yield from _check_key_and_endpoint(context, settings)
-    yield from probes.check_environment(context.env, context.find_keyring, context.seconds)
+        yield from _check_key_and_endpoint(settings, (timeout or _REQUEST_SECONDS) if send_image else None)
+    yield from probes.check_environment(os.environ, seconds)
 
 
 def choose_exit_code(checks: list[Check]) -> int:
-    """What the program ends with: 0, or that of the failure that comes first on the way to an answer."""
+    """Return the exit code of the program: 3 if a check failed with 3, else 5 if one failed, else 0."""
     return min((check.exit_code for check in checks if check.status is CheckStatus.FAIL), default=0)
 
 
-def _check_config(context: CheckContext) -> tuple[Config, Check]:
-    """What the file says, as far as it can be read."""
+def _check_config() -> tuple[Config, Check]:
+    """Load the file and resolve its presets; the configuration is empty if the file cannot be read."""
     config = Config()
     try:
-        config = context.read_config()
+        config = config_file.load_config(os.environ)
         for name in config.presets:
             presets.find(name, config.presets, config.path)
     except QvisionError as error:
         return config, make_failure("config", error)
-    is_there = config.defaults or config.profiles or config.presets or config.prices
-    return config, make_ok("config", context.config_path if is_there else f"{context.config_path} sets nothing")
+    is_used = config.defaults or config.profiles or config.presets or config.prices
+    return config, make_ok("config", str(config.path) if is_used else f"{config.path} sets nothing")
 
 
 def _check_settings(settings: Settings) -> Iterator[Check]:
-    for name in ("profile", "base_url", "model"):
-        value, source = getattr(settings, name), settings.origins[name]
-        if value is not None:
-            yield make_ok(name, f"{value} ({source.location})")
-        else:
-            yield make_failure(
-                name, _catch_error(lambda: settings.required_model) or ConfigError(f"there is no {name}")
-            )
-
-
-def _catch_error(work: Callable[[], object]) -> QvisionError | None:
+    for name in ("profile", "base_url"):
+        yield make_ok(name, f"{getattr(settings, name)} ({settings.origins[name].location})")
     try:
-        work()
-    except QvisionError as error:
-        return error
-    return None
+        yield make_ok("model", f"{settings.required_model} ({settings.origins['model'].location})")
+    except ConfigError as error:
+        yield make_failure("model", error)
 
 
-def _check_key_and_endpoint(context: CheckContext, settings: Settings) -> Iterator[Check]:
-    """From the key to an answer."""
-    if settings.offline:
-        yield make_ok("key", "none is needed: --offline asks the built-in endpoint")
-        yield from _check_endpoint(context, settings, None, is_key_ok=True)
-        return
-    key, check = _check_key(context, settings)
+def _check_key_and_endpoint(settings: Settings, request_seconds: float | None) -> Iterator[Check]:
+    """Check everything from the key to the answer.
+
+    Args:
+        request_seconds: time limit of the request with a test image; ``None`` sends none.
+    """
+    key, check = _check_key(settings)
     yield check
-    has_way = True
-    for step in probes.check_network(settings.base_url, context.seconds):
-        yield step
-        has_way = step.status is not CheckStatus.FAIL
-    if has_way:
-        yield from _check_endpoint(context, settings, key, is_key_ok=check.status is not CheckStatus.FAIL)
-
-
-def _check_key(context: CheckContext, settings: Settings) -> tuple[str | None, Check]:
+    has_key = check.status is not CheckStatus.FAIL
+    if not settings.offline:
+        for check in probes.check_network(settings.base_url, settings.timeout):
+            yield check
+            if check.status is CheckStatus.FAIL:
+                return
     try:
-        found = run_with_timeout(lambda: context.find_key(settings), context.seconds)
-        sent = keys.require_key(found, settings)
-    except TimeoutError:
-        error = ConfigError(f"the key was not to be had within {context.seconds:g} s", hint="Unlock the keyring.")
-        return None, make_failure("key", error)
-    except QvisionError as error:
-        return None, make_failure("key", error)
-    if found is not None and found.withheld_reason is not None:
-        said = f"{mask_key(found.text)} from {found.location} is not sent: {found.withheld_reason}"
-        return None, make_warning("key", said, "Where the endpoint wants one: qvision auth login")
-    if found is None:
-        return None, make_ok(
-            "key", "a header takes its place" if settings.has_authorization else "none, and none is needed"
-        )
-    return sent, make_ok("key", f"{mask_key(found.text)} from {found.location}")
-
-
-def _check_endpoint(context: CheckContext, settings: Settings, key: str | None, *, is_key_ok: bool) -> Iterator[Check]:
-    try:
-        with context.open_endpoint(settings, key, context.seconds) as endpoint:
-            answers = True
-            for check in _check_models(context, settings, endpoint, is_key_ok=is_key_ok):
+        with _request.open_endpoint(settings, key) as endpoint:
+            for check in _check_models(settings, endpoint, has_key=has_key):
                 yield check
-                answers = answers and not _is_blocking(check)
-        if context.is_request_enabled and is_key_ok and answers and settings.model is not None:
-            seconds = context.timeout or _ANSWER_SECONDS
-            with context.open_endpoint(settings, key, seconds) as endpoint:
-                yield _check_request(settings, endpoint, seconds)
-    except QvisionError as error:  # what the endpoint cannot even begin with
+                # A request works without a list of models, but not without an endpoint or a valid key.
+                if check.status is CheckStatus.FAIL and (check.name != "models" or check.exit_code == 3):
+                    return
+        if request_seconds is not None and has_key and settings.model is not None:
+            with _request.open_endpoint(replace(settings, timeout=request_seconds), key) as endpoint:
+                yield _check_request(settings, endpoint, request_seconds)
+    except QvisionError as error:  # an address, a proxy or a certificate file that cannot be used
         yield make_failure("endpoint", error)
 
 
-def _is_blocking(check: Check) -> bool:
-    """Whether nothing can be asked after this: a list that is broken is not what an answer needs, but a key is."""
-    return check.status is CheckStatus.FAIL and (check.name != "models" or check.exit_code == 3)
-
-
-def _check_models(context: CheckContext, settings: Settings, endpoint: Endpoint, *, is_key_ok: bool) -> Iterator[Check]:
-    """Ask for the list of models; whatever comes back over HTTP shows that the endpoint is there."""
-    there = f"{endpoint.host} answers"
+def _check_key(settings: Settings) -> tuple[str | None, Check]:
+    """Find the key; ``None`` if none is sent."""
+    if settings.offline:
+        return None, make_ok("key", "not needed: --offline uses the built-in endpoint")
     try:
-        models = run_with_timeout(lambda: list_models_once(endpoint, context.seconds), context.seconds + _GRACE_SECONDS)
+        key = run_with_timeout(lambda: _request.find_key(settings), settings.timeout)
+        keys.require_key(key, settings)
+    except TimeoutError:
+        message = f"the keyring did not return the key within {settings.timeout:g} s"
+        return None, make_failure("key", ConfigError(message, hint="Unlock the keyring."))
+    except QvisionError as error:
+        return None, make_failure("key", error)
+    if key is None:
+        is_replaced = settings.has_authorization
+        message = "not needed: the Authorization header is sent instead" if is_replaced else "not set, and not needed"
+        return None, make_ok("key", message)
+    shown = f"{mask_key(key.text)} from {key.location}"
+    if key.withheld_reason is not None:
+        hint = "If the endpoint needs a key, run: qvision auth login"
+        return None, make_warning("key", f"{shown} is not sent: {key.withheld_reason}", hint)
+    return key.text, make_ok("key", shown)
+
+
+def _check_models(settings: Settings, endpoint: Endpoint, *, has_key: bool) -> Iterator[Check]:
+    """Request the list of models; any HTTP response shows that the endpoint is there."""
+    is_there = make_ok("endpoint", f"{endpoint.host} answers")
+    seconds = settings.timeout
+    try:
+        models = run_with_timeout(lambda: list_models_once(endpoint, seconds), seconds + _GRACE_SECONDS)
     except NoModelListError as error:
-        yield make_ok("endpoint", there)
-        yield make_warning("models", error.message, "The model's name cannot be checked; the rest works all the same.")
-    except (TimeoutError, EndpointError) as error:
-        ours = _as_timeout_error(error, endpoint, context.seconds)
-        is_there = not isinstance(ours, NetworkError) and ours.code != "protocol"
-        if is_there:
-            yield make_ok("endpoint", there)
-        if is_there and not is_key_ok:
-            yield make_warning("models", "not told without a key", None)
+        yield is_there
+        yield make_warning("models", error.message, "The name of the model cannot be checked; all else works.")
+    except TimeoutError:
+        yield make_failure("endpoint", _timeout_error(endpoint, seconds))
+    except EndpointError as error:
+        if error.code in _TIMEOUT_CODES:
+            yield make_failure("endpoint", _timeout_error(endpoint, seconds))
+        elif isinstance(error, NetworkError) or error.code == "protocol":
+            yield make_failure("endpoint", error)
         else:
-            yield make_failure("models" if is_there else "endpoint", ours)
+            yield is_there
+            yield make_failure("models", error) if has_key else make_warning("models", "not listed without a key", None)
     else:
-        yield make_ok("endpoint", there)
-        context.cache_models(settings, models)
-        yield from _check_model_is_listed(settings, models)
+        yield is_there
+        if not settings.offline:
+            fields.cache_models(config_file.get_cache_folder(), settings.base_url, models)
+        yield make_ok("models", f"{len(models)} in the endpoint's list")
+        model = "offline" if settings.offline else settings.model
+        if model is not None and model not in models:
+            hint = "See the list with: qvision models; choose a model with -m."
+            yield make_warning("listed", f"{model} is not in the endpoint's list", hint)
 
 
-def _as_timeout_error(error: Exception, endpoint: Endpoint, seconds: float) -> EndpointError:
-    """The error in terms of ``--timeout``, which is what limits a check."""
-    if isinstance(error, EndpointError) and error.code not in _TIMEOUT_CODES:
-        return error
-    said = f"{endpoint.host} did not answer within {seconds:g} s"
-    return NetworkError(said, hint="Try again, or raise --timeout.", code="timeout")
-
-
-def _check_model_is_listed(settings: Settings, models: tuple[str, ...]) -> Iterator[Check]:
-    yield make_ok("models", f"{len(models)} in the endpoint's list")
-    model = "offline" if settings.offline else settings.model
-    if model is not None and model not in models:
-        yield make_warning(
-            "listed", f"{model} is not among them", "See which there are: qvision models; choose with -m."
-        )
+def _timeout_error(endpoint: Endpoint, seconds: float) -> NetworkError:
+    """Return an error that names the ``--timeout`` of ``doctor``."""
+    message = f"{endpoint.host} did not answer within {seconds:g} s"
+    return NetworkError(message, hint="Try again, or raise --timeout.", code="timeout")
 
 
 def _check_request(settings: Settings, endpoint: Endpoint, seconds: float) -> Check:
     request = Request(
         model=settings.required_model,
-        prompt="Which colour is this?",
+        prompt="Which color is this?",
         images=(),
         max_tokens=_MAX_TOKENS,
         temperature=settings.temperature,
         top_p=settings.top_p,
     )
-    images = PreparationPool(ImageLimits(), threads=1).submit([Bytes("a test image", _build_test_image())])
+    images = PreparationPool(ImageLimits(), threads=1).submit([Bytes("a test image", _TEST_IMAGE)])
     items = run.describe(endpoint, request, images, labels=False, retry_limits=RetryLimits(0, max_time=seconds))
     try:
         answer = run_with_timeout(lambda: run.collect(items), seconds + _GRACE_SECONDS)
-    except TimeoutError as error:
-        return make_failure("request", _as_timeout_error(error, endpoint, seconds))
+    except TimeoutError:
+        return make_failure("request", _timeout_error(endpoint, seconds))
     return _judge_answer(answer, endpoint, seconds)
 
 
@@ -235,24 +203,11 @@ def _judge_answer(answer: Description, endpoint: Endpoint, seconds: float) -> Ch
     error = answer.error
     if error is not None and not (isinstance(error, IncompleteAnswerError) and answer.finish_reason == "length"):
         cause = error.__cause__ if isinstance(error, IncompleteAnswerError) else error
-        is_late = isinstance(cause, EndpointError) and cause.code in _TIMEOUT_CODES
-        return make_failure("request", _as_timeout_error(error, endpoint, seconds) if is_late else error)
-    took = f"{answer.timing.total_seconds:.2f} s" if answer.timing.total_seconds is not None else "time"
+        is_timeout = isinstance(cause, EndpointError) and cause.code in _TIMEOUT_CODES
+        return make_failure("request", _timeout_error(endpoint, seconds) if is_timeout else error)
+    took = f"{answer.timing.total_seconds or 0:.2f} s"
     text = escape_control_characters(endpoint.redact(" ".join(answer.text.split())))
     if not text:
-        return make_ok(
-            "request", f"an image was answered to after {took}, within {_MAX_TOKENS} tokens with no text yet"
-        )
+        return make_ok("request", f"received an answer in {took}, with no text in its first {_MAX_TOKENS} tokens")
     shown = text if len(text) <= _MAX_SHOWN_LENGTH else f"{text[: _MAX_SHOWN_LENGTH - 1]}…"
-    return make_ok("request", f"an image was described in {took}: {shown}")
-
-
-def _build_test_image() -> bytes:
-    """A PNG of 64 × 64 pixels, all of one blue (PNG specification, sections 5 and 11)."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    rows = (b"\0" + b"\x28\x50\xc8" * 64) * 64
-    header = struct.pack(">IIBBBBB", 64, 64, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return make_ok("request", f"described a test image in {took}: {shown}")

@@ -1,11 +1,7 @@
-"""Locks on an open file, between the processes that write to it.
+"""Write a file atomically, and lock files between the processes that write to them.
 
-They lie on bytes far behind the file's end, so that they hold up nobody who only reads. Each claim is a byte of its own. They end with the process,
-however it ends, and when the process closes *any* descriptor of the file (POSIX, ``fcntl``): so it must have one only.
-Where the file system knows no locks, nothing is locked.
+All locks end with the process that holds them, however it ends. On a file system without locks, nothing is locked.
 """
-
-# MERGED DOCSTRING of qubrid_cli.replacement: How a file is changed: as a whole, so that whoever looks, or pulls the plug, finds the old one or the new one.
 
 import errno
 import os
@@ -23,6 +19,14 @@ else:
     import fcntl
 
 _TEMPORARY_SUFFIX = ".new"
+# Locks on an open file are on bytes far beyond its end, so that they do not block readers. They also end when the process
+# closes any other descriptor of the file (POSIX, fcntl), so it must have only one.
+_WRITE_LOCK_BYTE = 1 << 62
+_USE_LOCK_BYTE = _WRITE_LOCK_BYTE + 1
+#: The first of 2⁵⁶ bytes, one for each claim.
+_FIRST_CLAIM_BYTE = 1 << 61
+#: Errors of a lock that another process holds. Any other error means that the file system has no locks.
+_LOCKED_ERRNOS = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
 
 
 @contextmanager
@@ -80,28 +84,26 @@ def _link_if_absent(temporary: Path, path: Path) -> bool:
 
 @contextmanager
 def file_lock(path: Path) -> Iterator[None]:
-    """Nobody else who asks for it changes the file meanwhile; the lock goes with the process, however that ends.
-
-    What was left beside it by one that was killed is cleared away.
+    """Wait until no other process holds this lock, and delete the temporary files of processes that were killed.
 
     Raises:
-        OSError: the folder is not there or closed to us.
+        OSError: the folder does not exist or is not writable.
     """
     lock = path.with_name(f".{path.name}.lock")
     descriptor = _acquire_lock(lock)
     try:
-        for left in path.parent.iterdir():
-            if re.fullmatch(rf"\.{re.escape(path.name[:40])}\.\w{{8}}{re.escape(_TEMPORARY_SUFFIX)}", left.name):
-                left.unlink()
+        for other in path.parent.iterdir():
+            if re.fullmatch(rf"\.{re.escape(path.name[:40])}\.\w{{8}}{re.escape(_TEMPORARY_SUFFIX)}", other.name):
+                other.unlink()
         yield
     finally:
-        with suppress(OSError):  # Windows removes nothing that is open
+        with suppress(OSError):  # Windows deletes no open file
             os.unlink(lock)
         os.close(descriptor)
 
 
 def _acquire_lock(lock: Path) -> int:
-    """An open lock file that nobody else has; it is made anew where the one before removed it meanwhile."""
+    """Open and lock a lock file; once more if its last owner deleted it meanwhile."""
     while True:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -115,109 +117,76 @@ def _acquire_lock(lock: Path) -> int:
         os.close(descriptor)
 
 
+@contextmanager
+def lock_for_writing(descriptor: int) -> Iterator[None]:
+    """Wait until no other process is writing to the open file, and keep others from it."""
+    with suppress(OSError):
+        _lock_byte(descriptor, _WRITE_LOCK_BYTE, wait=True)
+    try:
+        yield
+    finally:
+        _unlock_byte(descriptor, _WRITE_LOCK_BYTE)
+
+
+def claim(descriptor: int, number: int) -> bool:
+    """Claim a number below 2⁵⁶ that only one process can have; false if another process has it."""
+    try:
+        _lock_byte(descriptor, _FIRST_CLAIM_BYTE + number, wait=False)
+    except OSError as error:
+        return error.errno not in _LOCKED_ERRNOS
+    return True
+
+
+def release_claim(descriptor: int, number: int) -> None:
+    """Release a claimed number."""
+    _unlock_byte(descriptor, _FIRST_CLAIM_BYTE + number)
+
+
 if sys.platform == "win32":
+
+    def lock_shared(descriptor: int) -> None:
+        """Do nothing: Windows has no shared locks."""
+
+    def try_lock_exclusive(descriptor: int) -> bool:
+        """Return false: without shared locks, other processes could be using the file."""
+        return descriptor < 0
 
     def _wait_for_lock(descriptor: int) -> None:
         while True:
-            try:
+            with suppress(OSError):  # it gives up after ten seconds
                 msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)
-            except OSError:  # it gives up after ten seconds
-                continue
-            return
+                return
 
-else:
+    def _lock_byte(descriptor: int, position: int, *, wait: bool) -> None:
+        os.lseek(descriptor, position, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
 
-    def _wait_for_lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-
-
-_WRITE_LOCK_BYTE = 1 << 62
-_USE_LOCK_BYTE = _WRITE_LOCK_BYTE + 1
-#: From here on there is a byte for each claim.
-_FIRST_CLAIM_BYTE = 1 << 61
-#: What says that somebody else has a lock; any other error, that there are none here.
-_LOCKED_ERRNOS = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
-
-if sys.platform == "win32":
-    import msvcrt
-    import os
-
-    @contextmanager
-    def lock_for_writing(descriptor: int) -> Iterator[None]:
-        """Nobody else is writing meanwhile."""
-        _lock_write_byte(descriptor, msvcrt.LK_LOCK)
-        try:
-            yield
-        finally:
-            _lock_write_byte(descriptor, msvcrt.LK_UNLCK)
-
-    def _lock_write_byte(descriptor: int, mode: int) -> None:
+    def _unlock_byte(descriptor: int, position: int) -> None:
         with suppress(OSError):
-            os.lseek(descriptor, _WRITE_LOCK_BYTE, os.SEEK_SET)
-            msvcrt.locking(descriptor, mode, 1)
-
-    def lock_shared(descriptor: int) -> None:
-        """Say that we use the file."""
-
-    def try_lock_exclusive(descriptor: int) -> bool:
-        """Whether nobody else uses the file; never known on Windows, whose locks are never shared."""
-        return descriptor < 0
-
-    def claim(descriptor: int, number: int) -> bool:
-        """Take something that only one process has at a time; false where another one has it."""
-        try:
-            os.lseek(descriptor, _FIRST_CLAIM_BYTE + number, os.SEEK_SET)
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError as error:
-            return error.errno not in _LOCKED_ERRNOS
-        return True
-
-    def release_claim(descriptor: int, number: int) -> None:
-        """Let a claim go."""
-        with suppress(OSError):
-            os.lseek(descriptor, _FIRST_CLAIM_BYTE + number, os.SEEK_SET)
+            os.lseek(descriptor, position, os.SEEK_SET)
             msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
 
 else:
-    import fcntl
-
-    @contextmanager
-    def lock_for_writing(descriptor: int) -> Iterator[None]:
-        """Nobody else is writing meanwhile."""
-        with suppress(OSError):
-            fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, _WRITE_LOCK_BYTE)
-        try:
-            yield
-        finally:
-            with suppress(OSError):
-                fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, _WRITE_LOCK_BYTE)
 
     def lock_shared(descriptor: int) -> None:
-        """Say that we use the file; wait while somebody uses it alone."""
+        """Mark the open file as in use; wait while a process has it exclusively."""
         with suppress(OSError):
             fcntl.lockf(descriptor, fcntl.LOCK_SH, 1, _USE_LOCK_BYTE)
 
     def try_lock_exclusive(descriptor: int) -> bool:
-        """Whether nobody else uses the file, and from now on nobody will."""
+        """Keep other processes from using the open file; false if one is using it."""
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _USE_LOCK_BYTE)
         except OSError:
             return False
         return True
 
-    def claim(descriptor: int, number: int) -> bool:
-        """Take something that only one process has at a time; false where another one has it.
+    def _wait_for_lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
 
-        Args:
-            number: which, below 2⁵⁶.
-        """
-        try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _FIRST_CLAIM_BYTE + number)
-        except OSError as error:
-            return error.errno not in _LOCKED_ERRNOS
-        return True
+    def _lock_byte(descriptor: int, position: int, *, wait: bool) -> None:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, position)
 
-    def release_claim(descriptor: int, number: int) -> None:
-        """Let a claim go."""
+    def _unlock_byte(descriptor: int, position: int) -> None:
         with suppress(OSError):
-            fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, _FIRST_CLAIM_BYTE + number)
+            fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, position)

@@ -1,4 +1,4 @@
-"""What nobody but its owner should see."""
+"""Text for people: without secrets, and in natural order."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The images of a run: in folders, globs and lists, one after the other."""
+"""Finding the images of a run in folders, globs and lists."""
 
 import os
 import pickle
@@ -66,24 +66,24 @@ def names(found: Iterator[InputItem]) -> list[str]:
     return [item.task.source if isinstance(item, MissingImage) else item.source for item in found]
 
 
-def test_a_folder_stands_for_the_images_below_it_in_the_order_that_people_count() -> None:
+def test_a_folder_stands_for_the_images_below_it_in_natural_order() -> None:
     assert list(find_images(["photos"])) == [Task(number, name) for number, name in enumerate(IN_PHOTOS, 1)]
 
 
-def test_a_slash_behind_a_folder_changes_nothing() -> None:
+def test_a_slash_after_a_folder_changes_nothing() -> None:
     assert names(find_images(["photos/"])) == IN_PHOTOS
 
 
-def test_the_folder_we_stand_in() -> None:
+def test_the_current_folder() -> None:
     assert names(find_images(["."])) == [f"./{name}" for name in [*IN_PHOTOS, "top.gif"]]
 
 
-def test_hidden_files_and_folders_are_found_on_demand() -> None:
+def test_hidden_files_and_folders_are_found_on_request() -> None:
     found = names(find_images(["photos"], selection=Selection(include_hidden=True)))
     assert found == ["photos/.hidden.jpg", "photos/.thumbs/t.jpg", *IN_PHOTOS]
 
 
-def test_what_is_named_comes_in_the_order_of_the_arguments() -> None:
+def test_images_come_in_the_order_of_the_arguments() -> None:
     arguments = ["top.gif", "photos/trip", "https://example.com/a?b", "-", "photos/notes.txt", "nope.jpg", "top.gif"]
     assert names(find_images(arguments)) == [
         "top.gif", "photos/trip/a.webp", "photos/trip/b.png", "https://example.com/a?b", "-", "photos/notes.txt",
@@ -92,7 +92,7 @@ def test_what_is_named_comes_in_the_order_of_the_arguments() -> None:
 
 
 @pytest.mark.parametrize("ending", ["jpg", "JPEG", "png", "webp", "avif", "heic", "tif", "bmp", "jp2", "pgm", "qoi"])
-def test_in_a_folder_images_are_told_by_their_names(folder: Path, ending: str) -> None:
+def test_in_a_folder_images_are_recognized_by_suffix(folder: Path, ending: str) -> None:
     (folder / "new").mkdir()
     (folder / f"new/a.{ending}").touch()
     assert names(find_images(["new"])) == [f"new/a.{ending}"]
@@ -101,13 +101,13 @@ def test_in_a_folder_images_are_told_by_their_names(folder: Path, ending: str) -
 @pytest.mark.parametrize(
     "ending", ["svg", "pdf", "eps", "jxl", "dng", "txt", "json", "jsonl", "xmp", "jpg.part", "jpgx"]
 )
-def test_in_a_folder_nothing_else_is_meant(folder: Path, ending: str) -> None:
+def test_in_a_folder_files_with_other_suffixes_are_skipped(folder: Path, ending: str) -> None:
     (folder / "new").mkdir()
     (folder / f"new/a.{ending}").touch()
     assert names(find_images(["new"])) == []
 
 
-def test_links_are_followed_but_never_in_a_circle(folder: Path) -> None:
+def test_links_are_followed_but_not_in_a_cycle(folder: Path) -> None:
     (folder / "photos/trip/up").symlink_to("..")
     (folder / "photos/trip/itself").symlink_to("itself")
     (folder / "photos/z").symlink_to("trip")
@@ -119,7 +119,7 @@ def test_links_are_followed_but_never_in_a_circle(folder: Path) -> None:
     assert names(find_images(["photos"]))[-3:] == ["photos/z/a.webp", "photos/z/b.png", "photos/z/link.jpg"]
 
 
-def test_a_link_to_nothing_is_an_image_that_fails(folder: Path) -> None:
+def test_a_broken_link_is_an_image_that_fails(folder: Path) -> None:
     (folder / "photos/trip/lost.jpg").symlink_to("nowhere")
     (task,) = find_images(["photos"], selection=Selection(patterns=folders.parse_patterns(["lost.*"], [])))
     assert isinstance(task, Task)
@@ -146,14 +146,14 @@ def test_a_folder_that_cannot_be_read_is_reported_and_the_rest_goes_on(folder: P
     assert third.error.message == "cannot read the folder photos/trip: No such file or directory"
 
 
-def test_a_folder_is_not_looked_into_before_its_turn(folder: Path) -> None:
+def test_a_folder_is_not_read_before_its_turn(folder: Path) -> None:
     found = find_images(["photos"])
     next(found)
     (folder / "photos/trip/ab.png").touch()
     assert names(found) == [*IN_PHOTOS[1:3], "photos/trip/ab.png", *IN_PHOTOS[3:]]
 
 
-def test_a_list_is_read_no_further_than_needed() -> None:
+def test_a_list_is_read_only_as_far_as_needed() -> None:
     endless = (ListLine(f"{number}.jpg") for number in count())
     assert names(islice(find_images([], list_items=endless), 3)) == ["0.jpg", "1.jpg", "2.jpg"]
 
@@ -163,8 +163,8 @@ NAMES = st.text(st.sampled_from("ab-. ~é0129\x01"), min_size=1, max_size=8)
 
 @given(st.sets(NAMES, max_size=8))
 @settings(deadline=None)
-def test_names_sort_by_the_numbers_in_them(some: set[str]) -> None:
-    """The key is one string, so that a folder can keep it in front of the name; a list of texts and numbers says the same."""
+def test_names_sort_like_lists_of_texts_and_numbers(some: set[str]) -> None:
+    """The key is a single string; it sorts like a list of texts and numbers."""
     by_parts = sorted(sorted(some), key=lambda name: [int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", name)])
     assert sorted(some, key=lambda name: f"{natural_key(name)}\0\0{name}") == by_parts
 
@@ -185,7 +185,7 @@ def test_a_quoted_glob_stands_for_images_and_folders(pattern: str, expected: lis
     assert sorted(names(find_images([pattern]))) == sorted(expected)
 
 
-def test_a_globs_matches_are_in_the_order_that_people_count() -> None:
+def test_the_matches_of_a_glob_are_in_natural_order() -> None:
     assert names(find_images(["photos/IMG*"])) == ["photos/IMG_2.jpg", "photos/IMG_10.JPG"]
 
 
@@ -205,13 +205,13 @@ def test_a_glob_without_matches_fails_like_an_image() -> None:
         ("file:///nope.png", "no such image: file:///nope.png"),
     ],
 )
-def test_what_is_named_and_not_there_is_refused_beforehand(argument: str, message: str) -> None:
+def test_an_argument_that_does_not_exist_is_refused_before_the_run(argument: str, message: str) -> None:
     with pytest.raises(ImageError) as caught:
         validate_arguments(["top.gif", argument])
     assert (caught.value.message, caught.value.exit_code) == (message, 4)
 
 
-def test_what_is_there_in_some_way_passes(folder: Path) -> None:
+def test_arguments_that_exist_in_some_form_pass(folder: Path) -> None:
     (folder / "broken.png").symlink_to("nothing")
     (folder / "[x].png").touch()
     validate_arguments(
@@ -226,7 +226,7 @@ def test_a_file_whose_name_looks_like_a_glob_is_a_file(folder: Path) -> None:
     assert names(find_images(["sea[1].jpg"])) == ["sea[1].jpg"]
 
 
-def test_a_tilde_is_the_home_folder_unless_something_is_called_so(folder: Path) -> None:
+def test_a_tilde_is_the_home_folder_unless_a_file_has_that_name(folder: Path) -> None:
     assert names(find_images(["~/photos/trip"])) == [
         str(folder / name) for name in ("photos/trip/a.webp", "photos/trip/b.png")
     ]
@@ -246,7 +246,7 @@ def test_a_tilde_is_the_home_folder_unless_something_is_called_so(folder: Path) 
         (["*.txt"], [], []),
     ],
 )
-def test_patterns_are_those_of_a_gitignore_within_the_folder_named(
+def test_patterns_work_as_in_a_gitignore_in_the_folder(
     include: list[str], exclude: list[str], expected: list[str]
 ) -> None:
     choose = Selection(patterns=folders.parse_patterns(include, exclude))
@@ -256,7 +256,7 @@ def test_patterns_are_those_of_a_gitignore_within_the_folder_named(
     ]
 
 
-def test_a_folder_that_is_left_out_is_not_looked_into(folder: Path) -> None:
+def test_an_excluded_folder_is_not_read(folder: Path) -> None:
     found = find_images(["photos"], selection=Selection(patterns=folders.parse_patterns([], ["trip/"])))
     next(found)
     for file in (folder / "photos/trip").iterdir():
@@ -265,22 +265,22 @@ def test_a_folder_that_is_left_out_is_not_looked_into(folder: Path) -> None:
     assert names(found) == [IN_PHOTOS[1], IN_PHOTOS[-1]]
 
 
-def test_a_file_named_by_itself_is_tried_whatever_the_patterns_say() -> None:
+def test_patterns_do_not_apply_to_file_arguments() -> None:
     choose = Selection(patterns=folders.parse_patterns([], ["*"]))
     assert names(find_images(["top.gif", "photos"], selection=choose)) == ["top.gif"]
 
 
-def test_patterns_are_for_lists_too() -> None:
+def test_patterns_apply_to_lists() -> None:
     choose = Selection(patterns=folders.parse_patterns([], ["*.png"]))
     assert names(find_images([], list_items=listed(b"photos/a.png\nb.jpg\n"), selection=choose)) == ["b.jpg"]
 
 
-def test_a_pattern_that_is_none_is_refused() -> None:
+def test_an_invalid_pattern_is_refused() -> None:
     with pytest.raises(UsageError, match=r"^invalid pattern for --exclude: "):
         folders.parse_patterns([], ["!"])
 
 
-def test_the_results_are_no_image_even_if_they_are_called_so(folder: Path) -> None:
+def test_the_results_file_is_not_an_image_even_with_the_suffix_of_one(folder: Path) -> None:
     choose = Selection(excluded_files=(folder / "photos/IMG_2.jpg", Path("later.jpg")))
     (folder / "later.jpg").touch()
     found = find_images(
@@ -289,43 +289,43 @@ def test_the_results_are_no_image_even_if_they_are_called_so(folder: Path) -> No
     assert names(found) == [*IN_PHOTOS[1:], "top.gif"]
 
 
-def test_no_more_than_the_limit() -> None:
+def test_the_limit_is_the_number_of_images() -> None:
     assert names(find_images(["photos"], selection=Selection(limit=2))) == IN_PHOTOS[:2]
 
 
-def test_shares_are_the_whole_and_have_nothing_in_common() -> None:
+def test_shards_are_disjoint_and_complete() -> None:
     shares = [list(find_images(["photos", "top.gif"], selection=Selection(shard=Shard(n, 3)))) for n in (1, 2, 3)]
     tasks = [item for share in shares for item in share if isinstance(item, Task)]
     assert sorted(tasks, key=lambda task: task.index) == list(find_images(["photos", "top.gif"]))
 
 
-def test_the_limit_is_that_of_all_shares_together() -> None:
+def test_the_limit_applies_to_all_shards_together() -> None:
     shares = [names(find_images(["photos"], selection=Selection(shard=Shard(n, 2), limit=3))) for n in (1, 2)]
     assert sorted(chain.from_iterable(shares)) == sorted(IN_PHOTOS[:3])
 
 
-def test_a_share_does_not_depend_on_where_the_folder_is() -> None:
+def test_a_shard_does_not_depend_on_the_location_of_the_folder() -> None:
     choose = Selection(shard=Shard(2, 3))
     here = [os.path.abspath(name) for name in names(find_images(["photos"], selection=choose))]
     assert names(find_images([os.path.abspath("photos")], selection=choose)) == here
 
 
-def test_a_share_is_the_same_in_every_version() -> None:
+def test_a_shard_is_the_same_in_every_version() -> None:
     assert [n for n in range(30) if Shard(1, 4).contains(f"trip/IMG_{n}.jpg")] == [1, 2, 6, 8, 14, 17, 25, 26, 28]
 
 
-def test_shares_are_about_equal() -> None:
+def test_shards_have_about_the_same_size() -> None:
     sizes = [sum(Shard(number, 4).contains(f"{n}.jpg") for n in range(4000)) for number in range(1, 5)]
     assert all(900 < size < 1100 for size in sizes)
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1/0", "1", "a/b", "1/2/3", "-1/2", "1/ 2", ""])
-def test_what_is_no_share_is_refused(text: str) -> None:
+def test_an_invalid_shard_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"^invalid value for --shard: "):
         parse_shard(text)
 
 
-def test_a_share_is_read() -> None:
+def test_a_shard_is_parsed() -> None:
     assert parse_shard("2/16") == Shard(2, 16)
 
 
@@ -389,7 +389,7 @@ def test_a_list(text: bytes, expected: list[ListItem]) -> None:
         (b"x" * 70_000 + b"\0" + b"y" * 70_000, ["x" * 70_000, "y" * 70_000]),
     ],
 )
-def test_a_list_with_nuls_is_names_and_nothing_else(text: bytes, expected: list[str]) -> None:
+def test_a_list_with_nuls_holds_only_names(text: bytes, expected: list[str]) -> None:
     assert listed(text, nul=True) == [ListLine(name) for name in expected]
 
 
@@ -398,8 +398,8 @@ def test_a_list_comes_after_the_arguments() -> None:
     assert list(found) == [Task(1, "top.gif"), Task(2, "a.jpg", "why?", "x")]
 
 
-def test_what_find_prints_is_no_image_twice() -> None:
-    """Folders among it are passed over, for all that is in them is there as well."""
+def test_an_image_in_the_output_of_find_is_not_found_twice() -> None:
+    """Folders in it are skipped, because the files in them are listed too."""
     text = b".\0./photos\0./photos/trip\0./photos/trip/a.webp\0./top.gif\0"
     assert names(find_images([], list_items=listed(text, nul=True))) == ["./photos/trip/a.webp", "./top.gif"]
 
@@ -423,7 +423,7 @@ def test_a_dash_in_a_list_is_a_file() -> None:
 @pytest.mark.parametrize(
     "name", [b"new\nline.jpg", b"caf\xe9.jpg", b"-p.jpg", b"q\"uo'te.jpg", b"http:x.jpg", b"data:,a.jpg"]
 )
-def test_names_that_are_hard_to_hold_are_read(folder: Path, name: bytes) -> None:
+def test_files_with_unusual_names_are_read(folder: Path, name: bytes) -> None:
     (folder / "odd").mkdir()
     path = os.path.join(os.fsencode(folder), b"odd", name)
     with open(path, "wb") as file:
@@ -450,7 +450,7 @@ def test_names_that_are_hard_to_hold_are_read(folder: Path, name: bytes) -> None
         ("data:,hi", Bytes("data:,…", b"hi")),
     ],
 )
-def test_what_is_read_for_a_task(source: str, expected: File | Link | Bytes) -> None:
+def test_the_source_of_a_task(source: str, expected: File | Link | Bytes) -> None:
     assert resolve_source(Task(1, source), BytesIO()) == expected
 
 
@@ -465,7 +465,7 @@ def test_a_task_may_be_a_file_url(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("source", ["https://", "data:image/png;base64,%%", "file:///nope/nope.jpg", "http://[::1"])
-def test_a_url_that_is_none_is_the_images_failure(source: str) -> None:
+def test_an_invalid_url_fails_only_its_image(source: str) -> None:
     with pytest.raises(ImageError):
         read_of(Task(1, source))
 
@@ -488,9 +488,7 @@ def test_a_url_that_is_none_is_the_images_failure(source: str) -> None:
         ([], (), None),
     ],
 )
-def test_images_and_the_prompt_are_told_apart(
-    arguments: list[str], images: tuple[str, ...], prompt: str | None
-) -> None:
+def test_images_and_the_prompt_are_separated(arguments: list[str], images: tuple[str, ...], prompt: str | None) -> None:
     assert split_arguments(arguments, prompt_given=False) == (images, prompt)
 
 

@@ -1,4 +1,4 @@
-"""The results file: what stands in it stays, is known, and is whole."""
+"""The results file: lines stay, are found again, and are complete."""
 
 import json
 import os
@@ -51,13 +51,13 @@ def write(path: Path, *lines: bytes) -> None:
 
 
 def known(path: Path, key: str, source: str = "a.jpg") -> bool | None:
-    """Whether an answer is there, and a line for this very source; ``None`` where it is not."""
+    """Whether the answer has a line for this source; ``None`` if there is no answer."""
     with Journal(path) as journal:
         found = journal.find_answer(key, source)
         return None if found is None else found.has_own_line
 
 
-def test_what_was_added_is_in_the_file_as_it_is(path: Path) -> None:
+def test_lines_are_in_the_file_as_they_were_appended(path: Path) -> None:
     write(path, line("k1"), line("k2", "b.jpg"))
     assert path.read_bytes() == line("k1") + line("k2", "b.jpg")
 
@@ -68,7 +68,7 @@ def test_a_line_is_in_the_file_before_the_run_ends(path: Path) -> None:
         assert path.read_bytes() == line("k1")
 
 
-def test_an_answer_is_known_at_once_and_in_the_next_run(path: Path) -> None:
+def test_an_answer_is_found_at_once_and_in_the_next_run(path: Path) -> None:
     with Journal(path) as journal:
         assert journal.find_answer("k1", "a.jpg") is None
         journal.append(line("k1"))
@@ -78,12 +78,12 @@ def test_an_answer_is_known_at_once_and_in_the_next_run(path: Path) -> None:
         assert journal.find_answer("k1", "a.jpg") == expected
 
 
-def test_a_failure_is_no_answer(path: Path) -> None:
+def test_a_failure_is_not_an_answer(path: Path) -> None:
     write(path, line("k1", ok=False), line(None, "b.jpg", ok=False))
     assert known(path, "k1") is None
 
 
-def test_another_name_for_the_same_image_is_known_as_such(path: Path) -> None:
+def test_an_answer_is_found_under_another_name_of_the_image(path: Path) -> None:
     write(path, line("k1", "a.jpg"))
     assert known(path, "k1", "renamed.jpg") is False
     write(path, entries.encode_line(record("renamed.jpg"), index=2, key="k1", attempts=0, duplicate_of="a.jpg"))
@@ -91,7 +91,7 @@ def test_another_name_for_the_same_image_is_known_as_such(path: Path) -> None:
     assert known(path, "k1", "a.jpg") is True
 
 
-def test_of_two_answers_the_later_one_counts(path: Path) -> None:
+def test_the_later_of_two_answers_counts(path: Path) -> None:
     write(path, line("k1", text="old"), line("k1", text="new"))
     with Journal(path) as journal:
         found = journal.find_answer("k1", "a.jpg")
@@ -99,7 +99,7 @@ def test_of_two_answers_the_later_one_counts(path: Path) -> None:
     assert found.record["text"] == "new"
 
 
-def test_a_file_that_somebody_changes_meanwhile_is_not_believed(path: Path) -> None:
+def test_an_answer_that_another_program_overwrote_is_not_found(path: Path) -> None:
     write(path, line("k1"))
     with Journal(path) as journal:
         path.write_bytes(line("k2"))
@@ -107,14 +107,14 @@ def test_a_file_that_somebody_changes_meanwhile_is_not_believed(path: Path) -> N
 
 
 @pytest.mark.parametrize("source", ["caf\udce9.jpg", "new\nline.jpg", 'q"uote.jpg', "é🎉\u2028.jpg", "\x9b\x7f.jpg"])
-def test_names_that_are_hard_to_hold_are_known_again(path: Path, source: str) -> None:
+def test_images_with_unusual_names_are_found_again(path: Path, source: str) -> None:
     write(path, line("k1", source))
     assert path.read_bytes().count(b"\n") == 1
     assert known(path, "k1", source) is True
 
 
-def test_whatever_was_torn_off_the_last_line_is_gone_at_the_next_start(path: Path) -> None:
-    """Wherever a run was killed within a line."""
+def test_a_torn_last_line_is_cut_off_at_the_next_start(path: Path) -> None:
+    """At whatever byte of the line the run was killed."""
     last = line("k2", "b.jpg")
     for size in range(1, len(last) - 1):
         path.write_bytes(line("k1") + last[:size])
@@ -123,19 +123,19 @@ def test_whatever_was_torn_off_the_last_line_is_gone_at_the_next_start(path: Pat
             assert journal.find_answer("k2", "b.jpg") is None
 
 
-def test_a_first_line_that_was_torn_is_gone_too(path: Path) -> None:
+def test_a_torn_first_line_is_cut_off(path: Path) -> None:
     path.write_bytes(line("k1")[:40])
     write(path, line("k2"))
     assert path.read_bytes() == line("k2")
 
 
-def test_a_line_that_lacks_nothing_but_its_end_is_kept(path: Path) -> None:
+def test_a_line_that_lacks_only_its_line_break_is_kept(path: Path) -> None:
     path.write_bytes(line("k1")[:-1])
     assert known(path, "k1") is True
     assert path.read_bytes() == line("k1")
 
 
-def test_what_another_run_tore_is_cut_off_before_the_next_line(path: Path) -> None:
+def test_a_torn_line_of_another_run_is_cut_off_before_the_next_line(path: Path) -> None:
     with Journal(path) as journal:
         journal.append(line("k1"))
         with path.open("ab") as other:
@@ -144,13 +144,13 @@ def test_what_another_run_tore_is_cut_off_before_the_next_line(path: Path) -> No
     assert path.read_bytes() == line("k1") + line("k3")
 
 
-def test_what_a_loss_of_power_left_is_cut_off(path: Path) -> None:
+def test_zeros_after_a_loss_of_power_are_cut_off(path: Path) -> None:
     path.write_bytes(line("k1") + bytes(100))
     write(path, line("k2"))
     assert path.read_bytes() == line("k1") + line("k2")
 
 
-def test_a_damaged_line_costs_itself_and_is_counted(path: Path) -> None:
+def test_a_damaged_line_affects_no_other_and_is_counted(path: Path) -> None:
     damaged = line("k2").replace(b'"ok"', b"\0\0\0\0")
     path.write_bytes(line("k1") + damaged + line("k3"))
     with Journal(path) as journal:
@@ -180,7 +180,7 @@ def test_a_damaged_line_costs_itself_and_is_counted(path: Path) -> None:
         b'{"schema_version": 1, "ok": true, "complete": true, "images": [7]}\n',
     ],
 )
-def test_a_file_that_holds_something_else_is_refused_and_stays(path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_results_file_is_refused_and_unchanged(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(UsageError) as caught:
         Journal(path)
@@ -189,7 +189,7 @@ def test_a_file_that_holds_something_else_is_refused_and_stays(path: Path, conte
 
 
 def limited(path: Path, beginning: bytes, size: int, *, seconds: int) -> str:
-    """What opening a file comes to with so much CPU time; the file may have a hole behind its beginning."""
+    """Open a sparse file of this size with a limit on CPU time; return the length of the answer, or the error."""
     path.write_bytes(beginning)
     os.truncate(path, size)
     program = (
@@ -209,12 +209,12 @@ def limited(path: Path, beginning: bytes, size: int, *, seconds: int) -> str:
 
 
 @pytest.mark.parametrize("beginning", [b"", b"\x89PNG", b'{"type":', b'{"type":\n' * 200_000])
-def test_a_large_file_of_something_else_is_not_read_to_its_end(path: Path, beginning: bytes) -> None:
+def test_a_large_file_that_is_not_a_results_file_is_not_read_to_its_end(path: Path, beginning: bytes) -> None:
     assert limited(path, beginning, 1 << 40, seconds=5) == "UsageError"
 
 
-def test_a_long_answer_is_known_in_a_time_that_grows_with_its_length(path: Path) -> None:
-    """It takes half a second; where every piece is joined to all before it, more than a minute."""
+def test_a_long_answer_is_read_in_linear_time(path: Path) -> None:
+    """It takes half a second; joining every piece to all earlier ones would take more than a minute."""
     made = line("k1", text="x" * 60_000_000)
     assert limited(path, made, len(made), seconds=10) == "60000000"
 
@@ -226,7 +226,7 @@ def test_an_empty_file_is_a_results_file(path: Path, content: bytes) -> None:
     assert known(path, "k1") is True
 
 
-def test_a_file_that_cannot_be_one_is_refused(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_a_results_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"is not a regular file$"):
         Journal(tmp_path)
     with pytest.raises(UsageError, match=r"is not a regular file$"):
@@ -243,8 +243,8 @@ def test_a_refused_file_is_closed(path: Path) -> None:
     assert os.listdir("/dev/fd") == before
 
 
-def test_a_line_that_finds_no_room_is_not_there_at_all(path: Path) -> None:
-    """The largest size of a file stands in for a full disk: a part is written, then no more."""
+def test_a_line_is_not_written_in_part_when_the_disk_is_full(path: Path) -> None:
+    """A limit on the size of a file stands in for a full disk: a part is written, then nothing."""
     program = (
         "import os, resource, sys; from pathlib import Path; from qubrid_cli.batch.journal import Journal\n"
         "journal = Journal(Path(sys.argv[1])); line = sys.argv[2].encode() + b'\\n'; journal.append(line)\n"
@@ -291,7 +291,7 @@ def tell(run: subprocess.Popen[bytes], text: bytes) -> None:
     run.stdin.flush()
 
 
-def test_several_runs_add_to_one_file_and_no_line_is_lost_or_mixed(path: Path) -> None:
+def test_several_runs_append_to_one_file_without_losing_or_mixing_lines(path: Path) -> None:
     runs = [appending(path, name) for name in "abc"]
     for run in runs:
         tell(run, b"\n")
@@ -301,7 +301,7 @@ def test_several_runs_add_to_one_file_and_no_line_is_lost_or_mixed(path: Path) -
     assert sorted(keys) == sorted(f"{name}-{n}" for name in "abc" for n in range(200))
 
 
-def test_a_run_that_is_killed_at_any_moment_leaves_only_whole_lines_behind(path: Path) -> None:
+def test_a_run_that_is_killed_at_any_moment_leaves_only_complete_lines(path: Path) -> None:
     for _ in range(5):
         run = appending(path, "x")
         tell(run, b"\n")
@@ -314,7 +314,7 @@ def test_a_run_that_is_killed_at_any_moment_leaves_only_whole_lines_behind(path:
         path.unlink()
 
 
-def test_what_another_run_has_answered_meanwhile_is_known(path: Path) -> None:
+def test_an_answer_that_another_run_has_just_written_is_found(path: Path) -> None:
     with Journal(path) as journal:
         run = appending(path, "other")
         assert journal.find_answer("other-199", "a") is None
@@ -327,30 +327,30 @@ def test_what_another_run_has_answered_meanwhile_is_known(path: Path) -> None:
     assert found.record["key"] == "other-199"
 
 
-def test_at_the_end_only_the_last_of_the_failures_of_an_image_is_left(path: Path) -> None:
+def test_only_the_last_failure_of_an_image_stays_at_the_end(path: Path) -> None:
     write(path, line("k1", ok=False, text="1"), line(None, "b.jpg", ok=False), line("k1", ok=False, text="2"))
     assert path.read_bytes() == line(None, "b.jpg", ok=False) + line("k1", ok=False, text="2")
 
 
-def test_a_failure_goes_when_an_answer_has_come(path: Path) -> None:
+def test_a_failure_is_removed_when_there_is_an_answer(path: Path) -> None:
     write(path, line(None, "a.jpg", ok=False), line("k2", "b.jpg"))
     write(path, line("k1", "a.jpg"))
     assert path.read_bytes() == line("k2", "b.jpg") + line("k1", "a.jpg")
 
 
 @pytest.mark.parametrize("source", ["-", "data:image/png;base64,…"])
-def test_images_that_are_all_called_the_same_are_told_apart(path: Path, source: str) -> None:
+def test_images_without_a_name_of_their_own_are_told_apart(path: Path, source: str) -> None:
     write(path, line("k1", source, ok=False), line("k2", source), line("k3", source, ok=False))
     assert len(path.read_bytes().splitlines()) == 3
 
 
-def test_an_answer_asked_for_again_takes_the_place_of_the_old_one(path: Path) -> None:
+def test_a_new_answer_to_the_same_request_replaces_the_old_one(path: Path) -> None:
     write(path, line("k1", text="old"), line("k2", "b.jpg"))
     write(path, line("k1", text="new"))
     assert path.read_bytes() == line("k2", "b.jpg") + line("k1", text="new")
 
 
-def test_nothing_else_ever_goes(path: Path) -> None:
+def test_nothing_else_is_ever_removed(path: Path) -> None:
     """Answers to other questions, failures of other prompts, copies, lines of other commands, damaged ones."""
     lines = [
         line("k1", ok=False, prompt="why?"),
@@ -368,7 +368,7 @@ def test_nothing_else_ever_goes(path: Path) -> None:
     assert path.read_bytes() == b"".join(one for one in lines if b"goes" not in one)
 
 
-def test_when_an_image_has_changed_the_answer_about_what_it_was_goes(path: Path) -> None:
+def test_an_answer_about_the_old_content_of_an_image_is_removed(path: Path) -> None:
     write(path, line("k1", sha256="old"), line("k2", "b.jpg", sha256="old"), line("k3", prompt="why?", sha256="old"))
     write(path, line("k4", sha256="new"))
     assert path.read_bytes() == b"".join(
@@ -377,7 +377,7 @@ def test_when_an_image_has_changed_the_answer_about_what_it_was_goes(path: Path)
 
 
 def test_answers_to_several_questions_about_an_image_stay(path: Path) -> None:
-    """Other prompts, other models, other parameters; and links, of which nobody knows what is behind them."""
+    """Other prompts, models and parameters, and links, whose content is not known."""
     lines = [
         line("k1", sha256="a"),
         line("k2", prompt="why?", sha256="a"),
@@ -391,8 +391,8 @@ def test_answers_to_several_questions_about_an_image_stay(path: Path) -> None:
     assert path.read_bytes() == b"".join(lines)
 
 
-def test_the_files_owner_stays(path: Path) -> None:
-    """Only root may give files away; of anybody else they are from the first."""
+def test_the_owner_of_the_file_stays(path: Path) -> None:
+    """Only root can give files to others; for other users, the owner is the same from the start."""
     owner = 65534 if os.geteuid() == 0 else os.geteuid()
     write(path, line("k1", ok=False))
     os.chown(path, owner, -1)
@@ -400,7 +400,7 @@ def test_the_files_owner_stays(path: Path) -> None:
     assert (path.read_bytes(), path.stat().st_uid) == (line("k1"), owner)
 
 
-def test_a_file_with_two_names_keeps_both(path: Path, tmp_path: Path) -> None:
+def test_a_file_with_two_hard_links_keeps_both(path: Path, tmp_path: Path) -> None:
     write(path, line("k1", ok=False))
     os.link(path, tmp_path / "second")
     write(path, line("k1"))
@@ -416,7 +416,7 @@ def test_a_file_without_superseded_lines_is_not_touched_at_the_end(path: Path) -
     assert (after.st_ino, after.st_dev) == (before.st_ino, before.st_dev)
 
 
-def test_the_files_mode_and_a_link_to_it_stay(path: Path, tmp_path: Path) -> None:
+def test_the_mode_of_the_file_and_a_link_to_it_stay(path: Path, tmp_path: Path) -> None:
     link = tmp_path / "link.jsonl"
     link.symlink_to(path)
     write(link, line("k1", ok=False))
@@ -426,7 +426,7 @@ def test_the_files_mode_and_a_link_to_it_stay(path: Path, tmp_path: Path) -> Non
     assert sorted(tmp_path.iterdir()) == [link, path]
 
 
-def test_while_another_run_uses_the_file_no_line_goes(path: Path) -> None:
+def test_no_line_is_removed_while_another_run_uses_the_file(path: Path) -> None:
     run = appending(path, "other")
     write(path, line("k1", ok=False), line("k1"))
     assert path.read_bytes() == line("k1", ok=False) + line("k1")
@@ -444,8 +444,8 @@ def has_open(run: subprocess.Popen[bytes], path: Path) -> bool:
         return False
 
 
-def test_a_file_is_not_written_to_after_another_one_took_its_place(path: Path) -> None:
-    """A run that starts while another one, ending, puts a smaller file in the place of the old one."""
+def test_a_run_does_not_write_to_a_file_that_was_replaced(path: Path) -> None:
+    """A run starts while another one, which is ending, replaces the file by a smaller one."""
     path.write_bytes(line("k1"))
     descriptor = os.open(path, os.O_RDWR)
     assert files.try_lock_exclusive(descriptor)
@@ -461,7 +461,7 @@ def test_a_file_is_not_written_to_after_another_one_took_its_place(path: Path) -
     assert len(path.read_text().splitlines()) == 201
 
 
-def test_what_was_said_is_remembered_on_demand(path: Path) -> None:
+def test_texts_are_remembered_on_request(path: Path) -> None:
     write(path, line("k1", text="A light\nhouse.\n"))
     with Journal(path, remember_texts=True) as journal:
         journal.append(line("k2", "b.jpg", text="A dog."))
@@ -485,17 +485,17 @@ def test_a_key_is_the_same_in_every_version() -> None:
         FACETS | {"prompt": "what?"},
     ],
 )
-def test_a_key_does_not_hang_on_the_order(other: dict[str, Any]) -> None:
+def test_a_key_does_not_depend_on_the_order(other: dict[str, Any]) -> None:
     assert entries.compute_key("a", other) == entries.compute_key("a", FACETS)
 
 
-def test_a_key_takes_one_number_for_another_only_where_they_are_equal() -> None:
+def test_numbers_have_the_same_key_only_if_they_are_equal() -> None:
     keys = [entries.compute_key("a", {"x": [value]}) for value in (1, 1.0, True, "1", 1.5, None)]
     assert keys[0] == keys[1]
     assert len(set(keys)) == 5
 
 
-def test_a_key_hangs_on_the_image_and_on_every_facet() -> None:
+def test_a_key_depends_on_the_image_and_on_every_facet() -> None:
     keys = {
         entries.compute_key("a", FACETS),
         entries.compute_key("b", FACETS),
@@ -506,14 +506,14 @@ def test_a_key_hangs_on_the_image_and_on_every_facet() -> None:
     assert len(keys) == 7
 
 
-def test_a_line_is_the_record_and_what_a_run_adds() -> None:
+def test_a_line_is_the_record_and_the_fields_of_a_batch() -> None:
     made = entries.encode_line(record(), index=3, key="k", attempts=2, source_id=7, duplicate_of="b.jpg")
     added = {"index": 3, "key": "k", "attempts": 2, "source_id": 7, "duplicate_of": "b.jpg"}
     assert json.loads(made) == record() | added
     assert made.startswith(entries.LINE_START)
 
 
-def test_the_copy_of_an_answer_has_its_own_name_and_costs_nothing() -> None:
+def test_the_copy_of_an_answer_has_its_own_name_and_no_cost() -> None:
     of = record("a.jpg") | {"timing": {"total_seconds": 2.0}, "cost": 1.5, "x_metrics": {"tps": 1}}
     changed = {"usage": None, "x_metrics": None, "cost": None, "timing": {"total_seconds": None}}
     (image,) = record("b.jpg")["images"]

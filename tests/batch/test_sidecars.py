@@ -1,4 +1,4 @@
-"""Files beside the images: what is in them, and whose they are."""
+"""Sidecars: their content, and which existing files they replace."""
 
 import json
 import os
@@ -60,7 +60,7 @@ def write(kind: SidecarFormat, text: str = "A lighthouse.\n", *, force: bool = F
 
 
 def properties(path: Path) -> dict[str, list[str | None]]:
-    """What an XMP file says, by an XML parser's account."""
+    """The properties of an XMP file, read by an XML parser."""
     tree = ET.parse(path)
     (rdf,) = tree.iter(f"{RDF}RDF")
     return {one.tag: [item.text for item in one.iter(f"{RDF}li")] for block in rdf for one in block}
@@ -77,7 +77,7 @@ def properties(path: Path) -> dict[str, list[str | None]]:
         ),
     ],
 )
-def test_what_lies_beside_an_image(folder: Path, kind: SidecarFormat, name: str, content: bytes) -> None:
+def test_the_content_of_a_sidecar(folder: Path, kind: SidecarFormat, name: str, content: bytes) -> None:
     write(kind)
     assert (folder / name).read_bytes() == content
     assert sorted(os.listdir(folder)) == sorted(["photo.jpg", "photo.png", "other.jpg", name])
@@ -93,12 +93,12 @@ def test_what_lies_beside_an_image(folder: Path, kind: SidecarFormat, name: str,
         ("", ""),
     ],
 )
-def test_a_text_file_has_the_text_and_one_line_break(text: str, content: str) -> None:
+def test_a_text_sidecar_has_the_text_and_one_line_break(text: str, content: str) -> None:
     write(SidecarFormat.TXT, text)
     assert Path("photo.txt").read_bytes().decode() == content + "\n"
 
 
-def test_mere_tags_are_a_line_of_text() -> None:
+def test_an_answer_of_only_tags_is_one_line() -> None:
     sidecars(SidecarFormat.TXT).write(
         file(), record('{"tags": ["sea", "light house"]}', data={"tags": ["sea", "light\nhouse"]})
     )
@@ -106,7 +106,7 @@ def test_mere_tags_are_a_line_of_text() -> None:
 
 
 @pytest.mark.parametrize("data", [{"tags": ["a", 1]}, {"tags": ["a"], "title": "b"}, {"tags": "a"}, ["a"], "a"])
-def test_other_data_is_told_as_the_model_wrote_it(data: object) -> None:
+def test_other_data_is_written_as_the_model_wrote_it(data: object) -> None:
     sidecars(SidecarFormat.TXT).write(file(), record("as it is", data=data))
     assert Path("photo.txt").read_text() == "as it is\n"
 
@@ -122,7 +122,7 @@ def test_other_data_is_told_as_the_model_wrote_it(data: object) -> None:
         ("sub/../photo.jpg", "photo.txt"),
     ],
 )
-def test_the_name_comes_from_the_images(folder: Path, name: str, beside: str) -> None:
+def test_the_name_is_derived_from_the_image(folder: Path, name: str, beside: str) -> None:
     (folder / "sub").mkdir()
     image = File(name, Path(name))
     sidecars(SidecarFormat.TXT).write(image, record(source=name))
@@ -130,7 +130,7 @@ def test_the_name_comes_from_the_images(folder: Path, name: str, beside: str) ->
 
 
 @pytest.mark.parametrize("kind", list(SidecarFormat))
-def test_the_file_gets_the_users_mode(folder: Path, kind: SidecarFormat) -> None:
+def test_a_new_sidecar_has_the_mode_of_the_umask(folder: Path, kind: SidecarFormat) -> None:
     before = os.umask(0o027)
     try:
         write(kind)
@@ -140,14 +140,14 @@ def test_the_file_gets_the_users_mode(folder: Path, kind: SidecarFormat) -> None
     assert stat.S_IMODE(new.stat().st_mode) == 0o640
 
 
-def test_a_file_that_is_replaced_keeps_its_mode() -> None:
+def test_a_replaced_sidecar_keeps_its_mode() -> None:
     write(SidecarFormat.XMP)
     Path("photo.jpg.xmp").chmod(0o604)
     write(SidecarFormat.XMP, "A dog.")
     assert stat.S_IMODE(Path("photo.jpg.xmp").stat().st_mode) == 0o604
 
 
-def test_who_reads_the_old_file_reads_it_to_its_end() -> None:
+def test_an_open_sidecar_can_be_read_to_its_end_after_it_was_replaced() -> None:
     write(SidecarFormat.JSON, "old")
     with Path("photo.json").open() as reader:
         write(SidecarFormat.JSON, "new")
@@ -163,7 +163,7 @@ def test_who_reads_the_old_file_reads_it_to_its_end() -> None:
         (SidecarFormat.JSON, "photo.json", json.dumps(record(source="photo.png"))),
     ],
 )
-def test_a_file_of_somebody_else_is_replaced_by_force_only(
+def test_a_file_of_other_origin_is_replaced_only_with_force(
     folder: Path, kind: SidecarFormat, name: str, content: str
 ) -> None:
     (folder / name).write_text(content)
@@ -177,7 +177,7 @@ def test_a_file_of_somebody_else_is_replaced_by_force_only(
     assert (folder / name).read_text() != content
 
 
-def test_a_text_that_we_are_known_to_have_said_may_be_replaced() -> None:
+def test_a_text_of_an_earlier_answer_may_be_replaced() -> None:
     write(SidecarFormat.TXT, "old")
     again = sidecars(SidecarFormat.TXT, said=("photo.jpg", "old\n"))
     again.claim(file())
@@ -185,7 +185,7 @@ def test_a_text_that_we_are_known_to_have_said_may_be_replaced() -> None:
     assert Path("photo.txt").read_text() == "new\n"
 
 
-def test_a_record_is_known_as_ours_by_the_image_in_it() -> None:
+def test_a_json_sidecar_of_the_same_image_may_be_replaced() -> None:
     write(SidecarFormat.JSON, "old")
     image = file(os.path.abspath("photo.jpg"))
     sidecars(SidecarFormat.JSON).write(image, record("new", source=image.name))
@@ -194,7 +194,7 @@ def test_a_record_is_known_as_ours_by_the_image_in_it() -> None:
 
 @pytest.mark.parametrize("force", [False, True])
 @pytest.mark.parametrize("content", [b"\xff\xd8\xff\xe0 picture", b"nul\0", b"caf\xe9"])
-def test_what_is_no_text_is_never_replaced(folder: Path, content: bytes, *, force: bool) -> None:
+def test_a_file_that_is_not_text_is_never_replaced(folder: Path, content: bytes, *, force: bool) -> None:
     """It may be an image of that name."""
     (folder / "photo.txt").write_bytes(content)
     with pytest.raises(ImageError, match="cannot be replaced"):
@@ -220,7 +220,7 @@ def test_a_link_is_not_written_through(folder: Path, *, force: bool) -> None:
 @pytest.mark.parametrize(
     ("kind", "force"), [(SidecarFormat.TXT, False), (SidecarFormat.TXT, True), (SidecarFormat.JSON, True)]
 )
-def test_two_images_of_a_run_do_not_share_a_file(kind: SidecarFormat, *, force: bool) -> None:
+def test_two_images_of_a_run_do_not_share_a_sidecar(kind: SidecarFormat, *, force: bool) -> None:
     beside = sidecars(kind, force=force)
     beside.claim(file("photo.jpg"))
     beside.claim(file("photo.jpg"))
@@ -238,7 +238,7 @@ def test_two_images_do_not_share_an_xmp_file() -> None:
     assert properties(Path("photo.png.xmp"))[DESCRIPTION] == ["photo.png"]
 
 
-def test_a_file_that_comes_between_the_question_and_the_answer_is_not_lost() -> None:
+def test_a_file_created_between_request_and_answer_is_not_lost() -> None:
     beside = sidecars(SidecarFormat.TXT)
     beside.claim(file())
     Path("photo.txt").write_text("mine")
@@ -247,7 +247,7 @@ def test_a_file_that_comes_between_the_question_and_the_answer_is_not_lost() -> 
     assert Path("photo.txt").read_text() == "mine"
 
 
-def test_a_new_file_is_never_put_over_one_not_even_at_the_last_moment(folder: Path) -> None:
+def test_a_file_created_at_the_last_moment_is_not_overwritten(folder: Path) -> None:
     Path("photo.txt").write_text("mine")
     before = sorted(os.listdir(folder))
     with pytest.raises(FileExistsError):
@@ -255,36 +255,36 @@ def test_a_new_file_is_never_put_over_one_not_even_at_the_last_moment(folder: Pa
     assert (Path("photo.txt").read_text(), sorted(os.listdir(folder))) == ("mine", before)
 
 
-def test_what_a_killed_run_did_not_come_to_is_made_up_for() -> None:
+def test_a_sidecar_that_a_killed_run_did_not_write_is_written_later() -> None:
     sidecars(SidecarFormat.TXT).write_missing(file(), record())
     assert Path("photo.txt").read_text() == "A lighthouse.\n"
 
 
-def test_what_is_there_is_not_made_up_for() -> None:
+def test_an_existing_sidecar_is_not_missing() -> None:
     Path("photo.txt").write_text("corrected by hand")
     sidecars(SidecarFormat.TXT, force=True).write_missing(file(), record())
     assert Path("photo.txt").read_text() == "corrected by hand"
 
 
-def test_a_folder_that_is_gone_is_the_images_failure_before_it_is_asked_about() -> None:
+def test_a_missing_folder_fails_the_image_before_the_request() -> None:
     with pytest.raises(ImageError, match="cannot be written"):
         sidecars(SidecarFormat.TXT).claim(file("gone/photo.jpg"))
 
 
-def test_a_name_that_is_too_long_is_an_error_of_ours() -> None:
+def test_a_name_that_is_too_long_raises_our_error() -> None:
     long = file("x" * 254)
     with pytest.raises((ImageError, OutputError)):
         sidecars(SidecarFormat.XMP).write(long, record())
 
 
 @pytest.mark.parametrize("source", [Bytes("data:,…", b"x"), Link("https://a/b", "https://a/b"), Stdin(BytesIO())])
-def test_nothing_lies_beside_what_is_no_file(source: Bytes | Link | Stdin) -> None:
+def test_an_image_that_is_not_a_file_has_no_sidecar(source: Bytes | Link | Stdin) -> None:
     with pytest.raises(ImageError, match="is not a file, so it cannot have a sidecar"):
         sidecars(SidecarFormat.TXT).claim(source)
 
 
 @pytest.mark.parametrize("argument", ["-", "https://example.com/a.jpg", "HTTP://a/b", "data:image/png;base64,aGk="])
-def test_arguments_that_are_no_files_are_refused_beforehand(argument: str) -> None:
+def test_arguments_that_are_not_files_are_refused_before_the_run(argument: str) -> None:
     with pytest.raises(UsageError, match=r"^--sidecar writes files next to image files, but .* is not a file$"):
         check_arguments(["photos", argument])
 
@@ -294,7 +294,7 @@ def test_arguments_that_may_be_files_pass() -> None:
 
 
 @pytest.mark.parametrize("is_alt", [False, True])
-def test_xmp_says_what_is_in_the_image(*, is_alt: bool) -> None:
+def test_xmp_has_the_description_and_the_alt_text(*, is_alt: bool) -> None:
     write(SidecarFormat.XMP, HARD, is_alt=is_alt)
     found = properties(Path("photo.jpg.xmp"))
     assert found[DESCRIPTION] == [HARD]
@@ -309,8 +309,8 @@ def test_xmp_has_tags_as_keywords() -> None:
 
 @given(st.text(st.characters()))
 @settings(deadline=None)
-def test_whatever_a_model_says_is_xml(text: str) -> None:
-    """All that XML can hold comes back; the rest is left out."""
+def test_any_answer_becomes_valid_xml(text: str) -> None:
+    """All characters that XML allows come back; the others are left out."""
     tree = ET.fromstring(xmp.merge(None, xmp.XmpMetadata(text, alt_text=text)))
     told = {one.text or "" for one in tree.iter(f"{RDF}li")}
     plain = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -321,17 +321,17 @@ def test_whatever_a_model_says_is_xml(text: str) -> None:
     }
 
 
-def test_saying_it_again_changes_nothing() -> None:
+def test_writing_the_same_metadata_again_changes_nothing() -> None:
     once = xmp.merge(None, xmp.XmpMetadata("A dog.", alt_text="A dog.", tags=("a", "b")))
     assert xmp.merge(once, xmp.XmpMetadata("A dog.", alt_text="A dog.", tags=("a", "b"))) == once
 
 
-def test_saying_something_else_replaces_what_we_said() -> None:
+def test_writing_other_metadata_replaces_ours() -> None:
     once = xmp.merge(None, xmp.XmpMetadata("A dog."))
     assert xmp.merge(once, xmp.XmpMetadata("A cat.")) == xmp.merge(None, xmp.XmpMetadata("A cat."))
 
 
-def test_our_own_keywords_are_known_as_ours_after_an_answer_without_any() -> None:
+def test_our_keywords_stay_ours_after_an_answer_without_any() -> None:
     with_tags = xmp.merge(None, xmp.XmpMetadata("A dog.", tags=("dog",)))
     without = xmp.merge(with_tags, xmp.XmpMetadata("A cat."))
     assert b"<rdf:li>dog</rdf:li>" in without
@@ -357,7 +357,7 @@ MINE = "<d:description><r:Alt><r:li xml:lang='x-default'>Mine.</r:li></r:Alt></d
 
 
 @pytest.mark.parametrize("inside", ["", OWN % TITLE, f"{OWN % TITLE}\n{OWN % TITLE}", OWN % "", "<r:Description/>"])
-def test_all_else_in_an_xmp_file_stays_byte_for_byte(inside: str) -> None:
+def test_everything_else_in_an_xmp_file_stays_byte_for_byte(inside: str) -> None:
     before = (FOREIGN % inside).encode()
     Path("photo.jpg.xmp").write_bytes(before)
     write(SidecarFormat.XMP, HARD, is_alt=True)
@@ -383,7 +383,7 @@ ATTRIBUTE = "<r:Description r:about='' xmlns:d='http://purl.org/dc/elements/1.1/
 
 
 @pytest.mark.parametrize("inside", [OWN % MINE, OWN % (TITLE + MINE)])
-def test_a_description_of_somebody_else_is_replaced_by_force_only(inside: str) -> None:
+def test_a_description_of_other_origin_is_replaced_only_with_force(inside: str) -> None:
     path = Path("photo.jpg.xmp")
     path.write_text(FOREIGN % inside)
     with pytest.raises(ImageError, match="already has a dc:description that qvision did not write"):
@@ -397,7 +397,7 @@ GERMAN = "<d:description><r:Alt>%s<r:li xml:lang='de'>Mit &lt;Meer&gt;</r:li><r:
 
 
 @pytest.mark.parametrize("default", ["<r:li xml:lang='x-default'>Sea</r:li>", ""])
-def test_what_is_said_in_other_languages_stays(default: str) -> None:
+def test_texts_in_other_languages_stay(default: str) -> None:
     Path("photo.jpg.xmp").write_text(FOREIGN % (OWN % (GERMAN % default)))
     with pytest.raises(ImageError):
         sidecars(SidecarFormat.XMP).claim(file())
@@ -421,7 +421,7 @@ def languages() -> dict[str | None, str | None]:
     return {one.get("{http://www.w3.org/XML/1998/namespace}lang"): one.text for one in items}
 
 
-def test_what_a_person_corrected_is_theirs() -> None:
+def test_a_description_that_a_person_corrected_is_theirs() -> None:
     write(SidecarFormat.XMP, "A dog.")
     path = Path("photo.jpg.xmp")
     path.write_text(path.read_text().replace("A dog.", "Our dog Rex."))
@@ -429,7 +429,7 @@ def test_what_a_person_corrected_is_theirs() -> None:
         sidecars(SidecarFormat.XMP).claim(file())
 
 
-def test_keywords_of_somebody_else_stay_while_the_description_is_added() -> None:
+def test_keywords_of_other_origin_stay_while_the_description_is_added() -> None:
     mine = "<d:subject><r:Bag><r:li>mine</r:li></r:Bag></d:subject>"
     Path("photo.jpg.xmp").write_text(FOREIGN % (OWN % mine))
     sidecars(SidecarFormat.XMP).write(file(), record("{}", data={"tags": ["sea"]}))
@@ -455,7 +455,7 @@ BOMB = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;">]>'
         ("\x02", "is not XML"),
     ],
 )
-def test_what_is_no_xmp_is_never_replaced(content: str, reason: str, *, force: bool) -> None:
+def test_a_file_that_is_not_xmp_is_never_replaced(content: str, reason: str, *, force: bool) -> None:
     path = Path("photo.jpg.xmp")
     path.write_text(content)
     with pytest.raises(ImageError) as caught:
@@ -464,7 +464,7 @@ def test_what_is_no_xmp_is_never_replaced(content: str, reason: str, *, force: b
     assert path.read_text() == content
 
 
-def test_a_mark_that_another_program_has_made_an_attribute_is_understood() -> None:
+def test_a_mark_that_another_program_turned_into_an_attribute_is_read() -> None:
     ours = xmp.merge(None, xmp.XmpMetadata("A dog.")).decode()
     start, end = ours.index("<qvision:"), ours.index("</rdf:Description>")
     digests = ET.fromstring(ours[start:end]).text
@@ -477,7 +477,7 @@ def test_a_mark_that_another_program_has_made_an_attribute_is_understood() -> No
 
 @pytest.mark.parametrize("text", [HARD, "plain", " é "])
 def test_exiftool_reads_it_back(text: str) -> None:
-    """Where there is an exiftool; what it reads is what an XML parser reads."""
+    """exiftool, where it is installed, reads the same as an XML parser."""
     write(SidecarFormat.XMP, text, is_alt=True)
     found = properties(Path("photo.jpg.xmp"))
     read = {"Description": found[DESCRIPTION][0], "AltTextAccessibility": found[ALT][0]}

@@ -1,4 +1,4 @@
-"""What a run has come to: what is counted, and how it is told."""
+"""The statistics of a run: counting and formatting."""
 
 from typing import Any
 
@@ -51,7 +51,7 @@ def failed(code: str) -> Failed:
     return Failed(TASK, record(ImageError("no", code=code)), b"")
 
 
-def test_a_run_is_summed_up_in_a_few_lines(stats: BatchStats, total_usage: TotalUsage, clock: Clock) -> None:
+def test_the_summary_of_a_run(stats: BatchStats, total_usage: TotalUsage, clock: Clock) -> None:
     usage = {"prompt_tokens": 1000, "completion_tokens": 50, "total_tokens": 1050}
     image = {"bytes": 4_000_000, "sent": {"bytes": 400_000}}
     for number in range(1, 101):
@@ -83,7 +83,7 @@ def test_a_server_without_figures_is_measured_here(stats: BatchStats) -> None:
     assert "total 2.00 s (p95 2.00 s) (measured here)" in list(stats.format_summary(jobs="-j 1"))
 
 
-def test_an_estimate_is_called_one(stats: BatchStats, total_usage: TotalUsage) -> None:
+def test_an_estimate_is_marked_as_one(stats: BatchStats, total_usage: TotalUsage) -> None:
     total_usage.add(record(text="x" * 40, cost={"amount": 0.5, "currency": "USD"}), 300)
     stats.add_outcome(done())
     assert "about 300 → 10 tokens · about $0.5000 (estimated: the server does not report usage)" in list(
@@ -91,13 +91,13 @@ def test_an_estimate_is_called_one(stats: BatchStats, total_usage: TotalUsage) -
     )
 
 
-def test_nothing_asked_says_nothing_of_jobs(stats: BatchStats, clock: Clock) -> None:
+def test_a_run_without_requests_does_not_mention_jobs(stats: BatchStats, clock: Clock) -> None:
     stats.add_outcome(Skipped(TASK))
     clock.now += 1
     assert list(stats.format_summary(jobs="-j auto found 4")) == ["0 described, 1 skipped · 1.0 s · 1 images/s"]
 
 
-def test_what_is_left_is_told_by_the_speed_of_the_last_minute(stats: BatchStats, clock: Clock) -> None:
+def test_the_time_left_is_predicted_from_the_speed_of_the_last_minute(stats: BatchStats, clock: Clock) -> None:
     stats.total = 1_000
     for seconds in [10.0] * 10 + [1.0] * 100:  # it has become ten times as fast
         clock.now += seconds
@@ -105,13 +105,13 @@ def test_what_is_left_is_told_by_the_speed_of_the_last_minute(stats: BatchStats,
     assert stats.format_headline() == "110 of 1,000 · 1/s · 14 min 50 s left"
 
 
-def test_while_it_is_still_counted_no_end_is_told(stats: BatchStats, clock: Clock) -> None:
+def test_no_time_left_is_shown_until_the_images_are_counted(stats: BatchStats, clock: Clock) -> None:
     clock.now += 2
     stats.add_outcome(done())
     assert stats.format_headline() == "1 · 0.5/s"
 
 
-def test_the_rest_is_told_beside_it(stats: BatchStats, total_usage: TotalUsage) -> None:
+def test_the_details_of_the_progress(stats: BatchStats, total_usage: TotalUsage) -> None:
     stats.in_flight = 7
     timing = {"prepare_seconds": 1.0, "ttft_seconds": None, "total_seconds": 2.0, "tokens_per_second": None}
     total_usage.input_tokens, total_usage.output_tokens = 1_000, 50
@@ -120,7 +120,7 @@ def test_the_rest_is_told_beside_it(stats: BatchStats, total_usage: TotalUsage) 
     assert stats.format_details() == "1 failed · 1,050 tokens · 7 in flight · p50 2.00 s"
 
 
-def test_a_line_tells_every_half_minute_how_far_it_is(
+def test_a_line_of_progress_is_printed_every_half_minute(
     stats: BatchStats, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = LineDisplay(stats, clock=clock)
@@ -131,7 +131,7 @@ def test_a_line_tells_every_half_minute_how_far_it_is(
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [
         (0.04, "0.0 s"),
         (59.94, "59.9 s"),
@@ -141,5 +141,5 @@ def test_a_line_tells_every_half_minute_how_far_it_is(
         (90_000, "25 h 0 min"),
     ],
 )
-def test_times_are_told_as_people_do(seconds: float, said: str) -> None:
-    assert format_duration(seconds) == said
+def test_the_format_of_a_duration(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text

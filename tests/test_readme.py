@@ -1,7 +1,8 @@
-"""The README matches the program: options, exit codes, JSON keys, commands, settings, profiles, files."""
+"""The README matches the program, and the contributing guide the packages."""
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from .conftest import Qvision
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+CONTRIBUTING = (ROOT / ".github/CONTRIBUTING.md").read_text()
 #: Code blocks, and inline code with one span per line.
 CODE = "\n".join(block or inline for block, inline in re.findall(r"```(.*?)```|`([^`\n]+)`", README, flags=re.DOTALL))
 #: Options of other programs that the README shows.
@@ -78,6 +80,29 @@ def test_the_json_keys_are_those_of_the_schema() -> None:
     assert set(re.findall(r"`(\w+)`", table)) == keys(json.loads(SCHEMA_FILE.read_text()))
 
 
+def test_every_file_in_the_contributing_guide_exists() -> None:
+    files = set(re.findall(r"`([\w./-]+\.(?:py|toml|json|md))`", CONTRIBUTING)) - {"config.toml", "commands/NAME.py"}
+    missing = {file for file in files if not any((ROOT / folder / file).exists() for folder in (".", "qubrid_cli"))}
+    assert missing == set()
+
+
+def test_the_contributing_guide_lists_every_package_and_its_public_modules() -> None:
+    """Public modules are those that no contract of import-linter protects."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    private = {module for contract in contracts for module in contract.get("protected_modules", ())}
+    package = ROOT / "qubrid_cli"
+    rows = re.findall(r"^\| `(\w+)/` \| [^|]* \| ([^|]*) \|", CONTRIBUTING, flags=re.MULTILINE)
+    assert {name for name, _ in rows} == {path.parent.name for path in package.glob("*/__init__.py")}
+    for name, public in rows:
+        modules = {path.stem for path in (package / name).glob("*.py")} - {"__init__"}
+        exceptions = re.findall(r"`(\w+)`", public)
+        listed = modules - set(exceptions) if public.startswith("all") else set(exceptions)
+        protected = f"qubrid_cli.{name}" in private
+        assert listed == {
+            module for module in modules if not protected and f"qubrid_cli.{name}.{module}" not in private
+        }
+
+
 def test_every_linked_file_exists() -> None:
     links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
     assert links
@@ -115,3 +140,33 @@ def test_the_output_of_config_show_in_the_readme_is_what_it_prints(qvision: Qvis
     shown = README.partition("qvision config show | head -n 3\n")[2].partition("```")[0]
     run = qvision("config", "show", env={"QVISION_MODEL": "Qwen/Qwen3-VL-Flash"})
     assert run.stdout.decode().startswith(shown)
+
+
+def shown_after(command: str) -> list[str]:
+    """Return the lines that a ``console`` block shows after a command."""
+    return README.partition(f"$ {command}\n")[2].partition("```")[0].splitlines()
+
+
+def test_the_offline_answer_in_the_readme_is_what_it_prints(qvision: Qvision) -> None:
+    """Words only: on the README's terminal, Markdown is rendered and a line of statistics follows, which varies."""
+    command = 'qvision describe tests/images/lighthouse.jpg "what is this?" --offline'
+    run = qvision("describe", "tests/images/lighthouse.jpg", "what is this?", "--offline", cwd=ROOT)
+    *answer, statistics, mode = shown_after(command)
+    assert " ".join(answer).replace("•", "-").split() == re.sub(r"\*\*|`", "", run.stdout.decode()).split()
+    assert statistics.startswith("ttft ")
+    assert mode == "offline"
+
+
+def test_the_checks_of_doctor_in_the_readme_are_what_it_prints(qvision: Qvision) -> None:
+    """Except for the lines that depend on the machine: the path of the settings, and its optional libraries."""
+    machine = ("config", "formats", "hint:", "keyring", "versions")
+
+    def stable(lines: list[str]) -> list[str]:
+        return [
+            re.sub(r"\d+\.\d+ s", "N s", line)
+            for line in lines
+            if line.split()[0 if line[0] == " " else 1] not in machine
+        ]
+
+    printed = qvision("doctor", "--offline").stdout.decode().splitlines()
+    assert stable(shown_after("qvision doctor --offline | grep -v versions")) == stable(printed)

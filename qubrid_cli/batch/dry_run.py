@@ -1,105 +1,42 @@
-"""What a run would do and take, found out without asking anybody."""
-
-# MERGED DOCSTRING of qubrid_cli.equals: Equal images of a run, told apart without reading those that can be equal to no other.
+"""What a run would request and cost, without sending anything."""
 
 import enum
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import ImageError
 from ..frozen import frozen
-from ..images.sources import FetchedLink, File, Source, Stdin
+from ..images.sources import FetchedLink, File, Stdin
 from ..metrics import Price
 from ..text import format_size
 from . import entries, tasks
-from .inputs import InputItem, MissingImage, Task
-from .journal import RecordedAnswer
-from .tasks import BatchRequest, LoadedImage
+from .inputs import MissingImage, Task
+from .tasks import BatchPlan, LoadedImage
 
+if TYPE_CHECKING:
+    from .journal import Journal
 
-class DuplicateFinder:
-    """The images that were looked at so far, a few bytes of each.
-
-    Files of different sizes are different, so only those are read that have the size of another.
-
-    Args:
-        opened: where the bytes of an image are.
-    """
-
-    def __init__(self, request: BatchRequest, open_source: Callable[[Task], Source]) -> None:
-        self._request = request
-        self._open_source = open_source
-        self._single_by_size: dict[int, Task | None] = {}  # by size; None where they were read
-        self._key_digests: set[bytes] = set()
-
-    def is_duplicate(self, task: Task) -> bool:
-        """Whether an image, with its prompt, is the same as an earlier one.
-
-        Raises:
-            ImageError: it cannot be read, as far as that had to be tried.
-        """
-        source = self._open_source(task)
-        if isinstance(source, Stdin | FetchedLink):  # read once only, or not for nothing
-            return False
-        if isinstance(source, File) and (size := _get_size(source.path)) is not None:
-            if size not in self._single_by_size:
-                self._single_by_size[size] = task
-                return False
-            self._load_single(size)
-        return self.is_loaded_duplicate(tasks.load_image(task, source, self._request))
-
-    def is_loaded_duplicate(self, image: LoadedImage) -> bool:
-        """The same of an image whose bytes are at hand."""
-        key = entries.digest(image.key)
-        is_known = key in self._key_digests
-        self._key_digests.add(key)
-        return is_known
-
-    def _load_single(self, size: int) -> None:
-        """The first one of this size is alone no longer."""
-        task, self._single_by_size[size] = self._single_by_size[size], None
-        if task is not None:
-            with suppress(ImageError):  # it was counted as one that could be asked about
-                self.is_loaded_duplicate(tasks.load_image(task, self._open_source(task), self._request))
-
-
-def _get_size(path: Path) -> int | None:
-    try:
-        return path.stat().st_size
-    except (OSError, ValueError):  # which reading it will tell
-        return None
-
-
-#: Images that are prepared to tell how large all of them will be.
+#: Images that are prepared to estimate the size of all.
 _SAMPLE_SIZE = 20
-
-
-class _ImageState(enum.Enum):
-    """What there is to do about an image."""
-
-    TO_REQUEST = enum.auto()
-    DUPLICATE = enum.auto()
-    DONE = enum.auto()
-    UNREADABLE = enum.auto()
 
 
 @frozen
 class Forecast:
-    """What there is to do.
+    """What a run would do; means are over a sample of the images to request.
 
     Attributes:
-        image_count: images in all; ``skipped_count`` of them are done, ``unreadable_count`` cannot even be found or read, and ``duplicate_count`` are
-            the same as others that are asked about.
-        mean_tokens: of a request in the mean, its answer not counted; ``None`` where no image of the sample can be sent.
-        mean_original_bytes: bytes of an image of the sample in the mean, and ``mean_sent_bytes`` those that are sent.
+        image_count: all images: those with an answer already (``done_count``), those that cannot be found or read
+            (``unreadable_count``), those that equal another one (``duplicate_count``), and those to request.
         rejected_count: images of the sample that cannot be sent.
+        mean_tokens: of a request, without its answer; ``None`` if no image of the sample can be sent.
     """
 
     image_count: int
-    skipped_count: int
+    done_count: int
     unreadable_count: int
     duplicate_count: int
     sample_size: int
@@ -110,107 +47,141 @@ class Forecast:
 
     @property
     def request_count(self) -> int:
-        """Images that would be asked about."""
-        return self.image_count - self.skipped_count - self.unreadable_count - self.duplicate_count
+        """Images to request."""
+        return self.image_count - self.done_count - self.unreadable_count - self.duplicate_count
 
     def format_lines(self, price: Price | None, max_tokens: int | None) -> Iterator[str]:
-        """The same for people."""
-        counts = [f"{self.image_count:,} images: {self.request_count:,} to ask about"]
+        """Yield the forecast as text."""
+        counts = [f"{self.image_count:,} images: {self.request_count:,} to request"]
         counts += [f"{self.duplicate_count:,} the same as others"] if self.duplicate_count else []
-        yield ", ".join([*counts, f"{self.skipped_count:,} done already", f"{self.unreadable_count:,} cannot be read"])
+        yield ", ".join([*counts, f"{self.done_count:,} already done", f"{self.unreadable_count:,} unreadable"])
         if self.rejected_count:
-            yield f"{self.rejected_count} of a sample of {self.sample_size} are no images that can be sent"
+            yield f"{self.rejected_count} of a sample of {self.sample_size} cannot be sent"
         if self.mean_tokens is None:
             return
-        total = self.mean_tokens * self.request_count
-        longest = "" if max_tokens is None else f", {max_tokens:,} tokens each at most"
-        each = f"about {total:,.0f} tokens to send, {self.mean_tokens:,.0f} an image"
-        yield f"{each}; answers come on top{longest}"
-        sizes = (
-            format_size(round(self.mean_original_bytes * self.request_count)),
-            format_size(round(self.mean_sent_bytes * self.request_count)),
-        )
-        yield f"about {sizes[0]} on disk, {sizes[1]} to send"
+        tokens = self.mean_tokens * self.request_count
+        limit = "" if max_tokens is None else f" of up to {max_tokens:,} tokens each"
+        yield f"about {tokens:,.0f} input tokens, {self.mean_tokens:,.0f} per image; plus the answers{limit}"
+        original = format_size(round(self.mean_original_bytes * self.request_count))
+        sent = format_size(round(self.mean_sent_bytes * self.request_count))
+        yield f"about {original} of images, {sent} to send"
         if price is not None and price.input is not None and price.output is not None:
-            hundred = 100 * self.request_count * price.output / 1e6
-            yield f"about ${total * price.input / 1e6:,.2f}, and ${hundred:,.2f} for every 100 tokens of answer"
+            answers = 100 * self.request_count * price.output / 1e6
+            yield f"about ${tokens * price.input / 1e6:,.2f}, plus ${answers:,.2f} for every 100 tokens per answer"
 
 
-def dry_run(
-    inputs: Iterable[InputItem],
-    request: BatchRequest,
-    find_answer: Callable[[str, str], RecordedAnswer | None] | None,
-    open_source: Callable[[Task], Source],
-) -> Forecast:
-    """Count, and prepare a sample.
+class _ImageState(enum.Enum):
+    TO_REQUEST = enum.auto()
+    DUPLICATE = enum.auto()
+    DONE = enum.auto()
+    UNREADABLE = enum.auto()
+
+
+def dry_run(plan: BatchPlan, journal: "Journal | None") -> Forecast:
+    """Count the images of a run, and prepare a sample of those to request.
 
     Args:
-        open_source: where the bytes of an image are.
-        find_answer: the answer to a question about an image, if the results file has it; ``None`` where there is no such
-            file, so that most images need not be read.
+        journal: the results file; without one, most images need not be read.
     """
     counts: Counter[_ImageState] = Counter()
-    equals = DuplicateFinder(request, open_source)
-    chosen: list[Task] = []
+    duplicates = DuplicateFinder(plan)
+    sample: list[Task] = []
     dice = random.Random(0)  # noqa: S311  # so that the same folder gives the same figures
-    for one in inputs:
-        kind = (
-            _ImageState.UNREADABLE
-            if isinstance(one, MissingImage)
-            else _classify(one, request, find_answer, open_source, equals)
-        )
-        counts[kind] += 1
-        if kind is _ImageState.TO_REQUEST and isinstance(one, Task):
-            if len(chosen) < _SAMPLE_SIZE:
-                chosen.append(one)
-            elif (place := dice.randrange(counts[kind])) < _SAMPLE_SIZE:
-                chosen[place] = one
-    return _measure_sample(chosen, request, open_source, counts)
+    for item in plan.inputs.find_images():
+        if isinstance(item, MissingImage):
+            counts[_ImageState.UNREADABLE] += 1
+            continue
+        state = _classify(item, plan, journal, duplicates)
+        counts[state] += 1
+        if state is _ImageState.TO_REQUEST:
+            if len(sample) < _SAMPLE_SIZE:
+                sample.append(item)
+            elif (place := dice.randrange(counts[state])) < _SAMPLE_SIZE:
+                sample[place] = item
+    return _measure_sample(sample, plan, counts)
 
 
-def _classify(
-    task: Task,
-    request: BatchRequest,
-    find_answer: Callable[[str, str], RecordedAnswer | None] | None,
-    open_source: Callable[[Task], Source],
-    duplicates: DuplicateFinder,
-) -> _ImageState:
+def _classify(task: Task, plan: BatchPlan, journal: "Journal | None", duplicates: "DuplicateFinder") -> _ImageState:
     try:
-        if find_answer is None:
+        if journal is None:
             return _ImageState.DUPLICATE if duplicates.is_duplicate(task) else _ImageState.TO_REQUEST
-        read = tasks.load_image(task, open_source(task), request)
+        loaded = tasks.load_image(task, plan.open_source(task), plan.batch_request)
     except ImageError:
         return _ImageState.UNREADABLE
-    if find_answer(read.key, read.source.name) is not None:
+    if journal.find_answer(loaded.key, loaded.source.name) is not None:
         return _ImageState.DONE
-    return _ImageState.DUPLICATE if duplicates.is_loaded_duplicate(read) else _ImageState.TO_REQUEST
+    return _ImageState.DUPLICATE if duplicates.is_loaded_duplicate(loaded) else _ImageState.TO_REQUEST
 
 
-def _measure_sample(
-    sample: list[Task],
-    request: BatchRequest,
-    open_source: Callable[[Task], Source],
-    counts: Mapping[_ImageState, int],
-) -> Forecast:
+def _measure_sample(sample: list[Task], plan: BatchPlan, counts: Mapping[_ImageState, int]) -> Forecast:
     tokens: list[int] = []
-    before = after = 0
+    original_bytes = sent_bytes = 0
     for task in sample:
         try:
-            ready = tasks.prepare_image(tasks.load_image(task, open_source(task), request), request)
+            loaded = tasks.load_image(task, plan.open_source(task), plan.batch_request)
+            ready = tasks.prepare_image(loaded, plan.batch_request)
         except ImageError:
             continue
         tokens.append(ready.input_tokens)
-        before, after = before + ready.sizes[0], after + ready.sizes[1]
+        original_bytes, sent_bytes = original_bytes + ready.sizes[0], sent_bytes + ready.sizes[1]
     usable = max(1, len(tokens))
-    mean = sum(tokens) / usable if tokens else None
     return Forecast(
         image_count=sum(counts.values()),
-        skipped_count=counts[_ImageState.DONE],
+        done_count=counts[_ImageState.DONE],
         unreadable_count=counts[_ImageState.UNREADABLE],
         duplicate_count=counts[_ImageState.DUPLICATE],
         sample_size=len(sample),
         rejected_count=len(sample) - len(tokens),
-        mean_tokens=mean,
-        mean_original_bytes=before / usable,
-        mean_sent_bytes=after / usable,
+        mean_tokens=sum(tokens) / usable if tokens else None,
+        mean_original_bytes=original_bytes / usable,
+        mean_sent_bytes=sent_bytes / usable,
     )
+
+
+class DuplicateFinder:
+    """Finds images that equal an earlier one; it keeps a few bytes of each.
+
+    Files of different sizes differ, so a file is read only if another one has its size.
+    """
+
+    def __init__(self, plan: BatchPlan) -> None:
+        self._plan = plan
+        self._unread_by_size: dict[int, Task | None] = {}  # None once files of this size are read
+        self._key_digests: set[bytes] = set()
+
+    def is_duplicate(self, task: Task) -> bool:
+        """Whether an image, with its prompt, equals an earlier one.
+
+        Raises:
+            ImageError: it had to be read, and cannot be.
+        """
+        source = self._plan.open_source(task)
+        if isinstance(source, Stdin | FetchedLink):  # can be read only once, or needs a download
+            return False
+        if isinstance(source, File) and (size := _get_size(source.path)) is not None:
+            if size not in self._unread_by_size:
+                self._unread_by_size[size] = task
+                return False
+            self._load_unread(size)
+        return self.is_loaded_duplicate(tasks.load_image(task, source, self._plan.batch_request))
+
+    def is_loaded_duplicate(self, image: LoadedImage) -> bool:
+        """Whether a loaded image equals an earlier one."""
+        key = entries.digest(image.key)
+        is_known = key in self._key_digests
+        self._key_digests.add(key)
+        return is_known
+
+    def _load_unread(self, size: int) -> None:
+        """Read the first file of this size, which a second one now has too."""
+        task, self._unread_by_size[size] = self._unread_by_size[size], None
+        if task is not None:
+            with suppress(ImageError):  # it already counts as one to request
+                self.is_loaded_duplicate(tasks.load_image(task, self._plan.open_source(task), self._plan.batch_request))
+
+
+def _get_size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except (OSError, ValueError):  # reading the file reports the error
+        return None

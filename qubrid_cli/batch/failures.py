@@ -15,7 +15,7 @@ from .. import files
 from ..errors import OutputError, UsageError
 from ..output.record import json_text
 from . import entries
-from .tasks import ClaimedElsewhere, Failed, Outcome
+from .tasks import Failed, Outcome
 
 #: Bytes of the longest line of a list, 16 MiB; no prompt is this long.
 _MAX_LINE_BYTES = 16 << 20
@@ -92,8 +92,6 @@ class FailureList:
         Raises:
             OutputError: the entry could not be written.
         """
-        if isinstance(outcome, ClaimedElsewhere):
-            return
         task = outcome.task
         prompt = self._prompt if task.prompt is None else task.prompt
         if (entry_id := entries.digest(task.source, prompt)) in self._previous_ids:

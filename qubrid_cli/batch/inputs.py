@@ -6,6 +6,7 @@ import os
 import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from io import BytesIO
 from itertools import chain, islice
@@ -16,9 +17,10 @@ from ..errors import ImageError, UsageError
 from ..frozen import frozen
 from ..images import sources
 from ..text import natural_key
-from . import folders, lists
+from . import folders
 
 if TYPE_CHECKING:
+    from . import lists  # loaded only with a list
     from .folders import Patterns
 
 #: What may be a URL; ``sources.classify`` has the exact rule.
@@ -43,7 +45,7 @@ class Task:
     index: int
     source: str
     prompt: str | None = None
-    id: lists.ImageId = None
+    id: "lists.ImageId" = None
 
 
 @frozen
@@ -106,13 +108,53 @@ class Selection:
 
 
 @frozen
+class BatchInputs:
+    """The images of a run, as its command line names them.
+
+    Attributes:
+        list_file: the list of ``--from``; a stream can be read only once.
+        is_nul_separated: the lines of the list end with a NUL byte.
+    """
+
+    arguments: tuple[str, ...]
+    list_file: Path | BinaryIO | None = None
+    is_nul_separated: bool = False
+    selection: Selection = Selection()
+
+    def find_images(self) -> "Iterator[InputItem]":
+        """Yield the images, from the first one on at each call."""
+        if self.list_file is None:
+            yield from find_images(self.arguments, selection=self.selection)
+            return
+        from . import lists
+
+        with open(self.list_file, "rb") if isinstance(self.list_file, Path) else nullcontext(self.list_file) as stream:
+            items = lists.read_items(stream, is_nul_separated=self.is_nul_separated)
+            yield from find_images(self.arguments, list_items=items, selection=self.selection)
+
+    def find_images_for_counting(self) -> "Iterator[InputItem] | None":
+        """Yield the images once more, to count them; ``None`` if the list can be read only once."""
+        can_be_read_twice = self.list_file is None or (isinstance(self.list_file, Path) and self.list_file.is_file())
+        return self.find_images() if can_be_read_twice else None
+
+
+def parse_patterns(include: Sequence[str], exclude: Sequence[str]) -> "Patterns | None":
+    """Parse the patterns of ``--include`` and ``--exclude``; ``None`` without any.
+
+    Raises:
+        UsageError: a pattern is invalid.
+    """
+    return folders.parse_patterns(include, exclude) if include or exclude else None
+
+
+@frozen
 class _Candidate:
     """A possible task, with the path that decides its shard."""
 
     source: str
     shard_key: str
     prompt: str | None = None
-    id: lists.ImageId = None
+    id: "lists.ImageId" = None
     error: ImageError | None = None
 
 
@@ -181,7 +223,7 @@ def _is_missing(path: Path) -> bool:
 
 
 def find_images(
-    arguments: Sequence[str], *, list_items: Iterable[lists.ListItem] = (), selection: Selection | None = None
+    arguments: Sequence[str], *, list_items: "Iterable[lists.ListItem]" = (), selection: Selection | None = None
 ) -> Iterator[InputItem]:
     """Find the images of a run in order: first those of the arguments, then those of a list.
 
@@ -272,7 +314,9 @@ def _iterate_glob(pattern: str, *, include_hidden: bool) -> Iterator[str]:
     return (path for path in paths if "**" not in pattern or not os.path.isdir(path))
 
 
-def _expand_list_item(item: lists.ListItem, selection: Selection) -> Iterator[_Candidate]:
+def _expand_list_item(item: "lists.ListItem", selection: Selection) -> Iterator[_Candidate]:
+    from . import lists
+
     match item:
         case lists.InvalidListEntry():
             name = f"line {item.line_number} of the list"

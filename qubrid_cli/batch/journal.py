@@ -20,6 +20,7 @@ from typing import NamedTuple, Self
 
 from .. import files
 from ..errors import OutputError, UsageError
+from ..frozen import frozen
 from . import entries
 from .inputs import InputItem, Task
 from .tasks import ClaimedElsewhere, Done, Failed, Outcome
@@ -36,12 +37,17 @@ class RecordedAnswer(NamedTuple):
     """An answer in the results file.
 
     Attributes:
-        record: its line; empty if another run has claimed the image.
+        record: its line.
         has_own_line: the line is for this source; otherwise it is for the same image under another name.
     """
 
     record: entries.Record
     has_own_line: bool
+
+
+@frozen
+class ClaimedByOtherRun:
+    """Another run has claimed this image and has not written its outcome yet."""
 
 
 class Journal:
@@ -289,8 +295,12 @@ class WorkSharing:
         """Whether all images have been found; only postponed ones may still come."""
         return self._has_found_all
 
-    def find_or_claim(self, key: str, source: str) -> RecordedAnswer | None:
-        """Find the answer about an image; an empty record if another run has claimed it.
+    def has_failed(self, key: str, source: str, prompt: str) -> bool:
+        """Whether a run failed to get this answer; see ``Journal.has_failed``."""
+        return self._journal.has_failed(key, source, prompt)
+
+    def find_or_claim(self, key: str, source: str) -> RecordedAnswer | ClaimedByOtherRun | None:
+        """Find the answer about an image, or claim the image.
 
         If ``None`` is returned, this run has claimed the key until ``finish``.
         """
@@ -299,13 +309,13 @@ class WorkSharing:
         if source == "-":  # it cannot be read again, so it is never postponed
             return None
         if not self._journal.claim(key):
-            return RecordedAnswer({}, has_own_line=True)
+            return ClaimedByOtherRun()
         answer = self._journal.find_answer(key, source)  # it may have been written and released meanwhile
         if answer is not None:
             self._journal.release(key)
         return answer
 
-    def finish(self, outcome: Outcome) -> None:
+    def finish(self, outcome: Outcome | ClaimedElsewhere) -> None:
         """Release an image whose outcome has been written, or postpone it if another run has claimed it."""
         if isinstance(outcome, Done | Failed) and outcome.key is not None:
             self._journal.release(outcome.key)

@@ -1,279 +1,197 @@
-"""A run while it goes on: where its lines go, and how it ends."""
-
-# MERGED DOCSTRING of qubrid_cli.commands.plan: What a run of many images is going to do, as its command line says.
+"""A run from its plan to its summary: the forecast of a dry run, or the run itself and how it ended."""
 
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
-from ..commands import _request
 from ..errors import BatchIncompleteError, InterruptedByUserError, OutputError, QvisionError
-from ..frozen import frozen
 from ..output.streams import Output, echo_err
 from . import progress
+from .budget import Budget
+from .inputs import ImageCounter
+from .journal import Journal, WorkSharing
+from .run import SHUTDOWN_GRACE, BatchRun
+from .stats import BatchStats
+from .tasks import BatchPlan, ClaimedElsewhere, Done, Failed, Idle, Outcome, OutcomeWriter, Skipped
+from .workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from types import FrameType
 
-    from ..images.sources import Source
-    from ..schema.json_schema import Schema
-    from ..settings.resolve import Settings
-    from .budget import Budget, BudgetLimits
-    from .inputs import ImageCounter, InputItem, Selection, Task
-    from .journal import Journal, WorkSharing
-    from .rate import RateLimiter
-    from .run import BatchRun, RunOptions
-    from .sidecars import SidecarFormat
-    from .stats import BatchStats
-    from .tasks import BatchRequest, Outcome
+    from .failures import FailureList
 
 
-@contextmanager
-def handle_signals(batch_run: "BatchRun") -> Iterator[None]:
-    """Ctrl-C and SIGTERM stop the run; the second of them ends the program at once."""
-
-    def heed(number: int, _: "FrameType | None") -> None:
-        if isinstance(batch_run.stop_reason, InterruptedByUserError):
-            os._exit(InterruptedByUserError.exit_code)  # no line is torn: each is one write
-        batch_run.interrupt("Ctrl-C" if number == signal.SIGINT else "SIGTERM")
-
-    # What was started in the background may be meant to ignore Ctrl-C.
-    numbers = [one for one in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(one) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, heed) for number in numbers}
-    try:
-        yield
-    finally:
-        if not isinstance(
-            batch_run.stop_reason, InterruptedByUserError
-        ):  # else the program is about to end, and that may still be cut short
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-@frozen
-class Inputs:
-    """What a run is over; each time it is gone through from its start."""
-
-    arguments: tuple[str, ...]
-    list_file: Path | BinaryIO | None
-    is_nul_separated: bool
-    selection: "Selection"
-
-    def find_images(self) -> "Iterator[InputItem]":
-        """One image after the other."""
-        from . import lists
-        from .inputs import find_images
-
-        if self.list_file is None:
-            yield from find_images(self.arguments, selection=self.selection)
-            return
-        with open(self.list_file, "rb") if isinstance(self.list_file, Path) else nullcontext(self.list_file) as stream:
-            yield from find_images(
-                self.arguments,
-                list_items=lists.read_items(stream, is_nul_separated=self.is_nul_separated),
-                selection=self.selection,
-            )
-
-    def find_images_for_counting(self) -> "Iterator[InputItem] | None":
-        """The same, to be counted; ``None`` where it can be read only once."""
-        can_be_read_twice = self.list_file is None or (isinstance(self.list_file, Path) and self.list_file.is_file())
-        return self.find_images() if can_be_read_twice else None
-
-
-@frozen
-class BatchPlan:
-    """What is going to be done."""
-
-    inputs: Inputs
-    batch_request: "BatchRequest"
-    settings: "Settings"
-    api_key: str | None
-    stdin: BinaryIO
-    fetch: bool | None
-    options: "RunOptions"
-    rate_limiter: "RateLimiter"
-    limits: "BudgetLimits"
-    results: Path | None
-    failures: Path | None
-    schema: "Schema | None"
-    sidecar: "SidecarFormat | None"
-    #: The answers are to stand in for the images.
-    is_alt: bool
-    is_quiet: bool
-
-    def open_source(self, task: "Task") -> "Source":
-        """Where the bytes of an image are."""
-        from .inputs import resolve_source
-
-        (image,) = _request.resolve_images([resolve_source(task, self.stdin)], self.settings, fetch=self.fetch)
-        return image
-
-
-def print_dry_run(plan: "BatchPlan") -> None:
-    """Print what a run would do, and do nothing."""
+def print_dry_run(plan: BatchPlan) -> None:
+    """Print what a run would do, without sending anything."""
     from .dry_run import dry_run
-    from .journal import Journal
 
     with ExitStack() as stack:
-        settled = None
-        if plan.results is not None and plan.results.exists() and not plan.options.is_forced:
-            settled = stack.enter_context(Journal(plan.results)).find_answer
-        found = dry_run(plan.inputs.find_images(), plan.batch_request, settled, plan.open_source)
-    target = Output()
-    price = plan.batch_request.prices.get(plan.settings.required_model)
-    for line in found.format_lines(price, plan.settings.max_tokens):
-        target.write(f"{line}\n")
+        journal = None
+        if plan.results is not None and plan.results.exists() and not plan.is_forced:
+            journal = stack.enter_context(Journal(plan.results))
+        forecast = dry_run(plan, journal)
+    output = Output()
+    for line in forecast.format_lines(plan.batch_request.price, plan.batch_request.request.max_tokens):
+        output.write(f"{line}\n")
 
 
-def run_batch(plan: "BatchPlan") -> None:
-    """Do it, and say how it went.
+def run_batch(plan: BatchPlan) -> None:
+    """Do a run, and print its summary.
 
     Raises:
-        QvisionError: what it ended with, if not all images are through and fine.
+        QvisionError: why it stopped early, or that images failed.
     """
-    from .budget import Budget
-    from .failures import FailureList
-    from .inputs import ImageCounter
-    from .journal import WorkSharing
-    from .stats import BatchStats
-    from .tasks import Skipped
-
-    price = plan.batch_request.prices.get(plan.settings.required_model)
-    budget = Budget(plan.limits, price=price, max_tokens=plan.settings.max_tokens)
-    target, tally = Output(), BatchStats(budget.usage)
-    is_watched = plan.results is None and target.is_terminal
-    count = ImageCounter(None if plan.is_quiet else plan.inputs.find_images_for_counting())
+    budget = Budget(plan.limits, price=plan.batch_request.price, max_tokens=plan.batch_request.request.max_tokens)
+    stats, output = BatchStats(budget.usage), Output()
+    counter = ImageCounter(None if plan.is_quiet else plan.inputs.find_images_for_counting())
     with ExitStack() as stack:
         journal = stack.enter_context(_open_journal(plan, stack))
-        failures = (
-            None
-            if plan.failures is None
-            else stack.enter_context(FailureList(plan.failures, plan.batch_request.request.prompt))
+        failures = stack.enter_context(_open_failure_list(plan, plan.failures)) if plan.failures else None
+        work_sharing = stack.enter_context(closing(WorkSharing(journal)))
+        batch_run = _build_run(plan, journal, work_sharing, budget)
+        sink = _Sink(journal, output if plan.results is None else None, failures, work_sharing)
+        stack.enter_context(stop_on_signals(batch_run))
+        # A bar and the lines of results, perhaps through a pager or jq, would overwrite each other on one terminal.
+        display = stack.enter_context(
+            progress.show_progress(
+                stats,
+                is_quiet=plan.is_quiet,
+                is_shown=plan.results is not None or not output.is_terminal,
+                as_bar=plan.results is not None or output.is_stdout_file,
+            )
         )
-        division = stack.enter_context(closing(WorkSharing(journal)))
-        begun = _build_run(plan, journal, division, budget)
-
-        def keep(outcome: "Outcome") -> None:
-            if not isinstance(outcome, Skipped):
-                journal.append(outcome.line)
-                if plan.results is None:
-                    target.write(outcome.line.decode())
-            if failures is not None:
-                failures.add_outcome(outcome)
-            division.finish(outcome)
-
-        # Lines that go to a terminal, perhaps through jq, and a bar would stand in each other's way.
-        is_shown, is_free = not is_watched, plan.results is not None or target.is_stdout_file
-        with (
-            handle_signals(begun),
-            progress.show_progress(tally, is_quiet=plan.is_quiet, is_shown=is_shown, as_bar=is_free) as watcher,
-        ):
-            try:
-                _consume_outcomes(begun, keep, tally, counter=count, rate_limiter=plan.rate_limiter, display=watcher)
-            except OutputError as error:  # what came before it is told all the same
-                begun.stop_reason = error
-    if tally.finished == 0 and begun.stop_reason is None:
+        try:
+            _consume_items(batch_run, sink, stats, counter, display)
+        except OutputError as error:  # the summary is printed all the same
+            batch_run.stop_reason = error
+    if stats.finished == 0 and batch_run.stop_reason is None:
         echo_err("note: no image was found")
     elif not plan.is_quiet:
-        for line in tally.format_summary(jobs=plan.rate_limiter.concurrency.summary):
+        for line in stats.format_summary(jobs=plan.rate_limiter.concurrency.summary):
             echo_err(line)
-    _raise_if_incomplete(begun.stop_reason, tally, count, is_resumable=plan.results is not None)
+    _raise_if_incomplete(batch_run.stop_reason, stats, counter, is_resumable=plan.results is not None)
 
 
-def _open_journal(plan: "BatchPlan", stack: ExitStack) -> "Journal":
-    """The results file; where lines go to stdout, a file for the time of the run, by which equal images are known."""
-    from .journal import Journal
-
+def _open_journal(plan: BatchPlan, stack: ExitStack) -> Journal:
+    """Open the results file, or for standard output a temporary one, by which duplicates are found."""
     if plan.results is not None:
         return Journal(plan.results, remember_texts=plan.sidecar is not None)
     return Journal(Path(stack.enter_context(TemporaryDirectory(prefix="qvision-"))) / "results.jsonl")
 
 
-def _build_run(plan: "BatchPlan", journal: "Journal", division: "WorkSharing", budget: "Budget") -> "BatchRun":
-    from .run import BatchRun
-    from .sidecars import Sidecars
-    from .tasks import OutcomeWriter
-    from .workers import Workers
+def _open_failure_list(plan: BatchPlan, path: Path) -> "FailureList":
+    from .failures import FailureList
 
+    return FailureList(path, plan.batch_request.request.prompt)
+
+
+def _build_run(plan: BatchPlan, journal: Journal, work_sharing: WorkSharing, budget: Budget) -> BatchRun:
     sidecars = None
     if plan.sidecar is not None:
-        sidecars = Sidecars(
-            plan.sidecar, force=plan.options.is_forced, has_text=journal.has_text, is_alt_text=plan.is_alt
-        )
-    endpoint = _request.open_endpoint(plan.settings, plan.api_key)
-    return BatchRun(
-        Workers(
-            division.iterate_inputs(plan.inputs.find_images()),
-            plan.batch_request,
-            endpoint,
-            open_source=plan.open_source,
-            schema_session=_request.open_schema_session(plan.schema),
-            sidecars=sidecars,
-        ),
-        plan.batch_request,
-        plan.rate_limiter,
-        budget,
-        find_answer=division.find_or_claim,
-        has_failed=journal.has_failed,
-        is_input_exhausted=division.has_found_all,
-        options=plan.options,
-        outcome_writer=OutcomeWriter(plan.batch_request, sidecars),
-    )
+        from .sidecars import Sidecars
+
+        sidecars = Sidecars(plan.sidecar, force=plan.is_forced, has_text=journal.has_text, is_alt_text=plan.is_alt_text)
+    images = work_sharing.iterate_inputs(plan.inputs.find_images())
+    workers = Workers(plan, images, plan.open_endpoint(), sidecars=sidecars)
+    return BatchRun(plan, workers, work_sharing, budget, OutcomeWriter(plan.batch_request, sidecars))
 
 
-def _consume_outcomes(
-    batch_run: "BatchRun",
-    save: "Callable[[Outcome], None]",
-    stats: "BatchStats",
-    *,
-    counter: "ImageCounter",
-    rate_limiter: "RateLimiter",
-    display: "progress.ProgressDisplay",
+class _Sink:
+    """Where the outcomes of a run go.
+
+    Args:
+        output: standard output, if the run has no results file; then ``journal`` is a temporary one.
+    """
+
+    def __init__(
+        self, journal: Journal, output: Output | None, failures: "FailureList | None", work_sharing: WorkSharing
+    ) -> None:
+        self._journal = journal
+        self._output = output
+        self._failures = failures
+        self._work_sharing = work_sharing
+
+    def save(self, item: Outcome | ClaimedElsewhere) -> None:
+        """Write an outcome.
+
+        Raises:
+            OutputError: it could not be written.
+        """
+        if isinstance(item, Done | Failed):
+            self._journal.append(item.line)
+            if self._output is not None:
+                self._output.write(item.line.decode())
+        if self._failures is not None and not isinstance(item, ClaimedElsewhere):
+            self._failures.add_outcome(item)
+        self._work_sharing.finish(item)
+
+
+def _consume_items(
+    batch_run: BatchRun,
+    sink: _Sink,
+    stats: BatchStats,
+    counter: ImageCounter,
+    display: progress.ProgressDisplay,
 ) -> None:
-    """Pull a run to its end; each outcome is kept before the next one is pulled."""
-    from .run import SHUTDOWN_GRACE
-    from .tasks import ClaimedElsewhere, Idle
-
-    is_told = False
-    with closing(batch_run.iterate_outcomes()) as items:
+    """Pull a run to its end; each outcome is saved before the next one is pulled."""
+    is_announced = False
+    with closing(batch_run.iterate_items()) as items:
         for item in items:
             if not isinstance(item, Idle):
-                save(item)
-                if not isinstance(item, ClaimedElsewhere):
-                    stats.add_outcome(item)
-            stats.in_flight, stats.total = rate_limiter.in_flight, counter.total
+                sink.save(item)
+            if isinstance(item, Done | Failed | Skipped):
+                stats.add_outcome(item)
+            stats.in_flight, stats.total = batch_run.in_flight, counter.total
             display.update()
-            if isinstance(batch_run.stop_reason, InterruptedByUserError) and rate_limiter.in_flight and not is_told:
-                is_told = True
-                waits = f"{_format_request_count(rate_limiter.in_flight)} on the way, waited for {SHUTDOWN_GRACE:g} s at most"
-                display.print_line(f"{batch_run.stop_reason.message}: {waits}; a second Ctrl-C ends at once")
+            reason = batch_run.stop_reason
+            if isinstance(reason, InterruptedByUserError) and batch_run.in_flight and not is_announced:
+                is_announced = True
+                requests = "1 request" if batch_run.in_flight == 1 else f"{batch_run.in_flight} requests"
+                display.print_line(
+                    f"{reason.message}: waiting up to {SHUTDOWN_GRACE:g} s for {requests} in flight; "
+                    "a second Ctrl-C quits at once"
+                )
 
 
-def _format_request_count(count: int) -> str:
-    return "1 request" if count == 1 else f"{count} requests"
+@contextmanager
+def stop_on_signals(batch_run: BatchRun) -> Iterator[None]:
+    """Stop the run at the first Ctrl-C or SIGTERM, and end the program at the second."""
+
+    def handle(number: int, _: "FrameType | None") -> None:
+        if isinstance(batch_run.stop_reason, InterruptedByUserError):
+            os._exit(InterruptedByUserError.exit_code)  # no line is cut off: each is one write
+        batch_run.interrupt("Ctrl-C" if number == signal.SIGINT else "SIGTERM")
+
+    # A program started in the background may have been told to ignore Ctrl-C.
+    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
+    previous = {number: signal.signal(number, handle) for number in numbers}
+    try:
+        yield
+    finally:
+        # After an interrupt the program is about to end, and a second signal must still end it at once.
+        if not isinstance(batch_run.stop_reason, InterruptedByUserError):
+            for number, handler in previous.items():
+                signal.signal(number, handler)
 
 
 def _raise_if_incomplete(
-    stop_reason: QvisionError | None, stats: "BatchStats", counter: "ImageCounter", *, is_resumable: bool
+    stop_reason: QvisionError | None, stats: BatchStats, counter: ImageCounter, *, is_resumable: bool
 ) -> None:
-    """Raise what a run ended with, if that is not simply its end.
+    """Raise why a run is incomplete, if it is.
 
     Args:
-        is_resumable: there is a results file, so that another run does only what is left.
+        is_resumable: there is a results file, so the same command does only what is left.
     """
     if stop_reason is not None:
-        left = "the rest is left"
+        left = "some images are left"
         if counter.total is not None:
             left = f"{counter.total - stats.finished:,} of {counter.total:,} images are left"
-        again = "The same command goes on where it stopped." if is_resumable else None
-        raise stop_reason.with_message(
-            f"{stop_reason.message}; {left}", hint=stop_reason.hint or again
-        ) from stop_reason
+        hint = "To continue, run the same command again." if is_resumable else None
+        raise stop_reason.with_message(f"{stop_reason.message}; {left}", hint=stop_reason.hint or hint) from stop_reason
     if stats.failed:
-        again = "The same command does these again." if is_resumable else "--failures lists them for --from."
-        raise BatchIncompleteError(f"{stats.failed:,} of {stats.finished:,} images failed", hint=again)
+        hint = "To retry them, run the same command again." if is_resumable else "--failures lists them for --from."
+        raise BatchIncompleteError(f"{stats.failed:,} of {stats.finished:,} images failed", hint=hint)

@@ -1,6 +1,7 @@
-"""How an image of a run ends: with an answer, without one, or as known before; and what is written of that."""
+"""The plan of a run, the work on one image step by step, and the ways an image can end.
 
-# MERGED DOCSTRING of qubrid_cli.work: The work on one image of a run, step by step: read it, prepare it, ask about it, and what came of that. Every step takes and returns plain data that can go to another process or machine; only the endpoint stays where it is.
+Each step takes and returns plain data that can go to another process or machine; only the endpoint stays where it is.
+"""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -8,6 +9,7 @@ from concurrent.futures import Future
 from dataclasses import asdict, field, replace
 from functools import partial
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..client.endpoint import Endpoint
@@ -19,33 +21,34 @@ from ..describe.result import Description, UnpreparedImage
 from ..errors import EndpointError, ImageError, QvisionError, UsageError
 from ..frozen import frozen
 from ..images import encode, prepare, sources, urls
-from ..images.sources import Source
 from ..images.tokens import estimate_prompt
 from ..metrics import Price
 from ..output.record import json_error, json_object
 from . import entries, inputs
+from .budget import BudgetLimits
 from .entries import Record
-from .inputs import Task
-from .sidecars import Sidecars
+from .inputs import BatchInputs, Task
+from .rate import RateLimiter
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # loaded only by the runs that need them
     from ..describe.structured import Session
+    from .sidecars import SidecarFormat, Sidecars
 
-#: Whoever leads the run decides when to ask again.
+#: The run itself decides when to retry.
 _NO_RETRIES = RetryLimits(retries=0)
-#: What does not shape the answer: how it travels, and what is put in for each image.
+#: Fields that do not shape the answer: how it is sent, and what differs for each image.
 _FIELDS_NOT_IN_KEY = {"images", "stream", "dropped"}
-#: A guess at the tokens of an image whose model has an arithmetic that is not known: those of Qwen3-VL at its largest.
+#: Assumed for an image whose tokens cannot be computed: those of the largest image of Qwen3-VL.
 _DEFAULT_IMAGE_TOKENS = 2_562
 
 
 @frozen
 class BatchRequest:
-    """What is asked of every image of a run, and how the images are sent.
+    """What to ask about every image of a run, and how to send the images.
 
     Attributes:
-        extra_key_fields: what shapes the answers beside the request and the limits.
-        prices: by the model's name.
+        extra_key_fields: what shapes the answers besides the request and the limits.
+        prices: by model name.
     """
 
     request: Request
@@ -53,30 +56,70 @@ class BatchRequest:
     extra_key_fields: Mapping[str, Any] = field(default_factory=dict)
     prices: Mapping[str, Price] = field(default_factory=dict)
 
+    @property
+    def price(self) -> Price | None:
+        """The price of the requested model."""
+        return self.prices.get(self.request.model)
+
     def build_request(self, task: Task) -> Request:
-        """The request for one image, whose prompt may be its own, with what stands for the image put in."""
+        """Build the request for one image: its own prompt, if it has one, with the placeholders filled in."""
         request = self.request
         prompt, system = request.prompt if task.prompt is None else task.prompt, request.system
         if "{" not in prompt + (system or "") and "}" not in prompt + (system or ""):
             return replace(request, prompt=prompt)
-        known = placeholder_values(_resolve_source_or_name(task), task.index)
-        expanded = None if system is None else expand_placeholders(system, known)
-        return replace(request, prompt=expand_placeholders(prompt, known), system=expanded)
+        values = placeholder_values(_resolve_source_or_name(task), task.index)
+        expanded_system = None if system is None else expand_placeholders(system, values)
+        return replace(request, prompt=expand_placeholders(prompt, values), system=expanded_system)
 
     def compute_key(self, task: Task, image_id: str) -> str:
-        """The name of an answer: of all that shapes it, so that what is known need not be asked again.
+        """Compute the key of an answer, a hash over all that shapes it.
 
         Args:
-            image_id: the SHA-256 of its bytes, or its URL.
+            image_id: the SHA-256 of the image's bytes, or its URL.
         """
         request = asdict(self.build_request(task))
-        told = {name: value for name, value in request.items() if name not in _FIELDS_NOT_IN_KEY}
-        return entries.compute_key(image_id, {**told, "limits": asdict(self.limits), **self.extra_key_fields})
+        fields = {name: value for name, value in request.items() if name not in _FIELDS_NOT_IN_KEY}
+        return entries.compute_key(image_id, {**fields, "limits": asdict(self.limits), **self.extra_key_fields})
+
+
+@frozen
+class BatchPlan:
+    """What a run does, as its command line says.
+
+    Attributes:
+        open_source: resolves the image of a task: a file, standard input, a link, or a link that is fetched here.
+        open_endpoint: called once, and not for a dry run.
+        schema_session: makes the requests if the answers must fit a schema.
+        retries: further attempts for an image whose requests fail while those of other images succeed.
+        patience: seconds to wait for an endpoint that is unreachable or overloaded, and at most for one image.
+        is_ordered: outcomes come in the order of the images.
+        is_forced: images are requested even if the results file has their answers.
+        results: the results file; ``None`` for standard output.
+        failures: the failure list, if one is written.
+        is_alt_text: the answers are meant as alternative text.
+    """
+
+    inputs: BatchInputs
+    batch_request: BatchRequest
+    open_source: Callable[[Task], sources.Source]
+    open_endpoint: Callable[[], Endpoint]
+    rate_limiter: RateLimiter
+    schema_session: "Session | None" = None
+    limits: BudgetLimits = BudgetLimits()
+    retries: int = 4
+    patience: float = 600.0
+    is_ordered: bool = False
+    is_forced: bool = False
+    results: Path | None = None
+    failures: Path | None = None
+    sidecar: "SidecarFormat | None" = None
+    is_alt_text: bool = False
+    is_quiet: bool = False
 
 
 @frozen
 class LoadedImage:
-    """An image whose bytes are at hand, or a link; ``warnings`` tell how they came."""
+    """An image whose bytes are read, or a link; ``warnings`` are from reading it."""
 
     task: Task
     source: sources.Bytes | sources.Link
@@ -89,8 +132,8 @@ class ReadyImage:
     """An image that can be sent.
 
     Attributes:
-        input_tokens: what asking will take, less the answer, in all probability.
-        answer_to_repair: an answer that there is already, and that only needs to be put right.
+        input_tokens: an estimate for the whole request.
+        answer_to_repair: an earlier answer that does not fit the schema, so that only its repair is requested.
     """
 
     task: Task
@@ -101,21 +144,21 @@ class ReadyImage:
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """Bytes of the file, and of what is sent; of a link neither is known."""
-        return (
-            (self.image.size, len(self.image.upload.data)) if isinstance(self.image, prepare.PreparedImage) else (0, 0)
-        )
+        """The bytes of the file and those to send; zero for a link."""
+        if isinstance(self.image, prepare.PreparedImage):
+            return self.image.size, len(self.image.upload.data)
+        return 0, 0
 
 
 @frozen
 class AttemptResult:
-    """What came of asking once.
+    """The result of one attempt.
 
     Attributes:
         record: the object that ``--json`` prints.
-        refused_fields: fields of the request that the endpoint does not take.
-        attempt_record: the same without what was paid for by an earlier try; ``None`` where there was none.
-        answer_to_repair: an answer that was not put right, so that only this need be tried again.
+        refused_fields: request fields that the endpoint does not accept.
+        attempt_record: the record without the tokens and costs of earlier attempts; ``None`` if they are the same.
+        answer_to_repair: an answer whose repair failed, so that only the repair is retried.
     """
 
     record: dict[str, Any]
@@ -126,12 +169,12 @@ class AttemptResult:
 
     @property
     def billed_record(self) -> dict[str, Any]:
-        """The record of what this try took."""
+        """The record with the tokens and costs of this attempt alone."""
         return self.record if self.attempt_record is None else self.attempt_record
 
 
 def load_image(task: Task, source: sources.Source, batch_request: BatchRequest) -> LoadedImage:
-    """The bytes of an image, and by them the name of its answer.
+    """Read the bytes of an image and compute the key of its answer.
 
     Raises:
         ImageError: missing or unreadable.
@@ -139,49 +182,35 @@ def load_image(task: Task, source: sources.Source, batch_request: BatchRequest) 
     if isinstance(source, sources.Link):
         return LoadedImage(task, source, batch_request.compute_key(task, source.url))
     data = sources.read_bytes(source)
-    notes = (source.note,) if isinstance(source, sources.FetchedLink) and source.note else ()
+    warnings = (source.note,) if isinstance(source, sources.FetchedLink) and source.note else ()
     key = batch_request.compute_key(task, hashlib.sha256(data).hexdigest())
-    return LoadedImage(task, sources.Bytes(source.name, data), key, notes)
+    return LoadedImage(task, sources.Bytes(source.name, data), key, warnings)
 
 
 def prepare_image(loaded: LoadedImage, batch_request: BatchRequest) -> ReadyImage:
-    """Make an image ready to be sent.
+    """Prepare an image for sending.
 
     Raises:
-        ImageError: it is no image, damaged, or cannot be sent.
+        ImageError: not an image, damaged, or impossible to send.
     """
-    source = loaded.source
-    if isinstance(source, sources.Link):
-        return ReadyImage(
-            loaded.task, loaded.key, source, _estimate_input_tokens(source, batch_request.build_request(loaded.task))
-        )
-    image = prepare.prepare_image(source, batch_request.limits)
-    image = replace(image, warnings=loaded.warnings + image.warnings)
-    return ReadyImage(
-        loaded.task, loaded.key, image, _estimate_input_tokens(image, batch_request.build_request(loaded.task))
-    )
-
-
-def _estimate_input_tokens(image: prepare.PreparedImageOrLink, request: Request) -> int:
-    size = (image.upload.width, image.upload.height) if isinstance(image, prepare.PreparedImage) else None
-    tokens = estimate_prompt(
-        request.model,
-        [size],
-        [request.prompt, request.system or ""],
-        tokens_per_unknown_image=_DEFAULT_IMAGE_TOKENS,
-    )
+    image: prepare.PreparedImageOrLink
+    if isinstance(loaded.source, sources.Link):
+        image, size = loaded.source, None
+    else:
+        image = prepare.prepare_image(loaded.source, batch_request.limits)
+        image = replace(image, warnings=loaded.warnings + image.warnings)
+        size = image.upload.width, image.upload.height
+    request = batch_request.build_request(loaded.task)
+    texts = [request.prompt, request.system or ""]
+    tokens = estimate_prompt(request.model, [size], texts, tokens_per_unknown_image=_DEFAULT_IMAGE_TOKENS)
     assert tokens is not None
-    return tokens
+    return ReadyImage(loaded.task, loaded.key, image, tokens)
 
 
 def request_answer(
     ready: ReadyImage, batch_request: BatchRequest, endpoint: Endpoint, schema_session: "Session | None" = None
 ) -> AttemptResult:
-    """Ask about an image, once. What goes wrong is in the answer; nothing of ours is raised.
-
-    Args:
-        schema_session: makes the request if the answer must fit a schema.
-    """
+    """Request an answer once. Our errors are in the result, not raised."""
     if isinstance(ready.image, sources.Link):
         endpoint.redact_also(sources.find_link_secrets([ready.image]))
     future: Future[prepare.PreparedImageOrLink] = Future()
@@ -199,41 +228,42 @@ def request_answer(
         retry_limits=_NO_RETRIES,
         prices=batch_request.prices,
     )
-    found = run.collect(items)
+    answer = run.collect(items)
+    result = AttemptResult(
+        json_object(answer), answer.error, answer.refused_parameters, answer_to_repair=answer.first_answer
+    )
     if ready.answer_to_repair is None:
-        return AttemptResult(
-            json_object(found), found.error, found.refused_parameters, answer_to_repair=found.first_answer
-        )
+        return result
     from ..describe.structured import merge_with_repair  # needed only with a schema
 
-    record = json_object(merge_with_repair(ready.answer_to_repair, found))
-    return AttemptResult(record, found.error, found.refused_parameters, json_object(found), found.first_answer)
+    merged = json_object(merge_with_repair(ready.answer_to_repair, answer))
+    return replace(result, record=merged, attempt_record=result.record)
 
 
 def mark_failed(result: AttemptResult, error: QvisionError) -> AttemptResult:
-    """An answer that came to nothing after all."""
+    """Turn a result into a failure."""
     return replace(result, record={**result.record, "ok": False, "error": json_error(error)}, error=error)
 
 
 def build_unsent_result(task: Task, batch_request: BatchRequest, error: QvisionError) -> AttemptResult:
-    """What there is to say of an image that was never sent."""
+    """Build the result of an image that was never sent."""
     request = batch_request.request
     try:
         request = batch_request.build_request(task)
-    except UsageError:  # a slip in its own prompt, which is what the error is about
+    except UsageError:  # its own prompt has an invalid placeholder, which is what the error is about
         request = replace(request, prompt=task.prompt or request.prompt)
-    unprepared = Description(
+    description = Description(
         prompt=request.prompt,
         model=request.model,
         requested_model=request.model,
         images=(UnpreparedImage(_resolve_source_or_name(task).name),),
         error=error,
     )
-    return AttemptResult(json_object(unprepared), error)
+    return AttemptResult(json_object(description), error)
 
 
 def _resolve_source_or_name(task: Task) -> sources.Source:
-    """An image, as far as its name tells."""
+    """The image of a task, or empty bytes with its name if it cannot be resolved."""
     try:
         return inputs.resolve_source(task, BytesIO())
     except ImageError:
@@ -242,11 +272,12 @@ def _resolve_source_or_name(task: Task) -> sources.Source:
 
 @frozen
 class Done:
-    """An image with its answer; ``line`` is the one of the results file.
+    """An image with an answer.
 
     Attributes:
+        line: the line of the results file.
         is_duplicate: the answer is that of the same image under another name.
-        key: what it was asked by, if it was asked about.
+        key: the key of the answer; ``None`` if none was requested.
     """
 
     task: Task
@@ -258,7 +289,7 @@ class Done:
 
 @frozen
 class Failed:
-    """An image that has no answer, or not the whole of it; otherwise like ``Done``."""
+    """An image without a complete answer; the attributes are those of ``Done``."""
 
     task: Task
     record: Record
@@ -269,15 +300,16 @@ class Failed:
 
 @frozen
 class Skipped:
-    """An image whose answer stands in the results file already."""
+    """An image whose answer is already in the results file."""
 
     task: Task
 
 
 @frozen
-class ClaimedElsewhere(Skipped):
-    """An image that another run is seeing to: it is found once more when that one is through with it."""
+class ClaimedElsewhere:
+    """An image that another run is requesting; it comes again when that run has finished with it."""
 
+    task: Task
     key: str
 
 
@@ -287,79 +319,70 @@ class Idle:
 
 
 Outcome = Done | Failed | Skipped
-OutcomeOrIdle = Outcome | Idle
-
-
-def _drop_text(result: AttemptResult) -> AttemptResult:
-    """An answer that nobody could keep."""
-    longest = f"{entries.MAX_LINE_BYTES >> 20} MiB"
-    error = EndpointError(f"the answer is longer than {longest}", hint="Lower --max-tokens.", code="too_long")
-    wordless = result.record | {"complete": False, "text": "", "data": None, "reasoning": None, "warnings": []}
-    return mark_failed(replace(result, record=wordless), error)
+RunItem = Outcome | ClaimedElsewhere | Idle
 
 
 class OutcomeWriter:
-    """Writes up how images end.
+    """Builds the outcomes of images, and writes their sidecars.
 
     Args:
-        sidecars: the files beside the images, if there are to be any; one that has no place costs its image.
+        sidecars: if a sidecar cannot be written, its image fails.
     """
 
-    def __init__(self, batch_request: BatchRequest, sidecars: Sidecars | None = None) -> None:
+    def __init__(self, batch_request: BatchRequest, sidecars: "Sidecars | None" = None) -> None:
         self._batch_request = batch_request
         self._sidecars = sidecars
 
     def build_outcome(self, task: Task, key: str | None, result: AttemptResult, *, attempts: int) -> Done | Failed:
-        """An image was asked about so many times, and this is what came of it."""
+        """Build the outcome of an image from the result of its last attempt."""
         line = entries.encode_line(result.record, index=task.index, key=key, attempts=attempts, source_id=task.id)
         if len(line) > entries.MAX_LINE_BYTES:
             return self.build_outcome(task, key, _drop_text(result), attempts=attempts)
         return (Done if result.error is None else Failed)(task, result.record, line, key=key)
 
     def build_failure(self, task: Task, key: str | None, error: ImageError) -> Done | Failed:
-        """An image cannot be asked about."""
+        """Build the outcome of an image that cannot be sent."""
         return self.build_outcome(task, key, build_unsent_result(task, self._batch_request, error), attempts=0)
 
     def build_duplicate(self, loaded: LoadedImage, record: Record) -> Done | Failed:
-        """An image is the same as another one, whose record this is: not asked about, and not paid for, again."""
+        """Build the outcome of an image that equals another one, whose record is given; it costs nothing."""
         task = loaded.task
-        answer = AttemptResult(entries.copy_for_duplicate(record, source=loaded.source.name))
-        if record["ok"]:
-            answer = self._apply_to_sidecar(task, answer, lambda sidecars, source: sidecars.claim(source))
-        first = record["images"][0]["source"]
+        result = AttemptResult(entries.copy_for_duplicate(record, source=loaded.source.name))
+        if self._sidecars is not None and record["ok"]:
+            try:
+                self._sidecars.claim(inputs.resolve_source(task, BytesIO()))
+            except ImageError as error:
+                result = mark_failed(result, error)
+        original = record["images"][0]["source"]
         line = entries.encode_line(
-            answer.record, index=task.index, key=loaded.key, attempts=0, source_id=task.id, duplicate_of=first
+            result.record, index=task.index, key=loaded.key, attempts=0, source_id=task.id, duplicate_of=original
         )
-        return (Done if answer.record["ok"] else Failed)(task, answer.record, line, is_duplicate=True)
+        return (Done if result.record["ok"] else Failed)(task, result.record, line, is_duplicate=True)
 
     def build_skipped(self, loaded: LoadedImage, record: Record) -> Outcome:
-        """An image was done before; only the file beside it may be missing.
+        """Build the outcome of an image whose answer is in the results file, and write its sidecar if it is missing."""
+        task = loaded.task
+        if self._sidecars is not None:
+            try:
+                self._sidecars.write_missing(inputs.resolve_source(task, BytesIO()), record)
+            except ImageError as error:
+                return self.build_outcome(task, None, mark_failed(AttemptResult(record), error), attempts=0)
+        return Skipped(task)
 
-        Args:
-            record: empty where another run is seeing to it.
-        """
-        if not record:
-            return ClaimedElsewhere(loaded.task, loaded.key)
-        task, answer = loaded.task, AttemptResult(record)
-        answer = self._apply_to_sidecar(task, answer, lambda sidecars, source: sidecars.write_missing(source, record))
-        return Skipped(task) if answer.error is None else self.build_outcome(task, None, answer, attempts=0)
-
-    def write_sidecar(self, outcome: Outcome) -> None:
-        """The line of an image is written, so the file beside it may be.
+    def write_sidecar(self, outcome: Done) -> None:
+        """Write the sidecar of an image; its line must already be in the results file.
 
         Raises:
-            ImageError: something else has come there since that place was claimed.
+            ImageError: something else was put in its place after the claim.
             OutputError: it could not be written.
         """
-        if self._sidecars is not None and isinstance(outcome, Done):
+        if self._sidecars is not None:
             self._sidecars.write(inputs.resolve_source(outcome.task, BytesIO()), outcome.record)
 
-    def _apply_to_sidecar(
-        self, task: Task, result: AttemptResult, action: Callable[[Sidecars, Source], None]
-    ) -> AttemptResult:
-        if self._sidecars is not None and result.error is None:
-            try:
-                action(self._sidecars, inputs.resolve_source(task, BytesIO()))
-            except ImageError as error:
-                return mark_failed(result, error)
-        return result
+
+def _drop_text(result: AttemptResult) -> AttemptResult:
+    """Turn an answer that is too long for the results file into a failure without its text."""
+    limit = f"{entries.MAX_LINE_BYTES >> 20} MiB"
+    error = EndpointError(f"the answer is longer than {limit}", hint="Lower --max-tokens.", code="too_long")
+    record = result.record | {"complete": False, "text": "", "data": None, "reasoning": None, "warnings": []}
+    return mark_failed(replace(result, record=record), error)

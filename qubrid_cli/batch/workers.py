@@ -1,6 +1,7 @@
-"""The threads of a run: one finds images, some read and prepare them, some ask. They report events and decide nothing.
+"""The threads of a run: one finds images, some load and prepare them, some send requests.
 
-All are daemons: at Ctrl-C nobody waits for a thread that decodes, reads a pipe or waits for an answer.
+They report events and decide nothing. All are daemon threads: after Ctrl-C the program does not wait for one that
+decodes an image, reads a pipe or waits for an answer.
 """
 
 import os
@@ -13,19 +14,17 @@ from typing import TYPE_CHECKING, Self
 from ..client.endpoint import Endpoint
 from ..errors import ImageError, UsageError
 from ..frozen import frozen
-from ..images.sources import Source
 from . import tasks
 from .inputs import InputItem, MissingImage, Task
-from .sidecars import Sidecars
-from .tasks import AttemptResult, BatchRequest, LoadedImage, ReadyImage
+from .tasks import AttemptResult, BatchPlan, BatchRequest, LoadedImage, ReadyImage
 
 if TYPE_CHECKING:
-    from ..describe.structured import Session
+    from .sidecars import Sidecars
 
 
 @frozen
 class ImageLoaded:
-    """An image was read; ``number`` counts what was found, from 0 on."""
+    """An image was loaded; ``number`` counts all images that were found, from 0."""
 
     number: int
     loaded: LoadedImage
@@ -41,7 +40,7 @@ class ImageReady:
 
 @frozen
 class ImageRejected:
-    """An image cannot be sent; it has a key where it could be read at least."""
+    """An image cannot be sent; ``key`` is ``None`` if it could not be loaded either."""
 
     number: int
     task: Task
@@ -51,7 +50,7 @@ class ImageRejected:
 
 @frozen
 class Answered:
-    """The endpoint was asked once."""
+    """A request ended."""
 
     number: int
     result: AttemptResult
@@ -59,60 +58,55 @@ class Answered:
 
 @frozen
 class AllFound:
-    """Nothing more is found; it was so much in all."""
+    """There are no more images; ``count`` were found."""
 
     count: int
 
 
 @frozen
 class ThreadCrashed:
-    """A thread met an exception that is not for one image; to be raised where events are taken."""
+    """A thread ended with an exception; to be raised by the thread that handles the events."""
 
     error: BaseException
 
 
 @frozen
 class WakeUp:
-    """Somebody wants to be heard."""
+    """The main loop should look around."""
 
 
 WorkerEvent = ImageLoaded | ImageReady | ImageRejected | Answered | AllFound | ThreadCrashed | WakeUp
 _PreparationJob = Callable[[], WorkerEvent]
 _RequestJob = Callable[[Endpoint], WorkerEvent]
 
-#: What is read is prepared before more is read, so that few files are in memory.
+#: A loaded image is prepared before another one is loaded, so that few files are in memory.
 _STOP_PRIORITY, _PREPARE_PRIORITY, _LOAD_PRIORITY, _RELOAD_PRIORITY = 0, 1, 2, 3
 
 
 class Workers:
-    """The threads; a context manager that lets them go.
+    """The threads; a context manager that starts them, and at its end lets them go without waiting for them.
 
     Args:
-        found: the images; pulled by one thread, and only as far as there is room.
-        opened: where the bytes of an image are.
-        schema_session: makes the requests if answers must fit a schema.
-        sidecars: the files beside the images, whose places are claimed before anything is asked.
-        thread_count: that read and prepare; as many as there are cores by default.
+        images: pulled by one thread, one for each ``admit_one``.
+        endpoint: each thread that sends requests uses a clone of it.
+        sidecars: claims the sidecar of an image before the image is sent.
+        thread_count: threads that load and prepare; by default, the number of cores.
     """
 
     def __init__(
         self,
+        plan: BatchPlan,
         images: Iterator[InputItem],
-        batch_request: BatchRequest,
         endpoint: Endpoint,
         *,
-        open_source: Callable[[Task], Source],
-        schema_session: "Session | None" = None,
-        sidecars: Sidecars | None = None,
+        sidecars: "Sidecars | None" = None,
         thread_count: int | None = None,
     ) -> None:
         self.events: SimpleQueue[WorkerEvent] = SimpleQueue()
         self.thread_count = thread_count or os.cpu_count() or 1
+        self._plan = plan
         self._images = images
-        self._batch_request = batch_request
         self._endpoint = endpoint
-        self._open_source = open_source
-        self._schema_session = schema_session
         self._sidecars = sidecars
         self._free_slots = threading.Semaphore(0)
         self._preparation_jobs: PriorityQueue[tuple[int, int, _PreparationJob | None]] = PriorityQueue()
@@ -121,14 +115,12 @@ class Workers:
         self._is_closed = False
 
     def __enter__(self) -> Self:
-        """Begin to find and to prepare."""
         self._start_thread(self._find_images)
         for _ in range(self.thread_count):
             self._start_thread(self._run_preparation_jobs)
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Nothing new is begun; what is being done is not waited for."""
         self._is_closed = True
         self._free_slots.release()
         for number in range(self.thread_count):
@@ -137,34 +129,33 @@ class Workers:
             self._request_jobs.put(None)
 
     def admit_one(self) -> None:
-        """One more image may be found."""
+        """Let one more image be found."""
         self._free_slots.release()
 
     def enqueue_reload(self, number: int, task: Task) -> None:
-        """Have an image read that was put off, behind all that is to be read for the first time."""
+        """Load a deferred image, after all that are loaded for the first time."""
         self._preparation_jobs.put((_RELOAD_PRIORITY, number, partial(self._load_image, number, task)))
 
     def enqueue_preparation(self, number: int, loaded: LoadedImage) -> None:
-        """Have an image prepared."""
+        """Prepare an image."""
         self._preparation_jobs.put((_PREPARE_PRIORITY, number, partial(self._prepare_image, number, loaded)))
 
     def enqueue_request(self, number: int, ready: ReadyImage, batch_request: BatchRequest, *, in_flight: int) -> None:
-        """Have the endpoint asked.
+        """Send a request.
 
         Args:
-            in_flight: requests on their way, this one included; there are as many threads as there were ever of them.
+            in_flight: requests in flight, with this one; a thread is started if there are fewer.
         """
         if in_flight > self._request_thread_count:
             self._request_thread_count += 1
             self._start_thread(partial(self._run_request_jobs, self._endpoint.clone()))
+        session = self._plan.schema_session
         self._request_jobs.put(
-            lambda endpoint: Answered(
-                number, tasks.request_answer(ready, batch_request, endpoint, self._schema_session)
-            )
+            lambda endpoint: Answered(number, tasks.request_answer(ready, batch_request, endpoint, session))
         )
 
     def wake(self) -> None:
-        """Report that somebody wants to be heard; may be called by a signal's handler."""
+        """Wake the main loop; may be called by a signal handler."""
         self.events.put(WakeUp())
 
     def _start_thread(self, target: Callable[[], None]) -> None:
@@ -173,42 +164,42 @@ class Workers:
     def _run_reporting_crashes(self, target: Callable[[], None]) -> None:
         try:
             target()
-        except BaseException as error:  # noqa: BLE001  # raised again by whoever takes the events
+        except BaseException as error:  # noqa: BLE001  # raised again where the events are handled
             self.events.put(ThreadCrashed(error))
 
     def _find_images(self) -> None:
         number = -1
-        for number, found in enumerate(self._images):
+        for number, item in enumerate(self._images):
             self._free_slots.acquire()
             if self._is_closed:
                 return
-            if isinstance(found, MissingImage):
-                self.events.put(ImageRejected(number, found.task, None, found.error))
+            if isinstance(item, MissingImage):
+                self.events.put(ImageRejected(number, item.task, None, item.error))
             else:
-                self._preparation_jobs.put((_LOAD_PRIORITY, number, partial(self._load_image, number, found)))
+                self._preparation_jobs.put((_LOAD_PRIORITY, number, partial(self._load_image, number, item)))
         self.events.put(AllFound(number + 1))
 
     def _run_preparation_jobs(self) -> None:
-        while chore := self._preparation_jobs.get()[2]:
-            self.events.put(chore())
+        while job := self._preparation_jobs.get()[2]:
+            self.events.put(job())
 
     def _load_image(self, number: int, task: Task) -> WorkerEvent:
         try:
-            return ImageLoaded(number, tasks.load_image(task, self._open_source(task), self._batch_request))
+            return ImageLoaded(number, tasks.load_image(task, self._plan.open_source(task), self._plan.batch_request))
         except ImageError as error:
             return ImageRejected(number, task, None, error)
-        except UsageError as error:  # a slip in the prompt that the list gives this image
+        except UsageError as error:  # an invalid placeholder in the prompt that the list has for this image
             return ImageRejected(number, task, None, ImageError(error.message, hint=error.hint, code="prompt"))
 
     def _prepare_image(self, number: int, loaded: LoadedImage) -> WorkerEvent:
         try:
             if self._sidecars is not None:
-                self._sidecars.claim(self._open_source(loaded.task))
-            return ImageReady(number, tasks.prepare_image(loaded, self._batch_request))
+                self._sidecars.claim(self._plan.open_source(loaded.task))
+            return ImageReady(number, tasks.prepare_image(loaded, self._plan.batch_request))
         except ImageError as error:
             return ImageRejected(number, loaded.task, loaded.key, error)
 
     def _run_request_jobs(self, endpoint: Endpoint) -> None:
         with endpoint:
-            while order := self._request_jobs.get():
-                self.events.put(order(endpoint))
+            while job := self._request_jobs.get():
+                self.events.put(job(endpoint))

@@ -1,25 +1,25 @@
 """``qvision batch``: many images, one request each, a line of JSON each, resumable."""
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from ..batch import session
-from ..batch.session import BatchPlan, Inputs
 from ..describe.prompt import compose_prompt
 from ..errors import ConfigError, InterruptedByUserError, UsageError
 from . import _options, _request
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ..batch.budget import BudgetLimits
-    from ..batch.folders import Patterns
-    from ..batch.inputs import Selection
+    from ..batch.inputs import Selection, Task
     from ..batch.sidecars import SidecarFormat
+    from ..images.sources import Source
     from ..metrics import Price
+    from ..settings.resolve import Settings
 
 
 def batch(
@@ -113,33 +113,34 @@ def batch(
         shard=shard,
         run_files=_collect_run_files(results, failures, from_),
     )
+    from ..batch import session
     from ..batch.rate import AdaptiveConcurrency, FixedConcurrency, RateLimiter
-    from ..batch.run import RunOptions
-    from ..batch.tasks import BatchRequest
+    from ..batch.tasks import BatchPlan, BatchRequest
 
-    facets = ({"offline": True} if settings.offline else {}) | ({"schema": form.document} if form else {})
+    key = None if dry_run else _request.require_key(settings, quiet=quiet)
     plan = BatchPlan(
-        inputs=Inputs(paths, _resolve_list(from_, stdin), null, choice),
+        inputs=inputs.BatchInputs(paths, _resolve_list(from_, stdin), null, choice),
         batch_request=BatchRequest(
             _request.build_request(settings, asked, spoken, extra, stream=stream),
             _request.build_image_limits(settings, frame, original=original),
-            facets,
+            ({"offline": True} if settings.offline else {}) | ({"schema": form.document} if form else {}),
             config.prices,
         ),
-        settings=settings,
-        api_key=None if dry_run else _request.require_key(settings, quiet=quiet),
-        stdin=stdin,
-        fetch=fetch,
-        options=RunOptions(settings.retries, patience, ordered, force),
+        open_source=_build_source_opener(settings, stdin, fetch=fetch),
+        open_endpoint=partial(_request.open_endpoint, settings, key),
         rate_limiter=RateLimiter(
             AdaptiveConcurrency() if at_once is None else FixedConcurrency(at_once), rpm=rpm, tpm=tpm
         ),
+        schema_session=_request.open_schema_session(form),
         limits=_build_limits(max_cost, max_tokens_total, max_time, max_failures),
+        retries=settings.retries,
+        patience=patience,
+        is_ordered=ordered,
+        is_forced=force,
         results=results,
         failures=failures,
-        schema=form,
         sidecar=_parse_sidecar_kind(sidecar, paths),
-        is_alt=chosen is not None and chosen.name == "alt",
+        is_alt_text=chosen is not None and chosen.name == "alt",
         is_quiet=quiet,
     )
     if dry_run:
@@ -147,8 +148,19 @@ def batch(
         return
     try:
         session.run_batch(plan)
-    except KeyboardInterrupt as error:  # before the run heeds it, or behind its end
+    except KeyboardInterrupt as error:  # before the run handles signals, or after its end
         raise InterruptedByUserError("stopped by Ctrl-C") from error
+
+
+def _build_source_opener(settings: "Settings", stdin: BinaryIO, *, fetch: bool | None) -> "Callable[[Task], Source]":
+    """Build the function that resolves the image of a task; some links, or with ``fetch`` all, are fetched here."""
+    from ..batch.inputs import resolve_source
+
+    def open_source(task: "Task") -> "Source":
+        (image,) = _request.resolve_images([resolve_source(task, stdin)], settings, fetch=fetch)
+        return image
+
+    return open_source
 
 
 def _check_sources(paths: "Sequence[str]", list_name: str | None, *, null: bool) -> None:
@@ -192,31 +204,22 @@ def _build_selection(
     run_files: tuple[Path, ...],
 ) -> "Selection":
     """Which of the images that are found are meant."""
-    from ..batch.inputs import Selection
-    from ..batch.inputs import parse_shard as share_of
+    from ..batch.inputs import Selection, parse_patterns, parse_shard
 
     return Selection(
-        patterns=_build_patterns(include or (), exclude or ()),
+        patterns=parse_patterns(include or (), exclude or ()),
         include_hidden=hidden,
         limit=limit,
-        shard=None if shard is None else share_of(shard),
+        shard=None if shard is None else parse_shard(shard),
         excluded_files=run_files,
     )
 
 
-def _build_patterns(include: "Sequence[str]", exclude: "Sequence[str]") -> "Patterns | None":
-    if not include and not exclude:
-        return None
-    from ..batch import folders
-
-    return folders.parse_patterns(include, exclude)
-
-
 def _parse_sidecar_kind(kind: _options.SidecarKind | None, paths: "Sequence[str]") -> "SidecarFormat | None":
-    from ..batch.sidecars import SidecarFormat, check_arguments
-
     if kind is None:
         return None
+    from ..batch.sidecars import SidecarFormat, check_arguments
+
     check_arguments(paths)
     return SidecarFormat(kind.value)
 

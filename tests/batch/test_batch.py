@@ -18,6 +18,7 @@ import threading
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,11 +28,11 @@ from PIL import Image
 
 from qubrid_cli.batch import tasks
 from qubrid_cli.batch.budget import Budget, BudgetLimits, FailureLimit
-from qubrid_cli.batch.inputs import Task
+from qubrid_cli.batch.inputs import BatchInputs, Task
+from qubrid_cli.batch.journal import Journal, WorkSharing
 from qubrid_cli.batch.rate import FixedConcurrency, RateLimiter
 from qubrid_cli.batch.run import BatchRun
-from qubrid_cli.batch.run import RunOptions
-from qubrid_cli.batch.tasks import Done, Failed, Idle, OutcomeWriter
+from qubrid_cli.batch.tasks import BatchPlan, Done, Failed, Idle, OutcomeWriter
 from qubrid_cli.batch.workers import Workers
 from qubrid_cli.client.endpoint import Endpoint
 from qubrid_cli.client.request import Request
@@ -527,7 +528,7 @@ def test_patience_has_an_end_and_leaves_the_rest_for_another_run(qvision: Qvisio
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}/v1"
         run = qvision("batch", "photos", "-o", "r.jsonl", "--patience", "0.3", "--base-url", url)
     assert run.exit_code == 5
-    assert "no whole answer for 0.3 s: no connection to 127.0.0.1" in run.stderr
+    assert "no complete answer for 0.3 s: no connection to 127.0.0.1" in run.stderr
     assert "12 of 12 images are left" in run.stderr
     assert lines(tmp_path / "r.jsonl") == []
 
@@ -659,7 +660,25 @@ def test_what_was_done_before_makes_no_share_of_failures_smaller(batch: Batch, d
     assert sum(number for name, number in gallery.tries.items() if name.startswith("new")) == 20
 
 
-def test_an_image_that_fails_under_many_names_is_one_that_failed(draw: Draw, gallery: Gallery) -> None:
+@contextmanager
+def run_over(
+    images: Iterator[Task], gallery: Gallery, folder: Path, *, limits: BudgetLimits, thread_count: int
+) -> Iterator[BatchRun]:
+    """A run in this process, with two requests at once."""
+    plan = BatchPlan(
+        BatchInputs(()),
+        tasks.BatchRequest(Request("m", "caption", (), 9, 0.1, 1.0, stream=False), encode.ImageLimits()),
+        open_source=lambda task: File(task.source, Path(task.source)),
+        open_endpoint=lambda: Endpoint(gallery.url, timeout=30),
+        rate_limiter=RateLimiter(FixedConcurrency(2)),
+        limits=limits,
+    )
+    with Journal(folder / "results.jsonl") as journal:
+        workers = Workers(plan, images, plan.open_endpoint(), thread_count=thread_count)
+        yield BatchRun(plan, workers, WorkSharing(journal), Budget(limits), OutcomeWriter(plan.batch_request))
+
+
+def test_an_image_that_fails_under_many_names_is_one_that_failed(draw: Draw, gallery: Gallery, tmp_path: Path) -> None:
     """The three copies are there before the other image is asked about, and so before the first of them is refused."""
     (bad, good), other_asked = draw("bad.png", "good.png"), threading.Event()
     copies = [Path(shutil.copy(bad, bad.with_name(f"copy-{number}.png"))) for number in range(3)]
@@ -671,25 +690,15 @@ def test_an_image_that_fails_under_many_names_is_one_that_failed(draw: Draw, gal
         return answered(name, number)
 
     gallery.rule = rule
-    question = tasks.BatchRequest(Request("m", "caption", (), 9, 0.1, 1.0, stream=False), encode.ImageLimits())
-    crew = Workers(
-        (Task(number, str(path)) for number, path in enumerate([bad, *copies, good], 1)),
-        question,
-        Endpoint(gallery.url, timeout=30),
-        open_source=lambda task: File(task.source, Path(task.source)),
-        thread_count=1,
+    images = (Task(number, str(path)) for number, path in enumerate([bad, *copies, good], 1))
+    limits = BudgetLimits(failures=FailureLimit(count=1))
+    with run_over(images, gallery, tmp_path, limits=limits, thread_count=1) as batch_run:
+        outcomes = Counter(type(item) for item in batch_run.iterate_items() if not isinstance(item, Idle))
+    assert (outcomes, gallery.tries, batch_run.stop_reason) == (
+        {Failed: 4, Done: 1},
+        {"bad.png": 1, "good.png": 1},
+        None,
     )
-    begun = BatchRun(
-        crew,
-        question,
-        RateLimiter(FixedConcurrency(2)),
-        Budget(BudgetLimits(failures=FailureLimit(count=1))),
-        find_answer=lambda *_: None,
-        options=RunOptions(),
-        outcome_writer=OutcomeWriter(question),
-    )
-    ended = Counter(type(item) for item in begun.iterate_outcomes() if not isinstance(item, Idle))
-    assert (ended, gallery.tries, begun.stop_reason) == ({Failed: 4, Done: 1}, {"bad.png": 1, "good.png": 1}, None)
 
 
 def test_what_was_never_asked_goes_before_what_failed(
@@ -739,14 +748,14 @@ def test_the_first_signal_lets_requests_finish_and_loses_nothing(
         assert asked.acquire(timeout=30)
     running.send_signal(number)
     assert running.stderr is not None
-    told = running.stderr.readline()  # while they are waited for
-    assert b"4 requests on the way, waited for 5 s at most; a second Ctrl-C ends at once" in told
+    notice = running.stderr.readline()  # while they are waited for
+    assert b": waiting up to 5 s for 4 requests in flight; a second Ctrl-C quits at once" in notice
     hold.event.set()
     _, stderr = running.communicate(timeout=30)
     assert running.returncode == 130
     assert b"stopped by" in stderr
     assert b"36 of 40 images are left" in stderr
-    assert b"The same command goes on" in stderr
+    assert b"To continue, run the same command again." in stderr
     assert len(lines(tmp_path / "r.jsonl")) == 4
 
 
@@ -809,8 +818,8 @@ def test_a_dry_run_says_what_there_is_to_do_and_sends_nothing(
     before = (tmp_path / "r.jsonl").read_bytes()
     run = batch("photos", "caption", "-o", "r.jsonl", "--dry-run")
     assert run.exit_code == 0
-    assert run.stdout.decode().splitlines()[0] == "3 images: 2 to ask about, 1 done already, 0 cannot be read"
-    assert b"about 148 tokens to send, 74 an image" in run.stdout
+    assert run.stdout.decode().splitlines()[0] == "3 images: 2 to request, 1 already done, 0 unreadable"
+    assert b"about 148 input tokens, 74 per image" in run.stdout
     assert ((tmp_path / "r.jsonl").read_bytes(), sum(gallery.tries.values())) == (before, 1)
     batch("photos", "--dry-run", "-o", "none.jsonl")
     assert not (tmp_path / "none.jsonl").exists()
@@ -821,13 +830,13 @@ def test_a_dry_run_counts_equal_images_once(batch: Batch, draw: Draw) -> None:
     for number in range(5):
         shutil.copy(first, first.with_name(f"copy{number}.png"))
     first.with_name("link.png").symlink_to(second)
-    says = "9 images: 3 to ask about, 6 the same as others, 0 done already, 0 cannot be read"
+    says = "9 images: 3 to request, 6 the same as others, 0 already done, 0 unreadable"
     assert batch("photos", "caption", "--dry-run").stdout.decode().splitlines()[0] == says
     piped = batch("-", "caption", "--dry-run", stdin=first.read_bytes())
-    assert b"about 74 tokens to send" in piped.stdout
+    assert b"about 74 input tokens" in piped.stdout
     batch("photos/c.png", "caption", "-o", "r.jsonl")
     told = batch("photos", "caption", "--dry-run", "-o", "r.jsonl").stdout.decode().splitlines()[0]
-    assert told == "9 images: 2 to ask about, 6 the same as others, 1 done already, 0 cannot be read"
+    assert told == "9 images: 2 to request, 6 the same as others, 1 already done, 0 unreadable"
 
 
 HARD_NAMES = [
@@ -941,7 +950,7 @@ def test_a_first_answer_is_counted_also_where_putting_it_right_fails(
     gallery.tries.clear()
     ended = batch("photos", "--schema", "title", "--patience", 0)
     assert (ended.exit_code, ended.stdout) == (5, b"")
-    assert "no whole answer for 0 s" in ended.stderr
+    assert "no complete answer for 0 s" in ended.stderr
     assert re.search(r"\d+ → \d+ tokens", ended.stderr)
 
 
@@ -1089,7 +1098,9 @@ def test_the_unit_of_work_is_plain_data_that_goes_to_another_process(draw: Draw)
     assert pickle.loads(pickle.dumps(spoilt)).record == spoilt.record
 
 
-def test_no_more_images_are_found_and_prepared_than_the_requests_need(draw: Draw, gallery: Gallery) -> None:
+def test_no_more_images_are_found_and_prepared_than_the_requests_need(
+    draw: Draw, gallery: Gallery, tmp_path: Path
+) -> None:
     """With two requests held: these two, as many that are ready, two in preparation, and one in the finder's hand."""
     hold, pulled = Hold(), 0
     gallery.rule = lambda name, _: Reply([hold, *document(name).pieces], headers={})
@@ -1099,29 +1110,13 @@ def test_no_more_images_are_found_and_prepared_than_the_requests_need(draw: Draw
         for pulled, path in enumerate(draw(*numbered(40)), 1):
             yield Task(pulled, str(path))
 
-    question = tasks.BatchRequest(Request("m", "caption", (), 9, 0.1, 1.0, stream=False), encode.ImageLimits())
-    crew = Workers(
-        found(),
-        question,
-        Endpoint(gallery.url, timeout=30),
-        open_source=lambda task: File(task.source, Path(task.source)),
-        thread_count=2,
-    )
-    begun = BatchRun(
-        crew,
-        question,
-        RateLimiter(FixedConcurrency(2)),
-        Budget(BudgetLimits()),
-        find_answer=lambda *_: None,
-        options=RunOptions(),
-        outcome_writer=OutcomeWriter(question),
-    )
     ended = Counter[type]()
-    for item in begun.iterate_outcomes():
-        ended[type(item)] += 1
-        if ended[Idle] and gallery.in_flight == 2:
-            assert pulled <= 7
-            hold.event.set()
+    with run_over(found(), gallery, tmp_path, limits=BudgetLimits(), thread_count=2) as batch_run:
+        for item in batch_run.iterate_items():
+            ended[type(item)] += 1
+            if ended[Idle] and gallery.in_flight == 2:
+                assert pulled <= 7
+                hold.event.set()
     assert ended[Done] == 40
 
 

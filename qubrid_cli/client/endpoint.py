@@ -1,14 +1,10 @@
-"""The connection to an endpoint: where it goes, what it carries, what a refusal means. The home of httpx."""
-
-# MERGED DOCSTRING of qubrid_cli.client: The httpx client for an endpoint: its headers, its proxies, its certificates.
+"""An endpoint: where requests go, the headers and the key they carry, and what must not be repeated of them."""
 
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
-from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,105 +15,39 @@ from ..deadline import Deadline
 from ..errors import AuthError, ConfigError, ConnectionSetupError, EndpointError
 from ..images.urls import is_this_machine, strip_root_dot
 from ..text import is_secret_header, redact_secrets
-from .errors import build_error, parse_error_body
 from .events import parse_json
 from .request import RequestBody
-from .transport import Connection, Preconnection, Response, TrackedBody, send_request
+from .transport import Connection, Response
 
+__all__ = ["Endpoint", "Response", "load_certificates"]
 
-def load_certificates(url: httpx.URL, transport: httpx.BaseTransport | None) -> ssl.SSLContext | None:
-    """The certificates that are trusted, read from their file in 30 ms; ``None`` where there is nothing to verify."""
-    is_plain = transport is not None or (url.scheme == "http" and is_this_machine(str(url)))
-    return None if is_plain else httpx.create_ssl_context()
-
-
-def build_client(
-    url: httpx.URL,
-    key: str | None,
-    headers: Mapping[str, str],
-    transport: httpx.BaseTransport | None,
-    certificates: ssl.SSLContext | None,
-) -> httpx.Client:
-    """A client for one endpoint, not connected yet.
-
-    Args:
-        certificates: see ``certificates``.
-    """
-    is_here = is_this_machine(str(url))
-    return httpx.Client(
-        headers=_build_headers(key, headers),
-        # What is meant for this machine goes through no proxy; SSL_CERT_FILE counts for the transport all the same.
-        transport=transport or (httpx.HTTPTransport(verify=certificates or False) if is_here else None),
-        trust_env=not is_here,
-        verify=certificates or True,
-    )
-
-
-def format_host(url: httpx.URL) -> str:
-    """What an endpoint is called: its host, and its port where that is not the usual one."""
-    return url.netloc.decode("ascii", "replace").rpartition("@")[2]
-
-
-def _build_headers(key: str | None, headers: Mapping[str, str]) -> httpx.Headers:
-    common = {
-        "Accept": "text/event-stream, application/json",
-        "Accept-Encoding": "identity",  # a compressing proxy holds tokens back until a block is full
-        "Content-Type": "application/json",
-        "User-Agent": f"qvision/{__version__}",
-    }
-    found = httpx.Headers(common | {"Authorization": f"Bearer {key}"} if key else common)
-    found.update(headers)
-    return found
-
-
-@contextmanager
-def translate_setup_errors() -> Iterator[None]:
-    """What httpx cannot even begin with: an address, a proxy or a certificate file that is set wrongly."""
-    try:
-        yield
-    except (httpx.InvalidURL, UnicodeError) as error:
-        raise ConfigError(
-            f"the base URL cannot be used: {error}", hint="Check --base-url and QUBRID_BASE_URL."
-        ) from error
-    except (ValueError, ImportError) as error:  # whose words may hold the proxy's password
-        raise ConfigError(
-            "the proxy in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY cannot be used", hint="Set an http or https proxy."
-        ) from error
-    except OSError as error:
-        raise ConfigError(
-            f"the certificates cannot be read: {error.strerror}", hint="Check SSL_CERT_FILE and SSL_CERT_DIR."
-        ) from error
-
-
-#: Seconds; a host that takes longer to accept a connection is not there.
+#: Seconds; a host that takes longer to accept a connection counts as unreachable.
 _CONNECT_TIMEOUT = 10.0
-#: Bytes that are read of an error's body.
+#: Bytes of an error's body that are read.
 _MAX_ERROR_BODY = 64 * 1024
 _MAX_REDIRECTS = 5
-#: Characters of a header's value that is taken out of what a server says.
+#: Characters; a header's value that is shorter is not a secret, and would be removed from ordinary words.
 _MIN_SECRET_LENGTH = 6
-#: Sends a request to a URL, and has its response.
-_Send = Callable[[httpx.URL], httpx.Response]
 
 
 class Endpoint:
-    """A chat-completions endpoint; a context manager that closes its connections.
+    """An endpoint of chat completions; a context manager that closes its connections.
+
+    It sends one request at a time; ``clone`` makes another one for another thread.
 
     Args:
         base_url: without ``/chat/completions``.
-        key: sent to the origin of ``base_url`` and to no other, as are the headers.
-        headers: sent beside our own; one of the same name takes the place of ours.
-        timeout: seconds without a byte after which the endpoint counts as gone.
+        key: sent only to the origin of ``base_url``, like the headers.
+        headers: sent in addition to our own, or in their place if the names are equal.
+        timeout: seconds without data after which a request fails.
         allow_http: send the key over plain http to other machines too.
-        secrets: what it learns besides the key and must not be repeated: passwords in links.
-        transport: something to take the place of the network, such as the built-in endpoint.
-        certificates: those that are trusted, where they are at hand already: reading them takes 20 ms.
-
-    Attributes:
-        clone: makes the same endpoint with a connection of its own, for it takes one request at a time.
+        secrets: further text to remove from what the server says, such as passwords in links.
+        transport: takes the place of the network, such as the built-in endpoint.
+        certificates: the trusted certificates, if they are loaded already.
 
     Raises:
-        AuthError: the key, or a header that looks like one, would cross a network in the clear.
+        AuthError: the key, or a header that looks like one, would be sent unencrypted over a network.
+        ConfigError: the base URL, the proxy or the certificates cannot be used.
     """
 
     def __init__(
@@ -132,40 +62,44 @@ class Endpoint:
         transport: httpx.BaseTransport | None = None,
         certificates: ssl.SSLContext | None = None,
     ) -> None:
-        hidden = [value for name, value in headers.items() if value and is_secret_header(name)]
-        # A server may echo what stands behind "Bearer" without that word. A short word is no secret, and stands anywhere.
-        self._secrets = [
-            word for value in hidden for word in (value, value.rpartition(" ")[2]) if len(word) >= _MIN_SECRET_LENGTH
-        ]
-        self._secrets += [key] if key else []
+        self._base_url, self._key, self._headers, self._timeout = base_url, key, headers, timeout
+        self._allow_http, self._transport = allow_http, transport
+        secret_headers = [value for name, value in headers.items() if value and is_secret_header(name)]
+        self._has_key = bool(key or secret_headers)
+        self._secrets = _list_secrets(key, secret_headers)
         self._extra_secrets = tuple(secrets)
-        self._has_key = bool(key or hidden)
-        self._timeout = timeout
-        with translate_setup_errors():
+        with _translate_setup_errors():
             base_url = strip_root_dot(str(httpx.URL(base_url)))
             self.url = httpx.URL(base_url + "/chat/completions")
             self._models_url = httpx.URL(base_url + "/models")
-            self.host = format_host(self.url)
-            if (key or hidden) and self.url.scheme != "https" and not allow_http and not is_this_machine(base_url):
+            self.host = _format_host(self.url)
+            is_local = is_this_machine(base_url)
+            if self._has_key and self.url.scheme != "https" and not allow_http and not is_local:
                 raise AuthError(
                     f"the key is not sent to {self.host} over plain http",
-                    hint="Use https; or, in a network you trust, --allow-http. See which key that is with: qvision auth status",
+                    hint="Use https, or --allow-http in a network you trust. To see the key in use: qvision auth status",
                     code="plain_http",
                 )
-            certificates = certificates or load_certificates(self.url, transport)
-            self._client = build_client(self.url, key, headers, transport, certificates)
-        self._can_preconnect = transport is None
-        self._preconnection: Preconnection | None = None
-        self._connection = Connection(self.host, Deadline(), self.redact)
-        self.clone = partial(
-            Endpoint,
-            base_url,
-            key=key,
-            headers=headers,
-            timeout=timeout,
-            allow_http=allow_http,
-            transport=transport,
-            certificates=certificates,
+            is_encrypted = transport is None and not (self.url.scheme == "http" and is_local)
+            self._certificates = certificates or (load_certificates() if is_encrypted else None)
+            self._client = httpx.Client(
+                headers=_build_headers(key, headers),
+                transport=transport,
+                trust_env=not is_local,  # this machine is reached without a proxy
+                verify=self._certificates or False,  # with True, httpx would load certificates that are not needed
+            )
+        self._connection = Connection(self.host, base_url, timeout, Deadline(), self.redact)
+
+    def clone(self) -> "Endpoint":
+        """The same endpoint with a connection of its own, without the ``secrets``."""
+        return Endpoint(
+            self._base_url,
+            key=self._key,
+            headers=self._headers,
+            timeout=self._timeout,
+            allow_http=self._allow_http,
+            transport=self._transport,
+            certificates=self._certificates,
         )
 
     def __enter__(self) -> Self:
@@ -176,79 +110,71 @@ class Endpoint:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the connections."""
-        if self._preconnection is not None:
-            self._preconnection.cancel()
         self._client.close()
 
-    def redact_also(self, secrets: Iterable[str]) -> None:
-        """Repeat nothing of this, which the next request tells it."""
-        self._extra_secrets = tuple(secrets)
-
-    def preconnect(self) -> None:
-        """Connect already, in a thread, for the request that comes next; if that fails, the request will say so."""
-        if self._can_preconnect:
-            self._preconnection = Preconnection(
-                self._client, self.url, self._build_timeout(None), self._connection.deadline.track_connection
-            )
-
     def request_completion(
-        self, content: RequestBody, *, sent: threading.Event, within: float | None = None
+        self, body: RequestBody, *, sent: threading.Event, within: float | None = None
     ) -> AbstractContextManager[Response]:
-        """Send one request and hold the response open, whatever its status.
+        """Send a request and hold the response open, whatever its status.
 
         Args:
-            sent: set when the whole body is on its way.
-            within: seconds for all of it; ``None`` for as long as it takes.
+            sent: set when the whole body has been handed to the network.
+            within: seconds for the whole exchange.
 
         Raises:
-            EndpointError: it redirects elsewhere, or does not speak HTTP.
-            NetworkError: there is no connection, it broke or fell silent, or the time was over.
+            EndpointError: the endpoint redirects elsewhere, or its response is not HTTP.
+            NetworkError: the connection could not be opened, broke, or timed out.
         """
-        body = TrackedBody(content, sent)
-        early, self._preconnection = self._preconnection, None
 
-        def exchange(url: httpx.URL) -> httpx.Response:
-            nonlocal early
-            if early is not None:
-                opened, early = early, None
-                return opened.send(body, within)
-            return send_request(
-                self._client, url, body, self._build_timeout(within), self._connection.deadline.track_connection
-            )
+        def iter_chunks() -> Iterator[bytes]:
+            yield from body.iter_chunks()
+            sent.set()
 
-        return self._open_response(self.url, exchange, within)
+        def send(url: httpx.URL) -> httpx.Response:
+            return self._send("POST", url, within, iter_chunks(), {"Content-Length": str(len(body))})
+
+        return self._open_response(self.url, send, within)
 
     def request_models(self, *, within: float | None = None) -> AbstractContextManager[Response]:
-        """Ask which models there are, and hold the response open, under the same rules as ``ask``."""
+        """Request the list of models and hold the response open; arguments and errors as in ``request_completion``."""
+        return self._open_response(self._models_url, lambda url: self._send("GET", url, within), within)
 
-        def exchange(url: httpx.URL) -> httpx.Response:
-            extensions = {"trace": self._connection.deadline.track_connection}
-            request = self._client.build_request("GET", url, timeout=self._build_timeout(within), extensions=extensions)
-            return self._client.send(request, stream=True)
-
-        return self._open_response(self._models_url, exchange, within)
-
-    def _build_timeout(self, within: float | None) -> httpx.Timeout:
+    def _send(
+        self,
+        method: str,
+        url: httpx.URL,
+        within: float | None,
+        content: Iterator[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
         longest = [self._timeout, _CONNECT_TIMEOUT] + ([] if within is None else [max(0.001, within)])
-        return httpx.Timeout(self._timeout, connect=min(longest))
+        request = self._client.build_request(
+            method,
+            url,
+            content=content,
+            headers=headers,
+            timeout=httpx.Timeout(self._timeout, connect=min(longest)),
+            extensions={"trace": self._connection.deadline.track_connection},
+        )
+        return self._client.send(request, stream=True)
 
     @contextmanager
-    def _open_response(self, url: httpx.URL, send: _Send, within: float | None) -> Iterator[Response]:
+    def _open_response(
+        self, url: httpx.URL, send: Callable[[httpx.URL], httpx.Response], within: float | None
+    ) -> Iterator[Response]:
         started = time.perf_counter()
         self._connection.deadline.start(within)
         response: httpx.Response | None = None
         try:
             with self._connection.translate_errors():
                 response = self._follow_redirects(url, send)
-            found = response.headers.get("x-request-id")
-            request_id = self.redact(found)[:200] if found else None
-            yield Response(response, self._connection, request_id, time.perf_counter() - started)
+            yield Response(response, self._connection, time.perf_counter() - started)
         finally:
             self._connection.deadline.cancel()
             if response is not None:
                 response.close()
 
-    def _follow_redirects(self, url: httpx.URL, send: _Send) -> httpx.Response:
+    def _follow_redirects(self, url: httpx.URL, send: Callable[[httpx.URL], httpx.Response]) -> httpx.Response:
         for _ in range(_MAX_REDIRECTS):
             response = send(url)
             if not response.has_redirect_location:
@@ -260,55 +186,122 @@ class Endpoint:
         )
 
     def _resolve_redirect(self, url: httpx.URL, response: httpx.Response) -> httpx.URL:
-        """Where to go on; only within the origin, for the key and the images were meant for it alone (RFC 6454)."""
+        """The target of a redirect within the origin (RFC 6454): the key and the images are for that origin only."""
         try:
-            there = url.join(response.headers["Location"])
+            target = url.join(response.headers["Location"])
         except (httpx.InvalidURL, UnicodeError):
-            there = httpx.URL()
-        if (there.scheme, there.host, there.port) == (url.scheme, url.host, url.port):
-            return there
+            target = httpx.URL()
+        if (target.scheme, target.host, target.port) == (url.scheme, url.host, url.port):
+            return target
         raise ConnectionSetupError(
-            f"{self.host} redirects to {self.redact(f'{there.scheme}://{format_host(there)}')}, where nothing is sent",
+            f"{self.host} redirects to {self.redact(f'{target.scheme}://{_format_host(target)}')}, where nothing is sent",
             hint="If you trust that address, set it with --base-url.",
             code="redirect",
             status=response.status_code,
         )
 
     def read_error(self, response: Response) -> EndpointError:
-        """The error that a response without success means; for an error inside an answer there is ``refused``."""
+        """The error for a response whose status is not a success."""
         data = response.read_beginning(_MAX_ERROR_BODY)
         if self._connection.deadline.is_expired:
             return self._connection.build_timeout_error()
         try:
-            payload = parse_json(data)
+            body = parse_json(data)
         except ValueError:
-            payload = data.decode(errors="replace")
-        return self.interpret_error(payload, response)
+            body = data.decode(errors="replace")
+        return self.interpret_error(body, response)
 
-    def interpret_error(self, payload: object, response: Response) -> EndpointError:
-        """The error that a server's error body means."""
+    def interpret_error(self, body: object, response: Response) -> EndpointError:
+        """The error for an error body, also one inside the stream of a successful response."""
+        from .errors import build_error, parse_error_body, parse_retry_after
+
         try:
-            payload = self.redact_json(payload)
+            body = self.redact_json(body)
         except RecursionError:
-            payload = "an error that is nested too deeply"
-        told_of = parse_error_body(payload, status=response.status, host=self.host, request_id=response.request_id)
-        retry_after = None if response.is_success else response.retry_after
-        return build_error(replace(told_of, has_key=self._has_key, retry_after=retry_after))
+            body = "an error that is nested too deeply"
+        error_response = parse_error_body(
+            body,
+            status=response.status,
+            host=self.host,
+            request_id=response.request_id,
+            has_key=self._has_key,
+            retry_after=None if response.is_success else parse_retry_after(response.headers),
+        )
+        return build_error(error_response)
+
+    def redact_also(self, secrets: Iterable[str]) -> None:
+        """Replace the ``secrets`` that the endpoint was made with, before a request that carries others."""
+        self._extra_secrets = tuple(secrets)
 
     def redact(self, text: str) -> str:
-        """A server's words with the key and other secrets taken out, should it echo them."""
+        """A text of the server without the key and the other secrets, which it may echo."""
         for secret in self._extra_secrets:
             text = text.replace(secret, "")
         return redact_secrets(text, self._secrets)
 
     def redact_json(self, value: Any) -> Any:
-        """The same for JSON: every string in it."""
-        if isinstance(value, str):
-            return self.redact(value)
-        if isinstance(value, list):
-            return [self.redact_json(item) for item in value]
-        return (
-            {self.redact(name): self.redact_json(item) for name, item in value.items()}
-            if isinstance(value, dict)
-            else value
-        )
+        """A JSON value with ``redact`` applied to every string in it."""
+        match value:
+            case str():
+                return self.redact(value)
+            case list():
+                return [self.redact_json(item) for item in value]
+            case dict():
+                return {self.redact(name): self.redact_json(item) for name, item in value.items()}
+            case _:
+                return value
+
+
+def load_certificates() -> ssl.SSLContext:
+    """Load the trusted certificates, which takes 20 to 30 ms.
+
+    Raises:
+        ConfigError: they cannot be read.
+    """
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:
+        raise ConfigError(
+            f"the certificates cannot be read: {error.strerror}", hint="Check SSL_CERT_FILE and SSL_CERT_DIR."
+        ) from error
+
+
+def _list_secrets(key: str | None, secret_headers: Iterable[str]) -> list[str]:
+    """The key, and the secret headers with and without a word such as "Bearer", which a server may leave out."""
+    values = [part for value in secret_headers for part in (value, value.rpartition(" ")[2])]
+    return [value for value in values if len(value) >= _MIN_SECRET_LENGTH] + ([key] if key else [])
+
+
+def _build_headers(key: str | None, extra: Mapping[str, str]) -> httpx.Headers:
+    headers = httpx.Headers(
+        {
+            "Accept": "text/event-stream, application/json",
+            "Accept-Encoding": "identity",  # a compressing proxy holds tokens back until a block is full
+            "Content-Type": "application/json",
+            "User-Agent": f"qvision/{__version__}",
+        }
+    )
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    headers.update(extra)
+    return headers
+
+
+def _format_host(url: httpx.URL) -> str:
+    """The host, with its port unless that is the scheme's default."""
+    return url.netloc.decode("ascii", "replace").rpartition("@")[2]
+
+
+@contextmanager
+def _translate_setup_errors() -> Iterator[None]:
+    """Raise our errors for an invalid base URL or proxy, which httpx rejects before any request."""
+    try:
+        yield
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise ConfigError(
+            f"the base URL cannot be used: {error}", hint="Check --base-url and QUBRID_BASE_URL."
+        ) from error
+    except (ValueError, ImportError) as error:  # its text may hold the proxy's password
+        raise ConfigError(
+            "the proxy in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY cannot be used", hint="Set an http or https proxy."
+        ) from error

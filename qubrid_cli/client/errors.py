@@ -1,102 +1,102 @@
-"""What a server means when it refuses: any status and any shape of error body become one of our errors. Pure.
+"""What the failures of an endpoint mean: broken connections, HTTP statuses and error bodies become our errors. Pure.
+
+Loaded only when a request fails.
 
 Source: the error objects of OpenAI, vLLM, SGLang, FastAPI (``detail``), OpenRouter and Ollama.
 """
 
 import json
 import re
-import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
-from ..errors import AuthError, ConnectionSetupError, EndpointError, NetworkError
+from ..errors import AuthError, ConnectionSetupError, EndpointError, NetworkError, UnreachableError
 from ..frozen import frozen
+from ..images.http_errors import Cause, HttpFailure
 
-
-def build_temporary_error(message: str, hint: str) -> NetworkError:
-    return NetworkError(message, hint=hint, is_temporary=True)
-
-
-#: OpenSSL's numbers for what is wrong with a certificate (x509_vfy.h), where something special can be done about it.
-_CERTIFICATE_HINTS = {
-    10: "It has expired; whoever runs the server must renew it.",
-    62: "It is for another name: check the host in --base-url.",
-    64: "It is for another address: check the host in --base-url.",
-}
-
-
-def find_tls_error(error: BaseException, host: str) -> ConnectionSetupError | None:
-    """What failed while the connection was being secured; ``None`` where it was something else, or may pass."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, ssl.SSLError):
-        cause = cause.__cause__ or cause.__context__
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return ConnectionSetupError(
-            f"the certificate of {host} cannot be trusted: {cause.verify_message}",
-            hint=_CERTIFICATE_HINTS.get(
-                cause.verify_code, "For a server of your own, name its certificate authority's file in SSL_CERT_FILE."
-            ),
-            code="certificate",
-        )
-    if cause is not None and not isinstance(cause, ssl.SSLEOFError):
-        return ConnectionSetupError(
-            f"no secure connection to {host}: {cause.reason or cause}",
-            hint="Perhaps it speaks plain http: check --base-url.",
-            code="tls",
-        )
-    return None
-
-
-#: Of a server's own words; the rest of a stack trace or a web page helps nobody.
+#: Characters of the server's message that are repeated; the rest of a stack trace or a web page does not help.
 _MAX_MESSAGE_LENGTH = 400
-#: Of a code or a request id.
+#: Characters of a code or a request id.
 _MAX_CODE_LENGTH = 200
+
+
+def build_transport_error(failure: HttpFailure, message: str) -> EndpointError:
+    """The error for a connection that failed.
+
+    Args:
+        message: the message of the failure, without secrets.
+    """
+    match failure.cause:
+        case Cause.CONNECT_TIMEOUT | Cause.TLS_CUT_OFF | Cause.UNKNOWN_HOST | Cause.CONNECTION_REFUSED:
+            return UnreachableError(message, hint=failure.hint)
+        case Cause.NO_CONNECTION:
+            return UnreachableError(message, hint=failure.hint)
+        case Cause.NOT_HTTP | Cause.CONNECTION_BROKEN:
+            return NetworkError(message, hint=failure.hint, is_temporary=True)
+        case Cause.SEND_TIMEOUT | Cause.READ_TIMEOUT:
+            return NetworkError(message, hint=failure.hint, code=failure.code)
+        case Cause.UNREADABLE:
+            return EndpointError(message, hint=failure.hint, code=failure.code)
+        case _:  # a certificate, TLS, a proxy or a redirect
+            return ConnectionSetupError(message, hint=failure.hint, code=failure.code)
 
 
 @frozen
 class ErrorResponse:
-    """An error as the server told it; ``codes`` are its code and its type, as far as it has them, as text."""
+    """An error as a server reports it.
+
+    Attributes:
+        status: the HTTP status; 200 for an error inside a stream.
+        codes: the code and the type, whichever the server sent, as text.
+        has_key: the request carried a key.
+        retry_after: seconds that the server asks to wait.
+    """
 
     status: int
     host: str
     message: str
     codes: tuple[str, ...] = ()
     request_id: str | None = None
-    has_key: bool = True  #: one was sent
+    has_key: bool = True
     retry_after: float | None = None
 
     @property
     def code(self) -> str | None:
-        """The name that says most: a word rather than a number."""
-        return next((name for name in self.codes if not name.isdigit()), next(iter(self.codes), None))
+        """The most telling code: a word rather than a number."""
+        return next((code for code in self.codes if not code.isdigit()), next(iter(self.codes), None))
 
     @property
     def searchable_text(self) -> str:
-        """All that it says, in small letters, to look for words in."""
+        """The codes and the message in lower case."""
         return " ".join((*self.codes, self.message)).lower()
 
 
-def parse_error_body(payload: object, *, status: int, host: str, request_id: str | None = None) -> ErrorResponse:
-    """Read an error in any shape: nested, flat, ``detail``, a bare text.
+def parse_error_body(
+    body: object,
+    *,
+    status: int,
+    host: str,
+    request_id: str | None = None,
+    has_key: bool = True,
+    retry_after: float | None = None,
+) -> ErrorResponse:
+    """Read an error body of any shape: nested, flat, ``detail``, plain text.
 
     Args:
-        payload: the parsed body, or its text where it is no JSON.
-        status: the HTTP status; 200 for an error inside a stream, whose own code may be one then (OpenRouter).
+        body: the parsed JSON, or the text if it is not JSON.
+        status: the HTTP status; if it is 200, a code in the body that looks like a status replaces it (OpenRouter).
     """
-    if not isinstance(payload, dict):
-        return ErrorResponse(status, host, _format_message(payload), (), request_id)
-    inner = payload["error"] if isinstance(payload.get("error"), dict) else payload
-    said = next((inner[name] for name in ("message", "detail", "msg", "error") if inner.get(name)), inner)
-    names = [str(inner[name])[:_MAX_CODE_LENGTH] for name in ("code", "type") if inner.get(name)]
-    its_id = inner.get("request_id") or payload.get("request_id")
+    if not isinstance(body, dict):
+        return ErrorResponse(status, host, _format_message(body), (), request_id, has_key, retry_after)
+    inner = body["error"] if isinstance(body.get("error"), dict) else body
+    message = next((inner[name] for name in ("message", "detail", "msg", "error") if inner.get(name)), inner)
+    codes = tuple(str(inner[name])[:_MAX_CODE_LENGTH] for name in ("code", "type") if inner.get(name))
+    if isinstance(body_id := inner.get("request_id") or body.get("request_id"), str):
+        request_id = body_id[:_MAX_CODE_LENGTH]
     if status == 200:
-        status = next((int(name) for name in names if re.fullmatch("[45][0-9][0-9]", name)), status)
-    return ErrorResponse(
-        status,
-        host,
-        _format_message(said),
-        tuple(names),
-        its_id[:_MAX_CODE_LENGTH] if isinstance(its_id, str) else request_id,
-    )
+        status = next((int(code) for code in codes if re.fullmatch("[45][0-9][0-9]", code)), status)
+    return ErrorResponse(status, host, _format_message(message), codes, request_id, has_key, retry_after)
 
 
 def _format_message(value: object) -> str:
@@ -107,9 +107,35 @@ def _format_message(value: object) -> str:
     return text if len(text) <= _MAX_MESSAGE_LENGTH else text[: _MAX_MESSAGE_LENGTH - 1] + "…"
 
 
+def parse_retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """The seconds that a server asks to wait: ``retry-after-ms`` (OpenAI, Azure), or ``Retry-After``.
+
+    Args:
+        headers: with case-insensitive names.
+        now: the time that a date is compared with; by default the present.
+
+    Source: RFC 9110, section 10.2.3: a number of seconds, or a date.
+    """
+    if (milliseconds := _parse_number(headers.get("retry-after-ms"))) is not None:
+        return milliseconds / 1000
+    text = headers.get("retry-after")
+    if (seconds := _parse_number(text)) is not None or text is None:
+        return seconds
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    aware = date if date.tzinfo else date.replace(tzinfo=UTC)
+    return max(0.0, (aware - (now or datetime.now(UTC))).total_seconds())
+
+
+def _parse_number(text: str | None) -> float | None:
+    return float(text) if text is not None and re.fullmatch(r"[ \t]*[0-9]{1,18}(\.[0-9]{1,9})?[ \t]*", text) else None
+
+
 @frozen
 class _Rule:
-    """A meaning: which refusals have it, and what is said of them. The first that fits is taken."""
+    """Which error responses have a certain meaning, and the error for them. The first rule that matches counts."""
 
     matches: Callable[[ErrorResponse], bool]
     message: str
@@ -121,87 +147,87 @@ class _Rule:
 
 
 def _mentions(*phrases: str) -> Callable[[ErrorResponse], bool]:
-    return lambda refusal: any(phrase in refusal.searchable_text for phrase in phrases)
+    return lambda response: any(phrase in response.searchable_text for phrase in phrases)
 
 
 def _has_status(*statuses: int) -> Callable[[ErrorResponse], bool]:
-    return lambda refusal: refusal.status in statuses
+    return lambda response: response.status in statuses
 
 
-_UNKNOWN_MODEL_PHRASES = ("model_not_found", "invalid model", "unknown model", "no such model")
-_MODERATION_PHRASES = ("content_policy", "content policy", "moderation", "flagged", "safety")
+_mentions_overload = _mentions("rate_limit", "overloaded")
+_mentions_moderation = _mentions("content_policy", "content policy", "moderation", "flagged", "safety")
 _mentions_no_image_support = _mentions(
-    *(
-        "image input is not supported",
-        "support image input",
-        "support images",
-        "not a multimodal",
-        "no endpoints found that support",
-    ),
+    "image input is not supported",
+    "support image input",
+    "support images",
+    "not a multimodal",
+    "no endpoints found that support",
 )
+_mentions_context_length = _mentions(
+    "context_length", "context length", "context window", "maximum context", "too many tokens"
+)
+_mentions_unknown_model = _mentions("model_not_found", "invalid model", "unknown model", "no such model")
 
 _RULES = (
     _Rule(
-        lambda refusal: refusal.status == 402 or "insufficient_quota" in refusal.searchable_text,
+        lambda response: response.status == 402 or "insufficient_quota" in response.searchable_text,
         "has no credits left for this key",
         "Add credits to the account that the key belongs to.",
         code="insufficient_quota",
         is_fatal=True,
     ),
     _Rule(
-        lambda refusal: refusal.status == 401 and not refusal.has_key,
-        "wants a key",
-        "Store one with: qvision auth login; it goes to this address only.",
+        lambda response: response.status == 401 and not response.has_key,
+        "requires a key",
+        "Store one with: qvision auth login; it is sent to this address only.",
         AuthError,
     ),
     _Rule(
-        lambda refusal: refusal.status == 401 or refusal.code == "invalid_api_key",
+        lambda response: response.status == 401 or response.code == "invalid_api_key",
         "refused the key",
-        "See which key that is with: qvision auth status; store another with: qvision auth login",
+        "See which key is used with: qvision auth status; store another with: qvision auth login",
         AuthError,
     ),
     _Rule(
-        lambda refusal: refusal.status == 200 and _mentions("rate_limit", "overloaded")(refusal),
-        "is asked too often",
-        "Wait a little, then try again.",
+        lambda response: response.status == 429 or (response.status == 200 and _mentions_overload(response)),
+        "received too many requests",
+        "Wait a while, then try again.",
         is_temporary=True,
     ),
-    _Rule(_has_status(429), "is asked too often", "Wait a little, then try again.", is_temporary=True),
     _Rule(
-        lambda refusal: refusal.status < 500 and _mentions(*_MODERATION_PHRASES)(refusal),
+        lambda response: response.status < 500 and _mentions_moderation(response),
         "declined the image or the prompt",
         "The endpoint's content rules apply; another image or prompt may pass.",
     ),
-    _Rule(_has_status(403), "does not permit this", "Check what the key may be used for.", AuthError),
+    _Rule(_has_status(403), "denied access", "Check what the key is allowed to do.", AuthError),
     _Rule(
         _mentions_no_image_support,
-        "says that this is not a vision model",
-        "Choose a model that can see with -m, such as Qwen/Qwen3-VL-Plus.",
+        "says that the model does not accept images",
+        "Choose a vision model with -m, such as Qwen/Qwen3-VL-Plus.",
         is_fatal=True,
     ),
     _Rule(
-        _mentions("context_length", "context length", "context window", "maximum context", "too many tokens"),
+        _mentions_context_length,
         "has no room for a request this long",
         "Lower --max-tokens, or send smaller images with --max-pixels.",
     ),
-    _Rule(_has_status(413), "takes no request this large", "Send smaller images with --max-pixels."),
+    _Rule(_has_status(413), "does not accept a request this large", "Send smaller images with --max-pixels."),
     _Rule(
-        lambda refusal: (
-            _mentions(*_UNKNOWN_MODEL_PHRASES)(refusal)
-            or (refusal.status == 404 and "model" in refusal.searchable_text)
+        lambda response: (
+            _mentions_unknown_model(response) or (response.status == 404 and "model" in response.searchable_text)
         ),
         "does not know the model",
-        "Check its name, capitals included; which there are says: qvision models",
+        "Check its name, including capitals. To list the models: qvision models",
         is_fatal=True,
     ),
     _Rule(
         _has_status(404, 405),
-        "has no chat completions there",
-        "Check --base-url: it usually ends in /v1. To see what is there: qvision models",
+        "has no chat completions at this address",
+        "Check --base-url: it usually ends in /v1. To list the models: qvision models",
         is_fatal=True,
     ),
     _Rule(
-        lambda refusal: refusal.status >= 500 or refusal.status in {408, 409, 425},
+        lambda response: response.status >= 500 or response.status in {408, 409, 425},
         "failed",
         "Try again in a moment.",
         is_temporary=True,
@@ -212,17 +238,17 @@ _FALLBACK_RULE = _Rule(lambda _: True, "refused the request", "Check the options
 
 
 def build_error(response: ErrorResponse) -> EndpointError:
-    """The error that a refusal is: class, sentence, hint, and the server's own words and code."""
-    kind = next((kind for kind in _RULES if kind.matches(response)), _FALLBACK_RULE)
+    """The error for an error response, with the server's own message and code."""
+    rule = next((rule for rule in _RULES if rule.matches(response)), _FALLBACK_RULE)
     status = "" if response.status == 200 else f" (HTTP {response.status})"
-    words = f": {response.message}" if response.message else ""
-    return kind.error_class(
-        f"{response.host} {kind.message}{status}{words}",
-        hint=kind.hint,
-        code=kind.code or response.code,
+    details = f": {response.message}" if response.message else ""
+    return rule.error_class(
+        f"{response.host} {rule.message}{status}{details}",
+        hint=rule.hint,
+        code=rule.code or response.code,
         status=response.status,
         request_id=response.request_id,
-        is_temporary=kind.is_temporary,
+        is_temporary=rule.is_temporary,
         retry_after=response.retry_after,
-        is_fatal=kind.is_fatal,
+        is_fatal=rule.is_fatal,
     )

@@ -10,10 +10,9 @@ from typing import Any
 
 from ..errors import EndpointError
 from ..metrics import Clock, Stopwatch
-from .endpoint import Endpoint
+from .endpoint import Endpoint, Response
 from .events import parse_json
 from .retry import RetryLimits, RetryScheduled
-from .transport import Response
 
 #: Bytes of a server's list; the longest known, OpenRouter's, has about half a million.
 MAX_MODEL_LIST_SIZE = 16_000_000
@@ -106,7 +105,7 @@ def _read_models(endpoint: Endpoint, response: Response) -> tuple[str, ...]:
 
 def _read_body(endpoint: Endpoint, response: Response) -> bytes:
     data = bytearray()
-    for chunk in response.chunks():
+    for chunk in response.iter_chunks():
         data += chunk
         if len(data) > MAX_MODEL_LIST_SIZE:
             raise EndpointError(

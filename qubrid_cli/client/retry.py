@@ -1,10 +1,7 @@
 """When to ask again, and how long to wait before: what passes is tried again, politely."""
 
 import random
-import re
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable
 
 from ..errors import EndpointError
 from ..frozen import frozen
@@ -102,27 +99,3 @@ class RetryLimits:
 
 def _limit_exceeded_error(error: EndpointError, why: str) -> EndpointError:
     return error.with_message(f"{error.message} ({why})", hint="Try again later, or raise that limit.")
-
-
-def parse_retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """The seconds that a server asks to wait: ``retry-after-ms`` (OpenAI, Azure), or ``Retry-After`` as a number or a date.
-
-    Args:
-        headers: with names in any case, as httpx has them.
-        now: what a date is counted from; the present by default.
-    """
-    if (milliseconds := _parse_number(headers.get("retry-after-ms"))) is not None:
-        return milliseconds / 1000
-    text = headers.get("retry-after")
-    if (seconds := _parse_number(text)) is not None or text is None:
-        return seconds
-    try:
-        date = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return None
-    aware = date if date.tzinfo else date.replace(tzinfo=UTC)
-    return max(0.0, (aware - (now or datetime.now(UTC))).total_seconds())
-
-
-def _parse_number(text: str | None) -> float | None:
-    return float(text) if text is not None and re.fullmatch(r"[ \t]*[0-9]{1,18}(\.[0-9]{1,9})?[ \t]*", text) else None

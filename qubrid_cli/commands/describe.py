@@ -178,7 +178,6 @@ def _describe_groups(plan: _Plan, output_options: OutputOptions, target: Output)
     workshop = PreparationPool(plan.limits)
     started = deque([workshop.submit(plan.groups[0])])  # in threads, while the next lines load httpx
     with _request.open_endpoint(plan.settings, plan.key, plan.groups) as endpoint:
-        endpoint.preconnect()  # while the first image is being prepared
         from ..client.retry import RetryLimits
 
         describe = _request.select_describe(plan.schema)

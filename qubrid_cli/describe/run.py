@@ -18,10 +18,9 @@ from typing import Any, Protocol
 
 from ..client import events
 from ..client.deltas import ReasoningDelta, TextDelta
-from ..client.endpoint import Endpoint
+from ..client.endpoint import Endpoint, Response
 from ..client.request import Request, build_body, drop_refused_field
 from ..client.retry import RetryLimits, RetryScheduled
-from ..client.transport import Response
 from ..describe import prompt
 from ..errors import EndpointError, InterruptedByUserError, QvisionError
 from ..images.prepare import PendingImage, PreparedImage, PreparedImageOrLink
@@ -239,7 +238,7 @@ def _exchange(draft: Draft, endpoint: Endpoint) -> Iterator[Item]:
 
 
 def _read_events(draft: Draft, endpoint: Endpoint, answer: Response) -> Iterator[Item]:
-    for event in events.read_answer(answer.chunks(), redact=endpoint.redact):
+    for event in events.read_answer(answer.iter_chunks(), redact=endpoint.redact):
         match event:
             case TextDelta():
                 draft.stopwatch.mark_text()
@@ -253,6 +252,6 @@ def _read_events(draft: Draft, endpoint: Endpoint, answer: Response) -> Iterator
                 draft.update_chunk_info(endpoint.redact_json(event.to_dict()))
             case events.Finish():
                 draft.record_finish(events.Finish(endpoint.redact_json(event.reason)))
-                answer.end_soon(announced=event.reason is None)
+                answer.limit_wait(is_announced=event.reason is None)
             case events.ErrorEvent():
                 raise endpoint.interpret_error(event.payload, answer)

@@ -3,13 +3,11 @@
 # MERGED DOCSTRING of qubrid_cli.mishaps: Why an image could not be had from the web: for each cause a sentence of its own, and what can be done.
 
 import re
-import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import field
 from functools import cache
-from typing import TypeVar
 
 import httpx
 
@@ -24,8 +22,6 @@ MANUAL_DOWNLOAD_HINT = "Download it by other means, and name the file."
 
 #: Text that may be a picture all the same: Netpbm's plain forms, and what can be turned into one, such as SVG.
 _TEXT_IMAGE_START = re.compile(rb"P[1-7f]\s|(\xef\xbb\xbf)?\s*<|%!PS")
-
-_Cause = TypeVar("_Cause", bound=BaseException)
 
 
 def not_an_image_error(data: bytes, name: str) -> ImageError | None:
@@ -59,65 +55,6 @@ def http_status_error(status: int, name: str, host: str, *, scheme: str, has_pas
     else:
         said, hint = f"{host} did not send {name}", MANUAL_DOWNLOAD_HINT
     return ImageError(f"{said} (HTTP {status})", hint=hint, code="not_fetched", status=status)
-
-
-def transport_error(error: httpx.HTTPError, name: str, host: str, *, timeout: float, is_direct: bool) -> ImageError:
-    """The error for what went wrong on the way to a host or back.
-
-    Args:
-        timeout: the seconds without a byte that were waited.
-        is_direct: no proxy stands between, which might be what failed.
-    """
-    said, hint, code = _describe_connect_error(error, host, is_direct=is_direct) or _describe_transport_error(
-        error, host, timeout
-    )
-    return ImageError(f"{name}: {said}", hint=hint, code=code)
-
-
-def _describe_transport_error(error: httpx.HTTPError, host: str, timeout: float) -> tuple[str, str, str]:
-    """The end of a sentence, a hint, a code."""
-    match error:
-        case httpx.ConnectTimeout():
-            return f"no connection to {host} in time", "Check the address and the network.", "timeout"
-        case httpx.TimeoutException():
-            return f"{host} sent nothing for {timeout:g} s", "Try again, or raise --timeout.", "timeout"
-        case httpx.ConnectError():
-            return f"no connection to {host}: {error}", "Check the network, and the proxy if one is set.", "network"
-        case httpx.ProxyError():
-            return f"the proxy refused: {error}", "Check HTTPS_PROXY and HTTP_PROXY.", "proxy"
-        case httpx.RemoteProtocolError() if str(error).startswith("illegal"):  # h11 quotes what it got
-            return f"{host} does not speak HTTP", "Check the port.", "protocol"
-        case httpx.RemoteProtocolError() if "location header" in str(error):  # which httpx reads though it follows none
-            return f"{host} redirects to no valid URL", MANUAL_DOWNLOAD_HINT, "redirect"
-        case httpx.NetworkError() | httpx.RemoteProtocolError():
-            return f"the connection to {host} broke before all of it was here", "Try again.", "network"
-        case _:
-            return f"{host} could not be understood: {error}", MANUAL_DOWNLOAD_HINT, "protocol"
-
-
-def _describe_connect_error(error: httpx.HTTPError, host: str, *, is_direct: bool) -> tuple[str, str, str] | None:
-    """The same where there is no connection, for a reason that is known for sure."""
-    tls = _find_cause(error, ssl.SSLError)
-    if isinstance(tls, ssl.SSLCertVerificationError):
-        hint = "For a server of your own, name its certificate authority's file in SSL_CERT_FILE."
-        return f"the certificate of {host} cannot be trusted: {tls.verify_message}", hint, "certificate"
-    if not isinstance(error, httpx.ConnectError):
-        return None
-    if tls is not None:
-        hint = "Perhaps it speaks plain http: write http:// in the URL."
-        return f"no secure connection to {host}: {tls.reason or tls}", hint, "tls"
-    if is_direct and _find_cause(error, socket.gaierror) is not None:
-        return f"there is no host of the name {host}", "Check the address and the network.", "no_such_host"
-    if is_direct and _find_cause(error, ConnectionRefusedError) is not None:
-        return f"{host} refuses the connection", "Is its server running, and the port right?", "network"
-    return None
-
-
-def _find_cause(error: BaseException, kind: type[_Cause]) -> _Cause | None:
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, kind):
-        cause = cause.__cause__ or cause.__context__
-    return cause
 
 
 #: 50 MB: a photo of 100 megapixels is smaller.
@@ -277,13 +214,17 @@ class _Download:
             )
             if self.deadline.is_expired or is_last:
                 raise self._timeout_error() from error
-            raise transport_error(
+            from .http_errors import explain
+
+            failure = explain(
                 error,
-                self.link.name,
                 _get_host_and_port(url),
+                url="the URL",
                 timeout=self.timeout,
                 is_direct=not urls.uses_proxy(str(url)),
-            ) from error
+            )
+            message = f"{self.link.name}: {failure.message}"
+            raise ImageError(message, hint=failure.hint, code=failure.code) from error
 
 
 def _get_credentials(url: httpx.URL) -> tuple[str, str] | None:

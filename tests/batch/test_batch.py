@@ -528,7 +528,7 @@ def test_patience_has_an_end_and_leaves_the_rest_for_another_run(qvision: Qvisio
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}/v1"
         run = qvision("batch", "photos", "-o", "r.jsonl", "--patience", "0.3", "--base-url", url)
     assert run.exit_code == 5
-    assert "no complete answer for 0.3 s: no connection to 127.0.0.1" in run.stderr
+    assert "no complete answer for 0.3 s: 127.0.0.1:" in run.stderr
     assert "12 of 12 images are left" in run.stderr
     assert lines(tmp_path / "r.jsonl") == []
 
@@ -551,7 +551,7 @@ def test_a_server_that_asks_to_wait_longer_than_that_ends_the_run(batch: Batch, 
             5,
             "does not know the model",
         ),
-        (refusal(404, {}), 5, "has no chat completions there"),
+        (refusal(404, {}), 5, "has no chat completions at this address"),
         (refusal(307, {}, Location="http://127.0.0.1:1/"), 5, "redirects to"),
         (Reply([b"<html>hello</html>"]), 5, "a web page"),
     ],

@@ -443,7 +443,7 @@ def test_a_server_that_wants_a_key_and_got_none_did_not_refuse_one(
     assert (run.exit_code, run.stderr.splitlines()) == (
         3,
         [
-            f"error: {host} wants a key (HTTP 401): no token",
-            "hint: Store one with: qvision auth login; it goes to this address only.",
+            f"error: {host} requires a key (HTTP 401): no token",
+            "hint: Store one with: qvision auth login; it is sent to this address only.",
         ],
     )

@@ -11,12 +11,11 @@ import time
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
-import httpx
-
 from ... import __version__
-from ...client.errors import find_tls_error
+from ...client.endpoint import load_certificates
 from ...errors import ConfigError, KeyringError, NetworkError
 from ...images import decode
+from ...images.http_errors import explain
 from ...images.urls import strip_root_dot, uses_proxy
 from .checks import Check, make_failure, make_ok, make_warning, run_with_timeout
 
@@ -92,17 +91,19 @@ def _check_tls(connection: socket.socket, host: str, seconds: float) -> Check:
     except TimeoutError:
         message = f"the TLS handshake with {host} timed out after {seconds:g} s"
         return make_failure("tls", NetworkError(message, hint="Perhaps it speaks plain http: check --base-url."))
-    except OSError as error:  # including ssl.SSLError
-        insecure = NetworkError(f"no secure connection to {host}: {error.strerror or error}", hint="Check --base-url.")
-        return make_failure("tls", find_tls_error(error, host) or insecure)
+    except ssl.SSLError as error:
+        failure = explain(error, host, url="--base-url", timeout=seconds, is_direct=True)
+        return make_failure("tls", NetworkError(failure.message, hint=failure.hint))
+    except OSError as error:
+        message = f"no secure connection to {host}: {error.strerror or error}"
+        return make_failure("tls", NetworkError(message, hint="Check --base-url."))
 
 
 def _negotiate_tls(connection: socket.socket, host: str, seconds: float) -> Check:
     try:
-        context = httpx.create_ssl_context()  # with the certificates that the request will use
-    except OSError as error:
-        message = f"the certificates cannot be read: {error.strerror}"
-        return make_failure("tls", ConfigError(message, hint="Check SSL_CERT_FILE and SSL_CERT_DIR."))
+        context = load_certificates()  # the same as for the request
+    except ConfigError as error:
+        return make_failure("tls", error)
     connection.settimeout(seconds)
     with context.wrap_socket(connection, server_hostname=host) as secured:
         return _check_certificate(secured, time.time())

@@ -140,31 +140,58 @@ def edit() -> None:
     """
     from ..settings import config_edit, config_file
 
-    editor = _parse_editor_command()
+    command = _parse_editor_command()
     path = config_file.get_config_path(os.environ)
-    current = config_file.read_text(path)
-    offered = current or config_edit.TEMPLATE
+    original = config_file.read_text(path) or ""
+    offered = original or config_edit.TEMPLATE
     copy = config_edit.write_temporary_copy(offered, path)
-    exit_code = _run_editor(editor, copy)
-    edited = config_file.read_text(copy) or ""
-    is_changed = edited != offered
-    if not is_changed:
-        copy.unlink(missing_ok=True)
-    if exit_code:
-        hint = f"Your text is in {copy}" if is_changed else None
-        raise ConfigError(f"{editor[0]} exited with {exit_code}; nothing was changed", hint=hint)
-    if not is_changed:
+    edited = _run_editor(command, copy, offered)
+    if edited == offered:
         echo_err("nothing was changed")
         return
+    _validate_edited(edited, copy)
 
-    def replace(latest: str) -> str:
-        if latest != (current or ""):
+    def replace(current: str) -> str:
+        if current != original:
             raise ConfigError(f"{path} was changed while you edited it", hint=f"Your text is in {copy}")
-        _validate_edited(edited, copy)
         return edited
 
     config_edit.rewrite(path, replace)
     copy.unlink(missing_ok=True)
+
+
+def _parse_editor_command() -> list[str]:
+    """Return the program in VISUAL or EDITOR, and its arguments."""
+    import shlex
+
+    command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ""
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise ConfigError(f"invalid editor command: {command} ({error})", hint="Check VISUAL and EDITOR.") from error
+    if not words:
+        raise ConfigError("no editor is set", hint="For example: EDITOR=nano qvision config edit")
+    return words
+
+
+def _run_editor(command: list[str], copy: Path, offered: str) -> str:
+    """Open the copy in the editor, and return the edited text; the copy is kept only if its text was changed."""
+    import subprocess
+
+    from ..settings import config_file
+
+    try:
+        exit_code = subprocess.call([*command, str(copy)])  # noqa: S603  # the user's own command
+    except OSError as error:
+        copy.unlink()
+        raise ConfigError(f"cannot run {command[0]}: {error.strerror}", hint="Check VISUAL and EDITOR.") from error
+    edited = config_file.read_text(copy) or ""
+    if edited == offered:
+        copy.unlink(missing_ok=True)
+    if exit_code:
+        hint = None if edited == offered else f"Your text is in {copy}"
+        raise ConfigError(f"{command[0]} exited with {exit_code}; nothing was changed", hint=hint)
+    return edited
 
 
 def _validate_edited(text: str, copy: Path) -> None:
@@ -182,31 +209,6 @@ def _validate_edited(text: str, copy: Path) -> None:
             _request.check_preset(name, config)
     except ConfigError as error:
         raise ConfigError(error.message, hint=f"{error.hint} {kept}" if error.hint else kept) from error
-
-
-def _parse_editor_command() -> list[str]:
-    """Return the program in VISUAL or EDITOR, and its arguments."""
-    import shlex
-
-    command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ""
-    try:
-        words = shlex.split(command)
-    except ValueError as error:
-        raise ConfigError(f"invalid editor command: {command} ({error})", hint="Check VISUAL and EDITOR.") from error
-    if not words:
-        raise ConfigError("no editor is set", hint="For example: EDITOR=nano qvision config edit")
-    return words
-
-
-def _run_editor(command: list[str], copy: Path) -> int:
-    """Open the copy in the editor, and return the editor's exit code."""
-    import subprocess
-
-    try:
-        return subprocess.call([*command, str(copy)])  # noqa: S603  # the user's own command
-    except OSError as error:
-        copy.unlink()
-        raise ConfigError(f"cannot run {command[0]}: {error.strerror}", hint="Check VISUAL and EDITOR.") from error
 
 
 def _mask_settings(settings: "Settings") -> dict[str, Any]:

@@ -73,7 +73,7 @@ def test_the_key_of_a_profile_is_not_sent_to_the_address_in_qubrid_base_url(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "env", "exit_code", "found"),
+    ("arguments", "env", "exit_code", "status"),
     [
         ([], {}, 3, {"needed": True, "key": None, "where": None, "sent": False}),
         (
@@ -91,11 +91,11 @@ def test_the_key_of_a_profile_is_not_sent_to_the_address_in_qubrid_base_url(
     ],
 )
 def test_status_is_json_for_programs(
-    arguments: list[str], env: dict[str, str], exit_code: int, found: dict[str, object], qvision: Qvision
+    arguments: list[str], env: dict[str, str], exit_code: int, status: dict[str, object], qvision: Qvision
 ) -> None:
     run = qvision("auth", "status", "--json", *arguments, env=env)
     about = {"profile": "qubrid", "origin": "https://platform.qubrid.com"}
-    assert (run.exit_code, json.loads(run.stdout)) == (exit_code, about | found)
+    assert (run.exit_code, json.loads(run.stdout)) == (exit_code, about | status)
 
 
 @pytest.mark.parametrize(
@@ -244,10 +244,10 @@ def test_the_key_file_is_never_readable_by_others_at_any_moment(tmp_path: Path) 
 
 
 def test_no_command_prints_a_key(qvision: Qvision, server: Server, lighthouse: Path) -> None:
-    server.answer = lambda asked: refusal(401, {"error": f"bad key {asked.headers['authorization'].split()[-1]}"})
+    server.answer = lambda request: refusal(401, {"error": f"bad key {request.headers['authorization'].split()[-1]}"})
     env = {"QUBRID_BASE_URL": server.url}
     login(qvision, env=env)
-    for given in ({}, {"QUBRID_API_KEY": SECRET}):
+    for variables in ({}, {"QUBRID_API_KEY": SECRET}):
         for arguments in (
             ["config", "show"],
             ["config", "show", "--json"],
@@ -256,7 +256,7 @@ def test_no_command_prints_a_key(qvision: Qvision, server: Server, lighthouse: P
             ["describe", lighthouse, "-v"],
             ["describe", lighthouse, "-v", "--json"],
         ):
-            run = qvision(*arguments, env=env | given)
+            run = qvision(*arguments, env=env | variables)
             assert SECRET not in run.stderr + run.stdout.decode()
     assert server.asked[-1].headers["authorization"] == f"Bearer {SECRET}"
     run = qvision("describe", lighthouse, "--base-url", "http://192.0.2.1/v1", env={"QUBRID_API_KEY": SECRET})
@@ -278,10 +278,10 @@ class Keyring(KeyringBackend):
     def set_password(self, service, name, password):
         FILE.write_text(json.dumps(self._all() | {f"{service}/{name}": password}))
     def delete_password(self, service, name):
-        known = self._all()
-        if known.pop(f"{service}/{name}", None) is None:
+        keys = self._all()
+        if keys.pop(f"{service}/{name}", None) is None:
             raise PasswordDeleteError("not found")
-        FILE.write_text(json.dumps(known))
+        FILE.write_text(json.dumps(keys))
 """
 
 
@@ -304,8 +304,9 @@ def test_the_key_is_stored_in_the_keyring_if_there_is_one(
     run = login(qvision, env=env)
     assert run.stderr.endswith(" in the keyring\n")
     assert SECRET not in keys(tmp_path).read_text()
-    there = json.loads((tmp_path / "keyring.json").read_text())
-    assert there == {f"qvision/qubrid at {server.url.removesuffix('/v1')}": SECRET}
+    assert json.loads((tmp_path / "keyring.json").read_text()) == {
+        f"qvision/qubrid at {server.url.removesuffix('/v1')}": SECRET
+    }
     assert qvision("describe", lighthouse, env=env).exit_code == 0
     assert server.asked[0].headers["authorization"] == f"Bearer {SECRET}"
     assert b"from the keyring, sent to" in qvision("auth", "status", env=env).stdout
@@ -319,8 +320,9 @@ def test_a_login_for_another_address_removes_the_old_key_from_the_keyring(
     env = keyring(BACKEND)
     login(qvision, env=env)
     login(qvision, "--base-url", "https://other.example.com/v1", env=env)
-    there = json.loads((tmp_path / "keyring.json").read_text())
-    assert there == {"qvision/qubrid at https://other.example.com": SECRET}
+    assert json.loads((tmp_path / "keyring.json").read_text()) == {
+        "qvision/qubrid at https://other.example.com": SECRET
+    }
     qvision("auth", "logout", env=env)
     assert json.loads((tmp_path / "keyring.json").read_text()) == {}
 

@@ -92,7 +92,7 @@ def test_tab_completes_cached_models_with_colons(
         child.send(f"{typed}\t")
         child.expect_exact(added)
     child.close(force=True)
-    assert [asked.path for asked in server.asked] == ["/v1/models"]
+    assert [request.path for request in server.asked] == ["/v1/models"]
 
 
 if shutil.which("bash"):
@@ -121,9 +121,9 @@ if shutil.which("bash"):
 
 def complete(line: str, env: Mapping[str, str]) -> list[str]:
     """The completions of a line in the format for fish; stderr must stay empty."""
-    asking = {"_QVISION_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    variables = {"_QVISION_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
     done = subprocess.run(
-        command(), env={**env, **asking, "_TYPER_COMPLETE_ARGS": line}, capture_output=True, check=False, timeout=60
+        command(), env={**env, **variables, "_TYPER_COMPLETE_ARGS": line}, capture_output=True, check=False, timeout=60
     )
     assert done.stderr == b""
     return done.stdout.decode().split()
@@ -196,21 +196,21 @@ def test_names_with_shell_metacharacters_are_not_offered(qvision: Qvision, serve
 def test_a_damaged_cache_offers_nothing(qvision: Qvision, server: Server, tmp_path: Path) -> None:
     server.answer = Reply([b'{"data": [{"id": "one"}]}'], headers=JSON)
     qvision("models", "--base-url", server.url)
-    (kept,) = (tmp_path / "home").rglob("models-*.json")
+    (cache,) = (tmp_path / "home").rglob("models-*.json")
     if os.name == "posix":
-        assert kept.stat().st_mode & 0o777 == 0o600
+        assert cache.stat().st_mode & 0o777 == 0o600
     env = environment({**at_home(tmp_path / "home"), "QUBRID_BASE_URL": server.url})
     assert complete("qvision describe -m o", env) == ["one"]
-    whole = kept.read_text()
+    valid = cache.read_text()
     for damaged in (
         "",
         "[" * 100_000,
         "null",
         '{"models": 1}',
-        whole.replace('"one"', "1"),
-        whole.replace("/v1", "/v2"),
+        valid.replace('"one"', "1"),
+        valid.replace("/v1", "/v2"),
     ):
-        kept.write_text(damaged)
+        cache.write_text(damaged)
         assert complete("qvision describe -m o", env) == []
 
 
@@ -231,4 +231,4 @@ if shutil.which("fish"):
         done = subprocess.run(
             ["fish", "-c", ask], capture_output=True, env=listed, cwd=tmp_path, check=True, timeout=60
         )
-        assert {found.partition("\t")[0] for found in done.stdout.decode().splitlines()} == offered
+        assert {line.partition("\t")[0] for line in done.stdout.decode().splitlines()} == offered

@@ -74,9 +74,9 @@ def toml(table: dict[str, Any]) -> str:
 def test_every_setting_shows_its_origin_profile(qvision: Qvision, write: Write, tmp_path: Path) -> None:
     env = write("[profiles.work]\n" + toml(PROFILE))
     assert set(PROFILE) == set(FIELDS)
-    found = shown(qvision, "--profile", "work", env=env)
+    settings = shown(qvision, "--profile", "work", env=env)
     where = f"profiles.work in {tmp_path / 'c.toml'}"
-    assert found == {"profile": {"value": "work", "origin": "option", "where": "--profile"}} | {
+    assert settings == {"profile": {"value": "work", "origin": "option", "where": "--profile"}} | {
         name: {"value": value, "origin": "profile", "where": where} for name, value in PROFILE.items()
     }
 
@@ -84,17 +84,17 @@ def test_every_setting_shows_its_origin_profile(qvision: Qvision, write: Write, 
 def test_every_setting_shows_its_origin_config(qvision: Qvision, write: Write, tmp_path: Path) -> None:
     top = {name: value for name, value in PROFILE.items() if FIELDS[name].is_global}
     env = write('profile = "qubrid"\n' + toml({n: v for n, v in top.items() if n not in BUILT_IN_PROFILES["qubrid"]}))
-    found = shown(qvision, env=env)
+    settings = shown(qvision, env=env)
     built = {"origin": "default", "where": "built-in profile qubrid"}
     config = {"origin": "config", "where": str(tmp_path / "c.toml")}
-    assert found == {name: {"value": value, **built} for name, value in BUILT_IN_PROFILES["qubrid"].items()} | {
+    assert settings == {name: {"value": value, **built} for name, value in BUILT_IN_PROFILES["qubrid"].items()} | {
         name: {"value": value, **config} for name, value in top.items() if name not in BUILT_IN_PROFILES["qubrid"]
     } | {
         "profile": {"value": "qubrid", **config},
         "headers": {"value": {}, "origin": "default", "where": "default"},
     }
     env = write(toml(top))
-    assert {name: one for name, one in shown(qvision, env=env).items() if name in top} == {
+    assert {name: setting for name, setting in shown(qvision, env=env).items() if name in top} == {
         name: {"value": value, **config} for name, value in top.items()
     }
 
@@ -102,8 +102,8 @@ def test_every_setting_shows_its_origin_config(qvision: Qvision, write: Write, t
 def test_every_setting_shows_its_origin_environment(qvision: Qvision, write: Write) -> None:
     env = write("[profiles.work]\n" + toml(PROFILE))
     env |= {"QVISION_PROFILE": "work", "QVISION_MODEL": "e", "QUBRID_BASE_URL": "http://e/v1", "QVISION_OFFLINE": "0"}
-    found = shown(qvision, env=env)
-    assert {name: tuple(one.values()) for name, one in found.items() if one["origin"] != "profile"} == {
+    settings = shown(qvision, env=env)
+    assert {name: tuple(setting.values()) for name, setting in settings.items() if setting["origin"] != "profile"} == {
         "profile": ("work", "environment", "QVISION_PROFILE"),
         "model": ("e", "environment", "QVISION_MODEL"),
         "base_url": ("http://e/v1", "environment", "QUBRID_BASE_URL"),
@@ -112,11 +112,11 @@ def test_every_setting_shows_its_origin_environment(qvision: Qvision, write: Wri
 
 
 def test_every_setting_shows_its_origin_default(qvision: Qvision) -> None:
-    found = shown(qvision, env={})
+    settings = shown(qvision, env={})
     built = {"origin": "default", "where": "built-in profile qubrid"}
     plain = {"origin": "default", "where": "default"}
     defaults = {name: field.default for name, field in FIELDS.items()} | {"profile": "qubrid", "headers": {}}
-    assert found == {name: {"value": value, **plain} for name, value in defaults.items()} | {
+    assert settings == {name: {"value": value, **plain} for name, value in defaults.items()} | {
         name: {"value": value, **built} for name, value in BUILT_IN_PROFILES["qubrid"].items()
     }
 
@@ -147,11 +147,13 @@ def test_every_setting_shows_its_origin_option(qvision: Qvision, write: Write) -
     env |= {"QVISION_PROFILE": "work", "QVISION_MODEL": "e", "QUBRID_BASE_URL": "http://e/v1", "QVISION_OFFLINE": "0"}
     given = [argument for arguments, _ in OPTIONS.values() for argument in arguments]
     run = qvision("config", "show", "--json", *given, env=env)
-    found = json.loads(run.stdout)
-    assert {name: (one["value"], one["where"]) for name, one in found.items() if one["origin"] == "option"} == {
-        name: (value, f"--{name.replace('_', '-')}") for name, (_, value) in OPTIONS.items()
-    }
-    assert set(found) - set(OPTIONS) == {"prompt", "system", "preset", "headers", "key_env"}
+    settings = json.loads(run.stdout)
+    assert {
+        name: (setting["value"], setting["where"])
+        for name, setting in settings.items()
+        if setting["origin"] == "option"
+    } == {name: (value, f"--{name.replace('_', '-')}") for name, (_, value) in OPTIONS.items()}
+    assert set(settings) - set(OPTIONS) == {"prompt", "system", "preset", "headers", "key_env"}
 
 
 def test_show_is_aligned_in_a_pipe(qvision: Qvision) -> None:
@@ -252,12 +254,12 @@ def test_a_valid_edit_replaces_the_file(qvision: Qvision, write: Write, tmp_path
 def test_an_invalid_edit_is_refused_and_its_text_kept(qvision: Qvision, write: Write, tmp_path: Path) -> None:
     env = write("# old\n")
     run = qvision("config", "edit", env=env | {"EDITOR": editor("retries = \n")})
-    (kept,) = tmp_path.glob("edited-*")
+    (copy,) = tmp_path.glob("edited-*")
     assert (run.exit_code, run.stderr) == (
         3,
-        f"error: {kept}, line 1, column 11: Invalid value\nhint: Nothing was changed; your text is in {kept}\n",
+        f"error: {copy}, line 1, column 11: Invalid value\nhint: Nothing was changed; your text is in {copy}\n",
     )
-    assert (kept.read_text(), (tmp_path / "c.toml").read_text()) == ("retries = \n", "# old\n")
+    assert (copy.read_text(), (tmp_path / "c.toml").read_text()) == ("retries = \n", "# old\n")
 
 
 def test_an_editor_repairs_a_broken_file(qvision: Qvision, write: Write, tmp_path: Path) -> None:
@@ -270,9 +272,9 @@ def test_a_change_made_during_the_edit_is_not_overwritten(qvision: Qvision, writ
     env = write("# old\n")
     both = f"open({str(tmp_path / 'c.toml')!r}, 'w').write('# theirs'); open(sys.argv[1], 'w').write('# mine')"
     run = qvision("config", "edit", env=env | {"EDITOR": shlex.join([sys.executable, "-c", f"import sys; {both}"])})
-    (kept,) = tmp_path.glob("edited-*")
-    assert (run.exit_code, kept.read_text(), (tmp_path / "c.toml").read_text()) == (3, "# mine", "# theirs")
-    assert f"Your text is in {kept}" in run.stderr
+    (copy,) = tmp_path.glob("edited-*")
+    assert (run.exit_code, copy.read_text(), (tmp_path / "c.toml").read_text()) == (3, "# mine", "# theirs")
+    assert f"Your text is in {copy}" in run.stderr
 
 
 @pytest.mark.parametrize(
@@ -298,9 +300,9 @@ def test_without_an_edit_nothing_is_changed(
 def test_the_text_of_a_failing_editor_is_kept(qvision: Qvision, write: Write, tmp_path: Path) -> None:
     failing = "import sys; open(sys.argv[1], 'w').write('# mine'); sys.exit(1)"
     run = qvision("config", "edit", env=write("# old\n") | {"EDITOR": shlex.join([sys.executable, "-c", failing])})
-    (kept,) = tmp_path.glob("edited-*")
-    assert (run.exit_code, kept.read_text(), (tmp_path / "c.toml").read_text()) == (3, "# mine", "# old\n")
-    assert run.stderr.endswith(f" exited with 1; nothing was changed\nhint: Your text is in {kept}\n")
+    (copy,) = tmp_path.glob("edited-*")
+    assert (run.exit_code, copy.read_text(), (tmp_path / "c.toml").read_text()) == (3, "# mine", "# old\n")
+    assert run.stderr.endswith(f" exited with 1; nothing was changed\nhint: Your text is in {copy}\n")
 
 
 @pytest.mark.parametrize(
@@ -315,9 +317,9 @@ def test_the_hint_for_an_invalid_edit_names_the_correction(
     text: str, says: str, hint: str, qvision: Qvision, write: Write, tmp_path: Path
 ) -> None:
     run = qvision("config", "edit", env=write("# old\n") | {"EDITOR": editor(text)})
-    (kept,) = tmp_path.glob("edited-*")
+    (copy,) = tmp_path.glob("edited-*")
     assert (run.exit_code, says in run.stderr, f"\nhint: {hint}" in run.stderr) == (3, True, True)
-    assert run.stderr.endswith(f" Nothing was changed; your text is in {kept}\n")
+    assert run.stderr.endswith(f" Nothing was changed; your text is in {copy}\n")
 
 
 @pytest.mark.parametrize(
@@ -355,9 +357,9 @@ def test_a_profile_is_named_before_or_after_the_command(
 ) -> None:
     env = write(f'[profiles.ollama]\nbase_url = "{server.url}"\n')
     run = qvision(*arguments, lighthouse, "what?", env=env)
-    (asked,) = server.asked
-    assert (run.exit_code, run.stderr, "authorization" in asked.headers) == (0, "", False)
-    body = {name: value for name, value in asked.json.items() if name != "messages"}
+    (request,) = server.asked
+    assert (run.exit_code, run.stderr, "authorization" in request.headers) == (0, "", False)
+    body = {name: value for name, value in request.json.items() if name != "messages"}
     assert body == {"model": "qwen3-vl:8b", "stream": True, "stream_options": {"include_usage": True}}
 
 
@@ -383,11 +385,11 @@ def test_a_profile_sets_what_is_sent_and_how(qvision: Qvision, server: Server, l
     )
     env |= {"WORK_KEY": KEY, "QVISION_PROFILE": "work"}
     run = qvision("describe", lighthouse, lighthouse, "--json", env=env)
-    (asked,) = server.asked
-    assert asked.json["messages"][0] == {"role": "system", "content": "Brief."}
-    assert [part["text"] for part in asked.json["messages"][1]["content"] if part["type"] == "text"] == ["Why?"]
-    assert (asked.json["model"], asked.json["max_tokens"], "temperature" in asked.json) == ("m", 9, False)
-    assert [asked.headers[name] for name in ("x-team", "user-agent", "authorization")] == [
+    (request,) = server.asked
+    assert request.json["messages"][0] == {"role": "system", "content": "Brief."}
+    assert [part["text"] for part in request.json["messages"][1]["content"] if part["type"] == "text"] == ["Why?"]
+    assert (request.json["model"], request.json["max_tokens"], "temperature" in request.json) == ("m", 9, False)
+    assert [request.headers[name] for name in ("x-team", "user-agent", "authorization")] == [
         "vision",
         "mine",
         f"Bearer {KEY}",

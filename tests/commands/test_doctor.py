@@ -72,15 +72,15 @@ def test_all_checks_pass_from_the_settings_to_the_answer(doctor: Doctor, server:
     assert checks["base_url"]["message"] == f"{server.url} (QUBRID_BASE_URL)"
     assert checks["key"]["message"] == f"…{KEY[-4:]} from QUBRID_API_KEY"
     assert checks["request"]["message"].endswith(": A blue square.")
-    assert [asked.path for asked in server.asked] == ["/v1/models", "/v1/chat/completions"]
-    assert [asked.headers["authorization"] for asked in server.asked] == [f"Bearer {KEY}"] * 2
+    assert [request.path for request in server.asked] == ["/v1/models", "/v1/chat/completions"]
+    assert [request.headers["authorization"] for request in server.asked] == [f"Bearer {KEY}"] * 2
     assert server.asked[1].json["max_tokens"] == 16
     assert server.asked[1].image_url.startswith("data:image/png;base64,")
 
 
 def test_no_request_sends_no_image(doctor: Doctor, server: Server) -> None:
     code, checks = doctor("--no-request")
-    assert (code, "request" in checks, [asked.method for asked in server.asked]) == (0, False, ["GET"])
+    assert (code, "request" in checks, [request.method for request in server.asked]) == (0, False, ["GET"])
 
 
 def test_a_pipe_gets_aligned_text_with_hints_on_their_own_lines(qvision: Qvision, server: Server) -> None:
@@ -178,7 +178,7 @@ def test_a_key_stored_for_another_origin_is_a_warning(doctor: Doctor, server: Se
     code, checks = doctor(env={"QUBRID_API_KEY": ""})
     assert (code, problems(checks)) == (0, {"key": "warn"})
     assert checks["key"]["message"].endswith("is not sent: it was stored for https://example.com")
-    assert not any("authorization" in asked.headers for asked in server.asked)
+    assert not any("authorization" in request.headers for request in server.asked)
 
 
 def test_a_refused_key_exits_with_3(doctor: Doctor, server: Server) -> None:
@@ -359,10 +359,10 @@ def test_a_keyring_that_never_answers_does_not_delay_the_exit(qvision: Qvision, 
 
 @pytest.mark.parametrize("arguments", [["--json"], []])
 def test_ctrl_c_keeps_the_finished_checks(arguments: list[str], server: Server, tmp_path: Path) -> None:
-    asked, hold = threading.Event(), Hold()
+    is_requested, hold = threading.Event(), Hold()
 
     def answer(_: Asked) -> Reply:
-        asked.set()
+        is_requested.set()
         return Reply([hold], headers=JSON)
 
     server.answer = answer
@@ -370,7 +370,7 @@ def test_ctrl_c_keeps_the_finished_checks(arguments: list[str], server: Server, 
     with subprocess.Popen(
         command("doctor", *arguments), env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as running:
-        assert asked.wait(30)
+        assert is_requested.wait(30)
         running.send_signal(signal.SIGINT)
         stdout, stderr = running.communicate(timeout=30)
     assert (running.returncode, stderr) == (130, b"error: stopped by Ctrl-C\n")

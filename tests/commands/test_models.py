@@ -50,9 +50,9 @@ def test_ids_come_one_on_each_line_in_the_servers_order(models: Models, server: 
     server.answer = answer(body)
     run = models()
     assert (run.exit_code, run.stdout, run.stderr) == (0, b"a/one\ntwo:8b\n", "")
-    (asked,) = server.asked
-    assert (asked.method, asked.path, asked.body) == ("GET", "/v1/models", b"")
-    assert asked.headers["authorization"] == f"Bearer {KEY}"
+    (request,) = server.asked
+    assert (request.method, request.path, request.body) == ("GET", "/v1/models", b"")
+    assert request.headers["authorization"] == f"Bearer {KEY}"
 
 
 def test_as_json_it_is_one_object(models: Models, server: Server) -> None:
@@ -71,21 +71,19 @@ def test_as_json_it_is_one_object(models: Models, server: Server) -> None:
 
 
 def test_entries_without_an_id_and_duplicates_are_skipped() -> None:
-    found = {
-        "data": [{"id": "a"}, {"id": 7}, {"id": None}, {"id": " "}, {}, "b", None, ["c"], {"id": "a"}, {"id": "d"}]
-    }
-    assert parse_model_ids(found, "host") == ("a", "d")
+    data = {"data": [{"id": "a"}, {"id": 7}, {"id": None}, {"id": " "}, {}, "b", None, ["c"], {"id": "a"}, {"id": "d"}]}
+    assert parse_model_ids(data, "host") == ("a", "d")
 
 
-@pytest.mark.parametrize("found", [{"data": None}, {"data": []}, []])
-def test_an_empty_list_is_empty(found: object) -> None:
-    assert parse_model_ids(found, "host") == ()
+@pytest.mark.parametrize("data", [{"data": None}, {"data": []}, []])
+def test_an_empty_list_is_empty(data: object) -> None:
+    assert parse_model_ids(data, "host") == ()
 
 
-@pytest.mark.parametrize("found", [None, "text", 7, {"models": []}, {"data": "x"}, {"data": {"id": "a"}}])
-def test_anything_else_than_a_list_is_an_error(found: object) -> None:
+@pytest.mark.parametrize("data", [None, "text", 7, {"models": []}, {"data": "x"}, {"data": {"id": "a"}}])
+def test_anything_else_than_a_list_is_an_error(data: object) -> None:
     with pytest.raises(EndpointError, match="host answered with something else than a list of models"):
-        parse_model_ids(found, "host")
+        parse_model_ids(data, "host")
 
 
 def test_an_empty_list_prints_nothing_and_a_note(models: Models, server: Server) -> None:
@@ -143,14 +141,14 @@ class Tunnel(Loopback):
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-        there, back = await asyncio.open_connection("127.0.0.1", self._port)
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._port)
         try:
-            await asyncio.gather(_pumped(reader, back), _pumped(there, writer))
+            await asyncio.gather(_copy(reader, server_writer), _copy(server_reader, writer))
         finally:
-            back.transport.abort()
+            server_writer.transport.abort()
 
 
-async def _pumped(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while data := await reader.read(65_536):
         writer.write(data)
         await writer.drain()
@@ -173,7 +171,7 @@ def test_the_built_in_list_is_shown_and_marked_if_qubrid_sends_none(
     with Raw(script, tls) as server, Tunnel(server.port) as proxy:
         env = {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "SSL_CERT_FILE": str(tmp_path / "ca.pem")}
         run = qvision("models", *arguments, env=env)
-        assert [asked.path for asked in server.asked] == ["/v1/models"]
+        assert [request.path for request in server.asked] == ["/v1/models"]
     assert run.exit_code == 0
     if arguments:
         assert json.loads(run.stdout) == {
@@ -208,10 +206,10 @@ def test_a_refusal_has_the_usual_message_and_exit_code(
 def test_a_failure_is_the_same_json_object(models: Models, server: Server) -> None:
     server.answer = refusal(400, {"error": {"message": "No."}})
     run = models("--json")
-    found = json.loads(run.stdout)
-    error = found.pop("error")
+    result = json.loads(run.stdout)
+    error = result.pop("error")
     nothing: dict[str, object] = {"source": None, "dated": None, "base_url": None, "models": []}
-    assert (run.exit_code, found) == (5, {"schema_version": 1, "ok": False} | nothing)
+    assert (run.exit_code, result) == (5, {"schema_version": 1, "ok": False} | nothing)
     assert (set(error), error["status"]) == ({"code", "message", "hint", "status", "request_id"}, 400)
     assert run.stderr == f"error: {error['message']}\nhint: {error['hint']}\n"
 
@@ -223,10 +221,10 @@ def test_a_wrong_setting_is_the_same_json_object(qvision: Qvision) -> None:
 
 @pytest.mark.parametrize("arguments", [["--json"], []])
 def test_ctrl_c_is_reported_and_exits_with_130(arguments: list[str], server: Server, tmp_path: Path) -> None:
-    asked, hold = threading.Event(), Hold()
+    is_requested, hold = threading.Event(), Hold()
 
     def wait(_: Asked) -> Reply:
-        asked.set()
+        is_requested.set()
         return Reply([hold], headers=JSON)
 
     server.answer = wait
@@ -234,7 +232,7 @@ def test_ctrl_c_is_reported_and_exits_with_130(arguments: list[str], server: Ser
     with subprocess.Popen(
         command("models", *arguments), env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as running:
-        assert asked.wait(30)
+        assert is_requested.wait(30)
         running.send_signal(signal.SIGINT)
         stdout, stderr = running.communicate(timeout=30)
     assert (running.returncode, stderr) == (130, b"error: stopped by Ctrl-C\n")
@@ -302,8 +300,8 @@ def test_the_cached_list_holds_no_key_and_an_unusable_cache_folder_changes_nothi
 ) -> None:
     server.answer = answer({"data": OURS})
     models()
-    (kept,) = (tmp_path / "home").rglob("models-*.json")
-    assert json.loads(kept.read_bytes()) == {
+    (cache,) = (tmp_path / "home").rglob("models-*.json")
+    assert json.loads(cache.read_bytes()) == {
         "schema_version": 1,
         "base_url": server.url,
         "models": ["a/one", "two:8b"],

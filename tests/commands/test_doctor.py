@@ -301,7 +301,7 @@ def test_the_certificate_is_checked(
 def test_plain_http_where_tls_is_expected_fails_the_tls_check(doctor: Doctor, server: Server) -> None:
     code, checks = doctor("--base-url", server.url.replace("http:", "https:"), "--timeout", "1")
     assert (code, problems(checks)) == (5, {"tls": "fail"})
-    assert checks["tls"]["hint"] == "Perhaps it speaks plain http: check --base-url."
+    assert checks["tls"]["hint"] == "It may speak plain http: check --base-url."
 
 
 def test_unreadable_certificate_files_exit_with_3(doctor: Doctor) -> None:

@@ -66,7 +66,7 @@ def _format_addresses(addresses: list[str]) -> str:
 
 def _check_connection(host: str, port: int, addresses: list[str], seconds: float, *, secure: bool) -> Iterator[Check]:
     started = time.perf_counter()
-    reason = "it has no address"
+    reason = "no address"
     for address in addresses:
         left = started + seconds - time.perf_counter()
         try:
@@ -90,7 +90,9 @@ def _check_tls(connection: socket.socket, host: str, seconds: float) -> Check:
         return run_with_timeout(lambda: _negotiate_tls(connection, host, seconds), seconds)
     except TimeoutError:
         message = f"the TLS handshake with {host} timed out after {seconds:g} s"
-        return make_failure("tls", NetworkError(message, hint="Perhaps it speaks plain http: check --base-url."))
+        return make_failure("tls", NetworkError(message, hint="It may speak plain http: check --base-url."))
+    except ConfigError as error:  # the trusted certificates cannot be read
+        return make_failure("tls", error)
     except ssl.SSLError as error:
         failure = explain(error, host, url="--base-url", timeout=seconds, is_direct=True)
         return make_failure("tls", NetworkError(failure.message, hint=failure.hint))
@@ -100,10 +102,7 @@ def _check_tls(connection: socket.socket, host: str, seconds: float) -> Check:
 
 
 def _negotiate_tls(connection: socket.socket, host: str, seconds: float) -> Check:
-    try:
-        context = load_certificates()  # the same as for the request
-    except ConfigError as error:
-        return make_failure("tls", error)
+    context = load_certificates()  # the same as for the request
     connection.settimeout(seconds)
     with context.wrap_socket(connection, server_hostname=host) as secured:
         return _check_certificate(secured, time.time())

@@ -27,7 +27,7 @@ from .. import _request
 from . import probes
 from .checks import Check, CheckStatus, make_failure, make_ok, make_warning, run_with_timeout
 
-#: Seconds for a check, and for the request, before which the server may have to load the model.
+#: Seconds for each check, and for the request: the server may have to load the model first.
 _CHECK_SECONDS = 10.0
 _REQUEST_SECONDS = 60.0
 #: Seconds for our own work, in addition to the endpoint's.
@@ -102,7 +102,7 @@ def _check_key_and_endpoint(settings: Settings, request_seconds: float | None) -
     """
     key, check = _check_key(settings)
     yield check
-    has_key = check.status is not CheckStatus.FAIL
+    is_key_ok = check.status is not CheckStatus.FAIL
     if not settings.offline:
         for check in probes.check_network(settings.base_url, settings.timeout):
             yield check
@@ -110,12 +110,12 @@ def _check_key_and_endpoint(settings: Settings, request_seconds: float | None) -
                 return
     try:
         with _request.open_endpoint(settings, key) as endpoint:
-            for check in _check_models(settings, endpoint, has_key=has_key):
+            for check in _check_models(settings, endpoint, is_key_ok=is_key_ok):
                 yield check
                 # A request works without a list of models, but not without an endpoint or a valid key.
                 if check.status is CheckStatus.FAIL and (check.name != "models" or check.exit_code == 3):
                     return
-        if request_seconds is not None and has_key and settings.model is not None:
+        if request_seconds is not None and is_key_ok and settings.model is not None:
             with _request.open_endpoint(replace(settings, timeout=request_seconds), key) as endpoint:
                 yield _check_request(settings, endpoint, request_seconds)
     except QvisionError as error:  # an address, a proxy or a certificate file that cannot be used
@@ -145,14 +145,14 @@ def _check_key(settings: Settings) -> tuple[str | None, Check]:
     return key.text, make_ok("key", shown)
 
 
-def _check_models(settings: Settings, endpoint: Endpoint, *, has_key: bool) -> Iterator[Check]:
+def _check_models(settings: Settings, endpoint: Endpoint, *, is_key_ok: bool) -> Iterator[Check]:
     """Request the list of models; any HTTP response shows that the endpoint is there."""
-    is_there = make_ok("endpoint", f"{endpoint.host} answers")
+    endpoint_check = make_ok("endpoint", f"{endpoint.host} answers")
     seconds = settings.timeout
     try:
         models = run_with_timeout(lambda: list_models_once(endpoint, seconds), seconds + _GRACE_SECONDS)
     except NoModelListError as error:
-        yield is_there
+        yield endpoint_check
         yield make_warning("models", error.message, "The name of the model cannot be checked; all else works.")
     except TimeoutError:
         yield make_failure("endpoint", _timeout_error(endpoint, seconds))
@@ -162,10 +162,13 @@ def _check_models(settings: Settings, endpoint: Endpoint, *, has_key: bool) -> I
         elif isinstance(error, NetworkError) or error.code == "protocol":
             yield make_failure("endpoint", error)
         else:
-            yield is_there
-            yield make_failure("models", error) if has_key else make_warning("models", "not listed without a key", None)
+            yield endpoint_check
+            if is_key_ok:
+                yield make_failure("models", error)
+            else:
+                yield make_warning("models", "not listed without a key", None)
     else:
-        yield is_there
+        yield endpoint_check
         if not settings.offline:
             fields.cache_models(config_file.get_cache_folder(), settings.base_url, models)
         yield make_ok("models", f"{len(models)} in the endpoint's list")

@@ -67,13 +67,7 @@ def encode_line(
         source_id: the ``id`` of the image in the list.
         duplicate_of: the image that the answer is about, of which this one is a copy.
     """
-    added = {
-        "index": index,
-        "key": key,
-        "attempts": attempts,
-        "source_id": source_id,
-        "duplicate_of": duplicate_of,
-    }
+    added = {"index": index, "key": key, "attempts": attempts, "source_id": source_id, "duplicate_of": duplicate_of}
     return json_text(record | added).encode() + b"\n"
 
 

@@ -8,7 +8,6 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO, Self
 
 from .. import files
@@ -60,20 +59,18 @@ class FailureList:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Replace the previous list.
 
         Raises:
             OutputError: the file could not be written.
         """
-        with self._file:
-            if self._is_regular_file:
-                try:
+        try:
+            with self._file:
+                if self._is_regular_file:
                     self._replace_file()
-                except OSError as failure:
-                    raise self._build_write_error(failure) from failure
+        except OSError as error:
+            raise self._build_write_error(error) from error
 
     def _replace_file(self) -> None:
         with files.file_lock(self._real_path):
@@ -104,11 +101,11 @@ class FailureList:
         try:
             if self._file.write(line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError as failure:
-            raise self._build_write_error(failure) from failure
+        except OSError as error:
+            raise self._build_write_error(error) from error
 
-    def _build_write_error(self, failure: OSError) -> OutputError:
-        return OutputError(f"cannot write {self._path}: {failure.strerror or failure}", hint="Is the disk full?")
+    def _build_write_error(self, error: OSError) -> OutputError:
+        return OutputError(f"cannot write {self._path}: {error.strerror or error}", hint="Is the disk full?")
 
 
 class _NotFailureListError(ValueError):
@@ -130,8 +127,9 @@ def _read_entries(path: Path) -> Iterator[tuple[bytes, bytes]]:
             except (ValueError, RecursionError) as error:
                 raise _NotFailureListError from error
             match entry:
+                case {"image": str(image), "prompt": str(prompt), "error": {}}:
+                    yield entries.digest(image, prompt), line.rstrip() + b"\n"
                 case {"image": str(image), "error": {}}:
-                    prompt = entry.get("prompt")
-                    yield entries.digest(image, prompt if isinstance(prompt, str) else ""), line.rstrip() + b"\n"
+                    yield entries.digest(image, ""), line.rstrip() + b"\n"
                 case _:
                     raise _NotFailureListError

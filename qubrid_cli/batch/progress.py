@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 from ..output.streams import echo_err
 
@@ -30,7 +30,7 @@ def show_progress(stats: "BatchStats", *, is_quiet: bool, is_shown: bool, as_bar
         as_bar: draw a bar if stderr is a terminal; results must not go to the same one.
     """
     if is_quiet or sys.stderr is None:
-        yield SilentDisplay()
+        yield ProgressDisplay()
     elif not is_shown:
         yield MessageDisplay()
     elif as_bar and sys.stderr.isatty():
@@ -42,8 +42,8 @@ def show_progress(stats: "BatchStats", *, is_quiet: bool, is_shown: bool, as_bar
         yield LineDisplay(stats)
 
 
-class ProgressDisplay(Protocol):
-    """Shows the progress of a run."""
+class ProgressDisplay:
+    """Shows nothing. The base of the displays that show messages and progress."""
 
     def update(self) -> None:
         """Show the current statistics, if it is time to."""
@@ -52,21 +52,11 @@ class ProgressDisplay(Protocol):
         """Show a message at once."""
 
 
-class SilentDisplay:
-    """Shows nothing."""
-
-    def update(self) -> None:
-        """Do nothing."""
+class MessageDisplay(ProgressDisplay):
+    """Prints messages to stderr."""
 
     def print_line(self, text: str) -> None:
-        """Do nothing."""
-
-
-class MessageDisplay(SilentDisplay):
-    """Shows only messages."""
-
-    def print_line(self, text: str) -> None:
-        """Print the message to stderr."""
+        """Print the message."""
         echo_err(text)
 
 
@@ -85,8 +75,8 @@ class LineDisplay(MessageDisplay):
             echo_err(f"{self._stats.format_headline()} · {self._stats.format_details()}")
 
 
-class BarDisplay:
-    """Two lines at the bottom of a terminal, drawn by a thread of Rich. A context manager that removes them at the end."""
+class BarDisplay(ProgressDisplay):
+    """Two lines at the bottom of a terminal, drawn by a thread of Rich. A context manager; at its end, they disappear."""
 
     def __init__(self, stats: "BatchStats", console: "Console") -> None:
         from rich.live import Live
@@ -109,9 +99,6 @@ class BarDisplay:
 
     def __exit__(self, *_: object) -> None:
         self._live.stop()
-
-    def update(self) -> None:
-        """Do nothing: Rich draws the lines at its own pace."""
 
     def print_line(self, text: str) -> None:
         """Print a line above the bar."""

@@ -68,9 +68,7 @@ class Sidecars:
         path_id, owner = entries.digest(os.path.abspath(path)), entries.digest(source.name)
         with self._lock:
             if self._owner_by_path.setdefault(path_id, owner) != owner:
-                raise _build_error(
-                    source, path, "is the sidecar of another image of this run", "Rename one of the images."
-                )
+                raise _build_error(source, path, "is the sidecar of another image of this run", "Rename one of them.")
         self._read_replaceable(source, path)
 
     def write(self, source: Source, record: entries.Record) -> None:

@@ -49,11 +49,6 @@ class BatchStats:
         """Images with an outcome."""
         return self.done + self.failed + self.skipped
 
-    @property
-    def elapsed_seconds(self) -> float:
-        """Seconds since the start of the run."""
-        return self._clock() - self._started_at
-
     def add_outcome(self, outcome: Outcome) -> None:
         """Count an image."""
         match outcome:
@@ -115,12 +110,11 @@ class BatchStats:
             jobs: the number of simultaneous requests, in words.
         """
         described = self.done - self.duplicates
-        counts = [f"{described:,} described"]
-        counts += [f"{self.duplicates:,} duplicate"] if self.duplicates else []
-        counts += [f"{self.skipped:,} skipped"] if self.skipped else []
-        counts += [f"{self.failed:,} failed"] if self.failed else []
-        speed = self.finished / max(self.elapsed_seconds, 1e-3)
-        parts = [", ".join(counts), format_duration(self.elapsed_seconds), f"{_format_rate(speed)} images/s"]
+        others = {"duplicate": self.duplicates, "skipped": self.skipped, "failed": self.failed}
+        counts = [f"{described:,} described", *(f"{count:,} {name}" for name, count in others.items() if count)]
+        seconds = self._clock() - self._started_at
+        speed = f"{_format_rate(self.finished / max(seconds, 1e-3))} images/s"
+        parts = [", ".join(counts), format_duration(seconds), speed]
         yield " · ".join([*parts, jobs] if described + self.failed else parts)
         for parts in (self._format_usage(), self._format_latencies()):
             if parts:

@@ -35,7 +35,7 @@ class Patterns:
         return not self.exclude.match_file(f"{path}/")
 
 
-def parse_patterns(include: Sequence[str], exclude: Sequence[str]) -> Patterns:
+def compile_patterns(include: Sequence[str], exclude: Sequence[str]) -> Patterns:
     """Compile the patterns of ``--include`` and ``--exclude``.
 
     Raises:

@@ -144,7 +144,7 @@ def parse_patterns(include: Sequence[str], exclude: Sequence[str]) -> "Patterns 
     Raises:
         UsageError: a pattern is invalid.
     """
-    return folders.parse_patterns(include, exclude) if include or exclude else None
+    return folders.compile_patterns(include, exclude) if include or exclude else None
 
 
 @frozen

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qubrid_cli.batch import folders, lists
+from qubrid_cli.batch import lists
 from qubrid_cli.batch.inputs import (
     InputItem,
     MissingImage,
@@ -20,6 +20,7 @@ from qubrid_cli.batch.inputs import (
     Shard,
     Task,
     find_images,
+    parse_patterns,
     parse_shard,
     resolve_source,
     split_arguments,
@@ -121,7 +122,7 @@ def test_links_are_followed_but_not_in_a_cycle(folder: Path) -> None:
 
 def test_a_broken_link_is_an_image_that_fails(folder: Path) -> None:
     (folder / "photos/trip/lost.jpg").symlink_to("nowhere")
-    (task,) = find_images(["photos"], selection=Selection(patterns=folders.parse_patterns(["lost.*"], [])))
+    (task,) = find_images(["photos"], selection=Selection(patterns=parse_patterns(["lost.*"], [])))
     assert isinstance(task, Task)
     with pytest.raises(ImageError, match=r"^no such image: photos/trip/lost\.jpg$"):
         read_of(task)
@@ -249,7 +250,7 @@ def test_a_tilde_is_the_home_folder_unless_a_file_has_that_name(folder: Path) ->
 def test_patterns_work_as_in_a_gitignore_in_the_folder(
     include: list[str], exclude: list[str], expected: list[str]
 ) -> None:
-    choose = Selection(patterns=folders.parse_patterns(include, exclude))
+    choose = Selection(patterns=parse_patterns(include, exclude))
     assert names(find_images(["photos"], selection=choose)) == [f"photos/{name}" for name in expected]
     assert names(find_images([os.path.abspath("photos")], selection=choose)) == [
         os.path.abspath(f"photos/{n}") for n in expected
@@ -257,7 +258,7 @@ def test_patterns_work_as_in_a_gitignore_in_the_folder(
 
 
 def test_an_excluded_folder_is_not_read(folder: Path) -> None:
-    found = find_images(["photos"], selection=Selection(patterns=folders.parse_patterns([], ["trip/"])))
+    found = find_images(["photos"], selection=Selection(patterns=parse_patterns([], ["trip/"])))
     next(found)
     for file in (folder / "photos/trip").iterdir():
         file.unlink()
@@ -266,18 +267,18 @@ def test_an_excluded_folder_is_not_read(folder: Path) -> None:
 
 
 def test_patterns_do_not_apply_to_file_arguments() -> None:
-    choose = Selection(patterns=folders.parse_patterns([], ["*"]))
+    choose = Selection(patterns=parse_patterns([], ["*"]))
     assert names(find_images(["top.gif", "photos"], selection=choose)) == ["top.gif"]
 
 
 def test_patterns_apply_to_lists() -> None:
-    choose = Selection(patterns=folders.parse_patterns([], ["*.png"]))
+    choose = Selection(patterns=parse_patterns([], ["*.png"]))
     assert names(find_images([], list_items=listed(b"photos/a.png\nb.jpg\n"), selection=choose)) == ["b.jpg"]
 
 
 def test_an_invalid_pattern_is_refused() -> None:
     with pytest.raises(UsageError, match=r"^invalid pattern for --exclude: "):
-        folders.parse_patterns([], ["!"])
+        parse_patterns([], ["!"])
 
 
 def test_the_results_file_is_not_an_image_even_with_the_suffix_of_one(folder: Path) -> None:

@@ -1,8 +1,7 @@
-"""Which links are fetched here: those that the user wants so, and those that the endpoint cannot reach."""
+"""The images on a command line: which arguments are images, which links are fetched here, and how bytes are read.
 
-# MERGED DOCSTRING of qubrid_cli.sources: What the arguments are: images, or the prompt. Arguments are classified by fixed rules and never guessed: a mistyped file name must not become a paid-for prompt.
-
-# MERGED DOCSTRING of qubrid_cli.reading: The bytes behind an image, or the reason why there are none.
+Arguments are classified by fixed rules and never guessed: a mistyped file name must not become a prompt that costs money.
+"""
 
 import glob
 import json
@@ -23,7 +22,7 @@ from . import urls
 
 if sys.platform == "win32":
     from urllib.request import url2pathname
-else:  # the same, without the 13 ms that urllib.request takes before the first image is even looked at
+else:  # the same function; urllib.request takes 13 ms to load
     from urllib.parse import unquote as url2pathname
 
 _READABLE_FORMATS = "jpe?g|jpe|jfif|a?png|gif|webp|avif|hei[cf]|hif|tiff?|bmp|dib|ico|jp2|j2k|jpx|p[bgnp]m|qoi|tga|mpo"
@@ -32,11 +31,14 @@ _READABLE_SUFFIX = re.compile(rf".*\.({_READABLE_FORMATS})", re.IGNORECASE | re.
 #: Suffixes that mark an argument as an image; used for globs and for names that do not exist.
 _IMAGE_SUFFIX = re.compile(rf".*\.({_READABLE_FORMATS}|{_UNREADABLE_FORMATS})", re.IGNORECASE | re.DOTALL)
 
-#: A text may begin with ``data: `` too, so the URL's head must have no blank in it (but before ``base64``, as some do).
+#: Text may begin with ``data: `` too, so the head of the URL may hold no blank, except before ``base64``.
 _URL = re.compile(r"(https?|file):\S*\Z|data:[^\s,]*(;\s*base64,|,|\Z)", re.IGNORECASE)
-_LOOKS_LIKE_A_PATH = re.compile(r"\.{0,2}[\\/]|~[\\/]|[A-Za-z]:[\\/]")
-#: A name with an ending like ``.jgp``: no blank in it, and letters or digits behind the last dot.
+_LOOKS_LIKE_A_PATH = re.compile(r"(\.{0,2}[\\/]|~[\\/]|[A-Za-z]:[\\/])\S*")
+#: A name with a suffix like ``.jgp``: no blanks, and letters or digits after the last dot.
 _LOOKS_LIKE_A_FILE_NAME = re.compile(r"\S*[^\s.]\.[A-Za-z][A-Za-z0-9]{1,4}")
+
+#: 512 MiB: no photo is this large, and a larger file could fill the memory.
+MAX_FILE_BYTES = 512 * 1024 * 1024
 
 
 @frozen
@@ -49,7 +51,7 @@ class File:
 
 @frozen
 class Bytes:
-    """An image that is at hand already: from standard input or a ``data:`` URL."""
+    """An image in memory, from a ``data:`` URL for example."""
 
     name: str
     data: bytes
@@ -57,7 +59,7 @@ class Bytes:
 
 @frozen
 class Link:
-    """An image on the web, whose URL is passed on as it is; ``name`` is the URL without a password."""
+    """An image on the web whose URL is sent as it is; ``name`` is the URL without a password."""
 
     name: str
     url: str
@@ -65,7 +67,7 @@ class Link:
 
 @frozen
 class FetchedLink:
-    """An image on the web that ``fetch`` gets when it is read; ``note`` is what the user should know about that."""
+    """An image on the web that is downloaded when it is read; ``note`` is a warning about that for the user."""
 
     name: str
     fetch: Callable[[], bytes]
@@ -85,12 +87,12 @@ Source = File | Bytes | Link | FetchedLink | Stdin
 
 @frozen
 class Arguments:
-    """The command line, classified.
+    """A classified command line.
 
     Attributes:
-        names: what the images are called, also one that is not there.
-        prompt: ``None`` where no argument is one.
-        error: an image that is not there.
+        names: the names of all images, including a missing one.
+        prompt: ``None`` if no argument is the prompt.
+        error: an image does not exist.
     """
 
     images: tuple[Source, ...]
@@ -100,89 +102,106 @@ class Arguments:
 
 
 def classify(arguments: Sequence[str], *, prompt_given: bool, stdin: BinaryIO, allow_none: bool = False) -> Arguments:
-    """Tell images and the prompt apart.
+    """Separate the images from the prompt.
 
     Args:
-        prompt_given: the prompt is in an option, so every argument is an image.
+        prompt_given: an option holds the prompt, so every argument is an image.
         allow_none: no image is needed.
 
     Raises:
-        UsageError: two prompts, a folder, or no image at all.
+        UsageError: there are two prompts, a folder, an invalid URL, or no image.
     """
     images: list[Source] = []
     names: list[str] = []
-    texts: list[str] = []
+    prompts: list[str] = []
     error: ImageError | None = None
     for argument in arguments:
         try:
-            found = _resolve_argument(argument, stdin)
+            resolved = _resolve_argument(argument, stdin)
         except ImageError as missing:
             names.append(urls.redact(argument))
             error = error or missing
             continue
-        if found is not None:
-            images += found
-            names += [image.name for image in found]
+        if resolved is not None:
+            images += resolved
+            names += [image.name for image in resolved]
         elif prompt_given:
             raise UsageError(
-                f"{urls.redact(argument)!r} is a second prompt beside -p",
-                hint="Leave one out; if it is an image, there is no such file.",
+                f"two prompts: -p and {urls.redact(argument)!r}",
+                hint="Leave out one of them. If the argument is an image, there is no such file.",
             )
         else:
-            texts.append(argument)
-    if len(texts) > 1:
+            prompts.append(argument)
+    if len(prompts) > 1:
         raise UsageError(
-            f"two prompts: {urls.redact(texts[0])!r} and {urls.redact(texts[1])!r}",
-            hint="One of them may be a misspelt file name; a prompt of several words goes in quotes.",
+            f"two prompts: {urls.redact(prompts[0])!r} and {urls.redact(prompts[1])!r}",
+            hint="One of them may be a misspelled file name. Put a prompt of several words in quotes.",
         )
+    prompt = prompts[0] if prompts else None
     if names or allow_none:
-        return Arguments(tuple(images), tuple(names), texts[0] if texts else None, error)
-    if texts and _IMAGE_SUFFIX.fullmatch(texts[0]):  # "my photo.jpg": nothing else can be the image
-        return Arguments((), (texts[0],), None, no_such_image_error(texts[0]))
+        return Arguments(tuple(images), tuple(names), prompt, error)
+    if prompt and _IMAGE_SUFFIX.fullmatch(prompt):  # "my photo.jpg": nothing else can be the image
+        return Arguments((), (prompt,), None, no_such_image_error(prompt))
     raise UsageError("no image was named", hint='For example: qvision describe photo.jpg "what is this?"')
 
 
 def no_such_image_error(argument: str) -> ImageError:
-    """What is said of a path that nothing is called."""
+    """The error for a path that does not exist."""
     return _missing_image_error(f"no such image: {urls.redact(argument)}")
 
 
-def _missing_image_error(sentence: str) -> ImageError:
-    return ImageError(sentence, hint="Check the name; if it is the prompt, put it behind -p.", code="no_such_image")
+def _missing_image_error(message: str) -> ImageError:
+    return ImageError(message, hint="Check the name. If it is the prompt, put it after -p.", code="no_such_image")
 
 
 def _resolve_argument(argument: str, stdin: BinaryIO) -> list[Source] | None:
-    """The images that an argument stands for, or ``None`` where it is text. The order of the rules is the contract."""
+    """The images that an argument stands for, or ``None`` if it is text. Users rely on the order of the rules."""
     if argument == "-":
         return [Stdin(stdin)]
-    if not argument:  # which a path would take for the folder we stand in
+    if not argument:  # as a path, it would be the current folder
         return None
     if _URL.match(argument):
-        match argument.partition(":")[0].lower():
-            case "data":
-                return [_decode_data_url(argument)]
-            case "file":
-                return [_make_file(argument, _parse_file_url(argument))]
-            case _:
-                return [Link(_get_display_name(argument), argument)]
+        return [_resolve_url(argument)]
     path = _find_existing_path(argument)
     if path is not None:
         return [_make_file(argument, path)]
     if _IMAGE_SUFFIX.fullmatch(argument) and re.search(r"[*?\[]", argument):
         return _expand_glob(argument)
-    looks_like_a_path = _LOOKS_LIKE_A_PATH.match(argument) is not None and not re.search(r"\s", argument)
-    if looks_like_a_path or _LOOKS_LIKE_A_FILE_NAME.fullmatch(argument):
+    if _LOOKS_LIKE_A_PATH.fullmatch(argument) or _LOOKS_LIKE_A_FILE_NAME.fullmatch(argument):
         raise no_such_image_error(argument)
     return None
 
 
+def _resolve_url(url: str) -> Source:
+    scheme = url.partition(":")[0].lower()
+    if scheme == "data":
+        return _decode_data_url(url)
+    try:
+        return _make_file(url, _parse_file_url(url)) if scheme == "file" else Link(urls.strip_credentials(url), url)
+    except ValueError as error:
+        raise UsageError(
+            f"{urls.redact(url)} {error}",
+            hint="A URL looks like https://example.com/photo.jpg. Put it in quotes, and write @ in a password as %40.",
+        ) from error
+
+
+def _decode_data_url(url: str) -> Bytes:
+    name = urls.shorten_data_url(url)
+    try:
+        return Bytes(name, urls.decode_data_url(url))
+    except ValueError as error:
+        raise ImageError(
+            f"{name} is not a valid data URL: {error}", hint="A data URL looks like data:image/png;base64,iVBORw0…"
+        ) from error
+
+
 def _parse_file_url(url: str) -> Path:
-    """The path in a ``file:`` URL (RFC 8089), of this machine."""
-    parts = _split_url(url)
+    """The path in a ``file:`` URL of this machine (RFC 8089)."""
+    parts = urls.split(url)
     if parts.netloc not in {"", "localhost"}:
         raise ImageError(
             f"{urls.redact(url)} is on another machine, {parts.netloc.rpartition('@')[2]}",
-            hint="A path on this one has three slashes: file:///home/me/a.jpg",
+            hint="The URL of a file on this machine has three slashes: file:///home/me/a.jpg",
         )
     return Path(url2pathname(parts.path))
 
@@ -191,18 +210,18 @@ def _find_existing_path(argument: str) -> Path | None:
     try:
         path = Path(argument).expanduser()
         path.lstat()
-    except PermissionError:  # it may well be there; reading it will tell
+    except PermissionError:  # it may exist; reading it will show
         return path
-    except (OSError, ValueError, RuntimeError):  # too long for a name, a NUL in it, no home folder: it is text
+    except (OSError, ValueError, RuntimeError):  # text: too long for a name, with a NUL, or there is no home folder
         return None
     return path
 
 
 def _make_file(name: str, path: Path) -> File:
-    if os.path.isdir(path):  # which, unlike Path.is_dir, raises nothing
+    if os.path.isdir(path):  # Path.is_dir raises on some paths
         raise UsageError(
             f"{name} is a folder",
-            hint=f"Name the images in it, for example {os.path.join(name, '*.jpg')}; if it is the prompt, put it behind -p.",
+            hint=f"Name the images in it, for example {os.path.join(name, '*.jpg')}. If it is the prompt, put it after -p.",
         )
     return File(name, path)
 
@@ -215,50 +234,16 @@ def _expand_glob(pattern: str) -> list[Source]:
 
 
 def has_readable_suffix(name: str) -> bool:
-    """Whether a file name ends like an image in a format that can be decoded."""
+    """Whether a file name has the suffix of a format that is read."""
     return _READABLE_SUFFIX.fullmatch(name) is not None
 
 
-def _split_url(url: str) -> SplitResult:
-    try:
-        return urls.split(url)
-    except ValueError as error:
-        raise _invalid_url_error(url, error) from error
-
-
-def _get_display_name(url: str) -> str:
-    try:
-        return urls.strip_credentials(url)
-    except ValueError as error:
-        raise _invalid_url_error(url, error) from error
-
-
-def _invalid_url_error(url: str, error: ValueError) -> UsageError:
-    return UsageError(
-        f"{urls.redact(url)} {error}",
-        hint="It looks like https://example.com/photo.jpg; odd characters go in quotes, in a password as %40 for @.",
-    )
-
-
-def _decode_data_url(url: str) -> Bytes:
-    name = urls.shorten_data_url(url)
-    try:
-        return Bytes(name, urls.decode_data_url(url))
-    except ValueError as error:
-        raise ImageError(
-            f"{name} is not a data URL: {error}", hint="It looks like data:image/png;base64,iVBORw0…"
-        ) from error
-
-
-#: 512 MiB: no photo is as large; what is would fill the memory.
-MAX_FILE_BYTES = 512 * 1024 * 1024
-
-
 def read_bytes(source: File | Bytes | FetchedLink | Stdin) -> bytes:
-    """All bytes of an image.
+    """Read all bytes of an image.
 
     Raises:
-        ImageError: missing, unreadable, no regular file, not to be fetched, empty or larger than ``MAX_FILE_BYTES``.
+        ImageError: it is missing, unreadable, empty, larger than ``MAX_FILE_BYTES``, not a regular file, or could not
+            be downloaded.
     """
     match source:
         case Bytes():
@@ -266,25 +251,25 @@ def read_bytes(source: File | Bytes | FetchedLink | Stdin) -> bytes:
         case FetchedLink():
             data = source.fetch()
         case Stdin():
-            data = b"".join(_read_chunks(source.stream))
+            data = _read_stream(source.stream)
         case File():
             data = _read_file(source)
         case _:
             assert_never(source)
     if not data:
-        said = "nothing came on standard input" if isinstance(source, Stdin) else f"{source.name} is empty (0 bytes)"
-        raise ImageError(said, hint="Perhaps it did not arrive whole.")
+        message = "standard input is empty" if isinstance(source, Stdin) else f"{source.name} is empty (0 bytes)"
+        raise ImageError(message, hint="Perhaps the copy or download was cut off.")
     if len(data) > MAX_FILE_BYTES:
         raise _file_too_large_error(source.name)
     return data
 
 
-def _read_chunks(stream: BinaryIO) -> Iterator[bytes]:
-    """All there is, up to a little over the limit; a pipe gives out what it has just got."""
-    left = MAX_FILE_BYTES + 1
-    while left > 0 and (chunk := stream.read(1024 * 1024)):
-        yield chunk
-        left -= len(chunk)
+def _read_stream(stream: BinaryIO) -> bytes:
+    """Read a stream up to a little over the limit."""
+    data = bytearray()
+    while len(data) <= MAX_FILE_BYTES and (chunk := stream.read(1024 * 1024)):
+        data += chunk
+    return bytes(data)
 
 
 def _read_file(source: File) -> bytes:
@@ -298,25 +283,19 @@ def _read_file(source: File) -> bytes:
             if status.st_size > MAX_FILE_BYTES:
                 raise _file_too_large_error(source.name)
             return file.read(MAX_FILE_BYTES + 1)
+    except FileNotFoundError as error:
+        is_link = os.path.islink(source.path)
+        hint = "It is a symbolic link to a file that does not exist." if is_link else "Check the name and the folder."
+        raise ImageError(f"no such image: {source.name}", hint=hint) from error
     except (OSError, ValueError) as error:
-        if isinstance(error, FileNotFoundError):
-            hint = (
-                "It is a link to a file that is not there."
-                if os.path.islink(source.path)
-                else "Nothing is called so now; a name that is not absolute counts from the current folder."
-            )
-            raise ImageError(f"no such image: {source.name}", hint=hint) from error
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        hint = (
-            "Check its permissions."
-            if isinstance(error, PermissionError)
-            else "Check the name, and the disk that it is on."
-        )
+        is_denied = isinstance(error, PermissionError)
+        hint = "Check its permissions." if is_denied else "Check the name and the disk."
         raise ImageError(f"cannot read {source.name}: {reason}", hint=hint) from error
 
 
 def _open_nonblocking(name: str, flags: int) -> int:
-    """Opening a FIFO that nobody writes to would wait for ever; it is refused anyway."""
+    """Open a FIFO without waiting for a writer; it is rejected afterwards."""
     return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -327,28 +306,29 @@ def _file_too_large_error(name: str) -> ImageError:
 def resolve_links(
     images: Iterable[Source], *, fetch: bool | None, endpoint: str | None, download: Callable[[Link], bytes]
 ) -> list[Source]:
-    """The images, with the links that are fetched here turned into sources that do so when they are read.
+    """Replace the links that are fetched here by sources that download them when they are read.
 
     Args:
-        fetch: all links or none; ``None`` for those that are nearer to this machine than to the endpoint.
-        endpoint: its URL; ``None`` for the built-in one, which takes any link and looks at none.
-        download: all bytes behind a link.
+        fetch: all links or none; ``None`` for those that this machine can reach and the endpoint probably cannot.
+        endpoint: its URL; ``None`` for the built-in endpoint, which accepts any link and reads none.
+        download: returns the bytes of a link.
     """
 
-    def is_out_of_reach(link: Link) -> bool:
-        return endpoint is not None and urls.classify_reach(link.url) < urls.classify_reach(endpoint)
-
-    def settled(image: Source) -> Source:
-        if not isinstance(image, Link) or not (is_out_of_reach(image) if fetch is None else fetch):
+    def resolve(image: Source) -> Source:
+        if not isinstance(image, Link):
             return image
-        note = f"{image.name}: fetched here, for the endpoint cannot reach it" if fetch is None else None
+        if fetch is not None:
+            return FetchedLink(image.name, partial(download, image)) if fetch else image
+        if endpoint is None or urls.classify_reach(image.url) >= urls.classify_reach(endpoint):
+            return image
+        note = f"{image.name}: fetched here, because the endpoint cannot reach it"
         return FetchedLink(image.name, partial(download, image), note)
 
-    return [settled(image) for image in images]
+    return [resolve(image) for image in images]
 
 
 def find_link_secrets(images: Iterable[Source]) -> set[str]:
-    """What an endpoint that echoes a link would betray: the user and password in it, up to the ``@``."""
-    found = {urls.get_userinfo(image.url) for image in images if isinstance(image, Link)}
-    spelt = {spelling for secret in found for spelling in (secret, unquote(secret), json.dumps(secret)[1:-1])}
-    return {f"{secret}@" for secret in spelt if secret}
+    """The user and password of each link, up to the ``@``, in every spelling in which an endpoint may echo them."""
+    userinfos = {urls.get_userinfo(image.url) for image in images if isinstance(image, Link)}
+    spellings = {text for userinfo in userinfos for text in (userinfo, unquote(userinfo), json.dumps(userinfo)[1:-1])}
+    return {f"{text}@" for text in spellings if text}

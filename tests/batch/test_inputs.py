@@ -497,7 +497,7 @@ def test_images_and_the_prompt_are_separated(arguments: list[str], images: tuple
     ("arguments", "prompt_given", "message"),
     [
         (["photos", "one", "two"], False, "two prompts: 'one' and 'two'"),
-        (["photos", "one"], True, "'one' is a second prompt beside -p"),
+        (["photos", "one"], True, "two prompts: -p and 'one'"),
         (["photos", "https://"], False, "https:// has no host"),
     ],
 )

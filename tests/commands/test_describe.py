@@ -295,7 +295,7 @@ def test_the_prompt_comes_from_where_it_is_said(
         (["a.jpg", "b.jgp"], 4, "no such image: b.jgp"),
         (["my photo.jpg"], 4, "no such image: my photo.jpg"),
         (["a.jpg", "x", "y"], 2, "two prompts: 'x' and 'y'"),
-        (["a.jpg", "x", "-p", "y"], 2, "'x' is a second prompt beside -p"),
+        (["a.jpg", "x", "-p", "y"], 2, "two prompts: -p and 'x'"),
         (["notes.txt"], 4, "notes.txt is not an image"),
         (["empty.jpg"], 4, "empty.jpg is empty (0 bytes)"),
         (["folder"], 2, "folder is a folder"),
@@ -322,7 +322,7 @@ def test_the_prompt_comes_from_where_it_is_said(
         (["file://["], 2, "file://[ is not a URL"),
         (["file://elsewhere/a.jpg"], 4, "is on another machine"),
         (["a.jpg", "--base-url", "https://exämple..com/v1"], 3, "the base URL cannot be used"),
-        (["-"], 4, "nothing came on standard input"),
+        (["-"], 4, "standard input is empty"),
         (["-", "-p", "-"], 2, "two things read standard input"),
     ],
 )

@@ -104,7 +104,7 @@ def test_files_that_are_no_images(tmp_path: Path, make: Callable[[Path], None], 
 
 
 def test_empty_standard_input_is_refused() -> None:
-    assert refusal(sources.Stdin(BytesIO()))[1] == "nothing came on standard input"
+    assert refusal(sources.Stdin(BytesIO()))[1] == "standard input is empty"
 
 
 def test_standard_input_is_read() -> None:

@@ -136,7 +136,7 @@ def test_links_that_the_endpoint_cannot_reach_are_fetched_here(
     assert [image.name for image in found] == [image.name for image in images]
     remote = [image for image in found if isinstance(image, FetchedLink)]
     assert [image.fetch() for image in remote] == [image.url.encode() for image in here]
-    notes = [f"{image.name}: fetched here, for the endpoint cannot reach it" for image in here]
+    notes = [f"{image.name}: fetched here, because the endpoint cannot reach it" for image in here]
     assert [image.note for image in remote] == (notes if fetch is None else [None] * len(here))
 
 
@@ -456,7 +456,7 @@ def test_an_endpoint_that_cannot_reach_a_link_gets_the_image_and_the_user_a_note
     with Raw(whole(lighthouse.read_bytes())) as host:
         url = link(host).url
         found = qvision("describe", url, "what?", "--json", env=env).json
-        note = f"{url}: fetched here, for the endpoint cannot reach it"
+        note = f"{url}: fetched here, because the endpoint cannot reach it"
         assert (found["ok"], found["warnings"], len(host.asked)) == (True, [note], 1)
         assert [asked.path for asked in server.asked] == ["http://vision.example/v1/chat/completions"]
         assert server.asked[0].image_url.startswith("data:image/jpeg;base64,")

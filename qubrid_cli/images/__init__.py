@@ -1,1 +1,1 @@
-"""An argument becomes a picture that may be sent: found, decoded, shrunk, freed of metadata."""
+"""From an argument to an image that may be sent: find, decode, shrink, encode, strip metadata."""

@@ -1,6 +1,4 @@
-"""An image behind a link, fetched by this machine: within a size and a time, and with nothing of ours on the way."""
-
-# MERGED DOCSTRING of qubrid_cli.mishaps: Why an image could not be had from the web: for each cause a sentence of its own, and what can be done.
+"""Download an image from a link, within a size and a time, without sending the API key or anything else of the user."""
 
 import re
 import ssl
@@ -18,91 +16,92 @@ from ..frozen import frozen
 from . import decode, urls
 from .sources import Link
 
-MANUAL_DOWNLOAD_HINT = "Download it by other means, and name the file."
+MANUAL_DOWNLOAD_HINT = "Download it another way and name the file."
 
-#: Text that may be a picture all the same: Netpbm's plain forms, and what can be turned into one, such as SVG.
+#: The start of text that is an image: Netpbm's plain formats, and formats that can be converted, such as SVG.
 _TEXT_IMAGE_START = re.compile(rb"P[1-7f]\s|(\xef\xbb\xbf)?\s*<|%!PS")
 
 
 def not_an_image_error(data: bytes, name: str) -> ImageError | None:
-    """The error for what servers send in place of a picture, with status 200 and under its name."""
+    """The error for a web page or text that a server sends instead of an image, with status 200."""
     if decode.is_web_page(data):
-        hint = "Open it in a browser and copy the address of the picture itself; or it wants you to log in first."
+        hint = "Open it in a browser and copy the address of the image itself; the site may require a login."
         return ImageError(f"{name} is not an image but a web page", hint=hint, code="not_an_image")
     if data and decode.is_text(data) and not _TEXT_IMAGE_START.match(data):
-        hint = "Look at what it says: it may be a server's error."
+        hint = "It may be an error message of the server; open the link in a browser."
         return ImageError(f"{name} is not an image but text", hint=hint, code="not_an_image")
     return None
 
 
 def http_status_error(status: int, name: str, host: str, *, scheme: str, has_password: bool) -> ImageError:
-    """The error that an HTTP status means."""
+    """The error for a response with this HTTP status."""
     if status == 401 and has_password:
-        said, hint = f"{host} refused the user and password in {name}", "Check them; in a URL, @ is written as %40."
+        problem, hint = f"{host} refused the user and password in {name}", "Check them, and write @ as %40."
     elif status == 401:
-        said, hint = (
-            f"{host} wants a user and a password for {name}",
-            f"Write them into its URL: {scheme}://USER:PASSWORD@{host}/…",
-        )
+        problem = f"{host} requires a user and a password for {name}"
+        hint = f"Write them into the URL: {scheme}://USER:PASSWORD@{host}/…"
     elif status == 403:
-        said, hint = f"{host} does not give out {name}", f"It may want a login, or a browser. {MANUAL_DOWNLOAD_HINT}"
+        problem, hint = (
+            f"{host} denies access to {name}",
+            f"It may require a login or a browser. {MANUAL_DOWNLOAD_HINT}",
+        )
     elif status in {404, 410}:
-        said, hint = f"{host} has nothing at {name}", "Check the address."
+        problem, hint = f"{host} has nothing at {name}", "Check the address."
     elif status == 429:
-        said, hint = f"{host} was asked too often to give out {name}", "Wait a while, then try again."
+        problem, hint = f"{host} limits requests and did not send {name}", "Wait a while, then try again."
     elif status >= 500:
-        said, hint = f"{host} failed to send {name}", f"Try again later. {MANUAL_DOWNLOAD_HINT}"
+        problem, hint = f"{host} failed to send {name}", f"Try again later. {MANUAL_DOWNLOAD_HINT}"
     else:
-        said, hint = f"{host} did not send {name}", MANUAL_DOWNLOAD_HINT
-    return ImageError(f"{said} (HTTP {status})", hint=hint, code="not_fetched", status=status)
+        problem, hint = f"{host} did not send {name}", MANUAL_DOWNLOAD_HINT
+    return ImageError(f"{problem} (HTTP {status})", hint=hint, code="not_fetched", status=status)
 
 
 #: 50 MB: a photo of 100 megapixels is smaller.
 MAX_BYTES = 50_000_000
-#: For all of it, redirects included: what takes longer is better fetched by a program that can go on where it stopped.
+#: Seconds for the whole download, redirects included; a program that can resume suits anything longer.
 MAX_SECONDS = 60.0
 _MAX_REDIRECTS = 5
-#: Seconds; a host that takes longer to accept a connection is not there.
+#: Seconds; a host that takes longer to accept a connection counts as unreachable.
 _CONNECT_TIMEOUT = 10.0
 
-#: All that a host learns from us. The key stays away by itself: this client never had it.
+#: All that a host learns about us; this client does not have the API key.
 _HEADERS = {
     "Accept": "image/jpeg, image/png, image/*;q=0.9, */*;q=0.5",
-    "Accept-Encoding": "identity",  # pictures are packed already, and lengths tell the truth that way
+    "Accept-Encoding": "identity",  # images are compressed already, and Content-Length is exact this way
     "User-Agent": f"qvision/{__version__}",
 }
 
-#: Undone where a server uses them unasked. What unpacks to more than a thousand times its size, or twice, could fill
-#: the memory with a single chunk.
+#: Decoded if a server uses them unasked. Other encodings, with ratios over 1000, or nested ones could fill the memory
+#: with a single chunk.
 _CONTENT_ENCODINGS = {"identity", "gzip", "deflate"}
 
 
 def download(link: Link, *, timeout: float, within: float | None = None) -> bytes:
-    """All bytes behind a link.
+    """Download a link.
 
     Args:
-        timeout: seconds that may pass without a byte.
-        within: seconds for all of it, where that is less than ``MAX_SECONDS``. Looking up a name cannot be cut short.
+        timeout: seconds without data after which the download fails.
+        within: seconds for the whole download, at most ``MAX_SECONDS``. A name lookup cannot be interrupted.
 
     Raises:
-        ImageError: it cannot be had, is larger than ``MAX_BYTES``, took too long, or is plainly no image.
+        ImageError: it cannot be downloaded, is larger than ``MAX_BYTES``, takes too long, or is clearly not an image.
         ConfigError: the environment's proxy or certificates cannot be used.
     """
-    errand = _Download(link, timeout, min(within or MAX_SECONDS, MAX_SECONDS))
-    errand.deadline.start(errand.max_seconds)
+    task = _Download(link, timeout, min(within or MAX_SECONDS, MAX_SECONDS))
+    task.deadline.start(task.max_seconds)
     try:
-        data = errand.run()
+        data = task.run()
     finally:
-        errand.deadline.cancel()
-    problem = not_an_image_error(data, link.name)
-    if problem is not None:
-        raise problem
+        task.deadline.cancel()
+    error = not_an_image_error(data, link.name)
+    if error is not None:
+        raise error
     return data
 
 
 @frozen
 class _Download:
-    """One download: its link, its limits in seconds, and what ends it when they are over."""
+    """One download, with its limits in seconds and the deadline that ends it."""
 
     link: Link
     timeout: float
@@ -112,22 +111,21 @@ class _Download:
     def run(self) -> bytes:
         first = url = self._parse_url(self.link.url)
         for _ in range(_MAX_REDIRECTS + 1):
-            # A password is for the origin in whose URL it stands; a redirect to another one loses it.
-            auth = _get_credentials(url) or (
-                _get_credentials(first) if _get_origin(url) == _get_origin(first) else None
-            )
-            found = self._request(url.copy_with(userinfo=b""), auth)
-            if isinstance(found, bytes):
-                return found
-            url = found
+            # A password belongs to the origin in its URL and is not sent to another one after a redirect.
+            is_same_origin = (url.scheme, url.host, url.port) == (first.scheme, first.host, first.port)
+            auth = _get_credentials(url) or (_get_credentials(first) if is_same_origin else None)
+            result = self._request(url.copy_with(userinfo=b""), auth)
+            if isinstance(result, bytes):
+                return result
+            url = result
         raise ImageError(
             f"{self.link.name} redirects more than {_MAX_REDIRECTS} times",
-            hint="It may go in a circle until somebody logs in. " + MANUAL_DOWNLOAD_HINT,
+            hint="It may require a login. " + MANUAL_DOWNLOAD_HINT,
             code="redirects",
         )
 
     def _request(self, url: httpx.URL, auth: tuple[str, str] | None) -> bytes | httpx.URL:
-        """The body, or where to go on."""
+        """The body, or the URL of a redirect."""
         limits = httpx.Timeout(self.timeout, connect=min(self.timeout, self.max_seconds, _CONNECT_TIMEOUT))
         extensions = {"trace": self.deadline.track_connection}
         with (
@@ -150,32 +148,32 @@ class _Download:
     def _read_body(self, response: httpx.Response) -> bytes:
         if response.headers.get("Content-Encoding", "identity").lower() not in _CONTENT_ENCODINGS:
             raise ImageError(
-                f"{self.link.name} comes packed in a way that was not asked for", hint=MANUAL_DOWNLOAD_HINT
+                f"{self.link.name} has a content encoding that is not supported", hint=MANUAL_DOWNLOAD_HINT
             )
-        if int(response.headers.get("Content-Length", "0")) > MAX_BYTES:  # h11 lets nothing but digits through
+        if int(response.headers.get("Content-Length", "0")) > MAX_BYTES:  # h11 accepts nothing but digits
             raise self._too_large_error()
         data = bytearray()
         for chunk in response.iter_bytes():
             data += chunk
             if len(data) > MAX_BYTES:
                 raise self._too_large_error()
-        if self.deadline.is_expired:  # a body without a length ends where it is cut, with no error
+        if self.deadline.is_expired:  # a body without a length ends where it is cut off, without an error
             raise self._timeout_error()
         return bytes(data)
 
     def _resolve_redirect(self, url: httpx.URL, response: httpx.Response) -> httpx.URL:
-        """Where a redirect leads.
+        """The URL to which a response redirects.
 
-        From the world into the private network too: the user asked for this link on a machine of theirs, and what is
-        found goes to the endpoint that they chose, never back to whoever redirects. No service runs this for strangers.
+        It may lead from the internet into the private network: users run this on their own machine, and the image goes
+        to the endpoint that they chose, never to the redirecting server.
         """
-        there = self._parse_url(str(url.join(response.headers["Location"])))
-        if there.scheme in {"http", "https"}:
-            if not there.host:
+        target = self._parse_url(str(url.join(response.headers["Location"])))
+        if target.scheme in {"http", "https"}:
+            if not target.host:
                 raise self._invalid_url_error()
-            return there
+            return target
         raise ImageError(
-            f"{self.link.name} redirects to a {there.scheme[:20]} URL, not http or https",
+            f"{self.link.name} redirects to a {target.scheme[:20]} URL, not http or https",
             hint=MANUAL_DOWNLOAD_HINT,
             code="redirect",
             status=response.status_code,
@@ -183,14 +181,12 @@ class _Download:
 
     def _parse_url(self, url: str) -> httpx.URL:
         try:
-            found = httpx.URL(url)
-            found = httpx.URL(urls.strip_root_dot(str(found)))
+            return httpx.URL(urls.strip_root_dot(str(httpx.URL(url))))
         except (httpx.InvalidURL, ValueError) as error:
             raise self._invalid_url_error() from error
-        return found
 
     def _invalid_url_error(self) -> ImageError:
-        return ImageError(f"{self.link.name} is, or leads to, no valid URL", hint=MANUAL_DOWNLOAD_HINT)
+        return ImageError(f"{self.link.name} is, or redirects to, an invalid URL", hint=MANUAL_DOWNLOAD_HINT)
 
     def _too_large_error(self) -> ImageError:
         hint = "Download it, shrink it with an image editor, and name the file."
@@ -202,13 +198,13 @@ class _Download:
 
     @contextmanager
     def _translate_errors(self, url: httpx.URL) -> Iterator[None]:
-        """No exception of httpx leaves this room."""
+        """Turn the exceptions of httpx into ours."""
         try:
             yield
         except (httpx.InvalidURL, UnicodeError) as error:
             raise self._invalid_url_error() from error
         except httpx.HTTPError as error:
-            # Connecting has no more time than all of it, and may notice first.
+            # The limit for connecting may equal that for the whole download, and expire first.
             is_last = isinstance(error, httpx.ConnectTimeout) and self.max_seconds <= min(
                 self.timeout, _CONNECT_TIMEOUT
             )
@@ -231,10 +227,6 @@ def _get_credentials(url: httpx.URL) -> tuple[str, str] | None:
     return (url.username, url.password) if url.userinfo else None
 
 
-def _get_origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port
-
-
 def _get_host_and_port(url: httpx.URL) -> str:
     return url.netloc.decode("ascii", "replace")
 
@@ -246,14 +238,14 @@ def _open_client(url: httpx.URL) -> httpx.Client:
             trust_env=not urls.is_this_machine(str(url)),  # this machine is reached without a proxy
             verify=_load_certificates(),
         )
-    except (ValueError, ImportError, OSError) as error:  # whose words may hold the proxy's password
+    except (ValueError, ImportError, OSError) as error:  # the message may contain the proxy's password
         raise ConfigError(
-            "the proxy or the certificates that the environment names cannot be used",
+            "the proxy or the certificates of the environment cannot be used",
             hint="Check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR.",
         ) from error
 
 
 @cache
 def _load_certificates() -> ssl.SSLContext:
-    """Made once: it takes as long as a small picture."""
+    """Loaded once; it takes as long as a small image."""
     return httpx.create_ssl_context()

@@ -1,4 +1,4 @@
-"""What is sent of an image: a JPEG or a PNG, upright, no larger than a model looks at, and with nothing private in it."""
+"""Encode an image as it is sent: JPEG or PNG, upright, no larger than a model looks at, without metadata."""
 
 from dataclasses import replace
 from io import BytesIO
@@ -9,34 +9,33 @@ from ..errors import ImageError
 from ..frozen import frozen
 from . import color, prefetch, tokens
 from .metadata import strip_metadata
+from .urls import DataUrl
 
-#: Formats whose pictures are exact, so that small ones may stay so.
+#: Lossless formats: a small image may be sent lossless too.
 _LOSSLESS = {"PNG", "GIF", "TIFF", "BMP", "DIB", "ICO", "PPM", "QOI", "TGA"}
-#: Formats whose pictures never are: around letters they have a noise that PNG cannot pack.
+#: Lossy formats: the noise around letters makes a PNG large.
 _LOSSY = {"JPEG", "MPO"}
-#: Model Studio, Qwen's own host, takes no longer ones.
+#: Model Studio, Qwen's own host, accepts no longer ones.
 _MAX_DATA_URL_LENGTH = 10_485_760
-#: libjpeg writes no longer ones.
+#: Pixels; libjpeg writes no longer ones.
 _MAX_JPEG_SIDE = 65_500
 
-#: JPEG qualities. At 85 with colour at half resolution photos are as good as a model can see; screenshots and pages
-#: come to 35 to 39 dB PSNR by that, with colours bleeding from letters, and at 90 with full colour to 40 to 50 dB.
+#: JPEG qualities. At 85 with color at half resolution, photos are as good as a model can see. Screenshots and pages
+#: have 35 to 39 dB PSNR that way, with color bleeding from letters, and 40 to 50 dB at 90 with full color.
 _PHOTO_QUALITY, _GRAPHIC_QUALITY = 85, 90
-#: Tried in turn where a picture does not fit into a data URL otherwise.
+#: Tried in turn if the image does not fit into a data URL otherwise.
 _FALLBACK_QUALITIES = (70, 50)
-#: PNG is taken up to this multiple of that sharp JPEG's size. Of 17 screenshots of terminals, shrunk or not, 8 came to
-#: 0.8 to 1.5 times, charts and clean pages to 0.3 to 0.7; those with soft shadows, and noisy scans, to 1.6 to 3.5.
+#: PNG is used up to this multiple of the size of the JPEG at 90. Of 17 screenshots of terminals, shrunk or not, 8 had
+#: 0.8 to 1.5 times that size; charts and clean pages had 0.3 to 0.7, soft shadows and noisy scans 1.6 to 3.5.
 _MAX_PNG_RATIO = 1.5
-#: A change of the shape that is worth a word; multiples of 32 alone make hardly more than 3 % of a usual picture.
-_MAX_SHAPE_CHANGE = 1.1
-#: Pixels up to which an exact picture stays so whatever it shows: as PNG it cannot come to 200 KB.
+#: Pixels up to which a lossless image stays lossless whatever it shows: its PNG cannot reach 200 KB.
 _SMALL_PIXELS = 65_536
 
-#: Between two steps of shrinking: averaging goes down to twice the size at least, and bicubic resampling the rest of
-#: the way, which is quick and hardly differs from resampling all of it (Pillow calls that ``reducing_gap``).
+#: An image is first shrunk by averaging, to no less than twice its final size, then by bicubic resampling. This is fast
+#: and hardly differs from resampling alone (Pillow's ``reducing_gap``).
 _REDUCING_GAP = 2
 
-#: EXIF tag 0x0112 (Orientation): what turns the stored picture upright.
+#: What turns the stored image upright, by EXIF tag 0x0112 (Orientation).
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -50,9 +49,13 @@ _TRANSPOSITIONS = {
 
 @frozen
 class ImageLimits:
-    """How images are sent: pixels and longer side at most, ``None`` for no limit.
+    """How images are sent.
 
-    ``quality`` is that of JPEG, from 1 to 95; ``None`` for what suits the picture. ``frame`` counts from 1.
+    Attributes:
+        max_pixels: ``None`` for no limit.
+        max_side: pixels of the longer side; ``None`` for no limit.
+        quality: of a JPEG, from 1 to 95; ``None`` to choose it by the image.
+        frame: the frame or page to send, from 1.
     """
 
     max_pixels: int | None = tokens.QWEN3.max_pixels  #: what Qwen3-VL looks at, 2,560 image tokens
@@ -63,7 +66,7 @@ class ImageLimits:
 
 @frozen
 class Upload:
-    """The file that is sent, PNG or JPEG, and what is to be said about it."""
+    """The encoded file that is sent, PNG or JPEG, and the warnings about it."""
 
     mime: str
     width: int
@@ -73,67 +76,61 @@ class Upload:
 
 
 def orient_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
-    """The size with its sides swapped where the orientation swaps them; works both ways."""
+    """The size with its sides swapped if the orientation swaps them; converts in both directions."""
     return size if orientation < 5 else (size[1], size[0])
 
 
-def encode_for_upload(
-    image: Image.Image,
-    data: bytes,
-    orientation: int,
-    limits: ImageLimits,
-    name: str,
-) -> Upload:
-    """Make what is sent of an opened image, whose pixels are not decoded yet.
+def encode_for_upload(image: Image.Image, data: bytes, orientation: int, limits: ImageLimits, name: str) -> Upload:
+    """Encode an opened image whose pixels are not decoded yet.
 
     Args:
         data: the file that it was opened from.
-        orientation: EXIF's, still to be applied.
+        orientation: the EXIF orientation that must still be applied.
 
     Raises:
-        ImageError: it cannot be brought under the size of a data URL.
-        Exception: one of ``decoder.BROKEN``, where the file is damaged.
+        ImageError: it cannot be made small enough for a data URL.
+        Exception: one of ``decode.DECODE_ERRORS``, if the file is damaged.
     """
     size = orient_size(image.size, orientation)
     target = tokens.shrink_size(*size, max_pixels=limits.max_pixels, max_side=limits.max_side)
-    if target == size and orientation == 1 and limits.frame == 1 and (kept := _unchanged_file(image, data)) is not None:
-        return Upload("image/png" if image.format == "PNG" else "image/jpeg", *size, kept)
+    if target == size and orientation == 1 and limits.frame == 1:
+        stripped = _strip_original(image, data)
+        if stripped is not None:
+            return Upload("image/png" if image.format == "PNG" else "image/jpeg", *size, stripped)
     stored = orient_size(target, orientation)
     if image.format in {"JPEG", "MPO"} and stored != image.size:
-        # The decoder scales by 1/2, 1/4 or 1/8 itself, to no less than the target: under half the CPU of decoding
-        # in full, and 40 dB PSNR to that. It needs the target's own shape: a square box has no such step at 4:3.
+        # The decoder itself scales by 1/2, 1/4 or 1/8, to no less than the target: under half the CPU of full decoding,
+        # with 40 dB PSNR to its result. The target's shape matters: for a square box, 4:3 has no such step.
         image.draft(None, stored)
     if max(target) > _MAX_JPEG_SIDE:
         raise ImageError(
-            f"{name} is {max(target)} pixels long, and a JPEG holds {_MAX_JPEG_SIDE}",
+            f"{name} is {max(target)} pixels long, but a JPEG can be at most {_MAX_JPEG_SIDE}",
             hint=f"Leave out --original, or add --max-side {_MAX_JPEG_SIDE}.",
             code="too_large",
         )
     image = _decode(image, data)
-    is_sharp = color.is_graphic(image)
-    picture = color.convert_to_srgb(_resize(image, stored), image.info.get("icc_profile"))
+    is_graphic = color.is_graphic(image)
+    result = color.convert_to_srgb(_resize(image, stored), image.info.get("icc_profile"))
     if orientation in _TRANSPOSITIONS:
-        picture = picture.transpose(_TRANSPOSITIONS[orientation])
-    picture.info = {}  # save() copies a comment from here into the new file
-    is_small = picture.width * picture.height <= _SMALL_PIXELS
-    may_be_png = image.format not in _LOSSY if is_sharp else image.format in _LOSSLESS and is_small
-    sent = _Encoder(name, limits, is_graphic=is_sharp).encode(picture, may_be_png=may_be_png)
-    return replace(sent, warnings=_get_shape_warnings(size, target, name) + sent.warnings)
+        result = result.transpose(_TRANSPOSITIONS[orientation])
+    result.info = {}  # save() would copy a comment from here into the new file
+    may_be_png = image.format not in _LOSSY if is_graphic else image.format in _LOSSLESS and _is_small(result)
+    upload = _Encoder(name, limits, is_graphic).encode(result, may_be_png=may_be_png)
+    return replace(upload, warnings=_get_shape_warnings(size, target, name) + upload.warnings)
 
 
 def _get_shape_warnings(size: tuple[int, int], target: tuple[int, int], name: str) -> tuple[str, ...]:
-    """A warning where the picture's shape could not be kept: no side is sent shorter than 32 pixels."""
-    change = (target[0] * size[1]) / (target[1] * size[0])
-    if 1 / _MAX_SHAPE_CHANGE <= change <= _MAX_SHAPE_CHANGE:
+    """A warning if the aspect ratio changes, because a side cannot be shorter than 32 pixels."""
+    if tokens.measure_shape_change(*size, *target) <= tokens.MAX_SHAPE_CHANGE:
         return ()
-    return (f"{name}: its shape is not kept, from {size[0]} × {size[1]} to {target[0]} × {target[1]}",)
+    return (f"{name}: its shape changes from {size[0]} × {size[1]} to {target[0]} × {target[1]}",)
 
 
 def _resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     factor = max(1, min(image.width // size[0], image.height // size[1]) // _REDUCING_GAP)
     box = (0.0, 0.0, image.width / factor, image.height / factor)
-    picture = color.normalize_mode(image, factor)
-    return picture if picture.size == size else picture.resize(size, Image.Resampling.BICUBIC, box)
+    reduced = color.normalize_mode(image, factor)
+    return reduced if reduced.size == size else reduced.resize(size, Image.Resampling.BICUBIC, box)
 
 
 def _decode(image: Image.Image, data: bytes) -> Image.Image:
@@ -142,73 +139,76 @@ def _decode(image: Image.Image, data: bytes) -> Image.Image:
     return decoded
 
 
-def _unchanged_file(image: Image.Image, data: bytes) -> bytes | None:
-    """The file itself less its metadata; ``None`` where it is nothing to give to a model as it is."""
+def _strip_original(image: Image.Image, data: bytes) -> bytes | None:
+    """The file itself without metadata; ``None`` if a model should not get it as it is."""
     modes = {"JPEG": {"L", "RGB"}, "MPO": {"L", "RGB"}, "PNG": {"1", "L", "P", "RGB"}}.get(image.format or "", ())
-    is_png = image.format == "PNG"
-    # The byte at 24 is the depth: Pillow reads 16 bits a channel as 8, and says nothing.
-    is_odd = is_png and (getattr(image, "is_animated", False) or data[24:25] == b"\x10")
-    if image.mode not in modes or is_odd or "transparency" in image.info:
+    if image.mode not in modes or "transparency" in image.info or not color.is_srgb(image.info.get("icc_profile")):
         return None
-    if not color.is_srgb(image.info.get("icc_profile")):
+    # The byte at 24 is the depth: Pillow silently reads 16 bits per channel as 8.
+    if image.format == "PNG" and (getattr(image, "is_animated", False) or data[24:25] == b"\x10"):
         return None
-    _decode(image, data)  # so that a damaged file is found here and not by the endpoint
-    kept = strip_metadata(data)
-    return kept if kept is not None and _fits_data_url(kept) else None
+    _decode(image, data)  # so that a damaged file is reported here and not by the endpoint
+    stripped = strip_metadata(data)
+    return stripped if stripped is not None and _fits_data_url(stripped) else None
 
 
 def _fits_data_url(data: bytes) -> bool:
-    return len("data:image/jpeg;base64,") + 4 * ((len(data) + 2) // 3) <= _MAX_DATA_URL_LENGTH
+    return len(DataUrl("image/jpeg", data)) <= _MAX_DATA_URL_LENGTH
+
+
+def _is_small(image: Image.Image) -> bool:
+    return image.width * image.height <= _SMALL_PIXELS
 
 
 @frozen
 class _Encoder:
-    """How one picture is written into a file."""
+    """Encodes one image, at the first quality and size that fit into a data URL."""
 
     name: str
     limits: ImageLimits
     is_graphic: bool
 
-    def encode(self, picture: Image.Image, *, may_be_png: bool) -> Upload:
-        asked = self.limits.quality or (_GRAPHIC_QUALITY if self.is_graphic else _PHOTO_QUALITY)
-        data = self._encode_jpeg(picture, asked)
-        is_small = picture.width * picture.height <= _SMALL_PIXELS
-        exact = _save_to_bytes(_drop_color_if_gray(picture), "PNG") if may_be_png else b""
-        if exact and (is_small or len(exact) <= _MAX_PNG_RATIO * len(data)) and _fits_data_url(exact):
-            return Upload("image/png", *picture.size, exact)
-        for quality in (asked, *(lower for lower in _FALLBACK_QUALITIES if lower < asked)):
-            data = data if quality == asked else self._encode_jpeg(picture, quality)
-            if _fits_data_url(data):
-                note = f"{self.name}: saved at JPEG quality {quality}, to fit into {_MAX_DATA_URL_LENGTH:,} bytes"
-                return Upload("image/jpeg", *picture.size, data, () if quality == asked else (note,))
-        return self._encode_smaller(picture)
+    def encode(self, image: Image.Image, *, may_be_png: bool) -> Upload:
+        preferred = self.limits.quality or (_GRAPHIC_QUALITY if self.is_graphic else _PHOTO_QUALITY)
+        data = self._encode_jpeg(image, preferred)
+        if may_be_png:
+            png = _save_to_bytes(_drop_color_if_gray(image), "PNG")
+            if (_is_small(image) or len(png) <= _MAX_PNG_RATIO * len(data)) and _fits_data_url(png):
+                return Upload("image/png", *image.size, png)
+        if _fits_data_url(data):
+            return Upload("image/jpeg", *image.size, data)
+        for quality in _FALLBACK_QUALITIES:
+            if quality < preferred and _fits_data_url(data := self._encode_jpeg(image, quality)):
+                return Upload("image/jpeg", *image.size, data, self._warn(f"saved at JPEG quality {quality}"))
+        return self._encode_smaller(image)
 
-    def _encode_jpeg(self, picture: Image.Image, quality: int) -> bytes:
-        return _save_to_bytes(picture, "JPEG", quality=quality, subsampling="4:4:4" if self.is_graphic else "4:2:0")
+    def _encode_jpeg(self, image: Image.Image, quality: int) -> bytes:
+        return _save_to_bytes(image, "JPEG", quality=quality, subsampling="4:4:4" if self.is_graphic else "4:2:0")
 
-    def _encode_smaller(self, picture: Image.Image) -> Upload:
+    def _encode_smaller(self, image: Image.Image) -> Upload:
         if self.limits.max_pixels is None:
             raise ImageError(
                 f"{self.name} does not fit into a data URL of {_MAX_DATA_URL_LENGTH:,} bytes",
                 hint="Leave out --original, or lower --quality.",
                 code="too_large",
             )
-        smaller = tokens.shrink_size(*picture.size, max_pixels=picture.width * picture.height // 2, max_side=None)
-        sent = self.encode(picture.resize(smaller, Image.Resampling.BICUBIC), may_be_png=False)
-        note = f"{self.name}: shrunk to {sent.width} × {sent.height}, to fit into {_MAX_DATA_URL_LENGTH:,} bytes"
-        return Upload(sent.mime, sent.width, sent.height, sent.data, (note,))
+        size = tokens.shrink_size(*image.size, max_pixels=image.width * image.height // 2, max_side=None)
+        upload = self.encode(image.resize(size, Image.Resampling.BICUBIC), may_be_png=False)
+        return replace(upload, warnings=self._warn(f"shrunk to {upload.width} × {upload.height}"))
+
+    def _warn(self, change: str) -> tuple[str]:
+        return (f"{self.name}: {change}, to fit into {_MAX_DATA_URL_LENGTH:,} bytes",)
 
 
-def _drop_color_if_gray(picture: Image.Image) -> Image.Image:
-    """The picture in one channel, where it has no colour."""
-    if picture.mode == "L":
-        return picture
-    red, green, blue = picture.split()
-    is_grey = red.tobytes() == green.tobytes() == blue.tobytes()
-    return red if is_grey else picture
+def _drop_color_if_gray(image: Image.Image) -> Image.Image:
+    """The image in one channel, if it has no color."""
+    if image.mode == "L":
+        return image
+    red, green, blue = image.split()
+    return red if red.tobytes() == green.tobytes() == blue.tobytes() else image
 
 
-def _save_to_bytes(picture: Image.Image, kind: str, **options: object) -> bytes:
+def _save_to_bytes(image: Image.Image, kind: str, **options: object) -> bytes:
     stream = BytesIO()
-    picture.save(stream, kind, **options)
+    image.save(stream, kind, **options)
     return stream.getvalue()

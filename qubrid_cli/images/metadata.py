@@ -1,4 +1,4 @@
-"""Takes metadata out of JPEG and PNG files without touching the picture: no decoding, no loss. Pure.
+"""Remove metadata from JPEG and PNG files without decoding, so the image itself does not change.
 
 Source: ITU-T T.81 (JPEG), annex B; JFIF 1.02; PNG specification, third edition, section 5.
 """
@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-#: Without these there is no picture; every other chunk is left out (eXIf, tEXt, iCCP, tIME, pHYs …).
+#: The chunks that the image needs; every other one is removed (eXIf, tEXt, iCCP, tIME, pHYs …).
 _PNG_CHUNKS_KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 
-#: The next marker behind a scan: not a stuffed zero, not a restart marker.
+#: The next marker after a scan's data: not a stuffed zero, not a restart marker.
 _JPEG_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
 #: Baseline and extended frames with Huffman coding (table B.1).
@@ -21,15 +21,15 @@ _SEQUENTIAL_FRAMES = {0xC0, 0xC1}
 
 
 def strip_metadata(data: bytes) -> bytes | None:
-    """The file with its picture and nothing else, also nothing behind its end; ``None`` where it is not well formed.
+    """The file without metadata, and without data after its end; ``None`` if it is malformed.
 
-    What has no metadata comes back byte for byte. The decoder's own tables stay: JFIF without a thumbnail, and
-    Adobe's APP14, which says how the colours are stored.
+    A file without metadata is returned byte for byte. What a decoder needs stays: JFIF without its thumbnail, and
+    Adobe's APP14, which says how colors are stored.
     """
-    pieces = _strip_png(data) if data.startswith(_PNG_SIGNATURE) else _strip_jpeg(data)
+    segments = _strip_png(data) if data.startswith(_PNG_SIGNATURE) else _strip_jpeg(data)
     try:
-        return b"".join(pieces)
-    except (struct.error, IndexError, EOFError):  # it ends inside a segment
+        return b"".join(segments)
+    except (struct.error, IndexError, EOFError):  # the file ends inside a segment
         return None
 
 
@@ -40,7 +40,7 @@ def _strip_png(data: bytes) -> Iterator[bytes]:
         length, kind = struct.unpack_from(">I4s", data, position)
         end = position + 12 + length  # length, kind and checksum are four bytes each
         if end > len(data) or zlib.crc32(data[position + 4 : end - 4]) != int.from_bytes(data[end - 4 : end]):
-            raise EOFError  # Pillow overlooks a wrong checksum; other decoders refuse the file
+            raise EOFError  # Pillow ignores a wrong checksum; other decoders refuse the file
         if kind in _PNG_CHUNKS_KEPT:
             yield data[position:end]
         if kind == b"IEND":
@@ -49,7 +49,7 @@ def _strip_png(data: bytes) -> Iterator[bytes]:
 
 
 def count_jpeg_scans(data: bytes) -> int:
-    """How many scans a JPEG has, as far as it is well formed."""
+    """The number of scans in a JPEG, up to the first malformed segment."""
     scans = 0
     with suppress(struct.error, IndexError, EOFError):
         for marker, _, _ in _iter_jpeg_segments(data):
@@ -58,9 +58,9 @@ def count_jpeg_scans(data: bytes) -> int:
 
 
 def has_one_scan(data: bytes) -> bool:
-    """Whether a JPEG has no more than one scan that a decoder looks at, told by its header alone.
+    """Whether the header of a JPEG shows that decoders read a single scan.
 
-    So it is where the picture is sequential and the first scan holds all of its components (A.2.3, B.2.3).
+    They do if the frame is sequential and the first scan holds all components (A.2.3, B.2.3).
     """
     position, components = 2, 0
     with suppress(struct.error, IndexError, EOFError):
@@ -82,14 +82,14 @@ def _strip_jpeg(data: bytes) -> Iterator[bytes]:
 
 
 def _iter_jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """The parts of a JPEG, each with its marker, where it begins and where it ends; with a scan goes its data."""
+    """Each segment of a JPEG as marker, start and end; a scan includes its data."""
     if data[:2] != bytes((0xFF, _SOI)):
         raise EOFError
     yield _SOI, 0, 2
     position = 2
     while True:
         marker, start, position = _read_jpeg_segment(data, position)
-        if marker == _SOS:  # its data runs on to the next marker
+        if marker == _SOS:  # its data ends at the next marker
             following = _JPEG_MARKER.search(data, position)
             if following is None:
                 raise EOFError
@@ -100,21 +100,21 @@ def _iter_jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def _read_jpeg_segment(data: bytes, position: int) -> tuple[int, int, int]:
-    """The part of a JPEG that comes next: its marker, where it begins and where it ends, a scan's data not counted."""
-    found = _JPEG_MARKER.match(data, position)
-    if found is None:
+    """The next segment of a JPEG as marker, start and end; the data of a scan is not included."""
+    match = _JPEG_MARKER.match(data, position)
+    if match is None:
         raise EOFError
-    start, marker = found.end() - 2, data[found.end() - 1]
+    start, marker = match.end() - 2, data[match.end() - 1]
     length = 0 if marker == _EOI else struct.unpack_from(">H", data, start + 2)[0]
     return marker, start, start + 2 + length
 
 
 def _reduce_app_segment(marker: int, payload: bytes) -> bytes:
-    """Application data cut down to what a decoder needs to get the colours right, which is mostly nothing."""
+    """The part of an application segment that a decoder needs to get the colors right; empty for most segments."""
     if marker == 0xE0 and payload.startswith(b"JFIF\0"):
-        kept = payload[:12] + b"\0\0"  # the size of the thumbnail, which comes next
+        needed = payload[:12] + b"\0\0"  # an empty thumbnail
     elif marker == 0xEE and payload.startswith(b"Adobe"):
-        kept = payload[:12]
+        needed = payload[:12]
     else:
         return b""
-    return struct.pack(">BBH", 0xFF, marker, 2 + len(kept)) + kept
+    return struct.pack(">BBH", 0xFF, marker, 2 + len(needed)) + needed

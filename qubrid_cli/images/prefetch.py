@@ -1,7 +1,7 @@
-"""Reads and decodes one image in a thread while the rest of the program is still being loaded.
+"""Read and decode one image in a thread while the rest of the program is still being loaded.
 
-Decoding takes half of the time that a photo needs, Pillow releases the GIL for it, and it depends on little: the size
-to which images are shrunk by default. If another size is needed in the end, the image is decoded again.
+Decoding takes half of a photo's preparation, Pillow releases the GIL for it, and it depends only on the size to which
+images are shrunk by default. If a setting asks for another size, the image is decoded again.
 """
 
 import threading
@@ -15,7 +15,7 @@ from . import decode, tokens
 
 #: Bytes; a larger file is not a camera's photo, and reading it might be wasted work.
 _MAX_BYTES = 64 * 1024 * 1024
-#: How JPEG and PNG files begin: nearly all images, and their size and mode are known before they are decoded.
+#: The first bytes of JPEG and PNG: nearly all images, with size and mode known before they are decoded.
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
 
@@ -33,7 +33,7 @@ class _Prefetch:
         self.is_read = threading.Event()
         self.thread = threading.Thread(target=self._run, name="prefetch", daemon=True)
         self.thread.start()
-        Image.preinit()  # needed for saving; takes 5 ms, while the thread reads
+        Image.preinit()  # loads what saving needs, 5 ms, while the thread reads
 
     def _run(self) -> None:
         try:
@@ -43,7 +43,7 @@ class _Prefetch:
         finally:
             self.is_read.set()
         if self.data is not None and self.data.startswith(_SIGNATURES):
-            with suppress(ImageError, *decode.DECODE_ERRORS):  # reported when the image is prepared
+            with suppress(ImageError, *decode.DECODE_ERRORS):  # preparing the image reports it
                 self.image = _decode_shrunk(self.data, str(self.path))
 
 
@@ -60,15 +60,15 @@ _prefetch: _Prefetch | None = None
 
 
 def start(path: str) -> None:
-    """Begin to read and decode an existing file; it replaces the one started before."""
-    global _prefetch  # noqa: PLW0603  # one per process: it begins before anything exists that could carry it
+    """Begin to read and decode an existing file, in place of one started before."""
+    global _prefetch  # noqa: PLW0603  # one per process: it starts before anything exists that could hold it
     _prefetch = _Prefetch(path)
 
 
 def take(path: Path) -> bytes | None:
     """Return the bytes of the file, waiting until they are read.
 
-    ``None`` if it was not the file started with, or could not be read: then the caller reads it and reports why.
+    ``None`` if ``start`` got another file or could not read it; then the caller reads the file and reports errors.
     """
     if _prefetch is None or path != _prefetch.path:
         return None

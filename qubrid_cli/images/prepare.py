@@ -1,13 +1,10 @@
-"""Images as a model should get them, prepared in threads: a source becomes a data URL and what there is to say of it."""
-
-# MERGED DOCSTRING of qubrid_cli.inventory: What a file carries besides its picture, by name: what people want to see stripped.
+"""Prepare images for a request, in threads: each source becomes an encoded file and a description of it."""
 
 import hashlib
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
 from queue import SimpleQueue
 
 from PIL import ExifTags, Image
@@ -15,12 +12,11 @@ from PIL import ExifTags, Image
 from ..errors import ImageError
 from ..frozen import frozen
 from . import decode, prefetch, sources
-from .decode import DECODE_ERRORS
 from .encode import ImageLimits, Upload, encode_for_upload, orient_size
 from .metadata import strip_metadata
 from .urls import DataUrl
 
-#: Pillow's names for what it found in a file's ``info``.
+#: Metadata by the name under which Pillow keeps it in ``info``.
 _METADATA_NAMES = {
     "icc_profile": "ICC profile",
     "xmp": "XMP",
@@ -28,52 +24,24 @@ _METADATA_NAMES = {
     "photoshop": "Photoshop data",
     "comment": "a comment",
 }
-#: What Pillow keeps of a PNG's chunks under names of its own; what else is there by a text's name is a text.
-_NON_TEXT_KEYS = {"dpi", "gamma", "transparency", "background", "duration", "loop", "exif", "interlace", "aspect", "srgb",
-            "chromaticity", "default_image", "disposal", "blend", "bbox", "timestamp"}  # fmt: skip
-#: IPTC's record within Photoshop's image resources (Adobe Photoshop File Formats, resource 0x0404).
+#: What else Pillow keeps in the ``info`` of a PNG; any other name there is that of a text.
+_NON_TEXT_KEYS = _METADATA_NAMES.keys() | {
+    "dpi", "gamma", "transparency", "background", "duration", "loop", "exif", "interlace", "aspect", "srgb", "chromaticity",
+    "default_image", "disposal", "blend", "bbox", "timestamp",
+}  # fmt: skip
+#: The IPTC record in Photoshop's image resources (Adobe Photoshop File Formats, resource 0x0404).
 _IPTC_RESOURCE = 0x0404
-
-
-def list_metadata(image: Image.Image) -> tuple[str, ...]:
-    """Names such as ``EXIF`` and ``GPS position``, of an opened image whose pixels are not decoded yet."""
-    return tuple(dict.fromkeys((*_list_exif(image), *_list_info_metadata(image))))
-
-
-def _list_exif(image: Image.Image) -> Iterator[str]:
-    if "exif" in image.info:
-        yield "EXIF"
-    try:
-        exif = image.getexif()
-        if exif.get_ifd(ExifTags.IFD.GPSInfo):
-            yield "GPS position"
-        if exif.get_ifd(ExifTags.IFD.IFD1):
-            yield "a thumbnail"
-    except DECODE_ERRORS:
-        return
-
-
-def _list_info_metadata(image: Image.Image) -> Iterator[str]:
-    for name, value in image.info.items():
-        if name in _METADATA_NAMES and value:
-            yield _METADATA_NAMES[name]
-        if name == "photoshop" and isinstance(value, dict) and _IPTC_RESOURCE in value:
-            yield "IPTC"
-        if (
-            image.format == "PNG"
-            and isinstance(name, str)
-            and isinstance(value, str)
-            and name not in _NON_TEXT_KEYS | _METADATA_NAMES.keys()
-        ):
-            yield "text"
 
 
 @frozen
 class PreparedImage:
-    """An image ready to be sent. ``width`` and ``height`` are those of the upright original, ``size`` its bytes.
+    """An image ready to be sent.
 
-    ``prepare_seconds`` is the work it took, reading included; ``metadata_names`` names what the file held besides its picture, none of
-    which is sent.
+    Attributes:
+        width: of the upright original, as is ``height``.
+        size: bytes of the original.
+        prepare_seconds: the time for reading and encoding it.
+        metadata_names: the metadata in the original; none of it is sent.
     """
 
     name: str
@@ -89,7 +57,7 @@ class PreparedImage:
 
     @property
     def url(self) -> DataUrl:
-        """How it goes into a request."""
+        """The encoded image as it stands in a request."""
         return DataUrl(self.upload.mime, self.upload.data)
 
 
@@ -105,10 +73,10 @@ class PendingImage:
 
 
 class PreparationPool:
-    """Threads that prepare images while the main one loads, connects and waits: Pillow releases the GIL.
+    """Threads that prepare images while the main thread loads modules, connects and waits: Pillow releases the GIL.
 
-    They are daemons, so that Ctrl-C ends the program at once, also while one of them decodes or reads a pipe. (The
-    workers of ``concurrent.futures`` are waited for when Python ends.)
+    They are daemon threads, so that Ctrl-C ends the program at once, even while one decodes or reads a pipe. (Python
+    waits at its end for the workers of ``concurrent.futures``.)
     """
 
     def __init__(self, limits: ImageLimits, *, threads: int = 2) -> None:
@@ -118,69 +86,101 @@ class PreparationPool:
             threading.Thread(target=self._run, name="images", daemon=True).start()
 
     def submit(self, images: Sequence[sources.Source]) -> tuple[PendingImage, ...]:
-        """Begin with some images, in order."""
-        begun = tuple(PendingImage(image.name, Future()) for image in images)
-        for image, preparation in zip(images, begun, strict=True):
-            self._queue.put((preparation.future, image))
-        return begun
+        """Queue images, in order."""
+        pending = tuple(PendingImage(image.name, Future()) for image in images)
+        for image, entry in zip(images, pending, strict=True):
+            self._queue.put((entry.future, image))
+        return pending
 
     def _run(self) -> None:
         while True:
             future, image = self._queue.get()
             try:
                 future.set_result(image if isinstance(image, sources.Link) else prepare_image(image, self._limits))
-            except BaseException as error:  # noqa: BLE001  # handed to whoever waits for the image, and raised there
+            except BaseException as error:  # noqa: BLE001  # raised in the thread that waits for the image
                 future.set_exception(error)
 
 
-def prepare_image(
-    source: sources.File | sources.Bytes | sources.FetchedLink | sources.Stdin, limits: ImageLimits
-) -> PreparedImage:
+def prepare_image(source: sources.ReadableSource, limits: ImageLimits) -> PreparedImage:
     """Read, turn upright, shrink and encode one image.
 
     Raises:
-        ImageError: missing, unreadable, damaged, too small, too long, or too large to be sent.
+        ImageError: it is missing, unreadable, damaged, too small, too long and narrow, or too large to be sent.
     """
     started = time.perf_counter()
     prefetched = prefetch.take(source.path) if isinstance(source, sources.File) else None
     data = prefetched or sources.read_bytes(source)
-    digest = hashlib.sha256(data).hexdigest()  # while the picture may still be being decoded
+    sha256 = hashlib.sha256(data).hexdigest()  # before the decoded image is needed: the prefetch may still decode it
     try:
-        found = _prepare_bytes(data, source.name, limits)
+        return _prepare_bytes(data, source, limits, sha256=sha256, size=len(data), started=started)
     except ImageError as error:
-        # A PNG may be damaged in what is not the picture, and its text may be a bomb: the picture is enough.
-        bare = strip_metadata(data) if error.code == "damaged_image" else None
-        if bare is None or len(bare) == len(data):
+        # The damage may be in the metadata of a PNG, and its text may be a decompression bomb.
+        stripped = strip_metadata(data) if error.code == "damaged_image" else None
+        if stripped is None or len(stripped) == len(data):
             raise
-        found = _prepare_bytes(bare, source.name, limits)
-    notes = (source.note,) if isinstance(source, sources.FetchedLink) and source.note else ()
-    return replace(
-        found,
-        warnings=notes + found.warnings,
-        sha256=digest,
-        size=len(data),
-        prepare_seconds=time.perf_counter() - started,
-    )
+        return _prepare_bytes(stripped, source, limits, sha256=sha256, size=len(data), started=started)
 
 
-def _prepare_bytes(data: bytes, name: str, limits: ImageLimits) -> PreparedImage:
-    """All but what is known of the file as a whole."""
+def _prepare_bytes(
+    data: bytes, source: sources.ReadableSource, limits: ImageLimits, *, sha256: str, size: int, started: float
+) -> PreparedImage:
+    """Prepare an image from its bytes; ``sha256`` and ``size`` are those of the original file."""
+    name = source.name
     try:
         with decode.open_image(data, name, limits.frame) as opened:
-            # A PNG is decoded to look for its EXIF already, for that may stand at its end.
+            # EXIF may stand at the end of a PNG, so reading it decodes the PNG.
             image = prefetch.get_decoded(opened, data) if opened.format == "PNG" else opened
             orientation = decode.read_orientation(image)
             warnings = decode.get_frame_warnings(image, name, limits.frame)
-            kind, carried = image.format or "", list_metadata(image)
+            kind, metadata_names = image.format or "", _list_metadata(image)
             width, height = orient_size(image.size, orientation)
-            sent = encode_for_upload(image, data, orientation, limits, name)
+            upload = encode_for_upload(image, data, orientation, limits, name)
     except Image.DecompressionBombError as error:
         raise decode.too_many_pixels_error(name) from error
     except MemoryError as error:
         raise ImageError(
-            f"{name} needs more memory than there is", hint="Shrink it with an image editor first."
+            f"{name} needs more memory than is available", hint="Shrink it with an image editor first."
         ) from error
     except decode.DECODE_ERRORS as error:
         raise decode.damaged_error(name, str(error)) from error
-    kind = {"MPO": "JPEG", "DIB": "BMP"}.get(kind, kind)
-    return PreparedImage(name, "", kind, width, height, len(data), sent, 0.0, warnings + sent.warnings, carried)
+    notes = (source.note,) if isinstance(source, sources.FetchedLink) and source.note else ()
+    return PreparedImage(
+        name=name,
+        sha256=sha256,
+        format={"MPO": "JPEG", "DIB": "BMP"}.get(kind, kind),
+        width=width,
+        height=height,
+        size=size,
+        upload=upload,
+        prepare_seconds=time.perf_counter() - started,
+        warnings=notes + warnings + upload.warnings,
+        metadata_names=metadata_names,
+    )
+
+
+def _list_metadata(image: Image.Image) -> tuple[str, ...]:
+    """The metadata of an opened image that is not decoded yet, such as ``EXIF`` and ``GPS position``."""
+    return tuple(dict.fromkeys((*_list_exif(image), *_list_info(image))))
+
+
+def _list_exif(image: Image.Image) -> Iterator[str]:
+    if "exif" in image.info:
+        yield "EXIF"
+    try:
+        exif = image.getexif()
+        if exif.get_ifd(ExifTags.IFD.GPSInfo):
+            yield "GPS position"
+        if exif.get_ifd(ExifTags.IFD.IFD1):
+            yield "a thumbnail"
+    except decode.DECODE_ERRORS:
+        return
+
+
+def _list_info(image: Image.Image) -> Iterator[str]:
+    for name, value in image.info.items():
+        if name in _METADATA_NAMES and value:
+            yield _METADATA_NAMES[name]
+        if name == "photoshop" and isinstance(value, dict) and _IPTC_RESOURCE in value:
+            yield "IPTC"
+        if image.format == "PNG" and isinstance(value, str) and isinstance(name, str) and name not in _NON_TEXT_KEYS:
+            yield "text"

@@ -9,11 +9,11 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, assert_never
-from urllib.parse import SplitResult, unquote
+from urllib.parse import unquote
 
 from ..errors import ImageError, UsageError
 from ..frozen import frozen
@@ -82,7 +82,8 @@ class Stdin:
     name: str = "-"
 
 
-Source = File | Bytes | Link | FetchedLink | Stdin
+ReadableSource = File | Bytes | FetchedLink | Stdin
+Source = ReadableSource | Link
 
 
 @frozen
@@ -238,7 +239,7 @@ def has_readable_suffix(name: str) -> bool:
     return _READABLE_SUFFIX.fullmatch(name) is not None
 
 
-def read_bytes(source: File | Bytes | FetchedLink | Stdin) -> bytes:
+def read_bytes(source: ReadableSource) -> bytes:
     """Read all bytes of an image.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Qwen's arithmetic: what a vision model makes of an image's size, and which size to send.
+"""Image sizes: how many tokens an image costs a Qwen model, and at which size it is sent.
 
 Source: ``smart_resize`` in Qwen's ``qwen-vl-utils`` and the image processors of Qwen2-VL to Qwen3.5.
 """
@@ -9,13 +9,13 @@ from collections.abc import Iterable
 
 from ..frozen import frozen
 
-#: Longer to shorter side; Model Studio, Qwen's own host, refuses longer shapes.
+#: Longer side to shorter side; Model Studio, Qwen's own host, refuses longer shapes.
 MAX_RATIO = 200
 
-#: Between the shape of an image and that of what is sent, where it can be helped.
-_MAX_SHAPE_CHANGE = 1.1
+#: The factor by which resizing should change an aspect ratio at most; multiples of 32 alone change usual images by 3 %.
+MAX_SHAPE_CHANGE = 1.1
 
-#: Each image is wrapped in a start and an end marker.
+#: The start and the end marker around each image.
 _MARKER_TOKENS = 2
 
 #: Of English text, as vendors put it.
@@ -24,20 +24,20 @@ CHARACTERS_PER_TOKEN = 4
 
 @frozen
 class ModelFamily:
-    """How one family of models cuts images up: ``factor`` is the side of the square that becomes one token."""
+    """How a family of models divides images into tokens; ``factor`` is the side of the square that becomes one token."""
 
     factor: int
     min_pixels: int
     max_pixels: int
 
 
-#: Limits are those of Model Studio, Qwen's own host; whoever runs the open models may have set higher ones.
+#: The limits of Model Studio, Qwen's own host; other hosts of the open models may have higher ones.
 QWEN3 = ModelFamily(factor=32, min_pixels=65_536, max_pixels=2_621_440)
 QWEN2 = ModelFamily(factor=28, min_pixels=3_136, max_pixels=1_003_520)
 
 
 def find_family(model: str) -> ModelFamily | None:
-    """The family of a model by its name; ``None`` where we do not know how it counts."""
+    """The family of a model by its name; ``None`` if it is not a Qwen family listed here."""
     if re.search(r"qwen-?2(\.5)?-?vl", model, re.IGNORECASE):
         return QWEN2
     if re.search(r"qwen-?3(-?vl|\.5)", model, re.IGNORECASE):
@@ -46,9 +46,9 @@ def find_family(model: str) -> ModelFamily | None:
 
 
 def smart_resize(width: int, height: int, family: ModelFamily) -> tuple[int, int]:
-    """The width and height, in pixels, to which the model's own processor brings an image."""
+    """The width and height, in pixels, to which the model's own processor resizes an image."""
     factor = family.factor
-    # Halves go to the even neighbour, as Python's round() does and the original relies on.
+    # round() rounds halves to even, as in the original.
     wide = max(factor, round(width / factor) * factor)
     high = max(factor, round(height / factor) * factor)
     if wide * high > family.max_pixels:
@@ -63,12 +63,12 @@ def smart_resize(width: int, height: int, family: ModelFamily) -> tuple[int, int
 
 
 def estimate(width: int, height: int, model: str) -> int | None:
-    """How many prompt tokens an image of this size costs, markers included; ``None`` for an unknown family."""
-    of = find_family(model)
-    if of is None:
+    """The prompt tokens of an image of this size, markers included; ``None`` for an unknown family."""
+    family = find_family(model)
+    if family is None:
         return None
-    wide, high = smart_resize(width, height, of)
-    return (wide // of.factor) * (high // of.factor) + _MARKER_TOKENS
+    wide, high = smart_resize(width, height, family)
+    return (wide // family.factor) * (high // family.factor) + _MARKER_TOKENS
 
 
 def estimate_prompt(
@@ -96,10 +96,9 @@ def estimate_prompt(
 
 
 def shrink_size(width: int, height: int, *, max_pixels: int | None, max_side: int | None) -> tuple[int, int]:
-    """The size to send: the given one where it fits, else a smaller one with both sides multiples of 32.
+    """The size to send: unchanged if it is within the limits, else smaller, with both sides multiples of 32.
 
-    Multiples of 32 are what Qwen3-VL resizes to itself, so that it need not resample once more. A side that was
-    shorter than 32 from the start is not enlarged to it.
+    Qwen3-VL itself resizes to multiples of 32, so it does not resample again. A side under 32 is not enlarged.
     """
     scale = 1.0
     if max_pixels is not None:
@@ -109,27 +108,29 @@ def shrink_size(width: int, height: int, *, max_pixels: int | None, max_side: in
     if scale >= 1:
         return width, height
     wide, high = _align_side(width, scale), _align_side(height, scale)
-    # A side that was held up at 32 is paid for by the other one.
+    # If one side could not go below 32, the other one must be shorter.
     if max_pixels is not None and wide * high > max_pixels:
         if wide < high:
             high = _align_side(max_pixels // wide, 1.0)
         else:
             wide = _align_side(max_pixels // high, 1.0)
-    if _measure_shape_change(width, height, wide, high) > _MAX_SHAPE_CHANGE:
-        # Of a long shape the shorter side loses much by whole steps of 32; the longer one follows it where that helps.
-        follows_width, follows_height = _align_side(width, high / height), _align_side(height, wide / width)
-        shorter = (min(wide, follows_width), high) if width > height else (wide, min(high, follows_height))
-        wide, high = min((wide, high), shorter, key=lambda size: _measure_shape_change(width, height, *size))
+    if measure_shape_change(width, height, wide, high) > MAX_SHAPE_CHANGE:
+        # Steps of 32 are large for the shorter side of a long shape; shorten the longer side too if that helps.
+        if width > height:
+            shorter = min(wide, _align_side(width, high / height)), high
+        else:
+            shorter = wide, min(high, _align_side(height, wide / width))
+        wide, high = min((wide, high), shorter, key=lambda size: measure_shape_change(width, height, *size))
     return min(wide, MAX_RATIO * high), min(high, MAX_RATIO * wide)
 
 
-def _measure_shape_change(width: int, height: int, wide: int, high: int) -> float:
-    """By how much a shape is changed, 1 for not at all."""
+def measure_shape_change(width: int, height: int, wide: int, high: int) -> float:
+    """The factor by which the aspect ratio changes, at least 1."""
     change = (wide * height) / (high * width)
     return max(change, 1 / change)
 
 
 def _align_side(side: int, scale: float) -> int:
     factor = QWEN3.factor
-    # The small addend undoes rounding: 3000 * (1024 / 3000) may come out a hair under 1024.
+    # 1e-9 compensates for rounding: 3000 * (1024 / 3000) may be slightly less than 1024.
     return min(side, max(factor, math.floor(side * scale / factor + 1e-9) * factor))

@@ -29,13 +29,13 @@ from ..support.pictures import FORMATS, colour, encoded, file, plain, refusal, s
     ("data", "expected"),
     [
         pytest.param(b"what is this?\n", ("not_an_image", "x is not an image that can be read"), id="text"),
-        pytest.param(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", ("unsupported_format", "x is a PostScript file, which is not read here"), id="EPS"),
+        pytest.param(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", ("unsupported_format", "x is a PostScript file, which is not supported"), id="EPS"),
         pytest.param(b"\0" * 4096, ("not_an_image", "x is not an image that can be read"), id="zeros"),
         pytest.param(b"", ("image", "x is empty (0 bytes)"), id="empty"),
         pytest.param(b"\xff\xd8\xff\xe0", ("damaged_image", "x is damaged or cut off (its header cannot be read)"), id="start of a JPEG"),
         pytest.param(file(plain(size=(10, 400)), "PNG"), ("too_small", "x has 10 × 400 pixels, which is too small"), id="10 wide"),
         pytest.param(file(plain(size=(400, 10)), "JPEG"), ("too_small", "x has 400 × 10 pixels, which is too small"), id="10 high"),
-        pytest.param(file(plain(size=(2201, 11)), "PNG"), ("too_long", "x has 2201 × 11 pixels, which is too long a shape"), id="over 200:1"),
+        pytest.param(file(plain(size=(2201, 11)), "PNG"), ("too_long", "x has 2201 × 11 pixels, which is too long and narrow"), id="over 200:1"),
     ],
 )  # fmt: skip
 def test_refused(data: bytes, expected: tuple[str, str]) -> None:
@@ -174,9 +174,9 @@ def test_changed_bytes_raise_nothing_but_our_error(kind: str, edits: list[tuple[
         (b"<?xml version='1.0'?><!DOCTYPE svg PUBLIC 'x' 'y'><svg:svg>", "an SVG drawing", "rsvg-convert"),
         (b"\xff\x0a\xfa\x7f", "a JPEG XL image", "djxl"),
         (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL image", "djxl"),
-        (b"II*\0\x10\0\0\0CR\x02\0", "a camera's raw picture", "darktable-cli"),
-        (b"\0\0\0\x18ftypcrx \0\0\0\1", "a camera's raw picture", "darktable-cli"),
-        (b"FUJIFILMCCD-RAW 0201", "a camera's raw picture", "darktable-cli"),
+        (b"II*\0\x10\0\0\0CR\x02\0", "a camera raw image", "darktable-cli"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1", "a camera raw image", "darktable-cli"),
+        (b"FUJIFILMCCD-RAW 0201", "a camera raw image", "darktable-cli"),
         (b"\0\0\0\x18ftypmp42", "a video", "ffmpeg"),
         (b"\0\0\0\x14ftypqt  ", "a video", "ffmpeg"),
         (b"\x1a\x45\xdf\xa3\x9f", "a video", "ffmpeg"),
@@ -190,10 +190,10 @@ def test_what_is_not_read_here_is_told_with_the_command_that_helps(data: bytes, 
         prepare_image(sources.Bytes("my file", data + bytes(64)), ImageLimits())
     assert (caught.value.code, caught.value.message) == (
         "unsupported_format",
-        f"my file is {kind}, which is not read here",
+        f"my file is {kind}, which is not supported",
     )
     assert caught.value.hint is not None
-    assert caught.value.hint.startswith(f"Turn it into an image first: {command}")
+    assert caught.value.hint.startswith(f"Convert it to an image first: {command}")
     assert "'my file" in caught.value.hint
 
 
@@ -203,14 +203,14 @@ def test_a_raw_picture_in_a_tiff_is_not_described_by_its_preview(tags: dict[int,
     for tag, value in tags.items():
         info[tag] = value
     assert refusal(sources.Bytes("x", file(plain(), "TIFF", tiffinfo=info))) == (
-        "unsupported_format", "x is a camera's raw picture, which is not read here",
+        "unsupported_format", "x is a camera raw image, which is not supported",
     )  # fmt: skip
 
 
 def test_a_web_page_in_the_place_of_an_image_is_called_one() -> None:
     with pytest.raises(ImageError) as caught:
         prepare_image(sources.Bytes("photo.jpg", b"<!DOCTYPE html><html><title>404</title>"), ImageLimits())
-    assert caught.value.hint == "It is a web page: perhaps the server sent that in place of the image."
+    assert caught.value.hint == "It is a web page; perhaps a server sent it instead of the image."
 
 
 def test_a_kind_of_file_that_the_decoder_lacks_is_not_called_damaged() -> None:
@@ -255,7 +255,7 @@ def test_a_tiff_that_pillow_does_not_know_is_not_called_damaged() -> None:
     (offset,) = struct.unpack_from("<I", data, place + 8)
     struct.pack_into("<3H", data, offset, 24, 24, 24)
     assert (
-        refusal(sources.Bytes("x", bytes(data)))[1] == "x is a kind of TIFF that cannot be read here, or a damaged one"
+        refusal(sources.Bytes("x", bytes(data)))[1] == "x is a damaged TIFF, or a kind of TIFF that cannot be read here"
     )
 
 
@@ -270,7 +270,7 @@ def test_a_heic_that_would_end_the_process_is_refused() -> None:
     broken = data[: entry.end() - 2] + b"\x80f" + data[entry.end() :]
     assert refusal(sources.Bytes("x", broken)) == (
         "damaged_image",
-        "x is damaged or cut off (the type of an item is no text)",
+        "x is damaged or cut off (the type of an item is not ASCII)",
     )
 
 
@@ -285,7 +285,7 @@ def test_a_name_that_looks_like_an_option_or_a_url_is_safe_to_paste_from_a_hint(
     for name, shown in (("-o.svg", "./-o.svg"), ("https://example.com/a.svg", "FILE")):
         with pytest.raises(ImageError) as caught:
             prepare_image(sources.Bytes(name, b"<svg width='9'>"), ImageLimits())
-        assert caught.value.hint == f"Turn it into an image first: rsvg-convert -w 1568 {shown} -o out.png"
+        assert caught.value.hint == f"Convert it to an image first: rsvg-convert -w 1568 {shown} -o out.png"
 
 
 def test_a_deep_ppm_is_read_with_comments_and_all() -> None:

@@ -180,7 +180,7 @@ ZEROS = bytes(65_536)
         ),
         pytest.param(
             whole(gzip.compress(gzip.compress(b"x")), "Content-Encoding: gzip, gzip"), "image",
-            "LINK comes packed in a way that was not asked for", id="packed twice",
+            "LINK has a content encoding that is not supported", id="packed twice",
         ),
         pytest.param(
             whole(b"no gzip", "Content-Encoding: gzip"), "protocol",
@@ -194,7 +194,7 @@ ZEROS = bytes(65_536)
         pytest.param(sending(b"nonsense\r\n\r\n"), "protocol", "LINK: HOST does not speak HTTP", id="no HTTP"),
         pytest.param(moved("/a.jpg"), "redirects", "LINK redirects more than 5 times", id="a redirect in a circle"),
         pytest.param(moved("file:///etc/passwd"), "redirect", "LINK redirects to a file URL, not http or https", id="a redirect to a file"),
-        pytest.param(moved("https://"), "image", "LINK is, or leads to, no valid URL", id="a redirect to nowhere"),
+        pytest.param(moved("https://"), "image", "LINK is, or redirects to, an invalid URL", id="a redirect to nowhere"),
         pytest.param(moved("http://[::1/"), "redirect", "LINK: HOST redirects to an invalid URL", id="a redirect to nonsense"),
         pytest.param(moved("http://h:x/"), "redirect", "LINK: HOST redirects to an invalid URL", id="a redirect to no port"),
         pytest.param(moved("http://a..\u00e4.example/"), "redirect", "LINK: HOST redirects to an invalid URL", id="a redirect to no name"),
@@ -219,11 +219,11 @@ def test_a_page_that_is_made_to_be_read_slowly_is_read_at_once() -> None:
     [
         (304, "HOST did not send LINK (HTTP 304)"),
         (400, "HOST did not send LINK (HTTP 400)"),
-        (401, "HOST wants a user and a password for LINK (HTTP 401)"),
-        (403, "HOST does not give out LINK (HTTP 403)"),
+        (401, "HOST requires a user and a password for LINK (HTTP 401)"),
+        (403, "HOST denies access to LINK (HTTP 403)"),
         (404, "HOST has nothing at LINK (HTTP 404)"),
         (410, "HOST has nothing at LINK (HTTP 410)"),
-        (429, "HOST was asked too often to give out LINK (HTTP 429)"),
+        (429, "HOST limits requests and did not send LINK (HTTP 429)"),
         (503, "HOST failed to send LINK (HTTP 503)"),
     ],
 )
@@ -296,7 +296,7 @@ def test_a_name_that_is_none_is_no_host() -> None:
     "url", ["http://ä..example/a.jpg", f"http://a.example/{'a' * 70_000}", "http://a.example/\udcff"]
 )
 def test_a_url_that_cannot_be_sent_is_no_url(url: str) -> None:
-    assert message(url) == ("image", f"{url} is, or leads to, no valid URL")
+    assert message(url) == ("image", f"{url} is, or redirects to, an invalid URL")
 
 
 def test_a_certificate_of_nobody_known_is_not_trusted() -> None:

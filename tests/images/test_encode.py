@@ -185,6 +185,6 @@ def test_16_bits_a_channel_are_sent_as_8() -> None:
 def test_a_shape_that_cannot_be_kept_is_told() -> None:
     data = file(Image.new("L", (20_000, 100), 90), "PNG")
     assert encoded(data, ImageLimits(max_side=1000)).warnings == (
-        "x: its shape is not kept, from 20000 × 100 to 992 × 32",
+        "x: its shape changes from 20000 × 100 to 992 × 32",
     )  # fmt: skip
     assert encoded(data, ImageLimits(max_side=6400)).warnings == ()

@@ -198,10 +198,10 @@ def test_another_frame_is_sent_where_it_is_asked_for(kind: str, what: str) -> No
 @pytest.mark.parametrize(
     ("kind", "count", "message"),
     [
-        ("GIF", 2, "x has 3 frames, and no number 4"),
-        ("TIFF", 2, "x has 3 pages, and no number 4"),
-        ("JPEG", 0, "x has only one frame, and no number 4"),
-        ("BMP", 0, "x has only one frame, and no number 4"),
+        ("GIF", 2, "x has 3 frames, so there is no frame 4"),
+        ("TIFF", 2, "x has 3 pages, so there is no page 4"),
+        ("JPEG", 0, "x has only one frame, so there is no frame 4"),
+        ("BMP", 0, "x has only one frame, so there is no frame 4"),
     ],
 )
 def test_a_frame_that_is_not_there_is_refused(kind: str, count: int, message: str) -> None:

@@ -123,7 +123,10 @@ def test_a_glob_under_the_home_folder(folder: Path) -> None:
         (".", (2, ". is a folder")),
         ("folder.jpg", (2, "folder.jpg is a folder")),
         pytest.param("https://", (2, "https:// has no host"), id="2 no host"),
-        ("data:image/png;base64,%%", (4, "data:image/png;base64,… is not a valid data URL: Only base64 data is allowed")),
+        (
+            "data:image/png;base64,%%",
+            (4, "data:image/png;base64,… is not a valid data URL: Only base64 data is allowed"),
+        ),
         ("data:image/png", (4, "data:image/png,… is not a valid data URL: no comma in it")),
         ("data:;base64,aGk-", (4, "data:;base64,… is not a valid data URL: Only base64 data is allowed")),
         ("https://example.com:port/a.jpg", (2, "https://example.com:port/a.jpg is not a URL")),

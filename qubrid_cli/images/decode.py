@@ -1,4 +1,4 @@
-"""Open images with Pillow: formats are recognized by content, limits checked, other files named in an error."""
+"""Open images with Pillow, by their content, and report files that are too large, damaged or in another format."""
 
 import logging
 import re
@@ -19,57 +19,50 @@ from .tokens import MAX_RATIO
 #: Bytes at the beginning of a file that are enough to recognize an unsupported format.
 _HEAD_BYTES = 4096
 
-#: Command lines of converters; {} is the file's name and {page} its first page or image.
+#: A command line like those below; {} is the file's name and {page} its first page or image.
 _MAGICK = "magick {page} out.png"
-_FFMPEG = "ffmpeg -i {} -frames:v 1 out.png"
 
 
 @frozen
-class UnsupportedFormat:
+class _UnsupportedFormat:
     """A file format, and the command that converts a file to PNG or JPEG."""
 
     description: str
     command: str
 
-    def conversion_hint(self, name: str) -> str:
-        """The hint with the command; ``name`` is quoted for the shell if needed."""
-        is_file = name != "-" and not re.match("[a-z]+:", name, re.IGNORECASE)
-        file = shlex.quote(f"./{name}" if name.startswith("-") else name) if is_file else "FILE"
-        return f"Convert it to an image first: {self.command.format(file, page=file + '[0]')}"
-
 
 #: Some of these begin like any TIFF and are recognized by their tags instead.
-CAMERA_RAW = UnsupportedFormat("a camera raw image", "darktable-cli {} out.jpg")
+_CAMERA_RAW = _UnsupportedFormat("a camera raw image", "darktable-cli {} out.jpg")
 
 #: What may come before the first element of an XML file; atomic groups, so that a mismatch is not tried in all ways.
 _XML_PROLOGUE = rb"(?>(?>\s+|<!--.*?-->|<\?.*?\?>|<!DOCTYPE[^>\[]*(?:\[.*?\])?\s*>)*)"
 
 #: Tried in order, first match wins; compiled when tried, usually once per run. Sources: the formats' specifications, file(1).
 _UNSUPPORTED_FORMATS = (
-    (_XML_PROLOGUE + rb"<(\w+:)?svg[\s>]", UnsupportedFormat("an SVG drawing", "rsvg-convert -w 1568 {} -o out.png")),
-    (rb"\x1f\x8b", UnsupportedFormat("compressed data", "gunzip {}")),
-    (rb"%PDF-", UnsupportedFormat("a PDF document", "pdftoppm -png -r 150 -singlefile {} out")),
-    (rb"%!PS|\xc5\xd0\xd3\xc6", UnsupportedFormat("a PostScript file", "gs -sDEVICE=png16m -r150 -o out.png {}")),
-    (rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n", UnsupportedFormat("a JPEG XL image", "djxl {} out.png")),
-    (rb"8BPS", UnsupportedFormat("a Photoshop document", _MAGICK)),
-    (rb"DDS ", UnsupportedFormat("a DDS texture", _MAGICK)),
-    (rb"gimp xcf", UnsupportedFormat("a GIMP document", _MAGICK)),
-    (rb"v/1\x01", UnsupportedFormat("an OpenEXR image", _MAGICK)),
-    (rb"#\?(RADIANCE|RGBE)", UnsupportedFormat("a Radiance HDR image", _MAGICK)),
-    (rb"SIMPLE  =", UnsupportedFormat("a FITS image", _MAGICK)),
-    (rb"icns", UnsupportedFormat("a macOS icon", _MAGICK)),
-    (rb"\0\0\x02\0", UnsupportedFormat("a Windows cursor", _MAGICK)),
-    (rb"\x01\xda[\0\x01][\x01\x02]", UnsupportedFormat("an SGI image", _MAGICK)),
-    (rb"\x0a[\0\x02\x03\x05]\x01[\x01\x02\x04\x08]", UnsupportedFormat("a PCX image", _MAGICK)),
-    (rb"\xd7\xcd\xc6\x9a|\x01\0\0\0.{36} EMF|\x01\0\x09\0", UnsupportedFormat("a Windows metafile", _MAGICK)),
-    (rb"AT&TFORM", UnsupportedFormat("a DjVu document", "ddjvu -format=tiff -page=1 {} out.tiff")),
-    (rb"FUJIFILMCCD-RAW|II\*\0.{4}CR\x02|....ftypcrx |IIU\0|IIR[OS]|MMOR", CAMERA_RAW),
+    (_XML_PROLOGUE + rb"<(\w+:)?svg[\s>]", _UnsupportedFormat("an SVG drawing", "rsvg-convert -w 1568 {} -o out.png")),
+    (rb"\x1f\x8b", _UnsupportedFormat("compressed data", "gunzip {}")),
+    (rb"%PDF-", _UnsupportedFormat("a PDF document", "pdftoppm -png -r 150 -singlefile {} out")),
+    (rb"%!PS|\xc5\xd0\xd3\xc6", _UnsupportedFormat("a PostScript file", "gs -sDEVICE=png16m -r150 -o out.png {}")),
+    (rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n", _UnsupportedFormat("a JPEG XL image", "djxl {} out.png")),
+    (rb"8BPS", _UnsupportedFormat("a Photoshop document", _MAGICK)),
+    (rb"DDS ", _UnsupportedFormat("a DDS texture", _MAGICK)),
+    (rb"gimp xcf", _UnsupportedFormat("a GIMP document", _MAGICK)),
+    (rb"v/1\x01", _UnsupportedFormat("an OpenEXR image", _MAGICK)),
+    (rb"#\?(RADIANCE|RGBE)", _UnsupportedFormat("a Radiance HDR image", _MAGICK)),
+    (rb"SIMPLE  =", _UnsupportedFormat("a FITS image", _MAGICK)),
+    (rb"icns", _UnsupportedFormat("a macOS icon", _MAGICK)),
+    (rb"\0\0\x02\0", _UnsupportedFormat("a Windows cursor", _MAGICK)),
+    (rb"\x01\xda[\0\x01][\x01\x02]", _UnsupportedFormat("an SGI image", _MAGICK)),
+    (rb"\x0a[\0\x02\x03\x05]\x01[\x01\x02\x04\x08]", _UnsupportedFormat("a PCX image", _MAGICK)),
+    (rb"\xd7\xcd\xc6\x9a|\x01\0\0\0.{36} EMF|\x01\0\x09\0", _UnsupportedFormat("a Windows metafile", _MAGICK)),
+    (rb"AT&TFORM", _UnsupportedFormat("a DjVu document", "ddjvu -format=tiff -page=1 {} out.tiff")),
+    (rb"FUJIFILMCCD-RAW|II\*\0.{4}CR\x02|....ftypcrx |IIU\0|IIR[OS]|MMOR", _CAMERA_RAW),
     # ISO media files with a brand other than those of AVIF and HEIF, and other containers.
     (
         rb"....(ftyp(?!avi[fs]|hei|hev|mif1|msf1)|moov|mdat|wide|free)|\x1a\x45\xdf\xa3|RIFF....AVI |FLV\x01|\0\0\x01[\xba\xb3]",
-        UnsupportedFormat("a video", _FFMPEG),
+        _UnsupportedFormat("a video", "ffmpeg -i {} -frames:v 1 out.png"),
     ),
-    (rb"PK\x03\x04", UnsupportedFormat("an archive or an office document", "unzip {}")),
+    (rb"PK\x03\x04", _UnsupportedFormat("an archive or an office document", "unzip {}")),
 )  # fmt: skip
 
 #: The beginning of a web page, after blanks, comments and an XML declaration (WHATWG MIME Sniffing, section 7.1).
@@ -79,7 +72,7 @@ _WEB_PAGE_START = (
 )
 
 
-def identify_unsupported(data: bytes) -> UnsupportedFormat | None:
+def _identify_unsupported(data: bytes) -> _UnsupportedFormat | None:
     """The format of a file by its first bytes; ``None`` if it is not one of those in the table."""
     head = data[:_HEAD_BYTES].removeprefix(b"\xef\xbb\xbf")
     return next((kind for pattern, kind in _UNSUPPORTED_FORMATS if re.match(pattern, head, re.DOTALL)), None)
@@ -199,8 +192,8 @@ def open_image(data: bytes, name: str, frame: int = 1) -> Image.Image:
         image = _open_jpeg(data) or Image.open(BytesIO(data), formats=[*_FORMATS, "HEIF"] if has_heif else _FORMATS)
     except UnidentifiedImageError as error:
         raise _unreadable_error(data, name) from error
-    if image.format == "TIFF" and (_is_camera_raw(image) or identify_unsupported(data) is CAMERA_RAW):
-        raise _unsupported_error(CAMERA_RAW, name)
+    if image.format == "TIFF" and (_is_camera_raw(image) or _identify_unsupported(data) is _CAMERA_RAW):
+        raise _unsupported_error(_CAMERA_RAW, name)
     if image.format == "TGA":
         _check_tga(image, name)
     _check_jpeg_scans(image, data, name)
@@ -295,7 +288,7 @@ def _unreadable_error(data: bytes, name: str) -> ImageError:
         return ImageError(
             f"{name} is HEIC, which needs an extra library", hint="Run: pip install pi-heif", code="needs_heif"
         )
-    unsupported = identify_unsupported(data)
+    unsupported = _identify_unsupported(data)
     if unsupported is not None:
         return _unsupported_error(unsupported, name)
     if data[:4] in {b"II*\0", b"MM\0*"}:
@@ -310,10 +303,13 @@ def _unreadable_error(data: bytes, name: str) -> ImageError:
     return ImageError(f"{name} is not an image that can be read", hint=hint, code="not_an_image")
 
 
-def _unsupported_error(unsupported: UnsupportedFormat, name: str) -> ImageError:
+def _unsupported_error(unsupported: _UnsupportedFormat, name: str) -> ImageError:
+    is_file = name != "-" and not re.match("[a-z]+:", name, re.IGNORECASE)
+    file = shlex.quote(f"./{name}" if name.startswith("-") else name) if is_file else "FILE"
+    command = unsupported.command.format(file, page=file + "[0]")
     return ImageError(
         f"{name} is {unsupported.description}, which is not supported",
-        hint=unsupported.conversion_hint(name),
+        hint=f"Convert it to an image first: {command}",
         code="unsupported_format",
     )
 

@@ -1,4 +1,4 @@
-"""What a request would send and cost, without sending it."""
+"""A dry run: the request as it would be sent, with an estimate of its tokens and cost."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,16 +12,19 @@ from ..images.prepare import PendingImage, PreparedImage, PreparedImageOrLink
 from ..metrics import Cost, Price, compute_cost
 from .prompt import build_image_parts
 
-#: Of a data URL, so that one sees what it is.
+#: Characters of a data URL that are shown.
 _DATA_URL_PREFIX_LENGTH = 48
 
 
 @frozen
 class DryRunResult:
-    """A request that was made and not sent.
+    """A request that was built but not sent.
 
-    ``request`` is its body with the data URLs shortened, ``request_size`` the bytes of it in full; ``tokens_estimate`` an estimate for
-    all of the prompt, ``None`` where the model's way of counting images is not known; ``cost_estimate`` is that of the prompt.
+    Attributes:
+        request: the body, with shortened data URLs.
+        request_size: bytes of the whole body.
+        tokens_estimate: tokens of the whole prompt; ``None`` if it is unknown how the model counts images.
+        cost_estimate: cost of the prompt without the answer.
     """
 
     url: str
@@ -37,18 +40,18 @@ class DryRunResult:
 def dry_run(
     url: str, request: Request, images: Sequence[PendingImage], *, labels: bool, prices: Mapping[str, Price]
 ) -> DryRunResult:
-    """Make the request and keep it.
+    """Build a request without sending it.
 
     Raises:
         ImageError: an image cannot be sent.
     """
-    found = tuple(image.future.result() for image in images)
-    whole = replace(request, images=build_image_parts(found, labels=labels))
-    short = replace(whole, images=tuple(replace(one, url=_shorten_url(str(one.url))) for one in whole.images))
-    encoded = [image for image in found if isinstance(image, PreparedImage)]
+    prepared = tuple(image.future.result() for image in images)
+    whole = replace(request, images=build_image_parts(prepared, labels=labels))
+    short = replace(whole, images=tuple(replace(part, url=_shorten_url(str(part.url))) for part in whole.images))
+    uploads = [image.upload if isinstance(image, PreparedImage) else None for image in prepared]
     estimate = tokens.estimate_prompt(
         request.model,
-        [(image.upload.width, image.upload.height) if isinstance(image, PreparedImage) else None for image in found],
+        [(upload.width, upload.height) if upload else None for upload in uploads],
         [whole.prompt, whole.system or "", *(part.label or "" for part in whole.images)],
     )
     usage = None if estimate is None else {"prompt_tokens": estimate, "completion_tokens": 0}
@@ -57,19 +60,17 @@ def dry_run(
         model=request.model,
         request=json.loads(bytes(build_body(short))),
         request_size=len(build_body(whole)),
-        images=found,
+        images=prepared,
         tokens_estimate=estimate,
         cost_estimate=compute_cost(prices, request.model, None, usage),
-        warnings=tuple(warning for image in encoded for warning in image.warnings),
+        warnings=tuple(warning for image in prepared if isinstance(image, PreparedImage) for warning in image.warnings),
     )
 
 
 def _shorten_url(url: str) -> str:
-    """A URL as it may be shown: no image in it, and no password."""
+    """Return a URL without its image data or password."""
     if not url.startswith("data:"):
         return urls.strip_credentials(url)
-    return (
-        url
-        if len(url) <= 2 * _DATA_URL_PREFIX_LENGTH
-        else f"{url[:_DATA_URL_PREFIX_LENGTH]}… ({len(url):,} characters)"
-    )
+    if len(url) <= 2 * _DATA_URL_PREFIX_LENGTH:
+        return url
+    return f"{url[:_DATA_URL_PREFIX_LENGTH]}… ({len(url):,} characters)"

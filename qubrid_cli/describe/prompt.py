@@ -1,16 +1,15 @@
-"""What stands for an image in a prompt: ``{name}``, ``{stem}``, ``{dir}`` and ``{index}``. Pure."""
+"""The prompt: its text, the placeholders in it such as ``{name}``, and the images after it.
 
-# MERGED DOCSTRING of qubrid_cli.prompts: The prompt: from the command line, a file or standard input.
+The text comes from the command line, a file, standard input, a preset or the settings.
+"""
 
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
-from urllib.parse import unquote, urlsplit
 
 from ..errors import UsageError
-from ..images.sources import File, Link, Source
 from ..text import escape_control_characters
 
 if TYPE_CHECKING:
@@ -20,57 +19,62 @@ if TYPE_CHECKING:
     from ..settings.presets import Preset
     from ..settings.resolve import Settings
 
+DEFAULT_PROMPT = "Describe this image."
+PLACEHOLDERS = ("name", "stem", "dir", "index")
+#: Placeholders that describe an image, so that a request must have only one.
+_IMAGE_PLACEHOLDERS = frozenset({"name", "stem", "dir"})
+#: The words that a misspelt placeholder is compared with; ``{filename}`` is the ``{name}`` of other programs.
+_SUGGESTIONS = {name: name for name in PLACEHOLDERS} | {"filename": "name"}
+#: The lowest similarity that accepts ``{dri}`` for ``{dir}``.
+_MIN_SIMILARITY = 0.65
+_BRACES = re.compile(r"\{\{|\}\}|\{(?P<word>[A-Za-z_]\w*)\}")
+#: The name of an image without one: from standard input or a ``data:`` URL.
+_FALLBACK_NAME = "image"
+
 
 def compose_prompt(preset: "Preset | None", prompt: str | None, settings: "Settings") -> str:
-    """What is asked: the preset's prompt, and the user's own behind it; else the profile's, or what everybody means."""
+    """Return the preset's prompt with the user's appended; without a preset the user's, else that of the settings."""
     if preset is not None:
         return f"{preset.prompt}\n\n{prompt}" if prompt else preset.prompt
     return prompt or settings.prompt or DEFAULT_PROMPT
 
 
-#: Asked when nobody said what to ask.
-DEFAULT_PROMPT = "Describe this image."
-
-
-def read_prompt(text: str, *, option: str, stdin: BinaryIO) -> str:
-    """The text that an option such as ``-p`` names: ``@FILE`` a file, ``-`` standard input, ``@@x`` the text ``@x``.
-
-    A line break at the end of a file or of standard input is not part of the prompt.
+def validate_prompt(text: str, where: str) -> str:
+    """Return the prompt unless it is empty, which is most often an empty variable of a script.
 
     Args:
-        option: how the option is called, for messages.
-        stdin: what ``-`` reads.
+        where: the option or argument, for messages.
 
     Raises:
-        UsageError: unreadable, not UTF-8, or empty.
+        UsageError: the prompt is empty or not UTF-8.
     """
-    if text == "-":
-        found = _decode_text(stdin.read(), f"standard input, for {option} -,")
-    elif text.startswith("@@"):
-        found = text[1:]
-    elif text.startswith("@"):
-        found = _decode_text(_read_file(text[1:], option), text[1:])
-    else:
-        found = text
-    return validate_prompt(found, option)
-
-
-def validate_prompt(text: str, where: str) -> str:
-    """The prompt itself, refused when there is nothing in it: an empty variable in a script, more often than not."""
     if not text.strip():
-        raise UsageError(f"{where} is empty", hint="Say what you want to know, in quotes, or leave it out.")
+        raise UsageError(f"{where} is empty", hint="Write a prompt in quotes, or leave it out.")
     try:
         text.encode()
-    except UnicodeEncodeError as error:  # how Python passes on an argument's bytes that are none
+    except UnicodeEncodeError as error:  # surrogates, which stand for the bytes of an argument that are not UTF-8
         raise UsageError(f"{where} is not UTF-8 text", hint="Check the terminal's encoding.") from error
     return text
 
 
-def format_image_label(number: int, name: str) -> str:
-    """The text part before one of several images: its number, and its name without the folder, which is private."""
-    bare = name.split("?", maxsplit=1)[0].rstrip("/").replace("\\", "/").rpartition("/")[2]
-    known = bare and bare != "-" and not name.startswith("data:")
-    return f"Image {number}: {escape_control_characters(bare)}" if known else f"Image {number}"
+def read_prompt(text: str, *, option: str, stdin: BinaryIO) -> str:
+    """Return the prompt of an option such as ``-p``: ``@FILE`` reads a file, ``-`` stdin, and ``@@x`` is the text ``@x``.
+
+    Line breaks at the end of a file or of standard input are removed.
+
+    Args:
+        option: the option's name, for messages.
+
+    Raises:
+        UsageError: the prompt is unreadable, not UTF-8, or empty.
+    """
+    if text == "-":
+        text = _decode(stdin.read(), f"standard input, for {option} -,")
+    elif text.startswith("@@"):
+        text = text[1:]
+    elif text.startswith("@"):
+        text = _decode(_read_file(text[1:], option), text[1:])
+    return validate_prompt(text, option)
 
 
 def _read_file(name: str, option: str) -> bytes:
@@ -80,39 +84,32 @@ def _read_file(name: str, option: str) -> bytes:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise UsageError(
             f"cannot read {name}, named by {option}: {reason}",
-            hint=f"For a text that begins with @, double it: {option} '@@{name}'",
+            hint=f"If the prompt begins with @, double it: {option} '@@{name}'",
         ) from error
 
 
-def _decode_text(data: bytes, name: str) -> str:
+def _decode(data: bytes, name: str) -> str:
     try:
         return data.decode("utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise UsageError(
-            f"{name} is not UTF-8 text", hint="The prompt is text; images are named without -p."
+            f"{name} is not UTF-8 text", hint="-p and -s read text; name images without an option."
         ) from error
 
 
-#: What may stand in a prompt; all but ``{index}`` need to know which image is meant.
-PLACEHOLDERS = ("name", "stem", "dir", "index")
-_SINGLE_IMAGE_PLACEHOLDERS = frozenset({"name", "stem", "dir"})
-#: What an image is called that has no name of its own: standard input, a ``data:`` URL.
-_FALLBACK_NAME = "image"
-_BRACES = re.compile(r"\{\{|\}\}|\{(?P<word>[A-Za-z_]\w*)\}")
-#: Other words for ours, which people know from elsewhere.
-_SYNONYMS = {"filename": "name", "file_name": "name", "idx": "index"}
-#: Characters; what is left of a shorter word when one is dropped may be anything.
-_MIN_LENGTH_TO_DROP_LETTER = 4
+def placeholder_values(image: "Source", index: int) -> dict[str, str]:
+    """Return the value of each placeholder.
 
-
-def placeholder_values(image: Source, index: int) -> dict[str, str]:
-    """What the words stand for: the file's name, the same without its suffix, its folder's own name, the image's place.
-
-    Of a link they are the last part of its path and the part before it, or the host.
+    They are the file's name, the name without its suffix, the name of its folder, and the position of the image. For a
+    link they are the last part of its path, and the part before that or the host.
 
     Args:
-        index: place in the run, from 1.
+        index: position of the image in the run, from 1.
     """
+    from urllib.parse import unquote, urlsplit
+
+    from ..images.sources import File, Link
+
     match image:
         case File():
             folder, name = os.path.split(os.path.abspath(image.path))
@@ -122,103 +119,90 @@ def placeholder_values(image: Source, index: int) -> dict[str, str]:
             name = unquote(name)
         case _:
             folder, name = "", _FALLBACK_NAME
-    found = {"name": name, "stem": os.path.splitext(name)[0], "dir": unquote(os.path.basename(folder))}
-    return {key: escape_control_characters(text) for key, text in found.items()} | {"index": str(index)}
+    values = {"name": name, "stem": os.path.splitext(name)[0], "dir": unquote(os.path.basename(folder))}
+    return {key: escape_control_characters(text) for key, text in values.items()} | {"index": str(index)}
 
 
 def expand_placeholders(text: str, values: Mapping[str, str]) -> str:
-    """The prompt with everything put in; ``{{`` is a brace, and ``}}`` too where it closes one, so that JSON survives.
+    """Replace the placeholders of a prompt; braces in the values are not expanded.
 
-    What is put in is not looked at again.
+    ``{{`` becomes a brace, and so does a ``}}`` that closes one. All other braces stay, so that JSON survives.
 
     Args:
-        values: see ``values``.
+        values: see ``placeholder_values``.
 
     Raises:
-        UsageError: a word in braces that is almost one of ours.
+        UsageError: a word in braces is a misspelt placeholder.
     """
     return "".join(_iter_expanded(text, values))
 
 
 def _iter_expanded(text: str, values: Mapping[str, str]) -> Iterator[str]:
-    end = opened = 0
-    for found in _BRACES.finditer(text):
-        yield text[end : found.start()]
-        end = found.end()
-        match found[0]:
-            case "{{":
-                opened += 1
-                yield "{"
-            case "}}" if opened:
-                opened -= 1
-                yield "}"
-            case "}}":
-                yield "}}"
-            case whole:
-                yield values[found["word"]] if found["word"] in values else _check_unknown_word(whole, found["word"])
+    end = open_braces = 0
+    for match in _BRACES.finditer(text):
+        yield text[end : match.start()]
+        end = match.end()
+        if word := match["word"]:
+            yield values[word] if word in values else _check_unknown_word(word)
+        elif match[0] == "{{":
+            open_braces += 1
+            yield "{"
+        elif open_braces:
+            open_braces -= 1
+            yield "}"
+        else:
+            yield "}}"
     yield text[end:]
 
 
-def _check_unknown_word(whole: str, word: str) -> str:
-    """A word in braces that is none of ours is text, unless it is a slip of the pen."""
-    meant = _SYNONYMS.get(word.lower()) or next(
-        (name for name in PLACEHOLDERS if word.lower() in _list_typos(name)), None
-    )
-    if meant:
-        raise UsageError(
-            f"{whole} in the prompt stands for nothing",
-            hint=f"Did you mean {{{meant}}}? For braces that are text, double them: {{{whole}}}",
-        )
-    return whole
+def _check_unknown_word(word: str) -> str:
+    """Return a word with its braces, unless it is a misspelt placeholder.
 
-
-def _list_typos(name: str) -> set[str]:
-    """What fingers make of a word: two letters swapped, one doubled, one left out.
-
-    No other letter comes in: ``{names}``, ``{item}`` and ``{die}`` are words.
+    A misspelt placeholder has no other letters: ``{names}``, ``{item}`` and ``{die}`` are text, as are ``{em}`` and
+    all words of two letters.
     """
-    parts = [(name[:at], name[at:]) for at in range(len(name))]
-    swapped = {head + tail[1] + tail[0] + tail[2:] for head, tail in parts if len(tail) > 1}
-    doubled = {head + tail[0] + tail for head, tail in parts}
-    dropped = {head + tail[1:] for head, tail in parts if len(name) >= _MIN_LENGTH_TO_DROP_LETTER}
-    return {name} | swapped | doubled | dropped
+    import difflib
+
+    letters = word.lower().replace("_", "")
+    close = difflib.get_close_matches(letters, _SUGGESTIONS, n=1, cutoff=_MIN_SIMILARITY)
+    if close and len(letters) > 2 and set(letters) <= set(close[0]):
+        raise UsageError(
+            f"unknown placeholder {{{word}}} in the prompt",
+            hint=f"Did you mean {{{_SUGGESTIONS[close[0]]}}}? For literal braces, double them: {{{{{word}}}}}",
+        )
+    return f"{{{word}}}"
 
 
 def check_placeholders(text: str, *, images: int) -> None:
-    """Refuse a prompt that could not be filled in, before anything is asked.
+    """Check the placeholders of a prompt before the first request.
 
     Args:
-        images: how many go into one request.
+        images: the number of images in one request.
 
     Raises:
-        UsageError: a slip, or a word that needs one image where there are several.
+        UsageError: a placeholder is misspelt, or is ambiguous because the request has several images.
     """
-    used: set[str] = set()
-    expand_placeholders(text, _UsageRecorder(used))
-    ambiguous = used & _SINGLE_IMAGE_PLACEHOLDERS
+    expand_placeholders(text, dict.fromkeys(PLACEHOLDERS, ""))
+    ambiguous = sorted({match["word"] for match in _BRACES.finditer(text)} & _IMAGE_PLACEHOLDERS)
     if images > 1 and ambiguous:
-        name = min(ambiguous)
         raise UsageError(
-            f"{{{name}}} in the prompt could be any of {images} images", hint="--each asks about each by itself."
+            f"{{{ambiguous[0]}}} in the prompt is ambiguous: the request has {images} images",
+            hint="--each makes one request for each image.",
         )
 
 
-class _UsageRecorder(dict[str, str]):
-    """Values that take note of who asks for them."""
-
-    def __init__(self, used: set[str]) -> None:
-        super().__init__(dict.fromkeys(PLACEHOLDERS, ""))
-        self._used = used
-
-    def __getitem__(self, name: str) -> str:
-        self._used.add(name)
-        return super().__getitem__(name)
-
-
 def build_image_parts(images: Sequence["PreparedImageOrLink"], *, labels: bool) -> "tuple[ImagePart, ...]":
-    """The images as they go into a request, each of several with its label where ``labels`` are wanted."""
+    """Build the images of a request; with ``labels``, each of several gets one."""
     from ..client.request import ImagePart
 
-    labelled = labels and len(images) > 1
-    names = [format_image_label(number, image.name) if labelled else None for number, image in enumerate(images, 1)]
-    return tuple(ImagePart(image.url, name) for image, name in zip(images, names, strict=True))
+    return tuple(
+        ImagePart(image.url, format_image_label(number, image.name) if labels and len(images) > 1 else None)
+        for number, image in enumerate(images, 1)
+    )
+
+
+def format_image_label(number: int, name: str) -> str:
+    """Format the text part before an image: its number and its file name, without the folder, which is private."""
+    bare = name.split("?", maxsplit=1)[0].rstrip("/").replace("\\", "/").rpartition("/")[2]
+    has_name = bare and bare != "-" and not name.startswith("data:")
+    return f"Image {number}: {escape_control_characters(bare)}" if has_name else f"Image {number}"

@@ -1,6 +1,4 @@
-"""How an answer ended: come to its end, or cut, and by what. Pure."""
-
-# MERGED DOCSTRING of qubrid_cli.progress: What happens on the way to an answer, for whoever watches. Data only.
+"""The items that ``describe`` yields: progress, and last the ``Description``; and the errors of an incomplete answer."""
 
 import threading
 from dataclasses import field
@@ -11,29 +9,84 @@ from ..frozen import frozen
 from ..images.prepare import PreparedImageOrLink
 from ..metrics import Cost, Timing
 
+#: Finish reasons that mean the answer was cut off, as OpenAI, Anthropic, Google, vLLM and OpenRouter spell them. Any
+#: other reason counts as a normal end: servers have many words for that.
+_CUT_OFF_REASONS = {
+    "length": "it reached the limit of tokens",
+    "max_tokens": "it reached the limit of tokens",
+    "model_context_window_exceeded": "it filled the model's context",
+    "insufficient_system_resource": "the endpoint ran out of resources",
+    "recitation": "the endpoint's content filter stopped it",
+    "content_filter": "the endpoint's content filter stopped it",
+    "safety": "the endpoint's content filter stopped it",
+    "error": "the endpoint stopped with an error",
+    "abort": "the endpoint aborted it",
+    "cancelled": "the endpoint aborted it",
+}
+_REASON_HINTS = {"length": "Raise --max-tokens.", "max_tokens": "Raise --max-tokens."}
+_PARTIAL_ANSWER_HINT = "The partial answer is kept; repeat the request for the whole one."
+
+
+@frozen
+class Preparing:
+    """An image is being prepared."""
+
+    name: str
+
+
+@frozen
+class Sending:
+    """A request of ``size`` bytes is being sent to ``url``; ``sent`` is set after the last byte."""
+
+    url: str
+    size: int
+    sent: threading.Event
+
+
+@frozen
+class Receiving:
+    """The headers of the response have arrived, ``seconds`` after the request was sent."""
+
+    status: int
+    request_id: str | None
+    seconds: float
+
+
+@frozen
+class Writing:
+    """A piece of the answer has arrived; its text is not shown before the answer is complete."""
+
+
+@frozen
+class Repairing:
+    """The answer does not fit the schema, so a second one is requested; ``problem`` is the first that was found."""
+
+    problem: str
+
 
 @frozen
 class UnpreparedImage:
-    """An image that could not be prepared, or was not needed any more."""
+    """An image that could not be prepared, or that was no longer needed."""
 
     name: str
 
 
 @frozen
 class Description:
-    """A finished request: the answer or what there is of it, and what became of everything.
+    """The outcome of a request: the answer, or the part of it that arrived, and the facts about it.
 
     Attributes:
-        prompt: as it was sent; ``None`` where it did not come to that, as with ``model`` and ``requested_model``.
-        model: what the server says it was, else what was asked for.
-        images: all that were named, in order.
-        complete: the model came to its end.
-        usage: as the server sent it, as ``metrics``, which is ``x_metrics`` or what it has in place of it.
-        cost: ``None`` without a price of the user's, or without a usage.
-        error: why it is no success, else ``None``.
-        data: the value in the text, where it had to fit a schema and does.
-        refused_parameters: what the endpoint does not take, as ``chat.Request.without``.
-        first_answer: the answer that did not fit and that this one was to put right, where that came to nothing.
+        prompt: the prompt as it was sent; ``None`` if there was none yet, as for ``model`` and ``requested_model``.
+        model: the model that the server names, else the requested one.
+        images: all images of the request, in order.
+        complete: whether the model finished its answer.
+        usage: as the server sent it.
+        metrics: the server's ``x_metrics``, or its equivalent of them, as it sent them.
+        cost: ``None`` without a price for the model, or without usage.
+        error: why the request failed; ``None`` after a success.
+        data: the value in the text, if the request has a schema and the answer fits it.
+        refused_parameters: what the endpoint refused, as in ``Request.dropped``.
+        first_answer: an answer that does not fit the schema, if the request for its repair failed.
     """
 
     prompt: str | None = None
@@ -57,89 +110,34 @@ class Description:
 
     @property
     def has_answer(self) -> bool:
-        """Whether anything of an answer came, so that there is something to count."""
+        """Whether any part of an answer arrived, so that there are statistics to show."""
         return bool(self.text or self.reasoning or self.complete)
 
 
-@frozen
-class Preparing:
-    """An image is being prepared."""
-
-    name: str
-
-
-@frozen
-class Sending:
-    """The request goes out: ``size`` bytes to ``url``. ``sent`` is set once they are all on their way."""
-
-    url: str
-    size: int
-    sent: threading.Event
-
-
-@frozen
-class Receiving:
-    """The endpoint accepted the request; ``seconds`` from sending to its headers."""
-
-    status: int
-    request_id: str | None
-    seconds: float
-
-
-@frozen
-class Writing:
-    """The answer is being written, and not shown before it is whole."""
-
-
-@frozen
-class Repairing:
-    """The answer did not fit the schema; it is asked for once more. ``problem`` is the first thing that is wrong with it."""
-
-    problem: str
-
-
-#: Reasons to finish that mean the answer was cut, as OpenAI, Anthropic, Google, vLLM and OpenRouter spell them. A
-#: reason that is not here counts as an end: servers have many words for that.
-_CUT_REASONS = {
-    "length": "it reached the limit of tokens",
-    "max_tokens": "it reached the limit of tokens",
-    "model_context_window_exceeded": "it filled the model's context",
-    "insufficient_system_resource": "the endpoint ran out of resources",
-    "recitation": "the endpoint's content filter stopped it",
-    "content_filter": "the endpoint's content filter stopped it",
-    "safety": "the endpoint's content filter stopped it",
-    "error": "the endpoint stopped with an error",
-    "abort": "the endpoint aborted it",
-    "cancelled": "the endpoint aborted it",
-}
-_REASON_HINTS = {"length": "Raise --max-tokens.", "max_tokens": "Raise --max-tokens."}
-_PARTIAL_ANSWER_HINT = "What arrived is kept; ask again for the whole answer."
-
-
 def error_for_finish_reason(reason: str | None, *, announced: bool) -> IncompleteAnswerError | None:
-    """What is wrong with the end of an answer, if anything is.
+    """Return the error if an answer was cut off, else ``None``.
 
     Args:
         reason: the server's ``finish_reason``.
-        announced: there was one, or ``[DONE]``. An end that nobody announced is a cut: servers that fail in the middle
-            of an answer often just stop.
+        announced: whether the server sent a reason or ``[DONE]``. Without either the answer counts as cut off: servers
+            that fail during an answer often just close the connection.
     """
     if not announced:
         return IncompleteAnswerError(
-            "the answer is incomplete: the connection ended before it did", hint=_PARTIAL_ANSWER_HINT, code="cut_off"
+            "the answer is incomplete: the connection was closed too early", hint=_PARTIAL_ANSWER_HINT, code="cut_off"
         )
     word = (reason or "").lower()
-    if word not in _CUT_REASONS:
+    if word not in _CUT_OFF_REASONS:
         return None
     return IncompleteAnswerError(
-        f"the answer is incomplete: {_CUT_REASONS[word]}",
+        f"the answer is incomplete: {_CUT_OFF_REASONS[word]}",
         hint=_REASON_HINTS.get(word, _PARTIAL_ANSWER_HINT),
         code=reason,
     )
 
 
 def incomplete_because(cause: EndpointError) -> IncompleteAnswerError:
-    """An answer that had begun when the endpoint failed."""
+    """Return the error for an endpoint that failed during its answer."""
     return IncompleteAnswerError(
         f"the answer is incomplete: {cause.message}",
         hint=_PARTIAL_ANSWER_HINT,

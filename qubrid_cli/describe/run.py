@@ -1,12 +1,8 @@
-"""The heart: one request about some images becomes one answer, as an iterator whose last item is the whole of it.
+"""Describe images: prepared images become a request, its events become a ``Description``.
 
-Nothing calls back and nothing is half filled: whoever shows or records an answer pulls. Closing the iterator closes
-the connection.
+``describe`` is a generator. It yields progress and pieces of the answer as they arrive, and last the ``Description``.
+It calls nothing back; closing it closes the connection.
 """
-
-# MERGED DOCSTRING of qubrid_cli.draft: The answer while it grows, and the whole of it: what was asked, what came, and what became of it.
-
-# MERGED DOCSTRING of qubrid_cli.rehearsal: What a request would send, without sending it: for whoever wants to see what leaves the machine, and what it costs.
 
 import itertools
 import threading
@@ -21,99 +17,24 @@ from ..client.deltas import ReasoningDelta, TextDelta
 from ..client.endpoint import Endpoint, Response
 from ..client.request import Request, build_body, drop_refused_field
 from ..client.retry import RetryLimits, RetryScheduled
-from ..describe import prompt
 from ..errors import EndpointError, InterruptedByUserError, QvisionError
 from ..images.prepare import PendingImage, PreparedImage, PreparedImageOrLink
 from ..metrics import Clock, Price, Stopwatch, compute_cost, get_number
-from . import result
-from .result import Description, Preparing, Receiving, Repairing, Sending, UnpreparedImage, Writing
+from .prompt import build_image_parts
+from .result import (
+    Description,
+    Preparing,
+    Receiving,
+    Repairing,
+    Sending,
+    UnpreparedImage,
+    Writing,
+    error_for_finish_reason,
+    incomplete_because,
+)
 
-#: Characters; the longest context of any model, a few million tokens, is far below it.
+#: Characters. The longest context of any model, a few million tokens, is far below it.
 _MAX_ANSWER_LENGTH = 64_000_000
-
-
-@dataclass(slots=True)
-class Draft:
-    """The answer while it grows; only ``build_description`` sees it."""
-
-    request: Request
-    stopwatch: Stopwatch
-    images: list[PreparedImageOrLink | UnpreparedImage]
-    prices: Mapping[str, Price] = field(default_factory=dict)
-    text_parts: list[str] = field(default_factory=list)
-    reasoning_parts: list[str] = field(default_factory=list)
-    chunk_info: events.ChunkInfo = field(default_factory=events.ChunkInfo)
-    finish: events.Finish | None = None
-    warnings: list[str] = field(default_factory=list)
-    error: QvisionError | None = None
-    text_length: int = 0
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether anything of an answer has come, so that it must not be asked for again."""
-        return bool(self.text_parts or self.reasoning_parts)
-
-    def start_attempt(self) -> None:
-        """The request goes out, for the first time or anew: what a failed try told does not count."""
-        self.stopwatch.mark_sent()
-        self.chunk_info, self.finish = events.ChunkInfo(), None
-
-    def append_text(self, text: str) -> None:
-        """Take a piece of the answer, as long as it is one: nothing else would end what a broken server sends."""
-        self.text_parts.append(text)
-        self.text_length += len(text)
-        if self.text_length > _MAX_ANSWER_LENGTH:
-            raise EndpointError("it grew over 64 million characters", hint="Lower --max-tokens.", code="too_long")
-
-    def update_chunk_info(self, changes: dict[str, Any]) -> None:
-        """Take over what a chunk tells; what it leaves out stays."""
-        self.chunk_info = replace(self.chunk_info, **changes)
-
-    def record_finish(self, finish: events.Finish) -> None:
-        """The answer has ended; the first reason given stays."""
-        self.stopwatch.mark_end()
-        if self.finish is None or self.finish.reason is None:
-            self.finish = finish
-
-    def raise_if_incomplete(self) -> None:
-        """Raise where the answer was cut."""
-        error = result.error_for_finish_reason(
-            self.finish.reason if self.finish else None, announced=self.finish is not None
-        )
-        if error is not None:
-            raise error
-        if not self.text_parts:
-            self.warnings.append("the model answered with no text at all")
-
-    def record_error(self, error: QvisionError) -> None:
-        """An endpoint that fails when an answer had begun leaves an incomplete answer."""
-        self.error = result.incomplete_because(error) if self.has_begun and isinstance(error, EndpointError) else error
-
-    def build_description(self) -> Description:
-        """All of it, finished."""
-        encoded = [image for image in self.images if isinstance(image, PreparedImage)]
-        return Description(
-            prompt=self.request.prompt,
-            model=self.chunk_info.model or self.request.model,
-            requested_model=self.request.model,
-            images=tuple(self.images),
-            text="".join(self.text_parts),
-            reasoning="".join(self.reasoning_parts) or None,
-            complete=self.error is None,
-            finish_reason=self.finish.reason if self.finish else None,
-            id=self.chunk_info.id,
-            usage=self.chunk_info.usage,
-            metrics=self.chunk_info.metrics,
-            timing=self.stopwatch.build_timing(
-                prepare_seconds=sum(image.prepare_seconds for image in encoded) if encoded else None,
-                completion_tokens=get_number(self.chunk_info.usage, "completion_tokens"),
-            ),
-            cost=compute_cost(self.prices, self.request.model, self.chunk_info.model, self.chunk_info.usage),
-            warnings=tuple(self.warnings),
-            error=self.error,
-            refused_parameters=self.request.dropped,
-        )
-
 
 Item = Preparing | Sending | Receiving | RetryScheduled | Writing | Repairing | TextDelta | ReasoningDelta | Description
 Items = Generator[Item, None, None]
@@ -133,14 +54,104 @@ class DescribeFunction(Protocol):
         prices: Mapping[str, Price] = ...,
         clock: Clock = ...,
     ) -> Items:
-        """Yield what happens and what arrives; the last item is the ``Description``."""
+        """Yield progress and pieces of the answer; the last item is the ``Description``."""
 
 
 def collect(items: Iterable[Item]) -> Description:
-    """Pull everything and keep the end."""
+    """Exhaust the items and return the last one."""
     (last,) = deque(items, maxlen=1)
     assert isinstance(last, Description)
     return last
+
+
+@dataclass(slots=True)
+class _Draft:
+    """The answer while it arrives."""
+
+    request: Request
+    stopwatch: Stopwatch
+    images: list[PreparedImageOrLink | UnpreparedImage]
+    prices: Mapping[str, Price]
+    text_parts: list[str] = field(default_factory=list)
+    reasoning_parts: list[str] = field(default_factory=list)
+    chunk_info: events.ChunkInfo = field(default_factory=events.ChunkInfo)
+    finish: events.Finish | None = None
+    warnings: list[str] = field(default_factory=list)
+    error: QvisionError | None = None
+    text_length: int = 0
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether any part of the answer has arrived. If so, the request must not be repeated."""
+        return bool(self.text_parts or self.reasoning_parts)
+
+    def start_attempt(self) -> None:
+        """Start the stopwatch and forget what a failed attempt reported."""
+        self.stopwatch.mark_sent()
+        self.chunk_info, self.finish = events.ChunkInfo(), None
+
+    def add_delta(self, delta: TextDelta | ReasoningDelta) -> None:
+        """Append a piece of the answer or of the reasoning.
+
+        Raises:
+            EndpointError: the answer is too long. Nothing else would stop a server that never ends.
+        """
+        self.stopwatch.mark_text()
+        if isinstance(delta, ReasoningDelta):
+            self.reasoning_parts.append(delta.text)
+            return
+        self.text_parts.append(delta.text)
+        self.text_length += len(delta.text)
+        if self.text_length > _MAX_ANSWER_LENGTH:
+            raise EndpointError("it is longer than 64 million characters", hint="Lower --max-tokens.", code="too_long")
+
+    def update_chunk_info(self, changes: dict[str, Any]) -> None:
+        """Update the facts about the answer; those that a chunk omits stay."""
+        self.chunk_info = replace(self.chunk_info, **changes)
+
+    def record_finish(self, reason: str | None) -> None:
+        """Record the end of the answer; the first reason stays."""
+        self.stopwatch.mark_end()
+        if self.finish is None or self.finish.reason is None:
+            self.finish = events.Finish(reason)
+
+    def raise_if_incomplete(self) -> None:
+        """Raise an error if the answer was cut off."""
+        reason = self.finish.reason if self.finish else None
+        error = error_for_finish_reason(reason, announced=self.finish is not None)
+        if error is not None:
+            raise error
+        if not self.text_parts:
+            self.warnings.append("the model's answer contains no text")
+
+    def record_error(self, error: QvisionError) -> None:
+        """Record a failure; if the endpoint fails during an answer, the answer is incomplete."""
+        self.error = incomplete_because(error) if self.has_begun and isinstance(error, EndpointError) else error
+
+    def build_description(self) -> Description:
+        """Build the ``Description`` of the finished request."""
+        prepared = [image for image in self.images if isinstance(image, PreparedImage)]
+        return Description(
+            prompt=self.request.prompt,
+            model=self.chunk_info.model or self.request.model,
+            requested_model=self.request.model,
+            images=tuple(self.images),
+            text="".join(self.text_parts),
+            reasoning="".join(self.reasoning_parts) or None,
+            complete=self.error is None,
+            finish_reason=self.finish.reason if self.finish else None,
+            id=self.chunk_info.id,
+            usage=self.chunk_info.usage,
+            metrics=self.chunk_info.metrics,
+            timing=self.stopwatch.build_timing(
+                prepare_seconds=sum(image.prepare_seconds for image in prepared) if prepared else None,
+                completion_tokens=get_number(self.chunk_info.usage, "completion_tokens"),
+            ),
+            cost=compute_cost(self.prices, self.request.model, self.chunk_info.model, self.chunk_info.usage),
+            warnings=tuple(self.warnings),
+            error=self.error,
+            refused_parameters=self.request.dropped,
+        )
 
 
 def describe(
@@ -153,21 +164,21 @@ def describe(
     prices: Mapping[str, Price] = {},
     clock: Clock = time.perf_counter,
 ) -> Items:
-    """Prepare, ask, and give out what happens and what arrives; the last item is the ``Description``.
+    """Make one request; yield progress and pieces of the answer, and last the ``Description``.
 
-    Whatever goes wrong with the images, the network or the answer is in its ``error``; nothing of ours is raised.
+    Failures of images, network and endpoint are not raised: they are the ``error`` of the ``Description``.
 
     Args:
-        request: what to ask; the pictures are put in here.
-        images: prepared in threads meanwhile.
-        labels: several images are named, each in a text part before it.
-        prices: by the model's name.
+        request: the request, still without its images.
+        images: the images, which other threads are preparing.
+        labels: put a text part with its number and name before each of several images.
+        prices: the user's prices by model.
     """
-    draft = Draft(
+    draft = _Draft(
         request, Stopwatch(clock, retry_limits.max_time), [UnpreparedImage(image.name) for image in images], prices
     )
     try:
-        yield from _collect_images(draft, images, labels=labels)
+        yield from _add_images(draft, images, labels=labels)
         yield from _request_with_retries(draft, endpoint, retry_limits)
         draft.raise_if_incomplete()
     except QvisionError as error:
@@ -178,20 +189,21 @@ def describe(
     yield draft.build_description()
 
 
-def _collect_images(draft: Draft, images: Sequence[PendingImage], *, labels: bool) -> Iterator[Item]:
+def _add_images(draft: _Draft, images: Sequence[PendingImage], *, labels: bool) -> Iterator[Item]:
+    """Wait for the prepared images and put them into the request."""
     prepared = []
-    for place, preparation in enumerate(images):
-        yield Preparing(preparation.name)
-        image = preparation.future.result()
-        draft.images[place] = image
+    for index, pending in enumerate(images):
+        yield Preparing(pending.name)
+        image = pending.future.result()
+        draft.images[index] = image
         prepared.append(image)
         if isinstance(image, PreparedImage):
             draft.warnings += image.warnings
-    draft.request = replace(draft.request, images=prompt.build_image_parts(prepared, labels=labels))
+    draft.request = replace(draft.request, images=build_image_parts(prepared, labels=labels))
 
 
-def _request_with_retries(draft: Draft, endpoint: Endpoint, retry_limits: RetryLimits) -> Iterator[Item]:
-    """Ask, and again when what went wrong may pass; never once anything of an answer has come."""
+def _request_with_retries(draft: _Draft, endpoint: Endpoint, retry_limits: RetryLimits) -> Iterator[Item]:
+    """Send the request, and again after temporary errors, unless part of the answer has arrived."""
     for attempt in itertools.count(1):
         try:
             yield from _request_with_fallbacks(draft, endpoint)
@@ -206,52 +218,48 @@ def _request_with_retries(draft: Draft, endpoint: Endpoint, retry_limits: RetryL
         time.sleep(seconds)
 
 
-def _request_with_fallbacks(draft: Draft, endpoint: Endpoint) -> Iterator[Item]:
-    """Ask; and once more without what the endpoint refused, where that can be left out."""
+def _request_with_fallbacks(draft: _Draft, endpoint: Endpoint) -> Iterator[Item]:
+    """Send the request, and again without each field that the endpoint refuses, if it can be left out."""
     while True:
         try:
             yield from _exchange(draft, endpoint)
         except EndpointError as error:
-            way_out = None if draft.has_begun else drop_refused_field(draft.request, error)
-            if way_out is None:
+            fallback = None if draft.has_begun else drop_refused_field(draft.request, error)
+            if fallback is None:
                 raise
-            draft.request, warning = way_out
+            draft.request, warning = fallback
             draft.warnings.append(warning)
         else:
             return
 
 
-def _exchange(draft: Draft, endpoint: Endpoint) -> Iterator[Item]:
+def _exchange(draft: _Draft, endpoint: Endpoint) -> Iterator[Item]:
+    """Send the request once and read the response."""
     body = build_body(draft.request)
     sent = threading.Event()
     yield Sending(str(endpoint.url), len(body), sent)
     draft.start_attempt()
     try:
-        with endpoint.request_completion(body, sent=sent, within=draft.stopwatch.seconds_left()) as answer:
-            yield Receiving(answer.status, answer.request_id, answer.seconds)
-            if not answer.is_success:
-                raise endpoint.read_error(answer)
-            yield from _read_events(draft, endpoint, answer)
+        with endpoint.request_completion(body, sent=sent, within=draft.stopwatch.seconds_left()) as response:
+            yield Receiving(response.status, response.request_id, response.seconds)
+            if not response.is_success:
+                raise endpoint.read_error(response)
+            yield from _read_events(draft, endpoint, response)
     except EndpointError:
-        if draft.finish is None:  # behind the end, only late metrics were still awaited
+        if draft.finish is None:  # after the end, only late metrics were still expected
             raise
 
 
-def _read_events(draft: Draft, endpoint: Endpoint, answer: Response) -> Iterator[Item]:
-    for event in events.read_answer(answer.iter_chunks(), redact=endpoint.redact):
+def _read_events(draft: _Draft, endpoint: Endpoint, response: Response) -> Iterator[Item]:
+    for event in events.read_answer(response.iter_chunks(), redact=endpoint.redact):
         match event:
-            case TextDelta():
-                draft.stopwatch.mark_text()
-                draft.append_text(event.text)
-                yield event
-            case ReasoningDelta():
-                draft.stopwatch.mark_text()
-                draft.reasoning_parts.append(event.text)
+            case TextDelta() | ReasoningDelta():
+                draft.add_delta(event)
                 yield event
             case events.ChunkInfo():
                 draft.update_chunk_info(endpoint.redact_json(event.to_dict()))
             case events.Finish():
-                draft.record_finish(events.Finish(endpoint.redact_json(event.reason)))
-                answer.limit_wait(is_announced=event.reason is None)
+                draft.record_finish(endpoint.redact_json(event.reason))
+                response.limit_wait(is_announced=event.reason is None)
             case events.ErrorEvent():
-                raise endpoint.interpret_error(event.payload, answer)
+                raise endpoint.interpret_error(event.payload, response)

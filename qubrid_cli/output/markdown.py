@@ -1,7 +1,7 @@
-"""Markdown drawn while it is written: a block that is closed is printed once and for good, only the open one is redrawn.
+"""Draw Markdown as it arrives: closed blocks are printed once, and only the open one is redrawn.
 
-Drawing everything anew for every token is quadratic; this is linear, and the scrollback ends as if the whole answer
-had been printed at once.
+To redraw everything for each token takes quadratic time. This takes linear time, and the scrollback is the same as if
+the whole answer had been printed at once.
 """
 
 import re
@@ -16,40 +16,37 @@ from rich.markdown import Markdown
 
 from ..frozen import frozen
 
-#: Seconds between two pictures at least: twelve a second are enough for reading.
+#: Seconds between two frames: twelve frames per second are enough for reading.
 _FRAME_SECONDS = 1 / 12
-#: A picture that took t seconds to make is followed by a pause of this many t, so that drawing a very long block takes
-#: a fifth of a core at most.
+#: The pause after a frame, in multiples of the time that drawing it took: a very long block uses a fifth of a core.
 _IDLE_RATIO = 4
-
-#: Characters of a block that are kept open; what is longer is no text to read, and is cut to keep drawing quick.
+#: Characters of the open block. Nobody reads a longer one; it is split, so that drawing stays fast.
 _MAX_OPEN_LENGTH = 200_000
-
-#: Erase the row; go up one and erase that. Erasing all to the end of the screen at once is what tmux, at its upper left
-#: corner, takes for a "clear" and moves into the scrollback first.
+#: Erase the row; move up and erase that row. Erasing to the end of the screen from the upper left corner would make
+#: tmux move the screen into the scrollback first.
 _ERASE_ROW, _ERASE_ROW_ABOVE = "\r\x1b[2K", "\x1b[1A\x1b[2K"
-#: A picture is shown at once where the terminal knows "synchronized output"; others pass it over.
+#: Terminals with "synchronized output" show a frame at once; others ignore these.
 _BEGIN_SYNCHRONIZED, _END_SYNCHRONIZED = "\x1b[?2026h", "\x1b[?2026l"
-#: No line wraps in the open block: where the terminal takes a character for wider than we do, rows still count right.
+#: The open block does not wrap, so that the number of rows is right even if a character is wider than expected.
 _NO_WRAP, _WRAP = "\x1b[?7l", "\x1b[?7h"
 
 _STYLE_SEQUENCE = re.compile("\x1b\\[[0-9;]*m")
 
 
 def _build_parser() -> MarkdownIt:
-    """CommonMark with tables and strikethrough, as Rich has it, less two things.
+    """Build Rich's parser, for CommonMark with tables and strikethrough, but with HTML and link references as text.
 
-    HTML would vanish, and models do write HTML tables; so it is text. Link references would change blocks that are
-    printed already when their definition comes, and would hide the definition; so they are text too.
+    HTML would vanish, and models write HTML tables. The definition of a link reference would vanish too, and would
+    change blocks that are already printed.
     """
     return MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"]).disable("reference")
 
 
 class LiveMarkdown:
-    """Draws an answer on a console, from a thread of its own, as it grows.
+    """Draws an answer on a console as it arrives, in a thread of its own.
 
     Args:
-        live: whether the open block is shown while it grows; needs a terminal that can move its cursor.
+        live: show the open block too; this needs a terminal that can move its cursor.
     """
 
     def __init__(self, console: Console, *, live: bool) -> None:
@@ -63,13 +60,13 @@ class LiveMarkdown:
         self._thread.start()
 
     def write(self, text: str) -> None:
-        """Take more of the answer; it is on the screen within a frame."""
+        """Add text; the next frame shows it."""
         with self._lock:
             self._pending.append(text)
         self._wake_up.set()
 
     def close(self) -> None:
-        """Draw all that there is, for good."""
+        """Draw the rest and end the thread."""
         self._is_closing.set()
         self._wake_up.set()
         self._thread.join()
@@ -89,19 +86,19 @@ class LiveMarkdown:
             if self._is_closing.is_set():
                 return
             self._wake_up.clear()
-            began = time.monotonic()
+            started = time.monotonic()
             try:
                 self._renderer.add(self._take_pending())
             except OSError as error:  # the terminal is gone
                 self._failure = error
                 return
-            took = time.monotonic() - began
-            self._is_closing.wait(max(_FRAME_SECONDS - took, _IDLE_RATIO * took))
+            seconds = time.monotonic() - started
+            self._is_closing.wait(max(_FRAME_SECONDS - seconds, _IDLE_RATIO * seconds))
 
 
 @frozen
 class _PrintedPart:
-    """How much of the open code block has left the window and is printed: its first ``lines``, in ``rows`` rows."""
+    """The part of the open code block that has scrolled out of the window: ``lines`` of it, which fill ``rows``."""
 
     lines: int = 0
     rows: int = 0
@@ -109,7 +106,7 @@ class _PrintedPart:
 
 
 class _IncrementalRenderer:
-    """What is on the screen: printed blocks, then the open one, whose ``_shown_rows`` rows can still be redrawn."""
+    """Prints closed blocks, and below them the rows of the open block (``_shown_rows``), which it can redraw."""
 
     def __init__(self, console: Console, *, live: bool) -> None:
         self._console = console
@@ -117,37 +114,36 @@ class _IncrementalRenderer:
         self._parser = _build_parser()
         self._rule_placeholder = self._parser.parse("---"), 2
         self._text_placeholder = self._parser.parse("."), 1
-        self._source = ""  # from the beginning of the open block on
-        self._previous_type: str | None = None  # the type of the block above it
+        self._source = ""  # of the open block
+        self._previous_type: str | None = None  # of the block above it
         self._printed = _PrintedPart()
         self._shown_rows: list[str] = []
         self._shown_width = 0
 
     def add(self, text: str) -> None:
-        """Print what is closed by now, and draw the open block anew."""
+        """Add text: print the blocks that are now closed, and redraw the open one."""
         self._source += text
-        final = self._take_closed_blocks()
+        closed = self._take_closed_blocks()
         if not self._is_live:
-            self._draw(final, [])
+            self._draw(closed, [])
             return
         tokens = self._parser.parse(self._source)
         rows = self._render(tokens)
         window = max(1, self._console.height - 1)
-        final += self._take_scrolled_rows(tokens, rows, window)
-        self._draw(final, rows[self._count_printed_rows(tokens) :][-window:])
+        closed += self._take_scrolled_rows(tokens, rows, window)
+        self._draw(closed, rows[self._count_printed_rows(tokens) :][-window:])
 
     def finish(self, text: str) -> None:
-        """Print all that is left."""
+        """Add the last text and print everything."""
         self._source += text
-        final = self._take_closed_blocks()
-        tokens = self._parser.parse(self._source)
-        self._draw(final + self._render_remaining(tokens), [])
+        closed = self._take_closed_blocks()
+        self._draw(closed + self._render_remaining(self._parser.parse(self._source)), [])
         self._source = ""
 
     def _take_closed_blocks(self) -> list[str]:
-        """Take the rows of closed blocks: of all but the last, for a block is closed by the one that follows.
+        """Remove the closed blocks, which are all but the last, and return their rows.
 
-        Only whole lines count: ``2`` may become the next item of a list, and does not look like one before its dot.
+        Only whole lines are parsed: ``2`` may be the start of a list item, which it resembles only with its dot.
         """
         rows: list[str] = []
         while len(self._source) > _MAX_OPEN_LENGTH:
@@ -168,40 +164,41 @@ class _IncrementalRenderer:
         return self._render(block)[self._count_printed_rows(block) :]
 
     def _render(self, tokens: list[Token]) -> list[str]:
-        """The rows of some blocks, with the empty row before them where Rich parts them so from the one above."""
+        """Render blocks as rows, with an empty row first if Rich separates them so from the block above."""
         if not tokens:
             return []
         above, rows_above = self._choose_placeholder()
-        page = Markdown("", hyperlinks=False)  # a link shows where it goes: its text may say otherwise
+        page = Markdown("", hyperlinks=False)  # show the URL of a link, because its text may differ
         page.parsed = above + tokens
         with self._console.capture() as capture:
             self._console.print(page)
         rows = capture.get().removesuffix("\n").split("\n")[rows_above:]
-        return [row.rstrip(" ") for row in rows]  # Rich fills up to the edge, and who copies the text gets that too
+        return [row.rstrip(" ") for row in rows]  # Rich pads rows, and copied text would contain the spaces
 
     def _choose_placeholder(self) -> tuple[list[Token], int]:
-        """Something short for the block above, and its rows: what stands there decides about the empty row."""
+        """Choose a short block in place of the one above, which decides about the empty row; and its number of rows."""
         if self._previous_type is None:
             return [], 0
         return self._rule_placeholder if self._previous_type == "hr" else self._text_placeholder
 
     def _take_scrolled_rows(self, tokens: list[Token], rows: list[str], window: int) -> list[str]:
-        """The rows of a long code block that are out of sight above, for good: its beginning does not change any more.
+        """Return the rows of a long code block that have scrolled out of the window since the last frame.
 
-        Other blocks may: one more row can make a table's columns wider, a tenth item all numbers of a list.
+        They are final, unlike those of other blocks: a new row may widen a table's columns, and a tenth item all
+        numbers of a list.
         """
         if len(tokens) != 1 or tokens[0].type != "fence":
             return []
-        begun = self._count_printed_rows(tokens)
+        start = self._count_printed_rows(tokens)
         lines = tokens[0].content.count("\n") - window
         if lines <= self._printed.lines:
             return []
-        until = self._count_rows(lines, tokens[0])
-        self._printed = _PrintedPart(lines, until, self._console.width)
-        return rows[begun:until]
+        end = self._count_rows(lines, tokens[0])
+        self._printed = _PrintedPart(lines, end, self._console.width)
+        return rows[start:end]
 
     def _count_printed_rows(self, block: list[Token]) -> int:
-        """How many rows of the open block are printed already, at today's width."""
+        """Count the rows of the open block that are already printed, at the current width of the terminal."""
         if self._printed.lines == 0 or not block:
             return 0
         if self._printed.width == self._console.width:
@@ -210,21 +207,21 @@ class _IncrementalRenderer:
 
     def _count_rows(self, lines: int, fence: Token) -> int:
         content = "\n".join(fence.content.split("\n")[:lines])
-        return len(self._render([fence.copy(content=content)])) - 1  # less the padding below
+        return len(self._render([fence.copy(content=content)])) - 1  # without the padding below
 
     def _draw(self, closed: list[str], open_rows: list[str]) -> None:
         """Replace what is shown by rows for good and rows that can still change."""
         if not closed and open_rows == self._shown_rows:
             return
         printed = "".join(f"{row}\n" for row in closed)
-        # The cursor waits where a ^C that the terminal echoes does not push it onto another row.
+        # If the last row is full, move the cursor back, so that the ^C that a terminal echoes does not wrap.
         shown = (
             _NO_WRAP + "\n".join(open_rows) + _WRAP + "\r" * (_measure_width(open_rows[-1]) + 2 > self._console.width)
             if open_rows
             else ""
         )
-        picture = self._build_erase_sequence() + printed + shown
-        self._console.file.write(_BEGIN_SYNCHRONIZED + picture + _END_SYNCHRONIZED if self._is_live else picture)
+        frame = self._build_erase_sequence() + printed + shown
+        self._console.file.write(_BEGIN_SYNCHRONIZED + frame + _END_SYNCHRONIZED if self._is_live else frame)
         self._console.file.flush()
         self._shown_rows, self._shown_width = open_rows, self._console.width
 
@@ -232,7 +229,7 @@ class _IncrementalRenderer:
         if not self._shown_rows:
             return ""
         height = len(self._shown_rows)
-        if self._console.width < self._shown_width:  # most terminals have wrapped the rows when they were narrowed
+        if self._console.width < self._shown_width:  # most terminals wrap the rows when they become narrower
             height = sum(max(1, -(-_measure_width(row) // self._console.width)) for row in self._shown_rows)
         return _ERASE_ROW + _ERASE_ROW_ABOVE * (height - 1)
 
@@ -242,7 +239,7 @@ def _measure_width(row: str) -> int:
 
 
 def _split_blocks(tokens: list[Token]) -> list[list[Token]]:
-    """The tokens of each block that stands in no other."""
+    """Group the tokens by top-level block."""
     blocks: list[list[Token]] = []
     is_inside = False
     for token in tokens:

@@ -1,4 +1,4 @@
-"""How commands show what they pull: drawn, as plain text, or as a record; and what belongs on stderr."""
+"""How commands show results: an answer drawn, as plain text or as a record; rows, lines and JSON; notes on stderr."""
 
 import io
 import json
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @frozen
 class OutputOptions:
-    """How the user wants to see what comes; ``None`` leaves it to where the output goes."""
+    """How to show answers; ``None`` for ``stats`` and ``color`` depends on where the output goes."""
 
     as_json: bool
     field: str | None
@@ -38,19 +38,24 @@ class OutputOptions:
 
     @property
     def is_machine_readable(self) -> bool:
-        """Whether programs read it."""
+        """Whether the output is for programs."""
         return self.as_json or self.field is not None
 
+    @property
+    def is_interactive(self) -> bool:
+        """Whether a person sees progress on stderr."""
+        return sys.stderr is not None and sys.stderr.isatty() and not self.quiet
+
     def validate(self, *, dry_run: bool) -> None:
-        """Refuse what could not be shown, before anything is asked and paid for.
+        """Check the options before the first request.
 
         Raises:
-            UsageError: two forms at once, or a field that does not exist.
+            UsageError: options that exclude each other, or a field that does not exist.
         """
         if dry_run and self.field is not None:
             raise UsageError(
                 "--dry-run and --field exclude each other",
-                hint="There is no answer to pick from; try --dry-run --json.",
+                hint="A dry run has no answer to pick a field from; try --dry-run --json.",
             )
         if self.as_json and self.field is not None:
             raise UsageError("--json and --field exclude each other", hint="--field prints one value of that object.")
@@ -60,24 +65,25 @@ class OutputOptions:
             record.check_field(self.field)
 
     def with_schema(self, schema: "Schema | None") -> "OutputOptions":
-        """The same for answers that fit a schema.
+        """Return the options for answers that fit a schema.
 
         Raises:
-            UsageError: a field that such an answer does not have.
+            UsageError: the answers have no such field.
         """
-        if self.field is None or not self.field.startswith("data."):
-            return replace(self, schema=schema)
-        from . import record
+        if self.field is not None and self.field.startswith("data."):
+            from . import record
 
-        if schema is None:
-            raise UsageError(f"--field {self.field}: there is no data without a schema", hint="Give one with --schema.")
-        record.check_field(self.field, schema.document)
+            if schema is None:
+                raise UsageError(
+                    f"--field {self.field}: there is no data without a schema", hint="Add one with --schema."
+                )
+            record.check_field(self.field, schema.document)
         return replace(self, schema=schema)
 
 
 @dataclass(slots=True)
 class RequestInfo:
-    """What a record can say of a request that was never sent, as far as the command line was understood."""
+    """What is known of a request before it is sent, for the record of an early failure."""
 
     model: str | None = None
     prompt: str | None = None
@@ -85,33 +91,30 @@ class RequestInfo:
 
 
 def announce_image(name: str, options: OutputOptions) -> None:
-    """Name the image whose answer comes next, for whoever watches several go by."""
-    if not options.is_machine_readable and _is_interactive(options):
+    """Name the image of the next answer, if there are several and a person watches."""
+    if not options.is_machine_readable and options.is_interactive:
         echo_err(f"{escape_control_characters(name)}:")
 
 
-def _is_interactive(options: OutputOptions) -> bool:
-    return sys.stderr is not None and sys.stderr.isatty() and not options.quiet
-
-
 def show_answer(items: "Items", options: OutputOptions, target: Output) -> "Description":
-    """Pull one answer to its end, in the form that was asked for, and add what belongs on stderr."""
-    from . import record
-
-    is_watched = _is_interactive(options)
-    if is_watched or options.verbose or options.thinking:
+    """Show the items of one answer as they arrive, then notes and statistics on stderr."""
+    is_interactive = options.is_interactive
+    if is_interactive or options.verbose or options.thinking:
         from . import terminal
 
-        screen = terminal.make_console(color=options.color, stderr=True)
-        items = terminal.with_spinner(items, screen, thinking=options.thinking) if is_watched else items
-        items = terminal.with_thinking(items, screen) if options.thinking else items
-        items = terminal.with_log(items, screen, has_spinner=is_watched) if options.verbose else items
+        console = terminal.make_console(color=options.color, stderr=True)
+        items = terminal.with_spinner(items, console, thinking=options.thinking) if is_interactive else items
+        items = terminal.with_thinking(items, console) if options.thinking else items
+        items = terminal.with_log(items, console, has_spinner=is_interactive) if options.verbose else items
     with closing(items):
         answer = _show_in_format(items, options, target)
     lines = [] if options.quiet else [f"note: {escape_control_characters(warning)}" for warning in answer.warnings]
-    if (is_watched if options.stats is None else options.stats) and answer.has_answer:
-        lines.append(record.format_statistics(answer, width=shutil.get_terminal_size().columns if is_watched else None))
-    if lines and is_watched and target.is_terminal:
+    if (is_interactive if options.stats is None else options.stats) and answer.has_answer:
+        from . import record
+
+        width = shutil.get_terminal_size().columns if is_interactive else None
+        lines.append(record.format_statistics(answer, width=width))
+    if lines and is_interactive and target.is_terminal:
         echo_err("")
     for line in lines:
         echo_err(line)
@@ -124,14 +127,14 @@ def _show_in_format(items: "Items", options: OutputOptions, target: Output) -> "
 
         return _write_record(run.collect(items), options, target)
     if options.schema is not None:
-        return _show_data(items, target)
+        return _write_data(items, target)
     if target.is_terminal or (options.color and not target.is_file and sys.stdout is not None):
         return _draw_live(items, options, target)
     return _write_plain(items, target)
 
 
-def _show_data(items: "Items", target: Output) -> "Description":
-    """The value that was asked for, and nothing where the answer holds none: whoever reads it expects JSON."""
+def _write_data(items: "Items", target: Output) -> "Description":
+    """Write the value of an answer; nothing if there is none, because the reader expects JSON."""
     from ..describe import run
     from . import record
 
@@ -142,7 +145,7 @@ def _show_data(items: "Items", target: Output) -> "Description":
 
 
 def _write_plain(items: "Items", target: Output) -> "Description":
-    """The answer as it arrives, exactly as the model wrote it, and one line break behind it."""
+    """Write an answer as it arrives, unchanged, and a line break at its end."""
     from ..client.deltas import TextDelta
     from ..describe.result import Description
 
@@ -163,58 +166,58 @@ def _write_plain(items: "Items", target: Output) -> "Description":
 def _draw_live(items: "Items", options: OutputOptions, target: Output) -> "Description":
     from . import terminal
 
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that is not UTF-8 shows a question mark
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that is not UTF-8 shows question marks
         sys.stdout.reconfigure(errors="replace")
-    if target.is_terminal:  # the terminal knows its size better than variables from elsewhere
+    if target.is_terminal:  # the terminal's own size is right, unlike variables inherited from another one
         for name in ("COLUMNS", "LINES"):
             os.environ.pop(name, None)
-    screen = terminal.make_console(color=options.color)
-    can_move = target.is_terminal and not screen.is_dumb_terminal and not screen.legacy_windows
+    console = terminal.make_console(color=options.color)
+    can_move = target.is_terminal and not console.is_dumb_terminal and not console.legacy_windows
 
-    def open_drawing() -> "LiveView":
-        from .markdown import LiveMarkdown  # the costly part of Rich
+    def open_view() -> "LiveView":
+        from .markdown import LiveMarkdown  # the expensive part of Rich
 
-        return LiveMarkdown(screen, live=can_move)
+        return LiveMarkdown(console, live=can_move)
 
     target.is_untouched = False
     with translate_stdout_errors():
-        return terminal.draw_answer(items, open_drawing)
+        return terminal.draw_answer(items, open_view)
 
 
 def _write_record(answer: "Description", options: OutputOptions, target: Output) -> "Description":
     from . import record
 
-    found = record.json_object(answer)
+    json_object = record.json_object(answer)
     if options.field is None:
-        target.write(record.json_text(found) + "\n")
+        target.write(record.json_text(json_object) + "\n")
         return answer
-    lost = None
+    missing = None
     if options.schema is not None and answer.error is None and options.field.startswith("data."):
-        lost = record.error_for_missing_data(found, options.field, options.schema.document)
-    value = record.format_field(found, options.field)
-    if (answer.error or lost) is None or value not in {"", "null"}:
+        missing = record.error_for_missing_data(json_object, options.field, options.schema.document)
+    value = record.format_field(json_object, options.field)
+    if (answer.error or missing) is None or value not in {"", "null"}:
         target.write(value + "\n")
-    return answer if lost is None else replace(answer, error=lost)
+    return answer if missing is None else replace(answer, error=missing)
 
 
-def show_dry_run(dry_run: "DryRunResult", options: OutputOptions, target: Output) -> None:
-    """A request that was not sent, in the place of its answer."""
+def show_dry_run(result: "DryRunResult", options: OutputOptions, target: Output) -> None:
+    """Show the request of a dry run, and its notes."""
     from . import record
-    from .record import format_dry_run, json_dry_run
 
-    target.write((record.json_text(json_dry_run(dry_run)) if options.as_json else format_dry_run(dry_run)) + "\n")
-    for warning in dry_run.warnings if not options.quiet else ():
+    text = record.json_text(record.json_dry_run(result)) if options.as_json else record.format_dry_run(result)
+    target.write(text + "\n")
+    for warning in result.warnings if not options.quiet else ():
         echo_err(f"note: {escape_control_characters(warning)}")
 
 
 def show_early_failure(error: QvisionError, info: RequestInfo, options: OutputOptions, target: Output) -> None:
-    """What went wrong before anything was asked, as the same object, unless there is one already."""
+    """Write the record of a failure before the first request, unless a record is written already."""
     if target.is_untouched:
         show_failed_request(error, info, options, target)
 
 
 def show_failed_request(error: QvisionError, info: RequestInfo, options: OutputOptions, target: Output) -> None:
-    """A request that was not made, as the same object."""
+    """Write the record of a request that was not sent."""
     if options.is_machine_readable:
         from ..describe.result import Description, UnpreparedImage
 
@@ -223,7 +226,7 @@ def show_failed_request(error: QvisionError, info: RequestInfo, options: OutputO
 
 
 def show_rows(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Rows of facts on stdout: a table on a terminal; elsewhere a row on each line, aligned, without the titles."""
+    """Print rows on stdout: on a terminal a table, elsewhere aligned lines without the titles."""
     if sys.stdout is not None and sys.stdout.isatty():
         from . import terminal
 
@@ -237,10 +240,10 @@ def show_rows(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def print_json(value: object) -> None:
-    """JSON on stdout, on one line; all of it ASCII, so that nothing in it acts on a terminal."""
+    """Print JSON on stdout, on one line and in ASCII, so that a terminal obeys nothing in it."""
     print_line(json.dumps(value, separators=(",", ":")))
 
 
 def print_line(text: str) -> None:
-    """A line on stdout, harmless where that is a terminal."""
+    """Print a line on stdout; on a terminal without control characters."""
     Output().write(text + "\n")

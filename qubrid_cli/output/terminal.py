@@ -1,7 +1,8 @@
-"""What a person sees: the spinner, the answer as it is written, notes. The home of Rich."""
+"""What a person sees on a terminal: the spinner, the answer as it arrives, dimmed log lines, tables."""
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from typing import Protocol
 
 from rich.console import Console
@@ -17,23 +18,25 @@ from ..describe.run import Item, Items
 from ..text import escape_control_characters, format_size, strip_control_characters
 from .streams import echo_err
 
+_STATUS_STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
 
 class LiveView(Protocol):
-    """Something that draws an answer as it grows, such as ``markdown.LiveMarkdown``."""
+    """Draws an answer as it arrives, as ``markdown.LiveMarkdown`` does."""
 
     def write(self, text: str) -> None:
-        """Draw on; the text holds no control characters but line breaks and tabs."""
+        """Draw more text. Its only control characters are line breaks and tabs."""
 
     def close(self) -> None:
-        """Draw what is still open, for good."""
+        """Draw the rest."""
 
 
 def make_console(*, color: bool | None, stderr: bool = False) -> Console:
-    """A console for one of our two outputs.
+    """Make a console for stdout or stderr.
 
     Args:
-        color: ``True`` for escape sequences wherever the output goes, ``False`` for no colour, ``None`` for colour on
-            a terminal unless ``NO_COLOR`` is set.
+        color: ``True`` writes escape sequences wherever the output goes; ``False`` no colors; ``None`` colors on a
+            terminal unless ``NO_COLOR`` is set.
     """
     return Console(
         stderr=stderr,
@@ -47,7 +50,7 @@ def make_console(*, color: bool | None, stderr: bool = False) -> Console:
 
 
 def show_table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, color: bool | None = None) -> None:
-    """Draw rows on the terminal, as wide as it is."""
+    """Draw a table on the terminal."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in titles:
         table.add_column(title, overflow="fold")
@@ -56,12 +59,8 @@ def show_table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, color: b
     make_console(color=color).print(table)
 
 
-#: For the words that a check ends with.
-_STATUS_STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
-
-
 def show_check(status: str, text: str, hint: str | None) -> None:
-    """Draw a check on the terminal: how it ended, in colour, and what there is to say; the hint below, dimmed."""
+    """Draw the result of a check: its status in color and its text; the hint below, dimmed."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(width=4)
     table.add_column(overflow="fold")
@@ -72,86 +71,105 @@ def show_check(status: str, text: str, hint: str | None) -> None:
 
 
 def draw_answer(items: Items, open_view: Callable[[], LiveView]) -> Description:
-    """Draw an answer on the terminal while it arrives.
+    """Draw an answer as it arrives.
 
     Args:
-        open_view: makes what draws it, and loads what that takes: while the first token is waited for, not before the
-            request is out.
+        open_view: makes the view, and imports what that needs. It is called when the response begins, so that the
+            import delays neither the request nor the first token.
     """
-    drawing: LiveView | None = None
+    view: LiveView | None = None
     description = Description()
     try:
         for item in items:
             match item:
                 case Receiving():
-                    drawing = drawing or open_view()
+                    view = view or open_view()
                 case TextDelta():
-                    drawing = drawing or open_view()
-                    drawing.write(strip_control_characters(item.text))
+                    view = view or open_view()
+                    view.write(strip_control_characters(item.text))
                 case Description():
                     description = item
     finally:
         items.close()
-        if drawing is not None:
-            drawing.close()
+        if view is not None:
+            view.close()
     return description
 
 
-def with_spinner(items: Items, screen: Console, *, thinking: bool = False) -> Items:
-    """The same items, with a line on stderr that says what is waited for, gone when the first text comes.
+def with_spinner(items: Items, console: Console, *, thinking: bool = False) -> Items:
+    """Yield the items, with a spinner on stderr that names the current phase until text arrives.
 
     Args:
-        thinking: reasoning is shown there too, so it ends the waiting.
+        thinking: the reasoning is shown on stderr too, so it also ends the spinner.
     """
-    waiting = _SpinnerLine(screen)
-    ends = (TextDelta, Description, ReasoningDelta) if thinking else (TextDelta, Description)
-    has_begun = False  # reasoning may come between pieces of the answer, which is drawn by then
-    try:
-        for item in items:
-            has_begun = has_begun or isinstance(item, ends)
-            if has_begun:
-                waiting.stop()
-            else:
-                waiting.show(item)
-            if isinstance(item, RetryScheduled):
-                _echo_dimmed(screen, _format_retry(item))
-            yield item
-    finally:
-        waiting.stop()
-        items.close()
+    spinner = _SpinnerLine(console)
+    last_phases = (TextDelta, Description, ReasoningDelta) if thinking else (TextDelta, Description)
+    has_begun = False  # reasoning may arrive between pieces of the answer, which is being drawn by then
+    with closing(items):
+        try:
+            for item in items:
+                has_begun = has_begun or isinstance(item, last_phases)
+                if has_begun:
+                    spinner.stop()
+                else:
+                    spinner.show(item)
+                if isinstance(item, RetryScheduled):
+                    _echo_dimmed(console, _format_retry(item))
+                yield item
+        finally:
+            spinner.stop()
 
 
-def with_thinking(items: Items, screen: Console) -> Items:
-    """The same items, with the model's reasoning on stderr, dimmed, as it comes.
+def with_thinking(items: Items, console: Console) -> Items:
+    """Yield the items, with the model's reasoning on stderr, dimmed.
 
-    What it thinks between pieces of the answer is not shown: the answer is being drawn there by then.
+    Reasoning between pieces of the answer is not shown, because the answer is being drawn by then.
     """
     is_open = has_begun = False
-    try:
+    with closing(items):
         for item in items:
             has_begun = has_begun or isinstance(item, TextDelta)
             if isinstance(item, ReasoningDelta) and not has_begun:
                 is_open = True
-                _echo_dimmed(screen, item.text, end="")
+                _echo_dimmed(console, item.text, end="")
             elif is_open and isinstance(item, TextDelta | Description):
                 is_open = False
-                _echo_dimmed(screen, "\n")
+                _echo_dimmed(console, "\n")
             yield item
-    finally:
-        items.close()
+
+
+def with_log(items: Items, console: Console, *, has_spinner: bool) -> Items:
+    """Yield the items, with a log of requests and responses on stderr, without keys and images.
+
+    Args:
+        has_spinner: whether there is a spinner, which reports retries itself.
+    """
+    with closing(items):
+        for item in items:
+            match item:
+                case Sending():
+                    _echo_dimmed(console, f"POST {escape_control_characters(item.url)} ({format_size(item.size)})")
+                case Receiving():
+                    request_id = f", request id {escape_control_characters(item.request_id)}" if item.request_id else ""
+                    _echo_dimmed(console, f"HTTP {item.status} after {item.seconds:.2f} s{request_id}")
+                case Repairing():
+                    problem = escape_control_characters(item.problem)
+                    _echo_dimmed(console, f"the answer does not fit the schema, requesting a second one: {problem}")
+                case RetryScheduled() if not has_spinner:
+                    _echo_dimmed(console, _format_retry(item))
+            yield item
 
 
 class _SpinnerLine:
-    """The spinner and its line; drawn by a thread of Rich's."""
+    """The spinner and the phase beside it, drawn by a thread of Rich."""
 
-    def __init__(self, screen: Console) -> None:
+    def __init__(self, console: Console) -> None:
         self._item: Item | None = None
-        self._screen = screen
-        style = "dots" if (screen.encoding or "").lower().startswith("utf") else "line"
-        self._spinner = Spinner(style)
+        self._console = console
+        self._spinner = Spinner("dots" if (console.encoding or "").lower().startswith("utf") else "line")
         self._live = Live(
-            get_renderable=self._render_line,
-            console=screen,
+            get_renderable=self._render,
+            console=console,
             transient=True,
             refresh_per_second=12.5,
             redirect_stdout=False,
@@ -164,22 +182,22 @@ class _SpinnerLine:
         if not self._is_shown:
             self._is_shown = True
             self._live.start()
-            self._screen.show_cursor()  # Rich hides it, and it would stay so if we were killed
+            self._console.show_cursor()  # Rich hides it, and it would stay hidden if this process were killed
 
     def stop(self) -> None:
         if self._is_shown:
             self._is_shown = False
             self._live.stop()
 
-    def _render_line(self) -> Spinner:
-        self._spinner.update(text=StyledText(_describe_phase(self._item), no_wrap=True, overflow="ellipsis"))
+    def _render(self) -> Spinner:
+        self._spinner.update(text=StyledText(_format_phase(self._item), no_wrap=True, overflow="ellipsis"))
         return self._spinner
 
 
-def _describe_phase(item: Item | None) -> str:
+def _format_phase(item: Item | None) -> str:
     match item:
         case RetryScheduled():
-            return "waiting to ask again"
+            return "waiting before the next attempt"
         case Preparing():
             return f"preparing {escape_control_characters(item.name)}"
         case Sending() if not item.sent.is_set():
@@ -192,41 +210,15 @@ def _describe_phase(item: Item | None) -> str:
             return "waiting for the first token"
 
 
-def with_log(items: Items, screen: Console, *, has_spinner: bool) -> Items:
-    """The same items, with what goes over the wire said on stderr: never the key, never the image.
-
-    Args:
-        has_spinner: there is a spinner, which says itself that it waits to ask again.
-    """
-    try:
-        for item in items:
-            match item:
-                case Sending():
-                    _echo_dimmed(screen, f"POST {escape_control_characters(item.url)} ({format_size(item.size)})")
-                case Receiving():
-                    request_id = f", request id {escape_control_characters(item.request_id)}" if item.request_id else ""
-                    _echo_dimmed(screen, f"HTTP {item.status} after {item.seconds:.2f} s{request_id}")
-                case Repairing():
-                    _echo_dimmed(
-                        screen,
-                        f"the answer does not fit the schema, asking once more: {escape_control_characters(item.problem)}",
-                    )
-                case RetryScheduled() if not has_spinner:
-                    _echo_dimmed(screen, _format_retry(item))
-            yield item
-    finally:
-        items.close()
-
-
 def _format_retry(item: RetryScheduled) -> str:
     seconds = f"{item.seconds:.1f}".removesuffix(".0")
     return f"{escape_control_characters(item.reason)}, trying again in {seconds} s ({item.attempt} of {item.retries})"
 
 
-def _echo_dimmed(screen: Console, text: str, *, end: str = "\n") -> None:
-    """On a terminal dimmed, and above the spinner where there is one."""
+def _echo_dimmed(console: Console, text: str, *, end: str = "\n") -> None:
+    """Print on stderr; on a terminal dimmed, and above the spinner."""
     if sys.stderr is not None and sys.stderr.isatty():
-        screen.print(StyledText(strip_control_characters(text)), style="dim", end=end, soft_wrap=True)
-        screen.file.flush()
+        console.print(StyledText(strip_control_characters(text)), style="dim", end=end, soft_wrap=True)
+        console.file.flush()
     else:
         echo_err(text, end=end)

@@ -1,6 +1,6 @@
-"""The schema that an answer must fit: read from a file or the short form, checked, held against values.
+"""The JSON Schema that an answer must fit: loaded from a file or the short form, checked, and applied to values.
 
-The home of jsonschema, which takes 60 ms to import: nothing without a schema loads this module.
+Only this module imports jsonschema, which takes 60 ms; nothing loads it without a schema.
 """
 
 import json
@@ -23,12 +23,12 @@ from ..frozen import frozen
 from . import shorthand
 from .example import example_for
 
-#: Of the errors of one answer; a model mends these, then the rest is gone too more often than not.
+#: Problems that are reported for one answer. A model that corrects these most often corrects the others too.
 _MAX_PROBLEMS = 10
-#: Characters of an error, which repeats the value that it is about.
-_MAX_ERROR_LENGTH = 200
-#: What valid schemas can still do: go in a circle, lead nowhere, name a type of their own (draft 3), or mix drafts, over
-#: whose different ids referencing stumbles with an AttributeError.
+#: Characters of a problem; it quotes the value.
+_MAX_PROBLEM_LENGTH = 200
+#: Raised when a valid schema is applied: it refers to itself or to nothing, has a type of its own (draft 3), or mixes
+#: drafts whose ids differ, for which referencing raises an AttributeError.
 _UNUSABLE_SCHEMA_ERRORS = (
     RecursionError,
     referencing.exceptions.Unresolvable,
@@ -39,41 +39,42 @@ _UNUSABLE_SCHEMA_ERRORS = (
 
 @frozen
 class Schema:
-    """A valid JSON Schema, and what holds values against it."""
+    """A valid JSON Schema with its validator."""
 
     document: Mapping[str, Any]
     _validator: Validator
 
     def find_problems(self, value: Any) -> list[str]:
-        """What is wrong with a value: its first ten errors, each with its place, such as ``tags.0``.
+        """Return the first ten errors in a value, each with its path, such as ``tags.0``.
 
         Raises:
-            UsageError: the schema refers to itself without end.
+            UsageError: the schema cannot be applied.
         """
         try:
-            return [_describe_error(error) for error in islice(self._validator.iter_errors(value), _MAX_PROBLEMS)]
+            return [_format_problem(error) for error in islice(self._validator.iter_errors(value), _MAX_PROBLEMS)]
         except _UNUSABLE_SCHEMA_ERRORS as error:
             raise UsageError(
-                "the schema cannot be followed to its end", hint="Look for a $ref that leads nowhere, or to itself."
+                "the schema cannot be applied", hint="Look for a $ref that points to nothing or to itself."
             ) from error
 
 
-def _describe_error(error: exceptions.ValidationError | exceptions.SchemaError) -> str:
-    place = ".".join(str(part) for part in error.absolute_path)
-    words = error.message if len(error.message) <= _MAX_ERROR_LENGTH else error.message[: _MAX_ERROR_LENGTH - 1] + "…"
-    return f"{place}: {words}" if place else words
+def _format_problem(error: exceptions.ValidationError | exceptions.SchemaError) -> str:
+    path = ".".join(str(part) for part in error.absolute_path)
+    text = error.message
+    text = text if len(text) <= _MAX_PROBLEM_LENGTH else text[: _MAX_PROBLEM_LENGTH - 1] + "…"
+    return f"{path}: {text}" if path else text
 
 
 def load(source: str | Mapping[str, Any], *, where: str, folder: str = "") -> Schema:
-    """The schema that an option or a preset gives.
+    """Load the schema of an option or a preset.
 
     Args:
-        source: ``@FILE``, an existing file or a name that ends in ``.json``; a JSON Schema itself; else the short form.
-        where: what it stands in, for messages.
-        folder: the one that a file's name begins at, where that is not the one we stand in.
+        source: a file (``@FILE``, an existing one, or a name that ends in ``.json``), a JSON Schema, or the short form.
+        where: the option or setting, for messages.
+        folder: the folder of relative file names, if it is not the current one.
 
     Raises:
-        UsageError: unreadable, or no valid schema.
+        UsageError: the file is unreadable, or the schema is invalid.
     """
     if not isinstance(source, str):
         return _build_schema(_copy_as_json(source, where), where)
@@ -90,82 +91,93 @@ def _copy_as_json(document: Mapping[str, Any], where: str) -> Any:
     try:
         return json.loads(json.dumps(document, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
-        raise UsageError(f"{where} holds what JSON has not: {error}", hint="It is a JSON Schema as a table.") from error
+        raise UsageError(
+            f"{where} contains a value that JSON does not have: {error}", hint="Write a JSON Schema as a TOML table."
+        ) from error
 
 
 def _read_file(name: str, where: str) -> str:
     try:
         return Path(name).expanduser().read_text("utf-8-sig")
     except (OSError, ValueError, RuntimeError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is no UTF-8 text"
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is not UTF-8 text"
         raise UsageError(
-            f"{where}: cannot read {name}: {reason}", hint="Name a file that holds a JSON Schema."
+            f"{where}: cannot read {name}: {reason}", hint="Name a file that contains a JSON Schema."
         ) from error
 
 
 def _parse_json(text: str, where: str) -> Any:
     try:
-        found = json.loads(text)
-        json.dumps(found, allow_nan=False)  # Python reads NaN and 1e999, which are no JSON
+        value = json.loads(text)
+        json.dumps(value, allow_nan=False)  # Python accepts NaN and 1e999, which JSON does not have
     except json.JSONDecodeError as error:
         raise UsageError(
-            f"{where} is no JSON: {error.msg} in line {error.lineno}, column {error.colno}",
-            hint="It holds a JSON Schema.",
+            f"{where} is not valid JSON: {error.msg} in line {error.lineno}, column {error.colno}",
+            hint="It must be a JSON Schema.",
         ) from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{where} is no JSON that can be used", hint="NaN, or brackets without end?") from error
-    return found
+    except RecursionError as error:
+        raise _nesting_error(where) from error
+    except ValueError as error:
+        raise UsageError(f"{where} contains an invalid number: {error}", hint="Write finite numbers.") from error
+    return value
+
+
+def _nesting_error(where: str) -> UsageError:
+    return UsageError(f"{where} is nested too deeply", hint="Use fewer levels.")
 
 
 def _build_schema(document: Any, where: str) -> Schema:
     if not isinstance(document, dict):
-        raise UsageError(f"{where} is no JSON Schema: it is no object", hint='The least is {"type": "object"}.')
+        raise UsageError(
+            f"{where} is not a JSON Schema: it is not an object", hint='The simplest schema is {"type": "object"}.'
+        )
     if not isinstance(document.get("$schema", ""), str):
-        raise UsageError(f"{where} is no JSON Schema: its $schema is no text", hint="Leave $schema out.")
-    kind = validators.validator_for(document, default=Draft202012Validator)
+        raise UsageError(f"{where} is not a JSON Schema: its $schema is not a string", hint="Leave out $schema.")
+    validator_class = validators.validator_for(document, default=Draft202012Validator)
     try:
-        kind.check_schema(document)
+        validator_class.check_schema(document)
         _check_references_and_patterns(document, where)
     except exceptions.SchemaError as error:
-        raise UsageError(f"{where} is no JSON Schema: {_describe_error(error)}", hint="See json-schema.org.") from error
+        raise UsageError(
+            f"{where} is not a JSON Schema: {_format_problem(error)}", hint="See https://json-schema.org."
+        ) from error
     except RecursionError as error:
-        raise UsageError(f"{where} is nested too deeply", hint="Make it flatter.") from error
-    # With a registry given, jsonschema does not fetch what a $ref names from the network.
-    found = Schema(document, kind(document, registry=REGISTRY))
-    found.find_problems(example_for(document))  # so that what leads in a circle does so before an answer is there
-    return found
+        raise _nesting_error(where) from error
+    # With an explicit registry, jsonschema does not fetch a $ref from the network.
+    schema = Schema(document, validator_class(document, registry=REGISTRY))
+    schema.find_problems(example_for(document))  # raises now, and not after the first answer, if it is circular
+    return schema
 
 
 def _check_references_and_patterns(document: Mapping[str, Any], where: str) -> None:
-    """Refuse what would fail only when the answer is there: a ``$ref`` out of the document, a pattern that is none."""
+    """Check what jsonschema would find only in an answer: a ``$ref`` out of the document, and invalid patterns."""
     resolver = REGISTRY.resolver_with_root(Resource.from_contents(document, default_specification=DRAFT202012))
     parts = list(_iter_objects(document))
-    has_several_bases = any("$id" in part for part in parts[1:])  # a $ref is relative to the nearest one
+    has_several_bases = any("$id" in part for part in parts[1:])  # a $ref is relative to the nearest $id
     for reference in (part["$ref"] for part in parts if isinstance(part.get("$ref"), str) and not has_several_bases):
         try:
             resolver.lookup(reference)
         except referencing.exceptions.Unresolvable as error:
             raise UsageError(
-                f"{where}: $ref {reference!r} leads nowhere",
-                hint="Only what stands in the schema itself can be referred to.",
+                f"{where}: cannot resolve $ref {reference!r}", hint="A $ref can only point into the schema itself."
             ) from error
     for pattern in (pattern for part in parts for pattern in _list_patterns(part)):
         try:
             re.compile(pattern)
         except re.error as error:
             raise UsageError(
-                f"{where}: the pattern {pattern!r} cannot be used: {error}", hint="Write it as for Python."
+                f"{where}: invalid pattern {pattern!r}: {error}", hint="Use the syntax of Python's re module."
             ) from error
 
 
 def _list_patterns(part: Mapping[str, Any]) -> list[str]:
-    of_names = part.get("patternProperties")
-    found = [part.get("pattern"), *(of_names if isinstance(of_names, Mapping) else ())]
-    return [pattern for pattern in found if isinstance(pattern, str)]
+    by_name = part.get("patternProperties")
+    patterns = [part.get("pattern"), *(by_name if isinstance(by_name, Mapping) else ())]
+    return [pattern for pattern in patterns if isinstance(pattern, str)]
 
 
 def _iter_objects(value: Any) -> Iterator[Mapping[str, Any]]:
-    """Every object in a JSON value."""
+    """Yield every object in a JSON value."""
     if isinstance(value, Mapping):
         yield value
     for part in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():

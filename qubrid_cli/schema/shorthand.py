@@ -1,11 +1,11 @@
-"""The short way to write a schema: ``title, tags [string], people int, indoors bool: taken inside?``. Pure.
+"""The short form of a schema: ``title, tags [string], people int, indoors bool: taken inside?``. Pure.
 
     fields  = field { ("," | line break) field }
     field   = name [ "?" ] [ type ] [ ":" description ]
     type    = string | int | number | bool | "[" type "]" | "{" fields "}" | "(" value { "|" value } ")"
 
-A name is a word, or anything in double quotes; so is a description, which ends at a comma, a line break or a closing
-brace unless it stands in quotes. Every field is required; one with a question mark may be null.
+A name is a word, or any text in double quotes. A description in double quotes may also contain any text; without them
+it ends at a comma, a line break or a closing brace. Every field is required; one with a question mark may be null.
 """
 
 import difflib
@@ -20,7 +20,7 @@ _TYPES = {
     "number": "number", "float": "number", "bool": "boolean", "boolean": "boolean",
 }  # fmt: skip
 _HINT = "For example: title, tags [string], people int, indoors bool: taken inside? (A schema in a file: @FILE)"
-#: Brackets in brackets; nobody writes more by hand.
+#: Levels of brackets; more than anyone writes by hand.
 _MAX_DEPTH = 20
 _WORD = re.compile(r"[^\W\d][\w-]*")
 _QUOTED = re.compile(r'"(?:[^"\\\n]|\\.)*"')
@@ -31,13 +31,13 @@ _VALUE = re.compile(r'[^|()"\n]+')
 
 
 def parse(text: str, *, where: str) -> dict[str, Any]:
-    """The JSON Schema that a text means.
+    """Parse the short form into a JSON Schema.
 
     Args:
-        where: what the text belongs to, for messages.
+        where: the option or setting, for messages.
 
     Raises:
-        UsageError: it cannot be read, with the place.
+        UsageError: a syntax error, with its position.
     """
     return _ShorthandParser(text, where).parse_fields("")
 
@@ -50,7 +50,7 @@ class _ShorthandParser:
         self._depth = 0
 
     def parse_fields(self, closing: str) -> dict[str, Any]:
-        """Fields up to a bracket, or the end where ``closing`` is empty."""
+        """Parse fields up to a closing bracket, or to the end of the text if ``closing`` is empty."""
         properties: dict[str, Any] = {}
         self._skip_lines()
         while self._peek() not in {closing, ""}:
@@ -58,7 +58,7 @@ class _ShorthandParser:
             name, schema = self._parse_field()
             if name in properties:
                 self._position = start
-                self._fail(f"a second field {name!r}")
+                self._fail(f"duplicate field {name!r}")
             properties[name] = schema
             if self._peek() not in {",", "\n", closing, ""}:
                 self._fail("a comma is missing")
@@ -66,7 +66,7 @@ class _ShorthandParser:
             if self._accept(","):
                 self._skip_lines()
         if not properties:
-            self._fail("there is no field")
+            self._fail("a field is missing")
         return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
     def _parse_field(self) -> tuple[str, dict[str, Any]]:
@@ -76,8 +76,8 @@ class _ShorthandParser:
         if optional:
             schema |= {"type": [schema["type"], "null"]}
             schema |= {"enum": [*schema["enum"], None]} if "enum" in schema else {}
-        if self._accept(":") and (said := self._parse_description()):
-            schema["description"] = said
+        if self._accept(":") and (description := self._parse_description()):
+            schema["description"] = description
         return name, schema
 
     def _parse_type(self) -> dict[str, Any]:
@@ -103,18 +103,19 @@ class _ShorthandParser:
         return schema
 
     def _parse_named_type(self) -> str:
-        found = _WORD.match(self._text, self._position)
-        word = found[0] if found else ""
+        match = _WORD.match(self._text, self._position)
+        word = match[0] if match else ""
         if word.lower() not in _TYPES:
-            meant = difflib.get_close_matches(word.lower(), _TYPES, n=1) if word else []
-            hint = f"Did you mean {meant[0]}? " if meant else ""
-            hint += "Types: string, int, number, bool, [type], {fields}, (one|of|these). A comma in a description needs quotes."
+            close = difflib.get_close_matches(word.lower(), _TYPES, n=1) if word else []
+            hint = f"Did you mean {close[0]}? " if close else ""
+            hint += "The types are string, int, number, bool, [type], {fields} and (one|of|these). "
+            hint += "Put a description that contains a comma in quotes."
             self._fail(f"unknown type {word!r}" if word else "a type is missing", hint=hint)
         self._position += len(word)
         return _TYPES[word.lower()]
 
     def _parse_enum_values(self) -> list[str]:
-        """What may stand in round brackets."""
+        """Parse the values between round brackets."""
         values: list[str] = []
         while True:
             start = self._position
@@ -122,7 +123,7 @@ class _ShorthandParser:
             value = self._parse_quoted() if self._peek() == '"' else self._parse_unquoted(_VALUE)
             if not value or value in values:
                 self._position = start
-                self._fail(f"{value!r} stands there twice" if value else "a value is missing")
+                self._fail(f"duplicate value {value!r}" if value else "a value is missing")
             values.append(value)
             if not self._accept("|"):
                 return values
@@ -130,33 +131,33 @@ class _ShorthandParser:
     def _parse_name(self) -> str:
         if self._peek() == '"':
             return self._parse_quoted()
-        found = _WORD.match(self._text, self._position)
-        if found is None:
+        match = _WORD.match(self._text, self._position)
+        if match is None:
             self._fail("a name is missing")
-        self._position = found.end()
-        return found[0]
+        self._position = match.end()
+        return match[0]
 
     def _parse_description(self) -> str:
         return self._parse_quoted() if self._peek() == '"' else self._parse_unquoted(_DESCRIPTION)
 
     def _parse_quoted(self) -> str:
-        found = _QUOTED.match(self._text, self._position)
-        if found is None:
+        match = _QUOTED.match(self._text, self._position)
+        if match is None:
             self._fail("the quotes are not closed")
         try:
-            text = str(json.loads(found[0], strict=False))
+            text = str(json.loads(match[0], strict=False))
         except ValueError:
-            self._fail("a backslash with nothing to it")
-        self._position = found.end()
+            self._fail("invalid escape sequence")
+        self._position = match.end()
         return text
 
     def _parse_unquoted(self, pattern: re.Pattern[str]) -> str:
-        found = pattern.match(self._text, self._position)
-        self._position = found.end() if found else self._position
-        return found[0].strip() if found else ""
+        match = pattern.match(self._text, self._position)
+        self._position = match.end() if match else self._position
+        return match[0].strip() if match else ""
 
     def _peek(self) -> str:
-        """The next character that is no blank; empty at the end."""
+        """Return the next character that is not a space or tab; empty at the end."""
         self._skip_whitespace()
         return self._text[self._position : self._position + 1]
 
@@ -171,9 +172,9 @@ class _ShorthandParser:
             self._fail(f"{bracket} is missing")
 
     def _skip_whitespace(self, pattern: re.Pattern[str] = _INLINE_WHITESPACE) -> None:
-        found = pattern.match(self._text, self._position)
-        assert found is not None
-        self._position = found.end()
+        match = pattern.match(self._text, self._position)
+        assert match is not None
+        self._position = match.end()
 
     def _skip_lines(self) -> None:
         self._skip_whitespace(_WHITESPACE)

@@ -967,7 +967,7 @@ def test_when_putting_an_answer_right_fails_only_that_is_tried_again(
     assert (run.exit_code, line["data"], line["attempts"]) == (0, {"title": "A"}, 4)
     assert line["usage"] == {name: 2 * count for name, count in USAGE.items()}
     assert f"{2 * USAGE['prompt_tokens']} → {2 * USAGE['completion_tokens']} tokens" in run.stderr
-    assert line["warnings"] == ["the first answer did not fit the schema, so it was asked for once more"]
+    assert line["warnings"] == ["the first answer did not fit the schema, so a second one was requested"]
 
 
 def test_an_answer_that_was_not_put_right_at_last_has_its_text_and_what_all_took(

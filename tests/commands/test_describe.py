@@ -312,13 +312,13 @@ def test_the_prompt_comes_from_where_it_is_said(
         (["a.jpg", "-O", "model=x"], 2, "-O does not set model"),
         (["a.jpg", "--original", "--max-side", "64"], 2, "--original excludes"),
         (["a.jpg", "-o", "nowhere/x.txt"], 2, "there is no folder"),
-        (["a.jpg", "-o", "a.jpg"], 2, "which is asked about"),
+        (["a.jpg", "-o", "a.jpg"], 2, "which is an input"),
         (["a.jpg", "--field", "nope"], 2, "no field 'nope'"),
         (["a.jpg", "--base-url", "localhost:1"], 3, "--base-url is not an http or https URL: localhost:1"),
         (["a.jpg", "--base-url", "http://192.0.2.1/v1"], 3, "the key is not sent to 192.0.2.1 over plain http"),
         (["a.jpg", "--temperature", "nan"], 2, "--temperature"),
         (["a.jpg", "-o", "x" * 300], 2, "File name too long"),
-        (["a.jpg", "-p", "@notes.txt", "-o", "notes.txt"], 2, "which is asked about"),
+        (["a.jpg", "-p", "@notes.txt", "-o", "notes.txt"], 2, "which is an input"),
         (["file://["], 2, "file://[ is not a URL"),
         (["file://elsewhere/a.jpg"], 4, "is on another machine"),
         (["a.jpg", "--base-url", "https://exämple..com/v1"], 3, "the base URL cannot be used"),
@@ -363,7 +363,7 @@ def test_an_empty_answer_empties_the_file(describe: Ask, server: Server, lightho
     server.answer = stream("")
     run = describe(lighthouse, "what?", "-o", "answer.txt")
     assert (run.exit_code, (tmp_path / "answer.txt").read_bytes()) == (0, b"")
-    assert run.stderr == "note: the model answered with no text at all\n"
+    assert run.stderr == "note: the model's answer contains no text\n"
 
 
 def test_output_to_a_dash_is_standard_output(describe: Ask, lighthouse: Path) -> None:
@@ -389,7 +389,7 @@ def test_a_file_name_in_the_wrong_place_is_explained(
 def test_an_answer_without_end_is_ended(describe: Ask, server: Server, lighthouse: Path) -> None:
     server.answer = Reply([delta("x" * 1_000_000)] * 70)
     run = describe(lighthouse, "what?", "-o", "answer.txt")
-    assert (run.exit_code, "it grew over 64 million characters" in run.stderr) == (6, True)
+    assert (run.exit_code, "it is longer than 64 million characters" in run.stderr) == (6, True)
 
 
 def test_without_a_key_it_says_how_to_get_going(qvision: Qvision, lighthouse: Path) -> None:

@@ -39,8 +39,8 @@ def test_each_image_is_told_with_its_sizes_and_what_is_taken_out(describe: Ask, 
 def test_people_read_the_same(describe: Ask, lighthouse: Path) -> None:
     said = describe(lighthouse, "what?", "--dry-run").stdout.decode()
     assert said.startswith("POST http://127.0.0.1:")
-    assert "960 × 720, about 662 tokens; taken out: EXIF, GPS position, a comment\n" in said.replace(", 105 KB", "")
-    assert said.splitlines()[-1].startswith("about 664 prompt tokens · a body of ")
+    assert "960 × 720, about 662 tokens; removed: EXIF, GPS position, a comment\n" in said.replace(", 105 KB", "")
+    assert said.splitlines()[-1].startswith("about 664 prompt tokens · request body of ")
     assert said.endswith(" · nothing was sent to the endpoint\n")
     assert KEY not in said
 

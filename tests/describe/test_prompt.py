@@ -76,7 +76,7 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(name: str, reason: 
         read_prompt(f"@{name}", option="-s", stdin=NOTHING)
     assert (caught.value.message, caught.value.hint) == (
         f"cannot read {name}, named by -s: {reason}",
-        f"For a text that begins with @, double it: -s '@@{name}'",
+        f"If the prompt begins with @, double it: -s '@@{name}'",
     )
 
 

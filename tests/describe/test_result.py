@@ -5,7 +5,7 @@ import pytest
 from qubrid_cli.describe import result
 from qubrid_cli.errors import NetworkError
 
-KEPT = "What arrived is kept; ask again for the whole answer."
+KEPT = "The partial answer is kept; repeat the request for the whole one."
 
 
 @pytest.mark.parametrize("reason", [None, "stop", "STOP", "eos_token", "end_turn", "tool_calls", "whatever"])
@@ -35,7 +35,7 @@ def test_a_reason_that_means_cut_is_told(reason: str, why: str, hint: str) -> No
 def test_an_end_that_nobody_announced_is_a_cut() -> None:
     error = result.error_for_finish_reason(None, announced=False)
     assert error is not None
-    message = "the answer is incomplete: the connection ended before it did"
+    message = "the answer is incomplete: the connection was closed too early"
     assert (error.exit_code, error.message, error.hint, error.code) == (6, message, KEPT, "cut_off")
 
 

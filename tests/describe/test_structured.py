@@ -218,7 +218,7 @@ def test_a_wrong_answer_is_repaired_by_naming_what_is_wrong(describe: Ask, serve
     assert [line[2:] for line in asked_again["content"].splitlines() if line.startswith("- ")] == WRONG_SAYS
     found = run.json
     assert (run.exit_code, found["data"], found["text"]) == (0, VALUE, GOOD)
-    assert found["warnings"] == ["the first answer did not fit the schema, so it was asked for once more"]
+    assert found["warnings"] == ["the first answer did not fit the schema, so a second one was requested"]
 
 
 def test_both_requests_of_a_repair_are_counted(describe: Ask, server: Server, lighthouse: Path) -> None:
@@ -236,7 +236,7 @@ def test_an_answer_that_is_wrong_twice_prints_nothing_and_exits_8(
     assert (run.exit_code, run.stdout) == (8, b"")
     assert run.stderr.splitlines()[1:] == [
         f"error: the answer does not fit the schema: {WRONG_SAYS[0]} (and 1 more)",
-        "hint: --json keeps its text; a simpler schema or another model may do better.",
+        "hint: --json keeps its text; a simpler schema or another model may work better.",
     ]
 
 
@@ -263,7 +263,7 @@ def test_a_repair_does_not_try_again_what_was_refused(describe: Ask, server: Ser
         0,
         [
             "the endpoint refused json_schema, so json_object asks for JSON",
-            "the first answer did not fit the schema, so it was asked for once more",
+            "the first answer did not fit the schema, so a second one was requested",
         ],
     )
 
@@ -316,7 +316,7 @@ def test_a_cut_answer_is_not_repaired_and_half_a_value_is_not_printed(
     server.answer = Reply([delta('{"shop": "Ki', finish="length"), figures(), DONE])
     run = describe(lighthouse, "--schema", FORM)
     assert (run.exit_code, run.stdout, len(server.asked)) == (6, b"", 1)
-    assert run.stderr.endswith("hint: Raise --max-tokens; --json keeps what arrived.\n")
+    assert run.stderr.endswith("hint: Raise --max-tokens; --json keeps the partial answer.\n")
     found = describe(lighthouse, "--schema", FORM, "--json").json
     assert (found["complete"], found["text"], found["data"]) == (False, '{"shop": "Ki', None)
 
@@ -340,9 +340,9 @@ def test_field_picks_from_the_value(describe: Ask, server: Server, lighthouse: P
 @pytest.mark.parametrize(
     ("path", "name", "hint"),
     [
-        ("data.nope", "nope", "There is: shop, total, items"),
-        ("data.items.first", "first", "It is a list: a number picks from it."),
-        ("data.items.0.x", "x", "There is nothing below that value."),
+        ("data.nope", "nope", "Available: shop, total, items"),
+        ("data.items.first", "first", "Use a number to pick an item of this list."),
+        ("data.items.0.x", "x", "This value has no fields."),
     ],
 )
 def test_a_field_that_the_schema_does_not_have_is_refused_before_anything_is_asked(
@@ -358,13 +358,13 @@ def test_a_field_of_an_open_schema_is_looked_for_in_the_answer(describe: Ask, se
     assert describe(lighthouse, "--schema", '{"type": "object"}', "--field", "data.shop").stdout == b"Kiosk\n"
     run = describe(lighthouse, "--schema", '{"type": "object"}', "--field", "data.items.x")
     assert (run.exit_code, run.stdout) == (2, b"")
-    assert run.stderr == "error: no field 'x' in --field data.items.x\nhint: There is: 0, 1\n"
+    assert run.stderr == "error: no field 'x' in --field data.items.x\nhint: Available: 0, 1\n"
 
 
 def test_a_field_of_data_needs_a_schema(describe: Ask, server: Server, lighthouse: Path) -> None:
     run = describe(lighthouse, "--field", "data.shop")
     assert (run.exit_code, run.stdout, server.asked) == (2, b"", [])
-    assert run.stderr.endswith("hint: Give one with --schema.\n")
+    assert run.stderr.endswith("hint: Add one with --schema.\n")
 
 
 @pytest.mark.parametrize(
@@ -377,7 +377,7 @@ def test_a_field_of_data_needs_a_schema(describe: Ask, server: Server, lighthous
             "a schema and -O response_format exclude each other",
         ),
         (["-P", "tags", "-O", 'response_format={"type":"text"}'], "a schema and -O response_format exclude each other"),
-        (["--schema", "a.json", "-o", "a.json"], "-o would write the answer over "),
+        (["--schema", "a.json", "-o", "a.json"], "-o would overwrite "),
     ],
 )
 def test_a_command_line_that_cannot_be_meant_is_refused_before_anything_is_asked(
@@ -410,7 +410,7 @@ def test_on_a_terminal_the_value_is_indented_and_nothing_shows_before_it_is_whol
             '  "items": []',
             "}",
             "",
-            "note: the first answer did not fit the schema, so it was asked for once more",
+            "note: the first answer did not fit the schema, so a second one was requested",
         ],
     )
 
@@ -431,7 +431,7 @@ def test_the_spinner_says_that_the_model_is_writing(server: Server, lighthouse: 
 def test_verbose_says_what_did_not_fit(describe: Ask, server: Server, lighthouse: Path) -> None:
     server.answer = in_turn(WRONG, GOOD)
     run = describe(lighthouse, "--schema", FORM, "-v")
-    assert f"the answer does not fit the schema, asking once more: {WRONG_SAYS[0]}\n" in run.stderr
+    assert f"the answer does not fit the schema, requesting a second one: {WRONG_SAYS[0]}\n" in run.stderr
     assert run.stderr.count("POST ") == 2
 
 
@@ -496,17 +496,17 @@ ONE = schema("a int", where="x")
         ('Sure!\n~~~json\n{"a": 1}\n~~~\nBye.', Valid({"a": 1})),
         ('As in [1] and {b}: {"a": 1}. Is that {fine}?', Valid({"a": 1})),
         ('First {"a": "?"}, no: {"a": 2}', Valid({"a": 2})),
-        ('{"a": 1} or {"a": 2}', Invalid(("there are 2 JSON values in it instead of one",))),
+        ('{"a": 1} or {"a": 2}', Invalid(("it contains 2 JSON values instead of one",))),
         ('{"a": 1}\nSo:\n```\n{"a": 1}', Valid({"a": 1})),
         ('```\n{"a": 1}\n```\n```js\nx\n```\n````', Valid({"a": 1})),
-        ('{"a": 1, "a": 2}', Invalid(("it is no JSON: the key 'a' stands there twice",))),
+        ('{"a": 1, "a": 2}', Invalid(("it is not valid JSON: duplicate key 'a'",))),
         ("", Invalid(("it is empty",))),
-        ("No.", Invalid(("it is no JSON but plain text",))),
-        ('{"a": NaN}', Invalid(("it is no JSON: NaN is no JSON",))),
-        ("9" * 301, Invalid(("it is no JSON: a number in it is too large",))),
-        ('{"a": 1e999}', Invalid(("it is no JSON: a number in it is too large",))),
-        ("[" * 100_000, Invalid(("it is no JSON: it is nested too deeply",))),
-        ("[" * 101 + "]" * 101, Invalid(("it is no JSON: it is nested too deeply",))),
+        ("No.", Invalid(("it is plain text instead of JSON",))),
+        ('{"a": NaN}', Invalid(("it is not valid JSON: NaN is not a JSON value",))),
+        ("9" * 301, Invalid(("it is not valid JSON: a number is too large",))),
+        ('{"a": 1e999}', Invalid(("it is not valid JSON: a number is too large",))),
+        ("[" * 100_000, Invalid(("it is not valid JSON: nested too deeply",))),
+        ("[" * 101 + "]" * 101, Invalid(("it is not valid JSON: nested too deeply",))),
         ('{"a": "x"}', Invalid(("a: 'x' is not of type 'integer'",))),
         ("{}", Invalid(("'a' is a required property",))),
     ],
@@ -538,7 +538,7 @@ def test_what_stands_inside_a_broken_value_is_not_taken_for_the_answer(
     server.answer = stream(text)
     run = describe(lighthouse, "read it", "--schema", FORM)
     assert (run.exit_code, run.stdout, len(server.asked)) == (8, b"", 2)
-    assert "it is no JSON: " in run.stderr
+    assert "it is not valid JSON: " in run.stderr
 
 
 def test_brackets_that_are_punctuation_are_no_broken_value() -> None:

@@ -107,13 +107,13 @@ def test_a_field_that_there_can_be_passes(path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "name", "hint"),
     [
-        ("timing.nope", "nope", "There is: prepare_seconds, ttft_seconds, total_seconds, tokens_per_second"),
-        ("images.0.sent.nope", "nope", "There is: mime, width, height, bytes, tokens_estimate"),
-        ("text.0", "0", "There is nothing below that value."),
-        ("schema_version.x", "x", "There is nothing below that value."),
-        ("images.0.sent.mime.x", "x", "There is nothing below that value."),
-        ("model.x", "x", "There is nothing below that value."),
-        ("warnings.0.x", "x", "There is nothing below that value."),
+        ("timing.nope", "nope", "Available: prepare_seconds, ttft_seconds, total_seconds, tokens_per_second"),
+        ("images.0.sent.nope", "nope", "Available: mime, width, height, bytes, tokens_estimate"),
+        ("text.0", "0", "This value has no fields."),
+        ("schema_version.x", "x", "This value has no fields."),
+        ("images.0.sent.mime.x", "x", "This value has no fields."),
+        ("model.x", "x", "This value has no fields."),
+        ("warnings.0.x", "x", "This value has no fields."),
     ],
 )
 def test_a_field_that_there_cannot_be_is_refused_beforehand(path: str, name: str, hint: str) -> None:

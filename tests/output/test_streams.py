@@ -160,7 +160,7 @@ def test_a_file_that_is_asked_about_is_spared_by_whatever_name(path: Path, name:
     link = path.with_name("link")
     link.symlink_to(path)
     output = Output(link)
-    with pytest.raises(UsageError, match=r"^-o would write the answer over "):
+    with pytest.raises(UsageError, match=r"^-o would overwrite "):
         output.refuse_overwriting([path.parent / name])
     output.save()
     assert path.read_text() == "an image"

@@ -70,8 +70,8 @@ def test_fields_are_parted_by_commas_or_line_breaks(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "there is no field at the end"),
-        ("a {}", "there is no field at character 4: '}'"),
+        ("", "a field is missing at the end"),
+        ("a {}", "a field is missing at character 4: '}'"),
         ("a,,b", "a name is missing at character 3: ',b'"),
         ("1a", "a name is missing at character 1: '1a'"),
         ("title, tags strng, people", "unknown type 'strng' at character 13: 'strng, people'"),
@@ -83,12 +83,12 @@ def test_fields_are_parted_by_commas_or_line_breaks(text: str) -> None:
         ("a {b", "} is missing at the end"),
         ("a {b}}", "a comma is missing at character 6: '}'"),
         ("a int int", "a comma is missing at character 7: 'int'"),
-        ("a, b, a", "a second field 'a' at character 7: 'a'"),
+        ("a, b, a", "duplicate field 'a' at character 7: 'a'"),
         ("a (", "a value is missing at the end"),
-        ("a (x|x)", "'x' stands there twice at character 6: 'x)'"),
+        ("a (x|x)", "duplicate value 'x' at character 6: 'x)'"),
         ("a (x", ") is missing at the end"),
         ('a: "b', "the quotes are not closed at character 4: '\"b'"),
-        (r'a: "\q"', "a backslash with nothing to it at character 4: '\"\\\\q\"'"),
+        (r'a: "\q"', "invalid escape sequence at character 4: '\"\\\\q\"'"),
         ("a " + "[" * 100_000, "brackets are nested too deeply at character 23: '[[[[[[[[[[[[[[[[[[[…'"),
     ],
 )
@@ -224,16 +224,16 @@ def test_a_schema_can_be_given_as_json_or_as_a_table() -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("", "no JSON: Expecting value in line 1, column 1"),
-        ('{"type":\n}', "no JSON: Expecting value in line 2, column 1"),
-        ('{"minimum": NaN}', "no JSON that can be used"),
-        ("[" * 100_000, "no JSON that can be used"),
-        ("[]", "no JSON Schema: it is no object"),
-        ('{"$schema": 5}', "no JSON Schema: its $schema is no text"),
-        ('{"type": "strng"}', "no JSON Schema: type: 'strng' is not valid under any of the given schemas"),
+        ("", "is not valid JSON: Expecting value in line 1, column 1"),
+        ('{"type":\n}', "is not valid JSON: Expecting value in line 2, column 1"),
+        ('{"minimum": NaN}', "contains an invalid number: Out of range float values are not JSON compliant"),
+        ("[" * 100_000, "is nested too deeply"),
+        ("[]", "is not a JSON Schema: it is not an object"),
+        ('{"$schema": 5}', "is not a JSON Schema: its $schema is not a string"),
+        ('{"type": "strng"}', "is not a JSON Schema: type: 'strng' is not valid under any of the given schemas"),
         (
             '{"properties": {"a": {"minimum": "x"}}}',
-            "no JSON Schema: properties.a.minimum: 'x' is not of type 'number'",
+            "is not a JSON Schema: properties.a.minimum: 'x' is not of type 'number'",
         ),
     ],
 )
@@ -242,15 +242,15 @@ def test_a_file_that_holds_no_schema_is_refused(content: str, says: str, tmp_pat
     path.write_text(content)
     with pytest.raises(UsageError) as caught:
         json_schema.load(str(path), where="--schema")
-    assert caught.value.message == f"--schema {path} is {says}"
+    assert caught.value.message == f"--schema {path} {says}"
 
 
 @pytest.mark.parametrize(
     ("document", "says"),
     [
-        ({"$ref": "#/nope"}, "x: $ref '#/nope' leads nowhere"),
-        ({"items": {"$ref": "https://example.com/a.json"}}, "x: $ref 'https://example.com/a.json' leads nowhere"),
-        ({"$ref": "file:///etc/passwd"}, "x: $ref 'file:///etc/passwd' leads nowhere"),
+        ({"$ref": "#/nope"}, "x: cannot resolve $ref '#/nope'"),
+        ({"items": {"$ref": "https://example.com/a.json"}}, "x: cannot resolve $ref 'https://example.com/a.json'"),
+        ({"$ref": "file:///etc/passwd"}, "x: cannot resolve $ref 'file:///etc/passwd'"),
     ],
 )
 def test_a_reference_out_of_the_schema_is_refused_and_not_fetched(document: dict[str, Any], says: str) -> None:
@@ -261,7 +261,7 @@ def test_a_reference_out_of_the_schema_is_refused_and_not_fetched(document: dict
 
 @pytest.mark.parametrize("document", [{"pattern": "("}, {"properties": {"a": {"patternProperties": {"[": {}}}}}])
 def test_a_pattern_that_python_cannot_use_is_refused(document: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=r"^x( is no JSON Schema|: the pattern )"):
+    with pytest.raises(UsageError, match=r"^x( is not a JSON Schema|: invalid pattern )"):
         json_schema.load(document, where="x")
 
 
@@ -269,7 +269,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"^--schema: cannot read nope.json: No such file or directory$"):
         json_schema.load("@nope.json", where="--schema")
     (tmp_path / "photo.json").write_bytes(b"\xff\xd8")
-    with pytest.raises(UsageError, match=r"photo.json: it is no UTF-8 text$"):
+    with pytest.raises(UsageError, match=r"photo.json: it is not UTF-8 text$"):
         json_schema.load(str(tmp_path / "photo.json"), where="--schema")
 
 
@@ -282,7 +282,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_a_schema_that_refers_to_itself_without_end_is_refused(document: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=r"^the schema cannot be followed to its end$"):
+    with pytest.raises(UsageError, match=r"^the schema cannot be applied$"):
         json_schema.load(document, where="x")
 
 
@@ -301,16 +301,16 @@ def test_a_path_within_a_schema_passes(path: str) -> None:
         "x": {"type": "object", "additionalProperties": False, "patternProperties": {"^x-": {}}},
     }
     document = {**TREE, "$ref": "#/$defs/root", "$defs": {**TREE["$defs"], "root": closed(properties)}}  # type: ignore[dict-item]
-    record.check_path(path, document, root=document)
+    record.check_path(path, document)
 
 
 @pytest.mark.parametrize(
     ("found", "path", "says"),
     [
-        ({"a": [1, 2]}, "a.2", ("2", "There is: 0, 1")),
-        ({"a": {"b": 1, "c": 2}}, "a.d", ("d", "There is: b, c")),
-        ({"a": "text"}, "a.b", ("b", "There is nothing below that value.")),
-        ({"a": None}, "a.0", ("0", "There is nothing below that value.")),
+        ({"a": [1, 2]}, "a.2", ("2", "Available: 0, 1")),
+        ({"a": {"b": 1, "c": 2}}, "a.d", ("d", "Available: b, c")),
+        ({"a": "text"}, "a.b", ("b", "This value has no fields.")),
+        ({"a": None}, "a.0", ("0", "This value has no fields.")),
         ({"a": {"b": [{"c": None}]}}, "a.b.0.c", None),
     ],
 )

@@ -208,9 +208,13 @@ def test_each_image_has_its_own_words_in_the_prompt(
 @pytest.mark.parametrize(
     ("arguments", "says", "hint"),
     [
-        (["{nmae}"], "{nmae} in the prompt stands for nothing", "Did you mean {name}? "),
-        (["-p", "a", "-s", "{filename}"], "{filename} in the prompt stands for nothing", "Did you mean {name}? "),
-        (["Is it {stem}?", "{lighthouse}"], "{stem} in the prompt could be any of 2 images", "--each asks "),
+        (["{nmae}"], "unknown placeholder {nmae} in the prompt", "Did you mean {name}? "),
+        (["-p", "a", "-s", "{filename}"], "unknown placeholder {filename} in the prompt", "Did you mean {name}? "),
+        (
+            ["Is it {stem}?", "{lighthouse}"],
+            "{stem} in the prompt is ambiguous: the request has 2 images",
+            "--each makes one request ",
+        ),
     ],
 )
 def test_words_that_cannot_be_filled_in_are_refused_before_anything_is_asked(

@@ -10,7 +10,7 @@ import pytest
 from qubrid_cli import errors
 from qubrid_cli.output.record import SCHEMA_FILE
 from qubrid_cli.settings.config_file import parse_config
-from qubrid_cli.settings.fields import BUILT_IN_PROFILES, FIELDS
+from qubrid_cli.settings.fields import BUILT_IN_PROFILES, PROFILE_FIELDS
 
 from .conftest import Qvision
 
@@ -117,9 +117,9 @@ def test_the_commands_are_those_of_the_program(qvision: Qvision) -> None:
 
 def test_the_settings_are_those_of_the_program() -> None:
     table = [line for line in section("Settings").splitlines() if line.startswith("| `")]
-    assert {name for line in table for name in re.findall(r"`(\w+)`", line.split("|")[1])} == set(FIELDS)
+    assert {name for line in table for name in re.findall(r"`(\w+)`", line.split("|")[1])} == set(PROFILE_FIELDS)
     assert [re.findall(r"`(\w+)`", line.split("|")[1]) for line in table[-2:]] == [
-        [name] for name, field in FIELDS.items() if not field.is_global
+        [name] for name, field in PROFILE_FIELDS.items() if not field.is_global
     ]
 
 

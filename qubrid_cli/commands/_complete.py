@@ -1,6 +1,6 @@
-"""What Tab offers: names from the settings and from cached model lists.
+"""What Tab completes: names from the settings and from cached model lists.
 
-No request is made, nothing heavy is loaded, and broken settings only mean fewer suggestions.
+No request is made, nothing heavy is loaded, and a broken config file only means fewer suggestions.
 """
 
 import os
@@ -15,57 +15,54 @@ from ..errors import QvisionError
 if TYPE_CHECKING:
     from ..settings.config_file import Config
 
-#: Names that are the same in quotes and without in every shell. Of others, such as a hostile server's models, none is
-#: offered: zsh evaluates what it is offered, and Typer's quoting can be got around with a backslash.
+#: Names that every shell reads the same with and without quotes. Others, such as those of a hostile server's models, are
+#: not offered: zsh evaluates suggestions, and a backslash defeats Typer's quoting.
 _SHELL_SAFE = re.compile("[A-Za-z0-9_][A-Za-z0-9._/:@+-]*")
 
 
 def complete_profiles(incomplete: str) -> list[str]:
     """Profiles, the built-in ones first."""
-    return _filter_by_prefix(_read_config().profile_names, incomplete)
+    return _filter_by_prefix(_load_config().profile_names, incomplete)
 
 
 def complete_models(context: typer.Context, incomplete: str) -> list[str]:
-    """Models of the endpoint that is set so far: those of its list when that was last asked for."""
-    from ..settings import config_file, fields
+    """Models of the endpoint that the line names so far, from the list that was cached last."""
+    from ..settings import config_file, model_cache
     from ..settings.resolve import resolve
 
-    given = {name: _find_option(context, name) for name in ("profile", "base_url")}
+    options = {name: _get_option(context, name) for name in ("profile", "base_url")}
     try:
-        settings = resolve(given, os.environ, _read_config())
+        settings = resolve(options, os.environ, _load_config())
     except QvisionError:
         return []
-    known = fields.load_cached_models(config_file.get_cache_folder(), settings.base_url)
-    own = [settings.model] if settings.model and settings.model not in known else []
-    return _filter_by_prefix([*own, *known], incomplete)
+    models = model_cache.load_cached_models(config_file.get_cache_folder(), settings.base_url)
+    own = [settings.model] if settings.model and settings.model not in models else []
+    return _filter_by_prefix([*own, *models], incomplete)
 
 
 def complete_presets(incomplete: str) -> list[tuple[str, str]]:
-    """Presets, and what the built-in ones are for."""
-    from ..settings.presets import BUILT_IN_PRESETS, list_names
+    """Presets, and the purpose of the built-in ones."""
+    from ..settings.presets import list_names, load_built_in_presets
 
-    found = list_names(_read_config().presets)
-    return [
-        (name, BUILT_IN_PRESETS[name].about if name in BUILT_IN_PRESETS else "")
-        for name in _filter_by_prefix(found, incomplete)
-    ]
+    built_in = load_built_in_presets()
+    names = _filter_by_prefix(list_names(_load_config().presets), incomplete)
+    return [(name, built_in[name].about if name in built_in else "") for name in names]
 
 
 def complete_keys(incomplete: str) -> list[str]:
-    """Dotted keys of settings, those of profiles and presets among them."""
-    from ..settings.fields import FIELDS
+    """Dotted keys of the config file, including those of profiles and presets."""
+    from ..settings.fields import GLOBAL_FIELDS, PROFILE_FIELDS
     from ..settings.presets import PRESET_KEYS
 
-    config = _read_config()
-    top = ["profile", *(name for name, field in FIELDS.items() if field.is_global)]
-    profiles = [f"profiles.{profile}.{name}" for profile in config.profile_names for name in FIELDS]
+    config = _load_config()
+    profiles = [f"profiles.{profile}.{name}" for profile in config.profile_names for name in PROFILE_FIELDS]
     presets = [f"presets.{preset}.{name}" for preset in config.presets for name in PRESET_KEYS]
-    # More than a hundred, so only for those who ask for them; and "profiles." by itself would get a blank behind it.
-    deep = incomplete.startswith(("profiles", "presets"))
-    return _filter_by_prefix([*profiles, *presets] if deep else top, incomplete)
+    # More than a hundred, so only on request; and the shell would add a space after "profiles." alone.
+    is_nested = incomplete.startswith(("profiles", "presets"))
+    return _filter_by_prefix([*profiles, *presets] if is_nested else GLOBAL_FIELDS, incomplete)
 
 
-def _read_config() -> "Config":
+def _load_config() -> "Config":
     from ..settings import config_file
 
     try:
@@ -74,11 +71,10 @@ def _read_config() -> "Config":
         return config_file.Config()
 
 
-def _find_option(context: typer.Context, name: str) -> str | None:
-    """What an option was given as, behind the command or before it."""
-    before = context.find_root().params.get(name)
-    found = context.params.get(name) or before
-    return found if isinstance(found, str) else None
+def _get_option(context: typer.Context, name: str) -> str | None:
+    """The value of an option, after the command or before it."""
+    value = context.params.get(name) or context.find_root().params.get(name)
+    return value if isinstance(value, str) else None
 
 
 def _filter_by_prefix(names: Iterable[str], incomplete: str) -> list[str]:

@@ -1,8 +1,4 @@
-"""How commands that ask come from settings to an endpoint and a request."""
-
-# MERGED DOCSTRING of qubrid_cli.commands.given: What stands on the command line becomes values: body fields, the prompt, standard input, limits.
-
-# MERGED DOCSTRING of qubrid_cli.commands.questions: What a command asks: the preset's words and the user's, for each image; and the form that the answer must have.
+"""From the command line to what a request needs: settings, key, prompts, images, endpoint."""
 
 import io
 import json
@@ -19,6 +15,7 @@ import typer
 
 from ..errors import ConfigError, UsageError
 from ..output.streams import echo_err
+from ..settings.fields import OPTIONS, format_flag
 
 if TYPE_CHECKING:
     from ..client.endpoint import Endpoint
@@ -29,106 +26,54 @@ if TYPE_CHECKING:
     from ..images.sources import Link, Source
     from ..schema.json_schema import Schema
     from ..settings.config_file import Config
-    from ..settings.keys import Key, Keychain
+    from ..settings.fields import Settings
+    from ..settings.keys import Key
     from ..settings.presets import Preset
-    from ..settings.resolve import Settings
 
-#: A word that needs no quotes, so that reasoning_effort=low can be typed.
+#: A value of ``-O`` that needs no quotes, so that ``reasoning_effort=low`` can be typed.
 _BARE_WORD = re.compile(r"[A-Za-z][\w.-]*")
+#: The settings that a preset can set, between the options and the environment.
+_PRESET_SETTINGS = ("max_tokens", "temperature", "top_p")
 
 
-def parse_params(pairs: Sequence[str] | None) -> dict[str, Any]:
-    """Body fields from ``KEY=JSON``; a value that is a plain word counts as a string.
-
-    Raises:
-        UsageError: no ``=``, no JSON, or a field that has an option of its own.
-    """
-    from ..client.request import RESERVED_FIELDS
-
-    found: dict[str, Any] = {}
-    for pair in pairs or ():
-        key, equals, text = pair.partition("=")
-        if not equals or not key.strip():
-            raise UsageError(f"-O {pair} is not KEY=JSON", hint="For example: -O seed=42")
-        if key in RESERVED_FIELDS:
-            raise UsageError(f"-O does not set {key}", hint=_hint_for_reserved(key))
-        try:
-            found[key] = json.loads(text)
-            json.dumps(found[key], allow_nan=False)  # Python reads NaN and 1e999, which are no JSON
-        except (ValueError, RecursionError) as error:
-            if not _BARE_WORD.fullmatch(text):
-                raise UsageError(
-                    f"-O {pair}: {text!r} is not JSON", hint=f"Text goes in quotes: -O '{key}=\"text\"'"
-                ) from error
-            found[key] = text
-    return found
-
-
-def _hint_for_reserved(key: str) -> str:
-    names = {"messages": "They are made of the prompt, -s and the images.", "stream": "Use --no-stream."}
-    return names.get(key, f"Use --{key.replace('_', '-')}.")
-
-
-def open_stdin(arguments: Sequence[str | None]) -> BinaryIO:
-    """Standard input, for whatever reads ``-``.
-
-    Args:
-        arguments: everything that may be ``-``.
+def options_from(context: typer.Context) -> dict[str, Any]:
+    """The settings that are options on this command line, by name.
 
     Raises:
-        UsageError: two of them read it, or it is a terminal.
+        UsageError: ``--profile`` differs before and after the command.
     """
-    readers = arguments.count("-")
-    if readers > 1:
-        raise UsageError("two things read standard input: - stands there twice", hint="Name a file for one of them.")
-    if readers and (sys.stdin is None or sys.stdin.isatty()):
-        raise UsageError("- reads standard input, which is a terminal", hint="Pipe something in, or leave the - out.")
-    if not readers:
-        return io.BytesIO()
-    # Not sys.stdin.buffer: Python cannot end while a thread that waits for a pipe holds that one's lock.
-    return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)  # not ours to close
+    sources = {name: context.get_parameter_source(name) for name in OPTIONS}
+    options = {
+        name: context.params[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"
+    }
+    before, after = context.obj.profile, options.get("profile")
+    if before and after and before != after:
+        raise UsageError(f"two profiles, {before} and {after}", hint="Name one, before or after the command.")
+    return {**options, "profile": after or before}
 
 
-def read_prompt(option: str | None, standard_input: BinaryIO) -> str | None:
-    """The prompt that ``-p`` gives, if it is given."""
-    from ..describe import prompt
+def resolve_settings(context: typer.Context, config: "Config", preset: "Preset | None" = None) -> "Settings":
+    """The settings of this run."""
+    from ..settings.resolve import resolve
 
-    return None if option is None else prompt.read_prompt(option, option="-p", stdin=standard_input)
-
-
-def read_system_prompt(option: str | None, standard_input: BinaryIO) -> str | None:
-    """The system prompt that ``-s`` gives, if it is given."""
-    from ..describe import prompt
-
-    return None if option is None else prompt.read_prompt(option, option="-s", stdin=standard_input)
+    return resolve(apply_preset(options_from(context), preset), os.environ, config)
 
 
-def validate_prompt(text: str | None) -> str | None:
-    """The prompt from the command line, if there is one."""
-    from ..describe import prompt
+def resolve_preset_and_settings(
+    context: typer.Context, config: "Config", preset_name: str | None
+) -> tuple["Preset | None", "Settings"]:
+    """The preset that ``--preset`` or the settings name, if any; and the settings with the preset's values."""
+    settings = resolve_settings(context, config)
+    if (preset_name := preset_name or settings.preset) is None:
+        return None, settings
+    preset = find_preset(preset_name, config)
+    return preset, resolve_settings(context, config, preset)
 
-    return None if text is None else prompt.validate_prompt(text, "the prompt")
 
-
-def find_referenced_files(*texts: str | None) -> list[Path]:
-    """The files that options such as ``-p @FILE`` read."""
-    return [Path(text[1:]) for text in texts if text and re.match("@[^@]", text)]
-
-
-def build_image_limits(settings: "Settings", frame: int, *, original: bool) -> "ImageLimits":
-    """How images are to be sent; ``--original`` wins over what a file says.
-
-    Raises:
-        UsageError: unshrunk, and shrunk all the same.
-    """
-    from ..images.encode import ImageLimits
-    from ..settings.resolve import OriginKind
-
-    if original:
-        if any(settings.origins[name].kind is OriginKind.OPTION for name in ("max_pixels", "max_side")):
-            raise UsageError("--original excludes --max-pixels and --max-side", hint="Leave one of them out.")
-        return ImageLimits(None, None, settings.quality, frame)
-    return ImageLimits(settings.max_pixels, settings.max_side, settings.quality, frame)
+def apply_preset(options: Mapping[str, Any], preset: "Preset | None") -> dict[str, Any]:
+    """The options by the setting's name, and the preset's values for those that were not used."""
+    values = {name: getattr(preset, name) for name in _PRESET_SETTINGS} if preset else {}
+    return {**values, **options}
 
 
 def find_preset(name: str, config: "Config") -> "Preset":
@@ -139,7 +84,7 @@ def find_preset(name: str, config: "Config") -> "Preset":
 
 
 def check_preset(name: str, config: "Config") -> None:
-    """Refuse values that a preset of the user's cannot have; what it lacks may come later.
+    """Refuse invalid values of a user's preset; its prompt may still be missing.
 
     Raises:
         ConfigError: what is wrong with it.
@@ -149,21 +94,151 @@ def check_preset(name: str, config: "Config") -> None:
     load_schema(None, presets.merge_with_built_in(name, config.presets[name], config.path), {})
 
 
-def apply_preset(values: Mapping[str, Any], preset: "Preset | None") -> dict[str, Any]:
-    """Values of options by the setting's name, with the preset's where there is none."""
-    names = ("max_tokens", "temperature", "top_p") if preset else ()
-    return {**values, **{name: getattr(preset, name) for name in names if values.get(name) is None}}
+def locate_key_file() -> Path:
+    """The key file. It is not beside the file that ``QVISION_CONFIG`` names, which may be shared."""
+    from ..settings import config_file
+
+    return config_file.get_config_folder() / "keys.toml"
+
+
+def find_key(settings: "Settings") -> "Key | None":
+    """The key of the profile, from any source."""
+    from ..settings import keys
+
+    return keys.find_key(settings, os.environ, locate_key_file(), keys.open_keychain)
+
+
+def require_key(settings: "Settings", *, quiet: bool = False) -> str | None:
+    """The key to send; notes say where requests go instead of the profile's URL, and why a key is not sent."""
+    if settings.offline:
+        return None
+    from ..settings import keys
+
+    key = find_key(settings)
+    text = keys.require_key(key, settings)
+    if not settings.is_base_url_trusted and not quiet:
+        echo_err(f"note: QUBRID_BASE_URL overrides the URL of profile {settings.profile}")
+    if key is not None and key.withheld_reason is not None and not quiet:
+        echo_err(f"note: the key from {key.location} is not sent: {key.withheld_reason}")
+    return text
+
+
+def parse_params(pairs: Sequence[str] | None) -> dict[str, Any]:
+    """Body fields from ``KEY=JSON``; a value that is a plain word counts as a string.
+
+    Raises:
+        UsageError: no ``=``, invalid JSON, or a field that has its own option.
+    """
+    from ..client.request import RESERVED_FIELDS
+
+    fields: dict[str, Any] = {}
+    for pair in pairs or ():
+        key, equals, text = pair.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(f"-O {pair} is not KEY=JSON", hint="For example: -O seed=42")
+        if key in RESERVED_FIELDS:
+            raise UsageError(f"-O does not set {key}", hint=_hint_for_reserved(key))
+        try:
+            fields[key] = json.loads(text)
+            json.dumps(fields[key], allow_nan=False)  # Python reads NaN and 1e999, which are not JSON
+        except (ValueError, RecursionError) as error:
+            if not _BARE_WORD.fullmatch(text):
+                raise UsageError(
+                    f"-O {pair}: {text!r} is not JSON", hint=f"Text goes in quotes: -O '{key}=\"text\"'"
+                ) from error
+            fields[key] = text
+    return fields
+
+
+def _hint_for_reserved(key: str) -> str:
+    hints = {"messages": "They are made of the prompt, -s and the images.", "stream": "Use --no-stream."}
+    return hints.get(key, f"Use {format_flag(key)}.")
+
+
+def open_stdin(arguments: Sequence[str | None]) -> BinaryIO:
+    """Standard input, for the argument that is ``-``; empty if none is.
+
+    Args:
+        arguments: everything that may be ``-``.
+
+    Raises:
+        UsageError: more than one is ``-``, or standard input is a terminal.
+    """
+    readers = arguments.count("-")
+    if readers > 1:
+        raise UsageError("two arguments read standard input: - is there twice", hint="Use a file for one of them.")
+    if readers and (sys.stdin is None or sys.stdin.isatty()):
+        raise UsageError("- reads standard input, which is a terminal", hint="Pipe something in, or leave the - out.")
+    if not readers:
+        return io.BytesIO()
+    # Not sys.stdin.buffer: Python cannot exit while a thread that waits for a pipe holds its lock.
+    return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)  # not ours to close
+
+
+def read_prompt(option: str, text: str | None, stdin: BinaryIO) -> str | None:
+    """The text of ``-p`` or ``-s``, which may name a file or standard input; ``None`` if the option was not used."""
+    from ..describe import prompt
+
+    return None if text is None else prompt.read_prompt(text, option=option, stdin=stdin)
+
+
+def compose_prompt(option_text: str | None, argument: str | None, preset: "Preset | None", settings: "Settings") -> str:
+    """The prompt of the preset, with the user's own appended; without either, the profile's or the default.
+
+    Args:
+        option_text: the text of ``-p``, which wins over the ``argument``.
+    """
+    from ..describe import prompt
+
+    if option_text is None and argument is not None:
+        option_text = prompt.validate_prompt(argument, "the prompt")
+    return prompt.compose_prompt(preset, option_text, settings)
+
+
+def compose_system_prompt(option_text: str | None, preset: "Preset | None", settings: "Settings") -> str | None:
+    """The system prompt of ``-s``, of the preset, or of the settings."""
+    return option_text or (preset.system if preset else None) or settings.system
+
+
+def check_placeholders(request: "Request", *, images: int) -> None:
+    """Refuse placeholders that could not be filled in, before any request is sent.
+
+    Args:
+        images: the number of images in the request.
+    """
+    from ..describe.prompt import check_placeholders
+
+    for text in (request.prompt, request.system or ""):
+        check_placeholders(text, images=images)
+
+
+def fill_placeholders(request: "Request", group: Sequence["Source"], number: int) -> "Request":
+    """The request for one group of images, with the placeholders filled in.
+
+    Args:
+        number: of the request, from 1.
+    """
+    from ..describe.prompt import expand_placeholders, placeholder_values
+
+    values = placeholder_values(group[0], number)
+    system = None if request.system is None else expand_placeholders(request.system, values)
+    return replace(request, prompt=expand_placeholders(request.prompt, values), system=system)
+
+
+def find_referenced_files(*texts: str | None) -> list[Path]:
+    """The files that options such as ``-p @FILE`` read."""
+    return [Path(text[1:]) for text in texts if text and re.match("@[^@]", text)]
 
 
 def load_schema(option: str | None, preset: "Preset | None", extra: Mapping[str, Any]) -> "Schema | None":
-    """What the answer must fit: ``--schema``, else the preset's.
+    """The schema of the answer: that of ``--schema``, else the preset's.
 
     Args:
-        extra: further body fields.
+        extra: the fields that ``-O`` adds to the body.
 
     Raises:
-        UsageError: no valid schema, or a form of the user's own beside it.
-        ConfigError: the preset's is none.
+        UsageError: the schema is invalid, or ``-O`` sets ``response_format`` too.
+        ConfigError: the preset's schema is invalid.
     """
     if option is None and (preset is None or preset.schema is None):
         return None
@@ -182,109 +257,68 @@ def load_schema(option: str | None, preset: "Preset | None", extra: Mapping[str,
         raise ConfigError(error.message, hint=error.hint) from error
 
 
-def check_placeholders(request: "Request", groups: Sequence[Sequence["Source"]]) -> None:
-    """Refuse variables that could not be filled in, before anything is asked."""
-    from ..describe.prompt import check_placeholders
+def build_image_limits(settings: "Settings", frame: int, *, original: bool) -> "ImageLimits":
+    """The limits of the images that are sent; ``--original`` overrides those of the config file.
 
-    for text in (request.prompt, request.system or ""):
-        check_placeholders(text, images=max(len(group) for group in groups))
-
-
-def fill_placeholders(request: "Request", group: Sequence["Source"], number: int) -> "Request":
-    """The request about one group of images, with what stands for them put in.
-
-    Args:
-        number: of the request, from 1.
+    Raises:
+        UsageError: ``--original`` together with an option that shrinks.
     """
-    from ..describe.prompt import expand_placeholders, placeholder_values
+    from ..images.encode import ImageLimits
+    from ..settings.fields import OriginKind
 
-    known = placeholder_values(group[0], number)
-    system = None if request.system is None else expand_placeholders(request.system, known)
-    return replace(request, prompt=expand_placeholders(request.prompt, known), system=system)
-
-
-def resolve_settings(context: typer.Context, config: "Config", options: Mapping[str, Any]) -> "Settings":
-    """The settings of this run.
-
-    Args:
-        context: has, in ``options.Before``, the ``--profile`` that was given before the command.
-        options: the options by the setting's name; ``None``, or a switch that is off, where one was not given.
-    """
-    from ..settings.resolve import resolve
-
-    before, behind = context.obj.profile, options.get("profile")
-    if before and behind and before != behind:
-        raise UsageError(f"two profiles, {before} and {behind}", hint="Name one, before the command or behind it.")
-    return resolve({**options, "profile": behind or before}, os.environ, config)
-
-
-def resolve_preset_and_settings(
-    context: typer.Context, config: "Config", options: Mapping[str, Any], preset_name: str | None
-) -> tuple["Preset | None", "Settings"]:
-    """The preset that was asked for, here or by the settings; and the settings, with its own between options and profile."""
-    settings = resolve_settings(context, config, options)
-    if (preset_name := preset_name or settings.preset) is None:
-        return None, settings
-    chosen = find_preset(preset_name, config)
-    return chosen, resolve_settings(context, config, apply_preset(options, chosen))
-
-
-def find_key(settings: "Settings") -> "Key | None":
-    """The key of this profile, wherever it is."""
-    from ..settings import keys
-
-    return keys.find_key(settings, os.environ, locate_key_file(), load_keychain)
-
-
-def locate_key_file() -> Path:
-    """Where keys are stored; beside no file that ``QVISION_CONFIG`` names, for that one may be shared."""
-    from ..settings import config_file
-
-    return config_file.get_config_folder() / "keys.toml"
-
-
-def require_key(settings: "Settings", *, quiet: bool = False) -> str | None:
-    """The key that goes along; notes say where it all goes instead, and why one does not."""
-    from ..settings import keys
-
-    if settings.offline:
-        return None
-    found = find_key(settings)
-    needed = keys.require_key(found, settings)
-    if not settings.is_base_url_trusted and not quiet:
-        echo_err(f"note: QUBRID_BASE_URL wins over the address of profile {settings.profile}")
-    if found is not None and found.withheld_reason is not None and not quiet:
-        echo_err(f"note: the key from {found.location} is not sent: {found.withheld_reason}")
-    return needed
-
-
-def load_keychain() -> "Keychain | None":
-    """The system's keyring; ``None`` where the extra is not installed."""
-    try:
-        from ..settings import keychain
-    except ImportError:
-        return None
-    return keychain
+    if original:
+        if any(settings.origins[name].kind is OriginKind.OPTION for name in ("max_pixels", "max_side")):
+            raise UsageError("--original excludes --max-pixels and --max-side", hint="Leave one of them out.")
+        return ImageLimits(None, None, settings.quality, frame)
+    return ImageLimits(settings.max_pixels, settings.max_side, settings.quality, frame)
 
 
 def resolve_images(sources: Iterable["Source"], settings: "Settings", *, fetch: bool | None) -> Sequence["Source"]:
-    """The images as they are sent: some links, or with ``fetch`` all, are fetched here, once they are read."""
+    """The images with some links, or with ``fetch`` all, replaced by ones that are downloaded when they are read."""
     from ..images.sources import resolve_links
 
     def download(link: "Link") -> bytes:
-        from ..images.download import download as run  # in the thread that needs it, for it loads httpx
+        from ..images.download import download  # in the thread that needs it, because it loads httpx
 
-        return run(link, timeout=settings.timeout, within=settings.max_time)
+        return download(link, timeout=settings.timeout, within=settings.max_time)
 
     endpoint = None if settings.offline else settings.base_url
     return resolve_links(sources, fetch=fetch, endpoint=endpoint, download=download)
 
 
+def build_request(
+    settings: "Settings", prompt: str, system: str | None, extra: dict[str, object], *, stream: bool
+) -> "Request":
+    """The request without its images."""
+    from ..client import request
+
+    return request.Request(
+        model=settings.required_model,
+        prompt=prompt,
+        images=(),
+        max_tokens=settings.max_tokens,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        system=system,
+        stream=stream,
+        extra=extra,
+    )
+
+
+def build_request_url(settings: "Settings") -> str:
+    """The URL that requests are sent to."""
+    if settings.offline:
+        from ..client.offline import OfflineTransport
+
+        return f"{OfflineTransport.URL}/chat/completions"
+    return f"{settings.base_url}/chat/completions"
+
+
 def open_endpoint(settings: "Settings", key: str | None, groups: Iterable[Iterable["Source"]] = ()) -> "Endpoint":
-    """The endpoint that these settings name, not connected yet.
+    """The endpoint, not connected yet.
 
     Args:
-        groups: the images that it will be asked about.
+        groups: the images, whose links may contain secrets to keep out of messages.
     """
     from ..client.endpoint import Endpoint
     from ..images import sources
@@ -300,34 +334,6 @@ def open_endpoint(settings: "Settings", key: str | None, groups: Iterable[Iterab
         headers=settings.headers if settings.is_base_url_trusted else {},
         timeout=settings.timeout,
         allow_http=settings.allow_http,
-    )
-
-
-def build_request_url(settings: "Settings") -> str:
-    """Where requests would go."""
-    if settings.offline:
-        from ..client.offline import OfflineTransport
-
-        return f"{OfflineTransport.URL}/chat/completions"
-    return f"{settings.base_url}/chat/completions"
-
-
-def build_request(
-    settings: "Settings", prompt: str, system: str | None, extra: dict[str, object], *, stream: bool
-) -> "Request":
-    """What is asked of every image, under these settings."""
-    from ..client import request
-
-    return request.Request(
-        model=settings.required_model,
-        prompt=prompt,
-        images=(),
-        max_tokens=settings.max_tokens,
-        temperature=settings.temperature,
-        top_p=settings.top_p,
-        system=system,
-        stream=stream,
-        extra=extra,
     )
 
 
@@ -351,7 +357,7 @@ def open_schema_session(schema: "Schema | None") -> "Session | None":
 
 
 def add_response_format(request: "Request", schema: "Schema | None") -> "Request":
-    """The request as it is first sent where the answer must fit a schema."""
+    """The request as it is sent first if the answer must fit a schema."""
     if schema is None:
         return request
     from ..describe import structured

@@ -12,8 +12,8 @@ from ..output.streams import echo_err
 from . import _options, _request
 
 if TYPE_CHECKING:
+    from ..settings.fields import Settings
     from ..settings.keys import Key
-    from ..settings.resolve import Settings
 
 app = typer.Typer(help="Store, show and remove the key of a profile.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -38,11 +38,11 @@ def login(
     """
     from ..settings import keys
 
-    settings = _resolve_settings(context, profile, base_url)
+    settings = _resolve_settings(context)
     key = keys.clean_pasted_key(_read_key_from_stdin() if from_stdin else _prompt_for_key(settings), "the key")
     if key is None:
         raise UsageError("the key is empty", hint="Nothing was stored.")
-    location, problem = keys.store_key(settings, key, _request.locate_key_file(), _request.load_keychain)
+    location, problem = keys.store_key(settings, key, _request.locate_key_file(), keys.open_keychain)
     if problem:
         echo_err(f"note: {problem}")
     echo_err(f"stored the key of profile {settings.profile} for {_get_origin(settings)} in {location}")
@@ -65,7 +65,7 @@ def status(
     from ..settings import keys
     from ..text import mask_key
 
-    settings = _resolve_settings(context, profile, base_url)
+    settings = _resolve_settings(context)
     key = _request.find_key(settings)
     if as_json:
         show.print_json(
@@ -88,8 +88,8 @@ def logout(context: typer.Context, *, profile: _options.Profile = None) -> None:
     """Remove the stored key of a profile."""
     from ..settings import keys
 
-    settings = _resolve_settings(context, profile, None)
-    if keys.remove_key(settings.profile, _request.locate_key_file(), _request.load_keychain):
+    settings = _resolve_settings(context)
+    if keys.remove_key(settings.profile, _request.locate_key_file(), keys.open_keychain):
         echo_err(f"removed the key of profile {settings.profile}")
     else:
         echo_err(f"no key is stored for profile {settings.profile}")
@@ -97,12 +97,10 @@ def logout(context: typer.Context, *, profile: _options.Profile = None) -> None:
         echo_err(f"note: {settings.key_env} is still set")
 
 
-def _resolve_settings(context: typer.Context, profile: str | None, base_url: str | None) -> "Settings":
+def _resolve_settings(context: typer.Context) -> "Settings":
     from ..settings import config_file
 
-    return _request.resolve_settings(
-        context, config_file.load_config(os.environ), {"profile": profile, "base_url": base_url}
-    )
+    return _request.resolve_settings(context, config_file.load_config(os.environ))
 
 
 def _get_origin(settings: "Settings") -> str:

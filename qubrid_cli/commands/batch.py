@@ -1,4 +1,4 @@
-"""``qvision batch``: many images, one request each, a line of JSON each, resumable."""
+"""``qvision batch``: many images, a request and a line of JSON for each, resumable."""
 
 import os
 from functools import partial
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from ..describe.prompt import compose_prompt
 from ..errors import ConfigError, InterruptedByUserError, UsageError
 from . import _options, _request
 
@@ -16,10 +15,11 @@ if TYPE_CHECKING:
 
     from ..batch.budget import BudgetLimits
     from ..batch.inputs import Selection, Task
+    from ..batch.rate import RateLimiter
     from ..batch.sidecars import SidecarFormat
     from ..images.sources import Source
     from ..metrics import Price
-    from ..settings.resolve import Settings
+    from ..settings.fields import Settings
 
 
 def batch(
@@ -42,7 +42,7 @@ def batch(
     exclude: _options.Exclude = None,
     hidden: _options.Hidden = False,
     limit: _options.Limit = None,
-    shard: _options.ShardOption = None,
+    shard: _options.Shard = None,
     output: _options.Results = None,
     force: _options.Force = False,
     failures: _options.Failures = None,
@@ -52,11 +52,11 @@ def batch(
     rpm: _options.Rpm = None,
     tpm: _options.Tpm = None,
     retries: _options.ImageRetries = None,
-    patience: _options.PatienceOption = 600.0,
+    patience: _options.Patience = 600.0,
     max_failures: _options.MaxFailures = None,
     max_cost: _options.MaxCost = None,
     max_tokens_total: _options.MaxTokensTotal = None,
-    max_time: _options.BatchMaxTime = None,
+    time_limit: _options.TimeLimit = None,
     dry_run: _options.BatchDryRun = False,
     profile: _options.Profile = None,
     model: _options.Model = None,
@@ -82,57 +82,45 @@ def batch(
     For example: qvision batch photos/ "caption" -o results.jsonl
     """
     from ..batch import inputs
-    from ..describe.prompt import check_placeholders
     from ..settings import config_file
 
-    values = {"model": model, "base_url": base_url, "max_tokens": max_tokens, "temperature": temperature}
-    values |= {"top_p": top_p, "timeout": timeout, "offline": offline or None, "allow_http": allow_http or None}
-    values |= {"max_pixels": max_pixels, "max_side": max_side, "quality": quality, "retries": retries}
     config = config_file.load_config(os.environ)
-    chosen, settings = _request.resolve_preset_and_settings(context, config, values | {"profile": profile}, preset)
+    chosen_preset, settings = _request.resolve_preset_and_settings(context, config, preset)
     words = arguments or []
     stdin = _request.open_stdin([*words, prompt, system, from_])
-    paths, text = inputs.split_arguments(words, prompt_given=prompt is not None)
+    paths, prompt_argument = inputs.split_arguments(words, prompt_given=prompt is not None)
     inputs.validate_arguments(paths)
     _check_sources(paths, from_, null=null)
-    asked = compose_prompt(chosen, _request.read_prompt(prompt, stdin) or _request.validate_prompt(text), settings)
-    spoken = _request.read_system_prompt(system, stdin) or (chosen.system if chosen else None) or settings.system
-    for told in (asked, spoken or ""):
-        check_placeholders(told, images=1)
     extra = _request.parse_params(param)
-    form = _request.load_schema(schema, chosen, extra)
-    price = config.prices.get(settings.required_model)
-    _check_price(max_cost, price, settings.required_model)
-    results = None if output is None or str(output) == "-" else output
-    at_once = _options.parse_jobs(jobs)
-    choice = _build_selection(
-        include,
-        exclude,
-        hidden=hidden,
-        limit=limit,
-        shard=shard,
-        run_files=_collect_run_files(results, failures, from_),
+    answer_schema = _request.load_schema(schema, chosen_preset, extra)
+    request = _request.build_request(
+        settings,
+        _request.compose_prompt(_request.read_prompt("-p", prompt, stdin), prompt_argument, chosen_preset, settings),
+        _request.compose_system_prompt(_request.read_prompt("-s", system, stdin), chosen_preset, settings),
+        extra,
+        stream=stream,
     )
+    _request.check_placeholders(request, images=1)
+    _check_price(max_cost, config.prices.get(request.model), request.model)
+    results = None if output is None or str(output) == "-" else output
+    run_files = _collect_run_files(results, failures, from_)
+    selection = _build_selection(include, exclude, hidden=hidden, limit=limit, shard=shard, run_files=run_files)
     from ..batch import session
-    from ..batch.rate import AdaptiveConcurrency, FixedConcurrency, RateLimiter
     from ..batch.tasks import BatchPlan, BatchRequest
 
+    facets: dict[str, object] = {"offline": True} if settings.offline else {}
+    if answer_schema is not None:
+        facets["schema"] = answer_schema.document
+    image_limits = _request.build_image_limits(settings, frame, original=original)
     key = None if dry_run else _request.require_key(settings, quiet=quiet)
     plan = BatchPlan(
-        inputs=inputs.BatchInputs(paths, _resolve_list(from_, stdin), null, choice),
-        batch_request=BatchRequest(
-            _request.build_request(settings, asked, spoken, extra, stream=stream),
-            _request.build_image_limits(settings, frame, original=original),
-            ({"offline": True} if settings.offline else {}) | ({"schema": form.document} if form else {}),
-            config.prices,
-        ),
+        inputs=inputs.BatchInputs(paths, _resolve_list(from_, stdin), null, selection),
+        batch_request=BatchRequest(request, image_limits, facets, config.prices),
         open_source=_build_source_opener(settings, stdin, fetch=fetch),
         open_endpoint=partial(_request.open_endpoint, settings, key),
-        rate_limiter=RateLimiter(
-            AdaptiveConcurrency() if at_once is None else FixedConcurrency(at_once), rpm=rpm, tpm=tpm
-        ),
-        schema_session=_request.open_schema_session(form),
-        limits=_build_limits(max_cost, max_tokens_total, max_time, max_failures),
+        rate_limiter=_build_rate_limiter(jobs, rpm, tpm),
+        schema_session=_request.open_schema_session(answer_schema),
+        limits=_build_limits(max_cost, max_tokens_total, time_limit, max_failures),
         retries=settings.retries,
         patience=patience,
         is_ordered=ordered,
@@ -140,7 +128,7 @@ def batch(
         results=results,
         failures=failures,
         sidecar=_parse_sidecar_kind(sidecar, paths),
-        is_alt_text=chosen is not None and chosen.name == "alt",
+        is_alt_text=chosen_preset is not None and chosen_preset.name == "alt",
         is_quiet=quiet,
     )
     if dry_run:
@@ -164,17 +152,17 @@ def _build_source_opener(settings: "Settings", stdin: BinaryIO, *, fetch: bool |
 
 
 def _check_sources(paths: "Sequence[str]", list_name: str | None, *, null: bool) -> None:
-    """Refuse a run over nothing, and a way to read a list where there is none."""
+    """Refuse a run without images, and ``-0`` without a list."""
     if not paths and list_name is None:
         raise UsageError("no image was named", hint='For example: qvision batch photos/ "caption" -o results.jsonl')
     if null and list_name is None:
         raise UsageError(
-            "-0 says how a list is to be read, and there is none", hint="find . -print0 | qvision batch --from - -0"
+            "-0 applies to a list, and there is no --from", hint="Run: find . -print0 | qvision batch --from - -0"
         )
 
 
 def _check_price(max_cost: float | None, price: "Price | None", model: str) -> None:
-    """Refuse a limit on what cannot be counted."""
+    """Refuse ``--max-cost`` if the cost is not known."""
     if max_cost is not None and (price is None or price.input is None or price.output is None):
         raise ConfigError(
             f"--max-cost needs a price for {model}",
@@ -184,13 +172,13 @@ def _check_price(max_cost: float | None, price: "Price | None", model: str) -> N
 
 def _resolve_list(name: str | None, stdin: BinaryIO) -> Path | BinaryIO | None:
     if name is None or name == "-":
-        return stdin if name else None
+        return None if name is None else stdin
     path = Path(name).expanduser()
     try:
         path.open("rb").close()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise UsageError(f"cannot read the list {name}: {reason}", hint="Check the name behind --from.") from error
+        raise UsageError(f"cannot read the list {name}: {reason}", hint="Check the name after --from.") from error
     return path
 
 
@@ -203,7 +191,7 @@ def _build_selection(
     shard: str | None,
     run_files: tuple[Path, ...],
 ) -> "Selection":
-    """Which of the images that are found are meant."""
+    """The filter for the images that are found."""
     from ..batch.inputs import Selection, parse_patterns, parse_shard
 
     return Selection(
@@ -213,6 +201,13 @@ def _build_selection(
         shard=None if shard is None else parse_shard(shard),
         excluded_files=run_files,
     )
+
+
+def _build_rate_limiter(jobs: str, rpm: int | None, tpm: int | None) -> "RateLimiter":
+    from ..batch.rate import AdaptiveConcurrency, FixedConcurrency, RateLimiter
+
+    count = _options.parse_jobs(jobs)
+    return RateLimiter(AdaptiveConcurrency() if count is None else FixedConcurrency(count), rpm=rpm, tpm=tpm)
 
 
 def _parse_sidecar_kind(kind: _options.SidecarKind | None, paths: "Sequence[str]") -> "SidecarFormat | None":
@@ -225,15 +220,15 @@ def _parse_sidecar_kind(kind: _options.SidecarKind | None, paths: "Sequence[str]
 
 
 def _collect_run_files(results: Path | None, failures: Path | None, list_name: str | None) -> tuple[Path, ...]:
-    """The files of the run, which are none of its images; two of them must not be the same."""
+    """The files of the run itself, which are not images of it. Two of them must not be the same."""
     named = {"-o": results, "--failures": failures, "--from": Path(list_name) if list_name not in {None, "-"} else None}
-    found: dict[str, str] = {}
+    options: dict[str, str] = {}
     for option, path in named.items():
         if path is not None:
-            other = found.setdefault(os.path.realpath(path), option)
+            other = options.setdefault(os.path.realpath(path), option)
             if other != option:
                 raise UsageError(
-                    f"{other} and {option} name the same file, {path}", hint="Give each a file of its own."
+                    f"{other} and {option} name the same file, {path}", hint="Use a different file for each."
                 )
     return tuple(path for path in named.values() if path is not None)
 

@@ -14,7 +14,7 @@ from . import _complete, _options, _request
 
 if TYPE_CHECKING:
     from ..settings.config_file import Config
-    from ..settings.resolve import Settings
+    from ..settings.fields import Settings
 
 app = typer.Typer(help="Show and change the settings.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -64,17 +64,7 @@ def show(
     """
     from ..settings import config_file
 
-    given: dict[str, Any] = {
-        "profile": profile,
-        "model": model,
-        "base_url": base_url,
-        "max_tokens": max_tokens,
-        "labels": labels,
-    }
-    given |= {"temperature": temperature, "top_p": top_p, "timeout": timeout, "retries": retries}
-    given |= {"retry_max_wait": retry_max_wait, "max_time": max_time, "allow_http": allow_http or None}
-    given |= {"offline": offline or None, "max_pixels": max_pixels, "max_side": max_side, "quality": quality}
-    settings = _request.resolve_settings(context, config_file.load_config(os.environ), given)
+    settings = _request.resolve_settings(context, config_file.load_config(os.environ))
     values = _mask_settings(settings)
     if as_json:
         print_json(

@@ -1,4 +1,4 @@
-"""``qvision describe``: one request about one or several images, or one for each."""
+"""``qvision describe``: one request for all images, or one for each."""
 
 import os
 from collections import deque
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..describe.prompt import compose_prompt
 from ..errors import AuthError, InterruptedByUserError, MultipleError, OutputError, QvisionError, UsageError
 from ..frozen import frozen
 from ..output.show import (
@@ -28,22 +27,21 @@ if TYPE_CHECKING:
     from ..images.sources import Source
     from ..metrics import Price
     from ..schema.json_schema import Schema
-    from ..settings.resolve import Settings
+    from ..settings.fields import Settings
 
-#: More images than this in one request are more likely a mistake than a wish.
+#: More images than this in one request are more likely a mistake than intended.
 _MAX_IMAGES_PER_REQUEST = 8
 
 
 @frozen
 class _Plan:
-    """What is going to be asked: a request for each group of images."""
+    """The requests that will be sent: the same one for each group of images."""
 
     request: "Request"
     groups: Sequence[Sequence["Source"]]
     limits: "ImageLimits"
     schema: "Schema | None"
     settings: "Settings"
-    key: str | None
     prices: Mapping[str, "Price"]
 
 
@@ -61,7 +59,7 @@ def describe(
     system: _options.System = None,
     schema: _options.Schema = None,
     each: Annotated[bool, typer.Option("--each", help="One request per image, in order.")] = False,
-    together: Annotated[bool, typer.Option("--together", help="One request, however many images.")] = False,
+    together: Annotated[bool, typer.Option("--together", help="One request for all images, even more than 8.")] = False,
     labels: _options.Labels = None,
     profile: _options.Profile = None,
     model: _options.Model = None,
@@ -101,57 +99,51 @@ def describe(
     from ..settings import config_file
 
     show = OutputOptions(as_json, field, stats, thinking, quiet, verbose, color.override)
-    target, known, failure = Output(), RequestInfo(), None
+    target, info, failure = Output(), RequestInfo(), None
     try:
         show.validate(dry_run=dry_run)
         target = Output(output)
-        values = {"model": model, "base_url": base_url, "max_tokens": max_tokens, "temperature": temperature}
-        values |= {"top_p": top_p, "timeout": timeout, "offline": offline or None, "allow_http": allow_http or None}
-        values |= {"retries": retries, "retry_max_wait": retry_max_wait, "max_time": max_time, "profile": profile}
-        values |= {"max_pixels": max_pixels, "max_side": max_side, "quality": quality, "labels": labels}
         config = config_file.load_config(os.environ)
-        chosen, settings = _request.resolve_preset_and_settings(context, config, values, preset)
-        known.model = settings.model
+        chosen_preset, settings = _request.resolve_preset_and_settings(context, config, preset)
+        info.model = settings.model
         words = arguments or []
         stdin = _request.open_stdin([*words, prompt, system])
         target.refuse_overwriting(
             _request.find_referenced_files(prompt, system, schema and f"@{schema.removeprefix('@')}")
         )
-        known.prompt = _request.read_prompt(prompt, stdin)
+        info.prompt = _request.read_prompt("-p", prompt, stdin)
         named = sources.classify(words, prompt_given=prompt is not None, stdin=stdin)
-        known.images = named.names
-        known.prompt = known.prompt or _request.validate_prompt(named.prompt)
-        known.prompt = compose_prompt(chosen, known.prompt, settings)
+        info.images = named.names
+        info.prompt = _request.compose_prompt(info.prompt, named.prompt, chosen_preset, settings)
         if named.error is not None:
             raise named.error
         target.refuse_overwriting(image.path for image in named.images if isinstance(image, sources.File))
         extra = _request.parse_params(param)
-        form = _request.load_schema(schema, chosen, extra)
-        show = show.with_schema(form)
-        system = _request.read_system_prompt(system, stdin) or (chosen.system if chosen else None) or settings.system
-        request = _request.build_request(settings, known.prompt, system, extra, stream=not no_stream)
-        groups = _group_images(
-            _request.resolve_images(named.images, settings, fetch=fetch), each=each, together=together
-        )
-        _request.check_placeholders(request, groups)
+        answer_schema = _request.load_schema(schema, chosen_preset, extra)
+        show = show.with_schema(answer_schema)
+        system = _request.compose_system_prompt(_request.read_prompt("-s", system, stdin), chosen_preset, settings)
+        images = _request.resolve_images(named.images, settings, fetch=fetch)
         plan = _Plan(
-            request,
-            groups,
-            _request.build_image_limits(settings, frame, original=original),
-            form,
-            settings,
-            None if dry_run else _request.require_key(settings, quiet=quiet),
-            config.prices,
+            request=_request.build_request(settings, info.prompt, system, extra, stream=not no_stream),
+            groups=_group_images(images, each=each, together=together),
+            limits=_request.build_image_limits(settings, frame, original=original),
+            schema=answer_schema,
+            settings=settings,
+            prices=config.prices,
         )
-        failure = _show_dry_runs(plan, show, target) if dry_run else _describe_groups(plan, show, target)
+        _request.check_placeholders(plan.request, images=max(map(len, plan.groups)))
+        if dry_run:
+            failure = _show_dry_runs(plan, show, target)
+        else:
+            failure = _describe_groups(plan, _request.require_key(settings, quiet=quiet), show, target)
     except OutputError:
         raise
     except QvisionError as error:
         failure = error
-    except KeyboardInterrupt:  # between two steps; while the endpoint is waited for, what came is kept
+    except KeyboardInterrupt:  # between two steps; an interrupted request keeps the part of the answer that came
         failure = InterruptedByUserError("stopped by Ctrl-C")
     if failure is not None:
-        show_early_failure(failure, known, show, target)
+        show_early_failure(failure, info, show, target)
     target.save()
     if failure is not None:
         raise failure
@@ -164,69 +156,70 @@ def _group_images(images: Sequence["Source"], *, each: bool, together: bool) -> 
     if len(images) > _MAX_IMAGES_PER_REQUEST and not each and not together:
         raise UsageError(
             f"{len(images)} images for one request",
-            hint="--each asks about each by itself, --together about all of them at once.",
+            hint="--each sends a request for each image, --together one request for all of them.",
         )
     return [[image] for image in images] if each else [images]
 
 
-def _describe_groups(plan: _Plan, output_options: OutputOptions, target: Output) -> QvisionError | None:
-    """Ask for one group after the other and show each answer; what failed, if anything did."""
+def _describe_groups(
+    plan: _Plan, key: str | None, output_options: OutputOptions, target: Output
+) -> QvisionError | None:
+    """Send a request for each group in turn and show its answer; the error, if there was one."""
     from ..images.prepare import PreparationPool
 
     failures: list[QvisionError] = []
-    several = len(plan.groups) > 1
-    workshop = PreparationPool(plan.limits)
-    started = deque([workshop.submit(plan.groups[0])])  # in threads, while the next lines load httpx
-    with _request.open_endpoint(plan.settings, plan.key, plan.groups) as endpoint:
+    has_several = len(plan.groups) > 1
+    pool = PreparationPool(plan.limits)
+    submitted = deque([pool.submit(plan.groups[0])])  # prepared in threads while the next lines load httpx
+    with _request.open_endpoint(plan.settings, key, plan.groups) as endpoint:
         from ..client.retry import RetryLimits
 
         describe = _request.select_describe(plan.schema)
         retry_limits = RetryLimits(plan.settings.retries, plan.settings.retry_max_wait, plan.settings.max_time)
-        for number, (group, following) in enumerate(zip(plan.groups, [*plan.groups[1:], ()], strict=True), 1):
-            started.append(workshop.submit(following))
-            if several:
+        for number, (group, next_group) in enumerate(zip(plan.groups, [*plan.groups[1:], ()], strict=True), 1):
+            submitted.append(pool.submit(next_group))
+            if has_several:
                 announce_image(group[0].name, output_options)
-            request = _request.fill_placeholders(plan.request, group, number)
-            items = describe(
+            events = describe(
                 endpoint,
-                request,
-                started.popleft(),
+                _request.fill_placeholders(plan.request, group, number),
+                submitted.popleft(),
                 labels=plan.settings.labels,
                 retry_limits=retry_limits,
                 prices=plan.prices,
             )
-            error = show_answer(items, output_options, target).error
+            error = show_answer(events, output_options, target).error
             if error is None:
                 continue
-            if not several or isinstance(error, AuthError | InterruptedByUserError):
-                return error  # the next request would fare no better
+            if not has_several or isinstance(error, AuthError | InterruptedByUserError):
+                return error  # the next request would fail in the same way
             failures.append(error)
             echo_err(error.format_report())
     return _combine_failures(plan, failures)
 
 
 def _show_dry_runs(plan: _Plan, output_options: OutputOptions, target: Output) -> QvisionError | None:
-    """Make every request and show it in place of an answer; what failed, if anything did."""
+    """Build each request and show it in place of an answer; the error, if there was one."""
     from ..describe.dry_run import dry_run
     from ..images.prepare import PreparationPool
 
     failures: list[QvisionError] = []
-    workshop, url = PreparationPool(plan.limits), _request.build_request_url(plan.settings)
-    formed = _request.add_response_format(plan.request, plan.schema)
+    pool, url = PreparationPool(plan.limits), _request.build_request_url(plan.settings)
+    request_template = _request.add_response_format(plan.request, plan.schema)
     for number, group in enumerate(plan.groups, 1):
-        request = _request.fill_placeholders(formed, group, number)
-        images = workshop.submit(group)
+        request = _request.fill_placeholders(request_template, group, number)
+        images = pool.submit(group)
         try:
-            made = dry_run(url, request, images, labels=plan.settings.labels, prices=plan.prices)
+            result = dry_run(url, request, images, labels=plan.settings.labels, prices=plan.prices)
         except QvisionError as error:
             if len(plan.groups) == 1:
                 return error
             failures.append(error)
-            known = RequestInfo(request.model, request.prompt, tuple(image.name for image in group))
-            show_failed_request(error, known, output_options, target)
+            info = RequestInfo(request.model, request.prompt, tuple(image.name for image in group))
+            show_failed_request(error, info, output_options, target)
             echo_err(error.format_report())
         else:
-            show_dry_run(made, output_options, target)
+            show_dry_run(result, output_options, target)
     return _combine_failures(plan, failures)
 
 

@@ -3,7 +3,7 @@
 import os
 import sys
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -14,7 +14,7 @@ from ..text import escape_control_characters
 from . import _options, _request
 
 if TYPE_CHECKING:
-    from ..settings.resolve import Settings
+    from ..settings.fields import Settings
 
 #: Running the command again is faster than waiting for more retries.
 _MAX_RETRIES = 2
@@ -37,26 +37,24 @@ def models(
 
     If Qubrid does not list its models, shows the vision models in its documentation.
     """
-    from ..settings import config_file, fields
+    from ..settings import config_file, model_cache
+    from ..settings.fields import get_origin
 
-    given: dict[str, Any] = {"profile": profile, "base_url": base_url, "timeout": timeout, "retries": retries}
-    given |= {"retry_max_wait": retry_max_wait, "max_time": max_time}
-    given |= {"allow_http": allow_http or None, "offline": offline or None}
     try:
-        settings = _request.resolve_settings(context, config_file.load_config(os.environ), given)
+        settings = _request.resolve_settings(context, config_file.load_config(os.environ))
         listed = _fetch_models(settings)
     except (QvisionError, KeyboardInterrupt) as error:
         failure = error if isinstance(error, QvisionError) else InterruptedByUserError("stopped by Ctrl-C")
         if as_json:
             _print_json(None, (), failure)
         raise failure from None
-    ids = fields.get_built_in_models(settings.base_url) if listed is None else listed
+    ids = model_cache.get_built_in_models(settings.base_url) if listed is None else listed
     if as_json:
         base_url = _request.build_request_url(settings).removesuffix("/chat/completions")
         _print_json("built-in" if listed is None else "endpoint", ids, None, base_url)
         return
     if listed is None:
-        host, date = fields.get_origin(settings.base_url).removeprefix("https://"), fields.BUILT_IN_MODELS_DATE
+        host, date = get_origin(settings.base_url).removeprefix("https://"), model_cache.BUILT_IN_MODELS_DATE
         echo_err(f"note: {host} does not list its models; these are the vision models in its documentation of {date}")
     elif not ids:
         echo_err("note: the endpoint's list is empty")
@@ -67,7 +65,7 @@ def _print_json(
     source: str | None, ids: tuple[str, ...], error: QvisionError | None, base_url: str | None = None
 ) -> None:
     """Print the list, or the error in an object of the same form."""
-    from ..settings import fields
+    from ..settings import model_cache
 
     error_object = None
     if error is not None:
@@ -79,7 +77,7 @@ def _print_json(
             "schema_version": 1,
             "ok": error is None,
             "source": source,
-            "dated": fields.BUILT_IN_MODELS_DATE if source == "built-in" else None,
+            "dated": model_cache.BUILT_IN_MODELS_DATE if source == "built-in" else None,
             "base_url": base_url,
             "models": [{"id": name} for name in ids],
             "error": error_object,
@@ -91,7 +89,7 @@ def _fetch_models(settings: "Settings") -> tuple[str, ...] | None:
     """Request the list and cache it for completion; ``None`` if the endpoint has none and the built-in list is used."""
     from ..client.models import NoModelListError, list_models
     from ..client.retry import RetryLimits, RetryScheduled
-    from ..settings import config_file, fields, keys
+    from ..settings import config_file, keys, model_cache
 
     key = None if settings.offline else _request.find_key(settings)
     sent_key = key.text if key is not None and key.withheld_reason is None else None
@@ -106,7 +104,7 @@ def _fetch_models(settings: "Settings") -> tuple[str, ...] | None:
                 elif sys.stderr is not None and sys.stderr.isatty():
                     echo_err(f"{escape_control_characters(item.reason)}, trying again in {item.seconds:.1f} s")
     except NoModelListError:
-        if settings.offline or not fields.get_built_in_models(settings.base_url):
+        if settings.offline or not model_cache.get_built_in_models(settings.base_url):
             raise
         return None
     except AuthError as error:
@@ -114,7 +112,7 @@ def _fetch_models(settings: "Settings") -> tuple[str, ...] | None:
             keys.require_key(key, settings)  # raises a better error: a key is needed and missing
         raise
     if not settings.offline:
-        fields.cache_models(config_file.get_cache_folder(), settings.base_url, ids)
+        model_cache.cache_models(config_file.get_cache_folder(), settings.base_url, ids)
     return ids
 
 

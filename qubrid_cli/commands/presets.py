@@ -30,10 +30,10 @@ def list_presets(
     *, as_json: Annotated[bool, typer.Option("--json", help="Print them as a JSON array.")] = False
 ) -> None:
     """List the presets and what they are for."""
-    from ..settings.presets import resolve_all
+    from ..settings.presets import find_all
 
     config, output = _load_config(), Output()
-    presets, errors = resolve_all(config.presets, config.path)
+    presets, errors = find_all(config.presets, config.path)
     if as_json:
         objects = []
         for preset in presets.values():

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from ..client.request import ImagePart
     from ..images.prepare import PreparedImageOrLink
     from ..images.sources import Source
+    from ..settings.fields import Settings
     from ..settings.presets import Preset
-    from ..settings.resolve import Settings
 
 DEFAULT_PROMPT = "Describe this image."
 PLACEHOLDERS = ("name", "stem", "dir", "index")

@@ -1,6 +1,4 @@
-"""How ``config.toml`` is changed: one key at a time, the comments kept, whole or not at all. The home of tomlkit."""
-
-# MERGED DOCSTRING of qubrid_cli.comments: Comments above the tables of a TOML text, tied to them while the text is changed. Pure. To tomlkit they end the table before: what is added to that one comes between them and theirs, and they go with it.
+"""Change ``config.toml`` one key at a time: comments are kept, and the file is replaced atomically."""
 
 import codecs
 import copy
@@ -22,103 +20,9 @@ from ..files import file_lock, write_atomic
 from ..frozen import frozen
 from .config_file import Config, format_key, get_value, parse_config, parse_toml, read_text, validate_config
 
-_TABLE_HEADER = re.compile(r"\s*\[.*\]\s*(#.*)?")
-_COMMENT_LINE = re.compile(r"\s*#.*")
-
-
-@frozen
-class _TableComments:
-    """The lines above a header: those that stand by themselves, and the comments right above it, which are its own."""
-
-    detached: list[str]
-    attached: list[str]
-
-
-def with_comments_attached(source: str, change: Callable[[str], str]) -> str:
-    r"""A text, changed with the lines above each header tied to it; a table that goes takes its own comments along.
-
-    Args:
-        source: with ``\n`` at the ends of lines.
-    """
-    tie = "#tied-"
-    while tie in source:
-        tie += "-"
-    tied, blocks, tail = _replace_comments_with_markers(source.split("\n"), tie)
-    return "\n".join(_restore_comments(change("\n".join(tied)).split("\n"), blocks, tail, tie))
-
-
-def _replace_comments_with_markers(source: list[str], marker: str) -> tuple[list[str], list[_TableComments], list[str]]:
-    """The lines with a number behind each header in place of what is above it, that, and what is below all tables."""
-    lines: list[str] = []
-    blocks: list[_TableComments] = []
-    for line in source:
-        loose, own = _find_trailing_comments(lines)
-        if _TABLE_HEADER.fullmatch(line) and _is_complete_toml(lines[:loose]):
-            blocks.append(_TableComments(lines[loose:own], lines[own:]))
-            lines[loose:] = [f"{line} {marker}{len(blocks) - 1}"]
-        else:
-            lines.append(line)
-    end = _find_trailing_comments(lines)[0]
-    if not blocks or not any(map(str.strip, lines[end:])) or not _is_complete_toml(lines[:end]):
-        return lines, blocks, []
-    return [*lines[:end], ""], blocks, lines[end:]
-
-
-def _find_trailing_comments(lines: list[str]) -> tuple[int, int]:
-    """Where the blank lines and comments at the end begin, from a blank one on; and the comments at their very end."""
-    own = len(lines)
-    while own and _COMMENT_LINE.fullmatch(lines[own - 1]):
-        own -= 1
-    first = own
-    while first and (not lines[first - 1].strip() or _COMMENT_LINE.fullmatch(lines[first - 1])):
-        first -= 1
-    return next((at for at in range(first, own) if not lines[at].strip()), own), own
-
-
-def _restore_comments(lines: list[str], blocks: list[_TableComments], tail: list[str], marker: str) -> list[str]:
-    """The lines with all in its place; what stood by itself above a table that is gone, above the next one."""
-    found: list[str] = []
-    done = 0
-    for line in lines:
-        number = re.search(rf" {marker}(\d+)", line)
-        if number is None:
-            found.append(line)
-            continue
-        at = int(number[1])
-        loose = [*_collect_detached_lines(blocks[done:at]), *blocks[at].detached]
-        done = at + 1
-        _strip_trailing_blank_lines(found, loose)
-        found += [*loose, *blocks[at].attached, line[: number.start()] + line[number.end() :]]
-    rest = [*_collect_detached_lines(blocks[done:]), *tail]
-    if rest:
-        _strip_trailing_blank_lines(found, rest)
-    return [*found, *rest] if not rest or tail else [*found, *rest, ""]
-
-
-def _collect_detached_lines(removed: list[_TableComments]) -> list[str]:
-    return [line for block in removed if any(map(str.strip, block.detached)) for line in block.detached]
-
-
-def _strip_trailing_blank_lines(lines: list[str], following: list[str]) -> None:
-    """Take off the blank lines that tomlkit added where there are some anyway."""
-    while following and not following[0].strip() and lines and not lines[-1].strip():
-        lines.pop()
-
-
-def _is_complete_toml(lines: list[str]) -> bool:
-    """Whether no value goes on behind them, so that what looks like a comment or a header there is one."""
-    try:
-        tomllib.loads("\n".join(lines))
-    except (tomllib.TOMLDecodeError, RecursionError):
-        return False
-    return True
-
-
-#: Of a file that is made: there may be headers in it that are nobody else's business.
-_NEW_FILE_MODE = 0o600
-#: What ``config edit`` begins a file with.
+#: What ``qvision config edit`` offers if there is no file yet.
 TEMPLATE = """\
-# The settings of qvision. What may stand here, and what counts now: qvision config show
+# The settings of qvision. To see all settings and their current values: qvision config show
 # max_tokens = 2048
 # profile = "ollama"
 #
@@ -127,20 +31,24 @@ TEMPLATE = """\
 # model = "Qwen/Qwen3-VL-8B-Instruct"
 # key_env = "WORK_API_KEY"
 #
-# [prices."Qwen/Qwen3-VL-8B-Instruct"]  # USD for a million tokens
+# [prices."Qwen/Qwen3-VL-8B-Instruct"]  # USD per million tokens
 # input = 0.25
 # output = 0.44
 """
+#: Of a new file. It may contain private headers.
+_NEW_FILE_MODE = 0o600
+_TABLE_HEADER = re.compile(r"\s*\[.*\]\s*(#.*)?")
+_COMMENT_LINE = re.compile(r"\s*#.*")
 
 
 def set_value(path: Path, names: list[str], value: str, check: Callable[[Config], None] | None = None) -> None:
-    """Set one key, to a TOML value or, where that is what the key wants, to the text as it is.
+    """Set one key to a TOML value, or to the text itself if only that is valid.
 
     Args:
-        check: raises a ``ConfigError`` for what else would not be right.
+        check: a further check of the new config, which raises ``ConfigError``.
 
     Raises:
-        ConfigError: the file would not be right any more, or cannot be written; it is as it was.
+        ConfigError: the file would become invalid, or cannot be written; it is unchanged.
     """
 
     def check_all(tables: Mapping[str, Any]) -> None:
@@ -150,12 +58,42 @@ def set_value(path: Path, names: list[str], value: str, check: Callable[[Config]
 
     def change(source: str) -> str:
         tables = parse_toml(source, path)
-        found = _interpret_value(tables, names, value, check_all)
-        wanted = _copy_with_value(tables, names, found)
-        check_all(wanted)
-        return _apply_edit(source, lambda document: _insert_value(document, names, found), wanted, path)
+        parsed = _interpret_value(tables, names, value, check_all)
+        expected = _copy_with_value(tables, names, parsed)
+        check_all(expected)
+        return _apply_edit(source, lambda document: _insert_value(document, names, parsed), expected, path)
 
     rewrite(path, change)
+
+
+def _interpret_value(
+    tables: Mapping[str, Any], names: list[str], text: str, check: Callable[[Mapping[str, Any]], None]
+) -> Any:
+    """The text as a TOML value, or itself, whichever is valid for the key; if neither is, the value."""
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return text
+    if parsed.keys() != {"value"}:  # the text has several lines that set something
+        return text
+
+    def is_valid(value: Any) -> bool:
+        try:
+            check(_copy_with_value(tables, names, value))
+        except ConfigError:
+            return False
+        return True
+
+    return text if is_valid(text) and not is_valid(parsed["value"]) else parsed["value"]
+
+
+def _copy_with_value(tables: Mapping[str, Any], names: list[str], value: Any) -> dict[str, Any]:
+    """The tables with one key set."""
+    first, *rest = names
+    if not rest:
+        return {**tables, first: value}
+    inner = tables.get(first)
+    return {**tables, first: _copy_with_value(inner if isinstance(inner, Mapping) else {}, rest, value)}
 
 
 def _insert_value(document: Any, names: list[str], value: Any) -> None:
@@ -169,29 +107,29 @@ def _insert_value(document: Any, names: list[str], value: Any) -> None:
 
 
 def unset_value(path: Path, names: list[str]) -> None:
-    """Remove one key, or a table with all that is in it.
+    """Remove one key, or a table with everything in it.
 
     Raises:
-        ConfigError: it is not there, or as above.
+        ConfigError: the key is not set, the file would become invalid, or it cannot be written; it is unchanged.
     """
 
     def change(source: str) -> str:
         tables = parse_toml(source, path)
         if get_value(tables, names) is None:
             raise ConfigError(f"{path} does not set {format_key(names)}", hint="See what it sets: qvision config show")
-        wanted = copy.deepcopy(tables)
-        del get_value(wanted, names[:-1])[names[-1]]
-        validate_config(wanted, path)
-        return _apply_edit(source, lambda document: get_value(document, names[:-1]).remove(names[-1]), wanted, path)
+        expected = copy.deepcopy(tables)
+        del get_value(expected, names[:-1])[names[-1]]
+        validate_config(expected, path)
+        return _apply_edit(source, lambda document: get_value(document, names[:-1]).remove(names[-1]), expected, path)
 
     rewrite(path, change)
 
 
 def write_temporary_copy(source: str, path: Path) -> Path:
-    """A text in a new file beside the one it is meant for, for its owner's eyes alone.
+    """Write a text to a new file beside another one, readable only by its owner.
 
     Raises:
-        ConfigError: there is no room for it.
+        ConfigError: it cannot be written.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -204,12 +142,12 @@ def write_temporary_copy(source: str, path: Path) -> Path:
 
 
 def rewrite(path: Path, change: Callable[[str], str]) -> None:
-    """Change the file from what it is to what that makes of it.
+    """Replace the content of the file by what a function makes of it.
 
-    Links stay, and so do its permissions and a byte order mark.
+    A symbolic link stays one; permissions and a byte order mark are kept.
 
     Raises:
-        ConfigError: the change does, or the file cannot be written; it is as it was.
+        ConfigError: the new content is invalid, or cannot be written; the file is unchanged.
     """
     target = Path(os.path.realpath(path))
     try:
@@ -229,63 +167,122 @@ def rewrite(path: Path, change: Callable[[str], str]) -> None:
         raise ConfigError(f"cannot write {path}: {error.strerror}", hint="Check its permissions.") from error
 
 
-def _interpret_value(
-    tables: Mapping[str, Any], names: list[str], value: str, check: Callable[[Mapping[str, Any]], None]
-) -> Any:
-    """What is meant: the value as TOML, or as a text, whichever the key takes; the errors are those of the former."""
-    try:
-        meant = tomllib.loads(f"value = {value}")
-    except (tomllib.TOMLDecodeError, RecursionError):
-        meant = {}
-    if meant.keys() != {"value"}:  # no TOML, or lines of it
-        return value
-    if _is_valid(_copy_with_value(tables, names, value), check) and not _is_valid(
-        _copy_with_value(tables, names, meant["value"]), check
-    ):
-        return value
-    return meant["value"]
-
-
-def _is_valid(tables: Mapping[str, Any], check: Callable[[Mapping[str, Any]], None]) -> bool:
-    try:
-        check(tables)
-    except ConfigError:
-        return False
-    return True
-
-
-def _copy_with_value(tables: Mapping[str, Any], names: list[str], value: Any) -> dict[str, Any]:
-    """The tables with one value in its place."""
-    first, *rest = names
-    inner = tables.get(first)
-    if not rest:
-        return {**tables, first: value}
-    return {**tables, first: _copy_with_value(inner if isinstance(inner, Mapping) else {}, rest, value)}
-
-
-def _apply_edit(source: str, edit: Callable[[Any], None], wanted: Mapping[str, Any], path: Path) -> str:
-    """The text after an edit, when it says what it should: a slip of the library must not cost anybody a setting."""
+def _apply_edit(source: str, edit: Callable[[Any], None], expected: Mapping[str, Any], path: Path) -> str:
+    """Edit a text with tomlkit, and compare the result with what is expected, so that a tomlkit bug loses no setting."""
 
     def change(text: str) -> str:
         document = tomlkit.parse(text)
         edit(document)
         return tomlkit.dumps(document)
 
-    # tomlkit ends the lines that it adds with \n, and looks at no others to do so.
+    # tomlkit ends the lines that it adds with \n, whatever the other lines end with.
     end = "\r\n" if "\r\n" in source and not re.search(r"(?<!\r)\n", source) else "\n"
-    lines = source.replace(end, "\n")
+    text = source.replace(end, "\n")
     try:
-        new = with_comments_attached(lines if lines.endswith("\n") or not lines else f"{lines}\n", change).replace(
-            "\n", end
-        )
-        if _drop_empty_tables(tomllib.loads(new)) == _drop_empty_tables(wanted):
+        edited = with_comments_attached(text if text.endswith("\n") or not text else f"{text}\n", change)
+        new = edited.replace("\n", end)
+        if _drop_empty_tables(tomllib.loads(new)) == _drop_empty_tables(expected):
             return new
     except (TOMLKitError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        pass  # it knows not all that may stand in a file, and says so in many ways
-    raise ConfigError(f"{path} cannot be changed without harm", hint="Change it with: qvision config edit")
+        pass  # tomlkit does not support everything in TOML, and fails in many ways
+    raise ConfigError(f"{path} cannot be changed automatically", hint="Change it with: qvision config edit")
 
 
 def _drop_empty_tables(tables: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables without those that are empty: what is written ``a.b = 1`` leaves none behind."""
-    found = {name: _drop_empty_tables(value) if isinstance(value, Mapping) else value for name, value in tables.items()}
-    return {name: value for name, value in found.items() if value != {}}
+    """Tables without empty ones: removing ``a.b = 1`` may or may not leave an empty ``a``."""
+    inner = {name: _drop_empty_tables(value) if isinstance(value, Mapping) else value for name, value in tables.items()}
+    return {name: value for name, value in inner.items() if value != {}}
+
+
+@frozen
+class _TableComments:
+    """The lines above a table's header: comments and blank lines on their own, and the comments directly above it."""
+
+    detached: list[str]
+    attached: list[str]
+
+
+def with_comments_attached(source: str, change: Callable[[str], str]) -> str:
+    r"""Change a text so that comments above a table stay there, and are removed with the table.
+
+    To tomlkit they belong to the end of the previous table: a key that is added to that table would come after them. So a
+    marker after each header replaces them while the text is changed.
+
+    Args:
+        source: with ``\n`` at the ends of lines.
+    """
+    marker = "#tied-"
+    while marker in source:
+        marker += "-"
+    lines, blocks, tail = _replace_comments_with_markers(source.split("\n"), marker)
+    return "\n".join(_restore_comments(change("\n".join(lines)).split("\n"), blocks, tail, marker))
+
+
+def _replace_comments_with_markers(source: list[str], marker: str) -> tuple[list[str], list[_TableComments], list[str]]:
+    """The lines with numbered markers instead of comments; the comments; and the comments at the end of the text."""
+    lines: list[str] = []
+    blocks: list[_TableComments] = []
+    for line in source:
+        detached, attached = _find_trailing_comments(lines)
+        if _TABLE_HEADER.fullmatch(line) and _is_complete_toml(lines[:detached]):
+            blocks.append(_TableComments(lines[detached:attached], lines[attached:]))
+            lines[detached:] = [f"{line} {marker}{len(blocks) - 1}"]
+        else:
+            lines.append(line)
+    end, _ = _find_trailing_comments(lines)
+    if not blocks or not any(map(str.strip, lines[end:])) or not _is_complete_toml(lines[:end]):
+        return lines, blocks, []
+    return [*lines[:end], ""], blocks, lines[end:]
+
+
+def _find_trailing_comments(lines: list[str]) -> tuple[int, int]:
+    """Where the blank lines and comments at the end begin, and where the last comments without a blank line begin.
+
+    The first part begins with a blank line: comments directly after a value belong to it.
+    """
+    attached = len(lines)
+    while attached and _COMMENT_LINE.fullmatch(lines[attached - 1]):
+        attached -= 1
+    first = attached
+    while first and (not lines[first - 1].strip() or _COMMENT_LINE.fullmatch(lines[first - 1])):
+        first -= 1
+    return next((index for index in range(first, attached) if not lines[index].strip()), attached), attached
+
+
+def _restore_comments(lines: list[str], blocks: list[_TableComments], tail: list[str], marker: str) -> list[str]:
+    """The lines with the comments in place of the markers. Detached ones of a removed table go above the next table."""
+    restored: list[str] = []
+    next_block = 0
+    for line in lines:
+        match = re.search(rf" {marker}(\d+)", line)
+        if match is None:
+            restored.append(line)
+            continue
+        number = int(match[1])
+        detached = [*_collect_detached_lines(blocks[next_block:number]), *blocks[number].detached]
+        next_block = number + 1
+        _strip_trailing_blank_lines(restored, detached)
+        restored += [*detached, *blocks[number].attached, line[: match.start()] + line[match.end() :]]
+    rest = [*_collect_detached_lines(blocks[next_block:]), *tail]
+    if rest:
+        _strip_trailing_blank_lines(restored, rest)
+    return [*restored, *rest] if not rest or tail else [*restored, *rest, ""]
+
+
+def _collect_detached_lines(removed: list[_TableComments]) -> list[str]:
+    return [line for block in removed if any(map(str.strip, block.detached)) for line in block.detached]
+
+
+def _strip_trailing_blank_lines(lines: list[str], following: list[str]) -> None:
+    """Remove blank lines at the end, which tomlkit added, if what follows begins with blank lines anyway."""
+    while following and not following[0].strip() and lines and not lines[-1].strip():
+        lines.pop()
+
+
+def _is_complete_toml(lines: list[str]) -> bool:
+    """Whether no value continues after these lines; else what looks like a comment or header there may be text."""
+    try:
+        tomllib.loads("\n".join(lines))
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return False
+    return True

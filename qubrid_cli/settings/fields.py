@@ -1,29 +1,26 @@
-"""Lists of models: what a server's says, the one that is built in, and those that were kept for completion."""
+"""The settings, each declared once in ``Settings``; the built-in profiles; and the checks of values.
 
-# MERGED DOCSTRING of qubrid_cli.profiles: The profiles that are built in: where an endpoint is, and what is sent to it when nobody says anything else.
+A new attribute of ``Settings`` is at once a key of the config file and of ``qvision config``, and, with ``variable``, an
+environment variable. One with an ``Option`` also needs an alias in ``commands/_options.py`` and a parameter in each
+command that takes it.
+"""
 
-# MERGED DOCSTRING of qubrid_cli.fields: The settings there are: what each may be, the variable that sets it, the value that it has by itself. Pure.
-
-import hashlib
-import json
+import enum
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-from ..files import write_atomic
+from ..errors import ConfigError
 from ..frozen import frozen
-from ..images.tokens import QWEN3
 
 #: Qubrid's own endpoint.
 QUBRID_URL = "https://platform.qubrid.com/v1"
 DEFAULT_PROFILE = "qubrid"
 
-#: Only Qubrid's documents parameters; 16384 tokens overflow most local context windows, so the others send what was
-#: set. The models are small ones that can see, under the name that each server gives them.
+#: Only Qubrid's profile sends parameters that the user did not set: it documents them, and 16384 tokens overflow the
+#: context window of most local models. The local models are small vision models, under the name that each server uses.
 BUILT_IN_PROFILES: Mapping[str, Mapping[str, Any]] = {
     DEFAULT_PROFILE: {
         "base_url": QUBRID_URL,
@@ -41,42 +38,52 @@ BUILT_IN_PROFILES: Mapping[str, Mapping[str, Any]] = {
         "model": "qwen/qwen3-vl-8b-instruct",
         "key_env": "OPENROUTER_API_KEY",
     },
-    "openai": {"base_url": "https://api.openai.com/v1", "model": "gpt-4o-mini", "key_env": "OPENAI_API_KEY"},
+    "openai": {"base_url": "https://api.openai.com/v1", "model": "gpt-6-luna", "key_env": "OPENAI_API_KEY"},
 }
 
-#: A header's name (RFC 9110, section 5.6.2), and those that make up the request itself.
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+#: A header's name (RFC 9110, section 5.6.2), and the headers that the request sets itself.
+_HEADER_NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
 _RESERVED_HEADERS = frozenset(
     {"accept-encoding", "connection", "content-length", "content-type", "host", "te", "trailer", "transfer-encoding"}
 )
+_SWITCH_WORDS = {
+    "1": True,
+    "true": True,
+    "yes": True,
+    "on": True,
+    "0": False,
+    "false": False,
+    "no": False,
+    "off": False,
+}
 
 
 def normalize_base_url(text: object) -> str:
-    """An endpoint's address in its one form: scheme, host and path, up to and without ``/chat/completions``.
+    """The canonical form of an endpoint's URL: scheme, host and path, without ``/chat/completions``.
 
     Raises:
-        ValueError: what is wrong with it, as the end of a sentence; so do the other checks.
+        ValueError: what is wrong, as the end of a sentence; the other checks do the same.
     """
     text = _check_text(text).strip()
     try:
         parts = urlsplit(text)
-        _ = parts.port  # raises on a port that is no number
+        _ = parts.port  # raises on a port that is not a number
     except ValueError:
         raise ValueError("is not a URL") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("is not an http or https URL")
     if "@" in parts.netloc:
-        raise ValueError("may not hold a user or password")
+        raise ValueError("must not contain a user name or password")
     if parts.query or parts.fragment:
-        raise ValueError("may not hold a ? or #")
+        raise ValueError("must not contain ? or #")
     if any(character <= " " or character == "\x7f" for character in text):
-        raise ValueError("holds a blank or a control character")
+        raise ValueError("contains a space or a control character")
     path = parts.path.rstrip("/").removesuffix("/chat/completions").rstrip("/")
     return urlunsplit(SplitResult(parts.scheme, parts.netloc.lower(), path, "", ""))
 
 
 def get_origin(url: str) -> str:
-    """Scheme, host and port of an address, a port that goes without saying left out: what a key belongs to (RFC 6454)."""
+    """Scheme, host and port of a URL, without the scheme's default port (RFC 6454). A key belongs to one origin."""
     parts = urlsplit(url)
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     port = "" if parts.port in {None, {"http": 80, "https": 443}[parts.scheme]} else f":{parts.port}"
@@ -84,13 +91,18 @@ def get_origin(url: str) -> str:
 
 
 def is_profile_name(text: str) -> bool:
-    """Whether a profile can be called that: it stands in files, in dotted keys and on terminals."""
+    """Whether a text can name a profile, which appears in files, dotted keys and on terminals."""
     return re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]*", text) is not None
+
+
+def check_amount(value: object) -> float:
+    """A finite number from 0, such as a price."""
+    return float(Range(float, 0)(value))
 
 
 def _check_text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError("is not a text")  # noqa: TRY004  # one kind of error for all that a value can be
+        raise ValueError("is not a string")  # noqa: TRY004  # one kind of error for every invalid value
     if not value.strip():
         raise ValueError("is empty")
     return value
@@ -98,162 +110,276 @@ def _check_text(value: object) -> str:
 
 def _check_profile_name(value: object) -> str:
     if not is_profile_name(text := _check_text(value)):
-        raise ValueError("is no name of letters, digits, - and _")
+        raise ValueError("is not a name of letters, digits, - and _")
     return text
 
 
 def _check_variable_name(value: object) -> str:
-    # In capitals, as everywhere: so a key that was pasted here, in place of its variable's name, is refused.
-    if not re.fullmatch("[A-Z_][A-Z0-9_]*", _check_text(value)):
-        raise ValueError("is not the name of a variable, in capitals such as MY_KEY")
-    return _check_text(value)
+    # Upper case only, so that a key pasted here by mistake is refused.
+    if not re.fullmatch("[A-Z_][A-Z0-9_]*", text := _check_text(value)):
+        raise ValueError("is not the name of a variable in upper case, such as MY_KEY")
+    return text
 
 
-def _check_bool(value: object) -> bool:
+def _check_switch(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError("is neither true nor false")  # noqa: TRY004  # see above
     return value
 
 
-def _parse_bool(text: str) -> bool:
-    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-    try:
-        return words[text.strip().lower()]
-    except KeyError:
-        raise ValueError("is neither 1 nor 0") from None
-
-
-def _build_integer_check(minimum: int, maximum: int | None = None) -> Callable[[object], int]:
-    def check(value: object) -> int:
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise ValueError("is not a whole number")  # noqa: TRY004  # see above
-        if value < minimum or (maximum is not None and value > maximum):
-            raise ValueError(f"is below {minimum}" if maximum is None else f"is not between {minimum} and {maximum}")
-        return value
-
-    return check
-
-
-def _build_number_check(minimum: float, maximum: float | None = None) -> Callable[[object], float]:
-    def check(value: object) -> float:
-        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-            raise ValueError("is not a number")
-        if value < minimum or (maximum is not None and value > maximum):
-            raise ValueError(
-                f"is below {minimum:g}" if maximum is None else f"is not between {minimum:g} and {maximum:g}"
-            )
-        return float(value)
-
-    return check
-
-
-check_amount = _build_number_check(0)
-
-
 def _check_headers(value: object) -> dict[str, str]:
     if not isinstance(value, Mapping):
-        raise ValueError("is not a table of texts")  # noqa: TRY004  # see above
+        raise ValueError("is not a table of strings")  # noqa: TRY004  # see above
     for name, text in value.items():
-        if not _HEADER_NAME.fullmatch(name):
-            raise ValueError(f"names a header that cannot be one, {name!r}")
+        if not re.fullmatch(_HEADER_NAME, name):
+            raise ValueError(f"contains an invalid header name, {name!r}")
         if name.lower() in _RESERVED_HEADERS:
-            raise ValueError(f"names {name}, which the request sets by itself")
+            raise ValueError(f"contains {name}, which the request sets itself")
         if not isinstance(text, str) or not re.fullmatch(r"[\x20-\x7e]*", text):
-            raise ValueError(f"gives {name} a value that is no text of printable ASCII")
+            raise ValueError(f"has a value for {name} that is not a string of printable ASCII")
     if len({name.lower() for name in value}) < len(value):
-        raise ValueError("names a header twice")
+        raise ValueError("contains a header twice")
     return dict(value)
+
+
+class Range:
+    """Check that a value is a finite number within limits, both inclusive."""
+
+    def __init__(self, number_type: type[int] | type[float], minimum: float, maximum: float | None = None) -> None:
+        self.type = number_type
+        self.minimum = minimum
+        self.maximum = maximum
+
+    def __call__(self, value: object) -> int | float:
+        """The number.
+
+        Raises:
+            ValueError: it is not a number of this type, or outside the limits.
+        """
+        is_wrong_float = isinstance(value, float) and (self.type is int or not math.isfinite(value))
+        if not isinstance(value, int | float) or isinstance(value, bool) or is_wrong_float:
+            raise ValueError("is not a whole number" if self.type is int else "is not a number")
+        if self.maximum is None and value < self.minimum:
+            raise ValueError(f"is below {self.minimum:g}")
+        if self.maximum is not None and not self.minimum <= value <= self.maximum:
+            raise ValueError(f"is not between {self.minimum:g} and {self.maximum:g}")
+        return self.type(value)
+
+    def parse(self, text: str) -> int | float:
+        """The number that a text holds; raises ``ValueError`` like a call."""
+        try:
+            value: object = self.type(text)
+        except ValueError:
+            value = text
+        return self(value)
 
 
 @frozen
 class Field:
-    """What a setting may be.
+    """How a setting is declared.
 
     Attributes:
-        check: turns what a file or an option gives into the value, or raises ``ValueError`` with what is wrong with it.
-        example: a value that passes.
-        default: what it is where nobody says anything; ``None`` where there is nothing then.
-        environment_variable: of the environment, where one sets it; ``parse`` reads its text.
-        is_global: whether it may stand outside profiles; what has to do with a key belongs to one endpoint alone.
+        check: returns the value for one from the file or an option, or raises ``ValueError`` with what is wrong.
+        example: a valid value, for hints.
+        default: the value when no source sets one.
+        variable: the environment variable that sets it.
+        is_global: whether it may stand at the top level of the file; what concerns a key belongs to one profile.
+        is_in_profiles: whether it may stand in a profile.
     """
 
     check: Callable[[Any], Any]
     example: str
     default: Any = None
-    environment_variable: str | None = None
-    parse: Callable[[str], Any] | None = None
+    variable: str | None = None
     is_global: bool = True
+    is_in_profiles: bool = True
+
+    def parse(self, text: str) -> Any:
+        """The value for the text of an option or a variable; raises ``ValueError`` like ``check``."""
+        if self.check is _check_switch:
+            return self.check(_SWITCH_WORDS.get(text.strip().lower()))
+        return self.check.parse(text) if isinstance(self.check, Range) else self.check(text)
+
+    def format_example(self, name: str) -> str:
+        """A line of TOML that sets the setting."""
+        is_bare = re.fullmatch(r"[\d.]+|true|false|\{.*\}", self.example)
+        return f"{name} = {self.example}" if is_bare else f'{name} = "{self.example}"'
 
 
-#: All settings that profiles have, and the file's top level; ``profile`` itself is no part of a profile.
-FIELDS: Mapping[str, Field] = {
-    "model": Field(_check_text, "Qwen/Qwen3-VL-Plus", environment_variable="QVISION_MODEL"),
-    "base_url": Field(normalize_base_url, "http://localhost:11434/v1", environment_variable="QUBRID_BASE_URL"),
-    "max_tokens": Field(_build_integer_check(1), "2048"),
-    "temperature": Field(_build_number_check(0), "0.1"),
-    "top_p": Field(_build_number_check(0, 1), "1"),
-    "timeout": Field(_build_number_check(0.001, 1e6), "300", 300.0),
-    "retries": Field(_build_integer_check(0), "4", 4),
-    "retry_max_wait": Field(_build_number_check(0, 1e6), "60", 60.0),
-    "max_time": Field(_build_number_check(0.001, 1e6), "600"),
-    "allow_http": Field(_check_bool, "true", default=False),
-    "offline": Field(_check_bool, "true", default=False, environment_variable="QVISION_OFFLINE", parse=_parse_bool),
-    "prompt": Field(_check_text, "What is this?"),
-    "system": Field(_check_text, "Be brief."),
-    "preset": Field(_check_text, "caption"),
-    "max_pixels": Field(_build_integer_check(1024), "1048576", QWEN3.max_pixels),
-    "max_side": Field(_build_integer_check(32), "1568"),
-    "quality": Field(_build_integer_check(1, 95), "85"),
-    "labels": Field(_check_bool, "false", default=True),
-    "headers": Field(_check_headers, '{ X-Team = "vision" }', is_global=False),
-    "key_env": Field(_check_variable_name, "MY_API_KEY", is_global=False),
-}
-PROFILE_FIELD = Field(_check_profile_name, "ollama", DEFAULT_PROFILE, "QVISION_PROFILE")
+@frozen
+class Option:
+    """The command-line option of a setting; a switch that is on by default has a ``--no-`` form.
 
-#: The vision models that Qubrid's documentation names in full, and the month in which it was read.
-BUILT_IN_MODELS = (
-    "Qwen/Qwen3-VL-Plus",
-    "Qwen/Qwen3-VL-Flash",
-    "Qwen/Qwen3-VL-8B-Instruct",
-    "Qwen/Qwen3-VL-30B-A3B-Instruct",
-    "Qwen/Qwen3-VL-235B-A22B-Instruct",
-)
-BUILT_IN_MODELS_DATE = "2026-11"
-#: Models and characters of a name that are kept for completion, and bytes of such a file.
-_MAX_CACHED_MODELS = 2000
-_MAX_MODEL_NAME_LENGTH = 200
-_MAX_CACHE_FILE_SIZE = 1_000_000
-_CACHE_SCHEMA_VERSION = 1
+    Attributes:
+        metavar: stands for the value in the help; ``None`` for a switch.
+        short: the short form, such as ``-m``.
+    """
+
+    help: str
+    metavar: str | None = None
+    short: str | None = None
 
 
-def get_built_in_models(base_url: str) -> tuple[str, ...]:
-    """What is known of an address without asking it: nothing, but for Qubrid's own."""
-    return BUILT_IN_MODELS if base_url == QUBRID_URL else ()
+class OriginKind(enum.StrEnum):
+    """The kinds of source that a value can come from; the first that has one wins."""
+
+    OPTION = "option"
+    ENVIRONMENT = "environment"
+    PROFILE = "profile"
+    CONFIG = "config"
+    DEFAULT = "default"
 
 
-def cache_models(folder: Path, base_url: str, models: Iterable[str]) -> None:
-    """Keep a list for completion, which asks nobody; where that cannot be done, there is none."""
-    kept = [name for name in models if len(name) <= _MAX_MODEL_NAME_LENGTH and re.fullmatch(r"[\x21-\x7e]+", name)][
-        :_MAX_CACHED_MODELS
+@frozen
+class ValueOrigin:
+    """Where a value came from: the kind of source and its name, such as ``QVISION_MODEL``."""
+
+    kind: OriginKind
+    location: str
+
+
+@frozen
+class Settings:
+    """The settings of one run.
+
+    Attributes:
+        model: ``None`` if no source names one.
+        base_url: without a slash at the end.
+        max_tokens: not sent if ``None``, like ``temperature`` and ``top_p``.
+        timeout: seconds without data.
+        retry_max_wait: seconds between two attempts.
+        max_time: seconds for a whole request; ``None`` for no limit.
+        headers: extra headers, sent where the key may be sent.
+        key_env: the variable that holds the profile's key; ``None`` if it has none.
+        profile_base_url: the URL of the profile itself; ``None`` for a profile that uses Qubrid's, whatever
+            ``base_url`` says.
+        origins: where the value of each setting came from, by its name.
+    """
+
+    profile: Annotated[
+        str,
+        Field(_check_profile_name, "ollama", DEFAULT_PROFILE, "QVISION_PROFILE", is_in_profiles=False),
+        Option("Profile to use, such as ollama. [qubrid]", "NAME"),
     ]
-    found = {"schema_version": _CACHE_SCHEMA_VERSION, "base_url": base_url, "models": kept}
-    with suppress(OSError):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_atomic(_get_cache_file(folder, base_url), json.dumps(found).encode(), mode=0o600)
+    model: Annotated[
+        str | None,
+        Field(_check_text, "Qwen/Qwen3-VL-Plus", variable="QVISION_MODEL"),
+        Option("Model to use. [the profile's]", "ID", short="-m"),
+    ]
+    base_url: Annotated[
+        str,
+        Field(normalize_base_url, "http://localhost:11434/v1", variable="QUBRID_BASE_URL"),
+        Option("Endpoint to use. [the profile's]", "URL"),
+    ]
+    max_tokens: Annotated[
+        int | None, Field(Range(int, 1), "2048"), Option("Limit of tokens in the answer. [qubrid: 16384]", "N")
+    ]
+    temperature: Annotated[float | None, Field(Range(float, 0), "0.1"), Option("Randomness. [qubrid: 0.1]", "X")]
+    top_p: Annotated[float | None, Field(Range(float, 0, 1), "1"), Option("Nucleus sampling. [qubrid: 1]", "X")]
+    timeout: Annotated[
+        float,
+        Field(Range(float, 0.001, 1e6), "300", 300.0),
+        Option("Give up after this long without data. [300]", "SECONDS"),
+    ]
+    retries: Annotated[int, Field(Range(int, 0), "4", 4), Option("Retries after a temporary failure. [4]", "N")]
+    retry_max_wait: Annotated[
+        float, Field(Range(float, 0, 1e6), "60", 60.0), Option("Longest wait before a retry. [60]", "SECONDS")
+    ]
+    max_time: Annotated[
+        float | None, Field(Range(float, 0.001, 1e6), "600"), Option("Time limit of a request.", "SECONDS")
+    ]
+    allow_http: Annotated[
+        bool,
+        Field(_check_switch, "true", default=False),
+        Option("Send the key over plain http too, in a network you trust."),
+    ]
+    offline: Annotated[
+        bool,
+        Field(_check_switch, "true", default=False, variable="QVISION_OFFLINE"),
+        Option("Use the built-in endpoint: no key, no network, no model."),
+    ]
+    prompt: Annotated[str | None, Field(_check_text, "What is this?")]
+    system: Annotated[str | None, Field(_check_text, "Be brief.")]
+    preset: Annotated[str | None, Field(_check_text, "caption")]
+    max_pixels: Annotated[
+        int,
+        Field(Range(int, 1024), "1048576", 2_621_440),  # images.tokens.QWEN3.max_pixels, without loading it for --help
+        Option("Shrink images to at most N pixels. [2621440]", "N"),
+    ]
+    max_side: Annotated[
+        int | None, Field(Range(int, 32), "1568"), Option("Shrink the longer side to at most N pixels.", "N")
+    ]
+    quality: Annotated[
+        int | None,
+        Field(Range(int, 1, 95), "85"),
+        Option("JPEG quality. [85, and 90 for screenshots and pages of text]", "N"),
+    ]
+    labels: Annotated[
+        bool,
+        Field(_check_switch, "false", default=True),
+        Option("Name each of several images in the request. [--labels]"),
+    ]
+    headers: Annotated[Mapping[str, str], Field(_check_headers, '{ X-Team = "vision" }', is_global=False)]
+    key_env: Annotated[str | None, Field(_check_variable_name, "MY_API_KEY", is_global=False)]
+    profile_base_url: str | None
+    origins: Mapping[str, ValueOrigin]
+
+    @property
+    def required_model(self) -> str:
+        """The model to use.
+
+        Raises:
+            ConfigError: no source names one, as in a profile that sets only a URL.
+        """
+        if self.model is None:
+            raise ConfigError(
+                f"profile {self.profile} has no model",
+                hint=f"Use --model, or set one: qvision config set profiles.{self.profile}.model …",
+            )
+        return self.model
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether requests need a key: the profile has one, and requests go to the profile's own URL."""
+        is_own_url = self.base_url == (self.profile_base_url or QUBRID_URL)
+        return self.key_env is not None and is_own_url and not self.has_authorization
+
+    @property
+    def has_authorization(self) -> bool:
+        """Whether a header replaces the key."""
+        return any(name.lower() == "authorization" for name in self.headers)
+
+    @property
+    def is_base_url_trusted(self) -> bool:
+        """Whether the profile's key and headers may be sent to ``base_url``.
+
+        Qubrid's may be sent wherever ``QUBRID_BASE_URL`` and ``--base-url`` point. Those of a profile with a URL of its
+        own may be sent there, or to ``--base-url``, but not to ``QUBRID_BASE_URL``.
+        """
+        return (
+            self.profile_base_url is None
+            or get_origin(self.profile_base_url) == get_origin(self.base_url)
+            or self.origins["base_url"].kind is OriginKind.OPTION
+        )
 
 
-def load_cached_models(folder: Path, base_url: str) -> tuple[str, ...]:
-    """The list that was kept, or what is known without; a file that is damaged counts as none."""
-    try:
-        with open(_get_cache_file(folder, base_url), "rb") as file:
-            found = json.loads(file.read(_MAX_CACHE_FILE_SIZE))
-    except (OSError, ValueError, RecursionError):
-        return get_built_in_models(base_url)
-    match found:
-        case {"schema_version": 1, "base_url": str(address), "models": list(models)} if address == base_url:
-            return tuple(name for name in models if isinstance(name, str) and re.fullmatch(r"[\x21-\x7e]+", name))
-    return get_built_in_models(base_url)
+_DECLARATIONS = {
+    name: hint.__metadata__ for name, hint in Settings.__annotations__.items() if hasattr(hint, "__metadata__")
+}
+#: Every setting by its name, in the order of ``Settings``.
+FIELDS: Mapping[str, Field] = {name: field for name, (field, *_) in _DECLARATIONS.items()}
+#: The settings that may stand at the top level of the file, and those that may stand in a profile.
+GLOBAL_FIELDS = {name: field for name, field in FIELDS.items() if field.is_global}
+PROFILE_FIELDS = {name: field for name, field in FIELDS.items() if field.is_in_profiles}
+#: The settings that an option can set.
+OPTIONS: Mapping[str, Option] = {name: option for name, (_, *options) in _DECLARATIONS.items() for option in options}
 
 
-def _get_cache_file(folder: Path, base_url: str) -> Path:
-    return folder / f"models-{hashlib.sha256(base_url.encode()).hexdigest()[:16]}.json"
+def format_flag(name: str) -> str:
+    """The option of a setting as it is typed, such as ``--max-tokens``."""
+    return f"--{name.replace('_', '-')}"
+
+
+def list_available(names: Iterable[str]) -> str:
+    """The hint that lists what a name could have been."""
+    return f"Available: {', '.join(names)}"

@@ -1,147 +1,46 @@
-"""The API key: where it comes from, where it may go, and what is refused before it can do harm.
+"""The API key: where it comes from, where it may be sent, and where ``qvision auth`` stores it.
 
-It is never an option, for an option shows in ``ps`` and in the shell's history.
+Sources are a variable, the file ``keys.toml``, and the system's keyring (with the extra ``keyring``). The file has a table
+for each profile, with the origin that the key was stored for. There is no ``--key`` option, because ``ps`` and the shell's
+history would show it.
 """
-
-# MERGED DOCSTRING of qubrid_cli.keyfile: The file ``keys.toml``: a key for each profile, for its owner's eyes alone, and the origin that it was meant for.
 
 import json
 import os
 import re
 import shlex
 import sys
-import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
 from ..errors import AuthError, ConfigError, KeyringError
 from ..files import file_lock, write_atomic
 from ..frozen import frozen
-from .fields import DEFAULT_PROFILE, get_origin
-from .resolve import Settings
-
-_KEY_FILE_HEADER = "# Written by qvision auth login. Each key goes to its own origin and to no other.\n"
-
-
-@frozen
-class StoredKey:
-    """A key that was stored, or that the keyring has.
-
-    Attributes:
-        origin: scheme, host and port of the endpoint that it was stored for.
-        key: ``None`` where the keyring has it.
-    """
-
-    origin: str
-    key: str | None
-
-
-def read_key_file(path: Path) -> dict[str, StoredKey]:
-    """What is stored, by profile; nothing where there is no file.
-
-    Raises:
-        ConfigError: others may read the file, or it is not what we wrote.
-    """
-    try:
-        with open(path, "rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            if sys.platform != "win32" and mode & 0o077:
-                raise ConfigError(
-                    f"{path} holds keys, and others may read it (mode {mode & 0o777:04o})",
-                    hint=f"Run: chmod 600 {shlex.quote(str(path))}",
-                    code="key_file_mode",
-                )
-            data = file.read()
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}", hint="Check its permissions.") from error
-    return _parse_key_file(data, path)
-
-
-def _parse_key_file(data: bytes, path: Path) -> dict[str, StoredKey]:
-    broken = ConfigError(  # with nothing of what stands there, for it may be a key
-        f"{path} is not as qvision auth login writes it", hint="Remove it, and log in again: qvision auth login"
-    )
-    try:
-        tables = tomllib.loads(data.decode())
-    except (ValueError, RecursionError):
-        raise broken from None
-    found = {}
-    for profile, table in tables.items():
-        origin, key = (table.get("origin"), table.get("key")) if isinstance(table, dict) else (None, None)
-        if not isinstance(origin, str) or not (key is None or isinstance(key, str)):
-            raise broken
-        found[profile] = StoredKey(origin, key)
-    return found
-
-
-def update_key_file(path: Path, profile: str, key: StoredKey | None) -> None:
-    """Store a key, or with ``None`` forget it; those of other profiles stay, and so does a link.
-
-    Raises:
-        ConfigError: the file cannot be read or written.
-    """
-    target = Path(os.path.realpath(path))
-    try:
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with file_lock(target):
-            known = read_key_file(path)
-            if key is None:
-                known.pop(profile, None)
-            else:
-                known[profile] = key
-            write_atomic(target, _format_key_file(known), mode=0o600)
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}", hint="Check its folder's permissions.") from error
-
-
-def _format_key_file(keys: Mapping[str, StoredKey]) -> bytes:
-    """The file; all that is in it is printable ASCII, which JSON and TOML quote in the same way."""
-    lines = [_KEY_FILE_HEADER]
-    for profile, stored in keys.items():
-        lines += [f"\n[{profile}]\n", f"origin = {json.dumps(stored.origin)}\n"]
-        if stored.key is not None:
-            lines.append(f"key = {json.dumps(stored.key)}\n")
-    return "".join(lines).encode()
-
+from ..text import redact_secrets
+from .fields import DEFAULT_PROFILE, Settings, get_origin
 
 _KEY_PAGE_URL = "https://platform.qubrid.com/api-keys"
-#: What people paste around a key: a line of a shell that sets it, ``Bearer``, quotes, blanks.
+_KEY_FILE_HEADER = "# Written by qvision auth login. Each key goes to its own origin and to no other.\n"
+_KEYRING_SERVICE = "qvision"
+_KEYRING_HINT = "Unlock it; or log in again, and the key goes into a file: qvision auth login"
+#: What people paste around a key: the shell command that sets it, ``Bearer``, quotes, spaces.
 _PASTED_PREFIX = re.compile(
     r"""[\s"']*((?:export\s+|set\s+|\$env:)?[A-Z][A-Z0-9_]*_(?:KEY|TOKEN)\s*=)?[\s"']*((?i:bearer)(?![^\s"']))?[\s"']*"""
 )
 _PASTED_SUFFIX = re.compile(r"[\s\"']+\Z")
-#: Characters; servers take no longer header, and no key comes near it.
+#: Characters. Servers accept no longer header, and no key comes near it.
 _MAX_KEY_LENGTH = 4096
-
-
-class Keychain(Protocol):
-    """What the module ``keychain`` has; it is loaded when a key is kept there, and not before."""
-
-    def get(self, name: str, /) -> str | None:
-        """What is kept under a name."""
-
-    def put(self, name: str, secret: str, /) -> None:
-        """Keep something."""
-
-    def remove(self, name: str, /) -> None:
-        """Forget it."""
-
-
-#: Opens the keyring; ``None`` where the extra is not installed.
-KeychainOpener = Callable[[], Keychain | None]
 
 
 @frozen
 class Key:
-    """A key, and where it was found.
+    """A key and its source.
 
     Attributes:
-        text: as it goes behind ``Bearer``.
+        text: as it is sent after ``Bearer``.
         location: such as ``QUBRID_API_KEY`` or the file's name.
-        withheld_reason: why it does not go to the address that is set; ``None`` where it does.
+        withheld_reason: why it is not sent to the current URL; ``None`` if it is.
     """
 
     text: str
@@ -149,11 +48,92 @@ class Key:
     withheld_reason: str | None = None
 
 
+@frozen
+class StoredKey:
+    """An entry of the key file.
+
+    Attributes:
+        origin: scheme, host and port of the endpoint that the key was stored for.
+        key: ``None`` if it is in the keyring.
+    """
+
+    origin: str
+    key: str | None
+
+
+class Keychain:
+    """The system's keyring. Its methods raise ``KeyringError`` if it fails or is locked."""
+
+    def get(self, name: str) -> str | None:
+        """The secret that is stored under a name."""
+        import keyring
+
+        with _translate_errors():
+            return keyring.get_password(_KEYRING_SERVICE, name)
+
+    def put(self, name: str, secret: str) -> None:
+        """Store a secret, and check that it is stored: the null backend accepts and drops it."""
+        import keyring
+
+        with _translate_errors(secret):
+            keyring.set_password(_KEYRING_SERVICE, name, secret)
+            if keyring.get_password(_KEYRING_SERVICE, name) != secret:
+                raise KeyringError("the keyring does not keep what it is given", hint=_KEYRING_HINT)
+
+    def remove(self, name: str) -> None:
+        """Remove the secret under a name, if there is one."""
+        import keyring
+        from keyring.errors import PasswordDeleteError
+
+        with _translate_errors():
+            try:
+                keyring.delete_password(_KEYRING_SERVICE, name)
+            except PasswordDeleteError:
+                if keyring.get_password(_KEYRING_SERVICE, name) is not None:
+                    raise
+
+    def get_backend_name(self) -> str | None:
+        """The name of the backend, without a request to it; ``None`` if this system has none."""
+        import keyring
+
+        with _translate_errors():
+            backend = keyring.get_keyring()
+            return backend.name if backend.priority > 0 else None
+
+
+#: Returns ``None`` if the extra ``keyring`` is not installed.
+KeychainOpener = Callable[[], Keychain | None]
+
+
+def open_keychain() -> Keychain | None:
+    """The system's keyring; ``None`` if the extra ``keyring`` is not installed."""
+    try:
+        import keyring  # noqa: F401
+    except ImportError:
+        return None
+    return Keychain()
+
+
+@contextmanager
+def _translate_errors(*secrets: str) -> Iterator[None]:
+    from keyring.errors import KeyringError as LibraryError
+
+    try:
+        yield
+    except KeyringError:
+        raise
+    except LibraryError as error:
+        reason = redact_secrets(str(error), secrets).partition(". ")[0] or type(error).__name__
+        raise KeyringError(f"the keyring does not answer: {reason}", hint=_KEYRING_HINT) from error
+    except Exception as error:  # third-party backends raise anything, even with the key in the message
+        raise KeyringError(f"the keyring does not answer: {type(error).__name__}", hint=_KEYRING_HINT) from error
+
+
 def clean_pasted_key(pasted: str, location: str) -> str | None:
-    """A key without what people paste around it; ``None`` where nothing is left.
+    """A key without what people paste around it; ``None`` if nothing is left.
 
     Raises:
-        AuthError: it is too long, or has characters that no header may hold.
+        AuthError: it is too long, or contains characters that are not allowed in a header.
     """
     key = _PASTED_SUFFIX.sub("", _PASTED_PREFIX.sub("", pasted, count=1))
     if not key:
@@ -164,50 +144,43 @@ def clean_pasted_key(pasted: str, location: str) -> str | None:
         )
     if not re.fullmatch(r"[\x21-\x7e]+", key):
         raise AuthError(
-            f"{location} holds a blank, a line break or a character outside ASCII",
-            hint=f"Copy the key once more from {_KEY_PAGE_URL if 'QUBRID' in location else 'where it was made'}.",
+            f"{location} contains a space, a line break or a character outside ASCII",
+            hint=f"Copy the key again from {_KEY_PAGE_URL if 'QUBRID' in location else 'where it was created'}.",
         )
     return key
 
 
 def find_key(settings: Settings, env: Mapping[str, str], path: Path, open_keychain: KeychainOpener) -> Key | None:
-    """The key of the chosen profile: the environment's, else the stored one; ``None`` where there is none.
+    """Find the key of the profile: the variable's, else the stored one; ``None`` if there is none.
 
     Args:
-        path: of the file with stored keys.
+        path: the key file.
 
     Raises:
-        AuthError: it has characters that no header may hold.
-        ConfigError: the stored one cannot be read.
+        AuthError: it contains characters that are not allowed in a header.
+        ConfigError: the stored key cannot be read.
     """
     if settings.has_authorization:
         return None
     variable = settings.key_env
-    if variable and (key := clean_pasted_key(env.get(variable, ""), variable)):
-        barred = (
-            None
-            if settings.is_base_url_trusted
-            else f"{settings.base_url} is not the address of profile {settings.profile}"
-        )
-        return Key(key, variable, barred)
-    all_stored = read_key_file(path)
-    # A profile with no address of its own is Qubrid's under another name, and has Qubrid's key where it has none itself.
-    owner = (
-        DEFAULT_PROFILE
-        if settings.profile_base_url is None and settings.profile not in all_stored
-        else settings.profile
-    )
-    stored = all_stored.get(owner)
-    if stored is None:
+    if variable and (text := clean_pasted_key(env.get(variable, ""), variable)):
+        foreign = f"{settings.base_url} is not the URL of profile {settings.profile}"
+        return Key(text, variable, None if settings.is_base_url_trusted else foreign)
+    entries = read_key_file(path)
+    # A profile without a URL of its own is Qubrid's under another name, and uses Qubrid's key unless it has its own.
+    is_qubrids = settings.profile_base_url is None and settings.profile not in entries
+    owner = DEFAULT_PROFILE if is_qubrids else settings.profile
+    if (stored := entries.get(owner)) is None:
         return None
-    barred = None if stored.origin == get_origin(settings.base_url) else f"it was stored for {stored.origin}"
+    foreign = f"it was stored for {stored.origin}"
+    withheld_reason = None if stored.origin == get_origin(settings.base_url) else foreign
     if stored.key is not None:
-        return Key(clean_pasted_key(stored.key, str(path)) or "", str(path), barred)
-    return Key(_read_from_keyring(owner, stored.origin, open_keychain), "the keyring", barred)
+        return Key(clean_pasted_key(stored.key, str(path)) or "", str(path), withheld_reason)
+    return Key(_read_from_keyring(owner, stored.origin, open_keychain), "the keyring", withheld_reason)
 
 
 def require_key(key: Key | None, settings: Settings) -> str | None:
-    """The key as it is sent; ``None`` where there is none that may be, and none is needed.
+    """The text of the key to send; ``None`` if there is none that may be sent, and none is needed.
 
     Raises:
         AuthError: a key is needed and missing.
@@ -223,42 +196,42 @@ def require_key(key: Key | None, settings: Settings) -> str | None:
             code="no_key",
         )
     variable = settings.key_env
-    at_qubrid = f"Make a key at {_KEY_PAGE_URL} and run: " if settings.profile_base_url is None else "Run: "
+    run = f"Create a key at {_KEY_PAGE_URL} and run: " if settings.profile_base_url is None else "Run: "
     raise AuthError(
         f"no API key: {variable} is not set, and none is stored for profile {settings.profile}",
-        hint=f"{at_qubrid}{_format_login_command(settings.profile)}, or: export {variable}=YOUR_KEY; "
+        hint=f"{run}{_format_login_command(settings.profile)}, or: export {variable}=YOUR_KEY; "
         "or add --offline to try it without.",
         code="no_key",
     )
 
 
 def store_key(settings: Settings, key: str, path: Path, open_keychain: KeychainOpener) -> tuple[str, str | None]:
-    """Store the key of the chosen profile, for the origin of the address that is set.
+    """Store the key of the profile, for the origin of the current URL.
 
     Returns:
-        Where it is now, and why it is not in the keyring where there is one, or why the one before it is there still.
+        Where it is stored; and why the keyring failed, to take it or to drop the previous one, or ``None``.
     """
-    profile, there = settings.profile, get_origin(settings.base_url)
-    before = read_key_file(path).get(profile)
-    keychain, why_not = open_keychain(), None
+    profile, origin = settings.profile, get_origin(settings.base_url)
+    previous = read_key_file(path).get(profile)
+    keychain, problem = open_keychain(), None
     if keychain is not None:
         try:
-            keychain.put(_format_entry_name(profile, there), key)
+            keychain.put(_format_entry_name(profile, origin), key)
         except KeyringError as error:
-            keychain, why_not = None, error.message
-    new = StoredKey(there, None if keychain else key)
-    update_key_file(path, profile, new)
-    if before is not None and before.key is None and before != new:
-        why_not = _remove_from_keyring(_format_entry_name(profile, before.origin), open_keychain) or why_not
-    return "the keyring" if keychain else str(path), why_not
+            keychain, problem = None, error.message
+    stored = StoredKey(origin, None if keychain else key)
+    update_key_file(path, profile, stored)
+    if previous is not None and previous.key is None and previous != stored:
+        problem = _remove_from_keyring(_format_entry_name(profile, previous.origin), open_keychain) or problem
+    return "the keyring" if keychain else str(path), problem
 
 
 def _remove_from_keyring(name: str, open_keychain: KeychainOpener) -> str | None:
-    """Forget what the keyring has under a name that nothing leads to any more; why it cannot be, else ``None``."""
+    """Remove an entry that is no longer used; the reason if that fails, else ``None``."""
     try:
         _require_keychain(open_keychain).remove(name)
     except KeyringError as error:
-        return f"the key before it is still in the keyring, under {name}: {error.message}"
+        return f"the previous key is still in the keyring, under {name}: {error.message}"
     return None
 
 
@@ -274,9 +247,8 @@ def remove_key(profile: str, path: Path, open_keychain: KeychainOpener) -> bool:
 
 
 def _read_from_keyring(profile: str, origin: str, open_keychain: KeychainOpener) -> str:
-    key = clean_pasted_key(
-        _require_keychain(open_keychain).get(_format_entry_name(profile, origin)) or "", "the key in the keyring"
-    )
+    text = _require_keychain(open_keychain).get(_format_entry_name(profile, origin)) or ""
+    key = clean_pasted_key(text, "the key in the keyring")
     if key is None:
         raise AuthError(
             f"the keyring has lost the key of profile {profile}", hint=f"Run: {_format_login_command(profile)}"
@@ -285,8 +257,7 @@ def _read_from_keyring(profile: str, origin: str, open_keychain: KeychainOpener)
 
 
 def _require_keychain(open_keychain: KeychainOpener) -> Keychain:
-    keychain = open_keychain()
-    if keychain is None:
+    if (keychain := open_keychain()) is None:
         raise KeyringError("the key is in the keyring, which this qvision cannot open", hint="Run: pip install keyring")
     return keychain
 
@@ -297,3 +268,75 @@ def _format_entry_name(profile: str, origin: str) -> str:
 
 def _format_login_command(profile: str) -> str:
     return "qvision auth login" + ("" if profile == DEFAULT_PROFILE else f" --profile {profile}")
+
+
+def read_key_file(path: Path) -> dict[str, StoredKey]:
+    """The entries of the key file by profile; none if there is no file.
+
+    Raises:
+        ConfigError: other users can read the file, or it is damaged.
+    """
+    try:
+        with open(path, "rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if sys.platform != "win32" and mode & 0o077:
+                raise ConfigError(
+                    f"{path} holds keys, and other users can read it (mode {mode & 0o777:04o})",
+                    hint=f"Run: chmod 600 {shlex.quote(str(path))}",
+                    code="key_file_mode",
+                )
+            data = file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}", hint="Check its permissions.") from error
+    return _parse_key_file(data, path)
+
+
+def _parse_key_file(data: bytes, path: Path) -> dict[str, StoredKey]:
+    import tomllib
+
+    damaged = ConfigError(  # without any of the content, which may be a key
+        f"{path} is not as qvision auth login writes it", hint="Remove it, and log in again: qvision auth login"
+    )
+    try:
+        tables = tomllib.loads(data.decode())
+    except (ValueError, RecursionError):
+        raise damaged from None
+    entries = {}
+    for profile, table in tables.items():
+        origin, key = (table.get("origin"), table.get("key")) if isinstance(table, dict) else (None, None)
+        if not isinstance(origin, str) or not isinstance(key, str | None):
+            raise damaged
+        entries[profile] = StoredKey(origin, key)
+    return entries
+
+
+def update_key_file(path: Path, profile: str, entry: StoredKey | None) -> None:
+    """Store the entry of a profile, or with ``None`` remove it. A symbolic link stays one.
+
+    Raises:
+        ConfigError: the file cannot be read or written.
+    """
+    target = Path(os.path.realpath(path))
+    try:
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with file_lock(target):
+            entries = read_key_file(path)
+            if entry is None:
+                entries.pop(profile, None)
+            else:
+                entries[profile] = entry
+            write_atomic(target, _format_key_file(entries), mode=0o600)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}", hint="Check its folder's permissions.") from error
+
+
+def _format_key_file(entries: Mapping[str, StoredKey]) -> bytes:
+    """The content of the file. JSON and TOML quote printable ASCII, which is all that it contains, in the same way."""
+    lines = [_KEY_FILE_HEADER]
+    for profile, entry in entries.items():
+        lines += [f"\n[{profile}]\n", f"origin = {json.dumps(entry.origin)}\n"]
+        if entry.key is not None:
+            lines.append(f"key = {json.dumps(entry.key)}\n")
+    return "".join(lines).encode()

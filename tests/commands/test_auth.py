@@ -67,8 +67,8 @@ def test_the_key_of_a_profile_is_not_sent_to_the_address_in_qubrid_base_url(
     run = qvision("describe", lighthouse, "--profile", "openai", env=env)
     assert (run.exit_code, "authorization" in server.asked[0].headers) == (0, False)
     assert run.stderr.splitlines() == [
-        "note: QUBRID_BASE_URL wins over the address of profile openai",
-        f"note: the key from OPENAI_API_KEY is not sent: {server.url} is not the address of profile openai",
+        "note: QUBRID_BASE_URL overrides the URL of profile openai",
+        f"note: the key from OPENAI_API_KEY is not sent: {server.url} is not the URL of profile openai",
     ]
 
 
@@ -360,7 +360,7 @@ def test_a_missing_keyring_comes_with_a_hint(
     run = qvision(*(lighthouse if argument == "IMAGE" else argument for argument in arguments))
     assert run.exit_code == 3
     assert run.stderr.splitlines()[-1] == (
-        "hint: Unlock it; or log in once more, and the key goes into a file: qvision auth login"
+        "hint: Unlock it; or log in again, and the key goes into a file: qvision auth login"
     )
     assert login(qvision).exit_code == 0
     assert qvision("auth", "logout").stderr == "removed the key of profile qubrid\n"

@@ -11,7 +11,7 @@ from typing import Any
 import pexpect
 import pytest
 
-from qubrid_cli.settings.fields import BUILT_IN_PROFILES, FIELDS
+from qubrid_cli.settings.fields import BUILT_IN_PROFILES, FIELDS, PROFILE_FIELDS
 
 from ..conftest import KEY, Qvision, at_home, command, environment
 from ..support.server import Server, stream
@@ -73,7 +73,7 @@ def toml(table: dict[str, Any]) -> str:
 
 def test_every_setting_shows_its_origin_profile(qvision: Qvision, write: Write, tmp_path: Path) -> None:
     env = write("[profiles.work]\n" + toml(PROFILE))
-    assert set(PROFILE) == set(FIELDS)
+    assert set(PROFILE) == set(PROFILE_FIELDS)
     settings = shown(qvision, "--profile", "work", env=env)
     where = f"profiles.work in {tmp_path / 'c.toml'}"
     assert settings == {"profile": {"value": "work", "origin": "option", "where": "--profile"}} | {
@@ -115,7 +115,7 @@ def test_every_setting_shows_its_origin_default(qvision: Qvision) -> None:
     settings = shown(qvision, env={})
     built = {"origin": "default", "where": "built-in profile qubrid"}
     plain = {"origin": "default", "where": "default"}
-    defaults = {name: field.default for name, field in FIELDS.items()} | {"profile": "qubrid", "headers": {}}
+    defaults = {name: field.default for name, field in FIELDS.items()} | {"headers": {}}
     assert settings == {name: {"value": value, **plain} for name, value in defaults.items()} | {
         name: {"value": value, **built} for name, value in BUILT_IN_PROFILES["qubrid"].items()
     }
@@ -163,7 +163,7 @@ def test_show_is_aligned_in_a_pipe(qvision: Qvision) -> None:
         "model           Qwen/Qwen3-VL-Plus              built-in profile qubrid",
         "base_url        https://platform.qubrid.com/v1  built-in profile qubrid",
     ]
-    assert len(lines) == len(FIELDS) + 1
+    assert len(lines) == len(FIELDS)
 
 
 def test_show_is_a_table_on_a_terminal_without_control_characters(write: Write) -> None:
@@ -328,8 +328,8 @@ def test_the_hint_for_an_invalid_edit_names_the_correction(
         ("presets.x.max_tokens", "abc", "presets.x.max_tokens cannot be 'abc'"),
         ("presets.x.schema", "a [[", "presets.x.schema: "),
         ("presets.x.schema", "none.json", "presets.x.schema: cannot read "),
-        ("preset", "capton", "preset is capton, and there is none of that name"),
-        ("profiles.w.preset", "capton", "profiles.w.preset is capton, and there is none of that name"),
+        ("preset", "capton", "preset is capton, which does not exist"),
+        ("profiles.w.preset", "capton", "profiles.w.preset is capton, which does not exist"),
     ],
 )
 def test_an_invalid_preset_is_not_set(
@@ -374,7 +374,7 @@ def test_the_same_profile_twice_is_one_and_two_are_a_usage_error(qvision: Qvisio
     run = qvision("--profile", "ollama", "config", "show", "--profile", "vllm")
     assert (run.exit_code, run.stderr) == (
         2,
-        "error: two profiles, ollama and vllm\nhint: Name one, before the command or behind it.\n",
+        "error: two profiles, ollama and vllm\nhint: Name one, before or after the command.\n",
     )
 
 

@@ -323,7 +323,7 @@ def test_the_prompt_comes_from_where_it_is_said(
         (["file://elsewhere/a.jpg"], 4, "is on another machine"),
         (["a.jpg", "--base-url", "https://exämple..com/v1"], 3, "the base URL cannot be used"),
         (["-"], 4, "standard input is empty"),
-        (["-", "-p", "-"], 2, "two things read standard input"),
+        (["-", "-p", "-"], 2, "two arguments read standard input"),
     ],
 )
 def test_bad_input_gets_one_sentence_a_hint_and_its_exit_code(
@@ -398,7 +398,7 @@ def test_without_a_key_it_says_how_to_get_going(qvision: Qvision, lighthouse: Pa
     assert run.stderr.splitlines() == [
         "error: no API key: QUBRID_API_KEY is not set, and none is stored for profile qubrid",
         (
-            "hint: Make a key at https://platform.qubrid.com/api-keys and run: qvision auth login, "
+            "hint: Create a key at https://platform.qubrid.com/api-keys and run: qvision auth login, "
             "or: export QUBRID_API_KEY=YOUR_KEY; or add --offline to try it without."
         ),
     ]

@@ -14,7 +14,8 @@ import trustme
 
 from qubrid_cli.client.models import parse_model_ids
 from qubrid_cli.errors import EndpointError
-from qubrid_cli.settings.fields import BUILT_IN_MODELS, QUBRID_URL, get_built_in_models
+from qubrid_cli.settings.fields import QUBRID_URL
+from qubrid_cli.settings.model_cache import BUILT_IN_MODELS, get_built_in_models
 
 from ..conftest import KEY, Qvision, Run, at_home, command, environment
 from ..support.server import JSON, Asked, Hold, Loopback, Raw, Reply, Server, refusal

@@ -198,12 +198,12 @@ def test_a_dotted_key_is_removed_with_all_that_led_to_it(file: Path) -> None:
         ("max_tokens", "many", "max_tokens is not a whole number"),
         ("max_tokens", "0", "max_tokens is below 1"),
         ("profiles.work", "x", "profiles.work is not a table"),
-        ("model.x", "1", "model is not a text"),
+        ("model.x", "1", "model is not a string"),
         ("api_key", "qk-secret", "api_key is not a setting"),
-        ("profiles.work.key_env", "qk-secret", "profiles.work.key_env is not the name of a variable, in capitals"),
-        ("profiles.work.headers.Authorization", "qk-secret\n", "profiles.work.headers gives Authorization a value"),
-        ("base_url", "http://me:qk-secret@h", "base_url may not hold a user or password"),
-        ("profile", "nope", "profile is nope, and there is none of that name"),
+        ("profiles.work.key_env", "qk-secret", "profiles.work.key_env is not the name of a variable in upper case"),
+        ("profiles.work.headers.Authorization", "qk-secret\n", "profiles.work.headers has a value for Authorization"),
+        ("base_url", "http://me:qk-secret@h", "base_url must not contain a user name or password"),
+        ("profile", "nope", "profile is nope, which does not exist"),
     ],
 )
 def test_what_would_not_be_right_is_refused_and_a_key_not_repeated(key: str, value: str, says: str, file: Path) -> None:
@@ -243,7 +243,7 @@ def test_a_key_or_a_table_is_removed_and_the_rest_stays(file: Path) -> None:
 
 def test_a_profile_that_is_chosen_is_not_removed(file: Path) -> None:
     set_value(file, ["profile"], "work")
-    with pytest.raises(ConfigError, match=r"profile is work, and there is none of that name$"):
+    with pytest.raises(ConfigError, match=r"profile is work, which does not exist$"):
         unset_value(file, ["profiles", "work"])
 
 

@@ -55,37 +55,41 @@ def test_an_empty_file_says_nothing() -> None:
     assert parse_config("# nothing\n", FILE) == Config(FILE)
 
 
-PRESET = "Did you mean caption? There are: describe, caption, alt, ocr, tags, table, chart, ui, json"
-THERE_IS = "There is: qubrid, ollama, lmstudio, vllm, openrouter, openai"
+PRESET = "Did you mean caption? Available: describe, caption, alt, ocr, tags, table, chart, ui, json"
+THERE_IS = "Available: qubrid, ollama, lmstudio, vllm, openrouter, openai"
 
 
 @pytest.mark.parametrize(
     ("source", "says", "hint"),
     [
         ("modle = 'x'", "modle is not a setting", "Did you mean model?"),
-        ("[profile.x]\nmodel = 'm'", "profile is not a text", "Did you mean profiles?"),
-        ("preset.x.prompt = 'm'", "preset is not a text", "Did you mean presets?"),
-        ("preset = 'capton'", "preset is capton, and there is none of that name", PRESET),
-        ("profiles.x.preset = 'capton'", "profiles.x.preset is capton, and there is none of that name", PRESET),
+        ("[profile.x]\nmodel = 'm'", "profile is not a string", "Did you mean profiles?"),
+        ("preset.x.prompt = 'm'", "preset is not a string", "Did you mean presets?"),
+        ("preset = 'capton'", "preset is capton, which does not exist", PRESET),
+        ("profiles.x.preset = 'capton'", "profiles.x.preset is capton, which does not exist", PRESET),
         ("[profils.x]", "profils is not a setting", "Did you mean profiles?"),
         ("[profiles.x]\nmax-tokens = 1", "profiles.x.max-tokens is not a setting", "Did you mean max_tokens?"),
         ("[presets.x]\nprompts = 'a'", "presets.x.prompts is not a setting", "Did you mean prompt?"),
-        ('[prices."a/b"]\nin = 1', 'prices."a/b".in is not a setting', "There is: input, output"),
+        ('[prices."a/b"]\nin = 1', 'prices."a/b".in is not a setting', "Available: input, output"),
         (
             '[prices."a/b"]\ninput = "1"',
             'prices."a/b".input is not a number',
-            "USD for a million tokens, such as 0.25.",
+            "USD per million tokens, such as 0.25.",
         ),
-        ("[prices.a]\ninput = -1", "prices.a.input is below 0", "USD for a million tokens, such as 0.25."),
+        ("[prices.a]\ninput = -1", "prices.a.input is below 0", "USD per million tokens, such as 0.25."),
         ("prices = 1", "prices is not a table", "For example: [prices]"),
         ("profiles.x = 1", "profiles.x is not a table", "For example: [profiles.x]"),
         ("[profiles.'a b']", "profiles has the name 'a b'", "Names are made of letters, digits, - and _."),
-        ("headers = {}", "headers is not a setting", "It belongs into a profile: profiles.qubrid.headers"),
-        ("key_env = 'K'", "key_env is not a setting", "It belongs into a profile: profiles.qubrid.key_env"),
-        ("api_key = 'qk-1'", "api_key is not a setting", "A key is kept apart from settings: qvision auth login"),
-        ("profile = 'nope'", "profile is nope, and there is none of that name", THERE_IS),
+        ("headers = {}", "headers is not a setting", "It belongs in a profile: profiles.qubrid.headers"),
+        ("key_env = 'K'", "key_env is not a setting", "It belongs in a profile: profiles.qubrid.key_env"),
+        (
+            "api_key = 'qk-1'",
+            "api_key is not a setting",
+            "API keys are not stored with the settings: qvision auth login",
+        ),
+        ("profile = 'nope'", "profile is nope, which does not exist", THERE_IS),
         ("model = ''", "model is empty", 'For example: model = "Qwen/Qwen3-VL-Plus"'),
-        ("model = 1", "model is not a text", 'For example: model = "Qwen/Qwen3-VL-Plus"'),
+        ("model = 1", "model is not a string", 'For example: model = "Qwen/Qwen3-VL-Plus"'),
         ("max_tokens = 0", "max_tokens is below 1", "For example: max_tokens = 2048"),
         ("max_tokens = 1.5", "max_tokens is not a whole number", "For example: max_tokens = 2048"),
         ("max_tokens = true", "max_tokens is not a whole number", "For example: max_tokens = 2048"),
@@ -95,7 +99,7 @@ THERE_IS = "There is: qubrid, ollama, lmstudio, vllm, openrouter, openai"
         ("labels = 'no'", "labels is neither true nor false", "For example: labels = false"),
         (
             "base_url = 'http://me:secret@h/v1'",
-            "base_url may not hold a user or password",
+            "base_url must not contain a user name or password",
             'For example: base_url = "http://localhost:11434/v1"',
         ),
     ],
@@ -129,12 +133,12 @@ def test_what_nobody_understands_comes_with_its_line_where_that_is_seen(source: 
 @pytest.mark.parametrize(
     ("headers", "says"),
     [
-        ("1", "is not a table of texts"),
-        ("{ 'a b' = 'x' }", "names a header that cannot be one, 'a b'"),
-        ("{ Host = 'x' }", "names Host, which the request sets by itself"),
-        ("{ X = 1 }", "gives X a value that is no text of printable ASCII"),
-        ('{ X = "a\\nY: b" }', "gives X a value that is no text of printable ASCII"),
-        ("{ X = 'a', x = 'b' }", "names a header twice"),
+        ("1", "is not a table of strings"),
+        ("{ 'a b' = 'x' }", "contains an invalid header name, 'a b'"),
+        ("{ Host = 'x' }", "contains Host, which the request sets itself"),
+        ("{ X = 1 }", "has a value for X that is not a string of printable ASCII"),
+        ('{ X = "a\\nY: b" }', "has a value for X that is not a string of printable ASCII"),
+        ("{ X = 'a', x = 'b' }", "contains a header twice"),
     ],
 )
 def test_headers_that_cannot_be_sent_are_refused_without_their_values(headers: str, says: str) -> None:
@@ -147,7 +151,7 @@ def test_a_key_in_place_of_its_variables_name_is_refused_and_not_repeated() -> N
     with pytest.raises(ConfigError) as caught:
         parse_config("[profiles.w]\nkey_env = 'qk-secret'", FILE)
     assert caught.value.format_report() == (
-        "error: /c.toml, line 2: profiles.w.key_env is not the name of a variable, in capitals such as MY_KEY\n"
+        "error: /c.toml, line 2: profiles.w.key_env is not the name of a variable in upper case, such as MY_KEY\n"
         'hint: For example: key_env = "MY_API_KEY"'
     )
 
@@ -186,7 +190,7 @@ def test_a_file_that_is_not_there_says_nothing_unless_a_variable_names_it(monkey
     for name in ("HOME", "XDG_CONFIG_HOME", "APPDATA", "LOCALAPPDATA", "USERPROFILE"):
         monkeypatch.setenv(name, str(NOWHERE))
     assert load_config({"QVISION_CONFIG": ""}) == Config(config_file.get_config_folder() / "config.toml")
-    with pytest.raises(ConfigError, match=r"^QVISION_CONFIG names .*none\.toml, which is not there$"):
+    with pytest.raises(ConfigError, match=r"^QVISION_CONFIG names .*none\.toml, which does not exist$"):
         load_config({"QVISION_CONFIG": str(NOWHERE / "none.toml")})
 
 

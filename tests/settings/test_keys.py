@@ -8,8 +8,9 @@ import pytest
 from qubrid_cli.errors import AuthError, ConfigError, KeyringError
 from qubrid_cli.settings import keys
 from qubrid_cli.settings.config_file import validate_config
-from qubrid_cli.settings.keys import Key
-from qubrid_cli.settings.resolve import Settings, resolve
+from qubrid_cli.settings.fields import Settings
+from qubrid_cli.settings.keys import Key, Keychain
+from qubrid_cli.settings.resolve import resolve
 
 
 @pytest.mark.parametrize(
@@ -57,27 +58,27 @@ def test_a_key_that_no_header_may_hold_is_refused_and_not_repeated(key: str) -> 
     with pytest.raises(AuthError) as caught:
         keys.clean_pasted_key(key, "QUBRID_API_KEY")
     assert caught.value.format_report() == (
-        "error: QUBRID_API_KEY holds a blank, a line break or a character outside ASCII\n"
-        "hint: Copy the key once more from https://platform.qubrid.com/api-keys."
+        "error: QUBRID_API_KEY contains a space, a line break or a character outside ASCII\n"
+        "hint: Copy the key again from https://platform.qubrid.com/api-keys."
     )
 
 
-class Chain:
-    """A keyring in memory, with the interface of ours."""
+class Chain(Keychain):
+    """A keyring in memory."""
 
     def __init__(self, *, works: bool = True) -> None:
         self.kept: dict[str, str] = {}
         self._works = works
 
-    def get(self, name: str, /) -> str | None:
+    def get(self, name: str) -> str | None:
         return self.kept.get(name)
 
-    def put(self, name: str, secret: str, /) -> None:
+    def put(self, name: str, secret: str) -> None:
         if not self._works:
             raise KeyringError("the keyring does not answer: locked")
         self.kept[name] = secret
 
-    def remove(self, name: str, /) -> None:
+    def remove(self, name: str) -> None:
         del self.kept[name]
 
 
@@ -128,7 +129,7 @@ def test_a_variable_belongs_to_the_profile_that_names_it(
 def test_a_variable_that_sets_qubrids_address_takes_no_other_profiles_key_there(file: Path) -> None:
     settings = settled({"profile": "openai"}, {"QUBRID_BASE_URL": "https://evil.example.com/v1"})
     key = find(settings, ENV, file)
-    barred = "https://evil.example.com/v1 is not the address of profile openai"
+    barred = "https://evil.example.com/v1 is not the URL of profile openai"
     assert key == Key("ok", "OPENAI_API_KEY", barred)
     assert keys.require_key(key, settings) is None
 
@@ -221,7 +222,7 @@ def test_a_key_is_forgotten_wherever_it_is_and_others_stay(file: Path) -> None:
             {},
             (
                 "error: no API key: QUBRID_API_KEY is not set, and none is stored for profile qubrid\n"
-                "hint: Make a key at https://platform.qubrid.com/api-keys and run: qvision auth login, "
+                "hint: Create a key at https://platform.qubrid.com/api-keys and run: qvision auth login, "
                 "or: export QUBRID_API_KEY=YOUR_KEY; or add --offline to try it without."
             ),
         ),
@@ -270,7 +271,7 @@ def test_a_file_that_others_may_read_is_refused_with_what_to_run(mode: int, file
         with pytest.raises(ConfigError) as caught:
             use()
         assert caught.value.format_report() == (
-            f"error: {file} holds keys, and others may read it (mode {mode:04o})\nhint: Run: chmod 600 {file}"
+            f"error: {file} holds keys, and other users can read it (mode {mode:04o})\nhint: Run: chmod 600 {file}"
         )
     assert "sk-secret" in file.read_text()
 

@@ -8,8 +8,17 @@ import pytest
 
 from qubrid_cli.errors import ConfigError
 from qubrid_cli.settings.config_file import Config, validate_config
-from qubrid_cli.settings.fields import BUILT_IN_PROFILES, FIELDS, QUBRID_URL, get_origin, normalize_base_url
-from qubrid_cli.settings.resolve import OriginKind, Settings, ValueOrigin, resolve
+from qubrid_cli.settings.fields import (
+    BUILT_IN_PROFILES,
+    FIELDS,
+    QUBRID_URL,
+    OriginKind,
+    Settings,
+    ValueOrigin,
+    get_origin,
+    normalize_base_url,
+)
+from qubrid_cli.settings.resolve import resolve
 
 DEFAULTS: dict[str, Any] = {
     "profile": "qubrid",
@@ -60,7 +69,7 @@ def variable(name: str) -> ValueOrigin:
 
 
 def test_every_setting_has_its_field_and_every_field_its_setting() -> None:
-    assert {field.name for field in fields(Settings)} == {*FIELDS, "profile", "profile_base_url", "origins"}
+    assert {field.name for field in fields(Settings)} == {*FIELDS, "profile_base_url", "origins"}
 
 
 def test_without_options_environment_and_file_all_is_as_documented() -> None:
@@ -187,8 +196,7 @@ def test_a_profile_with_an_address_and_without_a_model_says_how_to_name_one() ->
     with pytest.raises(ConfigError) as caught:
         _ = resolve({"profile": "work"}, {}, config(profiles={"work": {"base_url": "http://h/v1"}})).required_model
     assert caught.value.format_report() == (
-        "error: profile work has no model\n"
-        "hint: Name one with --model, or for good: qvision config set profiles.work.model …"
+        "error: profile work has no model\nhint: Use --model, or set one: qvision config set profiles.work.model …"
     )
 
 
@@ -203,7 +211,7 @@ def test_an_unknown_profile_is_refused_with_those_there_are(
         resolve(options, env, config(profiles={"work": {}}))
     assert caught.value.format_report() == (
         f"error: there is no profile nope, named by {where}\n"
-        "hint: There is: qubrid, ollama, lmstudio, vllm, openrouter, openai, work"
+        "hint: Available: qubrid, ollama, lmstudio, vllm, openrouter, openai, work"
     )
 
 
@@ -324,12 +332,12 @@ def test_an_address_has_one_form(text: str, url: str) -> None:
         ("http://h:port/v1", "is not a URL"),
         ("http://h:70000/v1", "is not a URL"),
         ("http://[::1/v1", "is not a URL"),
-        ("http://me:secret@h/v1", "may not hold a user or password"),
-        ("http://h/v1?a=b", "may not hold a ? or #"),
-        ("http://h/v1#a", "may not hold a ? or #"),
-        ("http://h/v 1", "holds a blank or a control character"),
-        ("http://h/v\n1", "holds a blank or a control character"),
-        ("http://h/v\x7f1", "holds a blank or a control character"),
+        ("http://me:secret@h/v1", "must not contain a user name or password"),
+        ("http://h/v1?a=b", "must not contain ? or #"),
+        ("http://h/v1#a", "must not contain ? or #"),
+        ("http://h/v 1", "contains a space or a control character"),
+        ("http://h/v\n1", "contains a space or a control character"),
+        ("http://h/v\x7f1", "contains a space or a control character"),
     ],
 )
 def test_an_address_that_cannot_be_one_is_refused(text: str, wrong: str) -> None:
@@ -349,14 +357,14 @@ def test_an_address_that_cannot_be_one_is_refused(text: str, wrong: str) -> None
             {},
             {"QUBRID_BASE_URL": "http://h/\x1b[2J"},
             (
-                "error: QUBRID_BASE_URL holds a blank or a control character: http://h/\\x1b[2J\n"
+                "error: QUBRID_BASE_URL contains a space or a control character: http://h/\\x1b[2J\n"
                 "hint: For example: http://localhost:11434/v1"
             ),
         ),
         (
             {},
             {"QVISION_OFFLINE": "maybe"},
-            "error: QVISION_OFFLINE is neither 1 nor 0: maybe\nhint: For example: 1",
+            "error: QVISION_OFFLINE is neither true nor false: maybe\nhint: For example: true",
         ),
     ],
 )

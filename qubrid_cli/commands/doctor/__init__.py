@@ -2,7 +2,7 @@
 
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -35,7 +35,7 @@ def doctor(
     profile: _options.Profile = None,
     model: _options.Model = None,
     base_url: _options.BaseUrl = None,
-    timeout: CheckTimeout = None,
+    check_timeout: CheckTimeout = None,
     no_request: NoRequest = False,
     allow_http: _options.AllowHttp = False,
     offline: _options.Offline = False,
@@ -48,14 +48,12 @@ def doctor(
     from . import run
     from .checks import is_check_still_running
 
-    given: dict[str, Any] = {"profile": profile, "model": model, "base_url": base_url}
-    given |= {"allow_http": allow_http or None, "offline": offline or None}
     checks: list[Check] = []
     interrupt = None
     try:
         for check in run.run_checks(
-            lambda config: _request.resolve_settings(context, config, given),
-            timeout=timeout,
+            lambda config: _request.resolve_settings(context, config),
+            timeout=check_timeout,
             send_image=not no_request,
         ):
             checks.append(check)

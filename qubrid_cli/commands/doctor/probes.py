@@ -151,11 +151,10 @@ def _check_keyring(seconds: float) -> Check:
 
 def _get_keyring_name() -> str | None:
     """The name of the system's keyring; ``None`` if there is none or the extra is not installed."""
-    try:
-        from ...settings import keychain
-    except ImportError:
-        return None
-    return keychain.get_backend_name()
+    from ...settings import keys
+
+    keychain = keys.open_keychain()
+    return None if keychain is None else keychain.get_backend_name()
 
 
 def _check_terminal(env: Mapping[str, str]) -> Check:

@@ -19,9 +19,9 @@ from ...errors import ConfigError, EndpointError, IncompleteAnswerError, Network
 from ...images.encode import ImageLimits
 from ...images.prepare import PreparationPool
 from ...images.sources import Bytes
-from ...settings import config_file, fields, keys, presets
+from ...settings import config_file, keys, model_cache, presets
 from ...settings.config_file import Config
-from ...settings.resolve import Settings
+from ...settings.fields import Settings
 from ...text import escape_control_characters, mask_key
 from .. import _request
 from . import probes
@@ -170,7 +170,7 @@ def _check_models(settings: Settings, endpoint: Endpoint, *, is_key_ok: bool) ->
     else:
         yield endpoint_check
         if not settings.offline:
-            fields.cache_models(config_file.get_cache_folder(), settings.base_url, models)
+            model_cache.cache_models(config_file.get_cache_folder(), settings.base_url, models)
         yield make_ok("models", f"{len(models)} in the endpoint's list")
         model = "offline" if settings.offline else settings.model
         if model is not None and model not in models:

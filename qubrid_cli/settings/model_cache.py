@@ -1,0 +1,62 @@
+"""Model names for completion and ``qvision models``: Qubrid's documented models, and the cached lists of endpoints."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from ..files import write_atomic
+from .fields import QUBRID_URL
+
+#: The vision models that Qubrid's documentation names in full, and the month in which it was read.
+BUILT_IN_MODELS = (
+    "Qwen/Qwen3-VL-Plus",
+    "Qwen/Qwen3-VL-Flash",
+    "Qwen/Qwen3-VL-8B-Instruct",
+    "Qwen/Qwen3-VL-30B-A3B-Instruct",
+    "Qwen/Qwen3-VL-235B-A22B-Instruct",
+)
+BUILT_IN_MODELS_DATE = "2026-11"
+#: Limits of a cache file: models, characters of a name, and bytes.
+_MAX_CACHED_MODELS = 2000
+_MAX_MODEL_NAME_LENGTH = 200
+_MAX_CACHE_FILE_SIZE = 1_000_000
+_CACHE_SCHEMA_VERSION = 1
+_MODEL_NAME = re.compile(r"[\x21-\x7e]+")
+
+
+def get_built_in_models(base_url: str) -> tuple[str, ...]:
+    """The models of an endpoint that are known without a request; none except for Qubrid's own endpoint."""
+    return BUILT_IN_MODELS if base_url == QUBRID_URL else ()
+
+
+def cache_models(folder: Path, base_url: str, models: Iterable[str]) -> None:
+    """Store an endpoint's list for completion, which makes no request; a file that cannot be written is ignored."""
+    names = [name for name in models if len(name) <= _MAX_MODEL_NAME_LENGTH and _MODEL_NAME.fullmatch(name)]
+    cache = {
+        "schema_version": _CACHE_SCHEMA_VERSION,
+        "base_url": base_url,
+        "models": names[:_MAX_CACHED_MODELS],
+    }
+    with suppress(OSError):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomic(_get_cache_path(folder, base_url), json.dumps(cache).encode(), mode=0o600)
+
+
+def load_cached_models(folder: Path, base_url: str) -> tuple[str, ...]:
+    """The cached list of an endpoint, or its built-in models if there is none or its file is damaged."""
+    try:
+        with open(_get_cache_path(folder, base_url), "rb") as file:
+            cache = json.loads(file.read(_MAX_CACHE_FILE_SIZE))
+    except (OSError, ValueError, RecursionError):
+        return get_built_in_models(base_url)
+    match cache:
+        case {"schema_version": 1, "base_url": str(url), "models": list(models)} if url == base_url:
+            return tuple(name for name in models if isinstance(name, str) and _MODEL_NAME.fullmatch(name))
+    return get_built_in_models(base_url)
+
+
+def _get_cache_path(folder: Path, base_url: str) -> Path:
+    return folder / f"models-{hashlib.sha256(base_url.encode()).hexdigest()[:16]}.json"

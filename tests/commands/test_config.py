@@ -309,8 +309,8 @@ def test_the_text_of_a_failing_editor_is_kept(qvision: Qvision, write: Write, tm
     ("text", "says", "hint"),
     [
         ("\nmodle = 'x'\n", "line 2: modle is not a setting", "Did you mean model?"),
-        ("[presets.x]\nmax_tokens = 0\n", "presets.x.max_tokens cannot be 0", "It is a whole number from 1."),
-        ("preset = 'capton'\n", "line 1: preset is capton, and there is none", "Did you mean caption? "),
+        ("[presets.x]\nmax_tokens = 0\n", "presets.x.max_tokens is below 1: 0", "For example: max_tokens = 2048"),
+        ("preset = 'capton'\n", "line 1: preset is capton, which does not exist", "Did you mean caption? "),
     ],
 )
 def test_the_hint_for_an_invalid_edit_names_the_correction(
@@ -325,7 +325,7 @@ def test_the_hint_for_an_invalid_edit_names_the_correction(
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
-        ("presets.x.max_tokens", "abc", "presets.x.max_tokens cannot be 'abc'"),
+        ("presets.x.max_tokens", "abc", "presets.x.max_tokens is not a whole number: 'abc'"),
         ("presets.x.schema", "a [[", "presets.x.schema: "),
         ("presets.x.schema", "none.json", "presets.x.schema: cannot read "),
         ("preset", "capton", "preset is capton, which does not exist"),

@@ -16,46 +16,6 @@ from ..frozen import frozen
 from . import decode, urls
 from .sources import Link
 
-MANUAL_DOWNLOAD_HINT = "Download it another way and name the file."
-
-#: The start of text that is an image: Netpbm's plain formats, and formats that can be converted, such as SVG.
-_TEXT_IMAGE_START = re.compile(rb"P[1-7f]\s|(\xef\xbb\xbf)?\s*<|%!PS")
-
-
-def not_an_image_error(data: bytes, name: str) -> ImageError | None:
-    """The error for a web page or text that a server sends instead of an image, with status 200."""
-    if decode.is_web_page(data):
-        hint = "Open it in a browser and copy the address of the image itself; the site may require a login."
-        return ImageError(f"{name} is not an image but a web page", hint=hint, code="not_an_image")
-    if data and decode.is_text(data) and not _TEXT_IMAGE_START.match(data):
-        hint = "It may be an error message of the server; open the link in a browser."
-        return ImageError(f"{name} is not an image but text", hint=hint, code="not_an_image")
-    return None
-
-
-def http_status_error(status: int, name: str, host: str, *, scheme: str, has_password: bool) -> ImageError:
-    """The error for a response with this HTTP status."""
-    if status == 401 and has_password:
-        problem, hint = f"{host} refused the user and password in {name}", "Check them, and write @ as %40."
-    elif status == 401:
-        problem = f"{host} requires a user and a password for {name}"
-        hint = f"Write them into the URL: {scheme}://USER:PASSWORD@{host}/…"
-    elif status == 403:
-        problem, hint = (
-            f"{host} denies access to {name}",
-            f"It may require a login or a browser. {MANUAL_DOWNLOAD_HINT}",
-        )
-    elif status in {404, 410}:
-        problem, hint = f"{host} has nothing at {name}", "Check the address."
-    elif status == 429:
-        problem, hint = f"{host} limits requests and did not send {name}", "Wait a while, then try again."
-    elif status >= 500:
-        problem, hint = f"{host} failed to send {name}", f"Try again later. {MANUAL_DOWNLOAD_HINT}"
-    else:
-        problem, hint = f"{host} did not send {name}", MANUAL_DOWNLOAD_HINT
-    return ImageError(f"{problem} (HTTP {status})", hint=hint, code="not_fetched", status=status)
-
-
 #: 50 MB: a photo of 100 megapixels is smaller.
 MAX_BYTES = 50_000_000
 #: Seconds for the whole download, redirects included; a program that can resume suits anything longer.
@@ -75,6 +35,11 @@ _HEADERS = {
 #: with a single chunk.
 _CONTENT_ENCODINGS = {"identity", "gzip", "deflate"}
 
+_MANUAL_DOWNLOAD_HINT = "Download it another way and name the file."
+
+#: The start of text that is an image: Netpbm's plain formats, and formats that can be converted, such as SVG.
+_TEXT_IMAGE_START = re.compile(rb"P[1-7f]\s|(\xef\xbb\xbf)?\s*<|%!PS")
+
 
 def download(link: Link, *, timeout: float, within: float | None = None) -> bytes:
     """Download a link.
@@ -93,7 +58,7 @@ def download(link: Link, *, timeout: float, within: float | None = None) -> byte
         data = task.run()
     finally:
         task.deadline.cancel()
-    error = not_an_image_error(data, link.name)
+    error = _not_an_image_error(data, link.name)
     if error is not None:
         raise error
     return data
@@ -120,7 +85,7 @@ class _Download:
             url = result
         raise ImageError(
             f"{self.link.name} redirects more than {_MAX_REDIRECTS} times",
-            hint="It may require a login. " + MANUAL_DOWNLOAD_HINT,
+            hint="It may require a login. " + _MANUAL_DOWNLOAD_HINT,
             code="redirects",
         )
 
@@ -136,19 +101,13 @@ class _Download:
             if response.has_redirect_location:
                 return self._resolve_redirect(url, response)
             if not response.is_success:
-                raise http_status_error(
-                    response.status_code,
-                    self.link.name,
-                    _get_host_and_port(url),
-                    scheme=url.scheme,
-                    has_password=auth is not None,
-                )
+                raise _http_status_error(response.status_code, self.link.name, url, has_password=auth is not None)
             return self._read_body(response)
 
     def _read_body(self, response: httpx.Response) -> bytes:
         if response.headers.get("Content-Encoding", "identity").lower() not in _CONTENT_ENCODINGS:
             raise ImageError(
-                f"{self.link.name} has a content encoding that is not supported", hint=MANUAL_DOWNLOAD_HINT
+                f"{self.link.name} has a content encoding that is not supported", hint=_MANUAL_DOWNLOAD_HINT
             )
         if int(response.headers.get("Content-Length", "0")) > MAX_BYTES:  # h11 accepts nothing but digits
             raise self._too_large_error()
@@ -174,7 +133,7 @@ class _Download:
             return target
         raise ImageError(
             f"{self.link.name} redirects to a {target.scheme[:20]} URL, not http or https",
-            hint=MANUAL_DOWNLOAD_HINT,
+            hint=_MANUAL_DOWNLOAD_HINT,
             code="redirect",
             status=response.status_code,
         )
@@ -186,14 +145,14 @@ class _Download:
             raise self._invalid_url_error() from error
 
     def _invalid_url_error(self) -> ImageError:
-        return ImageError(f"{self.link.name} is, or redirects to, an invalid URL", hint=MANUAL_DOWNLOAD_HINT)
+        return ImageError(f"{self.link.name} is, or redirects to, an invalid URL", hint=_MANUAL_DOWNLOAD_HINT)
 
     def _too_large_error(self) -> ImageError:
         hint = "Download it, shrink it with an image editor, and name the file."
         return ImageError(f"{self.link.name} is larger than {MAX_BYTES // 10**6} MB", hint=hint, code="too_large")
 
     def _timeout_error(self) -> ImageError:
-        hint = "Raise --max-time." if self.max_seconds < MAX_SECONDS else MANUAL_DOWNLOAD_HINT
+        hint = "Raise --max-time." if self.max_seconds < MAX_SECONDS else _MANUAL_DOWNLOAD_HINT
         return ImageError(f"{self.link.name} did not arrive within {self.max_seconds:g} s", hint=hint, code="max_time")
 
     @contextmanager
@@ -221,6 +180,40 @@ class _Download:
             )
             message = f"{self.link.name}: {failure.message}"
             raise ImageError(message, hint=failure.hint, code=failure.code) from error
+
+
+def _not_an_image_error(data: bytes, name: str) -> ImageError | None:
+    """The error for a web page or text that a server sends instead of an image, with status 200."""
+    if decode.is_web_page(data):
+        kind = "a web page"
+        hint = "Open it in a browser and copy the address of the image itself; the site may require a login."
+    elif data and decode.is_text(data) and not _TEXT_IMAGE_START.match(data):
+        kind, hint = "text", "It may be an error message of the server; open the link in a browser."
+    else:
+        return None
+    return ImageError(f"{name} is not an image but {kind}", hint=hint, code="not_an_image")
+
+
+def _http_status_error(status: int, name: str, url: httpx.URL, *, has_password: bool) -> ImageError:
+    host = _get_host_and_port(url)
+    hint = _MANUAL_DOWNLOAD_HINT
+    match status:
+        case 401 if has_password:
+            problem, hint = "refused the user and password in", "Check them, and write @ as %40."
+        case 401:
+            problem = "requires a user and a password for"
+            hint = f"Write them into the URL: {url.scheme}://USER:PASSWORD@{host}/…"
+        case 403:
+            problem, hint = "denies access to", f"It may require a login or a browser. {hint}"
+        case 404 | 410:
+            problem, hint = "has nothing at", "Check the address."
+        case 429:
+            problem, hint = "limits requests and did not send", "Wait a while, then try again."
+        case _ if status >= 500:
+            problem, hint = "failed to send", f"Try again later. {hint}"
+        case _:
+            problem = "did not send"
+    return ImageError(f"{host} {problem} {name} (HTTP {status})", hint=hint, code="not_fetched", status=status)
 
 
 def _get_credentials(url: httpx.URL) -> tuple[str, str] | None:

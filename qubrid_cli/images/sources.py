@@ -129,7 +129,7 @@ def classify(arguments: Sequence[str], *, prompt_given: bool, stdin: BinaryIO, a
         elif prompt_given:
             raise UsageError(
                 f"two prompts: -p and {urls.redact(argument)!r}",
-                hint="Leave out one of them. If the argument is an image, there is no such file.",
+                hint="Leave out one of them. If the second is an image, there is no such file.",
             )
         else:
             prompts.append(argument)
@@ -146,13 +146,10 @@ def classify(arguments: Sequence[str], *, prompt_given: bool, stdin: BinaryIO, a
     raise UsageError("no image was named", hint='For example: qvision describe photo.jpg "what is this?"')
 
 
-def no_such_image_error(argument: str) -> ImageError:
-    """The error for a path that does not exist."""
-    return _missing_image_error(f"no such image: {urls.redact(argument)}")
-
-
-def _missing_image_error(message: str) -> ImageError:
-    return ImageError(message, hint="Check the name. If it is the prompt, put it after -p.", code="no_such_image")
+def no_such_image_error(argument: str, problem: str = "no such image:") -> ImageError:
+    """The error for a path that does not exist, or a glob without matches."""
+    hint = "Check the name. If it is the prompt, put it after -p."
+    return ImageError(f"{problem} {urls.redact(argument)}", hint=hint, code="no_such_image")
 
 
 def _resolve_argument(argument: str, stdin: BinaryIO) -> list[Source] | None:
@@ -230,7 +227,7 @@ def _make_file(name: str, path: Path) -> File:
 def _expand_glob(pattern: str) -> list[Source]:
     names = [name for name in glob.glob(os.path.expanduser(pattern), recursive=True) if os.path.isfile(name)]
     if not names:
-        raise _missing_image_error(f"no image matches {pattern}")
+        raise no_such_image_error(pattern, "no image matches")
     return [File(name, Path(name)) for name in sorted(names, key=natural_key)]
 
 

@@ -1,22 +1,22 @@
-"""tests.images.test_color."""
+"""Color: any mode, depth and profile becomes sRGB."""
 
 import struct
 
 import pytest
 from PIL import Image
 
-from ..support.pictures import FORMATS, NAMED, SRGB, Colour, colour, corners, file, four_corners, plain, rgb, sent
+from ..support.pictures import FORMATS, NAMED, SRGB, Color, color, corners, file, four_corners, plain, rgb, sent
 
 
 @pytest.mark.parametrize(
     "data",
     [
         pytest.param(file(Image.new("RGBA", (32, 32), (200, 30, 30, 0)), "PNG"), id="RGBA"),
-        pytest.param(file(Image.new("LA", (32, 32), (0, 0)), "PNG"), id="grey and alpha"),
+        pytest.param(file(Image.new("LA", (32, 32), (0, 0)), "PNG"), id="gray and alpha"),
         pytest.param(file(Image.new("P", (32, 32)), "PNG", transparency=0), id="palette"),
-        pytest.param(file(Image.new("L", (32, 32), 7), "PNG", transparency=7), id="a grey as the transparent one"),
+        pytest.param(file(Image.new("L", (32, 32), 7), "PNG", transparency=7), id="a gray as the transparent one"),
         pytest.param(file(Image.new("1", (32, 32)), "PNG", transparency=0), id="1-bit, black as the transparent one"),
-        pytest.param(file(Image.new("I;16", (32, 32), 7), "PNG", transparency=7), id="16-bit grey, one transparent"),
+        pytest.param(file(Image.new("I;16", (32, 32), 7), "PNG", transparency=7), id="16-bit gray, one transparent"),
         pytest.param(file(Image.new("P", (32, 32)), "GIF", transparency=0), id="GIF"),
         pytest.param(file(Image.new("RGBA", (32, 32)), "WEBP", lossless=True), id="WebP"),
         pytest.param(file(Image.new("RGBA", (32, 32)), "TIFF"), id="TIFF"),
@@ -24,23 +24,23 @@ from ..support.pictures import FORMATS, NAMED, SRGB, Colour, colour, corners, fi
         pytest.param(file(Image.new("RGBA", (32, 32)), "HEIF"), id="HEIC"),
     ],
 )
-def test_what_is_transparent_becomes_white(data: bytes) -> None:
+def test_transparent_pixels_become_white(data: bytes) -> None:
     picture = sent(data)
     assert (picture.mode in {"L", "RGB"}, picture.has_transparency_data, rgb(picture)) == (True, False, (255, 255, 255))
 
 
-def test_half_transparent_black_becomes_grey() -> None:
+def test_half_transparent_black_becomes_gray() -> None:
     assert rgb(sent(file(Image.new("RGBA", (32, 32), (0, 0, 0, 128)), "PNG"))) == (127, 127, 127)
 
 
-def test_an_opaque_palette_entry_beside_a_transparent_one_keeps_its_colour() -> None:
+def test_an_opaque_palette_entry_beside_a_transparent_one_keeps_its_color() -> None:
     picture = Image.new("P", (32, 32), 1)
     picture.putpalette([0, 0, 0, *NAMED["red"]])
     assert rgb(sent(file(picture, "PNG", transparency=0))) == NAMED["red"]
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_every_format_keeps_its_colours(kind: str) -> None:
+def test_every_format_keeps_its_colors(kind: str) -> None:
     assert corners(sent(file(four_corners(), kind))) == ["red", "green", "blue", "yellow"]
 
 
@@ -53,9 +53,9 @@ def test_every_format_keeps_its_colours(kind: str) -> None:
         pytest.param(file(plain(mode="RGBX"), "TIFF"), id="RGBX TIFF"),
     ],
 )
-def test_other_colour_spaces_become_rgb(data: bytes) -> None:
+def test_other_color_spaces_become_rgb(data: bytes) -> None:
     picture = sent(data)
-    assert (picture.mode, colour(picture)) == ("RGB", "red")
+    assert (picture.mode, color(picture)) == ("RGB", "red")
 
 
 def test_black_and_white_tiff_keeps_both() -> None:
@@ -67,7 +67,7 @@ def test_black_and_white_tiff_keeps_both() -> None:
 
 @pytest.mark.parametrize(("mode", "kind"), [("I;16", "PNG"), ("I;16", "TIFF"), ("I;16B", "TIFF")])
 @pytest.mark.parametrize(("stored", "shown"), [(0, 0), (300, 1), (0x8080, 128), (65535, 255)])
-def test_16_bit_grey_is_scaled_and_not_clipped(mode: str, kind: str, stored: int, shown: int) -> None:
+def test_16_bit_gray_is_scaled_and_not_clipped(mode: str, kind: str, stored: int, shown: int) -> None:
     assert rgb(sent(file(Image.new(mode, (32, 32), stored), kind))) == (shown, shown, shown)
 
 
@@ -82,7 +82,7 @@ def test_float_tiff_is_scaled_to_its_range() -> None:
     assert [image.getpixel((x, 16)) for x in (0, 31)] == [0, 255]
 
 
-def test_a_float_tiff_is_seen_in_spite_of_a_missing_value() -> None:
+def test_a_float_tiff_with_missing_values_is_scaled() -> None:
     """Elevation maps mark a missing value as NaN."""
     ramp = float_ramp()
     ramp.putpixel((0, 0), float("nan"))
@@ -106,7 +106,7 @@ def profile(name: str, *, colorants: tuple[tuple[float, ...], ...] = (), linear:
     return bytes(data)
 
 
-def is_near(got: Colour, wanted: Colour) -> bool:
+def is_near(got: Color, wanted: Color) -> bool:
     return max(abs(a - b) for a, b in zip(got, wanted, strict=True)) <= 3
 
 
@@ -118,7 +118,7 @@ def test_display_p3_is_converted_to_srgb(kind: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["Linear light", "Linear sRGB"])
-def test_linear_light_is_converted_whatever_its_profile_is_called(name: str) -> None:
+def test_linear_light_is_converted_whatever_the_name_of_its_profile(name: str) -> None:
     """0.2157 of the light is 128 of 255 in sRGB (IEC 61966-2-1)."""
     data = file(Image.new("RGB", (32, 32), (55, 55, 55)), "PNG", icc_profile=profile(name, linear=True))
     assert is_near(rgb(sent(data)), (128, 128, 128))
@@ -129,14 +129,14 @@ def test_a_broken_profile_does_not_matter(icc: bytes) -> None:
     assert rgb(sent(file(plain(), "PNG", icc_profile=icc))) == NAMED["red"]
 
 
-def test_an_rgb_profile_on_a_grey_picture_does_not_matter() -> None:
+def test_an_rgb_profile_on_a_gray_image_does_not_matter() -> None:
     data = file(Image.new("L", (32, 32), 55), "PNG", icc_profile=profile("Display P3", colorants=P3))
     assert rgb(sent(data)) == (55, 55, 55)
 
 
-def test_a_profile_for_grey_counts_with_transparency_too() -> None:
-    grey = Image.new("L", (64, 64), 100)
-    linear = profile("Linear grey", linear=True)
-    both = Image.merge("LA", (grey, Image.new("L", (64, 64), 255)))
-    shown = [sent(file(picture, "PNG", icc_profile=linear)).convert("L").getpixel((9, 9)) for picture in (grey, both)]
+def test_a_gray_profile_is_applied_with_transparency_too() -> None:
+    gray = Image.new("L", (64, 64), 100)
+    linear = profile("Linear gray", linear=True)
+    both = Image.merge("LA", (gray, Image.new("L", (64, 64), 255)))
+    shown = [sent(file(picture, "PNG", icc_profile=linear)).convert("L").getpixel((9, 9)) for picture in (gray, both)]
     assert shown[0] == shown[1]

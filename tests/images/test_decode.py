@@ -1,4 +1,4 @@
-"""tests.images.test_decode."""
+"""Opening files: what is not an image, what is unsupported, damaged, too small or too large."""
 
 import os
 import re
@@ -20,7 +20,7 @@ from qubrid_cli.images.encode import ImageLimits
 from qubrid_cli.images.prepare import prepare_image
 
 from ..support import draw
-from ..support.pictures import FORMATS, colour, encoded, file, plain, refusal, sent
+from ..support.pictures import FORMATS, color, encoded, file, plain, refusal, sent
 
 # Refused
 
@@ -43,7 +43,7 @@ def test_refused(data: bytes, expected: tuple[str, str]) -> None:
 
 
 @pytest.mark.parametrize("size", [(11, 11), (2200, 11)])
-def test_the_smallest_and_the_longest_are_taken(size: tuple[int, int]) -> None:
+def test_the_smallest_and_the_longest_images_are_accepted(size: tuple[int, int]) -> None:
     assert sent(file(plain(size=size), "PNG")).size == size
 
 
@@ -97,7 +97,7 @@ def oversized(path: Path) -> None:
         (oversized, "photo.jpg is larger than 512 MiB"),
     ],
 )
-def test_files_that_are_no_images(tmp_path: Path, make: Callable[[Path], None], message: str) -> None:
+def test_files_that_are_not_images(tmp_path: Path, make: Callable[[Path], None], message: str) -> None:
     path = tmp_path / "photo.jpg"
     make(path)
     assert refusal(sources.File("photo.jpg", path))[1] == message
@@ -139,7 +139,7 @@ def test_half_a_file_is_called_damaged(kind: str) -> None:
     assert refusal(sources.Bytes("x", data[: len(data) // 2]))[0] == "damaged_image"
 
 
-def test_a_png_whose_checksums_are_wrong_is_not_passed_on_as_it_is() -> None:
+def test_a_png_with_wrong_checksums_is_encoded_again() -> None:
     """Strict decoders, such as libpng's own, refuse it; Pillow does not look."""
     data = bytearray(file(draw.lighthouse(96, 64), "PNG"))
     data[len(data) // 2] ^= 0xFF
@@ -185,7 +185,7 @@ def test_changed_bytes_raise_nothing_but_our_error(kind: str, edits: list[tuple[
         (b"PK\3\4\x14\0", "an archive or an office document", "unzip"),
     ],
 )  # fmt: skip
-def test_what_is_not_read_here_is_told_with_the_command_that_helps(data: bytes, kind: str, command: str) -> None:
+def test_an_unsupported_format_is_named_with_a_command_that_converts_it(data: bytes, kind: str, command: str) -> None:
     with pytest.raises(ImageError) as caught:
         prepare_image(sources.Bytes("my file", data + bytes(64)), ImageLimits())
     assert (caught.value.code, caught.value.message) == (
@@ -198,7 +198,7 @@ def test_what_is_not_read_here_is_told_with_the_command_that_helps(data: bytes, 
 
 
 @pytest.mark.parametrize("tags", [{50706: b"\1\4\0\0"}, {254: 1, 330: 8}], ids=["DNG", "preview before SubIFDs"])
-def test_a_raw_picture_in_a_tiff_is_not_described_by_its_preview(tags: dict[int, object]) -> None:
+def test_a_camera_raw_tiff_is_not_replaced_by_its_preview(tags: dict[int, object]) -> None:
     info = TiffImagePlugin.ImageFileDirectory_v2()
     for tag, value in tags.items():
         info[tag] = value
@@ -207,13 +207,13 @@ def test_a_raw_picture_in_a_tiff_is_not_described_by_its_preview(tags: dict[int,
     )  # fmt: skip
 
 
-def test_a_web_page_in_the_place_of_an_image_is_called_one() -> None:
+def test_a_web_page_instead_of_an_image_is_recognized() -> None:
     with pytest.raises(ImageError) as caught:
         prepare_image(sources.Bytes("photo.jpg", b"<!DOCTYPE html><html><title>404</title>"), ImageLimits())
     assert caught.value.hint == "It is a web page; perhaps a server sent it instead of the image."
 
 
-def test_a_kind_of_file_that_the_decoder_lacks_is_not_called_damaged() -> None:
+def test_an_unsupported_variant_is_not_called_damaged() -> None:
     data = bytearray(file(plain(), "BMP"))
     data[28:30] = (30000).to_bytes(2, "little")
     assert refusal(sources.Bytes("x", bytes(data))) == (
@@ -221,13 +221,13 @@ def test_a_kind_of_file_that_the_decoder_lacks_is_not_called_damaged() -> None:
     )  # fmt: skip
 
 
-def test_a_png_is_sent_though_a_text_in_it_is_a_bomb() -> None:
+def test_a_png_with_a_decompression_bomb_as_text_is_sent() -> None:
     bomb = b"Comment\0\0" + zlib.compress(bytes(200_000_000))
     chunk = len(bomb).to_bytes(4) + b"zTXt" + bomb + zlib.crc32(b"zTXt" + bomb).to_bytes(4)
     data = file(plain("green"), "PNG")
     end = data.index(b"IDAT") - 4
     image = encoded(data[:end] + chunk + data[end:])
-    assert (colour(Image.open(BytesIO(image.upload.data))), len(image.upload.data) < 1000) == ("green", True)
+    assert (color(Image.open(BytesIO(image.upload.data))), len(image.upload.data) < 1000) == ("green", True)
 
 
 def test_a_jpeg_of_thousands_of_scans_is_refused_at_once() -> None:
@@ -238,15 +238,15 @@ def test_a_jpeg_of_thousands_of_scans_is_refused_at_once() -> None:
 
 
 @pytest.mark.parametrize("unit", ["<!---->", "<?a?>", "<!DOCTYPE a [ ]>", " <!-- x --> ", "<!DOCTYPE a>"])
-def test_what_begins_like_a_drawing_and_is_none_is_told_at_once(unit: str) -> None:
+def test_what_begins_like_an_svg_but_is_not_one_is_refused_quickly(unit: str) -> None:
     """A pattern that tried all ways to read this would take longer than anybody lives."""
     assert refusal(sources.Bytes("x", (unit * 500 + "x").encode()))[0] == "not_an_image"
 
 
-def test_a_photo_with_a_video_behind_it_is_taken_whatever_is_in_that() -> None:
+def test_a_photo_followed_by_a_video_is_accepted() -> None:
     photo = file(plain("green", size=(6000, 4000)), "JPEG")
     image = encoded(photo + b"\xff\xda" * 5000)
-    assert (colour(Image.open(BytesIO(image.upload.data))), image.width) == ("green", 6000)
+    assert (color(Image.open(BytesIO(image.upload.data))), image.width) == ("green", 6000)
 
 
 def test_a_tiff_that_pillow_does_not_know_is_not_called_damaged() -> None:
@@ -288,7 +288,7 @@ def test_a_name_that_looks_like_an_option_or_a_url_is_safe_to_paste_from_a_hint(
         assert caught.value.hint == f"Convert it to an image first: rsvg-convert -w 1568 {shown} -o out.png"
 
 
-def test_a_deep_ppm_is_read_with_comments_and_all() -> None:
+def test_a_16_bit_ppm_with_comments_is_read() -> None:
     raster = struct.pack(">3H", 0x1234, 0x8000, 0xFFFF) * 3072
     picture = sent(b"P6\n# by hand\n64 48 # behind\n65535\n" + raster, ImageLimits(max_side=64))
     assert picture.convert("RGB").getpixel((9, 9)) == (0x12, 0x80, 0xFF)

@@ -1,4 +1,4 @@
-"""Images behind links: who fetches them, what a host learns from us, and every way in which it can go wrong."""
+"""Images behind links: which are fetched here, what a host learns, and every way in which a download fails."""
 
 import asyncio
 import gzip
@@ -152,14 +152,14 @@ def test_exactly_the_limit_still_arrives() -> None:
     assert len(fetched(whole(bytes(MAX_BYTES)))) == MAX_BYTES
 
 
-def test_a_file_that_is_compressed_unasked_is_unpacked() -> None:
+def test_an_encoding_that_was_not_requested_is_decoded() -> None:
     assert fetched(whole(gzip.compress(b"\0\1"), "Content-Encoding: gzip")) == b"\0\1"
 
 
 @pytest.mark.parametrize(
     "text", [b"P3\n1 1\n255\n0 0 0\n", b'<?xml version="1.0"?>\n<svg><title>html</title></svg>', b"<!-- x --><svg/>"]
 )
-def test_text_that_may_be_a_picture_is_left_to_the_decoder(text: bytes) -> None:
+def test_text_that_may_be_an_image_is_left_to_the_decoder(text: bytes) -> None:
     assert fetched(whole(text, "Content-Type: text/html")) == text
 
 
@@ -206,11 +206,11 @@ ZEROS = bytes(65_536)
         pytest.param(whole(b'{"error": "no"}'), "not_an_image", "LINK is not an image but text", id="text"),
     ],
 )  # fmt: skip
-def test_each_fault_has_its_own_sentence(script: Script, code: str, says: str) -> None:
+def test_each_failure_has_its_own_message(script: Script, code: str, says: str) -> None:
     assert failure(script) == (code, says)
 
 
-def test_a_page_that_is_made_to_be_read_slowly_is_read_at_once() -> None:
+def test_a_page_made_for_slow_matching_is_recognized_quickly() -> None:
     assert fetched(whole(b"<!---->" * 200_000)) == b"<!---->" * 200_000
 
 
@@ -227,7 +227,7 @@ def test_a_page_that_is_made_to_be_read_slowly_is_read_at_once() -> None:
         (503, "HOST failed to send LINK (HTTP 503)"),
     ],
 )
-def test_each_status_has_its_own_sentence(status: int, says: str) -> None:
+def test_each_status_has_its_own_message(status: int, says: str) -> None:
     head = f"HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n".encode()
     assert failure(sending(head)) == ("not_fetched", says)
 
@@ -241,14 +241,14 @@ def test_each_status_has_its_own_sentence(status: int, says: str) -> None:
         pytest.param(endless(UNTIL_CLOSE, b"\0", 0.05), id="a body drop by drop, no length"),
     ],
 )
-def test_what_takes_too_long_as_a_whole_is_given_up(script: Script) -> None:
+def test_a_download_that_takes_too_long_is_stopped(script: Script) -> None:
     assert failure(script, within=0.5) == ("max_time", "LINK did not arrive within 0.5 s")
 
 
 @pytest.mark.parametrize(
     "script", [silent(), silent(OK), silent(UNTIL_CLOSE + b"abc")], ids=["at once", "in the headers", "in the body"]
 )
-def test_what_falls_silent_is_given_up(script: Script) -> None:
+def test_a_download_without_data_is_stopped(script: Script) -> None:
     assert failure(script, timeout=0.3) == ("timeout", "LINK: HOST sent no data for 0.3 s")
 
 
@@ -258,7 +258,7 @@ def message(url: str) -> tuple[str, str]:
     return caught.value.code, caught.value.message
 
 
-def test_a_handshake_that_stalls_is_given_up() -> None:
+def test_a_stalled_handshake_is_stopped() -> None:
     class Silent(Raw):
         async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:  # noqa: ARG002
             await asyncio.sleep(60)
@@ -282,12 +282,12 @@ def deaf() -> Iterator[int]:
         yield taken.getsockname()[1]
 
 
-def test_a_port_where_nobody_listens_refuses(deaf: int) -> None:
+def test_a_closed_port_is_reported(deaf: int) -> None:
     url = f"http://127.0.0.1:{deaf}/a.jpg"
     assert message(url) == ("network", f"{url}: 127.0.0.1:{deaf} refuses the connection")
 
 
-def test_a_name_that_is_none_is_no_host() -> None:
+def test_an_unknown_host_is_reported() -> None:
     url = "http://[fe80::1%25nowhere]/a.jpg"  # which fails like an unknown name does, but needs no name server for that
     assert message(url) == ("no_such_host", f"{url}: there is no host named [fe80::1%25nowhere]")
 
@@ -295,11 +295,11 @@ def test_a_name_that_is_none_is_no_host() -> None:
 @pytest.mark.parametrize(
     "url", ["http://ä..example/a.jpg", f"http://a.example/{'a' * 70_000}", "http://a.example/\udcff"]
 )
-def test_a_url_that_cannot_be_sent_is_no_url(url: str) -> None:
+def test_an_invalid_url_is_reported(url: str) -> None:
     assert message(url) == ("image", f"{url} is, or redirects to, an invalid URL")
 
 
-def test_a_certificate_of_nobody_known_is_not_trusted() -> None:
+def test_a_certificate_of_an_unknown_authority_is_not_trusted() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
     with Raw(whole(b"\0"), context) as server:
@@ -308,7 +308,7 @@ def test_a_certificate_of_nobody_known_is_not_trusted() -> None:
         assert f"the certificate of 127.0.0.1:{server.port} cannot be trusted" in said
 
 
-def test_an_authority_of_ones_own_can_be_named(qvision: Qvision, lighthouse: Path, tmp_path: Path) -> None:
+def test_ssl_cert_file_adds_an_authority(qvision: Qvision, lighthouse: Path, tmp_path: Path) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -318,7 +318,7 @@ def test_an_authority_of_ones_own_can_be_named(qvision: Qvision, lighthouse: Pat
         assert qvision("describe", "--fetch", link(server).url, "--offline", env=env).exit_code == 0
 
 
-def test_https_to_a_plain_port_says_so() -> None:
+def test_https_to_a_port_with_plain_http_is_reported() -> None:
     class Plain(Raw):
         async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.read(100)
@@ -333,7 +333,7 @@ def test_https_to_a_plain_port_says_so() -> None:
 # What a host learns
 
 
-def test_a_host_learns_who_asks_and_what_for_and_nothing_else(qvision: Qvision, lighthouse: Path) -> None:
+def test_a_host_gets_the_user_agent_and_the_path_and_nothing_else(qvision: Qvision, lighthouse: Path) -> None:
     with Raw(whole(lighthouse.read_bytes())) as server:
         run = qvision("describe", "--fetch", f"{link(server).url}?x=1#part", "--offline", env={"QUBRID_API_KEY": KEY})
         (asked,) = server.asked
@@ -366,13 +366,13 @@ def test_a_password_goes_to_its_own_origin_only(lighthouse: Path) -> None:
         assert sent == [("/1", BASIC), ("/2", BASIC), ("/3", BASIC), ("/other", None)]
 
 
-def test_a_password_with_odd_characters_is_sent_as_it_was_meant() -> None:
+def test_a_percent_encoded_password_is_sent_decoded() -> None:
     with Raw(whole(b"\0")) as server:
         download(link(server, userinfo="m%40e:p%2Fw%3A"), timeout=20)
         assert server.asked[0].headers["authorization"] == "Basic bUBlOnAvdzo="
 
 
-def test_a_password_that_is_refused_is_called_so() -> None:
+def test_a_refused_password_is_reported() -> None:
     with Raw(sending(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n")) as server:
         with pytest.raises(ImageError) as caught:
             download(link(server, userinfo="me:hunter2"), timeout=20)
@@ -394,7 +394,7 @@ def test_a_password_is_shown_nowhere(
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]])
-def test_a_password_that_the_endpoint_echoes_is_taken_out(describe: Ask, server: Server, form: list[str]) -> None:
+def test_a_password_that_the_endpoint_echoes_is_removed(describe: Ask, server: Server, form: list[str]) -> None:
     def answer(asked: Asked) -> Reply:
         return refusal(400, {"error": {"message": f"cannot fetch {asked.image_url}"}})
 
@@ -430,7 +430,7 @@ def test_a_fetched_image_has_the_record_of_a_file(qvision: Qvision, lighthouse: 
         ),
     ],
 )
-def test_what_cannot_be_fetched_is_exit_4(qvision: Qvision, script: Script, options: list[str], says: str) -> None:
+def test_a_failed_download_exits_4(qvision: Qvision, script: Script, options: list[str], says: str) -> None:
     with Raw(script) as server:
         run = qvision("describe", "--fetch", link(server).url, "--offline", "--json", *options)
         found = run.json
@@ -469,7 +469,7 @@ def test_an_endpoint_on_this_machine_gets_the_link(describe: Ask, server: Server
     assert (found["ok"], found["warnings"], server.asked[0].image_url) == (True, [], "http://127.0.0.1:9/a.jpg")
 
 
-def test_a_link_that_fails_costs_its_own_request_only(describe: Ask, server: Server, lighthouse: Path) -> None:
+def test_a_link_that_fails_affects_only_its_own_request(describe: Ask, server: Server, lighthouse: Path) -> None:
     with Raw(sending(b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n")) as host:
         run = describe("--fetch", "--each", link(host).url, lighthouse, "what?", "--json")
         assert (run.exit_code, [line["ok"] for line in run.json_lines], len(server.asked)) == (4, [False, True], 1)
@@ -488,14 +488,14 @@ def test_a_proxy_that_cannot_be_used_is_exit_3_and_its_password_not_shown(qvisio
         ("http://a.example/a.jpg", "502 No", "a.example failed to send http://a.example/a.jpg (HTTP 502)"),
     ],
 )
-def test_what_a_proxy_answers_is_told(qvision: Qvision, url: str, answer: str, says: str) -> None:
+def test_the_refusal_of_a_proxy_is_reported(qvision: Qvision, url: str, answer: str, says: str) -> None:
     with Raw(sending(f"HTTP/1.1 {answer}\r\nContent-Length: 0\r\n\r\n".encode())) as proxy:
         env = {"ALL_PROXY": f"http://me:hunter2@127.0.0.1:{proxy.port}"}
         run = qvision("describe", "--fetch", url, "--offline", env=env)
     assert (run.exit_code, says in run.stderr, "hunter2" in run.stderr) == (4, True, False)
 
 
-def test_a_proxy_that_is_not_there_is_not_laid_at_the_hosts_door(qvision: Qvision, deaf: int) -> None:
+def test_an_unreachable_proxy_is_not_reported_as_an_unreachable_host(qvision: Qvision, deaf: int) -> None:
     env = {"ALL_PROXY": f"http://me:hunter2@127.0.0.1:{deaf}"}
     run = qvision("describe", "--fetch", "http://a.example/a.jpg", "--offline", env=env)
     assert (run.exit_code, "hunter2" in run.stderr) == (4, False)
@@ -532,7 +532,7 @@ def test_ctrl_c_ends_a_download_at_once() -> None:
         (["--fetch", "http://127.0.0.1:9/a.jpg"], True),
     ],
 )
-def test_what_fetches_is_loaded_only_where_something_is_fetched(
+def test_the_downloader_is_loaded_only_when_needed(
     lighthouse: Path, arguments: list[str | Path], *, is_loaded: bool
 ) -> None:
     words = [str(lighthouse) if isinstance(argument, Path) else argument for argument in arguments]

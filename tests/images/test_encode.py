@@ -1,4 +1,4 @@
-"""tests.images.test_encode."""
+"""Encoding: the format, the quality and the size that are sent."""
 
 import struct
 import zlib
@@ -76,14 +76,14 @@ def huge_noise() -> bytes:
     return file(noise(4500, 4400), "BMP")
 
 
-def test_what_no_quality_makes_fit_is_shrunk(huge_noise: bytes) -> None:
+def test_an_image_too_large_at_any_quality_is_shrunk(huge_noise: bytes) -> None:
     image = encoded(huge_noise, ImageLimits(max_pixels=30_000_000))
     assert (len(image.url) <= 10_485_760, (image.upload.width, image.upload.height), image.warnings) == (
         True, (3168, 3104), ("x: shrunk to 3168 × 3104, to fit into 10,485,760 bytes",),
     )  # fmt: skip
 
 
-def test_what_no_quality_makes_fit_and_may_not_be_shrunk_is_refused(huge_noise: bytes) -> None:
+def test_an_original_too_large_at_any_quality_is_refused(huge_noise: bytes) -> None:
     with pytest.raises(ImageError, match="does not fit into a data URL of 10,485,760 bytes"):
         encoded(huge_noise, ImageLimits(None, None))
 
@@ -115,18 +115,18 @@ def chroma(data: bytes) -> list[tuple[int, int]]:
         return [(across, down) for _, across, down, _ in image.layer]  # type: ignore[attr-defined]
 
 
-def test_a_photo_becomes_jpeg_with_colour_at_half_resolution() -> None:
+def test_a_photo_becomes_jpeg_with_color_at_half_resolution() -> None:
     image = encoded(file(draw.lighthouse(640, 480), "WEBP"))
     assert (image.upload.mime, chroma(image.upload.data)) == ("image/jpeg", [(2, 2), (1, 1), (1, 1)])
 
 
-def test_a_page_that_was_shrunk_is_a_png_in_grey() -> None:
+def test_a_page_that_was_shrunk_is_a_png_in_gray() -> None:
     image = encoded(file(page().convert("RGB"), "TIFF"), ImageLimits(max_side=1024))
     with Image.open(BytesIO(image.upload.data)) as picture:
         assert (picture.format, picture.mode, max(picture.size)) == ("PNG", "L", 1024)
 
 
-def test_a_screenshot_that_would_be_large_as_png_is_a_jpeg_with_all_its_colour() -> None:
+def test_a_screenshot_that_would_be_large_as_png_is_a_jpeg_with_all_its_color() -> None:
     with Image.open(SCREENSHOT) as screenshot:
         data = file(shadowed(screenshot.convert("RGB")), "BMP")
     large = file(Image.open(BytesIO(data)), "PNG")
@@ -134,21 +134,21 @@ def test_a_screenshot_that_would_be_large_as_png_is_a_jpeg_with_all_its_colour()
     assert len(image.upload.data) < len(large)
 
 
-def test_a_screenshot_in_a_jpeg_keeps_all_its_colour_when_it_is_shrunk() -> None:
+def test_a_screenshot_in_a_jpeg_keeps_all_its_color_when_it_is_shrunk() -> None:
     with Image.open(SCREENSHOT) as screenshot:
         data = file(screenshot.convert("RGB").resize((1600, 1200)), "JPEG", quality=92, subsampling=0)
     image = encoded(data, ImageLimits(max_side=800))
     assert (image.upload.mime, chroma(image.upload.data)) == ("image/jpeg", [(1, 1), (1, 1), (1, 1)])
 
 
-def test_a_small_exact_picture_stays_exact() -> None:
+def test_a_small_lossless_image_stays_lossless() -> None:
     picture = draw.lighthouse(160, 120).convert("RGBA")
     image = encoded(file(picture, "PNG"))
     with Image.open(BytesIO(image.upload.data)) as shown:
         assert (shown.format, ImageChops.difference(shown, picture.convert("RGB")).getbbox()) == ("PNG", None)
 
 
-def test_what_no_jpeg_can_hold_is_refused_with_the_way_out() -> None:
+def test_an_image_too_long_for_jpeg_is_refused_with_a_hint() -> None:
     data = file(Image.new("L", (66_000, 400), 90), "TIFF", compression="tiff_lzw")
     with pytest.raises(ImageError, match="66000 pixels long") as caught:
         encoded(data, ImageLimits(None, None))
@@ -157,7 +157,7 @@ def test_what_no_jpeg_can_hold_is_refused_with_the_way_out() -> None:
 
 
 @pytest.mark.parametrize("mode", ["P", "RGBA", "LA", "I;16", "1", "F", "CMYK"])
-def test_what_is_converted_in_bands_looks_like_what_is_converted_whole(mode: str) -> None:
+def test_conversion_in_bands_gives_the_same_image_as_conversion_at_once(mode: str) -> None:
     """4,900 × 1,000 pixels are two bands; a seam or a shift between them would show."""
     small = Image.linear_gradient("L").resize((4900, 1000))
     picture = small.convert("I").point(lambda v: v * 257).convert("I;16") if mode == "I;16" else small.convert(mode)
@@ -168,7 +168,7 @@ def test_what_is_converted_in_bands_looks_like_what_is_converted_whole(mode: str
     assert ImageStat.Stat(difference).mean[0] < (8 if mode == "1" else 3)
 
 
-def test_16_bits_a_channel_are_sent_as_8() -> None:
+def test_16_bits_per_channel_are_sent_as_8() -> None:
     """Pillow writes none, so by hand (PNG specification, 11.2.1 and 9.2)."""
     rows = b"".join(b"\0" + struct.pack(">3H", 0x1234, 0x8080, 0xFFFF) * 32 for _ in range(32))
 
@@ -182,7 +182,7 @@ def test_16_bits_a_channel_are_sent_as_8() -> None:
     assert Image.open(BytesIO(image.upload.data)).getpixel((5, 5)) == (0x12, 0x80, 0xFF)
 
 
-def test_a_shape_that_cannot_be_kept_is_told() -> None:
+def test_a_changed_shape_gets_a_warning() -> None:
     data = file(Image.new("L", (20_000, 100), 90), "PNG")
     assert encoded(data, ImageLimits(max_side=1000)).warnings == (
         "x: its shape changes from 20000 × 100 to 992 × 32",

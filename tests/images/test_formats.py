@@ -1,4 +1,4 @@
-"""Every file a person has arrives as the picture that they see: each format, mode and orientation, whole and shrunk."""
+"""Every image arrives as a person sees it: each format, mode and orientation, in full size and shrunk."""
 
 import struct
 import zlib
@@ -21,7 +21,7 @@ from ..conftest import Ask
 from ..support import draw, files
 from ..support.server import Server
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 Value = int | float | tuple[int, ...]
 
 #: Shrunk to 0.4, both sides are multiples of 32: half by the decoder where it can, the rest by resampling.
@@ -30,10 +30,10 @@ LIMITS = {"whole": (ImageLimits(), SIZE), "shrunk": (ImageLimits(max_pixels=SMAL
 
 #: The corners, from the upper left to the lower right.
 RED, GREEN, BLUE, WHITE = (220, 20, 30), (20, 150, 40), (30, 40, 210), (255, 255, 255)
-COLOURS: tuple[Colour, ...] = (RED, GREEN, BLUE, WHITE)
-GREYS: tuple[Colour, ...] = tuple((level,) * 3 for level in (0, 85, 170, 255))
+COLOURS: tuple[Color, ...] = (RED, GREEN, BLUE, WHITE)
+GREYS: tuple[Color, ...] = tuple((level,) * 3 for level in (0, 85, 170, 255))
 #: Two levels tell all eight orientations apart too: by the corner that is black, and by the longer side.
-BITS: tuple[Colour, ...] = ((0, 0, 0), WHITE, WHITE, WHITE)
+BITS: tuple[Color, ...] = ((0, 0, 0), WHITE, WHITE, WHITE)
 
 #: What a camera did to the upright picture for each orientation: the inverse of what undoes it (EXIF 2.32, 4.6.4).
 STORED = {
@@ -68,7 +68,7 @@ class Kind:
     """A kind of file: how it is made for an orientation, and what its corners look like."""
 
     make: Callable[[int], bytes]
-    corners: Sequence[Colour] = COLOURS
+    corners: Sequence[Color] = COLOURS
     turns: bool = False
     tolerance: int = 2
 
@@ -123,7 +123,7 @@ def tagged(kind: str, mode: str, values: Sequence[Value], **options: object) -> 
     )
 
 
-def palette(entries: Sequence[Colour]) -> Callable[[int], Image.Image]:
+def palette(entries: Sequence[Color]) -> Callable[[int], Image.Image]:
     def make(orientation: int) -> Image.Image:
         picture = blocks("P", range(4), orientation)
         picture.putpalette([part for entry in entries for part in entry])
@@ -132,7 +132,7 @@ def palette(entries: Sequence[Colour]) -> Callable[[int], Image.Image]:
     return make
 
 
-def with_palette(kind: str, entries: Sequence[Colour] = COLOURS, **options: object) -> Callable[[int], bytes]:
+def with_palette(kind: str, entries: Sequence[Color] = COLOURS, **options: object) -> Callable[[int], bytes]:
     def make(orientation: int) -> bytes:
         said = {"exif": exif(orientation)} if orientation != 1 else {}
         return files.saved(palette(entries)(orientation), kind, **said, **options)
@@ -141,7 +141,7 @@ def with_palette(kind: str, entries: Sequence[Colour] = COLOURS, **options: obje
 
 
 def ycck(orientation: int) -> bytes:
-    """CMYK as Photoshop stores it: three inks as brightness and colour, all four inverted, and said so by Adobe's marker.
+    """CMYK as Photoshop stores it: three inks as brightness and color, all four inverted, and said so by Adobe's marker.
 
     Pillow writes CMYK inverted, transform 0; given the inks' YCbCr and transform 2, decoders undo both.
     """
@@ -211,16 +211,16 @@ LEVELS = (0, 85, 170, 255)
 BYTES = [(level,) for level in LEVELS]
 #: White is what lies behind the last corner, which holds black, or purple, that nobody is to see.
 CLEAR_GREYS = ((0, 255), (85, 255), (170, 255), (0, 0))
-CLEAR: tuple[tuple[int, int, int, int], ...] = (*((*colour, 255) for colour in COLOURS[:3]), (0, 0, 0, 0))
+CLEAR: tuple[tuple[int, int, int, int], ...] = (*((*color, 255) for color in COLOURS[:3]), (0, 0, 0, 0))
 PURPLE = (160, 0, 160)
 INKS = tuple((255 - red, 255 - green, 255 - blue, 0) for red, green, blue in COLOURS)
-PALETTE = files.chunk(b"PLTE", bytes(part for colour in COLOURS for part in colour))
-PURPLE_PALETTE = files.chunk(b"PLTE", bytes(part for colour in (*COLOURS[:3], PURPLE) for part in colour))
+PALETTE = files.chunk(b"PLTE", bytes(part for color in COLOURS for part in color))
+PURPLE_PALETTE = files.chunk(b"PLTE", bytes(part for color in (*COLOURS[:3], PURPLE) for part in color))
 LAST_IS_CLEAR = files.chunk(b"tRNS", b"\xff\xff\xff\0")
 
 KINDS = {
     "JPEG": Kind(by_pillow("JPEG"), turns=True, tolerance=8),
-    "JPEG grey": Kind(by_pillow("JPEG", "L", LEVELS), GREYS, turns=True, tolerance=8),
+    "JPEG gray": Kind(by_pillow("JPEG", "L", LEVELS), GREYS, turns=True, tolerance=8),
     "JPEG progressive": Kind(by_pillow("JPEG", progressive=True), turns=True, tolerance=8),
     "JPEG 4:4:4": Kind(by_pillow("JPEG", subsampling=0), turns=True, tolerance=8),
     "JPEG restart markers": Kind(by_pillow("JPEG", restart_marker_rows=1), turns=True, tolerance=8),
@@ -229,15 +229,15 @@ KINDS = {
     "JPEG CMYK progressive": Kind(by_pillow("JPEG", "CMYK", INKS, progressive=True), turns=True, tolerance=8),
     "JPEG YCCK": Kind(ycck, turns=True, tolerance=8),
     "MPO": Kind(two_pictures, turns=True, tolerance=8),
-    "PNG 1-bit grey": Kind(by_hand(1, 0, [(0,), (1,), (1,), (1,)]), BITS, turns=True),
-    "PNG 2-bit grey": Kind(by_hand(2, 0, [(0,), (1,), (2,), (3,)]), GREYS, turns=True),
-    "PNG 4-bit grey": Kind(by_hand(4, 0, [(0,), (5,), (10,), (15,)]), GREYS, turns=True),
-    "PNG 8-bit grey": Kind(by_hand(8, 0, BYTES), GREYS, turns=True),
-    "PNG 16-bit grey": Kind(by_hand(16, 0, deep(BYTES)), GREYS, turns=True),
-    "PNG 8-bit grey, one level clear": Kind(
+    "PNG 1-bit gray": Kind(by_hand(1, 0, [(0,), (1,), (1,), (1,)]), BITS, turns=True),
+    "PNG 2-bit gray": Kind(by_hand(2, 0, [(0,), (1,), (2,), (3,)]), GREYS, turns=True),
+    "PNG 4-bit gray": Kind(by_hand(4, 0, [(0,), (5,), (10,), (15,)]), GREYS, turns=True),
+    "PNG 8-bit gray": Kind(by_hand(8, 0, BYTES), GREYS, turns=True),
+    "PNG 16-bit gray": Kind(by_hand(16, 0, deep(BYTES)), GREYS, turns=True),
+    "PNG 8-bit gray, one level clear": Kind(
         by_hand(8, 0, [*BYTES[:3], (9,)], files.chunk(b"tRNS", b"\0\x09")), GREYS, turns=True
     ),
-    "PNG 16-bit grey, one level clear": Kind(
+    "PNG 16-bit gray, one level clear": Kind(
         by_hand(16, 0, [*deep(BYTES)[:3], (9,)], files.chunk(b"tRNS", b"\0\x09")), GREYS, turns=True
     ),
     "PNG 1-bit palette": Kind(by_hand(1, 3, [(0,), (1,), (1,), (1,)], PALETTE), (RED, GREEN, GREEN, GREEN), turns=True),
@@ -250,10 +250,10 @@ KINDS = {
     "PNG 2-bit palette, one entry clear": Kind(
         by_hand(2, 3, [(0,), (1,), (2,), (3,)], PURPLE_PALETTE + LAST_IS_CLEAR), turns=True
     ),
-    "PNG grey and alpha": Kind(by_hand(8, 4, CLEAR_GREYS), GREYS, turns=True),
-    "PNG 16-bit grey and alpha": Kind(by_hand(16, 4, deep(CLEAR_GREYS)), GREYS, turns=True),
+    "PNG gray and alpha": Kind(by_hand(8, 4, CLEAR_GREYS), GREYS, turns=True),
+    "PNG 16-bit gray and alpha": Kind(by_hand(16, 4, deep(CLEAR_GREYS)), GREYS, turns=True),
     "PNG RGB": Kind(by_hand(8, 2, COLOURS), turns=True),
-    "PNG RGB, one colour clear": Kind(
+    "PNG RGB, one color clear": Kind(
         by_hand(8, 2, [*COLOURS[:3], PURPLE], files.chunk(b"tRNS", struct.pack(">3H", *PURPLE))), turns=True
     ),
     "PNG 16-bit RGB": Kind(by_hand(16, 2, deep(COLOURS)), turns=True),
@@ -265,7 +265,7 @@ KINDS = {
     ),
     "PNG interlaced 16-bit RGBA": Kind(by_hand(16, 6, deep(CLEAR), interlaced=True), turns=True),
     "GIF": Kind(with_palette("GIF")),
-    "GIF grey": Kind(by_pillow("GIF", "L", LEVELS), GREYS),
+    "GIF gray": Kind(by_pillow("GIF", "L", LEVELS), GREYS),
     "GIF one entry clear": Kind(with_palette("GIF", (*COLOURS[:3], PURPLE), transparency=3)),
     "GIF interlaced": Kind(with_palette("GIF", interlace=1)),
     "GIF animated": Kind(
@@ -277,11 +277,11 @@ KINDS = {
     "WebP lossless alpha": Kind(by_pillow("WEBP", "RGBA", CLEAR, lossless=True), turns=True),
     "AVIF": Kind(by_pillow("AVIF"), turns=True, tolerance=8),
     "AVIF 4:4:4": Kind(by_pillow("AVIF", subsampling="4:4:4"), turns=True, tolerance=8),
-    "AVIF grey": Kind(by_pillow("AVIF", "L", LEVELS, subsampling="4:0:0"), GREYS, turns=True, tolerance=8),
+    "AVIF gray": Kind(by_pillow("AVIF", "L", LEVELS, subsampling="4:0:0"), GREYS, turns=True, tolerance=8),
     "AVIF alpha": Kind(by_pillow("AVIF", "RGBA", CLEAR), turns=True, tolerance=8),
     # As phones do it: turned by a box of its own, and EXIF says the same once more. It is to be turned once.
     "HEIC": Kind(by_pillow("HEIF"), turns=True, tolerance=8),
-    "HEIC grey": Kind(by_pillow("HEIF", "L", LEVELS), GREYS, turns=True, tolerance=8),
+    "HEIC gray": Kind(by_pillow("HEIF", "L", LEVELS), GREYS, turns=True, tolerance=8),
     "HEIC alpha": Kind(by_pillow("HEIF", "RGBA", CLEAR), turns=True, tolerance=8),
     "HEIC with more than 8 bits": Kind(deep_heic, tolerance=8),
     "TIFF": Kind(tagged("TIFF", "RGB", COLOURS), turns=True),
@@ -297,7 +297,7 @@ KINDS = {
         turns=True,
     ),
     "TIFF RGBA": Kind(tagged("TIFF", "RGBA", CLEAR), turns=True),
-    "TIFF grey and alpha": Kind(tagged("TIFF", "LA", CLEAR_GREYS), GREYS, turns=True),
+    "TIFF gray and alpha": Kind(tagged("TIFF", "LA", CLEAR_GREYS), GREYS, turns=True),
     "TIFF CMYK": Kind(tagged("TIFF", "CMYK", INKS), turns=True),
     "TIFF CMYK LZW": Kind(tagged("TIFF", "CMYK", INKS, compression="tiff_lzw"), turns=True),
     "TIFF YCbCr": Kind(
@@ -309,20 +309,20 @@ KINDS = {
     ),
     "TIFF 1-bit": Kind(tagged("TIFF", "1", (0, 1, 1, 1)), BITS, turns=True),
     "TIFF 1-bit fax": Kind(tagged("TIFF", "1", (0, 1, 1, 1), compression="group4"), BITS, turns=True),
-    "TIFF grey": Kind(tagged("TIFF", "L", LEVELS), GREYS, turns=True),
-    "TIFF 16-bit grey": Kind(tagged("TIFF", "I;16", [257 * level for level in LEVELS]), GREYS, turns=True),
-    "TIFF 16-bit grey, LZW": Kind(
+    "TIFF gray": Kind(tagged("TIFF", "L", LEVELS), GREYS, turns=True),
+    "TIFF 16-bit gray": Kind(tagged("TIFF", "I;16", [257 * level for level in LEVELS]), GREYS, turns=True),
+    "TIFF 16-bit gray, LZW": Kind(
         tagged("TIFF", "I;16", [257 * level for level in LEVELS], compression="tiff_lzw"), GREYS, turns=True
     ),
-    "TIFF 16-bit grey, big-endian": Kind(tagged("TIFF", "I;16B", [257 * level for level in LEVELS]), GREYS, turns=True),
-    "TIFF 32-bit grey": Kind(tagged("TIFF", "I", [10_000_000 * level for level in (0, 1, 2, 3)]), GREYS, turns=True),
+    "TIFF 16-bit gray, big-endian": Kind(tagged("TIFF", "I;16B", [257 * level for level in LEVELS]), GREYS, turns=True),
+    "TIFF 32-bit gray": Kind(tagged("TIFF", "I", [10_000_000 * level for level in (0, 1, 2, 3)]), GREYS, turns=True),
     "TIFF float": Kind(tagged("TIFF", "F", (-1.5, 0.0, 1.5, 3.0)), GREYS, turns=True),
-    "TIFF 16-bit grey, zero is white": Kind(by_hand_tiff(0, deep(BYTES[::-1])), GREYS, turns=True),
+    "TIFF 16-bit gray, zero is white": Kind(by_hand_tiff(0, deep(BYTES[::-1])), GREYS, turns=True),
     "TIFF 16-bit RGB": Kind(by_hand_tiff(2, deep(COLOURS)), turns=True),
     "TIFF 16-bit RGBA": Kind(by_hand_tiff(2, deep(CLEAR), alpha=2), turns=True),
     "TIFF 16-bit RGBA, multiplied": Kind(by_hand_tiff(2, deep(CLEAR), alpha=1), turns=True),
     "TIFF 16-bit RGB in planes": Kind(by_hand_tiff(2, deep(COLOURS), planar=True), turns=True),
-    "TIFF 32-bit grey to its top": Kind(
+    "TIFF 32-bit gray to its top": Kind(
         by_hand_tiff(1, [(0,), (1_431_655_765,), (2_863_311_530,), (4_294_967_295,)], depth=32), GREYS, turns=True
     ),
     "TIFF 16-bit CMYK": Kind(by_hand_tiff(5, deep(INKS)), turns=True),
@@ -330,7 +330,7 @@ KINDS = {
         lambda _: files.saved(blocks("RGB", COLOURS), "TIFF", save_all=True, append_images=[Image.new("L", SIZE, 9)])
     ),
     "BMP": Kind(by_pillow("BMP")),
-    "BMP grey": Kind(by_pillow("BMP", "L", LEVELS), GREYS),
+    "BMP gray": Kind(by_pillow("BMP", "L", LEVELS), GREYS),
     "BMP 1-bit": Kind(by_pillow("BMP", "1", (0, 1, 1, 1)), BITS),
     "BMP palette": Kind(with_palette("BMP")),
     "BMP 16-bit": Kind(
@@ -349,9 +349,9 @@ KINDS = {
     "JPEG 2000": Kind(by_pillow("JPEG2000")),
     "JPEG 2000 lossy": Kind(by_pillow("JPEG2000", irreversible=True, quality_layers=[20]), tolerance=8),
     "JPEG 2000 codestream": Kind(by_pillow("JPEG2000", no_jp2=True)),
-    "JPEG 2000 grey": Kind(by_pillow("JPEG2000", "L", LEVELS), GREYS),
-    "JPEG 2000 16-bit grey": Kind(by_pillow("JPEG2000", "I;16", [257 * level for level in LEVELS]), GREYS),
-    "JPEG 2000 grey and alpha": Kind(by_pillow("JPEG2000", "LA", CLEAR_GREYS), GREYS),
+    "JPEG 2000 gray": Kind(by_pillow("JPEG2000", "L", LEVELS), GREYS),
+    "JPEG 2000 16-bit gray": Kind(by_pillow("JPEG2000", "I;16", [257 * level for level in LEVELS]), GREYS),
+    "JPEG 2000 gray and alpha": Kind(by_pillow("JPEG2000", "LA", CLEAR_GREYS), GREYS),
     "JPEG 2000 RGBA": Kind(by_pillow("JPEG2000", "RGBA", CLEAR)),
     "PPM": Kind(by_pillow("PPM")),
     "PPM 16-bit": Kind(deep_ppm),
@@ -366,8 +366,8 @@ KINDS = {
     "TGA from the top": Kind(by_pillow("TGA", orientation=1)),
     "TGA packed": Kind(by_pillow("TGA", compression="tga_rle")),
     "TGA alpha": Kind(by_pillow("TGA", "RGBA", CLEAR)),
-    "TGA grey": Kind(by_pillow("TGA", "L", LEVELS), GREYS),
-    "TGA grey and alpha": Kind(by_pillow("TGA", "LA", CLEAR_GREYS), GREYS),
+    "TGA gray": Kind(by_pillow("TGA", "L", LEVELS), GREYS),
+    "TGA gray and alpha": Kind(by_pillow("TGA", "LA", CLEAR_GREYS), GREYS),
     "TGA palette": Kind(with_palette("TGA")),
 }  # fmt: skip
 GRID = [(name, orientation) for name, kind in KINDS.items() for orientation in (range(1, 9) if kind.turns else (1,))]
@@ -388,8 +388,8 @@ def opened(mime: str, data: bytes) -> Image.Image:
     return Image.open(BytesIO(data), formats=[kind])
 
 
-def corners(picture: Image.Image) -> list[Colour]:
-    """The colours in the middle of the four quarters."""
+def corners(picture: Image.Image) -> list[Color]:
+    """The colors in the middle of the four quarters."""
     shown = picture.convert("RGB")
     found = [
         shown.getpixel((x, y))
@@ -399,7 +399,7 @@ def corners(picture: Image.Image) -> list[Colour]:
     return [(pixel[0], pixel[1], pixel[2]) for pixel in found if isinstance(pixel, tuple)]
 
 
-def off(got: Sequence[Colour], wanted: Sequence[Colour]) -> int:
+def off(got: Sequence[Color], wanted: Sequence[Color]) -> int:
     """The largest difference."""
     pairs = zip(got, wanted, strict=True)
     return max(abs(a - b) for one, other in pairs for a, b in zip(one, other, strict=True))
@@ -418,12 +418,12 @@ def test_every_file_arrives_as_it_looks(name: str, orientation: int, limits: str
 
 
 @pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind.turns])
-def test_the_grid_turns_what_it_says(name: str) -> None:
+def test_the_eight_orientations_of_a_file_differ(name: str) -> None:
     """The eight files differ, so that none of them can pass by accident."""
     assert len({made(name, orientation) for orientation in range(1, 9)}) == 8
 
 
-# Colours
+# Colors
 
 
 def light(value: float) -> float:
@@ -444,7 +444,7 @@ SRGB_CURVE = [light(number / 1023) for number in range(1024)]
 ADOBE_CURVE = [(number / 1023) ** (563 / 256) for number in range(1024)]
 P3 = files.rgb_profile("Display P3", files.DISPLAY_P3, SRGB_CURVE)
 ADOBE = files.rgb_profile("Adobe RGB (1998)", files.ADOBE_RGB, ADOBE_CURVE)
-#: Paper with inks of other colours than their names say: whoever does not ask the profile gets them wrong.
+#: Paper with inks of other colors than their names say: whoever does not ask the profile gets them wrong.
 #: Their L*, a* and b* are those of sRGB's red, green, blue and black (D50).
 ODD_INKS: dict[tuple[int, ...], tuple[float, float, float]] = {
     (1, 0, 0, 0): (54.3, 80.8, 69.9),
@@ -454,30 +454,30 @@ ODD_INKS: dict[tuple[int, ...], tuple[float, float, float]] = {
 ODD_PRINT = files.cmyk_profile("Odd print", lambda ink: ODD_INKS.get(ink, (0.0 if ink[3] else 100.0, 0.0, 0.0)))
 
 #: Inside of what sRGB can show, so that nothing depends on how the rest is clipped.
-DULL: tuple[Colour, ...] = ((200, 100, 50), (90, 160, 80), (60, 80, 150), (255, 255, 255))
+DULL: tuple[Color, ...] = ((200, 100, 50), (90, 160, 80), (60, 80, 150), (255, 255, 255))
 
 
-def in_srgb(colour: Colour, colorants: files.Colorants, curve: Callable[[float], float]) -> Colour:
-    """What a colour of another space is in sRGB, by the formulas."""
-    bright = [curve(part / 255) for part in colour]
+def in_srgb(color: Color, colorants: files.Colorants, curve: Callable[[float], float]) -> Color:
+    """What a color of another space is in sRGB, by the formulas."""
+    bright = [curve(part / 255) for part in color]
     xyz = [sum(part * column[row] for part, column in zip(bright, colorants, strict=True)) for row in range(3)]
     red, green, blue = (shade(sum(a * b for a, b in zip(row, xyz, strict=True))) for row in TO_SRGB)
     return red, green, blue
 
 
 WIDE = {
-    "Display P3": (P3, [in_srgb(colour, files.DISPLAY_P3, light) for colour in DULL]),
-    "Adobe RGB": (ADOBE, [in_srgb(colour, files.ADOBE_RGB, lambda value: value ** (563 / 256)) for colour in DULL]),
+    "Display P3": (P3, [in_srgb(color, files.DISPLAY_P3, light) for color in DULL]),
+    "Adobe RGB": (ADOBE, [in_srgb(color, files.ADOBE_RGB, lambda value: value ** (563 / 256)) for color in DULL]),
 }
 
 
-def test_the_expected_colours_are_known_ones() -> None:
+def test_the_expected_colors_match_published_values() -> None:
     """215, 93, 31 is what CSS Color 4, section 10, makes of 200, 100, 50 in Display P3."""
     assert off([WIDE["Display P3"][1][0]], [(215, 93, 31)]) <= 1
 
 
 @pytest.mark.parametrize("space", WIDE)
-def test_whoever_overlooks_a_profile_is_found_out(space: str) -> None:
+def test_ignoring_a_profile_would_fail(space: str) -> None:
     assert off(DULL, WIDE[space][1]) > 12
 
 
@@ -496,7 +496,7 @@ def test_whoever_overlooks_a_profile_is_found_out(space: str) -> None:
         ("TIFF", {"compression": "tiff_lzw"}, 3),
     ],
 )
-def test_wide_colours_become_those_of_srgb(
+def test_wide_colors_become_those_of_srgb(
     kind: str, options: dict[str, object], tolerance: int, space: str, limits: str
 ) -> None:
     profile, wanted = WIDE[space]
@@ -512,25 +512,25 @@ def test_wide_colours_become_those_of_srgb(
 @pytest.mark.parametrize(
     ("depth", "kind", "values"),
     [
-        pytest.param(8, 6, [*((*colour, 255) for colour in DULL[:3]), (0, 0, 0, 0)], id="RGBA"),
+        pytest.param(8, 6, [*((*color, 255) for color in DULL[:3]), (0, 0, 0, 0)], id="RGBA"),
         pytest.param(16, 2, deep(DULL), id="16-bit RGB"),
-        pytest.param(16, 6, deep([*((*colour, 255) for colour in DULL[:3]), (0, 0, 0, 0)]), id="16-bit RGBA"),
+        pytest.param(16, 6, deep([*((*color, 255) for color in DULL[:3]), (0, 0, 0, 0)]), id="16-bit RGBA"),
         pytest.param(8, 3, [(0,), (1,), (2,), (3,)], id="palette"),
     ],
 )
-def test_wide_colours_in_every_png(
+def test_wide_colors_in_every_png(
     depth: int, kind: int, values: Sequence[Sequence[int]], space: str, limits: str
 ) -> None:
     profile, wanted = WIDE[space]
     chunks = files.chunk(b"iCCP", b"x\0\0" + zlib.compress(profile))
-    chunks += files.chunk(b"PLTE", bytes(part for colour in DULL for part in colour)) if kind == 3 else b""
+    chunks += files.chunk(b"PLTE", bytes(part for color in DULL for part in color)) if kind == 3 else b""
     image = encoded(by_hand(depth, kind, values, chunks)(1), LIMITS[limits][0])
     assert off(corners(opened(image.upload.mime, image.upload.data)), wanted) <= 3
 
 
 @pytest.mark.parametrize("limits", LIMITS)
 @pytest.mark.parametrize(("kind", "options"), [("JPEG", {"quality": 95, "subsampling": 0}), ("TIFF", {})])
-def test_inks_look_as_their_profile_says(kind: str, options: dict[str, object], limits: str) -> None:
+def test_cmyk_is_converted_by_its_profile(kind: str, options: dict[str, object], limits: str) -> None:
     inks = [(255, 0, 0, 0), (0, 255, 0, 0), (0, 0, 255, 0), (0, 0, 0, 255)]
     image = encoded(files.saved(blocks("CMYK", inks), kind, icc_profile=ODD_PRINT, **options), LIMITS[limits][0])
     wanted = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0)]
@@ -541,13 +541,13 @@ def test_inks_look_as_their_profile_says(kind: str, options: dict[str, object], 
 @pytest.mark.parametrize(
     ("kind", "mode", "factor"), [("JPEG", "L", 1), ("PNG", "L", 1), ("TIFF", "L", 1), ("PNG", "I;16", 257)]
 )
-def test_grey_follows_its_profile_too(kind: str, mode: str, factor: int, limits: str) -> None:
-    """Linear light: half of it is no middle grey to the eye."""
-    profile = files.grey_profile("Linear grey", [number / 1023 for number in range(1024)])
+def test_gray_is_converted_by_its_profile(kind: str, mode: str, factor: int, limits: str) -> None:
+    """Linear light: half of it is no middle gray to the eye."""
+    profile = files.gray_profile("Linear gray", [number / 1023 for number in range(1024)])
     options = {"quality": 95} if kind == "JPEG" else {}
     picture = blocks(mode, [factor * level for level in LEVELS])
     image = encoded(files.saved(picture, kind, icc_profile=profile, **options), LIMITS[limits][0])
-    wanted: list[Colour] = [(shade(level / 255),) * 3 for level in LEVELS]
+    wanted: list[Color] = [(shade(level / 255),) * 3 for level in LEVELS]
     assert off(corners(opened(image.upload.mime, image.upload.data)), wanted) <= 6
 
 
@@ -556,15 +556,15 @@ def test_grey_follows_its_profile_too(kind: str, mode: str, factor: int, limits:
 
 @pytest.mark.parametrize("limits", LIMITS)
 @pytest.mark.parametrize("alpha", [0, 64, 128, 255])
-def test_what_shows_through_is_white(alpha: int, limits: str) -> None:
-    data = by_hand(8, 6, [(*colour, alpha) for colour in COLOURS])(1)
+def test_transparent_pixels_become_white(alpha: int, limits: str) -> None:
+    data = by_hand(8, 6, [(*color, alpha) for color in COLOURS])(1)
     image = encoded(data, LIMITS[limits][0])
-    over = [[round((part * alpha + 255 * (255 - alpha)) / 255) for part in colour] for colour in COLOURS]
+    over = [[round((part * alpha + 255 * (255 - alpha)) / 255) for part in color] for color in COLOURS]
     wanted = [(red, green, blue) for red, green, blue in over]
     assert off(corners(opened(image.upload.mime, image.upload.data)), wanted) <= 2
 
 
-def test_hidden_colours_do_not_bleed_when_shrunk() -> None:
+def test_hidden_colors_do_not_bleed_when_shrunk() -> None:
     """Red beside purple that is fully transparent: between them lies pink, never purple."""
     data = by_hand(8, 6, [(*RED, 255), (0, 0, 255, 0), (*RED, 255), (0, 0, 255, 0)])(1)
     image = encoded(data, LIMITS["shrunk"][0])

@@ -1,4 +1,4 @@
-"""tests.images.test_list_metadata."""
+"""The metadata of a file, by name."""
 
 import pytest
 from PIL import Image
@@ -38,12 +38,12 @@ def text() -> PngInfo:
         (file(plain(), "GIF", comment=b"by hand"), ("a comment",)),
     ],
 )  # fmt: skip
-def test_what_a_file_carries_besides_its_picture_is_named(data: bytes, carried: tuple[str, ...]) -> None:
+def test_metadata_is_listed_by_name(data: bytes, carried: tuple[str, ...]) -> None:
     assert sorted(encoded(data).metadata_names) == sorted(carried)
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
-def test_a_broken_block_is_named_too() -> None:
+def test_a_broken_block_is_listed_too() -> None:
     assert (
         "EXIF"
         in prepare_image(

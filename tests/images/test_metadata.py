@@ -1,4 +1,4 @@
-"""tests.images.test_metadata."""
+"""Removing metadata from JPEG and PNG files without decoding them."""
 
 import struct
 import zlib
@@ -48,7 +48,7 @@ BEHIND_HEADER = 33
         pytest.param(PROGRESSIVE, id="several scans"),
         pytest.param(file("JPEG", restart_marker_blocks=1), id="restart markers"),
         pytest.param(file("JPEG", quality=100, subsampling=0), id="4:4:4"),
-        pytest.param(file("JPEG", "L"), id="grey JPEG"),
+        pytest.param(file("JPEG", "L"), id="gray JPEG"),
         pytest.param(file("JPEG", "CMYK"), id="CMYK, with Adobe's marker"),
         pytest.param(file("JPEG", keep_rgb=True), id="RGB, with Adobe's marker"),
         pytest.param(PNG, id="PNG"),
@@ -57,12 +57,12 @@ BEHIND_HEADER = 33
         pytest.param(file("PNG", "I;16"), id="16 bits"),
     ],
 )
-def test_a_picture_and_nothing_else_comes_back_byte_for_byte(data: bytes) -> None:
+def test_a_file_without_metadata_is_unchanged(data: bytes) -> None:
     assert strip_metadata(data) == data
 
 
 @given(marker=st.sampled_from([*range(0xE1, 0xEE), 0xEF, 0xFE]), payload=st.binary(max_size=300))
-def test_application_data_and_comments_of_a_jpeg_go(marker: int, payload: bytes) -> None:
+def test_application_data_and_comments_of_a_jpeg_are_removed(marker: int, payload: bytes) -> None:
     data = JPEG[:BEHIND_JFIF] + segment(marker, payload) + JPEG[BEHIND_JFIF:]
     assert strip_metadata(data) == JPEG
 
@@ -71,23 +71,21 @@ def test_application_data_and_comments_of_a_jpeg_go(marker: int, payload: bytes)
     ("data", "has"),
     [
         pytest.param(JPEG, True, id="sequential"),
-        pytest.param(file("JPEG", "L"), True, id="grey"),
+        pytest.param(file("JPEG", "L"), True, id="gray"),
         pytest.param(file("JPEG", "CMYK"), True, id="CMYK"),
         pytest.param(file("JPEG", restart_marker_blocks=1), True, id="restart markers"),
         pytest.param(PROGRESSIVE, False, id="progressive"),
-        pytest.param(
-            JPEG.replace(b"\xff\xda\x00\x0c\x03", b"\xff\xda\x00\x08\x01"), False, id="a scan for each colour"
-        ),
+        pytest.param(JPEG.replace(b"\xff\xda\x00\x0c\x03", b"\xff\xda\x00\x08\x01"), False, id="a scan for each color"),
         pytest.param(JPEG[: JPEG.index(b"\xff\xda")], False, id="cut off before it"),
         pytest.param(PNG, False, id="no JPEG"),
         pytest.param(b"", False, id="nothing"),
     ],
 )
-def test_the_header_tells_whether_there_can_be_more_than_one_scan(data: bytes, has: bool) -> None:  # noqa: FBT001
+def test_the_header_shows_whether_there_is_one_scan(data: bytes, has: bool) -> None:  # noqa: FBT001
     assert has_one_scan(data) is has
 
 
-def test_metadata_between_two_scans_goes() -> None:
+def test_metadata_between_two_scans_is_removed() -> None:
     second_scan = PROGRESSIVE.index(b"\xff\xda", PROGRESSIVE.index(b"\xff\xda") + 2)
     data = PROGRESSIVE[:second_scan] + segment(0xE1, b"Exif\0\0A. Keeper") + PROGRESSIVE[second_scan:]
     assert strip_metadata(data) == PROGRESSIVE
@@ -101,11 +99,11 @@ def test_metadata_between_two_scans_goes() -> None:
         pytest.param(segment(0xEE, b"A. Keeper"), id="APP14 of someone else"),
     ],
 )
-def test_look_alikes_of_the_decoders_tables_go(extra: bytes) -> None:
+def test_look_alikes_of_decoder_tables_are_removed(extra: bytes) -> None:
     assert strip_metadata(JPEG[:BEHIND_JFIF] + extra + JPEG[BEHIND_JFIF:]) == JPEG
 
 
-#: JFIF with a thumbnail of one pixel, and Adobe's marker (transform 0: the colours are stored as RGB).
+#: JFIF with a thumbnail of one pixel, and Adobe's marker (transform 0: the colors are stored as RGB).
 THUMBNAIL = segment(0xE0, b"JFIF\0\1\1\0\0\1\0\1\1\1" + b"abc")
 ADOBE_RGB = b"Adobe\0d\0\0\0\0\0"
 
@@ -118,7 +116,7 @@ ADOBE_RGB = b"Adobe\0d\0\0\0\0\0"
         pytest.param(THUMBNAIL + segment(0xEE, ADOBE_RGB), id="JFIF with a thumbnail overrules Adobe"),
     ],
 )
-def test_what_hides_in_the_decoders_tables_goes_and_the_colours_stay(tables: bytes) -> None:
+def test_data_hidden_in_decoder_tables_is_removed_and_colors_stay(tables: bytes) -> None:
     data = JPEG[:2] + tables + JPEG[BEHIND_JFIF:]
     kept = strip_metadata(data)
     assert kept is not None
@@ -132,14 +130,16 @@ def test_what_hides_in_the_decoders_tables_goes_and_the_colours_stay(tables: byt
     payload=st.binary(max_size=300),
     at_the_end=st.booleans(),
 )
-def test_every_chunk_of_a_png_but_the_picture_goes(kind: bytes, payload: bytes, *, at_the_end: bool) -> None:
+def test_every_png_chunk_that_the_image_does_not_need_is_removed(
+    kind: bytes, payload: bytes, *, at_the_end: bool
+) -> None:
     place = len(PNG) - 12 if at_the_end else BEHIND_HEADER
     assert strip_metadata(PNG[:place] + chunk(kind, payload) + PNG[place:]) == PNG
 
 
 @pytest.mark.parametrize("data", [JPEG, PNG], ids=["JPEG", "PNG"])
 @given(behind=st.binary(max_size=100))
-def test_what_stands_behind_the_end_goes(data: bytes, behind: bytes) -> None:
+def test_data_after_the_end_is_removed(data: bytes, behind: bytes) -> None:
     assert strip_metadata(data + behind) == data
 
 

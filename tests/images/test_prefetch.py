@@ -1,4 +1,4 @@
-"""tests.images.test_prefetch."""
+"""Reading and decoding an image before the rest of the program is loaded."""
 
 import os
 import shutil
@@ -49,7 +49,7 @@ PLAIN = [
 
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("words", PLAIN, ids=" ".join)
-def test_a_plain_command_line_has_an_image_to_begin_with(words: list[str]) -> None:
+def test_a_simple_command_line_names_the_image_to_prefetch(words: list[str]) -> None:
     assert __main__.guess_image(["describe", *words]) == "a.jpg"
 
 
@@ -76,7 +76,7 @@ def test_a_plain_command_line_has_an_image_to_begin_with(words: list[str]) -> No
         pytest.param(["describe", "-m", "a.jpg"], id="an image that is a model"),
     ],
 )
-def test_with_any_doubt_there_is_no_head_start(line: list[str]) -> None:
+def test_nothing_is_prefetched_in_doubt(line: list[str]) -> None:
     assert __main__.guess_image(line) is None
 
 
@@ -122,7 +122,7 @@ FILES = {
     "vast JPEG, on its side": turned(VAST, 6),
     "large JPEG": file(LARGE, "JPEG"),
     "large JPEG, progressive": file(LARGE, "JPEG", progressive=True),
-    "large JPEG, grey": file(LARGE.convert("L"), "JPEG"),
+    "large JPEG, gray": file(LARGE.convert("L"), "JPEG"),
     "large JPEG, CMYK": file(LARGE.convert("CMYK"), "JPEG"),
     "large JPEG of several pictures": file(LARGE, "MPO"),
     "large PNG": file(LARGE, "PNG"),
@@ -155,7 +155,7 @@ def outcome(path: Path, limits: ImageLimits) -> PreparedImage | tuple[str, str, 
     [ImageLimits(), ImageLimits(max_pixels=400_000), ImageLimits(max_pixels=None, quality=60)],
     ids=["as guessed", "smaller", "unshrunk"],
 )
-def test_the_outcome_is_the_same_with_a_head_start_and_without(tmp_path: Path, name: str, limits: ImageLimits) -> None:
+def test_the_result_is_the_same_with_and_without_prefetch(tmp_path: Path, name: str, limits: ImageLimits) -> None:
     path = tmp_path / "x"
     path.write_bytes(FILES[name])
     without = outcome(path, limits)
@@ -163,7 +163,7 @@ def test_the_outcome_is_the_same_with_a_head_start_and_without(tmp_path: Path, n
     assert outcome(path, limits) == without
 
 
-def test_what_was_decoded_ahead_is_not_decoded_again(tmp_path: Path) -> None:
+def test_a_prefetched_image_is_not_decoded_again(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(FILES["vast JPEG"])
     prefetch.start(str(path))
@@ -175,7 +175,7 @@ def test_what_was_decoded_ahead_is_not_decoded_again(tmp_path: Path) -> None:
     assert (found is not image, found.size, found.tobytes() == image.tobytes()) == (True, image.size, True)
 
 
-def test_another_size_is_decoded_anew(tmp_path: Path) -> None:
+def test_another_size_is_decoded_again(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(FILES["vast JPEG"])
     prefetch.start(str(path))
@@ -185,7 +185,7 @@ def test_another_size_is_decoded_anew(tmp_path: Path) -> None:
         assert prefetch.get_decoded(image, data) is image
 
 
-def test_only_the_file_itself_is_taken(tmp_path: Path) -> None:
+def test_only_the_prefetched_file_is_taken(tmp_path: Path) -> None:
     guessed, wanted = tmp_path / "guessed.png", tmp_path / "wanted.png"
     guessed.write_bytes(file(plain("red"), "PNG"))
     wanted.write_bytes(file(plain("blue"), "PNG"))
@@ -198,7 +198,7 @@ def test_only_the_file_itself_is_taken(tmp_path: Path) -> None:
         assert image == replace(without, prepare_seconds=image.prepare_seconds)
 
 
-def test_a_file_that_is_gone_by_then_was_read_whole(tmp_path: Path) -> None:
+def test_a_file_deleted_meanwhile_was_read_completely(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(FILES["large PNG"])
     prefetch.start(str(path))
@@ -207,12 +207,12 @@ def test_a_file_that_is_gone_by_then_was_read_whole(tmp_path: Path) -> None:
     assert prepare_image(sources.File("x", path), ImageLimits()).size == len(FILES["large PNG"])
 
 
-def test_what_is_no_regular_file_is_left_alone(tmp_path: Path) -> None:
+def test_only_regular_files_are_prefetched(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     assert __main__.guess_image(["describe", str(tmp_path / "pipe.jpg")]) is None
 
 
-def test_a_name_that_looks_like_home_is_the_file_that_the_shell_would_not_have_meant(
+def test_a_quoted_tilde_is_the_home_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qvision: Qvision, lighthouse: Path
 ) -> None:
     """``~/x.jpg`` in quotes is a file at home, also where a folder is called ``~``."""

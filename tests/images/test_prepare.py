@@ -1,4 +1,4 @@
-"""tests.images.test_prepare."""
+"""Preparing images: orientation, size, frames, and what is sent byte for byte."""
 
 import hashlib
 from base64 import b64decode
@@ -22,7 +22,7 @@ from ..support.pictures import (
     SCREENSHOT,
     SRGB,
     XMP,
-    colour,
+    color,
     corners,
     encoded,
     file,
@@ -96,12 +96,12 @@ def test_a_phone_photo_looks_as_it_did(phone_photo: PreparedImage) -> None:
     assert max(ImageStat.Stat(ImageChops.difference(got, expected)).mean) < 3
 
 
-def test_a_phone_photo_tells_nothing_about_its_owner(phone_photo: PreparedImage) -> None:
+def test_a_phone_photo_is_sent_without_metadata(phone_photo: PreparedImage) -> None:
     assert [sign for sign in METADATA_SIGNS if sign in phone_photo.upload.data] == []
 
 
 def test_detail_survives_the_decoders_own_shrinking() -> None:
-    """Stripes 8 pixels wide, shrunk to half: still black and white, where coarser decoding would leave them grey."""
+    """Stripes 8 pixels wide, shrunk to half: still black and white, where coarser decoding would leave them gray."""
     stripes = Image.frombytes("L", (1280, 960), (b"\0" * 8 + b"\xff" * 8) * 80 * 960)
     assert ImageStat.Stat(sent(file(stripes, "JPEG"), ImageLimits(max_side=640))).stddev[0] > 100
 
@@ -115,14 +115,14 @@ def test_detail_survives_the_decoders_own_shrinking() -> None:
         pytest.param(file(draw.lighthouse(96, 64), "JPEG"), id="JPEG"),
         pytest.param(file(draw.lighthouse(96, 64), "JPEG", progressive=True), id="progressive JPEG"),
         pytest.param(file(draw.lighthouse(96, 64), "JPEG", keep_rgb=True), id="JPEG stored as RGB"),
-        pytest.param(file(draw.lighthouse(96, 64).convert("L"), "JPEG"), id="grey JPEG"),
+        pytest.param(file(draw.lighthouse(96, 64).convert("L"), "JPEG"), id="gray JPEG"),
         pytest.param(file(draw.lighthouse(96, 64), "PNG"), id="PNG"),
         pytest.param(file(draw.lighthouse(96, 64).quantize(), "PNG"), id="palette PNG"),
         pytest.param(file(draw.lighthouse(96, 64).convert("1"), "PNG"), id="1-bit PNG"),
         pytest.param(file(plain(size=(2048, 1280)), "PNG"), id="PNG of 2,621,440 pixels"),
     ],
 )
-def test_what_fits_is_sent_byte_for_byte(data: bytes) -> None:
+def test_an_image_within_the_limits_is_sent_byte_for_byte(data: bytes) -> None:
     assert encoded(data).upload.data == data
 
 
@@ -148,14 +148,14 @@ def png_text() -> PngInfo:
         pytest.param("PNG", {"dpi": (300, 300)}, id="PNG pHYs"),
     ],
 )
-def test_metadata_stays_at_home(kind: str, extra: dict[str, object]) -> None:
+def test_metadata_is_not_sent(kind: str, extra: dict[str, object]) -> None:
     """The bytes that are sent are those of the same picture saved without it."""
     picture = draw.lighthouse(96, 64)
     assert encoded(file(picture, kind, **extra)).upload.data == file(picture, kind.replace("MPO", "JPEG"))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_bytes_behind_the_end_stay_at_home(kind: str) -> None:
+def test_data_after_the_end_is_not_sent(kind: str) -> None:
     data = file(draw.lighthouse(96, 64), kind)
     assert encoded(data + b"A. Keeper").upload.data == data
 
@@ -181,16 +181,16 @@ def test_of_several_frames_the_first_is_sent_with_a_warning(kind: str, what: str
     data = file(plain("red"), kind, save_all=True, append_images=[plain("blue"), plain("green")])
     image = encoded(data)
     picture = Image.open(BytesIO(image.upload.data))
-    assert (colour(picture), getattr(picture, "n_frames", 1), image.warnings) == (
+    assert (color(picture), getattr(picture, "n_frames", 1), image.warnings) == (
         "red", 1, (f"x: only the first of 3 {what} is sent",),
     )  # fmt: skip
 
 
 @pytest.mark.parametrize(("kind", "what"), [("GIF", "frame"), ("WEBP", "frame"), ("PNG", "frame"), ("TIFF", "page")])
-def test_another_frame_is_sent_where_it_is_asked_for(kind: str, what: str) -> None:
+def test_the_chosen_frame_is_sent(kind: str, what: str) -> None:
     data = file(plain("red"), kind, save_all=True, append_images=[plain("blue"), plain("green")])
     image = encoded(data, ImageLimits(frame=2))
-    assert (colour(Image.open(BytesIO(image.upload.data))), image.warnings) == (
+    assert (color(Image.open(BytesIO(image.upload.data))), image.warnings) == (
         "blue", (f"x: only {what} 2 of 3 is sent",),
     )  # fmt: skip
 
@@ -204,7 +204,7 @@ def test_another_frame_is_sent_where_it_is_asked_for(kind: str, what: str) -> No
         ("BMP", 0, "x has only one frame, so there is no frame 4"),
     ],
 )
-def test_a_frame_that_is_not_there_is_refused(kind: str, count: int, message: str) -> None:
+def test_a_missing_frame_is_refused(kind: str, count: int, message: str) -> None:
     more = [plain("blue"), plain("green")][:count]
     data = file(plain("red"), kind, **({"save_all": True, "append_images": more} if more else {}))
     with pytest.raises(ImageError) as caught:
@@ -212,14 +212,14 @@ def test_a_frame_that_is_not_there_is_refused(kind: str, count: int, message: st
     assert (caught.value.code, caught.value.message) == ("no_such_frame", message)
 
 
-def test_a_broken_second_frame_costs_nothing() -> None:
+def test_a_broken_second_frame_does_not_matter() -> None:
     first, second = draw.lighthouse(32, 32).quantize(), draw.lighthouse(32, 32).rotate(90).quantize()
     whole = file(first, "GIF", save_all=True, append_images=[second], duration=100)
     assert encoded(whole[:-200]).upload.data == encoded(whole).upload.data
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "TIFF", "BMP", "QOI"])
-def test_a_screenshot_stays_exact(kind: str) -> None:
+def test_a_screenshot_stays_lossless(kind: str) -> None:
     with Image.open(SCREENSHOT) as screenshot:
         picture = screenshot.quantize() if kind == "GIF" else screenshot.copy()
     image = encoded(file(picture, kind))
@@ -243,7 +243,7 @@ def test_the_type_comes_from_the_bytes_and_not_from_the_name(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("kind", "said"), [("MPO", "JPEG"), ("DIB", "BMP"), *((kind, kind) for kind in FORMATS)])
-def test_what_is_said_about_an_image(kind: str, said: str) -> None:
+def test_the_description_of_a_prepared_image(kind: str, said: str) -> None:
     data = file(plain(size=(40, 32)), kind, **({"sizes": [(40, 32)]} if kind == "ICO" else {}))
     image = encoded(data)
     assert replace(image, prepare_seconds=0, metadata_names=()) == PreparedImage(
@@ -261,7 +261,7 @@ def test_the_url_holds_what_is_sent() -> None:
 # Threads
 
 
-def test_the_workshop_keeps_the_order_and_passes_links_on() -> None:
+def test_the_pool_keeps_the_order_and_passes_links_on() -> None:
     link = sources.Link("https://example.com/a.jpg", "https://example.com/a.jpg")
     pictures = [sources.Bytes(name, file(plain(name), "PNG")) for name in ("red", "green", "blue")]
     workshop = PreparationPool(ImageLimits())

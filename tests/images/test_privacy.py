@@ -1,7 +1,7 @@
-"""What is sent tells nothing but the picture: looked at by readers that are not ours, or not the package's.
+"""Nothing but the image is sent, as seen by readers outside the package.
 
-One walks through segments and chunks and unpacks what is compressed; the other is exiftool, where the machine has it
-(the checks install it).
+One reads segments and chunks and decompresses their data; the other is exiftool, if it is installed
+(continuous integration installs it).
 """
 
 import json
@@ -387,7 +387,7 @@ def parts_beside_the_picture(data: bytes) -> set[str]:
 
 
 @pytest.mark.parametrize(("name", "way"), CASES)
-def test_nothing_but_the_picture_is_sent(name: str, way: str) -> None:
+def test_nothing_but_the_image_is_sent(name: str, way: str) -> None:
     data = sent(name, way)
     assert (parts_beside_the_picture(data), tells(data)) == (set(), False)
 
@@ -398,7 +398,7 @@ def test_each_piece_holds_the_secret(piece: bytes) -> None:
 
 
 @pytest.mark.parametrize(("name", "way"), CASES)
-def test_the_file_was_full_of_it(name: str, way: str) -> None:
+def test_the_original_contains_the_secret(name: str, way: str) -> None:
     """So that the test above could fail."""
     data = made(name, way)
     assert tells(data)
@@ -450,7 +450,7 @@ if shutil.which("exiftool"):
 
 @pytest.mark.parametrize("name", ["JPEG with everything", "PNG with everything", "HEIC", "MPO", "TIFF"])
 @pytest.mark.parametrize("options", [[], ["--original"], ["--max-pixels", "3072"]], ids=["plain", "original", "shrunk"])
-def test_the_whole_request_tells_nothing(
+def test_the_whole_request_contains_no_secret(
     describe: Ask, server: Server, tmp_path: Path, name: str, options: list[str]
 ) -> None:
     path = tmp_path / "photo"

@@ -1,4 +1,4 @@
-"""tests.images.test_sources."""
+"""Command-line arguments: images, prompts and errors; and reading the bytes of an image."""
 
 import os
 from base64 import b64encode
@@ -199,7 +199,7 @@ def test_images_keep_their_order_wherever_the_prompt_stands() -> None:
     )
 
 
-def test_what_is_missing_is_named_among_the_images() -> None:
+def test_a_missing_image_is_listed_among_the_names() -> None:
     found = classified("a.jpg", "nope.jpg", "what?")
     assert (found.names, found.prompt, found.error and found.error.message) == (
         ("a.jpg", "nope.jpg"), "what?", "no such image: nope.jpg",
@@ -220,7 +220,7 @@ def test_no_image_is_a_usage_error(arguments: tuple[str, ...]) -> None:
     assert refusal(*arguments) == (2, "no image was named")
 
 
-def test_a_misspelt_name_with_a_blank_is_no_prompt_where_it_stands_alone() -> None:
+def test_a_single_missing_name_with_a_blank_is_not_a_prompt() -> None:
     assert refusal("my photo.jpg") == (4, "no such image: my photo.jpg")
 
 

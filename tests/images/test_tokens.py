@@ -1,4 +1,4 @@
-"""Qwen's arithmetic, against the values that its own code gives."""
+"""Image sizes and tokens, compared with the values of Qwen's own code."""
 
 import pytest
 from hypothesis import assume, example, given, settings
@@ -27,7 +27,7 @@ MAX_SIDE = st.none() | st.integers(32, 20_000)
         (64, 64, 64),
     ],
 )
-def test_an_image_costs_qwen3_its_squares_and_two_markers(width: int, height: int, tokens: int) -> None:
+def test_a_qwen3_image_costs_its_squares_and_two_markers(width: int, height: int, tokens: int) -> None:
     assert estimate(width, height, "Qwen/Qwen3-VL-Plus") == tokens + 2
 
 
@@ -51,7 +51,7 @@ def test_a_photo_costs_a_fifth_when_it_is_shrunk_first() -> None:
         (100_000, 20, QWEN2, (70_812, 28)),
     ],
 )
-def test_a_size_is_brought_to_the_familys_squares(
+def test_a_size_is_resized_to_multiples_of_the_factor(
     width: int, height: int, of: ModelFamily, size: tuple[int, int]
 ) -> None:
     assert smart_resize(width, height, of) == size
@@ -74,11 +74,11 @@ def test_a_size_is_brought_to_the_familys_squares(
         ("", None),
     ],
 )
-def test_a_family_is_known_by_the_models_name(model: str, of: ModelFamily | None) -> None:
+def test_the_family_is_recognized_by_the_name_of_the_model(model: str, of: ModelFamily | None) -> None:
     assert find_family(model) is of
 
 
-def test_nothing_is_estimated_for_a_family_that_is_not_known() -> None:
+def test_nothing_is_estimated_for_an_unknown_family() -> None:
     assert estimate(640, 480, "gpt-4o") is None
 
 
@@ -120,7 +120,7 @@ def test_shrunk_sides_are_multiples_of_32(
 @settings(deadline=None)
 @example(20_000, 100, 1_000_000, None)
 @example(100, 20_000, None, 1000)
-def test_a_shrunk_image_is_no_longer_than_model_studio_takes(
+def test_a_shrunk_image_is_not_longer_than_model_studio_accepts(
     width: int, height: int, max_pixels: int | None, max_side: int | None
 ) -> None:
     size = shrink_size(width, height, max_pixels=max_pixels, max_side=max_side)
@@ -130,7 +130,7 @@ def test_a_shrunk_image_is_no_longer_than_model_studio_takes(
 
 @given(st.integers(256, 20_000), st.integers(256, 20_000))
 @settings(deadline=None)
-def test_qwen3_takes_a_shrunk_image_as_it_comes(width: int, height: int) -> None:
+def test_qwen3_does_not_resize_a_shrunk_image(width: int, height: int) -> None:
     size = shrink_size(width, height, max_pixels=QWEN3.max_pixels, max_side=None)
     assume(size != (width, height))
     assert smart_resize(*size, QWEN3) == size
@@ -149,7 +149,7 @@ def test_qwen3_takes_a_shrunk_image_as_it_comes(width: int, height: int) -> None
         ((100_000, 40), 1024, None, (32, 32)),
     ],
 )
-def test_an_image_is_shrunk_only_as_far_as_it_must(
+def test_an_image_is_shrunk_only_as_far_as_necessary(
     size: tuple[int, int], max_pixels: int | None, max_side: int | None, sent: tuple[int, int]
 ) -> None:
     assert shrink_size(*size, max_pixels=max_pixels, max_side=max_side) == sent

@@ -1,4 +1,4 @@
-"""URLs: how near a host is, what goes to this machine, and what of a URL may be shown."""
+"""URLs: how near a host is, what may be sent to this machine, and which parts are shown."""
 
 import socket
 from pathlib import Path
@@ -107,5 +107,5 @@ def test_every_name_of_this_machine_gets_the_request_and_the_key(
 
 
 @pytest.mark.parametrize("text", ["me@home.jpg", "C:/me@home.jpg", "https://example.com/a.jpg", "a://b"])
-def test_what_holds_no_password_is_shown_as_it_is(text: str) -> None:
+def test_text_without_a_password_is_shown_unchanged(text: str) -> None:
     assert redact(text) == text

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 IMAGES = Path(__file__).parent.parent / "images"
 
-#: EXIF tags: Make, Orientation, UserComment's neighbour Artist, and the block that holds the place.
+#: EXIF tags: Make, Orientation, UserComment's neighbor Artist, and the block that holds the place.
 MAKE, ORIENTATION, ARTIST, GPS = 0x010F, 0x0112, 0x013B, 0x8825
 #: What no picture that is sent may hold, in any form.
 SECRETS = (b"Seaside Optics", b"A. Keeper", b"GPS-SECRET", b"54.4")

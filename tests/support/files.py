@@ -1,4 +1,4 @@
-"""Files that Pillow does not write: any PNG, 16-bit TIFF, ICC profiles, and the pieces that metadata is kept in.
+"""Files that Pillow does not write: any PNG, 16-bit TIFF, ICC profiles, and containers of metadata.
 
 Sources: PNG specification, third edition; TIFF 6.0; ICC.1:2001-04 (version 2); ITU-T T.81, annex B; ITU-T T.800, annex I.
 """
@@ -39,7 +39,7 @@ def png(
 
     Args:
         pixel: the samples, or the place in the palette, at a column and row.
-        kind: colour type: 0 grey, 2 RGB, 3 palette, 4 grey and alpha, 6 RGBA.
+        kind: color type: 0 gray, 2 RGB, 3 palette, 4 gray and alpha, 6 RGBA.
         chunks: what stands between the header and the pixels.
     """
     width, height = size
@@ -76,8 +76,8 @@ def tiff(
     """An uncompressed TIFF of 16 or 32 bits a sample, little-endian.
 
     Args:
-        photometric: 0 grey where zero is white, 1 grey, 2 RGB, 5 CMYK.
-        alpha: 1 for colours multiplied by it, 2 for plain ones, 0 for none.
+        photometric: 0 gray where zero is white, 1 gray, 2 RGB, 5 CMYK.
+        alpha: 1 for colors multiplied by it, 2 for plain ones, 0 for none.
         planar: one strip for each channel, rather than one for all.
     """
     pixels = [pixel(x, y) for y in range(size[1]) for x in range(size[0])]
@@ -135,8 +135,8 @@ def rgb_profile(name: str, colorants: Colorants, curve: Sequence[float], said: b
     return _profile(name, b"mntr", b"RGB ", b"XYZ ", tags | {b"cprt": b"text" + bytes(4) + said + b"\0"})
 
 
-def grey_profile(name: str, curve: Sequence[float]) -> bytes:
-    """A profile for grey pictures."""
+def gray_profile(name: str, curve: Sequence[float]) -> bytes:
+    """A profile for gray pictures."""
     return _profile(name, b"mntr", b"GRAY", b"XYZ ", {b"kTRC": _curve(curve)})
 
 

@@ -1,4 +1,4 @@
-"""Small pictures with known colours, and what becomes of them: shared by the tests of images."""
+"""Small images with known colors, and helpers to prepare and compare them."""
 
 from io import BytesIO
 from random import Random
@@ -14,9 +14,9 @@ from qubrid_cli.images.prepare import PreparedImage, prepare_image
 
 from . import draw
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
-NAMED: dict[str, Colour] = {
+NAMED: dict[str, Color] = {
     "red": (200, 30, 30), "green": (30, 160, 40), "blue": (40, 60, 200), "yellow": (240, 215, 60),
     "white": (255, 255, 255), "black": (0, 0, 0),
 }  # fmt: skip
@@ -45,20 +45,20 @@ def sent(data: bytes, limits: ImageLimits | None = None) -> Image.Image:
     return Image.open(BytesIO(encoded(data, limits).upload.data), formats=("JPEG", "PNG"))
 
 
-def colour(image: Image.Image, x: int = 16, y: int = 16) -> str:
-    """The name of the colour that a pixel is nearest to."""
+def color(image: Image.Image, x: int = 16, y: int = 16) -> str:
+    """The name of the color that a pixel is nearest to."""
     pixel = rgb(image, x, y)
     return min(NAMED, key=lambda name: sum(abs(a - b) for a, b in zip(NAMED[name], pixel, strict=True)))
 
 
-def rgb(image: Image.Image, x: int = 16, y: int = 16) -> Colour:
+def rgb(image: Image.Image, x: int = 16, y: int = 16) -> Color:
     pixel = image.convert("RGB").getpixel((x, y))
     assert isinstance(pixel, tuple)
     return pixel[0], pixel[1], pixel[2]
 
 
 def four_corners() -> Image.Image:
-    """96 × 64 pixels, a colour in each quarter."""
+    """96 × 64 pixels, a color in each quarter."""
     picture = Image.new("RGB", (96, 64), NAMED["red"])
     picture.paste(NAMED["green"], (48, 0, 96, 32))
     picture.paste(NAMED["blue"], (0, 32, 48, 64))
@@ -68,7 +68,7 @@ def four_corners() -> Image.Image:
 
 def corners(image: Image.Image) -> list[str]:
     right, bottom = image.width - 8, image.height - 8
-    return [colour(image, *place) for place in ((8, 8), (right, 8), (8, bottom), (right, bottom))]
+    return [color(image, *place) for place in ((8, 8), (right, 8), (8, bottom), (right, bottom))]
 
 
 def plain(name: str = "red", mode: str = "RGB", size: tuple[int, int] = (32, 32)) -> Image.Image:

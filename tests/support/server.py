@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback that plays an endpoint: what it answers is scripted to the byte, what it got is kept.
+"""A real HTTP server on loopback that plays an endpoint: its responses are scripted to the byte, requests are recorded.
 
 It speaks HTTP/1.1 over asyncio sockets by itself, so that a test can also let it do what a well-behaved server never
 does: fall silent, or hang up in mid-stream.

@@ -1,6 +1,10 @@
-"""The program's entry: answers ``--version`` before anything is imported, and hands the rest to ``cli``."""
+"""The entry point: answers ``--version`` before anything is imported, and leaves everything else to ``cli``.
 
-# MERGED DOCSTRING of qubrid_cli.headstart: Whether there can be a head start: the one photo that a plain command line names, known before it is understood. Typer, the settings and httpx take 80 ms to load, in which another core would have nothing to do, and decoding a photo of 12 megapixels takes 50. So what ``describe`` is plainly going to be asked about is begun with first: the request is complete after 143 ms in place of 186 (medians of 21 pairs). It is a guess which decides nothing: see ``ahead``.
+For a simple ``describe`` it starts decoding the image before the command line is parsed. Typer, the settings and httpx
+take 80 ms to load while another core is idle, and decoding a photo of 12 megapixels takes 50 ms. So the request is
+complete after 143 ms instead of 186 ms (medians of 21 pairs). It is a guess without consequences: see
+``images.prefetch``.
+"""
 
 import gc
 import os
@@ -9,8 +13,8 @@ from collections.abc import Sequence
 
 from . import __version__
 
-#: Options of ``describe`` that change nothing about how its image is decoded, and whether a value follows. With any other
-#: there is no head start, nor with two images or two prompts: a mistyped command line is to load no Pillow.
+#: Options of ``describe`` that do not change how its image is decoded, and whether each has a value. With any other option
+#: nothing is prefetched, nor with two images or two prompts, so that a mistyped command line does not load Pillow.
 _NEUTRAL_OPTIONS = {
     **dict.fromkeys(("-p", "--prompt", "-P", "--preset", "-s", "--system", "--schema", "-m", "--model"), True),
     **dict.fromkeys(("--profile", "--base-url", "--max-tokens", "--temperature", "--top-p", "-O", "--param"), True),
@@ -22,7 +26,7 @@ _NEUTRAL_OPTIONS = {
 
 
 def guess_image(arguments: Sequence[str]) -> str | None:
-    """The file that ``describe`` is going to be asked about; ``None`` where that is not plain."""
+    """The one image that ``describe`` will send; ``None`` if that is uncertain."""
     words = iter(arguments)
     if next(words, None) != "describe":
         return None
@@ -48,15 +52,15 @@ def main() -> int:
     try:
         return _show_version() if sys.argv[1:] == ["--version"] else _run()
     finally:
-        gc.freeze()  # at its end Python looks through all that was loaded for garbage: 13 ms of a describe, 1 of --version
+        gc.freeze()  # or Python would search everything for garbage when it exits: 13 ms of a describe, 1 of --version
 
 
 def _run() -> int:
-    # While modules are loaded nothing is garbage, but with the default threshold of 700 Python looks for it some 70 times,
-    # which takes 5 ms of a describe.
+    # Loading modules makes no garbage, but with the default threshold of 700 Python searches for it about 70 times, which
+    # takes 5 ms of a describe.
     gc.set_threshold(50_000)
-    # httpx loads its own command line, click and Rich with it, wherever click is installed: 60 ms. Nothing here needs it.
-    sys.modules["click"] = None  # type: ignore[assignment]  # whoever imports it is told that it is not there
+    # If click is installed, httpx loads its own command line, and with it click and Rich: 60 ms. Nothing here needs it.
+    sys.modules["click"] = None  # type: ignore[assignment]  # makes the import fail, as if it were not installed
     try:
         if (image := guess_image(sys.argv[1:])) is not None:
             from .images import prefetch
@@ -65,15 +69,15 @@ def _run() -> int:
         from .cli import main as run
 
         return run()
-    except KeyboardInterrupt:  # while modules are still loading; later Typer sees to it
+    except KeyboardInterrupt:  # while modules are loading; later Typer handles it
         return 130
 
 
 def _show_version() -> int:
-    """Before typer is imported, which costs five times an empty Python."""
+    """Print the version without importing Typer, which would take five times as long as an empty Python."""
     try:
         print(f"qvision {__version__}", flush=True)
-    except OSError:  # nobody listens any more; Python would try once more at its end
+    except OSError:  # the reader is gone; Python would flush once more when it exits
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
     return 0

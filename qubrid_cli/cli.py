@@ -6,7 +6,6 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 import typer
 
@@ -16,11 +15,8 @@ from .errors import QvisionError, UsageError
 from .output.streams import echo_err, translate_stdout_errors
 from .text import strip_control_characters
 
-if TYPE_CHECKING:
-    pass
-
-#: The commands, in the order that the help has, and what it says of them; each has a module with a function ``add`` that
-#: adds it to an app.
+#: The commands and their help texts, in the order of the help. The module of each has a function ``add``, which adds it
+#: to an app.
 _COMMANDS = {
     "describe": "Describe images, showing the answer as it is written.",
     "batch": "Describe many images, one request each, with a line of JSON for each.",
@@ -31,11 +27,11 @@ _COMMANDS = {
     "presets": "List and show presets, the prompts that have a name.",
     "completion": "Print the completion script for a shell.",
 }
-#: Is set while a shell completes a line.
+#: Set by the shell that completes a command line.
 _COMPLETION_VARIABLE = "_QVISION_COMPLETE"
 
 
-def _show_version(value: bool) -> None:  # noqa: FBT001  # Typer's callbacks are called that way
+def _show_version(value: bool) -> None:  # noqa: FBT001  # the signature of Typer's callbacks
     if value:
         typer.echo(f"qvision {__version__}")
         raise typer.Exit
@@ -45,7 +41,7 @@ def _root(
     context: typer.Context,
     *,
     profile: _options.Profile = None,
-    version: bool = typer.Option(  # noqa: ARG001  # its callback has seen to it
+    version: bool = typer.Option(  # noqa: ARG001  # handled by its callback
         False, "--version", callback=_show_version, is_eager=True, help="Show the version."
     ),
 ) -> None:
@@ -53,14 +49,14 @@ def _root(
 
 
 def _placeholder_command() -> None:
-    """In the place of a command that no argument names, so that it cannot be called."""
+    """Stands for a command that no argument names, so it is never called."""
     raise AssertionError
 
 
 def _build_app(words: Sequence[str]) -> typer.Typer:
-    """The program with the commands that the words name; of the others just the names and what the help says.
+    """The program with the commands that the words name; the other commands have only a name and a help text.
 
-    Loading and building them all would take twice as long as an empty Python, and add a third to ``--help``.
+    Loading and building all of them would take twice as long as an empty Python, and add a third to ``--help``.
     """
     app = typer.Typer(
         help="Ask vision models about images.",
@@ -79,24 +75,24 @@ def _build_app(words: Sequence[str]) -> typer.Typer:
 
 
 def _get_words(arguments: Sequence[str]) -> Sequence[str]:
-    """The arguments; or the words of the line that is being completed, which Typer's scripts have in the environment."""
+    """The arguments, or the words of the line that is being completed, which Typer's scripts put into the environment."""
     if _COMPLETION_VARIABLE not in os.environ:
         return arguments
     return (os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS") or "").split()
 
 
 def _block_rich() -> None:
-    """Keep Typer from loading Rich to complete a line, which would make it wait twice as long.
+    """Keep Typer from loading Rich while a line is completed, which would take twice as long.
 
-    Typer strips Rich's markup from the help of options, where Rich is installed; ours has none.
+    If Rich is installed, Typer removes its markup from the help of options. Ours contains none.
     """
-    sys.modules["rich"] = None  # type: ignore[assignment]  # whoever imports it is told that it is not there
+    sys.modules["rich"] = None  # type: ignore[assignment]  # makes the import fail, as if it were not installed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code. Typer itself ends usage errors, Ctrl-C and a closed pipe."""
+    """Run one command and return its exit code; Typer itself exits for usage errors, Ctrl-C and a closed pipe."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if not sys.warnoptions:  # Pillow warns about what it repairs; who wants to see that says so with -W
+    if not sys.warnoptions:  # Pillow warns about what it repairs; python -W shows that
         warnings.simplefilter("ignore")
     try:
         _check_arguments(arguments)
@@ -111,11 +107,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _check_arguments(arguments: Sequence[str]) -> None:
-    """File names that Typer would take for a command or an option, or print with the escape sequences in them."""
+    """Reject file names that Typer would read as a command or an option, or print with their escape sequences."""
     for argument in itertools.takewhile(lambda argument: argument != "--", arguments):
         if not argument.startswith("-") or argument == "-":
             continue
         if strip_control_characters(argument) != argument or (os.path.lexists(argument) and "." in argument):
-            raise UsageError(f"{argument} is taken for an option", hint=f"For the file: ./{argument}")
+            raise UsageError(f"{argument} would be read as an option", hint=f"For the file: ./{argument}")
     if arguments and not arguments[0].startswith("-") and os.path.isfile(arguments[0]):
-        raise UsageError(f"{arguments[0]} is no command", hint=f"For example: qvision describe {arguments[0]}")
+        raise UsageError(f"{arguments[0]} is not a command", hint=f"For example: qvision describe {arguments[0]}")

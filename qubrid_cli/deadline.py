@@ -1,4 +1,4 @@
-"""qubrid_cli.deadline."""
+"""A time limit for a whole HTTP exchange, which httpx does not have: it limits each single read only."""
 
 import socket
 import threading
@@ -16,42 +16,41 @@ class _NetworkStream(Protocol):
 
 
 class Deadline:
-    """Ends a connection from a thread of its own when its time is over, so that a read which waits on it ends at once.
+    """Shuts a connection down, from a thread of its own, when its time is over; a read that waits on it ends at once.
 
-    httpx has no limit for a whole request, only for each single read. (Connecting, with the handshake of TLS, has one
-    of its own; before that there is nothing to cut.)
+    Opening a connection, TLS handshake included, has a timeout of its own in httpx; before that there is nothing to
+    shut down.
     """
 
     def __init__(self) -> None:
         self.is_expired = False
         self._stream: _NetworkStream | None = None
         self._timer: threading.Timer | None = None
-        self._deadline = inf  # of the whole request
+        self._deadline = inf  # of the whole exchange
         self._shortened_deadline = inf
 
     def track_connection(self, name: str, info: Mapping[str, Any]) -> None:
-        """Take note of the connection in use: httpx's ``trace`` extension, which calls this for every step."""
+        """Remember the connection in use. For httpx's ``trace`` extension, which calls this for every step."""
         if name.endswith(("connect_tcp.complete", "start_tls.complete")):
             self._stream = info["return_value"]
             if self.is_expired:
                 self._shut_down()
 
     def start(self, seconds: float | None) -> None:
-        """Cut after so many seconds; ``None`` for never."""
+        """Expire after this many seconds; ``None`` means never."""
         self.is_expired = False
         self._deadline = inf if seconds is None else time.monotonic() + seconds
         self._shortened_deadline = inf
         self._set_timer(self._deadline, self._expire)
 
     def shorten(self, seconds: float) -> None:
-        """Nothing that matters is expected any more: cut after so many seconds, or sooner where that was said before."""
+        """Shut down after this many seconds at the latest, without expiring: the rest of the exchange is not needed."""
         self._shortened_deadline = min(self._shortened_deadline, self._deadline, time.monotonic() + seconds)
-        self._set_timer(
-            self._shortened_deadline, self._expire if self._shortened_deadline == self._deadline else self._shut_down
-        )
+        is_whole = self._shortened_deadline == self._deadline
+        self._set_timer(self._shortened_deadline, self._expire if is_whole else self._shut_down)
 
     def cancel(self) -> None:
-        """Cut nothing any more."""
+        """Do not shut down any more."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -68,8 +67,8 @@ class Deadline:
         self._shut_down()
 
     def _shut_down(self) -> None:
-        used = self._stream.get_extra_info("socket") if self._stream is not None else None
-        if used is not None:
-            # An SSLSocket would drop its state first, under the feet of the thread that reads: so the plain method.
+        connection = self._stream.get_extra_info("socket") if self._stream is not None else None
+        if connection is not None:
+            # SSLSocket.shutdown would first discard the TLS state that the reading thread uses; the plain method does not.
             with suppress(OSError):
-                socket.socket.shutdown(used, socket.SHUT_RDWR)
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)

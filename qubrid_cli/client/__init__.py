@@ -1,1 +1,1 @@
-"""The OpenAI dialect over HTTP: request out, events in, errors understood, retries."""
+"""The OpenAI API over HTTP: requests, answers as events, errors, retries."""

@@ -1,4 +1,4 @@
-"""Deltas put right: a model's text as it comes in pieces, cut anywhere, even inside a character or a tag. Pure."""
+"""Deltas of an answer: text that arrives in pieces, split anywhere, even inside a character or a tag. Pure."""
 
 import enum
 import re
@@ -19,7 +19,7 @@ class TextDelta:
 
 @frozen
 class ReasoningDelta:
-    """A piece of what the model thought before it answered, in valid Unicode."""
+    """A piece of the model's reasoning before the answer, in valid Unicode."""
 
     text: str
 
@@ -28,23 +28,23 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def has_no_surrogates(text: str) -> bool:
-    """Whether there is no half of a character in it."""
+    """Whether the text contains no half of a character."""
     return text.isascii() or _SURROGATE.search(text) is None
 
 
 class SurrogateJoiner:
-    r"""Joins the halves of a character that a server sent as two JSON escapes (``\ud83d``, ``\ude00``) in two chunks."""
+    r"""Joins the halves of a character that a server split into two JSON escapes (``\ud83d``, ``\ude00``) in two chunks."""
 
     def __init__(self) -> None:
         self._pending_surrogate = ""
 
     @property
     def has_pending_surrogate(self) -> bool:
-        """Whether the second half of a character is still to come."""
+        """Whether the second half of a character is missing."""
         return bool(self._pending_surrogate)
 
     def feed(self, text: str, *, last: bool = False) -> str:
-        """What is whole by now; a half that never finds its other one becomes U+FFFD."""
+        """The text that is complete by now; a half without the other half becomes U+FFFD."""
         text, self._pending_surrogate = self._pending_surrogate + text, ""
         if has_no_surrogates(text):
             return text
@@ -61,33 +61,33 @@ class _ThinkState(enum.Enum):
 
 
 class ThinkSplitter:
-    """Sorts content into answer and reasoning: a leading ``<think>…</think>`` is not part of the answer."""
+    """Splits content into answer and reasoning: a leading ``<think>…</think>`` is reasoning."""
 
     def __init__(self) -> None:
         self._joiner = SurrogateJoiner()
         self._state = _ThinkState.BEFORE
-        self._buffer = ""  # what may still turn out to be a tag
+        self._buffer = ""  # may still turn out to be a tag
         self._has_reasoning = False
 
     @property
     def is_in_answer(self) -> bool:
-        """Whether all that comes now is answer, with nothing held back before it."""
+        """Whether everything that follows is answer, and nothing before it is held back."""
         return self._state is _ThinkState.ANSWER and not self._buffer and not self._joiner.has_pending_surrogate
 
     @property
     def has_empty_reasoning(self) -> bool:
-        """Whether a tag is open and nothing has come behind it."""
+        """Whether the tag is open and nothing has followed it."""
         return self._state is _ThinkState.THINKING and not self._has_reasoning
 
     def feed(self, text: str, *, last: bool = False) -> Iterator[TextDelta | ReasoningDelta]:
-        """The pieces that are certain by now; with ``last`` all that is left."""
+        """The pieces that are certain by now; with ``last``, all that remains."""
         self._buffer += self._joiner.feed(text, last=last)
         if self._state is _ThinkState.BEFORE:
             self._detect_open_tag(last=last)
-        if self._state is _ThinkState.THINKING and (thought := self._take_reasoning(last=last)):
+        if self._state is _ThinkState.THINKING and (reasoning := self._take_reasoning(last=last)):
             self._has_reasoning = True
-            yield ReasoningDelta(thought)
-        if self._state is _ThinkState.BETWEEN:  # the line breaks that models put behind the tag
+            yield ReasoningDelta(reasoning)
+        if self._state is _ThinkState.BETWEEN:  # models put line breaks after the tag
             self._buffer = self._buffer.lstrip()
             if self._buffer:
                 self._state = _ThinkState.ANSWER
@@ -103,12 +103,12 @@ class ThinkSplitter:
             self._state = _ThinkState.ANSWER
 
     def _take_reasoning(self, *, last: bool) -> str:
-        thought, tag, rest = self._buffer.partition(_CLOSE_TAG)
+        reasoning, tag, rest = self._buffer.partition(_CLOSE_TAG)
         if tag:
             self._state, self._buffer = _ThinkState.BETWEEN, rest
-            return thought
-        kept = (
-            0 if last else next((n for n in range(len(_CLOSE_TAG) - 1, 0, -1) if thought.endswith(_CLOSE_TAG[:n])), 0)
-        )
-        self._buffer = thought[len(thought) - kept :]
-        return thought[: len(thought) - kept]
+            return reasoning
+        lengths = () if last else range(len(_CLOSE_TAG) - 1, 0, -1)  # of a tag that may have begun
+        held_back = next((length for length in lengths if reasoning.endswith(_CLOSE_TAG[:length])), 0)
+        end = len(reasoning) - held_back
+        self._buffer = reasoning[end:]
+        return reasoning[:end]

@@ -1,9 +1,11 @@
-"""What came back: a stream of events, one JSON document, or neither. The first byte tells.
+"""An answer as events: the chunks of a stream, or one JSON document, interpreted. Pure: no network, no clock.
 
-Content-Type does not: it is missing or wrong often enough.
+The first byte decides which of the two it is, because Content-Type is often missing or wrong. Servers differ a lot, so
+everything is read tolerantly.
+
+Source: OpenAI API reference, the streaming object of "Create chat completion"; Qubrid's documentation for
+``x_metrics``.
 """
-
-# MERGED DOCSTRING of qubrid_cli.events: The OpenAI dialect of chat completions, inwards: what the chunks of an answer mean. Pure: no network, no clock. Source: OpenAI API reference, the streaming object of "Create chat completion"; Qubrid's documentation for ``x_metrics``. Servers differ a good deal, so everything is read tolerantly.
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -16,10 +18,14 @@ from ..frozen import frozen
 from .deltas import ReasoningDelta, SurrogateJoiner, TextDelta, ThinkSplitter, has_no_surrogates
 from .sse import ServerSentEvent, decode_batches
 
+_BOM_AND_WHITESPACE = b"\xef\xbb\xbf \t\r\n"
+#: Keys of a chunk or a choice that hold more than text.
+_NON_TEXT_KEYS = frozenset({"error", "usage", "x_metrics", "metrics", "timings"})
+
 
 @frozen
 class ChunkInfo:
-    """What a chunk says beside text, each ``None`` where it says nothing; objects as the server sent them.
+    """What a chunk holds besides text; ``None`` for what is missing, objects as the server sent them.
 
     ``metrics`` is ``x_metrics`` (Qubrid), else ``metrics`` (Qubrid's cookbook, vLLM) or ``timings`` (llama.cpp).
     """
@@ -30,21 +36,21 @@ class ChunkInfo:
     metrics: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """What is not ``None``, by name."""
-        every = {"id": self.id, "model": self.model, "usage": self.usage, "metrics": self.metrics}
-        return {name: value for name, value in every.items() if value is not None}
+        """The values that are not ``None``, by name."""
+        values = {"id": self.id, "model": self.model, "usage": self.usage, "metrics": self.metrics}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 @frozen
 class Finish:
-    """The end of the answer: the server's ``finish_reason``, or ``None`` for a bare ``[DONE]``."""
+    """The end of the answer: the server's ``finish_reason``, or ``None`` for ``[DONE]`` alone."""
 
     reason: str | None
 
 
 @frozen
 class ErrorEvent:
-    """An error inside the answer; ``payload`` is the JSON that told of it, in any shape."""
+    """An error inside the answer; ``payload`` is the server's JSON, in any shape."""
 
     payload: object
 
@@ -52,73 +58,40 @@ class ErrorEvent:
 Event = TextDelta | ReasoningDelta | ChunkInfo | Finish | ErrorEvent
 
 
-def parse_document(chunk: Any) -> Iterator[Event]:
-    """What an answer in one piece means: JSON is whole, or it is no JSON at all."""
-    reader = _ChunkReader()
-    yield from reader.read_chunk(chunk)
-    yield from reader.finish()
-    if not reader.is_finished and not reader.has_failed:
-        yield Finish(None)
+def read_answer(chunks: Iterable[bytes], *, redact: Callable[[str], str] = str) -> Iterator[Event]:
+    """Interpret the body of an answer.
 
+    Args:
+        redact: removes secrets from a text that an error quotes.
 
-def parse_events(batches: Iterable[Iterable[ServerSentEvent]]) -> Iterator[Event]:
-    """Turn raw events into ours: the text of one batch, which came at once, is one piece.
-
-    After ``[DONE]`` only facts are taken: some servers send their metrics last.
+    Raises:
+        EndpointError: it is not the answer of a chat endpoint.
     """
-    reader = _ChunkReader()
-    try:
-        for batch in batches:
-            yield from _parse_batch(batch, reader)
-    except EndpointError:
-        yield from reader.finish()  # what was held back because it might have been a tag
-        raise
-    yield from reader.finish()
-
-
-def _parse_batch(batch: Iterable[ServerSentEvent], reader: "_ChunkReader") -> Iterator[Event]:
-    texts: list[str] = []
-    for raw in batch:
-        try:
-            chunk = parse_json(raw.data)
-        except ValueError:
-            chunk = None
-        text = reader.get_plain_text(chunk) if chunk is not None and not raw.event else None
-        if text is not None:
-            texts.append(text)
-            continue
-        yield from _join_texts(texts)
-        yield from _interpret(raw, chunk, reader)
-    yield from _join_texts(texts)
-
-
-def _join_texts(texts: list[str]) -> Iterator[TextDelta]:
-    """The texts as one piece, if there is anything in them; they are used up."""
-    if whole := "".join(texts):
-        yield TextDelta(whole)
-    texts.clear()
-
-
-def _interpret(raw: ServerSentEvent, chunk: Any, reader: "_ChunkReader") -> Iterator[Event]:
-    data = raw.data.strip()
-    if data == "[DONE]":
-        yield from reader.finish()
-        reader.is_finished = True
-        yield Finish(None)
-        return
-    if chunk is None and raw.is_truncated:  # the connection ended in the middle of it
-        return
-    if chunk is None and data and data != "null":
-        chunk = {"error": data if raw.event == "error" else f"an event that is no JSON: {data}"}
-    if raw.event == "error" and isinstance(chunk, dict) and not chunk.get("error"):
-        chunk = {"error": chunk}
-    if raw.event in {"x_metrics", "metrics", "usage"} and isinstance(chunk, dict) and raw.event not in chunk:
-        chunk = {raw.event: chunk}
-    yield from reader.read_chunk(chunk)
+    chunks = iter(chunks)
+    start = b""
+    for chunk in chunks:
+        start += chunk
+        if start.strip(_BOM_AND_WHITESPACE):
+            break
+    stripped = start.lstrip(_BOM_AND_WHITESPACE)
+    if stripped.startswith(b"{"):
+        yield from _read_document(b"".join(chain([stripped], chunks)), redact)
+    elif stripped.startswith(b"<"):
+        raise _no_answer_error("a web page")
+    else:
+        batches = decode_batches(chain([start], chunks))
+        first = next(batches, None)
+        if first is None:
+            raise _no_answer_error(_shorten(stripped, redact) or "nothing")
+        yield from _read_stream(chain([first], batches))
 
 
 def parse_json(data: str | bytes) -> Any:
-    """JSON in Python's types; NaN, Infinity and 1e999, which could not be written as JSON again, become null."""
+    """Parse JSON; NaN, Infinity and 1e999, which cannot be written as JSON again, become null.
+
+    Raises:
+        ValueError: it is not JSON, or nested too deeply.
+    """
     try:
         return _DECODER.decode(data if isinstance(data, str) else data.decode("utf-8-sig"))
     except RecursionError as error:
@@ -130,12 +103,82 @@ def _parse_float(text: str) -> float | None:
     return value if isfinite(value) else None
 
 
-#: Made once: ``json.loads`` would make one for each call, half of its time with a small chunk.
+#: Made once, because ``json.loads`` would make one per call, which takes half of its time for a small chunk.
 _DECODER = json.JSONDecoder(parse_constant=lambda _: None, parse_float=_parse_float)
 
 
+def _read_document(data: bytes, redact: Callable[[str], str]) -> Iterator[Event]:
+    try:
+        chunk = parse_json(data)
+    except ValueError as error:
+        raise EndpointError("the endpoint's JSON is broken or cut off", hint="Try again.", code="not_json") from error
+    is_error = chunk.get("error") or chunk.get("object") == "error"
+    if not is_error and not {"choices", "content"} & chunk.keys():
+        raise _no_answer_error(_shorten(data, redact))
+    reader = _ChunkReader()
+    yield from reader.read_chunk(chunk)
+    yield from reader.flush()
+    if not reader.is_finished and not reader.has_failed:
+        yield Finish(None)
+
+
+def _read_stream(batches: Iterable[Iterable[ServerSentEvent]]) -> Iterator[Event]:
+    """Interpret events; the text of one batch, which arrived at once, becomes one delta.
+
+    After ``[DONE]`` only ``ChunkInfo`` is read: some servers send their metrics last.
+    """
+    reader = _ChunkReader()
+    try:
+        for batch in batches:
+            yield from _read_batch(batch, reader)
+    except EndpointError:
+        yield from reader.flush()
+        raise
+    yield from reader.flush()
+
+
+def _read_batch(batch: Iterable[ServerSentEvent], reader: "_ChunkReader") -> Iterator[Event]:
+    texts: list[str] = []
+    for event in batch:
+        try:
+            chunk = parse_json(event.data)
+        except ValueError:
+            chunk = None
+        text = reader.get_plain_text(chunk) if chunk is not None and not event.name else None
+        if text is not None:
+            texts.append(text)
+            continue
+        yield from _join_texts(texts)
+        texts.clear()
+        yield from _read_event(event, chunk, reader)
+    yield from _join_texts(texts)
+
+
+def _join_texts(texts: list[str]) -> Iterator[TextDelta]:
+    if text := "".join(texts):
+        yield TextDelta(text)
+
+
+def _read_event(event: ServerSentEvent, chunk: Any, reader: "_ChunkReader") -> Iterator[Event]:
+    data = event.data.strip()
+    if data == "[DONE]":
+        yield from reader.flush()
+        reader.is_finished = True
+        yield Finish(None)
+        return
+    if chunk is None and event.is_truncated:  # the connection ended inside the event
+        return
+    if chunk is None and data and data != "null":
+        chunk = {"error": data if event.name == "error" else f"an event that is not valid JSON: {data}"}
+    if event.name == "error" and isinstance(chunk, dict) and not chunk.get("error"):
+        chunk = {"error": chunk}
+    if event.name in {"x_metrics", "metrics", "usage"} and isinstance(chunk, dict) and event.name not in chunk:
+        chunk = {event.name: chunk}
+    yield from reader.read_chunk(chunk)
+
+
 class _ChunkReader:
-    """Reads chunk after chunk; holds only what a chunk may have left open: a tag, or half a character."""
+    """Reads chunk after chunk; holds only what a chunk left open: a tag, or half a character."""
 
     def __init__(self) -> None:
         self.is_finished = False
@@ -145,9 +188,9 @@ class _ChunkReader:
         self._reasoning_joiner = SurrogateJoiner()
 
     def get_plain_text(self, chunk: Any) -> str | None:
-        """The text of a chunk that holds nothing else and nothing new, as nearly all do; else ``None``.
+        """The text of a chunk that holds nothing else and nothing new; else ``None``.
 
-        A short way past ``chunk``, which reads everything: a third of its time, and there are thousands of them.
+        A shortcut past ``read_chunk`` in a third of its time: nearly all chunks are like that, and there are thousands.
         """
         try:
             (choice,) = chunk["choices"]
@@ -174,12 +217,12 @@ class _ChunkReader:
             return
         choice = _get_first_choice(chunk)
         self._last_identity = chunk.get("id"), chunk.get("model")
-        if (facts := _extract_info(chunk, choice)) != ChunkInfo():
-            yield facts
+        if (info := _extract_info(chunk, choice)) != ChunkInfo():
+            yield info
         if self.is_finished:
             return
         if chunk.get("error") or chunk.get("object") == "error":
-            yield from self.finish()
+            yield from self.flush()
             self.has_failed = True
             yield ErrorEvent(chunk)
             return
@@ -187,26 +230,23 @@ class _ChunkReader:
         if not isinstance(delta, dict):
             delta = choice.get("message")
         if not isinstance(delta, dict):
-            delta = chunk  # an older Qubrid endpoint has the content at the top
+            delta = chunk  # an older Qubrid endpoint has the content at the top level
         reasoning = delta.get("reasoning_content") or delta.get("reasoning")
-        if isinstance(reasoning, str) and (whole := self._reasoning_joiner.feed(reasoning)):
-            yield ReasoningDelta(whole)
+        if isinstance(reasoning, str) and (text := self._reasoning_joiner.feed(reasoning)):
+            yield ReasoningDelta(text)
         yield from self._splitter.feed(_extract_text(delta))
         if isinstance(reason := choice.get("finish_reason"), str) and reason:
-            yield from self.finish()
+            yield from self.flush()
             self.is_finished = True
             yield Finish(reason)
 
-    def finish(self) -> Iterator[Event]:
+    def flush(self) -> Iterator[Event]:
+        """What was held back because it might have been part of a tag or a character."""
         if rest := self._reasoning_joiner.feed("", last=True):
             yield ReasoningDelta(rest)
         yield from self._splitter.feed("", last=True)
-        if self._splitter.has_empty_reasoning:  # nothing to show, and yet the model was at work
+        if self._splitter.has_empty_reasoning:  # nothing to show, but the model was working
             yield ReasoningDelta("")
-
-
-#: Where a chunk tells more than text.
-_NON_TEXT_KEYS = frozenset({"error", "usage", "x_metrics", "metrics", "timings"})
 
 
 def _get_first_choice(chunk: dict[str, Any]) -> dict[str, Any]:
@@ -219,73 +259,26 @@ def _get_first_choice(chunk: dict[str, Any]) -> dict[str, Any]:
 
 def _extract_text(delta: dict[str, Any]) -> str:
     content = delta.get("content")
-    if isinstance(content, list):  # of parts, as in requests
+    if isinstance(content, list):  # a list of parts, as in requests
         texts = [part.get("text") if isinstance(part, dict) else part for part in content]
         return "".join(text for text in texts if isinstance(text, str))
     if isinstance(content, str) and content:
         return content
-    refusal = delta.get("refusal")  # OpenAI's models decline in a field of its own; it is what they answered
+    refusal = delta.get("refusal")  # OpenAI's models decline in a separate field; it is their answer
     return refusal if isinstance(refusal, str) else ""
 
 
 def _extract_info(chunk: dict[str, Any], choice: dict[str, Any]) -> ChunkInfo:
-    def named(name: str) -> dict[str, Any] | None:
-        found = chunk.get(name) or choice.get(name)  # a few servers put usage into the choice
-        return found if isinstance(found, dict) and found else None
+    def get_text(name: str) -> str | None:
+        value = chunk.get(name)
+        return value if isinstance(value, str) and value else None
 
-    identity, model = chunk.get("id"), chunk.get("model")
-    return ChunkInfo(
-        id=identity if isinstance(identity, str) and identity else None,
-        model=model if isinstance(model, str) and model else None,
-        usage=named("usage"),
-        metrics=named("x_metrics") or named("metrics") or named("timings"),
-    )
+    def get_object(name: str) -> dict[str, Any] | None:
+        value = chunk.get(name) or choice.get(name)  # a few servers put usage into the choice
+        return value if isinstance(value, dict) and value else None
 
-
-_BOM_AND_WHITESPACE = b"\xef\xbb\xbf \t\r\n"
-
-
-def read_answer(chunks: Iterable[bytes], *, redact: Callable[[str], str] = str) -> Iterator[Event]:
-    """What the body of an answer means.
-
-    Args:
-        redact: takes out of what is repeated in a message what must not stand there.
-
-    Raises:
-        EndpointError: it is no answer of a chat endpoint.
-    """
-    chunks = iter(chunks)
-    start = b""
-    for chunk in chunks:
-        start += chunk
-        if start.strip(_BOM_AND_WHITESPACE):
-            break
-    found = start.lstrip(_BOM_AND_WHITESPACE)
-    if found.startswith(b"{"):
-        yield from _read_document(b"".join(chain([found], chunks)), redact)
-    elif found.startswith(b"<"):
-        raise _no_answer_error("a web page")
-    else:
-        yield from _read_stream(chain([start], chunks), found, redact)
-
-
-def _read_stream(chunks: Iterable[bytes], start: bytes, redact: Callable[[str], str]) -> Iterator[Event]:
-    found = decode_batches(chunks)
-    first = next(found, None)
-    if first is None:
-        raise _no_answer_error(_shorten(start, redact) or "nothing")
-    yield from parse_events(chain([first], found))
-
-
-def _read_document(data: bytes, redact: Callable[[str], str]) -> Iterator[Event]:
-    try:
-        chunk = parse_json(data)
-    except ValueError as error:
-        raise EndpointError("the endpoint's JSON is broken or cut off", hint="Try again.", code="not_json") from error
-    is_error = chunk.get("error") or chunk.get("object") == "error"
-    if not is_error and not {"choices", "content"} & chunk.keys():
-        raise _no_answer_error(_shorten(data, redact))
-    yield from parse_document(chunk)
+    metrics = get_object("x_metrics") or get_object("metrics") or get_object("timings")
+    return ChunkInfo(get_text("id"), get_text("model"), get_object("usage"), metrics)
 
 
 def _shorten(data: bytes, redact: Callable[[str], str]) -> str:

@@ -1,6 +1,6 @@
-"""Which models an endpoint has, asked of the endpoint itself.
+"""The models of an endpoint, as it lists them.
 
-Source: OpenAI API reference, "List models"; of what servers send, only ``data[].id`` is relied on.
+Source: OpenAI API reference, "List models"; only ``data[].id`` is used.
 """
 
 import itertools
@@ -14,50 +14,48 @@ from .endpoint import Endpoint, Response
 from .events import parse_json
 from .retry import RetryLimits, RetryScheduled
 
-#: Bytes of a server's list; the longest known, OpenRouter's, has about half a million.
+#: Bytes; the longest known list, OpenRouter's, has about half a million.
 MAX_MODEL_LIST_SIZE = 16_000_000
+#: How servers answer that have no list; Qubrid's documentation does not mention one.
+_NO_LIST_STATUSES = frozenset({404, 405, 501})
+
+
+class NoModelListError(EndpointError):
+    """The endpoint does not list its models."""
+
+    default_code = "no_models"
 
 
 def parse_model_ids(data: Any, host: str) -> tuple[str, ...]:
-    """The ids in a list of models, in the server's order and each once; what has none is passed over.
+    """The ids in a list of models, each once, in the server's order; entries without an id are skipped.
 
     Args:
-        data: OpenAI's object with ``data``, which is null where a server has none, or the bare array (Together).
+        data: OpenAI's object with ``data``, which is null if there are no models, or the array alone (Together).
 
     Raises:
-        EndpointError: it is no list of models.
+        EndpointError: it is not a list of models.
     """
     models = data.get("data") if isinstance(data, dict) and "data" in data else data
     if models is None and isinstance(data, dict):
         return ()
     if not isinstance(models, list):
         raise EndpointError(
-            f"{host} answered with something else than a list of models",
+            f"{host} answered with something other than a list of models",
             hint="Check --base-url: it usually ends in /v1.",
             code="no_list",
         )
-    names = [model["id"] for model in models if isinstance(model, dict) and isinstance(model.get("id"), str)]
-    return tuple(dict.fromkeys(name for name in names if name.strip()))
-
-
-#: What servers answer that have no list; Qubrid's documentation does not say that it has one.
-_NO_LIST_STATUSES = frozenset({404, 405, 501})
-
-
-class NoModelListError(EndpointError):
-    """The endpoint does not say which models it has."""
-
-    default_code = "no_models"
+    ids = [model["id"] for model in models if isinstance(model, dict) and isinstance(model.get("id"), str)]
+    return tuple(dict.fromkeys(model_id for model_id in ids if model_id.strip()))
 
 
 def list_models(
     endpoint: Endpoint, retry_limits: RetryLimits, *, clock: Clock = time.perf_counter
 ) -> Generator[RetryScheduled | tuple[str, ...], None, None]:
-    """Ask for the ids of the models, and again when what went wrong may pass: pauses, and the ids at the end.
+    """Request the ids of the models, with retries: yields each scheduled retry, and the ids last.
 
     Raises:
-        EndpointError: it refused, or what it sent is no list.
-        NoListError: it has none.
+        EndpointError: the request failed, or the answer is not a list.
+        NoModelListError: the endpoint has no list.
     """
     watch = Stopwatch(clock, retry_limits.max_time)
     watch.mark_sent()
@@ -75,13 +73,16 @@ def list_models(
 
 
 def list_models_once(endpoint: Endpoint, within: float | None) -> tuple[str, ...]:
-    """The ids, asked for once.
+    """Request the ids of the models once.
+
+    Args:
+        within: seconds for the whole exchange.
 
     Raises:
-        EndpointError: as ``ask`` does.
+        EndpointError: as in ``list_models``.
     """
-    with endpoint.request_models(within=within) as answer:
-        return _read_models(endpoint, answer)
+    with endpoint.request_models(within=within) as response:
+        return _read_models(endpoint, response)
 
 
 def _read_models(endpoint: Endpoint, response: Response) -> tuple[str, ...]:
@@ -91,16 +92,16 @@ def _read_models(endpoint: Endpoint, response: Response) -> tuple[str, ...]:
         raise endpoint.read_error(response)
     data = _read_body(endpoint, response)
     try:
-        found = parse_json(data)
+        body = parse_json(data)
     except ValueError as error:
-        if data.lstrip().startswith(b"<"):  # what websites answer to every path
-            raise _no_list_error(endpoint, ", and sends a web page instead", response.status) from error
+        if data.lstrip().startswith(b"<"):  # websites answer every path
+            raise _no_list_error(endpoint, " and sends a web page instead", response.status) from error
         raise EndpointError(
-            f"the list of models from {endpoint.host} is no JSON", hint="Try again.", code="not_json"
+            f"the list of models from {endpoint.host} is not valid JSON", hint="Try again.", code="not_json"
         ) from error
-    if isinstance(found, dict) and found.get("error"):
-        raise endpoint.interpret_error(found, response)
-    return tuple(endpoint.redact(name) for name in parse_model_ids(found, endpoint.host))
+    if isinstance(body, dict) and body.get("error"):
+        raise endpoint.interpret_error(body, response)
+    return tuple(map(endpoint.redact, parse_model_ids(body, endpoint.host)))
 
 
 def _read_body(endpoint: Endpoint, response: Response) -> bytes:
@@ -118,7 +119,7 @@ def _read_body(endpoint: Endpoint, response: Response) -> bytes:
 
 def _no_list_error(endpoint: Endpoint, detail: str, status: int) -> NoModelListError:
     return NoModelListError(
-        f"{endpoint.host} does not say which models it has{detail}",
-        hint="Check --base-url: it usually ends in /v1. If it does, look for models in the endpoint's documentation.",
+        f"{endpoint.host} does not list its models{detail}",
+        hint="Check --base-url: it usually ends in /v1. If it does, see the endpoint's documentation for its models.",
         status=status,
     )

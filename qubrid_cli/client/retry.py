@@ -1,4 +1,4 @@
-"""When to ask again, and how long to wait before: what passes is tried again, politely."""
+"""When to retry a failed request, and how long to wait before the retry."""
 
 import random
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from ..frozen import frozen
 
 @frozen
 class RetryScheduled:
-    """The endpoint is asked again, in ``seconds``, for the ``attempt``-th of ``retries`` times; ``reason`` is the start of a sentence."""
+    """The request is sent again in ``seconds``, as retry ``attempt`` of ``retries``; ``reason`` begins a message."""
 
     reason: str
     seconds: float

@@ -1,8 +1,8 @@
 """Server-sent events: bytes in, events out, with no network in it.
 
-Source: WHATWG HTML Standard, section 9.2.6, "Interpreting an event stream". Two things are done differently on
-purpose: an event that the end of the stream cuts short of its blank line is still given out (several servers leave
-that line away), and ``id`` and ``retry`` are passed over, for nothing here reconnects.
+Source: WHATWG HTML Standard, section 9.2.6, "Interpreting an event stream". Two things differ on purpose: the last
+event needs no blank line, because several servers omit it, and ``id`` and ``retry`` are ignored, because nothing here
+reconnects.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,21 +15,20 @@ _BOM = b"\xef\xbb\xbf"
 
 @frozen
 class ServerSentEvent:
-    """One event; ``event`` is empty where the server named none, ``is_truncated`` says that the stream ended before it did."""
+    """One event.
+
+    Attributes:
+        name: empty if the server sent none.
+        is_truncated: the stream ended before the event's blank line.
+    """
 
     data: str
-    event: str = ""
+    name: str = ""
     is_truncated: bool = field(default=False, compare=False)
 
 
-def decode(chunks: Iterable[bytes]) -> Iterator[ServerSentEvent]:
-    """Turn the chunks of a body, however the network cut them, into events."""
-    for batch in decode_batches(chunks):
-        yield from batch
-
-
 def decode_batches(chunks: Iterable[bytes]) -> Iterator[list[ServerSentEvent]]:
-    """The same events, those together that came to their end in one chunk: who reads may treat them as one."""
+    """Decode the chunks of a body, wherever the network split them; each list holds the events that one chunk completed."""
     decoder = _Decoder()
     for chunk in chunks:
         if batch := decoder.feed(chunk):
@@ -39,23 +38,23 @@ def decode_batches(chunks: Iterable[bytes]) -> Iterator[list[ServerSentEvent]]:
 
 
 class _Decoder:
-    """Holds what a chunk left open: a line without its end, an event without its blank line."""
+    """Holds what a chunk left open: a line without its end, or an event without its blank line."""
 
     def __init__(self) -> None:
-        self._partial_line: list[bytes] = []  # of a line; a list, for a line may be 10 MB in small pieces
+        self._partial_line: list[bytes] = []  # in pieces, because a line may be 10 MB long
         self._after_cr = False
         self._is_first = True
         self._data: list[bytes] = []
         self._event_name = b""
 
     def feed(self, received: bytes) -> list[ServerSentEvent]:
-        # An LF right behind a CR belongs to that CR. Not waiting for it gives out the event at once.
+        # An LF right after a CR belongs to that CR. The event is complete without it, so nothing waits for it.
         chunk = received[1:] if self._after_cr and received.startswith(b"\n") else received
         if received:
             self._after_cr = chunk.endswith(b"\r")
         if not chunk:
             return []
-        lines = chunk.splitlines()  # bytes are split at LF, CR and CRLF only
+        lines = chunk.splitlines()  # splits bytes at LF, CR and CRLF only
         if self._partial_line:
             lines[0] = b"".join((*self._partial_line, lines[0]))
             self._partial_line.clear()
@@ -73,15 +72,14 @@ class _Decoder:
         events = []
         data = self._data
         for line in lines:
-            if line.startswith(b"data: "):  # nearly every line that is not empty
+            if line.startswith(b"data: "):  # nearly every line
                 data.append(line[6:])
             elif line:
                 self._read_field(line)
             elif data:
-                whole = data[0] if len(data) == 1 else b"\n".join(data)
-                events.append(
-                    ServerSentEvent(whole.decode(errors="replace"), self._event_name.decode(errors="replace"))
-                )
+                text = data[0] if len(data) == 1 else b"\n".join(data)
+                name = self._event_name.decode(errors="replace")
+                events.append(ServerSentEvent(text.decode(errors="replace"), name))
                 data.clear()
                 self._event_name = b""
             else:
@@ -89,8 +87,8 @@ class _Decoder:
         return events
 
     def _read_field(self, line: bytes) -> None:
-        field, _, value = line.partition(b":")  # a comment has an empty field
-        if field == b"data":
+        name, _, value = line.partition(b":")  # the name is empty in a comment
+        if name == b"data":
             self._data.append(value.removeprefix(b" "))
-        elif field == b"event":
+        elif name == b"event":
             self._event_name = value.removeprefix(b" ")

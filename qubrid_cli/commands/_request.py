@@ -362,4 +362,4 @@ def add_response_format(request: "Request", schema: "Schema | None") -> "Request
         return request
     from ..describe import structured
 
-    return replace(request, form=structured.build_response_format(schema))
+    return replace(request, response_format=structured.build_response_format(schema))

@@ -97,7 +97,9 @@ class Session:
             UsageError: the schema turns out to be unusable.
         """
         send = partial(run.describe, endpoint, images=images, labels=labels, prices=prices, clock=clock)
-        request = replace(request, form=self._response_format, dropped=request.dropped | self._refused_parameters)
+        request = replace(
+            request, response_format=self._response_format, dropped=request.dropped | self._refused_parameters
+        )
         stopwatch = Stopwatch(clock, retry_limits.max_time)
         answer = first_answer or (
             yield from self._forward_items(send(request=request, retry_limits=retry_limits), stopwatch)
@@ -107,7 +109,9 @@ class Session:
         if isinstance(parsed, Invalid) and seconds_left != 0:
             yield Repairing(parsed.problems[0])
             request = replace(
-                request, turns=_repair_messages(answer, parsed), dropped=request.dropped | answer.refused_parameters
+                request,
+                follow_ups=_repair_messages(answer, parsed),
+                dropped=request.dropped | answer.refused_parameters,
             )
             retry_limits = replace(retry_limits, max_time=seconds_left)
             second = yield from self._forward_items(send(request=request, retry_limits=retry_limits), stopwatch)

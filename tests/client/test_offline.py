@@ -76,7 +76,7 @@ def test_a_plain_picture_is_described_truly() -> None:
         "",
         f"- **Sent as** PNG, 400 × 300 pixels, {len(data) / 1000:.0f} KB",
         "- **Shape:** landscape, 4:3",
-        "- **Colours:** red 75 %, white 25 %",
+        "- **Colors:** red 75 %, white 25 %",
         "- **Brightness:** medium (124 of 255)",
     ]
 
@@ -96,7 +96,7 @@ def test_shapes(size: tuple[int, int], said: str) -> None:
 
 @pytest.mark.parametrize(("name", "rgb"), [("black", 0), ("white", 0xFFFFFF), ("yellow", 0x37D2F5), ("navy", 0x5A1E14)])
 def test_colours(name: str, rgb: int) -> None:
-    assert statement(Image.new("RGB", (64, 64), rgb), "Colours") == f"- **Colours:** {name} 100 %"
+    assert statement(Image.new("RGB", (64, 64), rgb), "Colors") == f"- **Colors:** {name} 100 %"
 
 
 @pytest.mark.parametrize(("level", "word"), [(0, "dark"), (128, "medium"), (255, "bright")])
@@ -137,7 +137,7 @@ def test_several_images_are_numbered() -> None:
 
 def test_a_link_is_not_fetched() -> None:
     assert answer("https://example.com/a.jpg").split("\n\n")[2] == (
-        "It is a link; nothing was fetched, so nothing can be said about it."
+        "This is a link. It was not fetched, so nothing was measured."
     )
 
 

@@ -101,14 +101,14 @@ def test_the_spliced_body_is_the_json_that_was_meant(request_: Request, body: di
 @pytest.mark.parametrize(
     ("message", "name", "says"),
     [
-        ("unknown field stream_options", "stream_options", "stream_options, so it was left out"),
+        ("unknown field stream_options", "stream_options", "stream_options, so it was dropped"),
         (
             "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
             *("max_tokens", "max_tokens, so max_completion_tokens was sent"),
         ),
-        ("'temperature' does not support 0.1 with this model.", "temperature", "temperature, so it was left out"),
-        ('[{"type":"extra_forbidden","loc":["body","top_p"]}]', "top_p", "top_p, so it was left out"),
-        ("`temperature` and `top_p` cannot both be specified", "top_p", "top_p, so it was left out"),
+        ("'temperature' does not support 0.1 with this model.", "temperature", "temperature, so it was dropped"),
+        ('[{"type":"extra_forbidden","loc":["body","top_p"]}]', "top_p", "top_p, so it was dropped"),
+        ("`temperature` and `top_p` cannot both be specified", "top_p", "top_p, so it was dropped"),
     ],
 )
 def test_what_is_refused_is_left_out_once_with_a_warning(status: int, message: str, name: str, says: str) -> None:
@@ -334,11 +334,13 @@ def test_what_might_have_been_a_tag_comes_before_the_end() -> None:
         pytest.param(b'event: error\ndata: {"error":"boom"}\n\n', [ErrorEvent({"error": "boom"})], id="named, nested"),
         pytest.param(b"event: error\ndata: boom\n\n", [ErrorEvent({"error": "boom"})], id="named, no JSON"),
         pytest.param(
-            b'data: {"choices":\n\n', [ErrorEvent({"error": 'an event that is no JSON: {"choices":'})], id="no JSON"
+            b'data: {"choices":\n\n',
+            [ErrorEvent({"error": 'an event that is not valid JSON: {"choices":'})],
+            id="no JSON",
         ),
         pytest.param(
             b"data: " + b"[" * 100_000 + b"\n\n",
-            [ErrorEvent({"error": f"an event that is no JSON: {'[' * 100_000}"})],
+            [ErrorEvent({"error": f"an event that is not valid JSON: {'[' * 100_000}"})],
             id="too deep",
         ),
         pytest.param(

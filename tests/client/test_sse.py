@@ -1,5 +1,8 @@
 """Server-sent events, from bytes."""
 
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
 import httpx
 import httpx_sse
 import pytest
@@ -7,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qubrid_cli.client.sse import ServerSentEvent as Event
-from qubrid_cli.client.sse import decode
+from qubrid_cli.client.sse import decode_batches
 
 STREAM = (
     b"\xef\xbb\xbf: hello\r\n\r\nevent: e\r\ndata: {\r\ndata:}\r\n\r\n"
@@ -17,6 +20,10 @@ EVENTS = [Event("{\n}", "e"), Event("\u2028\u0085\v\f"), Event("🎉"), Event("[
 
 FRAGMENTS = [b"data: a", b"event: e", b":", b"\r", b"\n", b"\r\n", b"\n\n", b"\xef\xbb\xbf", b"\xe2", b"\x80\xa8", b""]
 CHUNKS = st.lists(st.lists(st.sampled_from(FRAGMENTS), max_size=4).map(b"".join), max_size=16)
+
+
+def decode(chunks: Iterable[bytes]) -> Iterator[Event]:
+    return chain.from_iterable(decode_batches(chunks))
 
 
 @pytest.mark.parametrize("size", range(1, len(STREAM) + 1))
@@ -49,7 +56,7 @@ def test_plain_streams_mean_the_same_to_httpx_sse(events: list[tuple[str, list[s
     stream = "".join(line + end for line in lines).encode()
     response = httpx.Response(200, headers={"Content-Type": "text/event-stream"}, content=stream)
     theirs = [(event.event, event.data) for event in httpx_sse.EventSource(response).iter_sse()]
-    assert [(event.event or "message", event.data) for event in decode([stream])] == theirs
+    assert [(event.name or "message", event.data) for event in decode([stream])] == theirs
 
 
 @pytest.mark.parametrize(

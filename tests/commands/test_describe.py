@@ -373,8 +373,8 @@ def test_output_to_a_dash_is_standard_output(describe: Ask, lighthouse: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["describe", "-dash.jpg"], "error: -dash.jpg is taken for an option\nhint: For the file: ./-dash.jpg\n"),
-        (["a.jpg"], "error: a.jpg is no command\nhint: For example: qvision describe a.jpg\n"),
+        (["describe", "-dash.jpg"], "error: -dash.jpg would be read as an option\nhint: For the file: ./-dash.jpg\n"),
+        (["a.jpg"], "error: a.jpg is not a command\nhint: For example: qvision describe a.jpg\n"),
     ],
 )
 def test_a_file_name_in_the_wrong_place_is_explained(
@@ -524,7 +524,7 @@ def test_stream_options_are_left_out_where_they_are_refused(describe: Ask, serve
     server.answer = lambda asked: no if "stream_options" in asked.json else stream("Well.")
     run = describe(lighthouse, "what?", "--json")
     assert (run.exit_code, run.json["text"], len(server.asked)) == (0, "Well.", 2)
-    assert run.json["warnings"] == ["the endpoint refused stream_options, so it was left out"]
+    assert run.json["warnings"] == ["the endpoint refused stream_options, so it was dropped"]
 
 
 def test_metrics_behind_done_are_still_taken(describe: Ask, server: Server, lighthouse: Path) -> None:

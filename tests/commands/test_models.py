@@ -83,7 +83,7 @@ def test_an_empty_list_is_empty(data: object) -> None:
 
 @pytest.mark.parametrize("data", [None, "text", 7, {"models": []}, {"data": "x"}, {"data": {"id": "a"}}])
 def test_anything_else_than_a_list_is_an_error(data: object) -> None:
-    with pytest.raises(EndpointError, match="host answered with something else than a list of models"):
+    with pytest.raises(EndpointError, match="host answered with something other than a list of models"):
         parse_model_ids(data, "host")
 
 
@@ -117,14 +117,14 @@ def test_an_endpoint_without_a_list_is_an_error_that_names_it(models: Models, se
     run = models()
     host = f"127.0.0.1:{server.port}"
     assert (run.exit_code, run.stdout) == (5, b"")
-    assert run.stderr.startswith(f"error: {host} does not say which models it has (HTTP {status})\nhint: ")
+    assert run.stderr.startswith(f"error: {host} does not list its models (HTTP {status})\nhint: ")
     assert len(server.asked) == 1
 
 
 def test_a_web_page_is_not_a_list(models: Models, server: Server) -> None:
     server.answer = Reply([b"<!doctype html><title>App</title>"])
     run = models()
-    assert (run.exit_code, "does not say which models it has, and sends a web page instead" in run.stderr) == (5, True)
+    assert (run.exit_code, "does not list its models and sends a web page instead" in run.stderr) == (5, True)
 
 
 def test_only_qubrids_own_address_has_a_built_in_list() -> None:
@@ -257,7 +257,7 @@ def test_a_truncated_or_invalid_list_is_an_error(models: Models, server: Server)
     run = models()
     assert (run.exit_code, run.stderr.partition("\n")[0]) == (
         5,
-        f"error: the list of models from 127.0.0.1:{server.port} is no JSON",
+        f"error: the list of models from 127.0.0.1:{server.port} is not valid JSON",
     )
     server.answer = answer(b'{"data": ' + b"[" * 200_000)
     assert models().exit_code == 5

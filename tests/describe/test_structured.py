@@ -119,7 +119,7 @@ def test_a_server_that_refuses_both_has_nothing_but_the_prompt(describe: Ask, se
     assert [form_of(asked) for asked in server.asked] == ["json_schema", "json_object", None]
     assert run.json["warnings"] == [
         "the endpoint refused json_schema, so json_object asks for JSON",
-        "the endpoint refused json_object, so nothing but the prompt asks for JSON",
+        "the endpoint refused json_object, so only the prompt asks for JSON",
     ]
     assert "JSON" in server.asked[2].json["messages"][0]["content"][0]["text"]
 
@@ -131,7 +131,7 @@ REQUEST = request.Request(
     max_tokens=1,
     temperature=0.0,
     top_p=1.0,
-    form=request.ResponseFormat(DOCUMENT, "Answer in JSON."),
+    response_format=request.ResponseFormat(DOCUMENT, "Answer in JSON."),
 )
 
 

@@ -143,7 +143,12 @@ def test_completion_loads_neither_network_nor_pictures_nor_screen(line: str, var
 
 def test_a_description_into_a_pipe_loads_no_screen(lighthouse: Path) -> None:
     loaded = loaded_by("describe", str(lighthouse), "--offline")
-    assert loaded.isdisjoint({"qubrid_cli.output.terminal", "qubrid_cli.output.markdown"})
+    assert loaded.isdisjoint(
+        {
+            *("qubrid_cli.output.terminal", "qubrid_cli.output.markdown", "qubrid_cli.output.record"),
+            *("qubrid_cli.describe.dry_run", "qubrid_cli.describe.structured"),
+        }
+    )
 
 
 def test_the_command_line_of_httpx_is_not_loaded_where_click_is_installed(tmp_path: Path, lighthouse: Path) -> None:

@@ -69,7 +69,7 @@ def read_prompt(text: str, *, option: str, stdin: BinaryIO) -> str:
         UsageError: the prompt is unreadable, not UTF-8, or empty.
     """
     if text == "-":
-        text = _decode(stdin.read(), f"standard input, for {option} -,")
+        text = _decode(stdin.read(), f"standard input, read for {option} -,")
     elif text.startswith("@@"):
         text = text[1:]
     elif text.startswith("@"):

@@ -24,7 +24,7 @@ _CUT_OFF_REASONS = {
     "cancelled": "the endpoint aborted it",
 }
 _REASON_HINTS = {"length": "Raise --max-tokens.", "max_tokens": "Raise --max-tokens."}
-_PARTIAL_ANSWER_HINT = "The partial answer is kept; repeat the request for the whole one."
+_PARTIAL_ANSWER_HINT = "Repeat the request for the whole answer; the partial one is kept."
 
 
 @frozen
@@ -59,7 +59,7 @@ class Writing:
 
 @frozen
 class Repairing:
-    """The answer does not fit the schema, so a second one is requested; ``problem`` is the first that was found."""
+    """The answer does not fit the schema, so a second one is requested; ``problem`` is the first one in it."""
 
     problem: str
 

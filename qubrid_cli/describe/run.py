@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from ..client import events
 from ..client.deltas import ReasoningDelta, TextDelta
@@ -85,11 +85,6 @@ class _Draft:
         """Whether any part of the answer has arrived. If so, the request must not be repeated."""
         return bool(self.text_parts or self.reasoning_parts)
 
-    def start_attempt(self) -> None:
-        """Start the stopwatch and forget what a failed attempt reported."""
-        self.stopwatch.mark_sent()
-        self.chunk_info, self.finish = events.ChunkInfo(), None
-
     def add_delta(self, delta: TextDelta | ReasoningDelta) -> None:
         """Append a piece of the answer or of the reasoning.
 
@@ -105,10 +100,6 @@ class _Draft:
         if self.text_length > _MAX_ANSWER_LENGTH:
             raise EndpointError("it is longer than 64 million characters", hint="Lower --max-tokens.", code="too_long")
 
-    def update_chunk_info(self, changes: dict[str, Any]) -> None:
-        """Update the facts about the answer; those that a chunk omits stay."""
-        self.chunk_info = replace(self.chunk_info, **changes)
-
     def record_finish(self, reason: str | None) -> None:
         """Record the end of the answer; the first reason stays."""
         self.stopwatch.mark_end()
@@ -123,10 +114,6 @@ class _Draft:
             raise error
         if not self.text_parts:
             self.warnings.append("the model's answer contains no text")
-
-    def record_error(self, error: QvisionError) -> None:
-        """Record a failure; if the endpoint fails during an answer, the answer is incomplete."""
-        self.error = incomplete_because(error) if self.has_begun and isinstance(error, EndpointError) else error
 
     def build_description(self) -> Description:
         """Build the ``Description`` of the finished request."""
@@ -181,8 +168,10 @@ def describe(
         yield from _add_images(draft, images, labels=labels)
         yield from _request_with_retries(draft, endpoint, retry_limits)
         draft.raise_if_incomplete()
+    except EndpointError as error:
+        draft.error = incomplete_because(error) if draft.has_begun else error
     except QvisionError as error:
-        draft.record_error(error)
+        draft.error = error
     except KeyboardInterrupt as error:
         incomplete = "; the answer is incomplete" if draft.has_begun and draft.finish is None else ""
         draft.error = InterruptedByUserError(f"stopped by Ctrl-C{incomplete}", cause=error)
@@ -238,7 +227,8 @@ def _exchange(draft: _Draft, endpoint: Endpoint) -> Iterator[Item]:
     body = build_body(draft.request)
     sent = threading.Event()
     yield Sending(str(endpoint.url), len(body), sent)
-    draft.start_attempt()
+    draft.stopwatch.mark_sent()
+    draft.chunk_info, draft.finish = events.ChunkInfo(), None  # forget those of a failed attempt
     try:
         with endpoint.request_completion(body, sent=sent, within=draft.stopwatch.seconds_left()) as response:
             yield Receiving(response.status, response.request_id, response.seconds)
@@ -257,7 +247,7 @@ def _read_events(draft: _Draft, endpoint: Endpoint, response: Response) -> Itera
                 draft.add_delta(event)
                 yield event
             case events.ChunkInfo():
-                draft.update_chunk_info(endpoint.redact_json(event.to_dict()))
+                draft.chunk_info = replace(draft.chunk_info, **endpoint.redact_json(event.to_dict()))
             case events.Finish():
                 draft.record_finish(endpoint.redact_json(event.reason))
                 response.limit_wait(is_announced=event.reason is None)

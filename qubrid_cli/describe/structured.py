@@ -213,13 +213,13 @@ def _add_seconds(first: float | None, second: float | None) -> float | None:
 def parse_answer(text: str, schema: "Schema") -> Valid | Invalid:
     """Parse the value in an answer: the only one, or the only one of several that fits the schema."""
     try:
-        values = json_values(text)
+        values = _find_json_values(text)
     except ValueError as error:
         return Invalid((str(error),))
     # A model may repeat its value, first while it thinks and then as its answer.
     values = list({json.dumps(value, sort_keys=True): value for value in values}.values())
     problems = [schema.find_problems(value) for value in values]
-    fitting = [value for value, found in zip(values, problems, strict=True) if not found]
+    fitting = [value for value, errors in zip(values, problems, strict=True) if not errors]
     if len(fitting) == 1:
         return Valid(fitting[0])
     if len(values) > 1:
@@ -227,7 +227,7 @@ def parse_answer(text: str, schema: "Schema") -> Valid | Invalid:
     return Invalid(tuple(problems[0]))
 
 
-def json_values(text: str) -> list[Any]:
+def _find_json_values(text: str) -> list[Any]:
     """Return the JSON values in a text: the whole text, else those in code fences, else those between words.
 
     Raises:

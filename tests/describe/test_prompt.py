@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from qubrid_cli.describe.prompt import format_image_label, read_prompt, validate_prompt
+from qubrid_cli.describe.prompt import (
+    check_placeholders,
+    expand_placeholders,
+    format_image_label,
+    read_prompt,
+    validate_prompt,
+)
 from qubrid_cli.errors import UsageError
 
 NOTHING = BytesIO()
@@ -89,7 +95,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_standard_input_that_is_no_text_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"^standard input, for -p -, is not UTF-8 text$"):
+    with pytest.raises(UsageError, match=r"^standard input, read for -p -, is not UTF-8 text$"):
         read_prompt("-", option="-p", stdin=BytesIO(b"\xff"))
 
 
@@ -108,3 +114,22 @@ def test_a_standard_input_that_is_no_text_is_refused() -> None:
 )
 def test_a_label_tells_the_number_and_the_bare_name(name: str, label: str) -> None:
     assert format_image_label(2, name) == label
+
+
+@pytest.mark.parametrize("text", ["{em} {st} {me}", "{id}", "{image} {date} {line}", "{username}"])
+def test_a_word_that_is_not_almost_a_placeholder_is_text(text: str) -> None:
+    assert expand_placeholders(text, {"name": "a.jpg"}) == text
+
+
+@pytest.mark.parametrize(("word", "meant"), [("file_name", "name"), ("FileName", "name"), ("indx", "index")])
+def test_a_misspelt_placeholder_is_refused_with_a_suggestion(word: str, meant: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        check_placeholders(f"What is {{{word}}}?", images=1)
+    assert (caught.value.message, caught.value.hint) == (
+        f"unknown placeholder {{{word}}} in the prompt",
+        f"Did you mean {{{meant}}}? For literal braces, double them: {{{{{word}}}}}",
+    )
+
+
+def test_doubled_braces_are_not_placeholders_of_several_images() -> None:
+    check_placeholders("{{name}} and {index}", images=2)

@@ -5,7 +5,7 @@ import pytest
 from qubrid_cli.describe import result
 from qubrid_cli.errors import NetworkError
 
-KEPT = "The partial answer is kept; repeat the request for the whole one."
+KEPT = "Repeat the request for the whole answer; the partial one is kept."
 
 
 @pytest.mark.parametrize("reason", [None, "stop", "STOP", "eos_token", "end_turn", "tool_calls", "whatever"])

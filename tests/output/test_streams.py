@@ -1,4 +1,4 @@
-"""tests.output.test_streams."""
+"""Where output goes: a file that is replaced, a device, or stdout."""
 
 import os
 import stat

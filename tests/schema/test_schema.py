@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from qubrid_cli.errors import UsageError
 from qubrid_cli.output import record
 from qubrid_cli.schema import json_schema, shorthand
-from qubrid_cli.schema.example import example_for
+from qubrid_cli.schema.example import example_for, resolve_reference
 
 
 def parsed(text: str) -> dict[str, Any]:
@@ -320,3 +320,18 @@ def test_a_path_that_leads_nowhere_in_a_value_names_what_is_there(
     error = record.error_for_missing_value(found, path)
     expected = None if says is None else (f"no field {says[0]!r} in --field {path}", says[1])
     assert (None if error is None else (error.message, error.hint)) == expected
+
+
+@pytest.mark.parametrize(
+    ("reference", "found"),
+    [
+        ("#", {"$defs": {"a/b": {"~": 1}}}),
+        ("#/$defs/a~1b", {"~": 1}),
+        ("#/$defs/a~1b/~0", 1),
+        ("#/$defs/none/below", None),
+        ("#anchor", None),
+        ("https://example.com/a.json", None),
+    ],
+)
+def test_a_reference_is_a_pointer_into_the_schema(reference: str, found: object) -> None:
+    assert resolve_reference(reference, {"$defs": {"a/b": {"~": 1}}}) == found

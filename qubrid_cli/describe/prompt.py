@@ -5,7 +5,7 @@ The text comes from the command line, a file, standard input, a preset or the se
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -134,25 +134,21 @@ def expand_placeholders(text: str, values: Mapping[str, str]) -> str:
     Raises:
         UsageError: a word in braces is a misspelt placeholder.
     """
-    return "".join(_iter_expanded(text, values))
+    open_braces = 0
 
-
-def _iter_expanded(text: str, values: Mapping[str, str]) -> Iterator[str]:
-    end = open_braces = 0
-    for match in _BRACES.finditer(text):
-        yield text[end : match.start()]
-        end = match.end()
+    def expand(match: re.Match[str]) -> str:
+        nonlocal open_braces
         if word := match["word"]:
-            yield values[word] if word in values else _check_unknown_word(word)
-        elif match[0] == "{{":
+            return values[word] if word in values else _check_unknown_word(word)
+        if match[0] == "{{":
             open_braces += 1
-            yield "{"
-        elif open_braces:
+            return "{"
+        if open_braces:
             open_braces -= 1
-            yield "}"
-        else:
-            yield "}}"
-    yield text[end:]
+            return "}"
+        return "}}"
+
+    return _BRACES.sub(expand, text)
 
 
 def _check_unknown_word(word: str) -> str:

@@ -52,7 +52,7 @@ class _ShorthandParser:
     def parse_fields(self, closing: str) -> dict[str, Any]:
         """Parse fields up to a closing bracket, or to the end of the text if ``closing`` is empty."""
         properties: dict[str, Any] = {}
-        self._skip_lines()
+        self._take(_WHITESPACE)
         while self._peek() not in {closing, ""}:
             start = self._position
             name, schema = self._parse_field()
@@ -62,9 +62,9 @@ class _ShorthandParser:
             properties[name] = schema
             if self._peek() not in {",", "\n", closing, ""}:
                 self._fail("a comma is missing")
-            self._skip_lines()
+            self._take(_WHITESPACE)
             if self._accept(","):
-                self._skip_lines()
+                self._take(_WHITESPACE)
         if not properties:
             self._fail("a field is missing")
         return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
@@ -103,15 +103,15 @@ class _ShorthandParser:
         return schema
 
     def _parse_named_type(self) -> str:
-        match = _WORD.match(self._text, self._position)
-        word = match[0] if match else ""
+        start = self._position
+        word = self._take(_WORD)
         if word.lower() not in _TYPES:
+            self._position = start
             close = difflib.get_close_matches(word.lower(), _TYPES, n=1) if word else []
             hint = f"Did you mean {close[0]}? " if close else ""
             hint += "The types are string, int, number, bool, [type], {fields} and (one|of|these). "
             hint += "Put a description that contains a comma in quotes."
             self._fail(f"unknown type {word!r}" if word else "a type is missing", hint=hint)
-        self._position += len(word)
         return _TYPES[word.lower()]
 
     def _parse_enum_values(self) -> list[str]:
@@ -119,8 +119,8 @@ class _ShorthandParser:
         values: list[str] = []
         while True:
             start = self._position
-            self._skip_whitespace()
-            value = self._parse_quoted() if self._peek() == '"' else self._parse_unquoted(_VALUE)
+            self._take(_INLINE_WHITESPACE)
+            value = self._parse_quoted() if self._peek() == '"' else self._take(_VALUE).strip()
             if not value or value in values:
                 self._position = start
                 self._fail(f"duplicate value {value!r}" if value else "a value is missing")
@@ -131,34 +131,29 @@ class _ShorthandParser:
     def _parse_name(self) -> str:
         if self._peek() == '"':
             return self._parse_quoted()
-        match = _WORD.match(self._text, self._position)
-        if match is None:
-            self._fail("a name is missing")
-        self._position = match.end()
-        return match[0]
+        return self._take(_WORD) or self._fail("a name is missing")
 
     def _parse_description(self) -> str:
-        return self._parse_quoted() if self._peek() == '"' else self._parse_unquoted(_DESCRIPTION)
+        return self._parse_quoted() if self._peek() == '"' else self._take(_DESCRIPTION).strip()
 
     def _parse_quoted(self) -> str:
-        match = _QUOTED.match(self._text, self._position)
-        if match is None:
-            self._fail("the quotes are not closed")
+        start = self._position
+        quoted = self._take(_QUOTED) or self._fail("the quotes are not closed")
         try:
-            text = str(json.loads(match[0], strict=False))
+            return str(json.loads(quoted, strict=False))
         except ValueError:
+            self._position = start
             self._fail("invalid escape sequence")
-        self._position = match.end()
-        return text
 
-    def _parse_unquoted(self, pattern: re.Pattern[str]) -> str:
+    def _take(self, pattern: re.Pattern[str]) -> str:
+        """Move past a match and return its text; empty if there is none."""
         match = pattern.match(self._text, self._position)
         self._position = match.end() if match else self._position
-        return match[0].strip() if match else ""
+        return match[0] if match else ""
 
     def _peek(self) -> str:
         """Return the next character that is not a space or tab; empty at the end."""
-        self._skip_whitespace()
+        self._take(_INLINE_WHITESPACE)
         return self._text[self._position : self._position + 1]
 
     def _accept(self, character: str) -> bool:
@@ -170,14 +165,6 @@ class _ShorthandParser:
     def _expect(self, bracket: str) -> None:
         if not self._accept(bracket):
             self._fail(f"{bracket} is missing")
-
-    def _skip_whitespace(self, pattern: re.Pattern[str] = _INLINE_WHITESPACE) -> None:
-        match = pattern.match(self._text, self._position)
-        assert match is not None
-        self._position = match.end()
-
-    def _skip_lines(self) -> None:
-        self._skip_whitespace(_WHITESPACE)
 
     def _fail(self, problem: str, *, hint: str = _HINT) -> NoReturn:
         rest = self._text[self._position :]

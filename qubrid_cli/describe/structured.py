@@ -36,7 +36,7 @@ _REPAIR_WARNING = "the first answer did not fit the schema, so a second one was 
 
 #: Levels of nesting. No answer about an image has as many; JSON readers would overflow their stack.
 _MAX_DEPTH = 100
-#: Brackets that do not begin a JSON value before the search ends, so that a text of brackets costs little time.
+#: The search ends after this many brackets that do not begin a JSON value, so that a text of brackets costs little.
 _MAX_ATTEMPTS = 20
 _FENCE = re.compile(r"(`{3,}|~{3,})[^`]*")
 _OPENING_BRACKET = re.compile(r"[{\[]")

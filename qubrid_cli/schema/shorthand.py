@@ -119,7 +119,6 @@ class _ShorthandParser:
         values: list[str] = []
         while True:
             start = self._position
-            self._take(_INLINE_WHITESPACE)
             value = self._parse_quoted() if self._peek() == '"' else self._take(_VALUE).strip()
             if not value or value in values:
                 self._position = start

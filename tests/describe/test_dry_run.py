@@ -29,14 +29,14 @@ def test_the_request_is_the_one_that_would_be_sent(describe: Ask, server: Server
     assert short == f"{url[:48]}… ({len(url):,} characters)"
 
 
-def test_each_image_is_told_with_its_sizes_and_what_is_taken_out(describe: Ask, lighthouse: Path) -> None:
+def test_each_image_is_listed_with_its_sizes_and_the_removed_metadata(describe: Ask, lighthouse: Path) -> None:
     (image,) = json.loads(describe(lighthouse, "what?", "--dry-run", "--json").stdout)["images"]
     assert (image["width"], image["height"], image["bytes"]) == (960, 720, lighthouse.stat().st_size)
     assert (image["sent"]["mime"], image["sent"]["tokens_estimate"]) == ("image/jpeg", 662)
     assert image["stripped"] == ["EXIF", "GPS position", "a comment"]
 
 
-def test_people_read_the_same(describe: Ask, lighthouse: Path) -> None:
+def test_people_read_the_same_facts(describe: Ask, lighthouse: Path) -> None:
     said = describe(lighthouse, "what?", "--dry-run").stdout.decode()
     assert said.startswith("POST http://127.0.0.1:")
     assert "960 × 720, about 662 tokens; removed: EXIF, GPS position, a comment\n" in said.replace(", 105 KB", "")
@@ -66,19 +66,19 @@ def test_an_image_that_cannot_be_sent_is_the_same_failure_as_without(describe: A
     assert (run.exit_code, run.json["ok"], run.json["error"]["code"]) == (4, False, "damaged_image")
 
 
-def test_a_hostile_file_name_acts_on_no_terminal(describe: Ask, lighthouse: Path, tmp_path: Path) -> None:
+def test_a_hostile_file_name_is_harmless_on_a_terminal(describe: Ask, lighthouse: Path, tmp_path: Path) -> None:
     name = "\x1b]0;pwned\x07.jpg"
     (tmp_path / name).write_bytes(lighthouse.read_bytes())
     for extra in ([], ["--json"]):
         assert b"\x1b" not in describe(name, "what?", "--dry-run", *extra).stdout
 
 
-def test_there_is_no_answer_to_pick_from(describe: Ask, lighthouse: Path) -> None:
+def test_a_dry_run_has_no_field_to_print(describe: Ask, lighthouse: Path) -> None:
     run = describe(lighthouse, "--dry-run", "--field", "text")
     assert (run.exit_code, run.stderr.splitlines()[0]) == (2, "error: --dry-run and --field exclude each other")
 
 
-def test_each_bad_image_is_told_and_the_others_go_on(describe: Ask, lighthouse: Path, tmp_path: Path) -> None:
+def test_each_bad_image_is_reported_and_the_others_continue(describe: Ask, lighthouse: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8\xff broken")
     run = describe(lighthouse, "bad.jpg", lighthouse, "caption", "--each", "--dry-run", "--json")
     lines = [json.loads(line) for line in run.stdout.splitlines()]

@@ -28,7 +28,7 @@ NOTHING = BytesIO()
         ("--", "--"),
     ],
 )
-def test_a_text_is_itself_but_for_a_doubled_at(text: str, prompt: str) -> None:
+def test_a_text_stays_as_it_is_except_a_doubled_at_sign(text: str, prompt: str) -> None:
     assert read_prompt(text, option="-p", stdin=BytesIO(b"not this")) == prompt
 
 
@@ -56,7 +56,7 @@ def test_a_file_and_standard_input_are_read_without_their_last_line_break(
     ]
 
 
-def test_an_argument_whose_bytes_are_no_text_is_refused() -> None:
+def test_an_argument_that_is_not_utf_8_is_refused() -> None:
     with pytest.raises(UsageError, match=r"^the prompt is not UTF-8 text$"):
         validate_prompt("caf\udce9", "the prompt")
 
@@ -86,7 +86,7 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(name: str, reason: 
     )
 
 
-def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg"
     path.write_bytes(b"\xff\xd8\xff\xe0")
     with pytest.raises(UsageError) as caught:
@@ -94,7 +94,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     assert caught.value.message == f"{path} is not UTF-8 text"
 
 
-def test_a_standard_input_that_is_no_text_is_refused() -> None:
+def test_standard_input_that_is_not_utf_8_is_refused() -> None:
     with pytest.raises(UsageError, match=r"^standard input, read for -p -, is not UTF-8 text$"):
         read_prompt("-", option="-p", stdin=BytesIO(b"\xff"))
 
@@ -112,7 +112,7 @@ def test_a_standard_input_that_is_no_text_is_refused() -> None:
         ("a\x1b[2J\udc80.png", r"Image 2: a\x1b[2J\udc80.png"),
     ],
 )
-def test_a_label_tells_the_number_and_the_bare_name(name: str, label: str) -> None:
+def test_a_label_has_the_number_and_the_name_without_its_folder(name: str, label: str) -> None:
     assert format_image_label(2, name) == label
 
 

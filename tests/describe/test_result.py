@@ -9,7 +9,7 @@ KEPT = "Repeat the request for the whole answer; the partial one is kept."
 
 
 @pytest.mark.parametrize("reason", [None, "stop", "STOP", "eos_token", "end_turn", "tool_calls", "whatever"])
-def test_an_announced_end_is_an_end_whatever_the_word(reason: str | None) -> None:
+def test_any_other_finish_reason_is_a_normal_end(reason: str | None) -> None:
     assert result.error_for_finish_reason(reason, announced=True) is None
 
 
@@ -26,20 +26,20 @@ def test_an_announced_end_is_an_end_whatever_the_word(reason: str | None) -> Non
         ("cancelled", "the endpoint aborted it", KEPT),
     ],
 )
-def test_a_reason_that_means_cut_is_told(reason: str, why: str, hint: str) -> None:
+def test_a_finish_reason_for_a_cut_off_answer_is_an_error(reason: str, why: str, hint: str) -> None:
     error = result.error_for_finish_reason(reason, announced=True)
     assert error is not None
     assert (error.message, error.hint, error.code) == (f"the answer is incomplete: {why}", hint, reason)
 
 
-def test_an_end_that_nobody_announced_is_a_cut() -> None:
+def test_an_end_without_finish_reason_or_done_counts_as_cut_off() -> None:
     error = result.error_for_finish_reason(None, announced=False)
     assert error is not None
     message = "the answer is incomplete: the connection was closed too early"
     assert (error.exit_code, error.message, error.hint, error.code) == (6, message, KEPT, "cut_off")
 
 
-def test_an_answer_that_broke_off_tells_what_the_endpoint_said() -> None:
+def test_a_broken_off_answer_keeps_the_facts_of_its_cause() -> None:
     cause = NetworkError("the connection broke", hint="Try again.", code="timeout", status=200, request_id="r-1")
     error = result.incomplete_because(cause)
     assert (vars(error), error.exit_code, error.__cause__) == (

@@ -51,7 +51,7 @@ def in_turn(*texts: str) -> Callable[[Asked], Reply]:
     return lambda _: stream(next(left))
 
 
-def test_the_schema_goes_along_and_the_value_is_printed_on_one_line(
+def test_the_request_has_the_schema_and_the_value_is_printed_on_one_line(
     describe: Ask, server: Server, lighthouse: Path
 ) -> None:
     server.answer = stream(*GOOD)
@@ -64,7 +64,7 @@ def test_the_schema_goes_along_and_the_value_is_printed_on_one_line(
     }
 
 
-def test_the_prompt_holds_the_schema_too_for_servers_that_ignore_the_field(
+def test_the_prompt_also_contains_the_schema_for_servers_that_ignore_the_field(
     describe: Ask, server: Server, lighthouse: Path
 ) -> None:
     server.answer = stream(GOOD)
@@ -112,7 +112,7 @@ def test_a_server_that_refuses_json_schema_is_asked_for_a_json_object(
     assert run.json["warnings"] == ["the endpoint refused json_schema, so json_object asks for JSON"]
 
 
-def test_a_server_that_refuses_both_has_nothing_but_the_prompt(describe: Ask, server: Server, lighthouse: Path) -> None:
+def test_a_server_that_refuses_both_gets_only_the_prompt(describe: Ask, server: Server, lighthouse: Path) -> None:
     server.answer = refusing("json_schema", "json_object", reply=REFUSED)
     run = describe(lighthouse, "--schema", FORM, "--json")
     assert (run.exit_code, run.json["data"]) == (0, VALUE)
@@ -160,7 +160,7 @@ def simpler(status: int, payload: object) -> frozenset[str] | None:
         (422, {}),
     ],
 )
-def test_json_schema_is_left_out_where_it_is_what_a_server_refuses(status: int, payload: object) -> None:
+def test_json_schema_is_left_out_if_a_server_refuses_it(status: int, payload: object) -> None:
     assert simpler(status, payload) == frozenset({"json_schema"})
 
 
@@ -189,14 +189,14 @@ def test_a_list_is_not_asked_for_as_a_json_object(
     assert ([form_of(asked) for asked in server.asked], run.stdout) == (["json_schema", None], b"[1,2]\n")
 
 
-def test_what_was_refused_is_remembered_for_the_run(describe: Ask, server: Server, lighthouse: Path) -> None:
+def test_a_refused_parameter_is_remembered_for_the_run(describe: Ask, server: Server, lighthouse: Path) -> None:
     server.answer = refusing("json_schema", reply=REFUSED)
     run = describe(lighthouse, lighthouse, lighthouse, "--each", "--schema", FORM, "--json")
     assert [form_of(asked) for asked in server.asked] == ["json_schema", *["json_object"] * 3]
     assert [(found["data"], len(found["warnings"])) for found in run.json_lines] == [(VALUE, 1), (VALUE, 0), (VALUE, 0)]
 
 
-def test_a_request_that_failed_in_every_form_tells_nothing_about_the_endpoint(
+def test_a_request_that_failed_in_every_form_leaves_nothing_to_remember(
     describe: Ask, server: Server, lighthouse: Path
 ) -> None:
     replies = iter([*[refusal(400, "")] * 3, stream(GOOD)])
@@ -206,7 +206,7 @@ def test_a_request_that_failed_in_every_form_tells_nothing_about_the_endpoint(
     assert (run.exit_code, run.stdout.decode()) == (5, LINE)
 
 
-def test_a_wrong_answer_is_repaired_by_naming_what_is_wrong(describe: Ask, server: Server, lighthouse: Path) -> None:
+def test_an_invalid_answer_is_repaired_by_naming_its_problems(describe: Ask, server: Server, lighthouse: Path) -> None:
     server.answer = in_turn(WRONG, GOOD)
     run = describe(lighthouse, "read it", "--schema", FORM, "--json")
     first, second = (asked.json for asked in server.asked)
@@ -228,9 +228,7 @@ def test_both_requests_of_a_repair_are_counted(describe: Ask, server: Server, li
     assert len(found["images"]) == 1
 
 
-def test_an_answer_that_is_wrong_twice_prints_nothing_and_exits_8(
-    describe: Ask, server: Server, lighthouse: Path
-) -> None:
+def test_two_invalid_answers_print_nothing_and_exit_8(describe: Ask, server: Server, lighthouse: Path) -> None:
     server.answer = in_turn(WRONG, WRONG)
     run = describe(lighthouse, "--schema", FORM)
     assert (run.exit_code, run.stdout) == (8, b"")
@@ -254,7 +252,7 @@ def test_json_keeps_the_text_of_an_answer_that_does_not_fit(describe: Ask, serve
     assert found["error"]["code"] == "schema_mismatch"
 
 
-def test_a_repair_does_not_try_again_what_was_refused(describe: Ask, server: Server, lighthouse: Path) -> None:
+def test_a_repair_does_not_repeat_a_refused_parameter(describe: Ask, server: Server, lighthouse: Path) -> None:
     texts = iter([WRONG, GOOD])
     server.answer = lambda asked: REFUSED if form_of(asked) == "json_schema" else stream(next(texts))
     run = describe(lighthouse, "--schema", FORM, "--json")
@@ -281,7 +279,7 @@ def test_a_repair_that_fails_keeps_the_first_text_and_says_why(describe: Ask, se
     )
 
 
-def test_a_repair_that_fails_with_what_passes_is_tried_again_and_the_first_answer_is_not(
+def test_a_repair_is_retried_after_a_temporary_error_and_the_first_answer_is_kept(
     describe: Ask, server: Server, lighthouse: Path
 ) -> None:
     busy = refusal(503, {"error": {"message": "busy"}}, **{"Retry-After": "0"})
@@ -293,7 +291,9 @@ def test_a_repair_that_fails_with_what_passes_is_tried_again_and_the_first_answe
 
 
 @pytest.mark.parametrize("text", ["", "I'm sorry, but I can't help with that.", "[" * 100_000])
-def test_what_is_no_json_is_asked_for_once_more(describe: Ask, server: Server, lighthouse: Path, text: str) -> None:
+def test_an_answer_without_json_is_requested_once_more(
+    describe: Ask, server: Server, lighthouse: Path, text: str
+) -> None:
     server.answer = in_turn(text, GOOD)
     run = describe(lighthouse, "--schema", FORM)
     assert (run.exit_code, run.stdout.decode()) == (0, LINE)
@@ -302,7 +302,7 @@ def test_what_is_no_json_is_asked_for_once_more(describe: Ask, server: Server, l
 
 
 @pytest.mark.parametrize("text", ["", "[" * 100_000, "9" * 5000, '{"\x1b[2J": NaN}'])
-def test_a_hostile_answer_is_told_in_a_sentence(describe: Ask, server: Server, lighthouse: Path, text: str) -> None:
+def test_a_hostile_answer_is_reported_in_a_sentence(describe: Ask, server: Server, lighthouse: Path, text: str) -> None:
     server.answer = stream(text)
     run = describe(lighthouse, "--schema", FORM)
     assert (run.exit_code, run.stdout) == (8, b"")
@@ -310,7 +310,7 @@ def test_a_hostile_answer_is_told_in_a_sentence(describe: Ask, server: Server, l
     assert "\x1b" not in run.stderr
 
 
-def test_a_cut_answer_is_not_repaired_and_half_a_value_is_not_printed(
+def test_a_cut_off_answer_is_not_repaired_and_a_partial_value_is_not_printed(
     describe: Ask, server: Server, lighthouse: Path
 ) -> None:
     server.answer = Reply([delta('{"shop": "Ki', finish="length"), figures(), DONE])
@@ -321,7 +321,7 @@ def test_a_cut_answer_is_not_repaired_and_half_a_value_is_not_printed(
     assert (found["complete"], found["text"], found["data"]) == (False, '{"shop": "Ki', None)
 
 
-def test_a_wrong_answer_costs_its_image_alone(describe: Ask, server: Server, lighthouse: Path) -> None:
+def test_an_invalid_answer_affects_only_its_image(describe: Ask, server: Server, lighthouse: Path) -> None:
     server.answer = in_turn(GOOD, WRONG, WRONG, GOOD)
     run = describe(lighthouse, lighthouse, lighthouse, "--each", "--schema", FORM)
     assert (run.exit_code, run.stdout.decode()) == (8, LINE * 2)
@@ -345,7 +345,7 @@ def test_field_picks_from_the_value(describe: Ask, server: Server, lighthouse: P
         ("data.items.0.x", "x", "This value has no fields."),
     ],
 )
-def test_a_field_that_the_schema_does_not_have_is_refused_before_anything_is_asked(
+def test_a_field_that_the_schema_does_not_have_is_refused_before_any_request(
     describe: Ask, server: Server, lighthouse: Path, path: str, name: str, hint: str
 ) -> None:
     run = describe(lighthouse, "--schema", FORM, "--field", path)
@@ -353,7 +353,7 @@ def test_a_field_that_the_schema_does_not_have_is_refused_before_anything_is_ask
     assert run.stderr == f"error: no field {name!r} in --field {path}\nhint: {hint}\n"
 
 
-def test_a_field_of_an_open_schema_is_looked_for_in_the_answer(describe: Ask, server: Server, lighthouse: Path) -> None:
+def test_a_field_of_an_open_schema_is_searched_in_the_answer(describe: Ask, server: Server, lighthouse: Path) -> None:
     server.answer = stream(GOOD)
     assert describe(lighthouse, "--schema", '{"type": "object"}', "--field", "data.shop").stdout == b"Kiosk\n"
     run = describe(lighthouse, "--schema", '{"type": "object"}', "--field", "data.items.x")
@@ -380,7 +380,7 @@ def test_a_field_of_data_needs_a_schema(describe: Ask, server: Server, lighthous
         (["--schema", "a.json", "-o", "a.json"], "-o would overwrite "),
     ],
 )
-def test_a_command_line_that_cannot_be_meant_is_refused_before_anything_is_asked(
+def test_a_contradictory_command_line_is_refused_before_any_request(
     describe: Ask, server: Server, lighthouse: Path, tmp_path: Path, arguments: list[str], says: str
 ) -> None:
     (tmp_path / "a.json").write_text('{"type": "object"}')
@@ -389,7 +389,7 @@ def test_a_command_line_that_cannot_be_meant_is_refused_before_anything_is_asked
     assert run.stderr.startswith(f"error: {says}")
 
 
-def test_a_response_format_of_ones_own_goes_through_without_a_schema(
+def test_the_users_own_response_format_is_sent_if_there_is_no_schema(
     describe: Ask, server: Server, lighthouse: Path
 ) -> None:
     describe(lighthouse, "-O", 'response_format={"type":"text"}')
@@ -428,7 +428,7 @@ def test_the_spinner_says_that_the_model_is_writing(server: Server, lighthouse: 
     assert b"Kiosk" in out
 
 
-def test_verbose_says_what_did_not_fit(describe: Ask, server: Server, lighthouse: Path) -> None:
+def test_verbose_shows_the_first_problem(describe: Ask, server: Server, lighthouse: Path) -> None:
     server.answer = in_turn(WRONG, GOOD)
     run = describe(lighthouse, "--schema", FORM, "-v")
     assert f"the answer does not fit the schema, requesting a second one: {WRONG_SAYS[0]}\n" in run.stderr
@@ -456,7 +456,7 @@ def asked_slowly(max_time: float, *replies: tuple[float, httpx.Response]) -> tup
         return collect(items), len(replies) - len(left)
 
 
-def test_a_repair_that_there_is_no_time_for_is_not_asked_for() -> None:
+def test_a_repair_is_not_requested_after_max_time() -> None:
     found, asked = asked_slowly(50, (100, plain(WRONG)), (1, plain(GOOD)))
     assert (found.text, type(found.error), asked) == (WRONG, SchemaMismatchError, 1)
 
@@ -469,7 +469,7 @@ def test_a_repair_has_the_time_that_is_left() -> None:
     assert asked == 2
 
 
-def test_the_time_of_both_requests_is_told() -> None:
+def test_the_time_of_both_requests_is_added() -> None:
     found, _ = asked_slowly(50, (10, plain(WRONG)), (5, plain(GOOD)))
     assert (found.timing.ttft_seconds, found.timing.total_seconds) == (10, 15)
 
@@ -480,7 +480,7 @@ def test_a_file_gets_the_value_on_one_line(describe: Ask, server: Server, lighth
     assert (tmp_path / "answer.json").read_text("utf-8") == LINE
 
 
-def test_offline_answers_what_fits(describe: Ask, lighthouse: Path) -> None:
+def test_the_offline_answer_fits_the_schema(describe: Ask, lighthouse: Path) -> None:
     run = describe(lighthouse, "--schema", FORM, "--offline", "--field", "data.items.0")
     assert (run.exit_code, run.stdout) == (0, b"no model was asked\n")
 
@@ -511,11 +511,11 @@ ONE = schema("a int", where="x")
         ("{}", Invalid(("'a' is a required property",))),
     ],
 )
-def test_the_value_is_found_where_it_is_certain_which_one_is_meant(text: str, found: object) -> None:
+def test_the_value_is_found_if_only_one_can_be_the_answer(text: str, found: object) -> None:
     assert parse_answer(text, ONE) == found
 
 
-def test_no_more_than_ten_problems_are_told_each_cut_to_a_line() -> None:
+def test_at_most_ten_problems_are_listed_each_cut_to_a_line() -> None:
     wrong: list[Any] = [["x" * 1000]] * 500
     found = parse_answer(json.dumps(wrong), schema({"type": "array", "items": {"type": "integer"}}, where="x"))
     assert isinstance(found, Invalid)
@@ -532,7 +532,7 @@ def test_no_more_than_ten_problems_are_told_each_cut_to_a_line() -> None:
         'Here it is: {"was": {"shop": "Bar", "total": 1, "items": []}, oops}',
     ],
 )
-def test_what_stands_inside_a_broken_value_is_not_taken_for_the_answer(
+def test_a_value_inside_a_broken_one_is_not_the_answer(
     describe: Ask, server: Server, lighthouse: Path, text: str
 ) -> None:
     server.answer = stream(text)
@@ -541,14 +541,12 @@ def test_what_stands_inside_a_broken_value_is_not_taken_for_the_answer(
     assert "it is not valid JSON: " in run.stderr
 
 
-def test_brackets_that_are_punctuation_are_no_broken_value() -> None:
+def test_brackets_used_as_punctuation_are_not_a_broken_value() -> None:
     said = f"As [asked] (see {{this}}, [1]): {GOOD}"
     assert parse_answer(said, schema(FORM, where="--schema")) == Valid(VALUE)
 
 
-def test_a_key_in_the_answer_is_not_repeated_in_what_is_wrong_with_it(
-    describe: Ask, server: Server, lighthouse: Path
-) -> None:
+def test_a_key_in_the_answer_is_not_repeated_in_its_problems(describe: Ask, server: Server, lighthouse: Path) -> None:
     server.answer = lambda asked: stream(json.dumps({"n": asked.headers["authorization"]}))
     run = describe(lighthouse, "read it", "--schema", "n int", "-v")  # which looks for the key in all that is said
     assert (run.exit_code, "[key]" in run.stderr) == (8, True)

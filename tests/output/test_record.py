@@ -29,7 +29,7 @@ def test_json_text_can_be_read_again(value: object) -> None:
 
 @given(st.text(st.characters()))
 @settings(deadline=None)
-def test_json_text_holds_nothing_that_acts_on_a_terminal(text: str) -> None:
+def test_json_text_has_no_control_characters(text: str) -> None:
     found = record.json_text([text]).encode().decode()
     assert [character for character in found if character < " " or "\x7f" <= character <= "\x9f"] == []
 
@@ -44,7 +44,7 @@ def test_json_text_holds_nothing_that_acts_on_a_terminal(text: str) -> None:
         ("caf\udce9", r'"caf\udce9"'),
     ],
 )
-def test_json_text_is_short_and_its_letters_stay(value: object, text: str) -> None:
+def test_json_text_is_compact_and_keeps_letters(value: object, text: str) -> None:
     assert record.json_text(value) == text
 
 
@@ -79,7 +79,7 @@ def test_one_value_is_picked_by_its_path(path: str, text: str) -> None:
 @pytest.mark.parametrize(
     "path", ["nope", "", "x_metrics.ttft", "images.2", "images.-1", "text.0", "ok.x", "images.0.a.b"]
 )
-def test_a_path_that_leads_nowhere_is_null_as_in_jq(path: str) -> None:
+def test_a_missing_value_is_null_as_in_jq(path: str) -> None:
     assert record.format_field(FOUND, path) == "null"
 
 
@@ -100,7 +100,7 @@ def test_a_path_that_leads_nowhere_is_null_as_in_jq(path: str) -> None:
         "warnings.0",
     ],
 )
-def test_a_field_that_there_can_be_passes(path: str) -> None:
+def test_a_possible_field_passes(path: str) -> None:
     record.check_field(path)
 
 
@@ -116,7 +116,7 @@ def test_a_field_that_there_can_be_passes(path: str) -> None:
         ("warnings.0.x", "x", "This value has no fields."),
     ],
 )
-def test_a_field_that_there_cannot_be_is_refused_beforehand(path: str, name: str, hint: str) -> None:
+def test_an_impossible_field_is_refused_with_the_possible_ones(path: str, name: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
         record.check_field(path)
     error = caught.value
@@ -126,7 +126,7 @@ def test_a_field_that_there_cannot_be_is_refused_beforehand(path: str, name: str
 @pytest.mark.parametrize(
     "path", ["", "nope", "images.source", "images.-1", "images.01", "images.٣", "images.²", "text."]
 )
-def test_what_picked_would_refuse_of_any_object_is_refused_beforehand(path: str) -> None:
+def test_a_path_that_exists_in_no_object_is_refused(path: str) -> None:
     with pytest.raises(UsageError, match=r"^no field "):
         record.check_field(path)
 
@@ -188,7 +188,7 @@ def encoded(size: int, sent: int) -> PreparedImage:
         pytest.param(Description(), "", id="nothing at all"),
     ],
 )
-def test_the_statistics_are_the_servers_else_ours_and_say_so(description: Description, line: str) -> None:
+def test_the_statistics_are_the_servers_else_ours_and_marked_so(description: Description, line: str) -> None:
     assert record.format_statistics(description) == line
 
 

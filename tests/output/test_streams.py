@@ -31,7 +31,7 @@ def test_the_pieces_become_one_file(path: Path) -> None:
     assert path.read_bytes() == "A lighthouse.\n\x1b[31mé?".encode()
 
 
-def test_nothing_is_there_before_all_is_there(path: Path) -> None:
+def test_no_file_is_created_before_it_is_complete(path: Path) -> None:
     output = Output(path)
     output.write("half an ans")
     assert list(path.parent.iterdir()) == []
@@ -44,7 +44,7 @@ def test_the_old_file_stays_whole_until_it_is_replaced(path: Path) -> None:
     assert path.read_text() == "old"
 
 
-def test_who_reads_the_old_file_reads_it_to_its_end(path: Path) -> None:
+def test_a_reader_of_the_old_file_reads_it_to_its_end(path: Path) -> None:
     """So the new one was put in its place, and not written over it."""
     path.write_text("old")
     with path.open() as reader:
@@ -57,7 +57,7 @@ def test_nothing_else_is_left_in_the_folder(path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_nothing_written_touches_nothing(path: Path) -> None:
+def test_an_output_without_text_leaves_the_file_alone(path: Path) -> None:
     path.write_text("old")
     write(path)
     assert path.read_text() == "old"
@@ -127,7 +127,7 @@ def test_a_pipe_of_the_shell_is_written_directly() -> None:
     os.close(writer)
 
 
-def test_a_folder_is_refused_before_anything_is_paid_for(tmp_path: Path) -> None:
+def test_a_folder_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"^-o {tmp_path} is a folder$"):
         Output(tmp_path)
 
@@ -155,7 +155,7 @@ def test_a_folder_that_vanished_is_an_output_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["answer.md", "link", "./answer.md"])
-def test_a_file_that_is_asked_about_is_spared_by_whatever_name(path: Path, name: str) -> None:
+def test_an_input_is_not_overwritten_under_any_of_its_names(path: Path, name: str) -> None:
     path.write_text("an image")
     link = path.with_name("link")
     link.symlink_to(path)
@@ -166,15 +166,15 @@ def test_a_file_that_is_asked_about_is_spared_by_whatever_name(path: Path, name:
     assert path.read_text() == "an image"
 
 
-def test_another_file_need_not_be_spared(path: Path) -> None:
+def test_another_file_is_not_refused(path: Path) -> None:
     output = Output(path)
     output.refuse_overwriting([path.with_name("other")])
     assert output.is_file
 
 
-def test_a_file_is_no_screen(path: Path) -> None:
+def test_a_file_is_not_a_terminal(path: Path) -> None:
     assert (Output(path).is_file, Output(path).is_terminal) == (True, False)
 
 
-def test_standard_output_is_no_file_of_the_users_choice() -> None:
+def test_standard_output_is_not_the_users_file() -> None:
     assert not Output().is_file

@@ -178,7 +178,7 @@ def test_any_markdown_in_any_pieces_leaves_what_one_piece_leaves(pieces: list[st
     assert drawn(pieces, columns=columns, rows=rows) == whole
 
 
-def test_nothing_in_an_answer_acts_on_the_terminal(server: Server, lighthouse: Path) -> None:
+def test_an_answer_cannot_control_the_terminal(server: Server, lighthouse: Path) -> None:
     server.answer = stream(
         "before \x1b]52;c;aGVsbG8=\x07", "\x1b[2J\x1b]0;title\x07", " [red]x[/] \x9b31m\r after \x08\x7f"
     )
@@ -206,7 +206,7 @@ def test_a_hostile_file_name_is_shown_and_not_obeyed(server: Server, lighthouse:
     assert "\\x1b[2J\\x1b]0;owned\\x07.jpg is damaged or cut off" in "".join(screen.lines)
 
 
-def test_the_spinner_says_what_is_waited_for_and_leaves_no_trace(server: Server, lighthouse: Path) -> None:
+def test_the_spinner_names_the_phase_and_leaves_no_trace(server: Server, lighthouse: Path) -> None:
     hold = Hold()
     server.answer = Reply([hold, delta("Here.", finish="stop"), figures(), DONE])
 
@@ -219,7 +219,7 @@ def test_the_spinner_says_what_is_waited_for_and_leaves_no_trace(server: Server,
     assert (lines[:2], lines[2].startswith(STATISTICS), lines[3:]) == (["Here.", ""], True, ["test/vlm"])
 
 
-def test_reasoning_behind_a_piece_of_the_answer_brings_no_spinner_back(server: Server, lighthouse: Path) -> None:
+def test_reasoning_after_a_piece_of_the_answer_does_not_restart_the_spinner(server: Server, lighthouse: Path) -> None:
     late = event({"choices": [{"index": 0, "delta": {"reasoning_content": "hm"}}]})
     server.answer = Reply([delta("- one\n- two"), late, Pause(0.4), delta(" and more", finish="stop"), DONE])
     out, _ = run(server, lighthouse, "--no-stats")
@@ -227,7 +227,7 @@ def test_reasoning_behind_a_piece_of_the_answer_brings_no_spinner_back(server: S
     assert Screen().feed(out).lines == ["", " • one", " • two and more"]
 
 
-def test_a_pause_before_asking_again_is_said(server: Server, lighthouse: Path) -> None:
+def test_a_pause_before_a_retry_is_reported(server: Server, lighthouse: Path) -> None:
     busy = refusal(429, {"message": "busy"}, **{"Retry-After": "0.2"})
     server.answer = lambda _: stream("At last.") if len(server.asked) > 1 else busy
     out, exit_code = run(server, lighthouse, "--no-stats")
@@ -275,7 +275,7 @@ def test_ctrl_c_leaves_the_partial_text_once(server: Server, lighthouse: Path) -
     )
 
 
-def test_an_answer_that_was_cut_says_why_below_it(server: Server, lighthouse: Path) -> None:
+def test_the_reason_of_a_cut_off_answer_is_shown_below_it(server: Server, lighthouse: Path) -> None:
     server.answer = Reply([delta("Half an ans", finish="length"), DONE])
     out, exit_code = run(server, lighthouse, "--no-stats")
     lines = Screen().feed(out).lines

@@ -63,7 +63,7 @@ def test_a_field_has_a_type_and_a_description(text: str, found: object) -> None:
 
 
 @pytest.mark.parametrize("text", ["a, b int", "a\nb int", " a ,\n b int,\n", "\n a\n\n , b int\n", "a,b int"])
-def test_fields_are_parted_by_commas_or_line_breaks(text: str) -> None:
+def test_fields_are_separated_by_commas_or_line_breaks(text: str) -> None:
     assert fields_of(text) == {"a": {"type": "string"}, "b": {"type": "integer"}}
 
 
@@ -92,7 +92,7 @@ def test_fields_are_parted_by_commas_or_line_breaks(text: str) -> None:
         ("a " + "[" * 100_000, "brackets are nested too deeply at character 23: '[[[[[[[[[[[[[[[[[[[…'"),
     ],
 )
-def test_what_is_no_short_form_is_refused_with_the_place(text: str, says: str) -> None:
+def test_a_syntax_error_in_the_short_form_is_reported_with_its_position(text: str, says: str) -> None:
     with pytest.raises(UsageError) as caught:
         parsed(text)
     assert caught.value.message == f"--schema: {says}"
@@ -146,13 +146,13 @@ def fields_short(kind: dict[str, Any]) -> str:
 
 @given(objects(KINDS))
 @settings(deadline=None)
-def test_what_is_written_in_the_short_form_is_read_again(document: dict[str, Any]) -> None:
+def test_every_schema_of_the_short_form_survives_a_round_trip(document: dict[str, Any]) -> None:
     assert parsed(fields_short(document)) == document
 
 
 @given(objects(KINDS))
 @settings(deadline=None)
-def test_the_built_in_endpoint_has_a_value_for_every_short_form(document: dict[str, Any]) -> None:
+def test_every_short_form_has_an_example_that_fits(document: dict[str, Any]) -> None:
     assert json_schema.load(document, where="x").find_problems(example_for(document)) == []
 
 
@@ -193,7 +193,7 @@ NULLABLE = {**closed({name: {"anyOf": [{"$ref": "#"}, {"type": "null"}]} for nam
         {"$id": "https://h.example/a", "$defs": {"b": {"$id": "c/d", "$ref": "e"}, "f": {"$id": "c/e"}}},
     ],
 )
-def test_the_built_in_endpoint_has_a_value_for_most_schemas(document: dict[str, Any]) -> None:
+def test_most_schemas_have_an_example_that_fits(document: dict[str, Any]) -> None:
     assert json_schema.load(document, where="x").find_problems(example_for(document)) == []
 
 
@@ -201,13 +201,15 @@ DOCUMENT = {"type": "object", "properties": {"a": {"type": "integer"}}}
 
 
 @pytest.mark.parametrize("given_", ["form.json", "@form.json", "@form", "form"])
-def test_a_file_is_told_from_the_short_form(given_: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_recognized_by_its_name_or_its_existence(
+    given_: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / given_.removeprefix("@")).write_text(json.dumps(DOCUMENT))
     assert json_schema.load(given_, where="--schema").document == DOCUMENT
 
 
-def test_a_folder_of_that_name_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_that_name_does_not_count_as_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tags").mkdir()
     assert json_schema.load("tags", where="--schema").document == parsed("tags")
@@ -237,7 +239,7 @@ def test_a_schema_can_be_given_as_json_or_as_a_table() -> None:
         ),
     ],
 )
-def test_a_file_that_holds_no_schema_is_refused(content: str, says: str, tmp_path: Path) -> None:
+def test_a_file_without_a_valid_schema_is_refused(content: str, says: str, tmp_path: Path) -> None:
     path = tmp_path / "form.json"
     path.write_text(content)
     with pytest.raises(UsageError) as caught:
@@ -314,7 +316,7 @@ def test_a_path_within_a_schema_passes(path: str) -> None:
         ({"a": {"b": [{"c": None}]}}, "a.b.0.c", None),
     ],
 )
-def test_a_path_that_leads_nowhere_in_a_value_names_what_is_there(
+def test_a_path_that_does_not_exist_in_a_value_lists_the_fields(
     found: object, path: str, says: tuple[str, str] | None
 ) -> None:
     error = record.error_for_missing_value(found, path)

@@ -1,4 +1,4 @@
-"""What the tests share: the real program in a process of its own, a real server, real files."""
+"""Shared by the tests: the real program in a process of its own, a real server, real files."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from .support import draw
 from .support.server import Server
 
 SCHEMA = json.loads(SCHEMA_FILE.read_text("utf-8"))
-#: Made once: ``jsonschema.validate`` looks through the schema itself each time, for 10 ms.
+#: Made once: ``jsonschema.validate`` checks the schema itself each time, which takes 10 ms.
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 KEY = "qk-test-0123456789"
 
@@ -33,30 +33,30 @@ class Run:
 
     @property
     def json(self) -> Any:
-        """The one object that was printed, held against the schema."""
+        """The one object that was printed, checked against the schema."""
         (only,) = self.json_lines
         return only
 
     @property
     def json_lines(self) -> list[Any]:
-        found = [json.loads(line) for line in self.stdout.decode().split("\n")[:-1]]
-        for one in found:
-            VALIDATOR.validate(one)
-        return found
+        objects = [json.loads(line) for line in self.stdout.decode().split("\n")[:-1]]
+        for value in objects:
+            VALIDATOR.validate(value)
+        return objects
 
 
 def environment(extra: Mapping[str, str] = {}) -> dict[str, str]:
-    """An environment with nothing of the developer's in it: no key, no settings, no keyring, no proxies."""
-    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "TMPDIR", "TEMP") if name in os.environ}
+    """An environment without the developer's own settings: no key, no keyring, no proxies."""
+    inherited = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "TMPDIR", "TEMP") if name in os.environ}
     ours = {
         "LC_ALL": "C.UTF-8",
         "PYTHONPATH": str(Path(__file__).parent.parent),
         "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
     }
-    return {**kept, **at_home(NOWHERE), **ours, **extra}
+    return {**inherited, **at_home(NOWHERE), **ours, **extra}
 
 
-#: Below a file there is nothing, and nothing can be made.
+#: A path below a file: it does not exist and cannot be created.
 NOWHERE = Path(__file__) / "nowhere"
 
 

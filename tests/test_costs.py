@@ -21,7 +21,7 @@ USAGE = {"prompt_tokens": 2540, "completion_tokens": 48, "total_tokens": 2588}
         (None, None, None),
     ],
 )
-def test_the_price_is_the_asked_models_else_the_servers(
+def test_the_price_is_that_of_the_requested_model_else_of_the_servers(
     asked: str | None, said: str | None, found: Cost | None
 ) -> None:
     assert compute_cost(PRICES, asked, said, USAGE) == found
@@ -39,11 +39,11 @@ def test_the_price_is_the_asked_models_else_the_servers(
         {"prompt_tokens": 10**400, "completion_tokens": 1},
     ],
 )
-def test_without_a_usage_that_counts_there_is_no_cost(usage: dict[str, Any] | None) -> None:
+def test_without_a_valid_usage_there_is_no_cost(usage: dict[str, Any] | None) -> None:
     assert compute_cost(PRICES, "asked", None, usage) is None
 
 
-def test_what_costs_nothing_costs_nothing() -> None:
+def test_a_price_of_zero_is_a_cost_of_zero() -> None:
     assert compute_cost({"free": Price(0.0, 0.0)}, "free", None, USAGE) == Cost(0.0)
 
 

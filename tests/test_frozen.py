@@ -1,4 +1,4 @@
-"""tests.test_frozen."""
+"""The decorator for data classes."""
 
 from dataclasses import asdict, field, replace
 from typing import Any
@@ -63,30 +63,30 @@ class Named:
         (Named("a"), Named("A"), True),
     ],
 )
-def test_equal_are_those_of_one_class_with_equal_fields(one: object, other: object, is_equal: bool) -> None:  # noqa: FBT001
+def test_instances_of_one_class_with_equal_fields_are_equal(one: object, other: object, is_equal: bool) -> None:  # noqa: FBT001
     assert (one == other) is is_equal
     assert (one != other) is not is_equal
 
 
-def test_they_can_stand_in_sets() -> None:
+def test_instances_are_hashable() -> None:
     assert len({Size(1, 2), Size(1, 2), Size(2, 1), Shape(1, 2)}) == 3
 
 
-def test_each_has_a_default_of_its_own() -> None:
+def test_each_instance_has_a_default_of_its_own() -> None:
     assert Box().facts is not Box().facts
 
 
-def test_they_have_no_room_for_anything_else() -> None:
+def test_instances_have_slots() -> None:
     size: Any = Size(1)
     with pytest.raises(AttributeError):
         size.depth = 1
 
 
-def test_they_say_what_they_are() -> None:
+def test_the_repr_shows_the_fields() -> None:
     assert repr(Box((Size(1, 2),))) == "Box(sizes=(Size(width=1, height=2),), facts={}, seen=False)"
 
 
-def test_what_works_on_data_classes_works_on_them() -> None:
+def test_asdict_replace_and_match_work() -> None:
     assert asdict(Box((Size(1, 2),))) == {"sizes": ({"width": 1, "height": 2},), "facts": {}, "seen": False}
     assert replace(Size(1, 2), height=5) == Size(1, 5)
     match Size(1, 2):

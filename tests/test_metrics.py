@@ -1,4 +1,4 @@
-"""Figures: ours by a clock that the test holds, the server's as it gave them."""
+"""Measurements by a clock that the test controls, and the server's figures."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ def test_a_request_that_was_never_sent_took_only_its_preparation() -> None:
     assert watch.build_timing(prepare_seconds=0.12346, completion_tokens=9) == Timing(prepare_seconds=0.1235)
 
 
-def test_times_run_from_sending_and_the_rate_from_the_first_piece_to_the_last() -> None:
+def test_times_start_at_sending_and_the_rate_at_the_first_delta() -> None:
     watch = Stopwatch(iter([10.0, 10.5, 11.0, 12.5, 13.00004]).__next__)
     watch.mark_sent()
     watch.mark_text()
@@ -23,7 +23,7 @@ def test_times_run_from_sending_and_the_rate_from_the_first_piece_to_the_last() 
     )
 
 
-def test_times_run_from_the_last_sending() -> None:
+def test_times_start_at_the_last_sending() -> None:
     watch = Stopwatch(iter([1.0, 10.0, 10.5, 11.0]).__next__)
     watch.mark_sent()
     watch.mark_sent()
@@ -33,7 +33,7 @@ def test_times_run_from_the_last_sending() -> None:
     )
 
 
-def test_an_answer_without_pieces_has_a_total_only() -> None:
+def test_an_answer_without_deltas_has_only_a_total() -> None:
     watch = Stopwatch(iter([1.0, 3.0]).__next__)
     watch.mark_sent()
     assert watch.build_timing(prepare_seconds=0.0, completion_tokens=9) == Timing(
@@ -70,7 +70,7 @@ def test_there_is_no_rate_without_a_countable_number_of_tokens_or_a_span(last: f
         (None, None),
     ],
 )
-def test_the_servers_figures_are_taken_as_it_gave_them(metrics: dict[str, Any] | None, figures: Figures | None) -> None:
+def test_the_servers_figures_are_unchanged(metrics: dict[str, Any] | None, figures: Figures | None) -> None:
     assert parse_server_figures(metrics) == figures
 
 
@@ -86,12 +86,12 @@ def test_the_servers_figures_are_taken_as_it_gave_them(metrics: dict[str, Any] |
         pytest.param(10**400, id="larger than any float"),
     ],
 )
-def test_what_nobody_can_count_with_is_no_number(value: Any) -> None:
+def test_an_unusable_value_is_not_a_number(value: Any) -> None:
     assert get_number({"tps": value}, "tps") is None
 
 
 @pytest.mark.parametrize(
     ("found", "value"), [({"n": 120}, "120"), ({"n": 120.0}, "120.0"), ({"n": 0}, "0"), ({}, "None"), (None, "None")]
 )
-def test_a_number_is_what_the_server_wrote(found: dict[str, Any] | None, value: str) -> None:
+def test_a_number_stays_as_the_server_wrote_it(found: dict[str, Any] | None, value: str) -> None:
     assert repr(get_number(found, "n")) == value

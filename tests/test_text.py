@@ -14,12 +14,12 @@ from qubrid_cli.text import is_secret_header, mask_key, natural_key, redact_secr
         ("no key", [], "no key"),
     ],
 )
-def test_secrets_that_a_server_echoes_are_taken_out(text: str, secrets: list[str], clean: str) -> None:
+def test_secrets_that_a_server_echoes_are_removed(text: str, secrets: list[str], clean: str) -> None:
     assert redact_secrets(text, secrets) == clean
 
 
 @pytest.mark.parametrize(("key", "shown"), [("qk-456789012", "…9012"), ("qk-45678901", "…"), ("1", "…")])
-def test_a_key_is_told_by_its_last_four_characters_if_it_has_twelve(key: str, shown: str) -> None:
+def test_a_key_of_twelve_characters_shows_its_last_four(key: str, shown: str) -> None:
     assert mask_key(key) == shown
 
 
@@ -34,7 +34,7 @@ def test_a_key_is_told_by_its_last_four_characters_if_it_has_twelve(key: str, sh
         ("HTTP-Referer", False),
     ],
 )
-def test_a_header_that_holds_a_secret_is_known_by_its_name(header: str, *, secret: bool) -> None:
+def test_a_secret_header_is_recognized_by_its_name(header: str, *, secret: bool) -> None:
     assert is_secret_header(header) is secret
 
 

@@ -93,7 +93,7 @@ class RetryLimits:
                 error, f"it asks to wait {seconds:.10g} s, longer than --retry-max-wait"
             ) from error
         if seconds_left is not None and seconds >= seconds_left:
-            raise _limit_exceeded_error(error, "--max-time is over before it can be asked again") from error
+            raise _limit_exceeded_error(error, "--max-time would be over before the retry") from error
         return seconds
 
 

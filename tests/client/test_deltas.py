@@ -1,4 +1,4 @@
-"""Text that comes in pieces."""
+"""Text that arrives in pieces."""
 
 from collections.abc import Iterable, Iterator
 
@@ -29,14 +29,14 @@ def sorted_out(chunks: Iterable[str]) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("cut", range(len("<think>a</think>\nb")))
-def test_a_tag_may_be_cut_anywhere(cut: int) -> None:
+def test_a_tag_may_be_split_anywhere(cut: int) -> None:
     content = "<think>a</think>\nb"
     assert sorted_out([content[:cut], content[cut:]]) == ("a", "b")
 
 
 @given(CHUNKS)
 @settings(deadline=None)
-def test_however_an_answer_is_cut_it_is_sorted_the_same(chunks: list[str]) -> None:
+def test_an_answer_is_sorted_the_same_however_it_is_split(chunks: list[str]) -> None:
     assert sorted_out(chunks) == sorted_out(["".join(chunks)])
 
 
@@ -79,7 +79,7 @@ def test_only_a_leading_think_is_reasoning(content: str, reasoning: str, answer:
         (["<think>a</think>b"], [ReasoningDelta("a"), TextDelta("b")]),
     ],
 )
-def test_only_what_may_be_a_tag_is_held_back(chunks: list[str], pieces: list[TextDelta | ReasoningDelta]) -> None:
+def test_only_text_that_may_be_a_tag_is_held_back(chunks: list[str], pieces: list[TextDelta | ReasoningDelta]) -> None:
     answer = ThinkSplitter()
     assert [piece for chunk in chunks for piece in answer.feed(chunk)] == pieces
 

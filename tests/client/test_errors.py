@@ -1,4 +1,4 @@
-"""What servers say when they refuse, and what we make of it."""
+"""Error responses of servers, and the errors they become."""
 
 from typing import Any
 
@@ -76,7 +76,7 @@ def test_an_error_is_read_in_any_shape(payload: Any, message: str, code: str | N
         (422, None, "No.", "refused the request"),
     ],
 )
-def test_a_refusal_is_told_by_what_it_means(status: int, code: str | None, words: str, says: str) -> None:
+def test_each_error_response_gets_the_message_of_its_rule(status: int, code: str | None, words: str, says: str) -> None:
     error = build_error(ErrorResponse(status, "h:8000", words, (code,) if code else ()))
     assert error.message == f"h:8000 {says} (HTTP {status}): {words}"
 
@@ -89,7 +89,7 @@ def test_a_refusal_is_told_by_what_it_means(status: int, code: str | None, words
         (ErrorResponse(200, "h", ""), "h stopped with an error"),
     ],
 )
-def test_only_what_there_is_gets_told(refusal: ErrorResponse, message: str) -> None:
+def test_an_empty_message_or_status_is_omitted(refusal: ErrorResponse, message: str) -> None:
     assert build_error(refusal).message == message
 
 
@@ -129,6 +129,6 @@ def test_a_refused_key_has_a_class_of_its_own(status: int, code: str | None, kin
         ),
     ],
 )
-def test_an_error_has_its_code_its_hint_and_where_it_came_from(refusal: ErrorResponse, code: str, hint: str) -> None:
+def test_an_error_has_its_code_hint_status_and_request_id(refusal: ErrorResponse, code: str, hint: str) -> None:
     error = build_error(refusal)
     assert (error.code, error.hint, error.status, error.request_id) == (code, hint, refusal.status, "r-1")

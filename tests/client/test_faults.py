@@ -1,4 +1,4 @@
-"""Every fault that a server or a network can have, over real sockets: the truth is told, and nothing hangs."""
+"""Every fault that a server or a network can have, over real sockets: each is reported, and nothing hangs."""
 
 import asyncio
 import gzip
@@ -142,7 +142,7 @@ def byte_by_byte(data: bytes) -> list[bytes]:
         pytest.param(sending(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", WHOLE), [], 0, "A lighthouse.", None, id="no Content-Type"),
     ],
 )  # fmt: skip
-def test_each_fault_ends_truthfully(
+def test_each_fault_ends_with_its_exit_code_and_the_text_so_far(
     describe: Ask, lighthouse: Path, script: Script, options: list[str], exit_code: int, text: str, code: str | None
 ) -> None:
     with Raw(script) as server:
@@ -166,11 +166,11 @@ def test_a_chunk_of_ten_megabytes_arrives(describe: Ask, server: Server, lightho
     assert describe(lighthouse, "what?").stdout == text.encode() + b"\n"
 
 
-# Trying again
+# Retries
 
 
 def passing(server: Server, *failures: Reply) -> list[float]:
-    """Lets a server fail in these ways, one after the other, before it answers; the times at which it was asked."""
+    """Let a server fail in these ways, one after the other, before it answers; return the times of the requests."""
     times: list[float] = []
 
     def answer(_: Asked) -> Reply:
@@ -182,7 +182,7 @@ def passing(server: Server, *failures: Reply) -> list[float]:
 
 
 @pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504, 529])
-def test_what_passes_is_asked_again(describe: Ask, server: Server, lighthouse: Path, status: int) -> None:
+def test_a_temporary_error_is_retried(describe: Ask, server: Server, lighthouse: Path, status: int) -> None:
     times = passing(server, refusal(status, {"message": "busy"}, **{"Retry-After": "0"}))
     run = describe(lighthouse, "what?")
     assert (run.exit_code, run.stdout, len(times)) == (0, b"At last.\n", 2)
@@ -195,19 +195,21 @@ def test_what_passes_is_asked_again(describe: Ask, server: Server, lighthouse: P
         {"error": {"message": "no", "type": "insufficient_quota"}},
     ],
 )
-def test_no_credits_are_not_asked_for_again(describe: Ask, server: Server, lighthouse: Path, body: object) -> None:
+def test_missing_credits_are_not_retried(describe: Ask, server: Server, lighthouse: Path, body: object) -> None:
     times = passing(server, refusal(429, body, **{"Retry-After": "0"}))
     run = describe(lighthouse, "what?", "--json")
     assert (run.exit_code, run.json["error"]["code"], len(times)) == (5, "insufficient_quota", 1)
 
 
 @pytest.mark.parametrize(("status", "exit_code"), [(400, 5), (401, 3), (403, 3), (404, 5), (413, 5), (422, 5)])
-def test_what_stays_is_asked_once(describe: Ask, server: Server, lighthouse: Path, status: int, exit_code: int) -> None:
+def test_a_permanent_error_is_not_retried(
+    describe: Ask, server: Server, lighthouse: Path, status: int, exit_code: int
+) -> None:
     times = passing(server, refusal(status, {"message": "no"}))
     assert (describe(lighthouse, "what?").exit_code, len(times)) == (exit_code, 1)
 
 
-def test_a_handshake_that_stalls_is_given_up_in_time(describe: Ask, lighthouse: Path) -> None:
+def test_a_stalled_handshake_times_out(describe: Ask, lighthouse: Path) -> None:
     class Silent(Raw):
         async def _serve(self, _reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
             await asyncio.sleep(60)
@@ -219,7 +221,7 @@ def test_a_handshake_that_stalls_is_given_up_in_time(describe: Ask, lighthouse: 
         assert (run.exit_code, run.json["timing"]["total_seconds"] < 10) == (5, True)
 
 
-def test_verbose_tells_of_every_try(describe: Ask, server: Server, lighthouse: Path) -> None:
+def test_verbose_reports_every_attempt(describe: Ask, server: Server, lighthouse: Path) -> None:
     busy = refusal(503, {"message": "busy"}, **{"Retry-After": "0", "X-Request-Id": "req-7"})
     passing(server, busy, busy)
     said = describe(lighthouse, "what?", "-v").stderr
@@ -231,7 +233,7 @@ def test_verbose_tells_of_every_try(describe: Ask, server: Server, lighthouse: P
     assert said.count("request id req-7") == 2
 
 
-def test_thinking_is_no_harm_where_stderr_is_closed(server: Server, lighthouse: Path) -> None:
+def test_thinking_does_no_harm_when_stderr_cannot_be_written(server: Server, lighthouse: Path) -> None:
     server.answer = stream("<think>hm</think>", "Yes.")
     script = f"{' '.join(command('describe', lighthouse, '--thinking', '-v', '--color', 'always'))} 2>/dev/full"
     env = environment({"QUBRID_BASE_URL": server.url})
@@ -239,7 +241,7 @@ def test_thinking_is_no_harm_where_stderr_is_closed(server: Server, lighthouse: 
     assert (done.returncode, b"Yes." in done.stdout) == (0, True)
 
 
-def test_a_server_is_given_the_time_that_it_asks_for(describe: Ask, server: Server, lighthouse: Path) -> None:
+def test_a_retry_waits_as_long_as_the_server_asks(describe: Ask, server: Server, lighthouse: Path) -> None:
     busy = refusal(429, {"message": "busy"}, **{"Retry-After": "1"})
     times = passing(server, busy, busy)
     run = describe(lighthouse, "what?")
@@ -247,7 +249,7 @@ def test_a_server_is_given_the_time_that_it_asks_for(describe: Ask, server: Serv
     assert [later - earlier >= 1 for earlier, later in pairwise(times)] == [True, True]
 
 
-def test_a_server_that_asks_for_too_long_is_not_waited_for(describe: Ask, server: Server, lighthouse: Path) -> None:
+def test_a_longer_wait_than_the_limit_is_an_error(describe: Ask, server: Server, lighthouse: Path) -> None:
     times = passing(server, refusal(503, {"message": "busy"}, **{"Retry-After": "120"}))
     run = describe(lighthouse, "what?")
     assert (run.exit_code, "it asks to wait 120 s, longer than --retry-max-wait" in run.stderr, len(times)) == (
@@ -257,10 +259,10 @@ def test_a_server_that_asks_for_too_long_is_not_waited_for(describe: Ask, server
     )
 
 
-def test_there_is_no_pause_that_max_time_would_cut(describe: Ask, server: Server, lighthouse: Path) -> None:
+def test_a_wait_beyond_max_time_is_an_error(describe: Ask, server: Server, lighthouse: Path) -> None:
     passing(server, refusal(503, {"message": "busy"}, **{"Retry-After": "30"}))
     run = describe(lighthouse, "what?", "--max-time", "10")
-    assert (run.exit_code, "--max-time is over before it can be asked again" in run.stderr) == (5, True)
+    assert (run.exit_code, "--max-time would be over before the retry" in run.stderr) == (5, True)
 
 
 def test_retries_are_counted(describe: Ask, server: Server, lighthouse: Path) -> None:
@@ -268,7 +270,7 @@ def test_retries_are_counted(describe: Ask, server: Server, lighthouse: Path) ->
     assert (describe(lighthouse, "what?", "--retries", "2").exit_code, len(times)) == (5, 3)
 
 
-def test_a_connection_that_broke_before_the_first_token_is_tried_again(describe: Ask, lighthouse: Path) -> None:
+def test_a_connection_that_broke_before_the_first_token_is_retried(describe: Ask, lighthouse: Path) -> None:
     async def script(writer: asyncio.StreamWriter, number: int) -> None:
         faults = {1: resetting(), 2: sending(), 3: sending(CHUNKED, chunk(b": waiting\n\n"))}
         await faults.get(number, sending(CHUNKED, chunk(WHOLE), b"0\r\n\r\n"))(writer, number)
@@ -278,12 +280,12 @@ def test_a_connection_that_broke_before_the_first_token_is_tried_again(describe:
         assert (run.exit_code, run.stdout, len(server.asked)) == (0, b"A lighthouse.\n", 4)
 
 
-def test_an_error_event_before_the_first_token_is_tried_again(describe: Ask, server: Server, lighthouse: Path) -> None:
+def test_an_error_event_before_the_first_token_is_retried(describe: Ask, server: Server, lighthouse: Path) -> None:
     times = passing(server, Reply([event({"error": {"message": "overloaded", "code": 503}})]))
     assert (describe(lighthouse, "what?").stdout, len(times)) == (b"At last.\n", 2)
 
 
-def test_nothing_is_asked_again_once_a_token_has_come(describe: Ask, server: Server, lighthouse: Path) -> None:
+def test_nothing_is_retried_after_the_first_token(describe: Ask, server: Server, lighthouse: Path) -> None:
     times = passing(server, Reply([delta("Half"), event({"error": {"message": "overloaded", "code": 503}})]))
     run = describe(lighthouse, "what?")
     assert (run.exit_code, run.stdout, len(times)) == (6, b"Half\n", 1)
@@ -302,7 +304,7 @@ def test_nothing_is_asked_again_once_a_token_has_come(describe: Ask, server: Ser
         ("top_p", "Unsupported parameter: 'top_p'", None),
     ],
 )
-def test_what_an_endpoint_does_not_take_is_left_out(
+def test_a_refused_field_is_dropped(
     describe: Ask, server: Server, lighthouse: Path, field: str, message: str, sent: str | None
 ) -> None:
     no = refusal(400, {"error": {"message": message, "param": field}})
@@ -312,7 +314,7 @@ def test_what_an_endpoint_does_not_take_is_left_out(
     assert (sent is None) or server.asked[1].json[sent] == 16384
 
 
-def test_an_endpoint_may_refuse_several_things(describe: Ask, server: Server, lighthouse: Path) -> None:
+def test_an_endpoint_may_refuse_several_fields(describe: Ask, server: Server, lighthouse: Path) -> None:
     def answer(asked: Asked) -> Reply:
         for field in ("stream_options", "temperature", "top_p"):
             if field in asked.json:
@@ -324,10 +326,10 @@ def test_an_endpoint_may_refuse_several_things(describe: Ask, server: Server, li
     assert (found["text"], len(found["warnings"]), len(server.asked)) == ("Well.", 3, 4)
 
 
-# Who is asked, and who is not
+# Where requests go
 
 
-def test_another_origin_gets_neither_the_key_nor_anything(describe: Ask, server: Server, lighthouse: Path) -> None:
+def test_nothing_is_sent_to_another_origin(describe: Ask, server: Server, lighthouse: Path) -> None:
     with Server() as elsewhere:
         server.answer = refusal(307, {}, Location=f"{elsewhere.url}/chat/completions")
         run = describe(lighthouse, "what?", "-v")
@@ -424,7 +426,7 @@ def test_every_form_of_an_answer_gives_the_same(describe: Ask, server: Server, l
     assert (found["ok"], found["text"], found["usage"], found["x_metrics"]) == (True, "A lighthouse.", USAGE, X_METRICS)
 
 
-def test_the_text_is_byte_true_however_odd(describe: Ask, server: Server, lighthouse: Path) -> None:
+def test_unusual_characters_arrive_unchanged(describe: Ask, server: Server, lighthouse: Path) -> None:
     """Line separators that are none in JSON, and an emoji that a server cut in two halves."""
     halves = [json.dumps({"choices": [{"delta": {"content": text}}]}).encode() for text in ("\ud83c", "\udf89")]
     odd = "a\u2028b\u2029c\x85d\x0be\x0cf"
@@ -434,9 +436,7 @@ def test_the_text_is_byte_true_however_odd(describe: Ask, server: Server, lighth
     assert describe(lighthouse, "what?").stdout == f"{odd}🎉\n".encode()
 
 
-def test_a_server_that_wants_a_key_and_got_none_did_not_refuse_one(
-    describe: Ask, server: Server, lighthouse: Path
-) -> None:
+def test_a_missing_key_is_not_reported_as_refused(describe: Ask, server: Server, lighthouse: Path) -> None:
     server.answer = refusal(401, {"error": {"message": "no token"}})
     run = describe(lighthouse, "what?", env={"QUBRID_API_KEY": ""})
     host = server.url.removeprefix("http://").removesuffix("/v1")

@@ -1,4 +1,4 @@
-"""tests.client.test_offline."""
+"""The offline endpoint: true measurements, in the form of a real server."""
 
 import json
 from base64 import b64encode
@@ -50,7 +50,7 @@ def answer(*urls: str, prompt: str = "what is this?") -> str:
 
 
 def statement(picture: Image.Image, about: str) -> str:
-    """What is said about one property of a picture."""
+    """The line about one property of an image."""
     return next(line for line in answer(data_url(file(picture))).splitlines() if line.startswith(f"- **{about}"))
 
 
@@ -64,7 +64,7 @@ def chunks(response: httpx.Response) -> list[Any]:
 PLAIN = data_url(file(Image.new("RGB", (400, 300), (200, 30, 30))))
 
 
-def test_a_plain_picture_is_described_truly() -> None:
+def test_an_image_is_described_by_measurements() -> None:
     picture = Image.new("RGB", (400, 300), (200, 30, 30))
     picture.paste((255, 255, 255), (0, 0, 100, 300))
     data = file(picture)
@@ -95,7 +95,7 @@ def test_shapes(size: tuple[int, int], said: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "rgb"), [("black", 0), ("white", 0xFFFFFF), ("yellow", 0x37D2F5), ("navy", 0x5A1E14)])
-def test_colours(name: str, rgb: int) -> None:
+def test_colors(name: str, rgb: int) -> None:
     assert statement(Image.new("RGB", (64, 64), rgb), "Colors") == f"- **Colors:** {name} 100 %"
 
 
@@ -200,7 +200,7 @@ def test_an_image_that_cannot_be_decoded_is_a_bad_request(url: str, *, stream: b
 
 
 @pytest.mark.parametrize("asked", [b"no json", b"[]", {}, {"messages": []}, {"messages": [{"role": "user"}]}])
-def test_a_request_that_is_none_is_a_bad_request(asked: object) -> None:
+def test_an_invalid_request_gets_status_400(asked: object) -> None:
     assert post(asked).status_code == 400
 
 

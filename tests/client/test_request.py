@@ -1,4 +1,4 @@
-"""The dialect of chat completions: the body that goes out, and what comes in, written out to the byte."""
+"""Chat completions: the body of a request and the events of an answer, byte by byte."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -93,7 +93,7 @@ def image(url: str) -> dict[str, Any]:
         ),
     ],
 )
-def test_the_spliced_body_is_the_json_that_was_meant(request_: Request, body: dict[str, Any]) -> None:
+def test_the_assembled_body_is_the_expected_json(request_: Request, body: dict[str, Any]) -> None:
     assert json.loads(bytes(request.build_body(request_))) == body
 
 
@@ -111,7 +111,7 @@ def test_the_spliced_body_is_the_json_that_was_meant(request_: Request, body: di
         ("`temperature` and `top_p` cannot both be specified", "top_p", "top_p, so it was dropped"),
     ],
 )
-def test_what_is_refused_is_left_out_once_with_a_warning(status: int, message: str, name: str, says: str) -> None:
+def test_a_refused_field_is_dropped_once_with_a_warning(status: int, message: str, name: str, says: str) -> None:
     error = EndpointError(message, status=status)
     without = replace(REQUEST, dropped=frozenset({name}))
     assert request.drop_refused_field(REQUEST, error) == (without, f"the endpoint refused {says}")
@@ -139,7 +139,7 @@ def test_the_newer_name_of_max_tokens_carries_its_value() -> None:
         (replace(REQUEST, extra={"stream_options": {}}), 400, "stream_options"),
     ],
 )
-def test_nothing_else_is_left_out(request_: Request, status: int, message: str) -> None:
+def test_no_other_field_is_dropped(request_: Request, status: int, message: str) -> None:
     assert request.drop_refused_field(request_, EndpointError(message, status=status)) is None
 
 
@@ -190,7 +190,7 @@ def test_content_is_found_wherever_a_server_puts_it(chunk: bytes) -> None:
         rb"",
     ],
 )
-def test_a_chunk_without_content_says_nothing(chunk: bytes) -> None:
+def test_a_chunk_without_content_yields_nothing(chunk: bytes) -> None:
     assert stream(b'{"content":"A"}', chunk, b"[DONE]") == [TextDelta("A"), Finish(None)]
 
 
@@ -275,17 +275,17 @@ STOP = rb'{"choices":[{"delta":{},"finish_reason":"stop"}]}'
         pytest.param([b'{"id":7,"model":{},"content":"A"}'], [TextDelta("A")], id="no strings"),
     ],
 )
-def test_facts_are_taken_wherever_they_sit(chunks: list[bytes], events: list[Event]) -> None:
+def test_chunk_info_is_found_wherever_a_server_puts_it(chunks: list[bytes], events: list[Event]) -> None:
     assert stream(*chunks) == events
 
 
-def test_behind_the_end_nothing_but_facts_is_taken() -> None:
+def test_after_the_end_only_chunk_info_is_read() -> None:
     late = rb'{"id":"c-1","choices":[{"delta":{"content":"B"},"finish_reason":"length"}],"error":{"message":"no"}}'
     assert stream(b'{"content":"A"}', STOP, late, b"no JSON") == [TextDelta("A"), Finish("stop"), ChunkInfo(id="c-1")]
 
 
 @pytest.mark.parametrize("reason", ["stop", "length", "content_filter"])
-def test_the_finish_reason_comes_behind_the_last_content(reason: str) -> None:
+def test_the_finish_reason_follows_the_last_content(reason: str) -> None:
     chunk = b'{"choices":[{"delta":{"content":"A"},"finish_reason":"' + reason.encode() + b'"}]}'
     assert stream(chunk) == [TextDelta("A"), Finish(reason)]
 
@@ -294,11 +294,11 @@ def test_a_stream_that_just_stops_has_no_finish() -> None:
     assert stream(b'{"content":"A"}', b'{"choices":[{"delta":{"content":""}}]}') == [TextDelta("A")]
 
 
-def test_a_stream_that_stops_before_the_first_word_is_a_cut_answer_and_no_wrong_endpoint() -> None:
+def test_a_stream_that_stops_before_the_first_word_is_an_incomplete_answer() -> None:
     assert stream(b'{"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}') == []
 
 
-def test_what_might_have_been_a_tag_comes_before_the_end() -> None:
+def test_held_back_text_comes_before_the_end() -> None:
     assert stream(b'{"content":"<th"}', b"[DONE]") == [TextDelta("<th"), Finish(None)]
 
 
@@ -365,11 +365,11 @@ def test_what_might_have_been_a_tag_comes_before_the_end() -> None:
         ),
     ],
 )
-def test_an_error_inside_an_answer_is_a_problem(body: bytes, events: list[Event]) -> None:
+def test_an_error_inside_an_answer_is_an_error_event(body: bytes, events: list[Event]) -> None:
     assert list(read_answer([body])) == events
 
 
-def test_a_connection_that_breaks_loses_nothing_that_came() -> None:
+def test_a_broken_connection_loses_nothing_that_arrived() -> None:
     def breaking() -> Iterator[bytes]:
         yield b'data: {"content":"<thi"}\n\n'
         raise NetworkError("gone")
@@ -381,7 +381,7 @@ def test_a_connection_that_breaks_loses_nothing_that_came() -> None:
 
 
 @pytest.mark.parametrize("figure", [b"NaN", b"Infinity", b"-Infinity", b"1e999", b"-1e999"])
-def test_a_figure_that_is_no_number_becomes_null(figure: bytes) -> None:
+def test_nan_and_infinity_become_null(figure: bytes) -> None:
     """``1e999`` is good JSON, but Python makes it an infinity, and would write that as ``Infinity``."""
     chunk = b'{"x_metrics":{"tps":' + figure + b',"a":[' + figure + b",1]}}"
     assert stream(chunk) == [ChunkInfo(metrics={"tps": None, "a": [None, 1]})]
@@ -451,7 +451,7 @@ def singly(body: bytes) -> Iterable[bytes]:
         ),
     ],
 )
-def test_a_document_and_a_stream_are_told_apart_by_their_first_byte(body: bytes, events: list[Event]) -> None:
+def test_the_first_byte_distinguishes_a_document_from_a_stream(body: bytes, events: list[Event]) -> None:
     assert list(read_answer(singly(body))) == events
 
 
@@ -479,7 +479,7 @@ BROKEN = "the endpoint's JSON is broken or cut off"
         pytest.param(b'{"choices":' + b"[" * 100_000, BROKEN, "not_json", id="too deep"),
     ],
 )
-def test_what_is_no_answer_is_refused_with_its_beginning(body: bytes, message: str, code: str) -> None:
+def test_an_error_quotes_the_beginning_of_what_is_not_an_answer(body: bytes, message: str, code: str) -> None:
     with pytest.raises(EndpointError) as caught:
         list(read_answer([body]))
     assert (caught.value.message, caught.value.code) == (message, code)
@@ -516,6 +516,6 @@ def merged(found: Iterable[Event]) -> list[Event]:
 
 
 @given(chunks=st.lists(st.sampled_from(MIXED), max_size=12))
-def test_what_comes_at_once_means_what_comes_one_by_one(chunks: list[bytes]) -> None:
+def test_events_mean_the_same_together_and_one_by_one(chunks: list[bytes]) -> None:
     lines = [b"data: " + chunk + b"\n\n" for chunk in [*chunks, b"[DONE]"]]
     assert merged(read_answer([b"".join(lines)])) == merged(read_answer(lines))

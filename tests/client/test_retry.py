@@ -1,4 +1,4 @@
-"""When to ask again, and how long to wait before."""
+"""When to retry, and how long to wait before."""
 
 from datetime import UTC, datetime
 
@@ -38,12 +38,12 @@ NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
         ({"retry-after": "Mon, 23 Nov 99999999999999999999 12:00:00 GMT"}, None),
     ],
 )
-def test_what_a_server_asks_for_is_understood(headers: dict[str, str], seconds: float | None) -> None:
+def test_retry_after_is_read_in_each_form(headers: dict[str, str], seconds: float | None) -> None:
     assert parse_retry_after(headers, NOW) == seconds
 
 
 @given(text=st.text())
-def test_nothing_that_a_server_asks_for_is_a_fault_of_ours(text: str) -> None:
+def test_any_retry_after_can_be_read(text: str) -> None:
     seconds = parse_retry_after({"retry-after": text, "retry-after-ms": text}, NOW)
     assert seconds is None or seconds >= 0
 
@@ -72,11 +72,11 @@ def test_a_backoff_stays_at_its_longest_wait_after_any_number_of_failures() -> N
 
 
 @given(asked=st.floats(0, 60), number=st.integers(1, 4))
-def test_a_server_is_given_what_it_asks_for(asked: float, number: int) -> None:
+def test_the_wait_is_what_the_server_asks(asked: float, number: int) -> None:
     assert RetryLimits().compute_wait(passing(asked), number, seconds_left=None) == asked
 
 
-def test_what_stays_is_raised_as_it_is() -> None:
+def test_a_permanent_error_is_raised_unchanged() -> None:
     error = EndpointError("no", status=400)
     with pytest.raises(EndpointError) as caught:
         RetryLimits().compute_wait(error, 1, seconds_left=None)
@@ -84,7 +84,7 @@ def test_what_stays_is_raised_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(("number", "retries"), [(1, 0), (5, 4)])
-def test_the_last_failure_is_raised_as_it_is(number: int, retries: int) -> None:
+def test_the_last_failure_is_raised_unchanged(number: int, retries: int) -> None:
     error = passing()
     with pytest.raises(EndpointError) as caught:
         RetryLimits(retries=retries).compute_wait(error, number, seconds_left=None)
@@ -95,10 +95,10 @@ def test_the_last_failure_is_raised_as_it_is(number: int, retries: int) -> None:
     ("asked", "left", "why"),
     [
         (61.0, None, "busy (it asks to wait 61 s, longer than --retry-max-wait)"),
-        (5.0, 5.0, "busy (--max-time is over before it can be asked again)"),
+        (5.0, 5.0, "busy (--max-time would be over before the retry)"),
     ],
 )
-def test_a_pause_that_is_too_long_is_no_pause(asked: float, left: float | None, why: str) -> None:
+def test_a_wait_that_is_too_long_raises_the_error(asked: float, left: float | None, why: str) -> None:
     with pytest.raises(EndpointError) as caught:
         RetryLimits().compute_wait(passing(asked), 1, seconds_left=left)
     assert (caught.value.message, caught.value.status) == (why, 503)

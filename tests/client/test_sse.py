@@ -27,13 +27,13 @@ def decode(chunks: Iterable[bytes]) -> Iterator[Event]:
 
 
 @pytest.mark.parametrize("size", range(1, len(STREAM) + 1))
-def test_the_cut_does_not_matter(size: int) -> None:
+def test_the_size_of_chunks_does_not_matter(size: int) -> None:
     assert list(decode(STREAM[start : start + size] for start in range(0, len(STREAM), size))) == EVENTS
 
 
 @given(CHUNKS)
 @settings(deadline=None)
-def test_however_the_network_cuts_any_stream_the_same_events_come_out(chunks: list[bytes]) -> None:
+def test_the_same_events_come_out_however_a_stream_is_split(chunks: list[bytes]) -> None:
     assert list(decode(chunks)) == list(decode([b"".join(chunks)]))
 
 
@@ -77,7 +77,7 @@ def test_an_lf_that_comes_after_its_cr_ends_no_second_line() -> None:
     assert list(decode([b"data: a\r", b"", b"\ndata: b\r", b"\n\r", b"\n"])) == [Event("a\nb")]
 
 
-def test_an_event_is_given_out_at_the_cr_that_ends_it() -> None:
+def test_an_event_is_complete_at_the_cr_that_ends_it() -> None:
     chunks = iter([b"data: a\r\r", b"\n"])
     assert (next(decode(chunks)), list(chunks)) == (Event("a"), [b"\n"])
 
@@ -99,7 +99,7 @@ def test_no_other_character_ends_a_line(character: str) -> None:
         (b"data", ""),
     ],
 )
-def test_the_data_is_all_behind_the_colon_but_for_one_blank(line: bytes, data: str) -> None:
+def test_the_data_is_everything_after_the_colon_and_one_space(line: bytes, data: str) -> None:
     assert list(decode([line + b"\n\n"])) == [Event(data)]
 
 
@@ -107,12 +107,12 @@ def test_the_data_is_all_behind_the_colon_but_for_one_blank(line: bytes, data: s
     "line",
     [b": OPENROUTER PROCESSING", b":", b"id: 7", b"retry: 100", b"Data: x", b"data : x", b" data: x", b"dat", b"datas"],
 )
-def test_a_line_that_is_neither_data_nor_event_says_nothing(line: bytes) -> None:
+def test_a_line_that_is_neither_data_nor_event_is_ignored(line: bytes) -> None:
     assert list(decode([line + b"\n\ndata: a\n" + line + b"\n\n"])) == [Event("a")]
 
 
 @pytest.mark.parametrize("line", [b"event: error", b"event:error"])
-def test_a_name_is_that_of_its_own_event_only(line: bytes) -> None:
+def test_a_name_applies_only_to_its_own_event(line: bytes) -> None:
     stream = line + b"\ndata: a\n\ndata: b\n\nevent: lost\n\ndata: c\n\n"
     assert list(decode([stream])) == [Event("a", "error"), Event("b"), Event("c")]
 
@@ -127,10 +127,10 @@ def test_a_bom_is_dropped_at_the_start_and_nowhere_else() -> None:
     assert list(decode([stream])) == [Event("a"), Event("\ufeffb")]
 
 
-def test_bytes_that_are_no_utf8_are_replaced() -> None:
+def test_invalid_utf8_is_replaced() -> None:
     assert list(decode([b"data: a\xffb\n\n"])) == [Event("a\ufffdb")]
 
 
 @pytest.mark.parametrize("chunks", [[], [b""], [b"\n\r\n"], [b"\xef\xbb\xbf"]])
-def test_nothing_means_no_events(chunks: list[bytes]) -> None:
+def test_an_empty_stream_has_no_events(chunks: list[bytes]) -> None:
     assert list(decode(chunks)) == []

@@ -465,7 +465,7 @@ def test_a_repair_has_the_time_that_is_left() -> None:
     busy = httpx.Response(503, headers={"Retry-After": "30"}, text="busy")
     found, asked = asked_slowly(50, (40, plain(WRONG)), (1, busy), (1, plain(GOOD)))
     assert found.error is not None
-    assert found.error.message.endswith("(--max-time is over before it can be asked again)")
+    assert found.error.message.endswith("(--max-time would be over before the retry)")
     assert asked == 2
 
 

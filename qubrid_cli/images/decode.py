@@ -131,7 +131,7 @@ DECODE_ERRORS = (
 
 
 def _configure_pillow() -> None:
-    """Set what Pillow keeps as globals; ``_load_tiff_reader`` does the same for TIFF."""
+    """Change Pillow's global settings; ``_load_tiff_reader`` changes the one for TIFF."""
     # Bytes that decoders and encoders get at once. After each piece they need the GIL, for which a thread waits up to
     # 5 ms while another one imports: a photo of 12 MP took 403 ms beside a busy thread with Pillow's 64 KB, and 283 ms
     # with 4 MB (medians of 11 pairs on two busy cores). A file up to this size is also not copied: 3 of 48 ms for 5 MB.
@@ -220,11 +220,7 @@ def _convert_16_bit_ppm(data: bytes) -> bytes:
 
 
 def _check_heif_items(data: bytes) -> None:
-    """Keep a file from the decoder that would end the process: pi_heif 1.4 does on an item type that is not ASCII.
-
-    Raises:
-        ValueError: there is such an item.
-    """
+    """Raise ValueError for a file that would end the whole process: pi_heif 1.4 crashes on a type that is not ASCII."""
     if not all(item_type.isascii() for item_type in _HEIF_ITEM_TYPE.findall(data)):
         raise ValueError("the type of an item is not ASCII")
 
@@ -235,7 +231,7 @@ def _is_camera_raw(image: Image.Image) -> bool:
 
 
 def _check_tga(image: Image.Image, name: str) -> None:
-    """Decode a TGA: it has no signature, so other files pass for one until they are decoded."""
+    """Decode a TGA at once: it has no signature, so other files look like one until they are decoded."""
     try:
         image.load()
     except DECODE_ERRORS as error:
@@ -245,7 +241,7 @@ def _check_tga(image: Image.Image, name: str) -> None:
 
 
 def _check_jpeg_scans(image: Image.Image, data: bytes, name: str) -> None:
-    """Refuse a progressive JPEG that a small file makes expensive: each scan passes over all pixels."""
+    """Refuse a JPEG with too many scans: each one passes over all pixels, so a small file could take hours."""
     max_scans = _MAX_SCANNED_PIXELS // (image.width * image.height)
     # The header is enough for most photos; searching a file of 5 MB takes 4 ms.
     if image.format not in {"JPEG", "MPO"} or has_one_scan(data) or data.count(b"\xff\xda") <= max_scans:

@@ -1,4 +1,4 @@
-"""Download an image from a link, within a size and a time, without sending the API key or anything else of the user."""
+"""Download an image from a link, within limits of size and time, without sending the API key."""
 
 import re
 import ssl
@@ -24,7 +24,7 @@ _MAX_REDIRECTS = 5
 #: Seconds; a host that takes longer to accept a connection counts as unreachable.
 _CONNECT_TIMEOUT = 10.0
 
-#: All that a host learns about us; this client does not have the API key.
+#: All headers that a host receives; this client does not have the API key.
 _HEADERS = {
     "Accept": "image/jpeg, image/png, image/*;q=0.9, */*;q=0.5",
     "Accept-Encoding": "identity",  # images are compressed already, and Content-Length is exact this way

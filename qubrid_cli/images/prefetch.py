@@ -80,7 +80,7 @@ def get_decoded(image: Image.Image, data: bytes) -> Image.Image:
     """Return the decoded image in place of ``image`` if it was decoded to the same size and mode, else ``image``.
 
     Args:
-        image: opened from ``data``, and with the size it is to be decoded to (see ``Image.draft``).
+        image: opened from ``data``, with the size to decode to (see ``Image.draft``).
         data: the bytes that ``take`` returned; others never match.
     """
     if _prefetch is None or data is not _prefetch.data:

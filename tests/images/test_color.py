@@ -5,23 +5,24 @@ import struct
 import pytest
 from PIL import Image
 
-from ..support.pictures import FORMATS, NAMED, SRGB, Color, color, corners, file, four_corners, plain, rgb, sent
+from ..support.files import saved
+from ..support.pictures import FORMATS, NAMED, SRGB, Color, color, corners, four_corners, plain, rgb, sent
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        pytest.param(file(Image.new("RGBA", (32, 32), (200, 30, 30, 0)), "PNG"), id="RGBA"),
-        pytest.param(file(Image.new("LA", (32, 32), (0, 0)), "PNG"), id="gray and alpha"),
-        pytest.param(file(Image.new("P", (32, 32)), "PNG", transparency=0), id="palette"),
-        pytest.param(file(Image.new("L", (32, 32), 7), "PNG", transparency=7), id="a gray as the transparent one"),
-        pytest.param(file(Image.new("1", (32, 32)), "PNG", transparency=0), id="1-bit, black as the transparent one"),
-        pytest.param(file(Image.new("I;16", (32, 32), 7), "PNG", transparency=7), id="16-bit gray, one transparent"),
-        pytest.param(file(Image.new("P", (32, 32)), "GIF", transparency=0), id="GIF"),
-        pytest.param(file(Image.new("RGBA", (32, 32)), "WEBP", lossless=True), id="WebP"),
-        pytest.param(file(Image.new("RGBA", (32, 32)), "TIFF"), id="TIFF"),
-        pytest.param(file(Image.new("RGBA", (32, 32)), "ICO", sizes=[(32, 32)]), id="ICO"),
-        pytest.param(file(Image.new("RGBA", (32, 32)), "HEIF"), id="HEIC"),
+        pytest.param(saved(Image.new("RGBA", (32, 32), (200, 30, 30, 0)), "PNG"), id="RGBA"),
+        pytest.param(saved(Image.new("LA", (32, 32), (0, 0)), "PNG"), id="gray and alpha"),
+        pytest.param(saved(Image.new("P", (32, 32)), "PNG", transparency=0), id="palette"),
+        pytest.param(saved(Image.new("L", (32, 32), 7), "PNG", transparency=7), id="a gray as the transparent one"),
+        pytest.param(saved(Image.new("1", (32, 32)), "PNG", transparency=0), id="1-bit, black as the transparent one"),
+        pytest.param(saved(Image.new("I;16", (32, 32), 7), "PNG", transparency=7), id="16-bit gray, one transparent"),
+        pytest.param(saved(Image.new("P", (32, 32)), "GIF", transparency=0), id="GIF"),
+        pytest.param(saved(Image.new("RGBA", (32, 32)), "WEBP", lossless=True), id="WebP"),
+        pytest.param(saved(Image.new("RGBA", (32, 32)), "TIFF"), id="TIFF"),
+        pytest.param(saved(Image.new("RGBA", (32, 32)), "ICO", sizes=[(32, 32)]), id="ICO"),
+        pytest.param(saved(Image.new("RGBA", (32, 32)), "HEIF"), id="HEIC"),
     ],
 )
 def test_transparent_pixels_become_white(data: bytes) -> None:
@@ -30,27 +31,27 @@ def test_transparent_pixels_become_white(data: bytes) -> None:
 
 
 def test_half_transparent_black_becomes_gray() -> None:
-    assert rgb(sent(file(Image.new("RGBA", (32, 32), (0, 0, 0, 128)), "PNG"))) == (127, 127, 127)
+    assert rgb(sent(saved(Image.new("RGBA", (32, 32), (0, 0, 0, 128)), "PNG"))) == (127, 127, 127)
 
 
 def test_an_opaque_palette_entry_beside_a_transparent_one_keeps_its_color() -> None:
     picture = Image.new("P", (32, 32), 1)
     picture.putpalette([0, 0, 0, *NAMED["red"]])
-    assert rgb(sent(file(picture, "PNG", transparency=0))) == NAMED["red"]
+    assert rgb(sent(saved(picture, "PNG", transparency=0))) == NAMED["red"]
 
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_every_format_keeps_its_colors(kind: str) -> None:
-    assert corners(sent(file(four_corners(), kind))) == ["red", "green", "blue", "yellow"]
+    assert corners(sent(saved(four_corners(), kind))) == ["red", "green", "blue", "yellow"]
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        pytest.param(file(plain(mode="CMYK"), "JPEG"), id="CMYK JPEG"),
-        pytest.param(file(plain(mode="CMYK"), "TIFF"), id="CMYK TIFF"),
-        pytest.param(file(plain(mode="YCbCr"), "TIFF"), id="YCbCr TIFF"),
-        pytest.param(file(plain(mode="RGBX"), "TIFF"), id="RGBX TIFF"),
+        pytest.param(saved(plain(mode="CMYK"), "JPEG"), id="CMYK JPEG"),
+        pytest.param(saved(plain(mode="CMYK"), "TIFF"), id="CMYK TIFF"),
+        pytest.param(saved(plain(mode="YCbCr"), "TIFF"), id="YCbCr TIFF"),
+        pytest.param(saved(plain(mode="RGBX"), "TIFF"), id="RGBX TIFF"),
     ],
 )
 def test_other_color_spaces_become_rgb(data: bytes) -> None:
@@ -61,14 +62,14 @@ def test_other_color_spaces_become_rgb(data: bytes) -> None:
 def test_black_and_white_tiff_keeps_both() -> None:
     picture = Image.new("1", (32, 32))
     picture.paste(1, (16, 0, 32, 32))
-    image = sent(file(picture, "TIFF", compression="group4"))
+    image = sent(saved(picture, "TIFF", compression="group4"))
     assert [image.getpixel((8, 8)), image.getpixel((24, 8))] == [0, 255]
 
 
 @pytest.mark.parametrize(("mode", "kind"), [("I;16", "PNG"), ("I;16", "TIFF"), ("I;16B", "TIFF")])
 @pytest.mark.parametrize(("stored", "shown"), [(0, 0), (300, 1), (0x8080, 128), (65535, 255)])
 def test_16_bit_gray_is_scaled_and_not_clipped(mode: str, kind: str, stored: int, shown: int) -> None:
-    assert rgb(sent(file(Image.new(mode, (32, 32), stored), kind))) == (shown, shown, shown)
+    assert rgb(sent(saved(Image.new(mode, (32, 32), stored), kind))) == (shown, shown, shown)
 
 
 def float_ramp() -> Image.Image:
@@ -78,7 +79,7 @@ def float_ramp() -> Image.Image:
 
 
 def test_float_tiff_is_scaled_to_its_range() -> None:
-    image = sent(file(float_ramp(), "TIFF"))
+    image = sent(saved(float_ramp(), "TIFF"))
     assert [image.getpixel((x, 16)) for x in (0, 31)] == [0, 255]
 
 
@@ -86,7 +87,7 @@ def test_a_float_tiff_with_missing_values_is_scaled() -> None:
     """Elevation maps mark a missing value as NaN."""
     ramp = float_ramp()
     ramp.putpixel((0, 0), float("nan"))
-    image = sent(file(ramp, "TIFF"))
+    image = sent(saved(ramp, "TIFF"))
     assert [image.getpixel((x, 16)) for x in (0, 31)] == [0, 255]
 
 
@@ -114,23 +115,23 @@ def is_near(got: Color, wanted: Color) -> bool:
 def test_display_p3_is_converted_to_srgb(kind: str) -> None:
     """215, 93, 31 by the formulas of CSS Color 4, section 10.4 and 10.2."""
     picture = Image.new("RGB", (32, 32), (200, 100, 50))
-    assert is_near(rgb(sent(file(picture, kind, icc_profile=profile("Display P3", colorants=P3)))), (215, 93, 31))
+    assert is_near(rgb(sent(saved(picture, kind, icc_profile=profile("Display P3", colorants=P3)))), (215, 93, 31))
 
 
 @pytest.mark.parametrize("name", ["Linear light", "Linear sRGB"])
 def test_linear_light_is_converted_whatever_the_name_of_its_profile(name: str) -> None:
     """0.2157 of the light is 128 of 255 in sRGB (IEC 61966-2-1)."""
-    data = file(Image.new("RGB", (32, 32), (55, 55, 55)), "PNG", icc_profile=profile(name, linear=True))
+    data = saved(Image.new("RGB", (32, 32), (55, 55, 55)), "PNG", icc_profile=profile(name, linear=True))
     assert is_near(rgb(sent(data)), (128, 128, 128))
 
 
 @pytest.mark.parametrize("icc", [b"no profile", profile("Display P3", colorants=P3)[:200]], ids=["text", "cut off"])
 def test_a_broken_profile_does_not_matter(icc: bytes) -> None:
-    assert rgb(sent(file(plain(), "PNG", icc_profile=icc))) == NAMED["red"]
+    assert rgb(sent(saved(plain(), "PNG", icc_profile=icc))) == NAMED["red"]
 
 
 def test_an_rgb_profile_on_a_gray_image_does_not_matter() -> None:
-    data = file(Image.new("L", (32, 32), 55), "PNG", icc_profile=profile("Display P3", colorants=P3))
+    data = saved(Image.new("L", (32, 32), 55), "PNG", icc_profile=profile("Display P3", colorants=P3))
     assert rgb(sent(data)) == (55, 55, 55)
 
 
@@ -138,5 +139,5 @@ def test_a_gray_profile_is_applied_with_transparency_too() -> None:
     gray = Image.new("L", (64, 64), 100)
     linear = profile("Linear gray", linear=True)
     both = Image.merge("LA", (gray, Image.new("L", (64, 64), 255)))
-    shown = [sent(file(picture, "PNG", icc_profile=linear)).convert("L").getpixel((9, 9)) for picture in (gray, both)]
+    shown = [sent(saved(picture, "PNG", icc_profile=linear)).convert("L").getpixel((9, 9)) for picture in (gray, both)]
     assert shown[0] == shown[1]

@@ -20,7 +20,8 @@ from qubrid_cli.images.encode import ImageLimits
 from qubrid_cli.images.prepare import prepare_image
 
 from ..support import draw
-from ..support.pictures import FORMATS, color, encoded, file, plain, refusal, sent
+from ..support.files import saved
+from ..support.pictures import FORMATS, color, encoded, plain, refusal, sent
 
 # Refused
 
@@ -33,9 +34,9 @@ from ..support.pictures import FORMATS, color, encoded, file, plain, refusal, se
         pytest.param(b"\0" * 4096, ("not_an_image", "x is not an image that can be read"), id="zeros"),
         pytest.param(b"", ("image", "x is empty (0 bytes)"), id="empty"),
         pytest.param(b"\xff\xd8\xff\xe0", ("damaged_image", "x is damaged or cut off (its header cannot be read)"), id="start of a JPEG"),
-        pytest.param(file(plain(size=(10, 400)), "PNG"), ("too_small", "x has 10 × 400 pixels, which is too small"), id="10 wide"),
-        pytest.param(file(plain(size=(400, 10)), "JPEG"), ("too_small", "x has 400 × 10 pixels, which is too small"), id="10 high"),
-        pytest.param(file(plain(size=(2201, 11)), "PNG"), ("too_long", "x has 2201 × 11 pixels, which is too long and narrow"), id="over 200:1"),
+        pytest.param(saved(plain(size=(10, 400)), "PNG"), ("too_small", "x has 10 × 400 pixels, which is too small"), id="10 wide"),
+        pytest.param(saved(plain(size=(400, 10)), "JPEG"), ("too_small", "x has 400 × 10 pixels, which is too small"), id="10 high"),
+        pytest.param(saved(plain(size=(2201, 11)), "PNG"), ("too_long", "x has 2201 × 11 pixels, which is too long and narrow"), id="over 200:1"),
     ],
 )  # fmt: skip
 def test_refused(data: bytes, expected: tuple[str, str]) -> None:
@@ -44,13 +45,13 @@ def test_refused(data: bytes, expected: tuple[str, str]) -> None:
 
 @pytest.mark.parametrize("size", [(11, 11), (2200, 11)])
 def test_the_smallest_and_the_longest_images_are_accepted(size: tuple[int, int]) -> None:
-    assert sent(file(plain(size=size), "PNG")).size == size
+    assert sent(saved(plain(size=size), "PNG")).size == size
 
 
 def forged_png(width: int, height: int) -> bytes:
     """A few bytes that claim to be a huge picture."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    whole = file(plain(), "PNG")
+    whole = saved(plain(), "PNG")
     return whole[:12] + header + struct.pack(">I", zlib.crc32(header)) + whole[33:]
 
 
@@ -108,14 +109,14 @@ def test_empty_standard_input_is_refused() -> None:
 
 
 def test_standard_input_is_read() -> None:
-    data = file(plain(), "PNG")
+    data = saved(plain(), "PNG")
     assert prepare_image(sources.Stdin(BytesIO(data)), ImageLimits()).upload.data == data
 
 
 # Damaged
 
 
-SMALL = {kind: file(draw.lighthouse(20, 16), kind) for kind in FORMATS}
+SMALL = {kind: saved(draw.lighthouse(20, 16), kind) for kind in FORMATS}
 
 
 def outcome(data: bytes) -> str:
@@ -135,13 +136,13 @@ def test_a_file_cut_anywhere_is_sent_or_refused(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_half_a_file_is_called_damaged(kind: str) -> None:
-    data = file(draw.lighthouse(96, 64), kind)
+    data = saved(draw.lighthouse(96, 64), kind)
     assert refusal(sources.Bytes("x", data[: len(data) // 2]))[0] == "damaged_image"
 
 
 def test_a_png_with_wrong_checksums_is_encoded_again() -> None:
     """Strict decoders, such as libpng's own, refuse it; Pillow does not look."""
-    data = bytearray(file(draw.lighthouse(96, 64), "PNG"))
+    data = bytearray(saved(draw.lighthouse(96, 64), "PNG"))
     data[len(data) // 2] ^= 0xFF
     with suppress(ImageError):
         assert encoded(bytes(data)).upload.data != data
@@ -202,7 +203,7 @@ def test_a_camera_raw_tiff_is_not_replaced_by_its_preview(tags: dict[int, object
     info = TiffImagePlugin.ImageFileDirectory_v2()
     for tag, value in tags.items():
         info[tag] = value
-    assert refusal(sources.Bytes("x", file(plain(), "TIFF", tiffinfo=info))) == (
+    assert refusal(sources.Bytes("x", saved(plain(), "TIFF", tiffinfo=info))) == (
         "unsupported_format", "x is a camera raw image, which is not supported",
     )  # fmt: skip
 
@@ -214,7 +215,7 @@ def test_a_web_page_instead_of_an_image_is_recognized() -> None:
 
 
 def test_an_unsupported_variant_is_not_called_damaged() -> None:
-    data = bytearray(file(plain(), "BMP"))
+    data = bytearray(saved(plain(), "BMP"))
     data[28:30] = (30000).to_bytes(2, "little")
     assert refusal(sources.Bytes("x", bytes(data))) == (
         "damaged_image", "x is stored in a way that cannot be read here (Unsupported BMP pixel depth (30000))",
@@ -224,7 +225,7 @@ def test_an_unsupported_variant_is_not_called_damaged() -> None:
 def test_a_png_with_a_decompression_bomb_as_text_is_sent() -> None:
     bomb = b"Comment\0\0" + zlib.compress(bytes(200_000_000))
     chunk = len(bomb).to_bytes(4) + b"zTXt" + bomb + zlib.crc32(b"zTXt" + bomb).to_bytes(4)
-    data = file(plain("green"), "PNG")
+    data = saved(plain("green"), "PNG")
     end = data.index(b"IDAT") - 4
     image = encoded(data[:end] + chunk + data[end:])
     assert (color(Image.open(BytesIO(image.upload.data))), len(image.upload.data) < 1000) == ("green", True)
@@ -232,7 +233,7 @@ def test_a_png_with_a_decompression_bomb_as_text_is_sent() -> None:
 
 def test_a_jpeg_of_thousands_of_scans_is_refused_at_once() -> None:
     """Each scan passes over all pixels: 2 MB of them would keep a decoder busy for an hour."""
-    data = file(plain(size=(6000, 4000)), "JPEG", progressive=True)
+    data = saved(plain(size=(6000, 4000)), "JPEG", progressive=True)
     last = data.rindex(b"\xff\xda")
     assert refusal(sources.Bytes("x", data[:-2] + 200 * data[last:-2] + data[-2:]))[0] == "too_many_scans"
 
@@ -244,13 +245,13 @@ def test_what_begins_like_an_svg_but_is_not_one_is_refused_quickly(unit: str) ->
 
 
 def test_a_photo_followed_by_a_video_is_accepted() -> None:
-    photo = file(plain("green", size=(6000, 4000)), "JPEG")
+    photo = saved(plain("green", size=(6000, 4000)), "JPEG")
     image = encoded(photo + b"\xff\xda" * 5000)
     assert (color(Image.open(BytesIO(image.upload.data))), image.width) == ("green", 6000)
 
 
 def test_a_tiff_that_pillow_does_not_know_is_not_called_damaged() -> None:
-    data = bytearray(file(plain(), "TIFF"))
+    data = bytearray(saved(plain(), "TIFF"))
     place = data.index(b"\x02\x01\x03\x00")  # tag 258, BitsPerSample: three numbers, elsewhere
     (offset,) = struct.unpack_from("<I", data, place + 8)
     struct.pack_into("<3H", data, offset, 24, 24, 24)
@@ -263,7 +264,7 @@ def test_a_heic_that_would_end_the_process_is_refused() -> None:
     """pi_heif 1.4 reads the type of an item as text, wherever that leads."""
     exif = Image.Exif()
     exif[0x010F] = "Maker"
-    data = file(plain(size=(64, 64)), "HEIF", exif=exif.tobytes())
+    data = saved(plain(size=(64, 64)), "HEIF", exif=exif.tobytes())
     assert data.count(b"Exif\0") >= 1
     entry = re.search(rb"infe\x02.{7}Exif", data, re.DOTALL)
     assert entry is not None
@@ -278,7 +279,7 @@ def test_a_heic_that_would_end_the_process_is_refused() -> None:
 def test_a_small_file_does_not_ask_for_gigabytes(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their decoders hold the picture several times; the limit is lowered here, for such pictures take long to make."""
     monkeypatch.setitem(decode._MAX_PIXELS_BY_FORMAT, kind, 1000)
-    assert refusal(sources.Bytes("x", file(plain(size=(64, 64)), kind)))[0] == "too_many_pixels"
+    assert refusal(sources.Bytes("x", saved(plain(size=(64, 64)), kind)))[0] == "too_many_pixels"
 
 
 def test_a_name_that_looks_like_an_option_or_a_url_is_safe_to_paste_from_a_hint() -> None:

@@ -11,7 +11,8 @@ from qubrid_cli.errors import ImageError
 from qubrid_cli.images.encode import ImageLimits
 
 from ..support import draw
-from ..support.pictures import METADATA_SIGNS, SCREENSHOT, encoded, file, noise, plain, sent
+from ..support.files import saved
+from ..support.pictures import METADATA_SIGNS, SCREENSHOT, encoded, noise, plain, sent
 
 
 @pytest.mark.parametrize(
@@ -27,32 +28,32 @@ from ..support.pictures import METADATA_SIGNS, SCREENSHOT, encoded, file, noise,
     ],
 )
 def test_sizes(size: tuple[int, int], limits: ImageLimits, expected: tuple[int, int]) -> None:
-    assert sent(file(plain(size=size), "BMP"), limits).size == expected
+    assert sent(saved(plain(size=size), "BMP"), limits).size == expected
 
 
 @pytest.mark.parametrize(("width", "height"), [(40_000, 200), (200, 40_000)])
 def test_shrinking_makes_no_shape_that_endpoints_refuse(width: int, height: int) -> None:
     """They take shapes up to 200:1, which this image is before it is shrunk."""
-    wide, high = sent(file(Image.new("1", (width, height)), "PNG")).size
+    wide, high = sent(saved(Image.new("1", (width, height)), "PNG")).size
     assert max(wide, high) <= 200 * min(wide, high)
 
 
 def test_original_is_still_upright_and_without_metadata() -> None:
     stored = draw.lighthouse(2000, 1500).transpose(Image.Transpose.ROTATE_90)
-    image = encoded(file(stored, "JPEG", exif=draw.private_exif(6)), ImageLimits(None, None))
+    image = encoded(saved(stored, "JPEG", exif=draw.private_exif(6)), ImageLimits(None, None))
     assert ((image.upload.width, image.upload.height), [sign for sign in METADATA_SIGNS if sign in image.upload.data]) == (
         (2000, 1500), [],
     )  # fmt: skip
 
 
 def test_quality_reaches_the_encoder() -> None:
-    data = file(draw.lighthouse(320, 240), "WEBP")
+    data = saved(draw.lighthouse(320, 240), "WEBP")
     sizes = [len(encoded(data, ImageLimits(quality=quality)).upload.data) for quality in (20, 85, 95)]
     assert sizes == sorted(set(sizes))
 
 
 #: So that its data URL has a little more than 10,485,760 characters.
-NOISE = file(noise(1620, 1618), "PNG", compress_level=0)
+NOISE = saved(noise(1620, 1618), "PNG", compress_level=0)
 
 
 @pytest.mark.parametrize("limits", [ImageLimits(), ImageLimits(None, None)], ids=["default", "original"])
@@ -64,7 +65,7 @@ def test_a_png_too_large_for_a_data_url_becomes_jpeg(limits: ImageLimits) -> Non
 
 
 def test_quality_is_lowered_to_fit_into_a_data_url() -> None:
-    image = encoded(file(noise(3000, 2400), "BMP"), ImageLimits(None, None, quality=95))
+    image = encoded(saved(noise(3000, 2400), "BMP"), ImageLimits(None, None, quality=95))
     assert (len(image.url) <= 10_485_760, image.warnings) == (
         True, ("x: saved at JPEG quality 70, to fit into 10,485,760 bytes",),
     )  # fmt: skip
@@ -73,7 +74,7 @@ def test_quality_is_lowered_to_fit_into_a_data_url() -> None:
 @pytest.fixture(scope="module")
 def huge_noise() -> bytes:
     """At JPEG quality 50, the lowest that is tried, it takes 8.1 MB and so a data URL of 10.9 MB."""
-    return file(noise(4500, 4400), "BMP")
+    return saved(noise(4500, 4400), "BMP")
 
 
 def test_an_image_too_large_at_any_quality_is_shrunk(huge_noise: bytes) -> None:
@@ -116,40 +117,40 @@ def chroma(data: bytes) -> list[tuple[int, int]]:
 
 
 def test_a_photo_becomes_jpeg_with_color_at_half_resolution() -> None:
-    image = encoded(file(draw.lighthouse(640, 480), "WEBP"))
+    image = encoded(saved(draw.lighthouse(640, 480), "WEBP"))
     assert (image.upload.mime, chroma(image.upload.data)) == ("image/jpeg", [(2, 2), (1, 1), (1, 1)])
 
 
 def test_a_page_that_was_shrunk_is_a_png_in_gray() -> None:
-    image = encoded(file(page().convert("RGB"), "TIFF"), ImageLimits(max_side=1024))
+    image = encoded(saved(page().convert("RGB"), "TIFF"), ImageLimits(max_side=1024))
     with Image.open(BytesIO(image.upload.data)) as picture:
         assert (picture.format, picture.mode, max(picture.size)) == ("PNG", "L", 1024)
 
 
 def test_a_screenshot_that_would_be_large_as_png_is_a_jpeg_with_all_its_color() -> None:
     with Image.open(SCREENSHOT) as screenshot:
-        data = file(shadowed(screenshot.convert("RGB")), "BMP")
-    large = file(Image.open(BytesIO(data)), "PNG")
+        data = saved(shadowed(screenshot.convert("RGB")), "BMP")
+    large = saved(Image.open(BytesIO(data)), "PNG")
     image = encoded(data, ImageLimits(max_side=800))
     assert len(image.upload.data) < len(large)
 
 
 def test_a_screenshot_in_a_jpeg_keeps_all_its_color_when_it_is_shrunk() -> None:
     with Image.open(SCREENSHOT) as screenshot:
-        data = file(screenshot.convert("RGB").resize((1600, 1200)), "JPEG", quality=92, subsampling=0)
+        data = saved(screenshot.convert("RGB").resize((1600, 1200)), "JPEG", quality=92, subsampling=0)
     image = encoded(data, ImageLimits(max_side=800))
     assert (image.upload.mime, chroma(image.upload.data)) == ("image/jpeg", [(1, 1), (1, 1), (1, 1)])
 
 
 def test_a_small_lossless_image_stays_lossless() -> None:
     picture = draw.lighthouse(160, 120).convert("RGBA")
-    image = encoded(file(picture, "PNG"))
+    image = encoded(saved(picture, "PNG"))
     with Image.open(BytesIO(image.upload.data)) as shown:
         assert (shown.format, ImageChops.difference(shown, picture.convert("RGB")).getbbox()) == ("PNG", None)
 
 
 def test_an_image_too_long_for_jpeg_is_refused_with_a_hint() -> None:
-    data = file(Image.new("L", (66_000, 400), 90), "TIFF", compression="tiff_lzw")
+    data = saved(Image.new("L", (66_000, 400), 90), "TIFF", compression="tiff_lzw")
     with pytest.raises(ImageError, match="66000 pixels long") as caught:
         encoded(data, ImageLimits(None, None))
     assert caught.value.hint == "Leave out --original, or add --max-side 65500."
@@ -161,7 +162,7 @@ def test_conversion_in_bands_gives_the_same_image_as_conversion_at_once(mode: st
     """4,900 × 1,000 pixels are two bands; a seam or a shift between them would show."""
     small = Image.linear_gradient("L").resize((4900, 1000))
     picture = small.convert("I").point(lambda v: v * 257).convert("I;16") if mode == "I;16" else small.convert(mode)
-    data = file(picture, "TIFF" if mode in {"F", "CMYK"} else "PNG")
+    data = saved(picture, "TIFF" if mode in {"F", "CMYK"} else "PNG")
     shown = sent(data, ImageLimits(max_pixels=64 * 512)).convert("L")
     wanted = small.resize(shown.size, Image.Resampling.BOX)
     difference = ImageChops.difference(shown, wanted)
@@ -183,7 +184,7 @@ def test_16_bits_per_channel_are_sent_as_8() -> None:
 
 
 def test_a_changed_shape_gets_a_warning() -> None:
-    data = file(Image.new("L", (20_000, 100), 90), "PNG")
+    data = saved(Image.new("L", (20_000, 100), 90), "PNG")
     assert encoded(data, ImageLimits(max_side=1000)).warnings == (
         "x: its shape changes from 20000 × 100 to 992 × 32",
     )  # fmt: skip

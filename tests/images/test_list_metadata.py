@@ -8,7 +8,8 @@ from qubrid_cli.images.encode import ImageLimits
 from qubrid_cli.images.prepare import prepare_image
 from qubrid_cli.images.sources import Bytes
 
-from ..support.pictures import SRGB, XMP, encoded, file, plain
+from ..support.files import saved
+from ..support.pictures import SRGB, XMP, encoded, plain
 
 
 def exif() -> Image.Exif:
@@ -27,15 +28,15 @@ def text() -> PngInfo:
 @pytest.mark.parametrize(
     ("data", "carried"),
     [
-        (file(plain(), "JPEG"), ()),
-        (file(plain(), "JPEG", exif=exif()), ("EXIF", "GPS position")),
-        (file(plain(), "JPEG", comment=b"by hand", xmp=XMP), ("XMP", "a comment")),
-        (file(plain(), "JPEG", icc_profile=SRGB), ("ICC profile",)),
-        (file(plain(), "PNG"), ()),
-        (file(plain(), "PNG", dpi=(72, 72)), ()),
-        (file(plain(), "PNG", pnginfo=text(), exif=exif()), ("EXIF", "GPS position", "text")),
-        (file(plain(), "WEBP", exif=exif(), xmp=XMP), ("EXIF", "GPS position", "XMP")),
-        (file(plain(), "GIF", comment=b"by hand"), ("a comment",)),
+        (saved(plain(), "JPEG"), ()),
+        (saved(plain(), "JPEG", exif=exif()), ("EXIF", "GPS position")),
+        (saved(plain(), "JPEG", comment=b"by hand", xmp=XMP), ("XMP", "a comment")),
+        (saved(plain(), "JPEG", icc_profile=SRGB), ("ICC profile",)),
+        (saved(plain(), "PNG"), ()),
+        (saved(plain(), "PNG", dpi=(72, 72)), ()),
+        (saved(plain(), "PNG", pnginfo=text(), exif=exif()), ("EXIF", "GPS position", "text")),
+        (saved(plain(), "WEBP", exif=exif(), xmp=XMP), ("EXIF", "GPS position", "XMP")),
+        (saved(plain(), "GIF", comment=b"by hand"), ("a comment",)),
     ],
 )  # fmt: skip
 def test_metadata_is_listed_by_name(data: bytes, carried: tuple[str, ...]) -> None:
@@ -47,6 +48,6 @@ def test_a_broken_block_is_listed_too() -> None:
     assert (
         "EXIF"
         in prepare_image(
-            Bytes("x", file(plain(), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")), ImageLimits()
+            Bytes("x", saved(plain(), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")), ImageLimits()
         ).metadata_names
     )

@@ -19,7 +19,8 @@ from qubrid_cli.images.prepare import PreparationPool, PreparedImage, prepare_im
 
 from ..conftest import Qvision
 from ..support import draw
-from ..support.pictures import SCREENSHOT, file, plain
+from ..support.files import saved
+from ..support.pictures import SCREENSHOT, plain
 
 # Whether there is one
 
@@ -106,7 +107,7 @@ def test_a_mistyped_command_line_is_refused_as_without(
 def turned(picture: Image.Image, orientation: int) -> bytes:
     exif = Image.Exif()
     exif[draw.ORIENTATION] = orientation
-    return file(picture, "JPEG", exif=exif.tobytes())
+    return saved(picture, "JPEG", exif=exif.tobytes())
 
 
 def animated() -> bytes:
@@ -118,25 +119,25 @@ def animated() -> bytes:
 #: So large that a decoder can halve it; and so large that it is shrunk.
 VAST, LARGE = draw.lighthouse(3800, 2800), draw.lighthouse(1900, 1500)
 FILES = {
-    "vast JPEG": file(VAST, "JPEG"),
+    "vast JPEG": saved(VAST, "JPEG"),
     "vast JPEG, on its side": turned(VAST, 6),
-    "large JPEG": file(LARGE, "JPEG"),
-    "large JPEG, progressive": file(LARGE, "JPEG", progressive=True),
-    "large JPEG, gray": file(LARGE.convert("L"), "JPEG"),
-    "large JPEG, CMYK": file(LARGE.convert("CMYK"), "JPEG"),
-    "large JPEG of several pictures": file(LARGE, "MPO"),
-    "large PNG": file(LARGE, "PNG"),
-    "large PNG with transparency": file(LARGE.convert("RGBA"), "PNG"),
-    "large PNG with a palette": file(LARGE.convert("P"), "PNG"),
-    "large WebP": file(LARGE, "WEBP"),
-    "small JPEG": file(plain(), "JPEG"),
+    "large JPEG": saved(LARGE, "JPEG"),
+    "large JPEG, progressive": saved(LARGE, "JPEG", progressive=True),
+    "large JPEG, gray": saved(LARGE.convert("L"), "JPEG"),
+    "large JPEG, CMYK": saved(LARGE.convert("CMYK"), "JPEG"),
+    "large JPEG of several pictures": saved(LARGE, "MPO"),
+    "large PNG": saved(LARGE, "PNG"),
+    "large PNG with transparency": saved(LARGE.convert("RGBA"), "PNG"),
+    "large PNG with a palette": saved(LARGE.convert("P"), "PNG"),
+    "large WebP": saved(LARGE, "WEBP"),
+    "small JPEG": saved(plain(), "JPEG"),
     "screenshot": SCREENSHOT.read_bytes(),
     "animation": animated(),
-    "GIF": file(plain(), "GIF"),
-    "JPEG cut off": file(LARGE, "JPEG")[:50_000],
+    "GIF": saved(plain(), "GIF"),
+    "JPEG cut off": saved(LARGE, "JPEG")[:50_000],
     "JPEG without a picture": b"\xff\xd8\xff\xe0" + bytes(100),
-    "PNG cut off": file(LARGE, "PNG")[:5_000],
-    "too small": file(plain(size=(9, 9)), "JPEG"),
+    "PNG cut off": saved(LARGE, "PNG")[:5_000],
+    "too small": saved(plain(size=(9, 9)), "JPEG"),
     "text": b"hello",
     "empty": b"",
 }
@@ -187,8 +188,8 @@ def test_another_size_is_decoded_again(tmp_path: Path) -> None:
 
 def test_only_the_prefetched_file_is_taken(tmp_path: Path) -> None:
     guessed, wanted = tmp_path / "guessed.png", tmp_path / "wanted.png"
-    guessed.write_bytes(file(plain("red"), "PNG"))
-    wanted.write_bytes(file(plain("blue"), "PNG"))
+    guessed.write_bytes(saved(plain("red"), "PNG"))
+    wanted.write_bytes(saved(plain("blue"), "PNG"))
     for found in (sources.File("wanted.png", wanted), sources.Bytes("x", wanted.read_bytes())):
         without = prepare_image(found, ImageLimits())
         prefetch.start(str(guessed))
@@ -217,7 +218,7 @@ def test_a_quoted_tilde_is_the_home_folder(
 ) -> None:
     """``~/x.jpg`` in quotes is a file at home, also where a folder is called ``~``."""
     (tmp_path / "~").mkdir()
-    (tmp_path / "~" / "x.jpg").write_bytes(file(plain("red"), "JPEG"))
+    (tmp_path / "~" / "x.jpg").write_bytes(saved(plain("red"), "JPEG"))
     home = tmp_path / "home"
     home.mkdir()
     shutil.copy(lighthouse, home / "x.jpg")

@@ -16,6 +16,7 @@ from qubrid_cli.images.encode import ImageLimits, Upload
 from qubrid_cli.images.prepare import PreparationPool, PreparedImage, prepare_image
 
 from ..support import draw
+from ..support.files import saved
 from ..support.pictures import (
     FORMATS,
     METADATA_SIGNS,
@@ -25,7 +26,6 @@ from ..support.pictures import (
     color,
     corners,
     encoded,
-    file,
     four_corners,
     plain,
     sent,
@@ -59,7 +59,7 @@ def test_every_orientation_arrives_upright(
     stored = four_corners() if turn is None else four_corners().transpose(turn)
     exif = Image.Exif()
     exif[draw.ORIENTATION] = orientation
-    image = encoded(file(stored, kind, exif=exif.tobytes()), limits)
+    image = encoded(saved(stored, kind, exif=exif.tobytes()), limits)
     picture = Image.open(BytesIO(image.upload.data))
     assert (image.width, image.height, picture.size, (image.upload.width, image.upload.height), corners(picture)) == (
         96, 64, size, size, ["red", "green", "blue", "yellow"],
@@ -68,7 +68,7 @@ def test_every_orientation_arrives_upright(
 
 @pytest.mark.filterwarnings("ignore")  # Pillow's, which the program silences
 def test_a_broken_exif_block_does_not_matter() -> None:
-    data = file(four_corners(), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+    data = saved(four_corners(), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
     assert corners(sent(data)) == ["red", "green", "blue", "yellow"]
 
 
@@ -103,7 +103,7 @@ def test_a_phone_photo_is_sent_without_metadata(phone_photo: PreparedImage) -> N
 def test_detail_survives_the_decoders_own_shrinking() -> None:
     """Stripes 8 pixels wide, shrunk to half: still black and white, where coarser decoding would leave them gray."""
     stripes = Image.frombytes("L", (1280, 960), (b"\0" * 8 + b"\xff" * 8) * 80 * 960)
-    assert ImageStat.Stat(sent(file(stripes, "JPEG"), ImageLimits(max_side=640))).stddev[0] > 100
+    assert ImageStat.Stat(sent(saved(stripes, "JPEG"), ImageLimits(max_side=640))).stddev[0] > 100
 
 
 # As it is
@@ -112,14 +112,14 @@ def test_detail_survives_the_decoders_own_shrinking() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        pytest.param(file(draw.lighthouse(96, 64), "JPEG"), id="JPEG"),
-        pytest.param(file(draw.lighthouse(96, 64), "JPEG", progressive=True), id="progressive JPEG"),
-        pytest.param(file(draw.lighthouse(96, 64), "JPEG", keep_rgb=True), id="JPEG stored as RGB"),
-        pytest.param(file(draw.lighthouse(96, 64).convert("L"), "JPEG"), id="gray JPEG"),
-        pytest.param(file(draw.lighthouse(96, 64), "PNG"), id="PNG"),
-        pytest.param(file(draw.lighthouse(96, 64).quantize(), "PNG"), id="palette PNG"),
-        pytest.param(file(draw.lighthouse(96, 64).convert("1"), "PNG"), id="1-bit PNG"),
-        pytest.param(file(plain(size=(2048, 1280)), "PNG"), id="PNG of 2,621,440 pixels"),
+        pytest.param(saved(draw.lighthouse(96, 64), "JPEG"), id="JPEG"),
+        pytest.param(saved(draw.lighthouse(96, 64), "JPEG", progressive=True), id="progressive JPEG"),
+        pytest.param(saved(draw.lighthouse(96, 64), "JPEG", keep_rgb=True), id="JPEG stored as RGB"),
+        pytest.param(saved(draw.lighthouse(96, 64).convert("L"), "JPEG"), id="gray JPEG"),
+        pytest.param(saved(draw.lighthouse(96, 64), "PNG"), id="PNG"),
+        pytest.param(saved(draw.lighthouse(96, 64).quantize(), "PNG"), id="palette PNG"),
+        pytest.param(saved(draw.lighthouse(96, 64).convert("1"), "PNG"), id="1-bit PNG"),
+        pytest.param(saved(plain(size=(2048, 1280)), "PNG"), id="PNG of 2,621,440 pixels"),
     ],
 )
 def test_an_image_within_the_limits_is_sent_byte_for_byte(data: bytes) -> None:
@@ -151,12 +151,12 @@ def png_text() -> PngInfo:
 def test_metadata_is_not_sent(kind: str, extra: dict[str, object]) -> None:
     """The bytes that are sent are those of the same picture saved without it."""
     picture = draw.lighthouse(96, 64)
-    assert encoded(file(picture, kind, **extra)).upload.data == file(picture, kind.replace("MPO", "JPEG"))
+    assert encoded(saved(picture, kind, **extra)).upload.data == saved(picture, kind.replace("MPO", "JPEG"))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_data_after_the_end_is_not_sent(kind: str) -> None:
-    data = file(draw.lighthouse(96, 64), kind)
+    data = saved(draw.lighthouse(96, 64), kind)
     assert encoded(data + b"A. Keeper").upload.data == data
 
 
@@ -167,7 +167,7 @@ def test_metadata_does_not_outlive_a_conversion(kind: str) -> None:
         options |= {"xmp": XMP} if kind != "PNG" else {"pnginfo": png_text()}
     if kind == "JPEG":
         options |= {"comment": b"A. Keeper"}
-    data = encoded(file(four_corners(), kind, **options), ImageLimits(max_pixels=3072)).upload.data
+    data = encoded(saved(four_corners(), kind, **options), ImageLimits(max_pixels=3072)).upload.data
     assert [sign for sign in (*METADATA_SIGNS, b"A. Keeper", b"adobe") if sign in data] == []
 
 
@@ -178,7 +178,7 @@ def test_metadata_does_not_outlive_a_conversion(kind: str) -> None:
     ("kind", "what"), [("GIF", "frames"), ("WEBP", "frames"), ("PNG", "frames"), ("AVIF", "frames"), ("TIFF", "pages")]
 )
 def test_of_several_frames_the_first_is_sent_with_a_warning(kind: str, what: str) -> None:
-    data = file(plain("red"), kind, save_all=True, append_images=[plain("blue"), plain("green")])
+    data = saved(plain("red"), kind, save_all=True, append_images=[plain("blue"), plain("green")])
     image = encoded(data)
     picture = Image.open(BytesIO(image.upload.data))
     assert (color(picture), getattr(picture, "n_frames", 1), image.warnings) == (
@@ -188,7 +188,7 @@ def test_of_several_frames_the_first_is_sent_with_a_warning(kind: str, what: str
 
 @pytest.mark.parametrize(("kind", "what"), [("GIF", "frame"), ("WEBP", "frame"), ("PNG", "frame"), ("TIFF", "page")])
 def test_the_chosen_frame_is_sent(kind: str, what: str) -> None:
-    data = file(plain("red"), kind, save_all=True, append_images=[plain("blue"), plain("green")])
+    data = saved(plain("red"), kind, save_all=True, append_images=[plain("blue"), plain("green")])
     image = encoded(data, ImageLimits(frame=2))
     assert (color(Image.open(BytesIO(image.upload.data))), image.warnings) == (
         "blue", (f"x: only {what} 2 of 3 is sent",),
@@ -206,7 +206,7 @@ def test_the_chosen_frame_is_sent(kind: str, what: str) -> None:
 )
 def test_a_missing_frame_is_refused(kind: str, count: int, message: str) -> None:
     more = [plain("blue"), plain("green")][:count]
-    data = file(plain("red"), kind, **({"save_all": True, "append_images": more} if more else {}))
+    data = saved(plain("red"), kind, **({"save_all": True, "append_images": more} if more else {}))
     with pytest.raises(ImageError) as caught:
         encoded(data, ImageLimits(frame=4))
     assert (caught.value.code, caught.value.message) == ("no_such_frame", message)
@@ -214,7 +214,7 @@ def test_a_missing_frame_is_refused(kind: str, count: int, message: str) -> None
 
 def test_a_broken_second_frame_does_not_matter() -> None:
     first, second = draw.lighthouse(32, 32).quantize(), draw.lighthouse(32, 32).rotate(90).quantize()
-    whole = file(first, "GIF", save_all=True, append_images=[second], duration=100)
+    whole = saved(first, "GIF", save_all=True, append_images=[second], duration=100)
     assert encoded(whole[:-200]).upload.data == encoded(whole).upload.data
 
 
@@ -222,7 +222,7 @@ def test_a_broken_second_frame_does_not_matter() -> None:
 def test_a_screenshot_stays_lossless(kind: str) -> None:
     with Image.open(SCREENSHOT) as screenshot:
         picture = screenshot.quantize() if kind == "GIF" else screenshot.copy()
-    image = encoded(file(picture, kind))
+    image = encoded(saved(picture, kind))
     difference = ImageChops.difference(Image.open(BytesIO(image.upload.data)).convert("RGB"), picture.convert("RGB"))
     assert (image.upload.mime, difference.getbbox()) == ("image/png", None)
 
@@ -232,19 +232,19 @@ def test_a_shrunk_screenshot_stays_png() -> None:
 
 
 def test_a_shrunk_photo_becomes_jpeg_also_from_png() -> None:
-    assert encoded(file(draw.lighthouse(640, 480), "PNG"), ImageLimits(max_side=512)).upload.mime == "image/jpeg"
+    assert encoded(saved(draw.lighthouse(640, 480), "PNG"), ImageLimits(max_side=512)).upload.mime == "image/jpeg"
 
 
 def test_the_type_comes_from_the_bytes_and_not_from_the_name(tmp_path: Path) -> None:
     path = tmp_path / "photo.png"
-    path.write_bytes(file(plain(), "JPEG"))
+    path.write_bytes(saved(plain(), "JPEG"))
     image = prepare_image(sources.File("photo.png", path), ImageLimits())
     assert (image.format, image.upload.mime) == ("JPEG", "image/jpeg")
 
 
 @pytest.mark.parametrize(("kind", "said"), [("MPO", "JPEG"), ("DIB", "BMP"), *((kind, kind) for kind in FORMATS)])
 def test_the_description_of_a_prepared_image(kind: str, said: str) -> None:
-    data = file(plain(size=(40, 32)), kind, **({"sizes": [(40, 32)]} if kind == "ICO" else {}))
+    data = saved(plain(size=(40, 32)), kind, **({"sizes": [(40, 32)]} if kind == "ICO" else {}))
     image = encoded(data)
     assert replace(image, prepare_seconds=0, metadata_names=()) == PreparedImage(
         name="x", sha256=hashlib.sha256(data).hexdigest(), format=said, width=40, height=32, size=len(data),
@@ -253,7 +253,7 @@ def test_the_description_of_a_prepared_image(kind: str, said: str) -> None:
 
 
 def test_the_url_holds_what_is_sent() -> None:
-    image = encoded(file(plain(), "PNG"))
+    image = encoded(saved(plain(), "PNG"))
     head, _, body = str(image.url).partition(",")
     assert (head, b64decode(body, validate=True)) == ("data:image/png;base64", image.upload.data)
 
@@ -263,7 +263,7 @@ def test_the_url_holds_what_is_sent() -> None:
 
 def test_the_pool_keeps_the_order_and_passes_links_on() -> None:
     link = sources.Link("https://example.com/a.jpg", "https://example.com/a.jpg")
-    pictures = [sources.Bytes(name, file(plain(name), "PNG")) for name in ("red", "green", "blue")]
+    pictures = [sources.Bytes(name, saved(plain(name), "PNG")) for name in ("red", "green", "blue")]
     workshop = PreparationPool(ImageLimits())
     prepared = [(work.name, work.future.result()) for work in workshop.submit([*pictures, link])]
     assert [name for name, _ in prepared] == ["red", "green", "blue", link.name]

@@ -3,7 +3,6 @@
 from io import BytesIO
 from random import Random
 
-import pillow_heif
 import pytest
 from PIL import Image, ImageCms
 
@@ -25,15 +24,6 @@ XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/">GPS-SECRET</x:xmpmeta>'
 METADATA_SIGNS = (*draw.SECRETS, b"Exif", b"eXIf", b"http://ns.adobe.com", b"ICC_PROFILE", b"iCCP")
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 SCREENSHOT = draw.IMAGES / "screenshot.png"
-
-
-def file(image: Image.Image, kind: str, **options: object) -> bytes:
-    stream = BytesIO()
-    if kind == "HEIF":  # by hand: registering the encoder would replace the decoder under test
-        pillow_heif.from_pillow(image).save(stream, **options)
-    else:
-        image.save(stream, kind, **options)
-    return stream.getvalue()
 
 
 def encoded(data: bytes, limits: ImageLimits | None = None) -> PreparedImage:

@@ -51,11 +51,7 @@ _TEXTS = {
     ),
     Cause.TLS: ("no secure connection to {host}: {details}", "It may speak plain http: check {url}.", "tls"),
     Cause.TLS_CUT_OFF: ("{host} closed the connection during the TLS handshake", "Try again, or check {url}.", "tls"),
-    Cause.CONNECT_TIMEOUT: (
-        "{host} did not accept a connection in time",
-        "Check {url} and the network.",
-        "timeout",
-    ),
+    Cause.CONNECT_TIMEOUT: ("{host} did not accept a connection in time", "Check {url} and the network.", "timeout"),
     Cause.UNKNOWN_HOST: ("there is no host named {host}", "Check {url} and the network.", "no_such_host"),
     Cause.CONNECTION_REFUSED: (
         "{host} refuses the connection",

@@ -17,10 +17,9 @@ from ..errors import ImageError, UsageError
 from ..frozen import frozen
 from ..images import sources
 from ..text import natural_key
-from . import folders
 
-if TYPE_CHECKING:
-    from . import lists  # loaded only with a list
+if TYPE_CHECKING:  # loaded only by the runs that need them
+    from . import lists
     from .folders import Patterns
 
 #: What may be a URL; ``sources.classify`` has the exact rule.
@@ -144,7 +143,11 @@ def parse_patterns(include: Sequence[str], exclude: Sequence[str]) -> "Patterns 
     Raises:
         UsageError: a pattern is invalid.
     """
-    return folders.compile_patterns(include, exclude) if include or exclude else None
+    if not include and not exclude:
+        return None
+    from . import folders
+
+    return folders.compile_patterns(include, exclude)
 
 
 @frozen
@@ -278,6 +281,8 @@ def _expand_argument(argument: str, selection: Selection) -> Iterator[_Candidate
 
 
 def _expand_folder(folder: str, selection: Selection) -> Iterator[_Candidate]:
+    from . import folders
+
     for item in folders.find_images(folder, include_hidden=selection.include_hidden, patterns=selection.patterns):
         source = _make_path_unambiguous(item.path)
         match item:

@@ -17,8 +17,6 @@ from typing import Any
 import httpx
 from PIL import Image, ImageFilter, ImageStat
 
-from ..schema.example import example_for
-
 _NAMED_COLORS = {
     "black": (0, 0, 0), "dark gray": (64, 64, 64), "gray": (128, 128, 128), "light gray": (200, 200, 200),
     "white": (255, 255, 255), "red": (200, 30, 30), "dark red": (110, 20, 20), "orange": (235, 130, 30),
@@ -133,6 +131,8 @@ def _build_answer(body: dict[str, Any]) -> str:
     urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
     schema = (body.get("response_format") or {}).get("json_schema", {}).get("schema")
     if schema is not None:
+        from ..schema.example import example_for
+
         return json.dumps(example_for(schema))
     prompt = next((part["text"] for part in parts if part["type"] == "text"), "")
     paragraphs = [

@@ -1,5 +1,6 @@
 """A run from its plan to its summary: the forecast of a dry run, or the run itself and how it ended."""
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -45,6 +46,8 @@ def run_batch(plan: BatchPlan) -> None:
     Raises:
         QvisionError: why it stopped early, or that images failed.
     """
+    # The 50,000 of __main__ make the program start faster, but in a run of 2,000 images they cost 7 MB.
+    gc.set_threshold(5_000)
     budget = Budget(plan.limits, price=plan.batch_request.price, max_tokens=plan.batch_request.request.max_tokens)
     stats, output = BatchStats(budget.usage), Output()
     counter = ImageCounter(None if plan.is_quiet else plan.inputs.find_images_for_counting())

@@ -72,7 +72,7 @@ class ThreadCrashed:
 
 @frozen
 class WakeUp:
-    """The main loop should look around."""
+    """The main loop should check its state, for example after a signal."""
 
 
 WorkerEvent = ImageLoaded | ImageReady | ImageRejected | Answered | AllFound | ThreadCrashed | WakeUp

@@ -1,0 +1,198 @@
+"""What ``qvision batch`` does when the server or an image fails."""
+
+import json
+import random
+import socket
+from pathlib import Path
+
+import pytest
+
+from ..conftest import Qvision
+from ..support.gallery import (
+    BROKEN,
+    BUSY,
+    OVERLOADED,
+    REFUSED,
+    RESET,
+    Batch,
+    Draw,
+    Gallery,
+    answered,
+    lines,
+    numbered,
+    source,
+    texts,
+)
+from ..support.server import Asked, Reply, refusal
+
+
+def test_despite_faults_every_image_gets_one_line_and_failed_ones_can_be_retried(
+    batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path
+) -> None:
+    """One request in ten meets 429, 503 or a reset, one image in a hundred is refused for good."""
+    names = numbered(200)
+    draw(*names)
+    dice = random.Random(6)
+    bad = {"0042.png", "0142.png"}
+
+    def rule(name: str, number: int) -> Reply:
+        if name in bad:
+            return REFUSED
+        return dice.choice([BUSY, OVERLOADED, RESET]) if dice.random() < 0.1 else answered(name, number)
+
+    gallery.rule = rule
+    run = batch("photos", "caption", "-o", "r.jsonl", "--failures", "f.jsonl", "-j", 8)
+    found = lines(tmp_path / "r.jsonl")
+    assert run.exit_code == 7
+    assert sorted(map(source, found)) == names
+    assert texts(found) == {name: f"This is {name}." for name in names if name not in bad}
+    failed = [json.loads(line) for line in (tmp_path / "f.jsonl").read_text().splitlines()]
+    assert {(Path(one["image"]).name, one["prompt"], one["error"]["code"]) for one in failed} == {
+        (name, "caption", "invalid_image") for name in bad
+    }
+    gallery.rule = answered
+    again = batch("--from", "f.jsonl", "-o", "r.jsonl")
+    assert again.exit_code == 0
+    assert texts(lines(tmp_path / "r.jsonl")) == {name: f"This is {name}." for name in names}
+
+
+def test_an_image_that_breaks_the_server_affects_only_itself(batch: Batch, draw: Draw, gallery: Gallery) -> None:
+    draw(*numbered(12))
+    gallery.rule = lambda name, _: BROKEN if name == "0003.png" else answered(name, 1)
+    run = batch("photos", "--retries", 1)
+    assert (run.exit_code, gallery.tries["0003.png"]) == (7, 2)
+    assert [(source(line), line["attempts"], line["error"]["status"]) for line in run.json_lines if not line["ok"]] == [
+        ("0003.png", 2, 500)
+    ]
+
+
+def test_a_run_waits_for_a_broken_endpoint_and_no_image_fails(batch: Batch, draw: Draw, gallery: Gallery) -> None:
+    draw(*numbered(12))
+    down = iter(range(20))
+    gallery.rule = lambda name, _: answered(name, 1) if next(down, None) is None else BROKEN
+    run = batch("photos", "--retries", 1, "-j", 8)
+    assert (run.exit_code, len(run.json_lines)) == (0, 12)
+
+
+def test_after_patience_the_run_stops_and_leaves_the_rest(qvision: Qvision, draw: Draw, tmp_path: Path) -> None:
+    draw(*numbered(12))
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}/v1"
+        run = qvision("batch", "photos", "-o", "r.jsonl", "--patience", "0.3", "--base-url", url)
+    assert run.exit_code == 5
+    assert "no complete answer for 0.3 s: 127.0.0.1:" in run.stderr
+    assert "12 of 12 images are left" in run.stderr
+    assert lines(tmp_path / "r.jsonl") == []
+
+
+def test_a_server_that_asks_to_wait_longer_than_patience_stops_the_run(
+    batch: Batch, draw: Draw, gallery: Gallery
+) -> None:
+    draw("a.png")
+    gallery.rule = lambda *_: refusal(429, {}, **{"Retry-After": "3600"})
+    run = batch("photos", "--patience", 60)
+    assert run.exit_code == 5
+    assert "asks to wait 3600 s, longer than --patience 60" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("reply", "exit_code", "says"),
+    [
+        (refusal(401, {"error": {"message": "no"}}), 3, "refused the key"),
+        (refusal(402, {"error": {"message": "pay"}}), 5, "no credits left"),
+        (
+            refusal(404, {"error": {"message": "no such model", "code": "model_not_found"}}),
+            5,
+            "does not know the model",
+        ),
+        (refusal(404, {}), 5, "has no chat completions at this address"),
+        (refusal(307, {}, Location="http://127.0.0.1:1/"), 5, "redirects to"),
+        (Reply([b"<html>hello</html>"]), 5, "a web page"),
+    ],
+)
+def test_an_error_that_every_image_would_meet_stops_the_run_at_once(
+    batch: Batch, draw: Draw, gallery: Gallery, reply: Reply, exit_code: int, says: str
+) -> None:
+    draw(*numbered(60))
+    gallery.rule = lambda *_: reply
+    run = batch("photos")
+    assert (run.exit_code, run.stdout) == (exit_code, b"")
+    assert says in run.stderr
+    assert "60 of 60 images are left" in run.stderr
+    assert sum(gallery.tries.values()) <= 4
+
+
+def test_answers_from_before_the_stop_are_kept(batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path) -> None:
+    draw(*numbered(60))
+    spent = iter(range(40))
+    gallery.rule = lambda name, _: refusal(402, {}) if next(spent, None) is None else answered(name, 1)
+    assert batch("photos", "-o", "r.jsonl").exit_code == 5
+    assert len(lines(tmp_path / "r.jsonl")) == 40
+
+
+def test_a_refused_field_is_left_out_of_later_requests(batch: Batch, draw: Draw, gallery: Gallery) -> None:
+    draw(*numbered(20))
+    inner = gallery.answer
+    assert callable(inner)
+
+    def answer(asked: Asked) -> Reply:
+        if "top_p" in asked.json:
+            return refusal(400, {"error": {"message": "top_p is not supported"}})
+        return inner(asked)
+
+    gallery.answer = answer
+    run = batch("photos", "-j", 1)
+    assert (run.exit_code, len(gallery.asked)) == (0, 21)
+
+
+def test_images_that_cannot_be_sent_affect_only_themselves(
+    batch: Batch, draw: Draw, tmp_path: Path, gallery: Gallery
+) -> None:
+    draw("a.png")
+    (tmp_path / "photos" / "b.png").write_bytes(b"no image")
+    run = batch("photos", "--from", "-", "-p", "caption", stdin=b"nope.png\n")
+    assert run.exit_code == 7
+    assert {source(line): (line["ok"], line["attempts"], line["key"] is None) for line in run.json_lines} == {
+        "a.png": (True, 1, False),
+        "b.png": (False, 0, False),
+        "nope.png": (False, 0, True),
+    }
+    assert "failed: " in run.stderr
+    assert sum(gallery.tries.values()) == 1
+
+
+@pytest.mark.parametrize(("allowed", "most"), [("0", 1), ("3", 4), ("10%", 20)])
+def test_a_run_that_fails_too_often_is_stopped(
+    batch: Batch, draw: Draw, gallery: Gallery, allowed: str, most: int
+) -> None:
+    draw(*numbered(60))
+    gallery.rule = lambda *_: REFUSED
+    run = batch("photos", "--max-failures", allowed, "-j", 1)
+    assert (run.exit_code, len(run.json_lines)) == (7, most)
+    assert "stopped at --max-failures" in run.stderr
+
+
+def test_skipped_images_do_not_lower_the_percentage_of_failures(batch: Batch, draw: Draw, gallery: Gallery) -> None:
+    """Of 60 images that are skipped and 30 that fail, 20 may: a share counts from twenty on, and all of them failed."""
+    draw(*numbered(60))
+    assert batch("photos", "-o", "r.jsonl").exit_code == 0
+    gallery.rule = lambda *_: REFUSED
+    draw(*(f"new-{name}" for name in numbered(30)))
+    run = batch("photos", "-o", "r.jsonl", "--max-failures", "90%", "-j", 1, "--ordered")
+    assert run.exit_code == 7
+    assert sum(number for name, number in gallery.tries.items() if name.startswith("new")) == 20
+
+
+def test_new_images_come_before_failed_ones(batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path) -> None:
+    """With every third image refused, each run that stops at the second failure gets further than the one before."""
+    draw(*numbered(30))
+    gallery.rule = lambda name, _: REFUSED if int(name[:4]) % 3 == 0 else answered(name, 1)
+    done = []
+    for _ in range(4):
+        assert batch("photos", "-o", "r.jsonl", "--max-failures", 1, "-j", 1).exit_code == 7
+        done.append(sum(line["ok"] for line in lines(tmp_path / "r.jsonl")))
+    assert done == sorted(set(done))
+    assert batch("photos", "-o", "r.jsonl").exit_code == 7
+    found = lines(tmp_path / "r.jsonl")
+    assert (len(found), sum(line["ok"] for line in found)) == (30, 20)

@@ -126,7 +126,7 @@ class BatchRun:
         self.stop_reason = self.stop_reason or reason
 
     def _admit_images(self) -> None:
-        """Let so many images be found that the requests hardly ever wait for one."""
+        """Admit enough images that the requests hardly ever wait for one."""
         if self.stop_reason is None:
             concurrency = self._rate_limiter.concurrency.limit
             limit = concurrency + max(2, concurrency // 4) + self._workers.thread_count

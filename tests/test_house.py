@@ -176,6 +176,11 @@ def test_a_description_with_settings_and_a_stored_key_loads_no_more(tmp_path: Pa
     assert libraries(loaded) == {"typer", "platformdirs", "httpx", "PIL"}
 
 
+def test_an_offline_description_reads_no_presets_no_keys_and_no_toml(lighthouse: Path) -> None:
+    loaded = loaded_by("describe", str(lighthouse), "--offline")
+    assert loaded.isdisjoint({"qubrid_cli.settings.presets", "qubrid_cli.settings.keys", "tomllib"})
+
+
 def test_the_key_is_looked_for_without_the_network_or_pictures(tmp_path: Path) -> None:
     env = environment(at_home(tmp_path))
     assert libraries(loaded_by("auth", "status", env=env)) <= {"typer", "platformdirs", "keyring", "importlib.metadata"}

@@ -85,6 +85,13 @@ def _setting(name: str, autocompletion: Callable[..., list[str]] | None = None) 
     )
 
 
+def _number(flag: str, metavar: str, help_text: str, *, maximum: float | None = None) -> Any:
+    """An option whose value is a finite number from 0."""
+    return typer.Option(
+        flag, min=0, max=maximum, callback=_check_finite, metavar=metavar, help=help_text, show_default=False
+    )
+
+
 Profile = Annotated[str | None, _setting("profile", _complete.complete_profiles)]
 Model = Annotated[str | None, _setting("model", _complete.complete_models)]
 BaseUrl = Annotated[str | None, _setting("base_url")]
@@ -232,41 +239,17 @@ ImageRetries = Annotated[
     typer.Option("--retries", min=0, metavar="N", help="Retries of an image that fails while others succeed. [4]"),
 ]
 Patience = Annotated[
-    float,
-    typer.Option(
-        "--patience",
-        min=0,
-        max=1e6,
-        callback=_check_finite,
-        metavar="SECONDS",
-        help="Wait this long for an endpoint that is unreachable. [600]",
-        show_default=False,
-    ),
+    float, _number("--patience", "SECONDS", "Wait this long for an endpoint that is unreachable. [600]", maximum=1e6)
 ]
 MaxCost = Annotated[
-    float | None,
-    typer.Option(
-        "--max-cost",
-        min=0,
-        callback=_check_finite,
-        metavar="USD",
-        help="Stop before the cost would exceed this; needs a price.",
-    ),
+    float | None, _number("--max-cost", "USD", "Stop before the cost would exceed this; needs a price.")
 ]
 MaxTokensTotal = Annotated[
     int | None,
     typer.Option("--max-tokens-total", min=1, metavar="N", help="Stop before the run would use more tokens."),
 ]
 TimeLimit = Annotated[
-    float | None,
-    typer.Option(
-        "--max-time",
-        min=0,
-        max=1e9,
-        callback=_check_finite,
-        metavar="SECONDS",
-        help="Start no new request after this long.",
-    ),
+    float | None, _number("--max-time", "SECONDS", "Start no new request after this long.", maximum=1e9)
 ]
 MaxFailures = Annotated[
     str | None, typer.Option("--max-failures", metavar="N", help="Stop when more than N, or N%, of the images fail.")

@@ -193,6 +193,7 @@ class Field:
     variable: str | None = None
     is_global: bool = True
     is_in_profiles: bool = True
+    __hash__ = object.__hash__  # Annotated hashes its arguments; the shared hash of all values takes longer
 
     def parse(self, text: str) -> Any:
         """The value for the text of an option or a variable; raises ``ValueError`` like ``check``."""
@@ -218,6 +219,7 @@ class Option:
     help: str
     metavar: str | None = None
     short: str | None = None
+    __hash__ = object.__hash__  # see Field
 
 
 class OriginKind(enum.StrEnum):

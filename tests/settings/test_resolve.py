@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from qubrid_cli.errors import ConfigError
+from qubrid_cli.images.tokens import QWEN3
 from qubrid_cli.settings.config_file import Config, validate_config
 from qubrid_cli.settings.fields import (
     BUILT_IN_PROFILES,
@@ -299,6 +300,33 @@ def test_the_environment_is_brought_into_form() -> None:
 def test_a_switch_has_the_usual_words(text: str, *, offline: bool) -> None:
     found = resolve({}, {"QVISION_OFFLINE": text}, Config())
     assert found == settled({"offline": offline}, variable("QVISION_OFFLINE"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"), [("retries", "3", 3), ("timeout", "1.5", 1.5), ("timeout", "2", 2.0)]
+)
+def test_a_number_can_come_from_text(name: str, text: str, value: float) -> None:
+    assert repr(FIELDS[name].parse(text)) == repr(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "wrong"),
+    [
+        ("retries", "x", "is not a whole number"),
+        ("retries", "1.0", "is not a whole number"),
+        ("retries", "-1", "is below 0"),
+        ("timeout", "nan", "is not a number"),
+        ("quality", "96", "is not between 1 and 95"),
+        ("labels", "perhaps", "is neither true nor false"),
+    ],
+)
+def test_text_that_is_not_a_value_of_the_setting_is_refused(name: str, text: str, wrong: str) -> None:
+    with pytest.raises(ValueError, match=f"^{wrong}$"):
+        FIELDS[name].parse(text)
+
+
+def test_the_default_of_max_pixels_is_the_limit_of_the_default_model() -> None:
+    assert FIELDS["max_pixels"].default == QWEN3.max_pixels
 
 
 @pytest.mark.parametrize(

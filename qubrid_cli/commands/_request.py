@@ -105,7 +105,7 @@ def find_key(settings: "Settings") -> "Key | None":
     """The key of the profile, from any source."""
     from ..settings import keys
 
-    return keys.find_key(settings, os.environ, locate_key_file(), keys.open_keychain)
+    return keys.find_key(settings, os.environ, locate_key_file(), keys.Keychain())
 
 
 def require_key(settings: "Settings", *, quiet: bool = False) -> str | None:

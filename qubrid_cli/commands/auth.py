@@ -42,7 +42,7 @@ def login(
     key = keys.clean_pasted_key(_read_key_from_stdin() if from_stdin else _prompt_for_key(settings), "the key")
     if key is None:
         raise UsageError("the key is empty", hint="Nothing was stored.")
-    location, problem = keys.store_key(settings, key, _request.locate_key_file(), keys.open_keychain)
+    location, problem = keys.store_key(settings, key, _request.locate_key_file(), keys.Keychain())
     if problem:
         echo_err(f"note: {problem}")
     echo_err(f"stored the key of profile {settings.profile} for {_get_origin(settings)} in {location}")
@@ -89,7 +89,7 @@ def logout(context: typer.Context, *, profile: _options.Profile = None) -> None:
     from ..settings import keys
 
     settings = _resolve_settings(context)
-    if keys.remove_key(settings.profile, _request.locate_key_file(), keys.open_keychain):
+    if keys.remove_key(settings.profile, _request.locate_key_file(), keys.Keychain()):
         echo_err(f"removed the key of profile {settings.profile}")
     else:
         echo_err(f"no key is stored for profile {settings.profile}")

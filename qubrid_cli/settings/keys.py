@@ -10,7 +10,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -62,30 +62,39 @@ class StoredKey:
 
 
 class Keychain:
-    """The system's keyring. Its methods raise ``KeyringError`` if it fails or is locked."""
+    """The system's keyring. Its methods raise ``KeyringError`` if it fails, is locked or is not installed."""
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether the extra ``keyring`` is installed."""
+        try:
+            import keyring  # noqa: F401
+        except ImportError:
+            return False
+        return True
 
     def get(self, name: str) -> str | None:
         """The secret that is stored under a name."""
-        import keyring
-
         with _translate_errors():
+            import keyring
+
             return keyring.get_password(_KEYRING_SERVICE, name)
 
     def put(self, name: str, secret: str) -> None:
         """Store a secret, and check that it is stored: the null backend accepts and drops it."""
-        import keyring
-
         with _translate_errors(secret):
+            import keyring
+
             keyring.set_password(_KEYRING_SERVICE, name, secret)
             if keyring.get_password(_KEYRING_SERVICE, name) != secret:
-                raise KeyringError("the keyring does not keep what it is given", hint=_KEYRING_HINT)
+                raise KeyringError("the keyring does not store keys", hint=_KEYRING_HINT)
 
     def remove(self, name: str) -> None:
         """Remove the secret under a name, if there is one."""
-        import keyring
-        from keyring.errors import PasswordDeleteError
-
         with _translate_errors():
+            import keyring
+            from keyring.errors import PasswordDeleteError
+
             try:
                 keyring.delete_password(_KEYRING_SERVICE, name)
             except PasswordDeleteError:
@@ -94,39 +103,31 @@ class Keychain:
 
     def get_backend_name(self) -> str | None:
         """The name of the backend, without a request to it; ``None`` if this system has none."""
-        import keyring
-
+        if not self.is_installed:
+            return None
         with _translate_errors():
+            import keyring
+
             backend = keyring.get_keyring()
             return backend.name if backend.priority > 0 else None
 
 
-#: Returns ``None`` if the extra ``keyring`` is not installed.
-KeychainOpener = Callable[[], Keychain | None]
-
-
-def open_keychain() -> Keychain | None:
-    """The system's keyring; ``None`` if the extra ``keyring`` is not installed."""
-    try:
-        import keyring  # noqa: F401
-    except ImportError:
-        return None
-    return Keychain()
-
-
 @contextmanager
 def _translate_errors(*secrets: str) -> Iterator[None]:
-    from keyring.errors import KeyringError as LibraryError
-
     try:
         yield
     except KeyringError:
         raise
-    except LibraryError as error:
-        reason = redact_secrets(str(error), secrets).partition(". ")[0] or type(error).__name__
-        raise KeyringError(f"the keyring does not answer: {reason}", hint=_KEYRING_HINT) from error
     except Exception as error:  # third-party backends raise anything, even with the key in the message
-        raise KeyringError(f"the keyring does not answer: {type(error).__name__}", hint=_KEYRING_HINT) from error
+        if isinstance(error, ModuleNotFoundError) and error.name == "keyring":
+            message = "the key is in the keyring, which this qvision cannot open"
+            raise KeyringError(message, hint="Run: pip install keyring") from error
+        from keyring.errors import KeyringError as LibraryError
+
+        text = redact_secrets(str(error), secrets).partition(". ")[0] if isinstance(error, LibraryError) else ""
+        raise KeyringError(
+            f"the keyring does not answer: {text or type(error).__name__}", hint=_KEYRING_HINT
+        ) from error
 
 
 def clean_pasted_key(pasted: str, location: str) -> str | None:
@@ -150,7 +151,7 @@ def clean_pasted_key(pasted: str, location: str) -> str | None:
     return key
 
 
-def find_key(settings: Settings, env: Mapping[str, str], path: Path, open_keychain: KeychainOpener) -> Key | None:
+def find_key(settings: Settings, env: Mapping[str, str], path: Path, keychain: Keychain) -> Key | None:
     """Find the key of the profile: the variable's, else the stored one; ``None`` if there is none.
 
     Args:
@@ -176,7 +177,7 @@ def find_key(settings: Settings, env: Mapping[str, str], path: Path, open_keycha
     withheld_reason = None if stored.origin == get_origin(settings.base_url) else foreign
     if stored.key is not None:
         return Key(clean_pasted_key(stored.key, str(path)) or "", str(path), withheld_reason)
-    return Key(_read_from_keyring(owner, stored.origin, open_keychain), "the keyring", withheld_reason)
+    return Key(_read_from_keyring(owner, stored.origin, keychain), "the keyring", withheld_reason)
 
 
 def require_key(key: Key | None, settings: Settings) -> str | None:
@@ -205,7 +206,7 @@ def require_key(key: Key | None, settings: Settings) -> str | None:
     )
 
 
-def store_key(settings: Settings, key: str, path: Path, open_keychain: KeychainOpener) -> tuple[str, str | None]:
+def store_key(settings: Settings, key: str, path: Path, keychain: Keychain) -> tuple[str, str | None]:
     """Store the key of the profile, for the origin of the current URL.
 
     Returns:
@@ -213,53 +214,47 @@ def store_key(settings: Settings, key: str, path: Path, open_keychain: KeychainO
     """
     profile, origin = settings.profile, get_origin(settings.base_url)
     previous = read_key_file(path).get(profile)
-    keychain, problem = open_keychain(), None
-    if keychain is not None:
+    is_in_keyring, problem = keychain.is_installed, None
+    if is_in_keyring:
         try:
             keychain.put(_format_entry_name(profile, origin), key)
         except KeyringError as error:
-            keychain, problem = None, error.message
-    stored = StoredKey(origin, None if keychain else key)
+            is_in_keyring, problem = False, error.message
+    stored = StoredKey(origin, None if is_in_keyring else key)
     update_key_file(path, profile, stored)
     if previous is not None and previous.key is None and previous != stored:
-        problem = _remove_from_keyring(_format_entry_name(profile, previous.origin), open_keychain) or problem
-    return "the keyring" if keychain else str(path), problem
+        problem = _remove_from_keyring(_format_entry_name(profile, previous.origin), keychain) or problem
+    return "the keyring" if is_in_keyring else str(path), problem
 
 
-def _remove_from_keyring(name: str, open_keychain: KeychainOpener) -> str | None:
+def _remove_from_keyring(name: str, keychain: Keychain) -> str | None:
     """Remove an entry that is no longer used; the reason if that fails, else ``None``."""
     try:
-        _require_keychain(open_keychain).remove(name)
+        keychain.remove(name)
     except KeyringError as error:
         return f"the previous key is still in the keyring, under {name}: {error.message}"
     return None
 
 
-def remove_key(profile: str, path: Path, open_keychain: KeychainOpener) -> bool:
+def remove_key(profile: str, path: Path, keychain: Keychain) -> bool:
     """Remove the stored key of a profile; whether there was one."""
     stored = read_key_file(path).get(profile)
     if stored is None:
         return False
     if stored.key is None:
-        _require_keychain(open_keychain).remove(_format_entry_name(profile, stored.origin))
+        keychain.remove(_format_entry_name(profile, stored.origin))
     update_key_file(path, profile, None)
     return True
 
 
-def _read_from_keyring(profile: str, origin: str, open_keychain: KeychainOpener) -> str:
-    text = _require_keychain(open_keychain).get(_format_entry_name(profile, origin)) or ""
+def _read_from_keyring(profile: str, origin: str, keychain: Keychain) -> str:
+    text = keychain.get(_format_entry_name(profile, origin)) or ""
     key = clean_pasted_key(text, "the key in the keyring")
     if key is None:
         raise AuthError(
             f"the keyring has lost the key of profile {profile}", hint=f"Run: {_format_login_command(profile)}"
         )
     return key
-
-
-def _require_keychain(open_keychain: KeychainOpener) -> Keychain:
-    if (keychain := open_keychain()) is None:
-        raise KeyringError("the key is in the keyring, which this qvision cannot open", hint="Run: pip install keyring")
-    return keychain
 
 
 def _format_entry_name(profile: str, origin: str) -> str:

@@ -1,5 +1,6 @@
 """The key: where it comes from, where it may go; the environment is a dict, the file a real one."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,14 @@ def test_a_key_that_no_header_may_hold_is_refused_and_not_repeated(key: str) -> 
 class Chain(Keychain):
     """A keyring in memory."""
 
-    def __init__(self, *, works: bool = True) -> None:
+    def __init__(self, *, works: bool = True, is_installed: bool = True) -> None:
         self.kept: dict[str, str] = {}
         self._works = works
+        self._is_installed = is_installed
+
+    @property
+    def is_installed(self) -> bool:
+        return self._is_installed
 
     def get(self, name: str) -> str | None:
         return self.kept.get(name)
@@ -82,14 +88,24 @@ class Chain(Keychain):
         del self.kept[name]
 
 
+class Unused(Keychain):
+    """A keyring that must not be opened."""
+
+    def get(self, name: str) -> str | None:
+        raise AssertionError(name)
+
+
+MISSING, UNUSED = Chain(is_installed=False), Unused()
+
+
 def settled(options: dict[str, Any] | None = None, env: dict[str, str] | None = None, **profile: Any) -> Settings:
     """The settings under a profile ``work``, or one that the options name."""
     table = {"profile": "work", "profiles": {"work": {"model": "m", **profile}}}
     return resolve(options or {}, env or {}, validate_config(table, Path("/c.toml")))
 
 
-def find(settings: Settings, env: dict[str, str], file: Path, chain: Chain | None = None) -> Key | None:
-    return keys.find_key(settings, env, file, lambda: chain)
+def find(settings: Settings, env: dict[str, str], file: Path, chain: Keychain | None = None) -> Key | None:
+    return keys.find_key(settings, env, file, chain or UNUSED)
 
 
 @pytest.fixture
@@ -136,14 +152,14 @@ def test_a_variable_that_sets_qubrids_address_takes_no_other_profiles_key_there(
 
 def test_a_stored_key_is_found_where_no_variable_is_set(file: Path) -> None:
     settings = settled({"profile": "openai"})
-    assert keys.store_key(settings, "sk", file, lambda: None) == (str(file), None)
+    assert keys.store_key(settings, "sk", file, MISSING) == (str(file), None)
     assert find(settings, {}, file) == Key("sk", str(file))
     assert find(settings, ENV, file) == Key("ok", "OPENAI_API_KEY")
 
 
 def test_a_stored_key_is_its_own_profiles(file: Path) -> None:
-    keys.store_key(settled({"profile": "qubrid"}), "sk", file, lambda: None)
-    keys.store_key(settled({"profile": "ollama"}), "lk", file, lambda: None)
+    keys.store_key(settled({"profile": "qubrid"}), "sk", file, MISSING)
+    keys.store_key(settled({"profile": "ollama"}), "lk", file, MISSING)
     assert [find(settled({"profile": name}), {}, file) for name in ("qubrid", "ollama", "openai", "vllm")] == [
         Key("sk", str(file)),
         Key("lk", str(file)),
@@ -153,10 +169,10 @@ def test_a_stored_key_is_its_own_profiles(file: Path) -> None:
 
 
 def test_a_profile_without_an_address_has_qubrids_key_until_it_has_one_itself(file: Path) -> None:
-    keys.store_key(settled({"profile": "qubrid"}), "sk", file, lambda: None)
+    keys.store_key(settled({"profile": "qubrid"}), "sk", file, MISSING)
     assert find(settled(), {}, file) == Key("sk", str(file))
     assert find(settled(base_url=HOME), {}, file) is None
-    keys.store_key(settled(), "wk", file, lambda: None)
+    keys.store_key(settled(), "wk", file, MISSING)
     assert find(settled(), {}, file) == Key("wk", str(file))
 
 
@@ -164,7 +180,7 @@ def test_a_profile_without_an_address_has_qubrids_key_until_it_has_one_itself(fi
     "base_url", ["http://api.openai.com/v1", "https://api.openai.com:8443/v1", "https://evil.example.com/v1"]
 )
 def test_a_stored_key_goes_to_the_origin_that_it_was_stored_for_and_no_other(base_url: str, file: Path) -> None:
-    keys.store_key(settled({"profile": "openai"}), "sk", file, lambda: None)
+    keys.store_key(settled({"profile": "openai"}), "sk", file, MISSING)
     elsewhere = settled({"profile": "openai", "base_url": base_url})
     key = find(elsewhere, {}, file)
     assert key == Key("sk", str(file), "it was stored for https://api.openai.com")
@@ -176,41 +192,40 @@ def test_a_stored_key_goes_to_the_origin_that_it_was_stored_for_and_no_other(bas
 
 def test_the_keyring_is_opened_where_it_has_the_key_and_only_there(file: Path) -> None:
     chain, settings, other = Chain(), settled({"profile": "openai"}), settled({"profile": "qubrid"})
-    assert keys.store_key(settings, "sk", file, lambda: chain) == ("the keyring", None)
-    assert keys.store_key(other, "qk", file, lambda: None) == (str(file), None)
+    assert keys.store_key(settings, "sk", file, chain) == ("the keyring", None)
+    assert keys.store_key(other, "qk", file, MISSING) == (str(file), None)
     assert chain.kept == {"openai at https://api.openai.com": "sk"}
     assert "sk" not in file.read_text()
 
-    def opened() -> Chain:
-        raise AssertionError("nobody needs it")
-
     assert find(settings, {}, file, chain) == Key("sk", "the keyring")
-    assert keys.find_key(other, {}, file, opened) == Key("qk", str(file))
-    assert keys.find_key(settings, ENV, file, opened) == Key("ok", "OPENAI_API_KEY")
+    assert keys.find_key(other, {}, file, UNUSED) == Key("qk", str(file))
+    assert keys.find_key(settings, ENV, file, UNUSED) == Key("ok", "OPENAI_API_KEY")
 
 
 def test_a_keyring_that_does_not_work_is_told_of_and_the_file_takes_its_place(file: Path) -> None:
     settings = settled({"profile": "openai"})
-    kept = keys.store_key(settings, "sk", file, lambda: Chain(works=False))
+    kept = keys.store_key(settings, "sk", file, Chain(works=False))
     assert kept == (str(file), "the keyring does not answer: locked")
     assert find(settings, {}, file) == Key("sk", str(file))
 
 
-def test_a_keyring_that_is_gone_or_has_lost_the_key_is_an_error(file: Path) -> None:
+def test_a_keyring_that_is_gone_or_has_lost_the_key_is_an_error(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chain, settings = Chain(), settled({"profile": "openai"})
-    keys.store_key(settings, "sk", file, lambda: chain)
-    with pytest.raises(KeyringError, match="which this qvision cannot open"):
-        find(settings, {}, file, None)
+    keys.store_key(settings, "sk", file, chain)
     with pytest.raises(AuthError, match=r"^the keyring has lost the key of profile openai$"):
         find(settings, {}, file, Chain())
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    assert not Keychain().is_installed
+    with pytest.raises(KeyringError, match="which this qvision cannot open"):
+        find(settings, {}, file, Keychain())
 
 
 def test_a_key_is_forgotten_wherever_it_is_and_others_stay(file: Path) -> None:
     chain, settings = Chain(), settled({"profile": "openai"})
-    keys.store_key(settled({"profile": "qubrid"}), "qk", file, lambda: None)
-    keys.store_key(settings, "sk", file, lambda: chain)
-    assert keys.remove_key("openai", file, lambda: chain)
-    assert (chain.kept, keys.remove_key("openai", file, lambda: chain)) == ({}, False)
+    keys.store_key(settled({"profile": "qubrid"}), "qk", file, MISSING)
+    keys.store_key(settings, "sk", file, chain)
+    assert keys.remove_key("openai", file, chain)
+    assert (chain.kept, keys.remove_key("openai", file, chain)) == ({}, False)
     assert keys.read_key_file(file) == {"qubrid": keys.StoredKey("https://platform.qubrid.com", "qk")}
 
 
@@ -261,12 +276,12 @@ def test_a_missing_key_is_fine_where_none_is_needed(options: dict[str, Any], pro
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660, 0o601])
 def test_a_file_that_others_may_read_is_refused_with_what_to_run(mode: int, file: Path) -> None:
     settings = settled({"profile": "openai"})
-    keys.store_key(settings, "sk-secret", file, lambda: None)
+    keys.store_key(settings, "sk-secret", file, MISSING)
     file.chmod(mode)
     for use in (
         lambda: find(settings, {}, file),
-        lambda: keys.store_key(settings, "other", file, lambda: None),
-        lambda: keys.remove_key("openai", file, lambda: None),
+        lambda: keys.store_key(settings, "other", file, MISSING),
+        lambda: keys.remove_key("openai", file, MISSING),
     ):
         with pytest.raises(ConfigError) as caught:
             use()

@@ -153,8 +153,7 @@ def _get_keyring_name() -> str | None:
     """The name of the system's keyring; ``None`` if there is none or the extra is not installed."""
     from ...settings import keys
 
-    keychain = keys.open_keychain()
-    return None if keychain is None else keychain.get_backend_name()
+    return keys.Keychain().get_backend_name()
 
 
 def _check_terminal(env: Mapping[str, str]) -> Check:

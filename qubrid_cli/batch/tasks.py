@@ -6,7 +6,7 @@ Each step takes and returns plain data that can go to another process or machine
 import hashlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import asdict, field, replace
+from dataclasses import field, replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -36,8 +36,6 @@ if TYPE_CHECKING:  # loaded only by the runs that need them
 
 #: The run itself decides when to retry.
 _NO_RETRIES = RetryLimits(retries=0)
-#: Fields that do not shape the answer: how it is sent, and what differs for each image.
-_FIELDS_NOT_IN_KEY = {"images", "stream", "dropped"}
 #: Assumed for an image whose tokens cannot be computed: those of the largest image of Qwen3-VL.
 _DEFAULT_IMAGE_TOKENS = 2_562
 
@@ -77,9 +75,26 @@ class BatchRequest:
         Args:
             image_id: the SHA-256 of the image's bytes, or its URL.
         """
-        request = asdict(self.build_request(task))
-        fields = {name: value for name, value in request.items() if name not in _FIELDS_NOT_IN_KEY}
-        return entries.compute_key(image_id, {**fields, "limits": asdict(self.limits), **self.extra_key_fields})
+        request = self.build_request(task)
+        # These names are part of the hash: with others, every results file would be outdated and paid for again.
+        facets = {
+            "model": request.model,
+            "prompt": request.prompt,
+            "system": request.system,
+            "max_tokens": request.max_tokens,
+            "temperature": request.temperature,
+            "top_p": request.top_p,
+            "extra": request.extra,
+            "form": None,
+            "turns": (),
+            "limits": {
+                "max_pixels": self.limits.max_pixels,
+                "max_side": self.limits.max_side,
+                "quality": self.limits.quality,
+                "frame": self.limits.frame,
+            },
+        }
+        return entries.compute_key(image_id, facets | self.extra_key_fields)
 
 
 @frozen

@@ -12,9 +12,13 @@ import pytest
 from qubrid_cli import files
 from qubrid_cli.batch import entries
 from qubrid_cli.batch.entries import Record
+from qubrid_cli.batch.inputs import Task
 from qubrid_cli.batch.journal import Journal, RecordedAnswer
+from qubrid_cli.batch.tasks import BatchRequest
+from qubrid_cli.client.request import Request
 from qubrid_cli.describe.result import Description, UnpreparedImage
 from qubrid_cli.errors import UsageError
+from qubrid_cli.images.encode import ImageLimits
 from qubrid_cli.output.record import json_object, json_text
 
 from ..conftest import environment
@@ -476,6 +480,14 @@ def test_texts_are_remembered_on_request(path: Path) -> None:
 
 def test_a_key_is_the_same_in_every_version() -> None:
     assert entries.compute_key("ab" * 32, FACETS) == "a020564f89a87446b2f3c2be57161b660aac139e8ab3d8773b25ff059e2f744a"
+
+
+def test_the_key_of_a_request_is_the_one_of_earlier_versions() -> None:
+    """Otherwise the images of every results file would be requested, and paid for, again."""
+    request = Request("m", "caption", (), 100, 0.1, 1.0, system="s", extra={"seed": 4})
+    batch_request = BatchRequest(request, ImageLimits(), {"offline": True}, {})
+    key = "d787edf43d506c51ad0b3281ab0d9bd3ccce95d4592a6da310b5f129e6f49e2a"
+    assert batch_request.compute_key(Task(1, "a.jpg"), "0" * 64) == key
 
 
 @pytest.mark.parametrize(

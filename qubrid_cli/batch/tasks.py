@@ -77,7 +77,7 @@ class BatchRequest:
         """
         request = self.build_request(task)
         # These names are part of the hash: with others, every results file would be outdated and paid for again.
-        facets = {
+        facets: dict[str, Any] = {
             "model": request.model,
             "prompt": request.prompt,
             "system": request.system,

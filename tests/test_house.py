@@ -1,10 +1,15 @@
-"""The rules of the house: who may import whom, what a command may load, how large a room may be."""
+"""The rules of the house that import-linter, ruff and mypy do not check: sizes, names, wording, and what each command loads."""
 
+import ast
+import io
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+import tokenize
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,19 +20,103 @@ from qubrid_cli import cli
 from .conftest import at_home, command, environment
 from .support.server import JSON, Reply, Server
 
+PACKAGE = Path(qubrid_cli.__file__).parent
+ROOT = PACKAGE.parent
+MODULES = {str(path.relative_to(PACKAGE)): path.read_text("utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
+
+#: Libraries that only some command lines need.
 HEAVY = {
-    "httpx",
-    "PIL",
-    "rich",
-    "pi_heif",
-    "markdown_it",
-    "pathspec",
-    "platformdirs",
-    "tomlkit",
-    "keyring",
-    "jsonschema",
-    "typer",
+    *("httpx", "PIL", "rich", "pi_heif", "markdown_it", "pathspec"),
+    *("platformdirs", "tomlkit", "keyring", "jsonschema", "typer"),
 }
+#: Libraries that no run loads before the first byte of an answer. They write settings, open the keyring, validate an
+#: answer against a schema, draw Markdown, or are the command line of httpx.
+RARE = {
+    *("tomlkit", "keyring", "jsonschema", "jinja2", "pydantic", "importlib.metadata", "pathspec"),
+    *("rich.markdown", "markdown_it", "click", "httpx._main"),
+}
+
+
+# Sizes and names
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_is_small_enough_to_be_read_at_once(module: str) -> None:
+    assert len(MODULES[module].splitlines()) <= 400
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_function_fits_on_a_screen(module: str) -> None:
+    """The lines of its body; a command's list of options comes on top."""
+    functions = [node for node in ast.walk(ast.parse(MODULES[module])) if isinstance(node, ast.FunctionDef)]
+    sizes = {node.name: (node.end_lineno or 0) - node.body[0].lineno + 1 for node in functions}
+    assert {name: size for name, size in sizes.items() if size > 60} == {}
+
+
+def test_a_folder_holds_no_more_modules_than_a_newcomer_can_take_in() -> None:
+    folders = Counter(Path(module).parent for module in MODULES)
+    assert {folder: count for folder, count in folders.items() if count > 19} == {}
+    assert len(MODULES) <= 90
+
+
+def test_a_class_name_stands_for_one_thing() -> None:
+    names = Counter(
+        node.name for text in MODULES.values() for node in ast.parse(text).body if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+# Wording
+
+#: Phrases that make a reader stop, each with what to write instead.
+AWKWARD = {
+    r"(?<!there )\b(is|are) no (?!longer\b|more than\b|larger than\b|smaller than\b)[a-z]": "is not a …, or: invalid …",
+    r"\bis told of\b": "is reported",
+    r"\bparted by\b": "separated by",
+    r"\bcosts its image\b": "affects only that image",
+    r"\bso long without\b": "after this many seconds without data",
+    r"\bgoes behind\b": "is appended to",
+    r"\bto count with\b": "a finite number",
+    r"\bwants to be heard\b": "wakes",
+    r"\bwhoever\b": "the caller, the reader, a user",
+    r"\bnobody\b": "no one; or name what is missing",
+    r"\bsomebody\b": "someone; or name who",
+    r"\bnot a word\b": "prints nothing",
+    r"\bwhere (there is|there are) none\b": "if there is none",
+    r"\bas it (is|was) (told|said|given)\b": "name the thing",
+    r"\bwhat (is|was) (told|said|asked|found)\b": "name the thing",
+    r"\bis answered to\b": "receives an answer",
+    r"\bfor it (is|has|needs|takes)\b": "because it …",
+    r"\bcolour|\bgrey\b": "color, gray",
+}
+
+
+def prose_of(text: str) -> Iterator[str]:
+    """The comments and strings of a module, which hold its docstrings, help texts and messages."""
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type in {tokenize.COMMENT, tokenize.STRING}:
+            yield " ".join(token.string.split())
+
+
+def awkward(prose: str) -> list[str]:
+    return [
+        f"{prose[max(0, match.start() - 30) : match.end() + 30]!r}: write {better}"
+        for pattern, better in AWKWARD.items()
+        for match in re.finditer(pattern, prose, re.IGNORECASE)
+    ]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_package_is_written_in_plain_english(module: str) -> None:
+    assert [problem for prose in prose_of(MODULES[module]) for problem in awkward(prose)] == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", ".github/CONTRIBUTING.md"])
+def test_the_documents_are_written_in_plain_english(name: str) -> None:
+    assert awkward(" ".join((ROOT / name).read_text("utf-8").split())) == []
+
+
+# What a command line loads
 
 
 def loaded_by(*arguments: str, env: Mapping[str, str] | None = None) -> set[str]:
@@ -45,22 +134,6 @@ def loaded_by(*arguments: str, env: Mapping[str, str] | None = None) -> set[str]
         timeout=60,
     )
     return set(done.stdout.decode().splitlines())
-
-
-#: Libraries that no run loads before the first byte of an answer: to write settings, to open the keyring, to check an answer
-#: against a schema, to try again, to draw Markdown, to be a command line of httpx's own.
-RARE = {
-    *(
-        "tomlkit",
-        "keyring",
-        "jsonschema",
-        "jinja2",
-        "pydantic",
-        "importlib.metadata",
-        "pathspec",
-    ),
-    *("rich.markdown", "markdown_it", "click", "httpx._main"),
-}
 
 
 def libraries(loaded: set[str]) -> set[str]:

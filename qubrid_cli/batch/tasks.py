@@ -94,7 +94,7 @@ class BatchRequest:
                 "frame": self.limits.frame,
             },
         }
-        return entries.compute_key(image_id, facets | self.extra_key_fields)
+        return entries.compute_key(image_id, {**facets, **self.extra_key_fields})
 
 
 @frozen

@@ -81,7 +81,7 @@ _DEFAULT_LANGUAGE = "x-default"
 _DESCRIPTION = _Property(_DC_NAMESPACE, "dc", "description", _Form.LANGUAGES)
 _ALT_TEXT = _Property(_IPTC_NAMESPACE, "Iptc4xmpCore", "AltTextAccessibility", _Form.LANGUAGES)
 _TAGS = _Property(_DC_NAMESPACE, "dc", "subject", _Form.BAG)
-#: Digests of the properties that were written here. A property without one was written or changed by somebody else.
+#: Digests of the properties that were written here. A property without one was written or changed by another program.
 _MARK = _Property("urn:qvision:xmp:1#", "qvision", "WrittenByQvision", _Form.TEXT)
 _MARK_ATTRIBUTE = re.compile(rb"""\s[^\s<>=:]+:WrittenByQvision\s*=\s*("[^"]*"|'[^']*')""")
 

@@ -254,7 +254,7 @@ TimeLimit = Annotated[
 MaxFailures = Annotated[
     str | None, typer.Option("--max-failures", metavar="N", help="Stop when more than N, or N%, of the images fail.")
 ]
-#: Off by default: usage and metrics are in the plain answer too, nobody watches, and each piece wakes a thread. Measured in
+#: Off by default: usage and metrics are in the plain answer too, and each piece wakes a thread. Measured in
 #: tests/benchmarks/batching.py: 6 % more CPU for a 12 MP photo with an answer of 48 pieces, 4 ms per image.
 Stream = Annotated[bool, typer.Option("--stream", help="Stream the answers.")]
 BatchDryRun = Annotated[

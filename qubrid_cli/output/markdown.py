@@ -20,7 +20,7 @@ from ..frozen import frozen
 _FRAME_SECONDS = 1 / 12
 #: The pause after a frame, in multiples of the time that drawing it took: a very long block uses a fifth of a core.
 _IDLE_RATIO = 4
-#: Characters of the open block. Nobody reads a longer one; it is split, so that drawing stays fast.
+#: Characters of the open block. A longer one is split, so that drawing stays fast.
 _MAX_OPEN_LENGTH = 200_000
 #: Erase the row; move up and erase that row. Erasing to the end of the screen from the upper left corner would make
 #: tmux move the screen into the scrollback first.

@@ -15,8 +15,7 @@ from .errors import QvisionError, UsageError
 from .output.streams import echo_err, translate_stdout_errors
 from .text import strip_control_characters
 
-#: The commands and their help texts, in the order of the help. The module of each has a function ``add``, which adds it
-#: to an app.
+#: The commands and their help texts, in the order of the help. The module of each has an ``app``.
 _COMMANDS = {
     "describe": "Describe images, showing the answer as it is written.",
     "batch": "Describe many images, one request each, with a line of JSON for each.",
@@ -38,14 +37,13 @@ def _show_version(value: bool) -> None:  # noqa: FBT001  # the signature of Type
 
 
 def _root(
-    context: typer.Context,
     *,
-    profile: _options.Profile = None,
-    version: bool = typer.Option(  # noqa: ARG001  # handled by its callback
+    profile: _options.Profile = None,  # see _request.options_from
+    version: bool = typer.Option(  # handled by its callback
         False, "--version", callback=_show_version, is_eager=True, help="Show the version."
     ),
 ) -> None:
-    context.obj = _options.CliContext(profile)
+    """The options before the command."""
 
 
 def _placeholder_command() -> None:
@@ -68,7 +66,7 @@ def _build_app(words: Sequence[str]) -> typer.Typer:
     app.callback()(_root)
     for name, summary in _COMMANDS.items():
         if name in words:
-            import_module(f".commands.{name}", __package__).add(app)
+            app.add_typer(import_module(f".commands.{name}", __package__).app)
         else:
             app.command(name, help=summary)(_placeholder_command)
     return app

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import UsageError
-from ..frozen import frozen
 from ..settings.fields import FIELDS, OPTIONS, Range, format_flag
 from . import _complete
 
@@ -20,13 +19,6 @@ EPILOG = (
     "6 incomplete answer, 7 some images of a batch failed, 8 answer does not match the schema, 130 interrupted."
 )
 _MAX_JOBS = 1024
-
-
-@frozen
-class CliContext:
-    """What comes before the command: ``--profile``."""
-
-    profile: str | None
 
 
 class Color(enum.StrEnum):

@@ -46,17 +46,26 @@ def options_from(context: typer.Context) -> dict[str, Any]:
     options = {
         name: context.params[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"
     }
-    before, after = context.obj.profile, options.get("profile")
+    before, after = context.find_root().params["profile"], options.get("profile")
     if before and after and before != after:
         raise UsageError(f"two profiles, {before} and {after}", hint="Name one, before or after the command.")
     return {**options, "profile": after or before}
 
 
-def resolve_settings(context: typer.Context, config: "Config", preset: "Preset | None" = None) -> "Settings":
-    """The settings of this run."""
+def load_config() -> "Config":
+    """The content of the config file."""
+    from ..settings import config_file
+
+    return config_file.load_config(os.environ)
+
+
+def resolve_settings(
+    context: typer.Context, config: "Config | None" = None, preset: "Preset | None" = None
+) -> "Settings":
+    """The settings of this run, with those of the config file unless ``config`` replaces them."""
     from ..settings.resolve import resolve
 
-    return resolve(apply_preset(options_from(context), preset), os.environ, config)
+    return resolve(apply_preset(options_from(context), preset), os.environ, config or load_config())
 
 
 def resolve_preset_and_settings(
@@ -195,9 +204,11 @@ def compose_prompt(option_text: str | None, argument: str | None, preset: "Prese
     return prompt.compose_prompt(preset, option_text, settings)
 
 
-def compose_system_prompt(option_text: str | None, preset: "Preset | None", settings: "Settings") -> str | None:
+def read_system_prompt(
+    option: str | None, stdin: BinaryIO, preset: "Preset | None", settings: "Settings"
+) -> str | None:
     """The system prompt of ``-s``, of the preset, or of the settings."""
-    return option_text or (preset.system if preset else None) or settings.system
+    return read_prompt("-s", option, stdin) or (preset.system if preset else None) or settings.system
 
 
 def check_placeholders(request: "Request", *, images: int) -> None:

@@ -9,13 +9,14 @@ import typer
 from ..errors import AuthError, InterruptedByUserError, UsageError
 from ..output import show
 from ..output.streams import echo_err
+from ..settings.fields import get_origin
 from . import _options, _request
 
 if TYPE_CHECKING:
     from ..settings.fields import Settings
     from ..settings.keys import Key
 
-app = typer.Typer(help="Store, show and remove the key of a profile.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(name="auth", help="Store, show and remove the key of a profile.", no_args_is_help=True)
 
 #: Bytes that are read from standard input, far more than a key may have.
 _MAX_KEY_BYTES = 65_536
@@ -38,14 +39,14 @@ def login(
     """
     from ..settings import keys
 
-    settings = _resolve_settings(context)
+    settings = _request.resolve_settings(context)
     key = keys.clean_pasted_key(_read_key_from_stdin() if from_stdin else _prompt_for_key(settings), "the key")
     if key is None:
         raise UsageError("the key is empty", hint="Nothing was stored.")
     location, problem = keys.store_key(settings, key, _request.locate_key_file(), keys.Keychain())
     if problem:
         echo_err(f"note: {problem}")
-    echo_err(f"stored the key of profile {settings.profile} for {_get_origin(settings)} in {location}")
+    echo_err(f"stored the key of profile {settings.profile} for {get_origin(settings.base_url)} in {location}")
     if settings.key_env and os.environ.get(settings.key_env):
         echo_err(f"note: {settings.key_env} is set, and is used instead of the stored key")
 
@@ -65,13 +66,13 @@ def status(
     from ..settings import keys
     from ..text import mask_key
 
-    settings = _resolve_settings(context)
+    settings = _request.resolve_settings(context)
     key = _request.find_key(settings)
     if as_json:
         show.print_json(
             {
                 "profile": settings.profile,
-                "origin": _get_origin(settings),
+                "origin": get_origin(settings.base_url),
                 "needed": settings.needs_key,
                 "key": None if key is None else mask_key(key.text),
                 "where": None if key is None else key.location,
@@ -88,25 +89,13 @@ def logout(context: typer.Context, *, profile: _options.Profile = None) -> None:
     """Remove the stored key of a profile."""
     from ..settings import keys
 
-    settings = _resolve_settings(context)
+    settings = _request.resolve_settings(context)
     if keys.remove_key(settings.profile, _request.locate_key_file(), keys.Keychain()):
         echo_err(f"removed the key of profile {settings.profile}")
     else:
         echo_err(f"no key is stored for profile {settings.profile}")
     if settings.key_env and os.environ.get(settings.key_env):
         echo_err(f"note: {settings.key_env} is still set")
-
-
-def _resolve_settings(context: typer.Context) -> "Settings":
-    from ..settings import config_file
-
-    return _request.resolve_settings(context, config_file.load_config(os.environ))
-
-
-def _get_origin(settings: "Settings") -> str:
-    from ..settings.fields import get_origin
-
-    return get_origin(settings.base_url)
 
 
 def _format_status(settings: "Settings", key: "Key | None") -> str:
@@ -119,7 +108,7 @@ def _format_status(settings: "Settings", key: "Key | None") -> str:
     elif key.withheld_reason is not None:
         text = f"key {mask_key(key.text)} from {key.location}, not sent: {key.withheld_reason}"
     else:
-        text = f"key {mask_key(key.text)} from {key.location}, sent to {_get_origin(settings)}"
+        text = f"key {mask_key(key.text)} from {key.location}, sent to {get_origin(settings.base_url)}"
     return f"profile {settings.profile}: {text}"
 
 
@@ -139,7 +128,7 @@ def _prompt_for_key(settings: "Settings") -> str:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", getpass.GetPassWarning)
-            typed = getpass.getpass(f"Key for {_get_origin(settings)} (hidden): ")
+            typed = getpass.getpass(f"Key for {get_origin(settings.base_url)} (hidden): ")
     except EOFError:
         echo_err("")  # Ctrl-D leaves the cursor after the prompt
         return ""
@@ -153,8 +142,3 @@ def _prompt_for_key(settings: "Settings") -> str:
             f"the key is too long to type: a terminal line holds {_MAX_LINE_LENGTH} characters", hint=_PIPE_HINT
         )
     return typed
-
-
-def add(program: typer.Typer) -> None:
-    """Add the commands to the program."""
-    program.add_typer(app, name="auth")

@@ -2,6 +2,7 @@
 
 import os
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
@@ -14,14 +15,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..batch.budget import BudgetLimits
-    from ..batch.inputs import Selection, Task
+    from ..batch.inputs import Task
     from ..batch.rate import RateLimiter
     from ..batch.sidecars import SidecarFormat
     from ..images.sources import Source
     from ..metrics import Price
     from ..settings.fields import Settings
 
+app = typer.Typer()
 
+
+@app.command(epilog=_options.EPILOG)
 def batch(
     context: typer.Context,
     arguments: Annotated[
@@ -82,30 +86,29 @@ def batch(
     For example: qvision batch photos/ "caption" -o results.jsonl
     """
     from ..batch import inputs
-    from ..settings import config_file
 
-    config = config_file.load_config(os.environ)
+    config = _request.load_config()
     chosen_preset, settings = _request.resolve_preset_and_settings(context, config, preset)
-    words = arguments or []
-    stdin = _request.open_stdin([*words, prompt, system, from_])
-    paths, prompt_argument = inputs.split_arguments(words, prompt_given=prompt is not None)
+    stdin = _request.open_stdin([*(arguments or []), prompt, system, from_])
+    paths, argument = inputs.split_arguments(arguments or [], prompt_given=prompt is not None)
     inputs.validate_arguments(paths)
     _check_sources(paths, from_, null=null)
     extra = _request.parse_params(param)
     answer_schema = _request.load_schema(schema, chosen_preset, extra)
-    request = _request.build_request(
-        settings,
-        _request.compose_prompt(_request.read_prompt("-p", prompt, stdin), prompt_argument, chosen_preset, settings),
-        _request.compose_system_prompt(_request.read_prompt("-s", system, stdin), chosen_preset, settings),
-        extra,
-        stream=stream,
-    )
+    prompt = _request.compose_prompt(_request.read_prompt("-p", prompt, stdin), argument, chosen_preset, settings)
+    system = _request.read_system_prompt(system, stdin, chosen_preset, settings)
+    request = _request.build_request(settings, prompt, system, extra, stream=stream)
     _request.check_placeholders(request, images=1)
     _check_price(max_cost, config.prices.get(request.model), request.model)
     results = None if output is None or str(output) == "-" else output
-    run_files = _collect_run_files(results, failures, from_)
-    selection = _build_selection(include, exclude, hidden=hidden, limit=limit, shard=shard, run_files=run_files)
-    from ..batch import session
+    selection = inputs.Selection(
+        inputs.parse_patterns(include or (), exclude or ()),
+        include_hidden=hidden,
+        limit=limit,
+        shard=None if shard is None else inputs.parse_shard(shard),
+        excluded_files=_collect_run_files(results, failures, from_),
+    )
+    from ..batch import session  # loads httpx, so only for a valid command line
     from ..batch.tasks import BatchPlan, BatchRequest
 
     facets: dict[str, object] = {"offline": True} if settings.offline else {}
@@ -171,8 +174,10 @@ def _check_price(max_cost: float | None, price: "Price | None", model: str) -> N
 
 
 def _resolve_list(name: str | None, stdin: BinaryIO) -> Path | BinaryIO | None:
-    if name is None or name == "-":
-        return None if name is None else stdin
+    if name is None:
+        return None
+    if name == "-":
+        return stdin
     path = Path(name).expanduser()
     try:
         path.open("rb").close()
@@ -180,27 +185,6 @@ def _resolve_list(name: str | None, stdin: BinaryIO) -> Path | BinaryIO | None:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"cannot read the list {name}: {reason}", hint="Check the name after --from.") from error
     return path
-
-
-def _build_selection(
-    include: "Sequence[str] | None",
-    exclude: "Sequence[str] | None",
-    *,
-    hidden: bool,
-    limit: int | None,
-    shard: str | None,
-    run_files: tuple[Path, ...],
-) -> "Selection":
-    """The filter for the images that are found."""
-    from ..batch.inputs import Selection, parse_patterns, parse_shard
-
-    return Selection(
-        patterns=parse_patterns(include or (), exclude or ()),
-        include_hidden=hidden,
-        limit=limit,
-        shard=None if shard is None else parse_shard(shard),
-        excluded_files=run_files,
-    )
 
 
 def _build_rate_limiter(jobs: str, rpm: int | None, tpm: int | None) -> "RateLimiter":
@@ -238,15 +222,9 @@ def _build_limits(
 ) -> "BudgetLimits":
     from ..batch.budget import BudgetLimits, FailureLimit, parse_failure_limit
 
-    default = BudgetLimits()
     return BudgetLimits(
-        cost=default.cost if cost is None else cost,
-        tokens=default.tokens if tokens is None else tokens,
-        seconds=default.seconds if seconds is None else seconds,
+        cost=inf if cost is None else cost,
+        tokens=inf if tokens is None else tokens,
+        seconds=inf if seconds is None else seconds,
         failures=FailureLimit() if failures is None else parse_failure_limit(failures),
     )
-
-
-def add(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    app.command(epilog=_options.EPILOG)(batch)

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+app = typer.Typer()
+
 #: Makes the script work as a file in the ``fpath`` of zsh too, where the first Tab runs the file, not the function.
 _ZSH_AUTOLOAD = '\nif [[ $funcstack[1] == _qvision ]]; then _qvision_completion "$@"; fi'
 
@@ -41,6 +43,7 @@ class Shell(enum.StrEnum):
     POWERSHELL = "powershell"
 
 
+@app.command()
 def completion(
     context: typer.Context,
     shell: Annotated[Shell, typer.Argument(help="Shell to print the script for.", show_default=False)],
@@ -55,8 +58,3 @@ def completion(
     with suppress(SystemExit), redirect_stdout(script):
         context.find_root().command.main(args=[], prog_name="qvision")
     typer.echo(script.getvalue().strip() + (_ZSH_AUTOLOAD if shell is Shell.ZSH else ""))
-
-
-def add(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    app.command()(completion)

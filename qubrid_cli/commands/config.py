@@ -14,9 +14,8 @@ from . import _complete, _options, _request
 
 if TYPE_CHECKING:
     from ..settings.config_file import Config
-    from ..settings.fields import Settings
 
-app = typer.Typer(help="Show and change the settings.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(name="config", help="Show and change the settings.", no_args_is_help=True)
 
 KeyArgument = Annotated[
     str,
@@ -62,10 +61,8 @@ def show(
 
     Add the options of another command to see the settings it would use.
     """
-    from ..settings import config_file
-
-    settings = _request.resolve_settings(context, config_file.load_config(os.environ))
-    values = _mask_settings(settings)
+    settings = _request.resolve_settings(context)
+    values = {name: _mask((name,), getattr(settings, name)) for name in settings.origins}
     if as_json:
         print_json(
             {
@@ -188,21 +185,17 @@ def _validate_edited(text: str, copy: Path) -> None:
     """Raise a ``ConfigError`` for an invalid text, with the path of its copy in the hint."""
     from ..settings import config_file
 
-    kept = f"Nothing was changed; your text is in {copy}"
+    location = f"Nothing was changed; your text is in {copy}"
     try:
         tables = config_file.parse_toml(text, copy)
     except ConfigError as error:
-        raise ConfigError(error.message, hint=kept) from error
+        raise ConfigError(error.message, hint=location) from error
     try:
         config = config_file.validate_config(tables, copy, text)
         for name in config.presets:
             _request.check_preset(name, config)
     except ConfigError as error:
-        raise ConfigError(error.message, hint=f"{error.hint} {kept}" if error.hint else kept) from error
-
-
-def _mask_settings(settings: "Settings") -> dict[str, Any]:
-    return {name: _mask((name,), getattr(settings, name)) for name in settings.origins}
+        raise ConfigError(error.message, hint=f"{error.hint} {location}" if error.hint else location) from error
 
 
 def _mask(names: tuple[str, ...] | list[str], value: Any) -> Any:
@@ -216,8 +209,3 @@ def _mask(names: tuple[str, ...] | list[str], value: Any) -> Any:
 
 def _format_value(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def add(program: typer.Typer) -> None:
-    """Add the commands to the program."""
-    program.add_typer(app, name="config")

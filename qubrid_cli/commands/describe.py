@@ -1,8 +1,8 @@
 """``qvision describe``: one request for all images, or one for each."""
 
-import os
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,7 +15,6 @@ from ..output.show import (
     announce_image,
     show_answer,
     show_dry_run,
-    show_early_failure,
     show_failed_request,
 )
 from ..output.streams import Output, echo_err
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from ..metrics import Price
     from ..schema.json_schema import Schema
     from ..settings.fields import Settings
+
+app = typer.Typer()
 
 #: More images than this in one request are more likely a mistake than intended.
 _MAX_IMAGES_PER_REQUEST = 8
@@ -45,6 +46,7 @@ class _Plan:
     prices: Mapping[str, "Price"]
 
 
+@app.command(epilog=_options.EPILOG)
 def describe(
     context: typer.Context,
     arguments: Annotated[
@@ -96,21 +98,19 @@ def describe(
     For example: qvision describe photo.jpg "what is this?"
     """
     from ..images import sources
-    from ..settings import config_file
 
     show = OutputOptions(as_json, field, stats, thinking, quiet, verbose, color.override)
-    target, info, failure = Output(), RequestInfo(), None
-    try:
+    info = RequestInfo()
+    with _recording_failures(info, show):
         show.validate(dry_run=dry_run)
-        target = Output(output)
-        config = config_file.load_config(os.environ)
+        info.target = target = Output(output)
+        config = _request.load_config()
         chosen_preset, settings = _request.resolve_preset_and_settings(context, config, preset)
         info.model = settings.model
         words = arguments or []
         stdin = _request.open_stdin([*words, prompt, system])
-        target.refuse_overwriting(
-            _request.find_referenced_files(prompt, system, schema and f"@{schema.removeprefix('@')}")
-        )
+        schema_file = schema and f"@{schema.removeprefix('@')}"
+        target.refuse_overwriting(_request.find_referenced_files(prompt, system, schema_file))
         info.prompt = _request.read_prompt("-p", prompt, stdin)
         named = sources.classify(words, prompt_given=prompt is not None, stdin=stdin)
         info.images = named.names
@@ -121,7 +121,7 @@ def describe(
         extra = _request.parse_params(param)
         answer_schema = _request.load_schema(schema, chosen_preset, extra)
         show = show.with_schema(answer_schema)
-        system = _request.compose_system_prompt(_request.read_prompt("-s", system, stdin), chosen_preset, settings)
+        system = _request.read_system_prompt(system, stdin, chosen_preset, settings)
         images = _request.resolve_images(named.images, settings, fetch=fetch)
         plan = _Plan(
             request=_request.build_request(settings, info.prompt, system, extra, stream=not no_stream),
@@ -133,18 +133,28 @@ def describe(
         )
         _request.check_placeholders(plan.request, images=max(map(len, plan.groups)))
         if dry_run:
-            failure = _show_dry_runs(plan, show, target)
+            failures = _show_dry_runs(plan, show, target)
         else:
-            failure = _describe_groups(plan, _request.require_key(settings, quiet=quiet), show, target)
+            failures = _describe_groups(plan, _request.require_key(settings, quiet=quiet), show, target)
+        if failures:
+            raise MultipleError(f"{len(failures)} of {len(plan.groups)} requests failed", first=failures[0])
+
+
+@contextmanager
+def _recording_failures(info: RequestInfo, show: OutputOptions) -> Iterator[None]:
+    """Write the record of a failure, unless an answer was written before; and save the output, also of a failure."""
+    failure: QvisionError | None = None
+    try:
+        yield
     except OutputError:
         raise
     except QvisionError as error:
         failure = error
     except KeyboardInterrupt:  # between two steps; an interrupted request keeps the part of the answer that came
         failure = InterruptedByUserError("stopped by Ctrl-C")
-    if failure is not None:
-        show_early_failure(failure, info, show, target)
-    target.save()
+    if failure is not None and info.target.is_untouched:
+        show_failed_request(failure, info, show)
+    info.target.save()
     if failure is not None:
         raise failure
 
@@ -161,10 +171,12 @@ def _group_images(images: Sequence["Source"], *, each: bool, together: bool) -> 
     return [[image] for image in images] if each else [images]
 
 
-def _describe_groups(
-    plan: _Plan, key: str | None, output_options: OutputOptions, target: Output
-) -> QvisionError | None:
-    """Send a request for each group in turn and show its answer; the error, if there was one."""
+def _describe_groups(plan: _Plan, key: str | None, show: OutputOptions, target: Output) -> list[QvisionError]:
+    """Send a request for each group in turn and show its answer; the failures of several requests are returned.
+
+    Raises:
+        QvisionError: the only request failed, or every other one would fail in the same way.
+    """
     from ..images.prepare import PreparationPool
 
     failures: list[QvisionError] = []
@@ -179,7 +191,7 @@ def _describe_groups(
         for number, (group, next_group) in enumerate(zip(plan.groups, [*plan.groups[1:], ()], strict=True), 1):
             submitted.append(pool.submit(next_group))
             if has_several:
-                announce_image(group[0].name, output_options)
+                announce_image(group[0].name, show)
             events = describe(
                 endpoint,
                 _request.fill_placeholders(plan.request, group, number),
@@ -188,18 +200,18 @@ def _describe_groups(
                 retry_limits=retry_limits,
                 prices=plan.prices,
             )
-            error = show_answer(events, output_options, target).error
+            error = show_answer(events, show, target).error
             if error is None:
                 continue
             if not has_several or isinstance(error, AuthError | InterruptedByUserError):
-                return error  # the next request would fail in the same way
+                raise error
             failures.append(error)
             echo_err(error.format_report())
-    return _combine_failures(plan, failures)
+    return failures
 
 
-def _show_dry_runs(plan: _Plan, output_options: OutputOptions, target: Output) -> QvisionError | None:
-    """Build each request and show it in place of an answer; the error, if there was one."""
+def _show_dry_runs(plan: _Plan, show: OutputOptions, target: Output) -> list[QvisionError]:
+    """Build each request and show it in place of an answer; failures as for ``_describe_groups``."""
     from ..describe.dry_run import dry_run
     from ..images.prepare import PreparationPool
 
@@ -213,22 +225,11 @@ def _show_dry_runs(plan: _Plan, output_options: OutputOptions, target: Output) -
             result = dry_run(url, request, images, labels=plan.settings.labels, prices=plan.prices)
         except QvisionError as error:
             if len(plan.groups) == 1:
-                return error
+                raise
             failures.append(error)
-            info = RequestInfo(request.model, request.prompt, tuple(image.name for image in group))
-            show_failed_request(error, info, output_options, target)
+            info = RequestInfo(target, request.model, request.prompt, tuple(image.name for image in group))
+            show_failed_request(error, info, show)
             echo_err(error.format_report())
         else:
-            show_dry_run(result, output_options, target)
-    return _combine_failures(plan, failures)
-
-
-def _combine_failures(plan: _Plan, failures: Sequence[QvisionError]) -> MultipleError | None:
-    if not failures:
-        return None
-    return MultipleError(f"{len(failures)} of {len(plan.groups)} requests failed", first=failures[0])
-
-
-def add(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    app.command(epilog=_options.EPILOG)(describe)
+            show_dry_run(result, show, target)
+    return failures

@@ -1,6 +1,5 @@
 """``qvision models``: list the models of an endpoint."""
 
-import os
 import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -10,16 +9,20 @@ import typer
 from ..errors import AuthError, InterruptedByUserError, QvisionError
 from ..output import show
 from ..output.streams import echo_err
+from ..settings.fields import get_origin
 from ..text import escape_control_characters
 from . import _options, _request
 
 if TYPE_CHECKING:
     from ..settings.fields import Settings
 
+app = typer.Typer()
+
 #: Running the command again is faster than waiting for more retries.
 _MAX_RETRIES = 2
 
 
+@app.command()
 def models(
     context: typer.Context,
     *,
@@ -37,11 +40,10 @@ def models(
 
     If Qubrid does not list its models, shows the vision models in its documentation.
     """
-    from ..settings import config_file, model_cache
-    from ..settings.fields import get_origin
+    from ..settings import model_cache
 
     try:
-        settings = _request.resolve_settings(context, config_file.load_config(os.environ))
+        settings = _request.resolve_settings(context)
         listed = _fetch_models(settings)
     except (QvisionError, KeyboardInterrupt) as error:
         failure = error if isinstance(error, QvisionError) else InterruptedByUserError("stopped by Ctrl-C")
@@ -123,8 +125,3 @@ def _print_models(ids: tuple[str, ...], settings: "Settings") -> None:
         )
     elif ids:
         show.print_line("\n".join(escape_control_characters(name) for name in ids))
-
-
-def add(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    app.command()(models)

@@ -1,7 +1,6 @@
 """``qvision presets``: list and show presets, the prompts that have a name."""
 
 import json
-import os
 import shutil
 import textwrap
 from collections.abc import Mapping
@@ -15,14 +14,11 @@ from ..text import escape_control_characters
 from . import _complete, _request
 
 if TYPE_CHECKING:
-    from ..settings.config_file import Config
     from ..settings.presets import Preset
 
 _SHOWN_SETTINGS = ("system", "max_tokens", "temperature", "top_p")
 
-app = typer.Typer(
-    help="List and show presets, the prompts that have a name.", no_args_is_help=True, rich_markup_mode=None
-)
+app = typer.Typer(name="presets", help="List and show presets, the prompts that have a name.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -32,7 +28,7 @@ def list_presets(
     """List the presets and what they are for."""
     from ..settings.presets import find_all
 
-    config, output = _load_config(), Output()
+    config, output = _request.load_config(), Output()
     presets, errors = find_all(config.presets, config.path)
     if as_json:
         objects = []
@@ -69,7 +65,7 @@ def show_preset(
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, with its JSON Schema.")] = False,
 ) -> None:
     """Show the prompt, the settings and the schema of a preset."""
-    preset, output = _request.find_preset(name, _load_config()), Output()
+    preset, output = _request.find_preset(name, _request.load_config()), Output()
     if as_json:
         _write_json(_build_object(preset), output)
         return
@@ -79,12 +75,6 @@ def show_preset(
         output.write("\n" + "".join(f"{key}: {value}\n" for key, value in settings.items()))
     if preset.schema is not None:
         output.write(f"\nschema:\n{textwrap.indent(_format_schema(preset.schema), '    ')}\n")
-
-
-def _load_config() -> "Config":
-    from ..settings import config_file
-
-    return config_file.load_config(os.environ)
 
 
 def _format_schema(schema: Any) -> str:
@@ -103,8 +93,3 @@ def _write_json(value: object, output: Output) -> None:
     from ..output import record
 
     output.write(record.json_text(value, indent=2 if output.is_terminal else None) + "\n")
-
-
-def add(program: typer.Typer) -> None:
-    """Add the commands to the program."""
-    program.add_typer(app, name="presets")

@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ..errors import QvisionError, UsageError
@@ -83,8 +83,9 @@ class OutputOptions:
 
 @dataclass(slots=True)
 class RequestInfo:
-    """What is known of a request before it is sent, for the record of an early failure."""
+    """What is known of a request before it is sent, for the record of an early failure; ``target`` is where it goes."""
 
+    target: Output = field(default_factory=Output)
     model: str | None = None
     prompt: str | None = None
     images: tuple[str, ...] = ()
@@ -210,19 +211,14 @@ def show_dry_run(result: "DryRunResult", options: OutputOptions, target: Output)
         echo_err(f"note: {escape_control_characters(warning)}")
 
 
-def show_early_failure(error: QvisionError, info: RequestInfo, options: OutputOptions, target: Output) -> None:
-    """Write the record of a failure before the first request, unless a record is written already."""
-    if target.is_untouched:
-        show_failed_request(error, info, options, target)
-
-
-def show_failed_request(error: QvisionError, info: RequestInfo, options: OutputOptions, target: Output) -> None:
+def show_failed_request(error: QvisionError, info: RequestInfo, options: OutputOptions) -> None:
     """Write the record of a request that was not sent."""
     if options.is_machine_readable:
         from ..describe.result import Description, UnpreparedImage
 
         images = tuple(UnpreparedImage(name) for name in info.images)
-        _write_record(Description(prompt=info.prompt, model=info.model, images=images, error=error), options, target)
+        answer = Description(prompt=info.prompt, model=info.model, images=images, error=error)
+        _write_record(answer, options, info.target)
 
 
 def show_rows(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -15,6 +15,8 @@ from .. import _options, _request
 if TYPE_CHECKING:
     from .checks import Check
 
+app = typer.Typer()
+
 CheckTimeout = Annotated[
     int | None,
     typer.Option(
@@ -29,6 +31,7 @@ CheckTimeout = Annotated[
 NoRequest = Annotated[bool, typer.Option("--no-request", help="Send no test image, which costs a few tokens.")]
 
 
+@app.command()
 def doctor(
     context: typer.Context,
     *,
@@ -84,8 +87,3 @@ def _show_check(check: "Check") -> None:
         terminal.show_check(check.status.value, line, hint)
     else:
         show.print_line(f"{check.status.value:<5}{line}" + (f"\n{'':15}{hint}" if hint else ""))
-
-
-def add(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    app.command()(doctor)

@@ -1,4 +1,4 @@
-"""What the benchmarks say, and when they say nothing; the benchmarks themselves are run by hand."""
+"""The ratios and tables of the benchmarks; the benchmarks themselves are run by hand."""
 
 import sys
 
@@ -8,12 +8,12 @@ from .benchmarks.pairs import Ratio, TooFewError, cost, table
 
 
 @pytest.mark.parametrize("count", [0, 1, 4])
-def test_no_ratio_is_told_from_fewer_than_five_pairs(count: int) -> None:
+def test_a_ratio_needs_five_pairs(count: int) -> None:
     with pytest.raises(TooFewError):
         Ratio("a, of b", [1.0] * count)
 
 
-def test_a_ratio_is_the_median_of_its_pairs_and_told_with_its_spread() -> None:
+def test_a_ratio_is_the_median_of_its_pairs_with_their_spread() -> None:
     assert Ratio("a, of b", [9.0, 0.5, 0.75, 1.0, 0.7], 0.8).cells == ("a, of b", "0.75", "≤ 0.8", "0.50 – 9.00", "5")
 
 

@@ -3,7 +3,7 @@
 import argparse
 
 from . import batching, chunks, peers, preparation, rendering, startup, wire
-from .pairs import LEAST, Ratio, table
+from .pairs import MIN_PAIRS, Ratio, table
 
 _ALL = {
     "startup": startup.run,
@@ -16,17 +16,17 @@ _ALL = {
 
 
 def main() -> None:
-    """Run what is asked for."""
+    """Run the chosen benchmarks."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("--only", choices=_ALL, action="append", help="one of them; may be given again")
-    parser.add_argument("--pairs", type=int, default=7, help=f"runs of each way, {LEAST} at least [7]")
-    asked = parser.parse_args()
-    if asked.pairs < LEAST:
-        parser.error(f"no ratio is told from fewer than {LEAST} pairs")
-    found: list[Ratio] = []
-    for name in asked.only or _ALL:
-        found += _ALL[name](asked.pairs)
-    print(f"\n{peers.told()}\nThe ratios are medians of pairs that were run in turn.\n\n{table(found)}")
+    parser.add_argument("--only", choices=_ALL, action="append", help="run only this one; repeatable")
+    parser.add_argument("--pairs", type=int, default=7, help=f"runs of each variant, at least {MIN_PAIRS} [7]")
+    options = parser.parse_args()
+    if options.pairs < MIN_PAIRS:
+        parser.error(f"a ratio needs at least {MIN_PAIRS} pairs")
+    ratios: list[Ratio] = []
+    for name in options.only or _ALL:
+        ratios += _ALL[name](options.pairs)
+    print(f"\n{peers.describe_machine()}\nThe ratios are medians over pairs of alternating runs.\n\n{table(ratios)}")
 
 
 if __name__ == "__main__":

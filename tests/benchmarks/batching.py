@@ -1,17 +1,16 @@
-"""What a run of many photos costs beside preparing them alone, and how long it takes beside the least that it can.
+"""The cost of a batch of many photos: its CPU compared with preparing them alone, its time with the shortest possible.
 
-Photos of 12 megapixels, each asked about with a prompt of its own, go to a server on loopback that answers after a fixed
-time. CPU is that of the whole process, start included, as the system counts it when the process is gone; the server's is
-not in it, but on a machine with few cores it takes its share of the time. The ways take turns:
+Photos of 12 megapixels, each with its own prompt, go to a server on loopback that answers after a fixed time. CPU is that of
+the whole process, start-up included, as the system counts it; the server's is not part of it, but on a machine with few cores
+it takes its share of the time. The variants alternate:
 
-- alone: ``images.encode`` in as many threads as there are cores, and nothing else;
+- alone: ``prepare_image`` in as many threads as there are cores, and nothing else;
 - ours: ``qvision batch``, not streamed, and streamed;
-- the peer: ``xargs -P`` over ``vipsthumbnail``, ``base64`` and ``curl``, a shell for each photo; left out where one of
-  them is missing;
-- ``xargs -P`` over ``llm``, which sends photos as they are; with fewer of them, for it takes long.
+- the peer: ``xargs -P`` over ``vipsthumbnail``, ``base64`` and ``curl``, one shell per photo; skipped if one is missing;
+- ``xargs -P`` over ``llm``, which sends photos unchanged; with fewer photos, because it is slow.
 
-The least time is the larger of (CPU of preparing / cores) and (answers' time / requests at once). On a machine that has
-other things to do, it is told more truly by the time that preparing alone took in the same round.
+The shortest possible time is the larger of (CPU of preparing / cores) and (time of the answers / concurrent requests). On a
+busy machine, the time that preparing alone took in the same round is the better measure of the first.
 """
 
 import asyncio
@@ -34,10 +33,10 @@ from . import peers
 from .pairs import Ratio
 
 PHOTOS = 60
-#: As many as ``llm`` is given.
+#: Photos for ``llm``.
 FEW = 16
 JOBS = 8
-#: Seconds until an answer: little, so that the CPU is what takes the time; and much, so that the server is.
+#: Seconds until an answer: short, so that the CPU is the limit, and long, so that the server is.
 LATENCIES = (0.1, 1.5)
 WORDS = 48
 
@@ -45,13 +44,13 @@ _ALONE = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from qubrid_cli import images, payload, sources
+from qubrid_cli.images import encode, prepare, sources
 import os
 with ThreadPoolExecutor(os.cpu_count()) as pool:
-    for _ in pool.map(lambda name: images.encode(sources.File(name, Path(name)), payload.Limits()), sys.argv[1:]):
+    for _ in pool.map(lambda name: prepare.prepare_image(sources.File(name, Path(name)), encode.ImageLimits()), sys.argv[1:]):
         pass
 """
-#: To one photo what qvision does: upright, 2,621,440 pixels, no metadata, quality 85, base64 in JSON.
+#: What qvision does to one photo: upright, 2,621,440 pixels, no metadata, quality 85, base64 in JSON.
 PEER = """
 { printf '{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"caption"},'
   printf '{"type":"image_url","image_url":{"url":"data:image/jpeg;base64,'
@@ -63,14 +62,14 @@ PEER = """
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds, of a whole process and all that it started."""
+    """Seconds of a process and of its children."""
 
     cpu: float
     wall: float
 
 
 class Slow(Loopback):
-    """Answers after a while; keeps connections open, reads no more of a request than it must."""
+    """Answers after a fixed time; keeps connections open."""
 
     def __init__(self, latency: float) -> None:
         self._latency = latency
@@ -109,18 +108,18 @@ class Slow(Loopback):
 
 
 def serve() -> None:
-    """The server's process: says its address, then serves until its input ends."""
+    """The server's process: print the URL, then serve until standard input ends."""
     with Slow(float(sys.argv[1])) as server:
         print(server.url, flush=True)
         sys.stdin.read()
 
 
 def cost(arguments: Sequence[str], url: str, *, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Cost:
-    """What a program takes that must end well."""
-    before, began = os.times(), time.perf_counter()
+    """Run a program, which must succeed."""
+    before, start = os.times(), time.perf_counter()
     env = env or environment({"URL": url, "QUBRID_BASE_URL": url})
     subprocess.run(arguments, input=stdin, stdout=subprocess.DEVNULL, env=env, check=True)
-    wall, after = time.perf_counter() - began, os.times()
+    wall, after = time.perf_counter() - start, os.times()
     return Cost(
         after.children_user + after.children_system - before.children_user - before.children_system,
         wall,
@@ -145,7 +144,7 @@ def peer(names: Sequence[str], url: str) -> Cost:
 
 
 def with_llm(names: Sequence[str], url: str, folder: Path) -> Cost:
-    """``xargs`` over ``llm``; the seconds for as many photos as the others have, of those that it is given."""
+    """``xargs`` over ``llm``; the seconds are scaled to as many photos as the others have."""
     program = [str(peers.llm() / "llm"), "-m", "stub", "caption", "--no-log", "--no-stream", "-a"]
     few = names[:FEW]
     listed = b"\0".join(map(os.fsencode, few))
@@ -163,8 +162,8 @@ def run(pairs: int) -> list[Ratio]:
         draw.photo(Path(names[0]), 3000, 4000)
         for other in names[1:]:
             os.link(names[0], other)
-        asked = [{"image": image, "prompt": f"caption {number}"} for number, image in enumerate(names)]
-        (folder / "list.jsonl").write_text("".join(json.dumps(one) + "\n" for one in asked))
+        rows = [{"image": image, "prompt": f"caption {number}"} for number, image in enumerate(names)]
+        (folder / "list.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         for latency in LATENCIES:
             found += _run_at(latency, folder, names, pairs)
     return found
@@ -207,10 +206,12 @@ def _ratios(what: str, latency: float, costs: Mapping[str, Sequence[Cost]]) -> I
     yield cpu(", of preparing alone", mine, costs["alone"])
     yield cpu(" streamed, of not", costs["streamed"], mine)
     least = [max(bare.cpu / (os.cpu_count() or 1), answered) for bare in costs["alone"]]
-    yield Ratio(f"{what}: time, of the least", [one.wall / low for one, low in zip(mine, least, strict=True)])
+    yield Ratio(
+        f"{what}: time, of the shortest possible", [one.wall / low for one, low in zip(mine, least, strict=True)]
+    )
     met = [max(bare.wall, answered) for bare in costs["alone"]]
     yield Ratio(
-        f"{what}: time, of the least by what preparing took",
+        f"{what}: time, of the shortest by what preparing took",
         [one.wall / low for one, low in zip(mine, met, strict=True)],
     )
     if "peer" in costs:

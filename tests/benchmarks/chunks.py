@@ -1,8 +1,8 @@
-"""What reading a stream costs per chunk, beside the least that any client of it can do.
+"""The cost of reading a stream per chunk, compared with the minimum for any client.
 
-The peer is httpx's raw bytes, split at line feeds, each line given to ``json.loads``. Both read the same 50,000 chunks
-from the same server on loopback, in turn, and the CPU time of this process is taken, server excluded (it is a process of
-its own). Memory is what Python holds at most while the stream is read, less the text itself.
+The minimum is httpx's raw bytes, split at line feeds, with ``json.loads`` for each line. Both read the same 50,000 chunks from
+the same server on loopback, alternating. CPU is that of this process; the server is another one. Memory is Python's peak
+while the stream is read, without the text itself.
 """
 
 import json
@@ -27,7 +27,7 @@ REQUEST = request.Request("m", "p", (), 9, 0.1, 1.0)
 
 
 def serve() -> None:
-    """The server's process: says its port, then answers every request with the same stream until its input ends."""
+    """The server's process: print the URL, then answer every request with the same stream until standard input ends."""
     from ..support.server import DONE, Reply, Server, delta, figures
 
     with Server() as server:
@@ -38,7 +38,7 @@ def serve() -> None:
 
 
 def least(url: str) -> str:
-    """Lines of JSON and nothing more: no framing rules, no tolerance, no errors."""
+    """Lines of JSON only: no framing rules, no tolerance, no errors."""
     texts, rest = [], b""
     with (
         httpx.Client(timeout=60) as client,
@@ -54,15 +54,15 @@ def least(url: str) -> str:
 
 
 def ours(url: str) -> str:
-    """The whole way up to the finished description."""
+    """Everything up to the finished description."""
     with Endpoint(url, timeout=60) as endpoint:
         return collect(describe(endpoint, REQUEST, (), labels=False, retry_limits=RetryLimits())).text
 
 
 def cpu(work: Callable[[str], str], url: str) -> tuple[float, str]:
-    began = time.process_time()
+    start = time.process_time()
     text = work(url)
-    return time.process_time() - began, text
+    return time.process_time() - start, text
 
 
 def peak(work: Callable[[str], str], url: str) -> float:
@@ -86,7 +86,7 @@ def run(pairs: int) -> list[Ratio]:
     print(f"reading a chunk: {mine:.1f} µs against {bare:.1f} µs")
     print(f"memory beside the text: {peak(ours, url):.1f} MB against {peak(least, url):.1f} MB")
     server.communicate("")
-    return [Ratio(f"reading {CHUNKS:,} chunks: CPU, of the least that can be done", [a / b for a, b in spent])]
+    return [Ratio(f"reading {CHUNKS:,} chunks: CPU, of the minimum", [a / b for a, b in spent])]
 
 
 if __name__ == "__main__":

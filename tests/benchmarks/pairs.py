@@ -1,4 +1,4 @@
-"""What all benchmarks share: runs of programs with their cost, ratios of pairs, and the table of them."""
+"""What all benchmarks share: the cost of a program, ratios of pairs, and the table of ratios."""
 
 import os
 import statistics
@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-#: From fewer pairs no ratio is told: one disturbed run would be a fifth of it or more.
-LEAST = 5
+#: With fewer pairs, one disturbed run would be a fifth of the ratio or more.
+MIN_PAIRS = 5
 
 
 class TooFewError(ValueError):
@@ -17,22 +17,22 @@ class TooFewError(ValueError):
 
 @dataclass(frozen=True)
 class Ratio:
-    """How much of something one way took of what another took, pair by pair; ``target`` is what it may be at most."""
+    """The cost of one variant divided by that of another, pair by pair; ``target`` is the highest allowed median."""
 
     what: str
     pairs: Sequence[float]
     target: float | None = None
 
     def __post_init__(self) -> None:
-        if len(self.pairs) < LEAST:
-            raise TooFewError(f"{self.what}: {len(self.pairs)} pairs, and no ratio from fewer than {LEAST}")
+        if len(self.pairs) < MIN_PAIRS:
+            raise TooFewError(f"{self.what}: {len(self.pairs)} pairs, but a ratio needs {MIN_PAIRS}")
 
     @property
     def cells(self) -> tuple[str, ...]:
         target = "" if self.target is None else f"≤ {self.target:g}"
-        middle = statistics.median(self.pairs)
+        median = statistics.median(self.pairs)
         spread = f"{min(self.pairs):.2f} – {max(self.pairs):.2f}"
-        return self.what, f"{middle:.2f}", target, spread, str(len(self.pairs))
+        return self.what, f"{median:.2f}", target, spread, str(len(self.pairs))
 
 
 def table(ratios: Iterable[Ratio]) -> str:
@@ -46,25 +46,25 @@ def table(ratios: Iterable[Ratio]) -> str:
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds, of a whole process and all that it started and waited for."""
+    """Seconds of a process and of its children."""
 
     cpu: float
     wall: float
 
 
 def cost(arguments: Sequence[str], env: Mapping[str, str], *, code: int = 0) -> Cost:
-    """What a program takes, which must end with ``code``. The CPU is what the system counted, to the microsecond."""
-    began = time.perf_counter()
+    """Run a program, which must exit with ``code``. The CPU time is the system's, in microseconds."""
+    start = time.perf_counter()
     process = subprocess.Popen(
         arguments, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     _, status, used = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - began
+    wall = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == code, f"{arguments[:4]} ended with {process.returncode}"
     return Cost(used.ru_utime + used.ru_stime, wall)
 
 
-def middle(values: Iterable[float]) -> str:
+def median_ms(values: Iterable[float]) -> str:
     """The median in milliseconds."""
     return f"{1000 * statistics.median(values):.0f} ms"

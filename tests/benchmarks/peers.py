@@ -1,4 +1,4 @@
-"""Where the programs that are compared come from: fresh environments that are thrown away, and what they hold."""
+"""The programs that are compared: each in a fresh, temporary environment, and their versions."""
 
 import functools
 import json
@@ -20,8 +20,8 @@ import qubrid_cli
 from ..conftest import at_home
 
 _SOURCE = Path(qubrid_cli.__file__).parent.parent
-#: What is told of an environment: its libraries that take part.
-_TOLD = ("pip", "typer", "httpx", "pillow", "rich", "openai", "llm", "pyvips")
+#: The libraries whose versions are printed.
+_LIBRARIES = ("pip", "typer", "httpx", "pillow", "rich", "openai", "llm", "pyvips")
 _MODULES = {"pillow": "PIL"}
 
 
@@ -32,21 +32,21 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
 
 @functools.cache
 def environment_of(*packages: str) -> Path:
-    """The folder of the programs of a new environment with these packages, made once in a run.
+    """Create an environment with these packages, once per run, and return the folder of its programs.
 
-    pip is brought up to date first, for the script that starts a program is pip's, and older ones make it slower.
+    pip is upgraded first, because the start script of a program is pip's, and those of older versions are slower.
     """
     home = Path(_folder().name) / str(len(list(Path(_folder().name).iterdir())))
     subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
-    found = home / ("Scripts" if sys.platform == "win32" else "bin")
-    for wanted in (("--upgrade", "pip"), packages):
-        install = [str(found / "python"), "-m", "pip", "install", "--quiet", *wanted]
+    programs = home / ("Scripts" if sys.platform == "win32" else "bin")
+    for requirements in (("--upgrade", "pip"), packages):
+        install = [str(programs / "python"), "-m", "pip", "install", "--quiet", *requirements]
         subprocess.run(install, check=True, stdout=sys.stderr, stderr=subprocess.DEVNULL)
-    return found
+    return programs
 
 
 def qvision() -> Path:
-    """The programs of an environment with qvision, installed as users have it: compiled, and with no extras."""
+    """The programs of an environment with qvision as users install it: compiled, without extras."""
     return environment_of(str(_SOURCE))
 
 
@@ -61,7 +61,7 @@ def llm() -> Path:
 
 
 def llm_settings(folder: Path, url: str) -> dict[str, str]:
-    """The variables that give ``llm`` a model called ``stub`` at a server."""
+    """Configure a model called ``stub`` for ``llm``, and return the environment variables for it."""
     (folder / "extra-openai-models.yaml").write_text(
         f'- model_id: stub\n  model_name: m\n  api_base: "{url}"\n  vision: true\n  api_key_name: stub\n'
     )
@@ -70,27 +70,27 @@ def llm_settings(folder: Path, url: str) -> dict[str, str]:
 
 
 def clean() -> dict[str, str]:
-    """The environment variables of every run: none of the developer's, and no Python path."""
+    """The environment variables of every run: none of the developer's, no Python path."""
     return {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **at_home(Path(_folder().name) / "home")}
 
 
 def missing(*programs: str) -> list[str]:
-    """Those that this machine does not have, which is told."""
-    found = [program for program in programs if shutil.which(program) is None]
-    if found:
-        print(f"left out, for it is not installed: {', '.join(found)}")
-    return found
+    """The programs that this machine lacks; their names are printed."""
+    absent = [program for program in programs if shutil.which(program) is None]
+    if absent:
+        print(f"skipped, not installed: {', '.join(absent)}")
+    return absent
 
 
-def told() -> str:
-    """The machine and the versions of all that took part."""
+def describe_machine() -> str:
+    """The machine, and the versions of everything that took part."""
     lines = [f"{_processor()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"]
-    here = {name: version(name) for name in _TOLD if find_spec(_MODULES.get(name, name))}
-    lines.append(_line(f"qvision {qubrid_cli.__version__}, run from its source", here))
+    here = {name: version(name) for name in _LIBRARIES if find_spec(_MODULES.get(name, name))}
+    lines.append(_line(f"qvision {qubrid_cli.__version__}, from source", here))
     for home in sorted(Path(_folder().name).glob("*/bin")):
-        listed = [str(home / "python"), "-m", "pip", "list", "--format", "json"]
-        found = json.loads(subprocess.run(listed, check=True, capture_output=True).stdout)
-        versions = {one["name"].lower(): one["version"] for one in found}
+        list_packages = [str(home / "python"), "-m", "pip", "list", "--format", "json"]
+        packages = json.loads(subprocess.run(list_packages, check=True, capture_output=True).stdout)
+        versions = {package["name"].lower(): package["version"] for package in packages}
         kind = next(name for name in ("qubrid-cli", "llm", "openai") if name in versions)
         lines.append(_line(f"environment for {kind}", versions))
     lines.append(", ".join(filter(None, (_version("vipsthumbnail", "--vips-version"), _version("curl", "--version")))))
@@ -98,7 +98,7 @@ def told() -> str:
 
 
 def _line(what: str, versions: Mapping[str, str]) -> str:
-    return f"{what}: " + ", ".join(f"{name} {versions[name]}" for name in _TOLD if name in versions)
+    return f"{what}: " + ", ".join(f"{name} {versions[name]}" for name in _LIBRARIES if name in versions)
 
 
 def _processor() -> str:

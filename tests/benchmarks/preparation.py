@@ -142,9 +142,9 @@ def measure(way: str, path: Path, size: Size, quality: int, out: Path) -> None:
     work(tiny, (64, 48), quality)
     tiny.unlink()
     idle = _peak()
-    began = time.process_time()
+    start = time.process_time()
     data = work(path, size, quality)
-    spent = time.process_time() - began
+    spent = time.process_time() - start
     peak = _peak()
     out.write_bytes(data)
     print(json.dumps([spent, (peak - idle) / 1024]))

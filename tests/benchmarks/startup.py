@@ -1,14 +1,14 @@
-"""What the program takes before it does anything, beside a Python that does nothing: CPU of whole processes.
+"""The CPU time of command lines that do little, compared with a Python that does nothing.
 
-All by the same interpreter, in an environment where qvision is installed as users have it; once through the installed script,
-and once as a module, for which Python loads ``runpy`` first.
+Both run in an environment with qvision as users install it, with the same interpreter: once through the installed script, and
+once as a module, for which Python loads ``runpy`` first.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from . import peers
-from .pairs import Ratio, cost, middle
+from .pairs import Ratio, cost, median_ms
 
 _COMPLETING = {"_QVISION_COMPLETE": "complete_zsh"}
 
@@ -27,8 +27,8 @@ _CASES = (
     _Case("--help", ["--help"], target=7),
     _Case("describe --help", ["describe", "--help"]),
     _Case("a usage error of describe", ["describe", "--no-such-option"], code=2),
-    _Case("completing a command", [], {**_COMPLETING, "_TYPER_COMPLETE_ARGS": "qvision des"}),
-    _Case("completing an option of describe", [], {**_COMPLETING, "_TYPER_COMPLETE_ARGS": "qvision describe --pr"}),
+    _Case("completion of a command", [], {**_COMPLETING, "_TYPER_COMPLETE_ARGS": "qvision des"}),
+    _Case("completion of an option of describe", [], {**_COMPLETING, "_TYPER_COMPLETE_ARGS": "qvision describe --pr"}),
 )
 
 
@@ -50,5 +50,7 @@ def run(pairs: int) -> list[Ratio]:
         for way, both in spent.items():
             name = f"{case.what} ({way}): CPU, of python -c pass"
             found.append(Ratio(name, [ours / least for ours, least in both], case.target))
-            print(f"{case.what} ({way}): {middle(ours for ours, _ in both)} against {middle(low for _, low in both)}")
+            print(
+                f"{case.what} ({way}): {median_ms(ours for ours, _ in both)} against {median_ms(low for _, low in both)}"
+            )
     return found

@@ -1,6 +1,6 @@
 """The time from the start of a program to the complete request at a server on loopback, beside other ways to send it.
 
-The photos are those of ``preparation``. What is asked is the same, and each way makes a JPEG of quality 85 that is at most 1,856
+The photos are those of ``preparation``. The prompt is the same, and each variant makes a JPEG of quality 85 that is at most 1,856
 pixels wide, but for ``llm``, which sends the file as it is:
 
 - ``vipsthumbnail``, ``base64`` and ``curl``, joined by pipes in a shell;
@@ -20,7 +20,7 @@ from pathlib import Path
 from ..support.server import Loopback, document
 from . import peers
 from .batching import PEER
-from .pairs import Ratio, cost, middle
+from .pairs import Ratio, cost, median_ms
 from .preparation import written
 
 _NAIVE = """
@@ -74,10 +74,10 @@ class _Times:
 
 def _timed(server: Stopwatch, arguments: Sequence[str], env: Mapping[str, str]) -> _Times:
     server.complete = 0.0
-    began = time.perf_counter()
+    start = time.perf_counter()
     spent = cost(arguments, env)
-    assert server.complete > began
-    return _Times(server.opened - began, server.complete - began, spent.cpu)
+    assert server.complete > start
+    return _Times(server.opened - start, server.complete - start, spent.cpu)
 
 
 def _ways(url: str, folder: Path) -> dict[str, Callable[[str], tuple[Sequence[str], Mapping[str, str]]]]:
@@ -125,8 +125,8 @@ def run(pairs: int) -> list[Ratio]:
 def _ratios(kind: str, times: Mapping[str, Sequence[_Times]]) -> list[Ratio]:
     for way, all_of in times.items():
         print(
-            f"{kind}, {way}: connection open after {middle(one.opened for one in all_of)}, "
-            f"body complete after {middle(one.complete for one in all_of)}, CPU {middle(one.cpu for one in all_of)}"
+            f"{kind}, {way}: connection open after {median_ms(one.opened for one in all_of)}, "
+            f"body complete after {median_ms(one.complete for one in all_of)}, CPU {median_ms(one.cpu for one in all_of)}"
         )
     ours = times["qvision"]
     found = [Ratio(f"{kind}: connection open, of the time to the body", [one.opened / one.complete for one in ours])]

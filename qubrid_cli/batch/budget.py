@@ -9,13 +9,12 @@ from ..errors import UsageError
 from ..frozen import frozen
 from ..images.tokens import CHARACTERS_PER_TOKEN
 from ..metrics import Price, compute_amount, get_number
+from .entries import Record
 
 #: A percentage of failures applies only after this many finished images.
 _MIN_IMAGES_FOR_PERCENT = 20
-#: Assumed for a request about an unknown image, and for an answer of the usual length of a caption, tags or a text.
-_DEFAULT_INPUT_TOKENS, _DEFAULT_OUTPUT_TOKENS = 1_000, 1_000
-
-Record = Mapping[str, Any]
+#: Assumed for an answer before there is one: the usual length of a caption, tags or a text.
+_DEFAULT_OUTPUT_TOKENS = 1_000
 
 
 @frozen
@@ -90,7 +89,7 @@ class TotalUsage:
         """The tokens in both directions."""
         return self.input_tokens + self.output_tokens
 
-    def add(self, record: Record, input_estimate: int = _DEFAULT_INPUT_TOKENS) -> None:
+    def add(self, record: Record, input_estimate: int) -> None:
         """Add an answer.
 
         Args:
@@ -133,7 +132,7 @@ class Budget:
         self._answer_count = self._finished_count = self._failed_count = 0
         self._max_tokens_per_request = self._max_cost_per_request = 0.0
 
-    def record_request(self, record: Record, input_estimate: int = _DEFAULT_INPUT_TOKENS) -> None:
+    def record_request(self, record: Record, input_estimate: int) -> None:
         """Add what a request has used, which is nothing if it has no answer."""
         if not is_billed(record):
             return

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 from ..errors import ImageError
 from ..frozen import frozen
+from ..images.prepare import PreparedImage
 from ..images.sources import FetchedLink, File, Stdin
 from ..metrics import Price
 from ..text import format_size
 from . import entries, tasks
 from .inputs import MissingImage, Task
+from .progress import format_duplicates
 from .tasks import BatchPlan, LoadedImage
 
 if TYPE_CHECKING:
@@ -52,8 +54,8 @@ class Forecast:
 
     def format_lines(self, price: Price | None, max_tokens: int | None) -> Iterator[str]:
         """Yield the forecast as text."""
-        counts = [f"{self.image_count:,} images: {self.request_count:,} to request"]
-        counts += [f"{self.duplicate_count:,} the same as others"] if self.duplicate_count else []
+        counts = [f"{self.image_count:,} images: {self.request_count:,} to describe"]
+        counts += [format_duplicates(self.duplicate_count)] if self.duplicate_count else []
         yield ", ".join([*counts, f"{self.done_count:,} already done", f"{self.unreadable_count:,} unreadable"])
         if self.rejected_count:
             yield f"{self.rejected_count} of a sample of {self.sample_size} cannot be sent"
@@ -105,7 +107,7 @@ def _classify(task: Task, plan: BatchPlan, journal: "Journal | None", duplicates
     try:
         if journal is None:
             return _ImageState.DUPLICATE if duplicates.is_duplicate(task) else _ImageState.TO_REQUEST
-        loaded = tasks.load_image(task, plan.open_source(task), plan.batch_request)
+        loaded = _load_image(task, plan)
     except ImageError:
         return _ImageState.UNREADABLE
     if journal.find_answer(loaded.key, loaded.source.name) is not None:
@@ -113,17 +115,22 @@ def _classify(task: Task, plan: BatchPlan, journal: "Journal | None", duplicates
     return _ImageState.DUPLICATE if duplicates.is_loaded_duplicate(loaded) else _ImageState.TO_REQUEST
 
 
+def _load_image(task: Task, plan: BatchPlan) -> LoadedImage:
+    return tasks.load_image(task, plan.open_source(task), plan.batch_request)
+
+
 def _measure_sample(sample: list[Task], plan: BatchPlan, counts: Mapping[_ImageState, int]) -> Forecast:
     tokens: list[int] = []
     original_bytes = sent_bytes = 0
     for task in sample:
         try:
-            loaded = tasks.load_image(task, plan.open_source(task), plan.batch_request)
-            ready = tasks.prepare_image(loaded, plan.batch_request)
+            ready = tasks.prepare_image(_load_image(task, plan), plan.batch_request)
         except ImageError:
             continue
         tokens.append(ready.input_tokens)
-        original_bytes, sent_bytes = original_bytes + ready.sizes[0], sent_bytes + ready.sizes[1]
+        if isinstance(ready.image, PreparedImage):
+            original_bytes += ready.image.size
+            sent_bytes += len(ready.image.upload.data)
     usable = max(1, len(tokens))
     return Forecast(
         image_count=sum(counts.values()),
@@ -162,22 +169,18 @@ class DuplicateFinder:
             if size not in self._unread_by_size:
                 self._unread_by_size[size] = task
                 return False
-            self._load_unread(size)
+            first, self._unread_by_size[size] = self._unread_by_size[size], None
+            if first is not None:
+                with suppress(ImageError):  # it already counts as one to describe
+                    self.is_loaded_duplicate(_load_image(first, self._plan))
         return self.is_loaded_duplicate(tasks.load_image(task, source, self._plan.batch_request))
 
     def is_loaded_duplicate(self, image: LoadedImage) -> bool:
         """Whether a loaded image equals an earlier one."""
-        key = entries.digest(image.key)
-        is_known = key in self._key_digests
-        self._key_digests.add(key)
-        return is_known
-
-    def _load_unread(self, size: int) -> None:
-        """Read the first file of this size, which a second one now has too."""
-        task, self._unread_by_size[size] = self._unread_by_size[size], None
-        if task is not None:
-            with suppress(ImageError):  # it already counts as one to request
-                self.is_loaded_duplicate(tasks.load_image(task, self._plan.open_source(task), self._plan.batch_request))
+        key_digest = entries.digest(image.key)
+        is_duplicate = key_digest in self._key_digests
+        self._key_digests.add(key_digest)
+        return is_duplicate
 
 
 def _get_size(path: Path) -> int | None:

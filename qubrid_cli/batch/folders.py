@@ -35,12 +35,14 @@ class Patterns:
         return not self.exclude.match_file(f"{path}/")
 
 
-def compile_patterns(include: Sequence[str], exclude: Sequence[str]) -> Patterns:
-    """Compile the patterns of ``--include`` and ``--exclude``.
+def parse_patterns(include: Sequence[str], exclude: Sequence[str]) -> Patterns | None:
+    """Parse the patterns of ``--include`` and ``--exclude``; ``None`` without any.
 
     Raises:
         UsageError: a pattern is invalid.
     """
+    if not include and not exclude:
+        return None
     return Patterns(_parse_spec("--include", include) if include else None, _parse_spec("--exclude", exclude))
 
 

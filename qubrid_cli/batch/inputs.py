@@ -4,26 +4,23 @@ import glob
 import hashlib
 import os
 import re
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from io import BytesIO
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, assert_never
+from typing import TYPE_CHECKING, BinaryIO
 
 from ..errors import ImageError, UsageError
 from ..frozen import frozen
 from ..images import sources
 from ..text import natural_key
+from . import folders
 
 if TYPE_CHECKING:  # loaded only by the runs that need them
     from . import lists
-    from .folders import Patterns
 
-#: What may be a URL; ``sources.classify`` has the exact rule.
-_URL_SCHEME = re.compile("(https?|file|data):", re.IGNORECASE)
 _GLOB_CHARACTERS = re.compile(r"[*?\[]")
 _LITERAL_SUFFIX = re.compile(r"\.[^.*?\[\]\\/]+\Z")
 #: A glob whose suffix is not that of an image, such as ``2024-*/``; it is a prompt unless it matches something.
@@ -99,7 +96,7 @@ class Selection:
         excluded_files: files that are never images, such as the results file.
     """
 
-    patterns: "Patterns | None" = None
+    patterns: folders.Patterns | None = None
     include_hidden: bool = False
     limit: int | None = None
     shard: Shard | None = None
@@ -120,7 +117,7 @@ class BatchInputs:
     is_nul_separated: bool = False
     selection: Selection = Selection()
 
-    def find_images(self) -> "Iterator[InputItem]":
+    def find_images(self) -> Iterator[InputItem]:
         """Yield the images, from the first one on at each call."""
         if self.list_file is None:
             yield from find_images(self.arguments, selection=self.selection)
@@ -131,23 +128,10 @@ class BatchInputs:
             items = lists.read_items(stream, is_nul_separated=self.is_nul_separated)
             yield from find_images(self.arguments, list_items=items, selection=self.selection)
 
-    def find_images_for_counting(self) -> "Iterator[InputItem] | None":
-        """Yield the images once more, to count them; ``None`` if the list can be read only once."""
-        can_be_read_twice = self.list_file is None or (isinstance(self.list_file, Path) and self.list_file.is_file())
-        return self.find_images() if can_be_read_twice else None
-
-
-def parse_patterns(include: Sequence[str], exclude: Sequence[str]) -> "Patterns | None":
-    """Parse the patterns of ``--include`` and ``--exclude``; ``None`` without any.
-
-    Raises:
-        UsageError: a pattern is invalid.
-    """
-    if not include and not exclude:
-        return None
-    from . import folders
-
-    return folders.compile_patterns(include, exclude)
+    @property
+    def can_be_found_twice(self) -> bool:
+        """Whether there is no list that can be read only once, so that the images can also be counted."""
+        return self.list_file is None or (isinstance(self.list_file, Path) and self.list_file.is_file())
 
 
 @frozen
@@ -161,43 +145,23 @@ class _Candidate:
     error: ImageError | None = None
 
 
-class ImageCounter:
-    """Counts the images in a thread of its own, while the first ones are processed.
-
-    Args:
-        images: consumed to the end; ``None`` to count nothing.
-
-    Attributes:
-        total: ``None`` until all images are counted.
-    """
-
-    def __init__(self, images: Iterator[object] | None) -> None:
-        self.total: int | None = None
-        if images is not None:
-            threading.Thread(target=self._count, args=(images,), name="count", daemon=True).start()
-
-    def _count(self, images: Iterator[object]) -> None:
-        self.total = sum(1 for _ in images)
-
-
-def split_arguments(arguments: Sequence[str], *, prompt_given: bool) -> tuple[tuple[str, ...], str | None]:
+def split_arguments(
+    arguments: Sequence[str], *, prompt_given: bool, stdin: BinaryIO
+) -> tuple[tuple[str, ...], str | None]:
     """Separate images and prompt as ``sources.classify`` does, but folders and globs that match are images too.
 
     Raises:
         UsageError: there are two prompts.
     """
-    images = tuple(argument for argument in arguments if _names_images(argument, prompt_given=prompt_given))
-    texts = [argument for argument in arguments if argument not in images]
-    return images, sources.classify(texts, prompt_given=prompt_given, stdin=BytesIO(), allow_none=True).prompt
+    classify = partial(sources.classify, prompt_given=prompt_given, stdin=stdin, allow_none=True)
+    images = tuple(name for name in arguments if _names_folder_or_match(name) or classify([name]).prompt is None)
+    return images, classify([argument for argument in arguments if argument not in images]).prompt
 
 
-def _names_images(argument: str, *, prompt_given: bool) -> bool:
+def _names_folder_or_match(argument: str) -> bool:
     if argument and os.path.isdir(_expand_home(argument)):
         return True
-    if _PATH_GLOB.fullmatch(argument) and next(_iterate_glob(argument, include_hidden=False), None):
-        return True
-    classified = sources.classify([argument], prompt_given=prompt_given, stdin=BytesIO(), allow_none=True)
-    return classified.prompt is None
+    return bool(_PATH_GLOB.fullmatch(argument) and next(_iterate_glob(argument, include_hidden=False), None))
 
 
 def validate_arguments(arguments: Sequence[str]) -> None:
@@ -207,7 +171,7 @@ def validate_arguments(arguments: Sequence[str]) -> None:
         ImageError: a path that does not exist, a glob that matches nothing, or an invalid URL.
     """
     for argument in arguments:
-        source = resolve_source(Task(1, argument), BytesIO())
+        source = None if argument == "-" else resolve_source(Task(1, argument))
         if not isinstance(source, sources.File) or not _is_missing(source.path):
             continue
         if not _GLOB_CHARACTERS.search(argument):
@@ -245,24 +209,18 @@ def find_images(
             yield task if item.error is None else MissingImage(task, item.error)
 
 
-def resolve_source(task: Task, stdin: BinaryIO) -> sources.Source:
-    """Resolve the source of a task.
+def resolve_source(task: Task) -> sources.Source:
+    """Resolve the source of a task, unless that is standard input.
 
     Raises:
         ImageError: an invalid URL.
     """
-    if _URL_SCHEME.match(task.source):
-        try:
-            classified = sources.classify([task.source], prompt_given=False, stdin=stdin, allow_none=True)
-        except UsageError as error:
-            raise ImageError(error.message, hint=error.hint) from error
-        if classified.error:
-            raise classified.error
-        if classified.images:
-            return classified.images[0]
-    if task.source == "-":
-        return sources.Stdin(stdin)
-    return sources.File(task.source, Path(_expand_home(task.source)))
+    if not sources.is_url(task.source):
+        return sources.File(task.source, Path(_expand_home(task.source)))
+    try:
+        return sources.resolve_url(task.source)
+    except UsageError as error:
+        raise ImageError(error.message, hint=error.hint) from error
 
 
 def _is_excluded_file(source: str, excluded_files: Sequence[Path]) -> bool:
@@ -274,25 +232,20 @@ def _expand_argument(argument: str, selection: Selection) -> Iterator[_Candidate
     path = _expand_home(argument)
     if os.path.isdir(path):
         yield from _expand_folder(path, selection)
-    elif _GLOB_CHARACTERS.search(argument) and not _URL_SCHEME.match(argument) and not os.path.lexists(path):
+    elif _GLOB_CHARACTERS.search(argument) and not sources.is_url(argument) and not os.path.lexists(path):
         yield from _expand_glob(argument, selection)
     else:
         yield _Candidate(argument, argument)
 
 
 def _expand_folder(folder: str, selection: Selection) -> Iterator[_Candidate]:
-    from . import folders
-
     for item in folders.find_images(folder, include_hidden=selection.include_hidden, patterns=selection.patterns):
         source = _make_path_unambiguous(item.path)
-        match item:
-            case folders.FolderImage():
-                yield _Candidate(source, item.relative_path)
-            case folders.UnreadableFolder():
-                error = ImageError(f"cannot read the folder {source}: {item.reason}", hint="Check its permissions.")
-                yield _Candidate(source, source, error=error)
-            case _:
-                assert_never(item)
+        if isinstance(item, folders.FolderImage):
+            yield _Candidate(source, item.relative_path)
+        else:
+            error = ImageError(f"cannot read the folder {source}: {item.reason}", hint="Check its permissions.")
+            yield _Candidate(source, source, error=error)
 
 
 def _expand_glob(pattern: str, selection: Selection) -> Iterator[_Candidate]:
@@ -322,18 +275,19 @@ def _iterate_glob(pattern: str, *, include_hidden: bool) -> Iterator[str]:
 def _expand_list_item(item: "lists.ListItem", selection: Selection) -> Iterator[_Candidate]:
     from . import lists
 
-    match item:
-        case lists.InvalidListEntry():
-            name = f"line {item.line_number} of the list"
-            hint = 'A line looks like this: {"image": "a.jpg", "prompt": "…"}'
-            yield _Candidate(name, name, error=ImageError(f"{name} {item.reason}", hint=hint, code="list"))
-        case lists.ListEntry() if os.path.isdir(item.image):
-            for candidate in _expand_folder(item.image, selection):
-                yield replace(candidate, prompt=item.prompt, id=item.id)
-        case lists.ListEntry() if _matches_patterns(item.image, selection):
-            yield _Candidate(_make_listed_name_unambiguous(item.image), item.image, item.prompt, item.id)
-        case lists.ListLine() if _matches_patterns(item.image, selection) and not os.path.isdir(item.image):
-            yield _Candidate(_make_listed_name_unambiguous(item.image), item.image)
+    if isinstance(item, lists.InvalidListEntry):
+        name = f"line {item.line_number} of the list"
+        hint = 'A line looks like this: {"image": "a.jpg", "prompt": "…"}'
+        yield _Candidate(name, name, error=ImageError(f"{name} {item.reason}", hint=hint, code="list"))
+        return
+    candidates: Iterable[_Candidate] = ()
+    if os.path.isdir(item.image):
+        candidates = _expand_folder(item.image, selection) if isinstance(item, lists.ListEntry) else ()
+    elif _matches_patterns(item.image, selection):  # a URL or a path, never standard input
+        source = item.image if sources.is_url(item.image) else _make_path_unambiguous(item.image)
+        candidates = [_Candidate(source, item.image)]
+    for candidate in candidates:
+        yield replace(candidate, prompt=item.prompt, id=item.id) if isinstance(item, lists.ListEntry) else candidate
 
 
 def _matches_patterns(path: str, selection: Selection) -> bool:
@@ -345,11 +299,6 @@ def _expand_home(name: str) -> str:
     return os.path.expanduser(name) if name.startswith("~") and not os.path.lexists(name) else name
 
 
-def _make_listed_name_unambiguous(name: str) -> str:
-    """Turn a name in a list, which is a URL or a path but never standard input, into a source."""
-    return name if _URL_SCHEME.match(name) else _make_path_unambiguous(name)
-
-
 def _make_path_unambiguous(path: str) -> str:
     """Write a path so that it cannot be taken for a URL or for standard input."""
-    return os.path.join(os.curdir, path) if path == "-" or _URL_SCHEME.match(path) else path
+    return os.path.join(os.curdir, path) if path == "-" or sources.is_url(path) else path

@@ -23,7 +23,7 @@ from ..errors import OutputError, UsageError
 from ..frozen import frozen
 from . import entries
 from .inputs import InputItem, Task
-from .tasks import ClaimedElsewhere, Done, Failed, Outcome
+from .tasks import Done, Failed, LoadedImage, Outcome
 
 #: Bytes read from the start of a file to decide whether it may be a results file.
 _HEAD_BYTES = 1 << 16
@@ -47,7 +47,10 @@ class RecordedAnswer(NamedTuple):
 
 @frozen
 class ClaimedByOtherRun:
-    """Another run has claimed this image and has not written its outcome yet."""
+    """An image that another run has claimed; it comes again when that run has finished with it."""
+
+    task: Task
+    key: str
 
 
 class Journal:
@@ -281,7 +284,11 @@ def _compute_claim_id(key: str) -> int:
 
 
 class WorkSharing:
-    """One run's part of the work on a results file that other runs may use at the same time."""
+    """One run's part of the work on a results file that other runs may use at the same time.
+
+    Attributes:
+        has_found_all: all images have been found; only postponed ones may still come.
+    """
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -289,39 +296,36 @@ class WorkSharing:
         self._postponed: list[tuple[Task, str]] = []
         self._in_progress_count = 0
         self._is_closed = False
-        self._has_found_all = False
+        self.has_found_all = False
 
-    def has_found_all(self) -> bool:
-        """Whether all images have been found; only postponed ones may still come."""
-        return self._has_found_all
+    def has_failed(self, loaded: LoadedImage, prompt: str) -> bool:
+        """Whether the file has a failure for this image and prompt."""
+        return self._journal.has_failed(loaded.key, loaded.source.name, prompt)
 
-    def has_failed(self, key: str, source: str, prompt: str) -> bool:
-        """Whether a run failed to get this answer; see ``Journal.has_failed``."""
-        return self._journal.has_failed(key, source, prompt)
-
-    def find_or_claim(self, key: str, source: str) -> RecordedAnswer | ClaimedByOtherRun | None:
+    def find_or_claim(self, loaded: LoadedImage) -> RecordedAnswer | ClaimedByOtherRun | None:
         """Find the answer about an image, or claim the image.
 
-        If ``None`` is returned, this run has claimed the key until ``finish``.
+        If ``None`` is returned, this run has claimed the image until ``finish``.
         """
+        key, source = loaded.key, loaded.source.name
         if (answer := self._journal.find_answer(key, source)) is not None:
             return answer
         if source == "-":  # it cannot be read again, so it is never postponed
             return None
         if not self._journal.claim(key):
-            return ClaimedByOtherRun()
+            return ClaimedByOtherRun(loaded.task, key)
         answer = self._journal.find_answer(key, source)  # it may have been written and released meanwhile
         if answer is not None:
             self._journal.release(key)
         return answer
 
-    def finish(self, outcome: Outcome | ClaimedElsewhere) -> None:
+    def finish(self, outcome: Outcome | ClaimedByOtherRun) -> None:
         """Release an image whose outcome has been written, or postpone it if another run has claimed it."""
         if isinstance(outcome, Done | Failed) and outcome.key is not None:
             self._journal.release(outcome.key)
         with self._changed:
             self._in_progress_count -= 1
-            if isinstance(outcome, ClaimedElsewhere):
+            if isinstance(outcome, ClaimedByOtherRun):
                 self._postponed.append((outcome.task, outcome.key))
             self._changed.notify()
 
@@ -336,7 +340,7 @@ class WorkSharing:
         for item in inputs:
             self._count_started()
             yield item
-        self._has_found_all = True
+        self.has_found_all = True
         while (task := self._wait_for_postponed()) is not None:
             self._count_started()
             yield task

@@ -10,7 +10,8 @@ from math import inf
 from ..client.retry import Backoff, half_jitter
 from ..images.sources import Bytes
 from .entries import Record
-from .tasks import ClaimedElsewhere, LoadedImage, Outcome, ReadyImage
+from .journal import ClaimedByOtherRun, WorkSharing
+from .tasks import LoadedImage, Outcome, ReadyImage
 from .workers import Workers
 
 #: Seconds before an image is requested again: at the first retry, and at most.
@@ -24,17 +25,14 @@ class Admission:
 
     Images that failed in an earlier run come last. Otherwise some of them could stop every run at its start.
 
-    Args:
-        is_input_exhausted: whether all images are found, except those that come again when other images are finished.
-
     Attributes:
         total: the number of images; ``None`` until all are found.
     """
 
-    def __init__(self, workers: Workers, is_input_exhausted: Callable[[], bool]) -> None:
+    def __init__(self, workers: Workers, work_sharing: WorkSharing) -> None:
         self.total: int | None = None
         self._workers = workers
-        self._is_input_exhausted = is_input_exhausted
+        self._work_sharing = work_sharing
         self._admitted_count = 0
         self._deferred: deque[tuple[int, Callable[[], None]]] = deque()
         self._readmitted_numbers: set[int] = set()
@@ -45,7 +43,7 @@ class Admission:
             self._count_unfinished(finished) < limit
             and self._admitted_count - written - len(self._deferred) < _MAX_WAITING_OUTCOMES
         ):
-            if self._deferred and (self.total is not None or self._is_input_exhausted()):
+            if self._deferred and (self.total is not None or self._work_sharing.has_found_all):
                 number, reload = self._deferred.popleft()
                 self._readmitted_numbers.add(number)
                 reload()
@@ -169,14 +167,14 @@ class OrderedOutput:
 
     def __init__(self, *, is_ordered: bool) -> None:
         self._is_ordered = is_ordered
-        self._waiting: list[tuple[int, str | None, Outcome | ClaimedElsewhere]] = []  # a heap
+        self._waiting: list[tuple[int, str | None, Outcome | ClaimedByOtherRun]] = []  # a heap
         self.taken_count = 0
 
-    def put(self, number: int, key: str | None, outcome: Outcome | ClaimedElsewhere) -> None:
+    def put(self, number: int, key: str | None, outcome: Outcome | ClaimedByOtherRun) -> None:
         """Add the outcome of an image; with a key if duplicates may wait for it to be written."""
         heapq.heappush(self._waiting, (number, key, outcome))
 
-    def take(self, *, is_over: bool) -> tuple[str | None, Outcome | ClaimedElsewhere] | None:
+    def take(self, *, is_over: bool) -> tuple[str | None, Outcome | ClaimedByOtherRun] | None:
         """Remove and return an outcome that can be written, if there is one.
 
         Args:

@@ -11,25 +11,14 @@ from math import inf
 from queue import Empty
 
 from ..errors import BatchIncompleteError, EndpointError, InterruptedByUserError, QvisionError
+from ..frozen import frozen
 from ..metrics import Clock
 from . import entries
 from .budget import Budget, count_tokens, is_billed
 from .journal import ClaimedByOtherRun, RecordedAnswer, WorkSharing
 from .queues import Admission, InFlightDuplicates, OrderedOutput, QueuedRequest, RequestQueue
 from .rate import FailureKind, InFlightRequest, classify_failure
-from .tasks import (
-    AttemptResult,
-    BatchPlan,
-    ClaimedElsewhere,
-    Done,
-    Failed,
-    Idle,
-    LoadedImage,
-    Outcome,
-    OutcomeWriter,
-    RunItem,
-    Skipped,
-)
+from .tasks import AttemptResult, BatchPlan, Done, Failed, LoadedImage, Outcome, OutcomeWriter, Skipped
 from .workers import (
     AllFound,
     Answered,
@@ -48,6 +37,14 @@ _IDLE_INTERVAL = 0.5
 SHUTDOWN_GRACE = 5.0
 #: Assumed for an answer before there is a first one.
 _DEFAULT_ANSWER_TOKENS = 256
+
+
+@frozen
+class Idle:
+    """Nothing has happened for a moment."""
+
+
+RunItem = Outcome | ClaimedByOtherRun | Idle
 
 
 class BatchRun:
@@ -80,7 +77,7 @@ class BatchRun:
         self._give_up_at = inf
         self._finished_count = 0
         self._has_endpoint_answered = False
-        self._admission = Admission(workers, work_sharing.has_found_all)
+        self._admission = Admission(workers, work_sharing)
         self._request_queue = RequestQueue()
         self._in_flight: dict[int, tuple[QueuedRequest, InFlightRequest]] = {}
         self._duplicates = InFlightDuplicates()
@@ -136,19 +133,19 @@ class BatchRun:
         """Send the requests that may be sent now; return the seconds until the next one may be."""
         while self.stop_reason is None:
             now = self._clock()
-            if (limit := self._budget.find_exceeded_time_limit(now - self._started_at)) is not None:
+            if limit := self._budget.find_exceeded_time_limit(now - self._started_at):
                 self._stop(BatchIncompleteError(f"stopped at {limit}"))
                 break
             wait = max(self._request_queue.seconds_until_next(now), self._rate_limiter.seconds_until_allowed(now))
             if wait > 0:
                 return wait
             input_tokens = self._request_queue.peek(now).ready.input_tokens
-            if (limit := self._budget.find_limit_for_next_request(input_tokens)) is not None:
+            if limit := self._budget.find_limit_for_next_request(input_tokens):
                 self._stop(BatchIncompleteError(f"stopped at {limit}"))
-                break
-            if self._budget.is_reserved(input_tokens, self._rate_limiter.in_flight):
+            elif self._budget.is_reserved(input_tokens, self._rate_limiter.in_flight):
                 return inf
-            self._send_request(self._request_queue.pop(now), now)
+            else:
+                self._send_request(self._request_queue.pop(now), now)
         return self._give_up_at - self._clock()
 
     def _send_request(self, request: QueuedRequest, now: float) -> None:
@@ -177,33 +174,32 @@ class BatchRun:
                 pass
 
     def _handle_loaded(self, number: int, loaded: LoadedImage) -> None:
-        """Decide what to do with an image: wait for an equal one, take a known answer, or request one."""
+        """Decide what to do with an image: wait for an equal one, take a recorded answer, or request one."""
         if self._duplicates.add_if_duplicate(number, loaded):
             self._finish_duplicates(loaded.key)
             return
-        match self._find_known_answer(loaded):
+        match self._find_recorded_answer(loaded):
             case RecordedAnswer(record=record, has_own_line=True):
                 self._queue_outcome(number, None, self._outcome_writer.build_skipped(loaded, record))
             case RecordedAnswer(record=record):
                 self._queue_outcome(number, None, self._outcome_writer.build_duplicate(loaded, record))
-            case ClaimedByOtherRun():
-                self._queue_outcome(number, None, ClaimedElsewhere(loaded.task, loaded.key))
+            case ClaimedByOtherRun() as claimed:
+                self._queue_outcome(number, None, claimed)
             case None:
                 if not (self._should_come_last(loaded) and self._admission.defer(number, loaded)):
                     self._duplicates.add_original(loaded.key)
                     self._workers.enqueue_preparation(number, loaded)
 
-    def _find_known_answer(self, loaded: LoadedImage) -> RecordedAnswer | ClaimedByOtherRun | None:
+    def _find_recorded_answer(self, loaded: LoadedImage) -> RecordedAnswer | ClaimedByOtherRun | None:
         if self._plan.is_forced and entries.digest(loaded.key) not in self._refreshed_keys:
             return None
-        return self._work_sharing.find_or_claim(loaded.key, loaded.source.name)
+        return self._work_sharing.find_or_claim(loaded)
 
     def _should_come_last(self, loaded: LoadedImage) -> bool:
         """Whether the image failed in an earlier run, and the order does not matter."""
         if self._plan.is_ordered:
             return False
-        prompt = self._batch_request.build_request(loaded.task).prompt
-        return self._work_sharing.has_failed(loaded.key, loaded.source.name, prompt)
+        return self._work_sharing.has_failed(loaded, self._batch_request.build_request(loaded.task).prompt)
 
     def _handle_result(self, request: QueuedRequest, sent: InFlightRequest, result: AttemptResult) -> None:
         now = self._clock()
@@ -277,16 +273,16 @@ class BatchRun:
                 outcome = self._outcome_writer.build_duplicate(loaded, record)
             self._queue_outcome(number, None, outcome)
 
-    def _queue_outcome(self, number: int, key: str | None, outcome: Outcome | ClaimedElsewhere) -> None:
+    def _queue_outcome(self, number: int, key: str | None, outcome: Outcome | ClaimedByOtherRun) -> None:
         self._finished_count += 1
         self._output.put(number, key, outcome)
         # Skipped images and duplicates say nothing about how well this run works.
-        match outcome:
-            case Done(is_duplicate=False) | Failed(is_duplicate=False):
-                if self._budget.record_and_check_failures(is_failure=isinstance(outcome, Failed)):
-                    self._stop(BatchIncompleteError("stopped at --max-failures"))
+        if isinstance(outcome, Done | Failed) and not outcome.is_duplicate:
+            is_failure = isinstance(outcome, Failed)
+            if self._budget.record_and_check_failures(is_failure=is_failure):
+                self._stop(BatchIncompleteError("stopped at --max-failures"))
 
-    def _emit_outcomes(self) -> Iterator[Outcome | ClaimedElsewhere]:
+    def _emit_outcomes(self) -> Iterator[Outcome | ClaimedByOtherRun]:
         """Yield the outcomes that can be written; once written, the results file knows them."""
         while (item := self._output.take(is_over=self.stop_reason is not None and not self._in_flight)) is not None:
             key, outcome = item

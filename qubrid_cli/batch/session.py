@@ -4,20 +4,19 @@ import gc
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from ..errors import BatchIncompleteError, InterruptedByUserError, OutputError, QvisionError
+from ..frozen import frozen
 from ..output.streams import Output, echo_err
-from . import progress
 from .budget import Budget
-from .inputs import ImageCounter
-from .journal import Journal, WorkSharing
-from .run import SHUTDOWN_GRACE, BatchRun
-from .stats import BatchStats
-from .tasks import BatchPlan, ClaimedElsewhere, Done, Failed, Idle, Outcome, OutcomeWriter, Skipped
+from .journal import ClaimedByOtherRun, Journal, WorkSharing
+from .progress import BatchStats, ProgressDisplay, show_progress
+from .run import SHUTDOWN_GRACE, BatchRun, Idle
+from .tasks import BatchPlan, Done, Failed, Outcome, OutcomeWriter
 from .workers import Workers
 
 if TYPE_CHECKING:
@@ -30,10 +29,8 @@ def print_dry_run(plan: BatchPlan) -> None:
     """Print what a run would do, without sending anything."""
     from .dry_run import dry_run
 
-    with ExitStack() as stack:
-        journal = None
-        if plan.results is not None and plan.results.exists() and not plan.is_forced:
-            journal = stack.enter_context(Journal(plan.results))
+    results = plan.results if plan.results and plan.results.exists() and not plan.is_forced else None
+    with Journal(results) if results else nullcontext() as journal:
         forecast = dry_run(plan, journal)
     output = Output()
     for line in forecast.format_lines(plan.batch_request.price, plan.batch_request.request.max_tokens):
@@ -50,17 +47,22 @@ def run_batch(plan: BatchPlan) -> None:
     gc.set_threshold(5_000)
     budget = Budget(plan.limits, price=plan.batch_request.price, max_tokens=plan.batch_request.request.max_tokens)
     stats, output = BatchStats(budget.usage), Output()
-    counter = ImageCounter(None if plan.is_quiet else plan.inputs.find_images_for_counting())
+    if not plan.is_quiet and plan.inputs.can_be_found_twice:
+        stats.count_total(plan.inputs.find_images())
     with ExitStack() as stack:
         journal = stack.enter_context(_open_journal(plan, stack))
-        failures = stack.enter_context(_open_failure_list(plan, plan.failures)) if plan.failures else None
+        failures = None
+        if plan.failures is not None:
+            from .failures import FailureList
+
+            failures = stack.enter_context(FailureList(plan.failures, plan.batch_request.request.prompt))
         work_sharing = stack.enter_context(closing(WorkSharing(journal)))
         batch_run = _build_run(plan, journal, work_sharing, budget)
         sink = _Sink(journal, output if plan.results is None else None, failures, work_sharing)
         stack.enter_context(stop_on_signals(batch_run))
         # A bar and the lines of results, perhaps through a pager or jq, would overwrite each other on one terminal.
         display = stack.enter_context(
-            progress.show_progress(
+            show_progress(
                 stats,
                 is_quiet=plan.is_quiet,
                 is_shown=plan.results is not None or not output.is_terminal,
@@ -68,7 +70,7 @@ def run_batch(plan: BatchPlan) -> None:
             )
         )
         try:
-            _consume_items(batch_run, sink, stats, counter, display)
+            _consume_items(batch_run, sink, stats, display)
         except OutputError as error:  # the summary is printed all the same
             batch_run.stop_reason = error
     if stats.finished == 0 and batch_run.stop_reason is None:
@@ -76,7 +78,7 @@ def run_batch(plan: BatchPlan) -> None:
     elif not plan.is_quiet:
         for line in stats.format_summary(jobs=plan.rate_limiter.concurrency.summary):
             echo_err(line)
-    _raise_if_incomplete(batch_run.stop_reason, stats, counter, is_resumable=plan.results is not None)
+    _raise_if_incomplete(batch_run.stop_reason, stats, is_resumable=plan.results is not None)
 
 
 def _open_journal(plan: BatchPlan, stack: ExitStack) -> Journal:
@@ -84,12 +86,6 @@ def _open_journal(plan: BatchPlan, stack: ExitStack) -> Journal:
     if plan.results is not None:
         return Journal(plan.results, remember_texts=plan.sidecar is not None)
     return Journal(Path(stack.enter_context(TemporaryDirectory(prefix="qvision-"))) / "results.jsonl")
-
-
-def _open_failure_list(plan: BatchPlan, path: Path) -> "FailureList":
-    from .failures import FailureList
-
-    return FailureList(path, plan.batch_request.request.prompt)
 
 
 def _build_run(plan: BatchPlan, journal: Journal, work_sharing: WorkSharing, budget: Budget) -> BatchRun:
@@ -100,55 +96,47 @@ def _build_run(plan: BatchPlan, journal: Journal, work_sharing: WorkSharing, bud
         sidecars = Sidecars(plan.sidecar, force=plan.is_forced, has_text=journal.has_text, is_alt_text=plan.is_alt_text)
     images = work_sharing.iterate_inputs(plan.inputs.find_images())
     workers = Workers(plan, images, plan.open_endpoint(), sidecars=sidecars)
-    return BatchRun(plan, workers, work_sharing, budget, OutcomeWriter(plan.batch_request, sidecars))
+    return BatchRun(plan, workers, work_sharing, budget, OutcomeWriter(plan, sidecars))
 
 
+@frozen
 class _Sink:
     """Where the outcomes of a run go.
 
-    Args:
+    Attributes:
         output: standard output, if the run has no results file; then ``journal`` is a temporary one.
     """
 
-    def __init__(
-        self, journal: Journal, output: Output | None, failures: "FailureList | None", work_sharing: WorkSharing
-    ) -> None:
-        self._journal = journal
-        self._output = output
-        self._failures = failures
-        self._work_sharing = work_sharing
+    journal: Journal
+    output: Output | None
+    failures: "FailureList | None"
+    work_sharing: WorkSharing
 
-    def save(self, item: Outcome | ClaimedElsewhere) -> None:
-        """Write an outcome.
+    def save(self, item: Outcome | ClaimedByOtherRun) -> None:
+        """Write an outcome, and release its image for other runs.
 
         Raises:
             OutputError: it could not be written.
         """
         if isinstance(item, Done | Failed):
-            self._journal.append(item.line)
-            if self._output is not None:
-                self._output.write(item.line.decode())
-        if self._failures is not None and not isinstance(item, ClaimedElsewhere):
-            self._failures.add_outcome(item)
-        self._work_sharing.finish(item)
+            self.journal.append(item.line)
+            if self.output is not None:
+                self.output.write(item.line.decode())
+        if self.failures is not None and not isinstance(item, ClaimedByOtherRun):
+            self.failures.add_outcome(item)
+        self.work_sharing.finish(item)
 
 
-def _consume_items(
-    batch_run: BatchRun,
-    sink: _Sink,
-    stats: BatchStats,
-    counter: ImageCounter,
-    display: progress.ProgressDisplay,
-) -> None:
+def _consume_items(batch_run: BatchRun, sink: _Sink, stats: BatchStats, display: ProgressDisplay) -> None:
     """Pull a run to its end; each outcome is saved before the next one is pulled."""
     is_announced = False
     with closing(batch_run.iterate_items()) as items:
         for item in items:
             if not isinstance(item, Idle):
                 sink.save(item)
-            if isinstance(item, Done | Failed | Skipped):
-                stats.add_outcome(item)
-            stats.in_flight, stats.total = batch_run.in_flight, counter.total
+                if not isinstance(item, ClaimedByOtherRun):
+                    stats.add_outcome(item)
+            stats.in_flight = batch_run.in_flight
             display.update()
             reason = batch_run.stop_reason
             if isinstance(reason, InterruptedByUserError) and batch_run.in_flight and not is_announced:
@@ -181,9 +169,7 @@ def stop_on_signals(batch_run: BatchRun) -> Iterator[None]:
                 signal.signal(number, handler)
 
 
-def _raise_if_incomplete(
-    stop_reason: QvisionError | None, stats: BatchStats, counter: ImageCounter, *, is_resumable: bool
-) -> None:
+def _raise_if_incomplete(stop_reason: QvisionError | None, stats: BatchStats, *, is_resumable: bool) -> None:
     """Raise why a run is incomplete, if it is.
 
     Args:
@@ -191,8 +177,8 @@ def _raise_if_incomplete(
     """
     if stop_reason is not None:
         left = "some images are left"
-        if counter.total is not None:
-            left = f"{counter.total - stats.finished:,} of {counter.total:,} images are left"
+        if stats.total is not None:
+            left = f"{stats.total - stats.finished:,} of {stats.total:,} images are left"
         hint = "To continue, run the same command again." if is_resumable else None
         raise stop_reason.with_message(f"{stop_reason.message}; {left}", hint=stop_reason.hint or hint) from stop_reason
     if stats.failed:

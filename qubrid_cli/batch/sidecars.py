@@ -6,7 +6,6 @@ look like a file of other origin to the next run, and be refused.
 """
 
 import os
-import re
 import stat
 import threading
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from ..files import write_atomic
 from ..images.sources import File, Source
 from ..output.record import json_text
 from . import entries, xmp
+from .inputs import Task, resolve_source
 
 #: 16 MiB; no sidecar is this large.
 _MAX_BYTES = 16 << 20
@@ -80,10 +80,9 @@ class Sidecars:
         """
         path = self._derive_path(source)
         try:
-            try:
-                self._write_if_allowed(source, path, record)
-            except FileExistsError:  # it was created this very moment: by another run, or not by us
-                self._write_if_allowed(source, path, record)
+            with suppress(FileExistsError):  # it was created this very moment: by another run, or not by us
+                return self._write_if_allowed(source, path, record)
+            self._write_if_allowed(source, path, record)
         except FileExistsError as error:
             raise _build_exists_error(source, path) from error
         except OSError as error:
@@ -177,8 +176,9 @@ def check_arguments(arguments: Sequence[str]) -> None:
         UsageError: standard input, a link or a ``data:`` URL.
     """
     for argument in arguments:
-        if argument == "-" or re.match("(https?|data):", argument, re.IGNORECASE):
-            name = "standard input" if argument == "-" else argument[:200]
+        source = None if argument == "-" else resolve_source(Task(1, argument))
+        if not isinstance(source, File):
+            name = "standard input" if source is None else source.name
             raise UsageError(
                 f"--sidecar writes files next to image files, but {name} is not a file",
                 hint="Leave out --sidecar, or save the image to a file first.",

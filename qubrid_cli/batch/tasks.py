@@ -1,4 +1,4 @@
-"""The plan of a run, the work on one image step by step, and the ways an image can end.
+"""The plan of a run, the work on one image step by step, and the outcomes of an image.
 
 Each step takes and returns plain data that can go to another process or machine; only the endpoint stays where it is.
 """
@@ -6,9 +6,9 @@ Each step takes and returns plain data that can go to another process or machine
 import hashlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import field, replace
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,16 +65,12 @@ class BatchRequest:
         prompt, system = request.prompt if task.prompt is None else task.prompt, request.system
         if "{" not in prompt + (system or "") and "}" not in prompt + (system or ""):
             return replace(request, prompt=prompt)
-        values = placeholder_values(_resolve_source_or_name(task), task.index)
+        values = placeholder_values(_try_to_resolve(task), task.index)
         expanded_system = None if system is None else expand_placeholders(system, values)
         return replace(request, prompt=expand_placeholders(prompt, values), system=expanded_system)
 
     def compute_key(self, task: Task, image_id: str) -> str:
-        """Compute the key of an answer, a hash over all that shapes it.
-
-        Args:
-            image_id: the SHA-256 of the image's bytes, or its URL.
-        """
+        """Compute the key of the answer about one image; see ``entries.compute_key``."""
         request = self.build_request(task)
         # These names are part of the hash: with others, every results file would be outdated and paid for again.
         facets: dict[str, Any] = {
@@ -110,7 +106,6 @@ class BatchPlan:
         is_ordered: outcomes come in the order of the images.
         is_forced: images are requested even if the results file has their answers.
         results: the results file; ``None`` for standard output.
-        failures: the failure list, if one is written.
         is_alt_text: the answers are meant as alternative text.
     """
 
@@ -156,13 +151,6 @@ class ReadyImage:
     image: prepare.PreparedImageOrLink
     input_tokens: int
     answer_to_repair: Description | None = None
-
-    @property
-    def sizes(self) -> tuple[int, int]:
-        """The bytes of the file and those to send; zero for a link."""
-        if isinstance(self.image, prepare.PreparedImage):
-            return self.image.size, len(self.image.upload.data)
-        return 0, 0
 
 
 @frozen
@@ -230,11 +218,9 @@ def request_answer(
         endpoint.redact_also(sources.find_link_secrets([ready.image]))
     future: Future[prepare.PreparedImageOrLink] = Future()
     future.set_result(ready.image)
-    describe = (
-        run.describe
-        if schema_session is None
-        else partial(schema_session.describe, first_answer=ready.answer_to_repair)
-    )
+    describe: run.DescribeFunction = run.describe
+    if schema_session is not None:
+        describe = partial(schema_session.describe, first_answer=ready.answer_to_repair)
     items = describe(
         endpoint,
         batch_request.build_request(ready.task),
@@ -255,14 +241,14 @@ def request_answer(
     return replace(result, record=merged, attempt_record=result.record)
 
 
-def mark_failed(result: AttemptResult, error: QvisionError) -> AttemptResult:
+def _mark_failed(result: AttemptResult, error: QvisionError) -> AttemptResult:
     """Turn a result into a failure."""
     return replace(result, record={**result.record, "ok": False, "error": json_error(error)}, error=error)
 
 
 def build_unsent_result(task: Task, batch_request: BatchRequest, error: QvisionError) -> AttemptResult:
     """Build the result of an image that was never sent."""
-    request = batch_request.request
+    request, source = batch_request.request, _try_to_resolve(task)
     try:
         request = batch_request.build_request(task)
     except UsageError:  # its own prompt has an invalid placeholder, which is what the error is about
@@ -271,28 +257,26 @@ def build_unsent_result(task: Task, batch_request: BatchRequest, error: QvisionE
         prompt=request.prompt,
         model=request.model,
         requested_model=request.model,
-        images=(UnpreparedImage(_resolve_source_or_name(task).name),),
+        images=(UnpreparedImage(urls.redact(task.source) if source is None else source.name),),
         error=error,
     )
     return AttemptResult(json_object(description), error)
 
 
-def _resolve_source_or_name(task: Task) -> sources.Source:
-    """The image of a task, or empty bytes with its name if it cannot be resolved."""
-    try:
-        return inputs.resolve_source(task, BytesIO())
-    except ImageError:
-        return sources.Bytes(urls.redact(task.source), b"")
+def _try_to_resolve(task: Task) -> sources.Source | None:
+    """Resolve the source of a task; ``None`` for standard input and for an invalid URL."""
+    with suppress(ImageError):
+        return None if task.source == "-" else inputs.resolve_source(task)
+    return None
 
 
 @frozen
-class Done:
-    """An image with an answer.
+class _Recorded:
+    """An image with a new line for the results file.
 
     Attributes:
-        line: the line of the results file.
-        is_duplicate: the answer is that of the same image under another name.
-        key: the key of the answer; ``None`` if none was requested.
+        is_duplicate: the line is a copy of that of the same image under another name.
+        key: the key that the run has claimed; ``None`` for a duplicate, or if the image could not be read.
     """
 
     task: Task
@@ -303,14 +287,13 @@ class Done:
 
 
 @frozen
-class Failed:
-    """An image without a complete answer; the attributes are those of ``Done``."""
+class Done(_Recorded):
+    """An image with an answer."""
 
-    task: Task
-    record: Record
-    line: bytes
-    is_duplicate: bool = False
-    key: str | None = None
+
+@frozen
+class Failed(_Recorded):
+    """An image without a complete answer."""
 
 
 @frozen
@@ -320,32 +303,14 @@ class Skipped:
     task: Task
 
 
-@frozen
-class ClaimedElsewhere:
-    """An image that another run is requesting; it comes again when that run has finished with it."""
-
-    task: Task
-    key: str
-
-
-@frozen
-class Idle:
-    """Nothing has happened for a moment."""
-
-
 Outcome = Done | Failed | Skipped
-RunItem = Outcome | ClaimedElsewhere | Idle
 
 
 class OutcomeWriter:
-    """Builds the outcomes of images, and writes their sidecars.
+    """Builds the outcomes of images, and writes their sidecars."""
 
-    Args:
-        sidecars: if a sidecar cannot be written, its image fails.
-    """
-
-    def __init__(self, batch_request: BatchRequest, sidecars: "Sidecars | None" = None) -> None:
-        self._batch_request = batch_request
+    def __init__(self, plan: BatchPlan, sidecars: "Sidecars | None" = None) -> None:
+        self._plan = plan
         self._sidecars = sidecars
 
     def build_outcome(self, task: Task, key: str | None, result: AttemptResult, *, attempts: int) -> Done | Failed:
@@ -357,7 +322,7 @@ class OutcomeWriter:
 
     def build_failure(self, task: Task, key: str | None, error: ImageError) -> Done | Failed:
         """Build the outcome of an image that cannot be sent."""
-        return self.build_outcome(task, key, build_unsent_result(task, self._batch_request, error), attempts=0)
+        return self.build_outcome(task, key, build_unsent_result(task, self._plan.batch_request, error), attempts=0)
 
     def build_duplicate(self, loaded: LoadedImage, record: Record) -> Done | Failed:
         """Build the outcome of an image that equals another one, whose record is given; it costs nothing."""
@@ -365,9 +330,9 @@ class OutcomeWriter:
         result = AttemptResult(entries.copy_for_duplicate(record, source=loaded.source.name))
         if self._sidecars is not None and record["ok"]:
             try:
-                self._sidecars.claim(inputs.resolve_source(task, BytesIO()))
+                self._sidecars.claim(self._plan.open_source(task))
             except ImageError as error:
-                result = mark_failed(result, error)
+                result = _mark_failed(result, error)
         original = record["images"][0]["source"]
         line = entries.encode_line(
             result.record, index=task.index, key=loaded.key, attempts=0, source_id=task.id, duplicate_of=original
@@ -379,9 +344,9 @@ class OutcomeWriter:
         task = loaded.task
         if self._sidecars is not None:
             try:
-                self._sidecars.write_missing(inputs.resolve_source(task, BytesIO()), record)
+                self._sidecars.write_missing(self._plan.open_source(task), record)
             except ImageError as error:
-                return self.build_outcome(task, None, mark_failed(AttemptResult(record), error), attempts=0)
+                return self.build_outcome(task, None, _mark_failed(AttemptResult(record), error), attempts=0)
         return Skipped(task)
 
     def write_sidecar(self, outcome: Done) -> None:
@@ -392,7 +357,7 @@ class OutcomeWriter:
             OutputError: it could not be written.
         """
         if self._sidecars is not None:
-            self._sidecars.write(inputs.resolve_source(outcome.task, BytesIO()), outcome.record)
+            self._sidecars.write(self._plan.open_source(outcome.task), outcome.record)
 
 
 def _drop_text(result: AttemptResult) -> AttemptResult:
@@ -400,4 +365,4 @@ def _drop_text(result: AttemptResult) -> AttemptResult:
     limit = f"{entries.MAX_LINE_BYTES >> 20} MiB"
     error = EndpointError(f"the answer is longer than {limit}", hint="Lower --max-tokens.", code="too_long")
     record = result.record | {"complete": False, "text": "", "data": None, "reasoning": None, "warnings": []}
-    return mark_failed(replace(result, record=record), error)
+    return _mark_failed(replace(result, record=record), error)

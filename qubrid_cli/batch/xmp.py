@@ -11,6 +11,7 @@ Source: XMP specification part 1 (ISO 16684-1), 7; IPTC Photo Metadata Standard 
 import codecs
 import hashlib
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -179,7 +180,7 @@ class _Document:
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.about = ""
-        self.elements: dict[str, list[_Element]] = {}
+        self.elements: defaultdict[str, list[_Element]] = defaultdict(list)
         self.attributes: dict[str, tuple[int, str]] = {}
         #: The end tags of ``rdf:RDF`` and of the first ``rdf:Description`` that has one.
         self.rdf_end = self.description_end = -1
@@ -197,27 +198,23 @@ class _Document:
             raise NotXmpError(f"is not XML: {error}") from error
         if self.rdf_end < 0:
             raise NotXmpError("is not XMP: it has no rdf:RDF")
-        marks = [element.text for element in self.elements.get(_MARK.expanded_name, [])]
+        marks = [element.text for element in self.elements[_MARK.expanded_name]]
         #: The digests of the properties that were written here.
         self.marks = {*" ".join(marks).split(), *self.attributes.get(_MARK.expanded_name, (0, ""))[1].split()}
 
     def digests(self, xmp_property: _Property) -> set[str]:
         """The digests of all values of a property."""
-        return {
-            xmp_property.digest(element.default_text) for element in self.elements.get(xmp_property.expanded_name, [])
-        }
+        return {xmp_property.digest(element.default_text) for element in self.elements[xmp_property.expanded_name]}
 
     def other_languages(self, xmp_property: _Property) -> list[tuple[str, str]]:
         """The texts of a property in languages other than the default one."""
-        elements = self.elements.get(xmp_property.expanded_name, [])
+        elements = self.elements[xmp_property.expanded_name]
         return [pair for element in elements for pair in element.languages if pair[0].lower() != _DEFAULT_LANGUAGE]
 
     def replace(self, properties: Sequence[_Property], block: str) -> bytes:
         """Return the file without some properties, and with new ones at the end of its first description."""
-        elements = [
-            element for xmp_property in properties for element in self.elements.get(xmp_property.expanded_name, [])
-        ]
-        cuts = [(element.start, element.end, "") for element in elements]
+        names = [xmp_property.expanded_name for xmp_property in properties]
+        cuts = [(element.start, element.end, "") for name in names for element in self.elements[name]]
         if self.description_end >= 0:
             cuts.append((self.description_end, self.description_end, block))
         else:
@@ -244,7 +241,7 @@ class _Document:
         offset = self._parser.CurrentByteIndex
         if self._open_tags[-2:] == [_RDF_RDF, _RDF_DESCRIPTION]:
             self._open_property = _Element(offset)
-            self.elements.setdefault(name, []).append(self._open_property)
+            self.elements[name].append(self._open_property)
         elif name == _RDF_DESCRIPTION and self._open_tags[-1:] == [_RDF_RDF]:
             self.about = attributes.get(f"{_RDF_NAMESPACE} about", self.about)
             self.attributes |= {attribute: (offset, value) for attribute, value in attributes.items()}

@@ -85,12 +85,12 @@ def batch(
 
     For example: qvision batch photos/ "caption" -o results.jsonl
     """
-    from ..batch import inputs
+    from ..batch import folders, inputs
 
     config = _request.load_config()
     chosen_preset, settings = _request.resolve_preset_and_settings(context, config, preset)
     stdin = _request.open_stdin([*(arguments or []), prompt, system, from_])
-    paths, argument = inputs.split_arguments(arguments or [], prompt_given=prompt is not None)
+    paths, argument = inputs.split_arguments(arguments or [], prompt_given=prompt is not None, stdin=stdin)
     inputs.validate_arguments(paths)
     _check_sources(paths, from_, null=null)
     extra = _request.parse_params(param)
@@ -102,7 +102,7 @@ def batch(
     _check_price(max_cost, config.prices.get(request.model), request.model)
     results = None if output is None or str(output) == "-" else output
     selection = inputs.Selection(
-        inputs.parse_patterns(include or (), exclude or ()),
+        folders.parse_patterns(include or (), exclude or ()),
         include_hidden=hidden,
         limit=limit,
         shard=None if shard is None else inputs.parse_shard(shard),
@@ -146,9 +146,11 @@ def batch(
 def _build_source_opener(settings: "Settings", stdin: BinaryIO, *, fetch: bool | None) -> "Callable[[Task], Source]":
     """Build the function that resolves the image of a task; some links, or with ``fetch`` all, are fetched here."""
     from ..batch.inputs import resolve_source
+    from ..images.sources import Stdin
 
     def open_source(task: "Task") -> "Source":
-        (image,) = _request.resolve_images([resolve_source(task, stdin)], settings, fetch=fetch)
+        source = Stdin(stdin) if task.source == "-" else resolve_source(task)
+        (image,) = _request.resolve_images([source], settings, fetch=fetch)
         return image
 
     return open_source

@@ -97,13 +97,14 @@ def _decode(data: bytes, name: str) -> str:
         ) from error
 
 
-def placeholder_values(image: "Source", index: int) -> dict[str, str]:
+def placeholder_values(image: "Source | None", index: int) -> dict[str, str]:
     """Return the value of each placeholder.
 
     They are the file's name, the name without its suffix, the name of its folder, and the position of the image. For a
     link they are the last part of its path, and the part before that or the host.
 
     Args:
+        image: ``None`` for one without a name, such as standard input.
         index: position of the image in the run, from 1.
     """
     from urllib.parse import unquote, urlsplit

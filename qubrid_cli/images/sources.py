@@ -158,8 +158,8 @@ def _resolve_argument(argument: str, stdin: BinaryIO) -> list[Source] | None:
         return [Stdin(stdin)]
     if not argument:  # as a path, it would be the current folder
         return None
-    if _URL.match(argument):
-        return [_resolve_url(argument)]
+    if is_url(argument):
+        return [resolve_url(argument)]
     path = _find_existing_path(argument)
     if path is not None:
         return [_make_file(argument, path)]
@@ -170,7 +170,18 @@ def _resolve_argument(argument: str, stdin: BinaryIO) -> list[Source] | None:
     return None
 
 
-def _resolve_url(url: str) -> Source:
+def is_url(text: str) -> bool:
+    """Whether an argument is a web, ``file:`` or ``data:`` URL, perhaps an invalid one."""
+    return _URL.match(text) is not None
+
+
+def resolve_url(url: str) -> Source:
+    """The image that a URL stands for.
+
+    Raises:
+        ImageError: an invalid ``data:`` URL, or a file on another machine.
+        UsageError: an invalid URL, or a folder.
+    """
     scheme = url.partition(":")[0].lower()
     if scheme == "data":
         return _decode_data_url(url)

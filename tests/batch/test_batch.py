@@ -31,6 +31,12 @@ def test_a_line_is_the_object_of_describe_plus_the_fields_of_a_batch(batch: Batc
     assert re.fullmatch("[0-9a-f]{64}", line["key"])
 
 
+def test_an_image_may_come_from_standard_input(batch: Batch, draw: Draw) -> None:
+    (path,) = draw("a.png")
+    (line,) = batch("-", "{name}", stdin=path.read_bytes()).json_lines
+    assert (source(line), line["prompt"], line["text"]) == ("-", "image", "This is a.png.")
+
+
 def test_requests_are_streamed_only_with_stream(batch: Batch, draw: Draw, gallery: Gallery) -> None:
     draw("a.png")
     batch("photos")
@@ -88,7 +94,7 @@ def test_a_dry_run_prints_a_forecast_and_sends_nothing(
     before = (tmp_path / "r.jsonl").read_bytes()
     run = batch("photos", "caption", "-o", "r.jsonl", "--dry-run")
     assert run.exit_code == 0
-    assert run.stdout.decode().splitlines()[0] == "3 images: 2 to request, 1 already done, 0 unreadable"
+    assert run.stdout.decode().splitlines()[0] == "3 images: 2 to describe, 1 already done, 0 unreadable"
     assert b"about 148 input tokens, 74 per image" in run.stdout
     assert ((tmp_path / "r.jsonl").read_bytes(), sum(gallery.tries.values())) == (before, 1)
     batch("photos", "--dry-run", "-o", "none.jsonl")

@@ -353,10 +353,10 @@ def test_a_dry_run_counts_equal_images_once(batch: Batch, draw: Draw) -> None:
     for number in range(5):
         shutil.copy(first, first.with_name(f"copy{number}.png"))
     first.with_name("link.png").symlink_to(second)
-    says = "9 images: 3 to request, 6 the same as others, 0 already done, 0 unreadable"
+    says = "9 images: 3 to describe, 6 duplicates, 0 already done, 0 unreadable"
     assert batch("photos", "caption", "--dry-run").stdout.decode().splitlines()[0] == says
     piped = batch("-", "caption", "--dry-run", stdin=first.read_bytes())
     assert b"about 74 input tokens" in piped.stdout
     batch("photos/c.png", "caption", "-o", "r.jsonl")
     told = batch("photos", "caption", "--dry-run", "-o", "r.jsonl").stdout.decode().splitlines()[0]
-    assert told == "9 images: 2 to request, 6 the same as others, 1 already done, 0 unreadable"
+    assert told == "9 images: 2 to describe, 6 duplicates, 1 already done, 0 unreadable"

@@ -24,7 +24,7 @@ PRICE = Price(input=10.0, output=20.0)
 def spent(limits: BudgetLimits, *answers: dict[str, Any], price: Price | None = None) -> Budget:
     budget = Budget(limits, price=price, max_tokens=500)
     for one in answers:
-        budget.record_request(one)
+        budget.record_request(one, 100)
     return budget
 
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qubrid_cli.batch import lists
+from qubrid_cli.batch.folders import parse_patterns
 from qubrid_cli.batch.inputs import (
     InputItem,
     MissingImage,
@@ -20,7 +21,6 @@ from qubrid_cli.batch.inputs import (
     Shard,
     Task,
     find_images,
-    parse_patterns,
     parse_shard,
     resolve_source,
     split_arguments,
@@ -28,7 +28,7 @@ from qubrid_cli.batch.inputs import (
 )
 from qubrid_cli.batch.lists import InvalidListEntry, ListEntry, ListItem, ListLine
 from qubrid_cli.errors import ImageError, UsageError
-from qubrid_cli.images.sources import Bytes, File, Link, Stdin, read_bytes
+from qubrid_cli.images.sources import Bytes, File, Link, read_bytes
 from qubrid_cli.text import natural_key
 
 FILES = (
@@ -129,7 +129,7 @@ def test_a_broken_link_is_an_image_that_fails(folder: Path) -> None:
 
 
 def read_of(task: Task) -> bytes:
-    source = resolve_source(task, BytesIO(b"piped"))
+    source = resolve_source(task)
     assert not isinstance(source, Link)
     return read_bytes(source)
 
@@ -452,17 +452,12 @@ def test_files_with_unusual_names_are_read(folder: Path, name: bytes) -> None:
     ],
 )
 def test_the_source_of_a_task(source: str, expected: File | Link | Bytes) -> None:
-    assert resolve_source(Task(1, source), BytesIO()) == expected
-
-
-def test_a_task_may_be_standard_input() -> None:
-    stream = BytesIO(b"picture")
-    assert resolve_source(Task(1, "-"), stream) == Stdin(stream)
+    assert resolve_source(Task(1, source)) == expected
 
 
 def test_a_task_may_be_a_file_url(folder: Path) -> None:
     url = (folder / "top.gif").as_uri()
-    assert resolve_source(Task(1, url), BytesIO()) == File(url, folder / "top.gif")
+    assert resolve_source(Task(1, url)) == File(url, folder / "top.gif")
 
 
 @pytest.mark.parametrize("source", ["https://", "data:image/png;base64,%%", "file:///nope/nope.jpg", "http://[::1"])
@@ -490,7 +485,7 @@ def test_an_invalid_url_fails_only_its_image(source: str) -> None:
     ],
 )
 def test_images_and_the_prompt_are_separated(arguments: list[str], images: tuple[str, ...], prompt: str | None) -> None:
-    assert split_arguments(arguments, prompt_given=False) == (images, prompt)
+    assert split_arguments(arguments, prompt_given=False, stdin=BytesIO()) == (images, prompt)
 
 
 @pytest.mark.parametrize(
@@ -505,5 +500,5 @@ def test_a_command_line_that_contradicts_itself_is_refused(
     arguments: list[str], message: str, *, prompt_given: bool
 ) -> None:
     with pytest.raises(UsageError) as caught:
-        split_arguments(arguments, prompt_given=prompt_given)
+        split_arguments(arguments, prompt_given=prompt_given, stdin=BytesIO())
     assert caught.value.message == message

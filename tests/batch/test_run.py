@@ -16,8 +16,8 @@ from qubrid_cli.batch.budget import Budget, BudgetLimits, FailureLimit
 from qubrid_cli.batch.inputs import BatchInputs, Task
 from qubrid_cli.batch.journal import Journal, WorkSharing
 from qubrid_cli.batch.rate import FixedConcurrency, RateLimiter
-from qubrid_cli.batch.run import BatchRun
-from qubrid_cli.batch.tasks import BatchPlan, Done, Failed, Idle, OutcomeWriter
+from qubrid_cli.batch.run import BatchRun, Idle
+from qubrid_cli.batch.tasks import BatchPlan, Done, Failed, OutcomeWriter
 from qubrid_cli.batch.workers import Workers
 from qubrid_cli.client.endpoint import Endpoint
 from qubrid_cli.client.request import Request
@@ -31,12 +31,24 @@ from ..support.gallery import REFUSED, Draw, Gallery, answered, numbered
 from ..support.server import Asked, Hold, Reply, Server, document
 
 
-def test_an_answer_that_is_too_long_to_keep_is_a_failure(draw: Draw) -> None:
+def plan_for(gallery: Gallery, limits: BudgetLimits) -> BatchPlan:
+    """A plan with two requests at once."""
+    return BatchPlan(
+        BatchInputs(()),
+        tasks.BatchRequest(Request("m", "caption", (), 9, 0.1, 1.0, stream=False), encode.ImageLimits()),
+        open_source=lambda task: File(task.source, Path(task.source)),
+        open_endpoint=lambda: Endpoint(gallery.url, timeout=30),
+        rate_limiter=RateLimiter(FixedConcurrency(2)),
+        limits=limits,
+    )
+
+
+def test_an_answer_that_is_too_long_to_keep_is_a_failure(draw: Draw, gallery: Gallery) -> None:
     draw("a.png")
-    batch_request = tasks.BatchRequest(Request("m", "caption", (), 9, 0.1, 1.0), encode.ImageLimits())
-    record = tasks.build_unsent_result(Task(1, "photos/a.png"), batch_request, ImageError("none")).record
+    plan = plan_for(gallery, BudgetLimits())
+    record = tasks.build_unsent_result(Task(1, "photos/a.png"), plan.batch_request, ImageError("none")).record
     answer = tasks.AttemptResult(record | {"ok": True, "complete": True, "text": "x" * (64 << 20)})
-    ended = OutcomeWriter(batch_request).build_outcome(Task(1, "photos/a.png"), "ab" * 32, answer, attempts=1)
+    ended = OutcomeWriter(plan).build_outcome(Task(1, "photos/a.png"), "ab" * 32, answer, attempts=1)
     line = json.loads(ended.line)
     VALIDATOR.validate(line)
     assert (type(ended), line["ok"], line["text"]) == (Failed, False, "")
@@ -48,17 +60,10 @@ def run_over(
     images: Iterator[Task], gallery: Gallery, folder: Path, *, limits: BudgetLimits, thread_count: int
 ) -> Iterator[BatchRun]:
     """A run in this process, with two requests at once."""
-    plan = BatchPlan(
-        BatchInputs(()),
-        tasks.BatchRequest(Request("m", "caption", (), 9, 0.1, 1.0, stream=False), encode.ImageLimits()),
-        open_source=lambda task: File(task.source, Path(task.source)),
-        open_endpoint=lambda: Endpoint(gallery.url, timeout=30),
-        rate_limiter=RateLimiter(FixedConcurrency(2)),
-        limits=limits,
-    )
+    plan = plan_for(gallery, limits)
     with Journal(folder / "results.jsonl") as journal:
         workers = Workers(plan, images, plan.open_endpoint(), thread_count=thread_count)
-        yield BatchRun(plan, workers, WorkSharing(journal), Budget(limits), OutcomeWriter(plan.batch_request))
+        yield BatchRun(plan, workers, WorkSharing(journal), Budget(limits), OutcomeWriter(plan))
 
 
 def test_an_image_that_fails_under_many_names_counts_once(draw: Draw, gallery: Gallery, tmp_path: Path) -> None:

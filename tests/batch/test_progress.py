@@ -1,4 +1,4 @@
-"""The statistics of a run: counting and formatting."""
+"""What a run has done so far: counted, and shown."""
 
 from typing import Any
 
@@ -6,8 +6,7 @@ import pytest
 
 from qubrid_cli.batch.budget import TotalUsage
 from qubrid_cli.batch.inputs import Task
-from qubrid_cli.batch.progress import LineDisplay
-from qubrid_cli.batch.stats import BatchStats, format_duration
+from qubrid_cli.batch.progress import BatchStats, LineDisplay, format_duration
 from qubrid_cli.batch.tasks import Done, Failed, Skipped
 from qubrid_cli.describe.result import Description
 from qubrid_cli.errors import ImageError
@@ -58,7 +57,7 @@ def test_the_summary_of_a_run(stats: BatchStats, total_usage: TotalUsage, clock:
         metrics = {"ttft_seconds": number / 100, "tps": 40.0, "total_time_seconds": number / 50}
         cost = {"amount": 0.01, "currency": "USD"}
         described = done(usage=usage, x_metrics=metrics, cost=cost, images=[image])
-        total_usage.add(described.record)
+        total_usage.add(described.record, 300)
         stats.add_outcome(described)
     for outcome in (
         Skipped(TASK),

@@ -1,1 +1,1 @@
-"""The commands, a file each: options in, a line of calls, one thing shown."""
+"""The commands, one file each: read the options, make the calls in order, show one result."""

@@ -102,8 +102,7 @@ MaxSide = Annotated[int | None, _setting("max_side")]
 Quality = Annotated[int | None, _setting("quality")]
 
 Prompt = Annotated[
-    str | None,
-    typer.Option("--prompt", "-p", metavar="TEXT", help="The prompt; @FILE reads a file, - standard input."),
+    str | None, typer.Option("--prompt", "-p", metavar="TEXT", help="The prompt; @FILE reads a file, - standard input.")
 ]
 System = Annotated[
     str | None,
@@ -217,11 +216,7 @@ Ordered = Annotated[bool, typer.Option("--ordered", help="Write results in the o
 Jobs = Annotated[
     str,
     typer.Option(
-        "--jobs",
-        "-j",
-        metavar="N",
-        help="Parallel requests; auto adapts to the endpoint. [auto]",
-        show_default=False,
+        "--jobs", "-j", metavar="N", help="Parallel requests; auto adapts to the endpoint. [auto]", show_default=False
     ),
 ]
 Rpm = Annotated[int | None, typer.Option("--rpm", min=1, metavar="N", help="Limit of requests per minute.")]

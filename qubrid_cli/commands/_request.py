@@ -20,7 +20,6 @@ from ..settings.fields import OPTIONS, format_flag
 if TYPE_CHECKING:
     from ..client.endpoint import Endpoint
     from ..client.request import Request
-    from ..describe.run import DescribeFunction
     from ..describe.structured import Session
     from ..images.encode import ImageLimits
     from ..images.sources import Link, Source
@@ -146,7 +145,7 @@ def parse_params(pairs: Sequence[str] | None) -> dict[str, Any]:
         if not equals or not key.strip():
             raise UsageError(f"-O {pair} is not KEY=JSON", hint="For example: -O seed=42")
         if key in RESERVED_FIELDS:
-            raise UsageError(f"-O does not set {key}", hint=_hint_for_reserved(key))
+            raise UsageError(f"-O cannot set {key}", hint=_hint_for_reserved(key))
         try:
             fields[key] = json.loads(text)
             json.dumps(fields[key], allow_nan=False)  # Python reads NaN and 1e999, which are not JSON
@@ -316,13 +315,13 @@ def build_request(
     )
 
 
-def build_request_url(settings: "Settings") -> str:
-    """The URL that requests are sent to."""
-    if settings.offline:
-        from ..client.offline import OfflineTransport
+def get_base_url(settings: "Settings") -> str:
+    """The URL of the endpoint that receives the requests."""
+    if not settings.offline:
+        return settings.base_url
+    from ..client.offline import OfflineTransport
 
-        return f"{OfflineTransport.URL}/chat/completions"
-    return f"{settings.base_url}/chat/completions"
+    return OfflineTransport.URL
 
 
 def open_endpoint(settings: "Settings", key: str | None, groups: Iterable[Iterable["Source"]] = ()) -> "Endpoint":
@@ -346,16 +345,6 @@ def open_endpoint(settings: "Settings", key: str | None, groups: Iterable[Iterab
         timeout=settings.timeout,
         allow_http=settings.allow_http,
     )
-
-
-def select_describe(schema: "Schema | None") -> "DescribeFunction":
-    """The function that makes a request: the plain one, or the one for answers that must fit a schema."""
-    session = open_schema_session(schema)
-    if session is not None:
-        return session.describe
-    from ..describe import run
-
-    return run.describe
 
 
 def open_schema_session(schema: "Schema | None") -> "Session | None":

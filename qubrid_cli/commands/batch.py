@@ -207,16 +207,20 @@ def _parse_sidecar_kind(kind: _options.SidecarKind | None, paths: "Sequence[str]
 
 def _collect_run_files(results: Path | None, failures: Path | None, list_name: str | None) -> tuple[Path, ...]:
     """The files of the run itself, which are not images of it. Two of them must not be the same."""
-    named = {"-o": results, "--failures": failures, "--from": Path(list_name) if list_name not in {None, "-"} else None}
+    paths_by_option = {
+        "-o": results,
+        "--failures": failures,
+        "--from": Path(list_name) if list_name not in {None, "-"} else None,
+    }
     options: dict[str, str] = {}
-    for option, path in named.items():
+    for option, path in paths_by_option.items():
         if path is not None:
             other = options.setdefault(os.path.realpath(path), option)
             if other != option:
                 raise UsageError(
                     f"{other} and {option} name the same file, {path}", hint="Use a different file for each."
                 )
-    return tuple(path for path in named.values() if path is not None)
+    return tuple(path for path in paths_by_option.values() if path is not None)
 
 
 def _build_limits(

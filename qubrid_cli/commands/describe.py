@@ -112,17 +112,17 @@ def describe(
         schema_file = schema and f"@{schema.removeprefix('@')}"
         target.refuse_overwriting(_request.find_referenced_files(prompt, system, schema_file))
         info.prompt = _request.read_prompt("-p", prompt, stdin)
-        named = sources.classify(words, prompt_given=prompt is not None, stdin=stdin)
-        info.images = named.names
-        info.prompt = _request.compose_prompt(info.prompt, named.prompt, chosen_preset, settings)
-        if named.error is not None:
-            raise named.error
-        target.refuse_overwriting(image.path for image in named.images if isinstance(image, sources.File))
+        classified = sources.classify(words, prompt_given=prompt is not None, stdin=stdin)
+        info.images = classified.names
+        info.prompt = _request.compose_prompt(info.prompt, classified.prompt, chosen_preset, settings)
+        if classified.error is not None:
+            raise classified.error
+        target.refuse_overwriting(image.path for image in classified.images if isinstance(image, sources.File))
         extra = _request.parse_params(param)
         answer_schema = _request.load_schema(schema, chosen_preset, extra)
         show = show.with_schema(answer_schema)
         system = _request.read_system_prompt(system, stdin, chosen_preset, settings)
-        images = _request.resolve_images(named.images, settings, fetch=fetch)
+        images = _request.resolve_images(classified.images, settings, fetch=fetch)
         plan = _Plan(
             request=_request.build_request(settings, info.prompt, system, extra, stream=not no_stream),
             groups=_group_images(images, each=each, together=together),
@@ -185,14 +185,16 @@ def _describe_groups(plan: _Plan, key: str | None, show: OutputOptions, target: 
     submitted = deque([pool.submit(plan.groups[0])])  # prepared in threads while the next lines load httpx
     with _request.open_endpoint(plan.settings, key, plan.groups) as endpoint:
         from ..client.retry import RetryLimits
+        from ..describe import run
 
-        describe = _request.select_describe(plan.schema)
+        session = _request.open_schema_session(plan.schema)
+        request_answer = run.describe if session is None else session.describe
         retry_limits = RetryLimits(plan.settings.retries, plan.settings.retry_max_wait, plan.settings.max_time)
         for number, (group, next_group) in enumerate(zip(plan.groups, [*plan.groups[1:], ()], strict=True), 1):
             submitted.append(pool.submit(next_group))
             if has_several:
                 announce_image(group[0].name, show)
-            events = describe(
+            items = request_answer(
                 endpoint,
                 _request.fill_placeholders(plan.request, group, number),
                 submitted.popleft(),
@@ -200,7 +202,7 @@ def _describe_groups(plan: _Plan, key: str | None, show: OutputOptions, target: 
                 retry_limits=retry_limits,
                 prices=plan.prices,
             )
-            error = show_answer(events, show, target).error
+            error = show_answer(items, show, target).error
             if error is None:
                 continue
             if not has_several or isinstance(error, AuthError | InterruptedByUserError):
@@ -216,7 +218,7 @@ def _show_dry_runs(plan: _Plan, show: OutputOptions, target: Output) -> list[Qvi
     from ..images.prepare import PreparationPool
 
     failures: list[QvisionError] = []
-    pool, url = PreparationPool(plan.limits), _request.build_request_url(plan.settings)
+    pool, url = PreparationPool(plan.limits), f"{_request.get_base_url(plan.settings)}/chat/completions"
     request_template = _request.add_response_format(plan.request, plan.schema)
     for number, group in enumerate(plan.groups, 1):
         request = _request.fill_placeholders(request_template, group, number)

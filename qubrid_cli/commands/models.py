@@ -44,18 +44,18 @@ def models(
 
     try:
         settings = _request.resolve_settings(context)
-        listed = _fetch_models(settings)
+        endpoint_models = _fetch_models(settings)
     except (QvisionError, KeyboardInterrupt) as error:
         failure = error if isinstance(error, QvisionError) else InterruptedByUserError("stopped by Ctrl-C")
         if as_json:
             _print_json(None, (), failure)
         raise failure from None
-    ids = model_cache.get_built_in_models(settings.base_url) if listed is None else listed
+    ids = model_cache.get_built_in_models(settings.base_url) if endpoint_models is None else endpoint_models
     if as_json:
-        base_url = _request.build_request_url(settings).removesuffix("/chat/completions")
-        _print_json("built-in" if listed is None else "endpoint", ids, None, base_url)
+        source = "built-in" if endpoint_models is None else "endpoint"
+        _print_json(source, ids, None, _request.get_base_url(settings))
         return
-    if listed is None:
+    if endpoint_models is None:
         host, date = get_origin(settings.base_url).removeprefix("https://"), model_cache.BUILT_IN_MODELS_DATE
         echo_err(f"note: {host} does not list its models; these are the vision models in its documentation of {date}")
     elif not ids:

@@ -288,7 +288,7 @@ def _unreadable_error(data: bytes, name: str) -> ImageError:
     if unsupported is not None:
         return _unsupported_error(unsupported, name)
     if data[:4] in {b"II*\0", b"MM\0*"}:
-        return _damaged_error(f"{name} is a damaged TIFF, or a kind of TIFF that cannot be read here")
+        return _make_damaged_error(f"{name} is a damaged TIFF, or a kind of TIFF that cannot be read here")
     if re.match(_KNOWN_SIGNATURES, data):
         return damaged_error(name, "its header cannot be read")
     hint = _READABLE_HINT
@@ -322,13 +322,13 @@ def too_many_pixels_error(name: str, max_pixels: int = MAX_PIXELS) -> ImageError
 def damaged_error(name: str, reason: str) -> ImageError:
     """The error for an image that Pillow could not decode; ``reason`` is Pillow's message."""
     if re.match(_EMPTY_REASON, reason):  # libtiff gives no reason
-        return _damaged_error(f"{name} is damaged, or compressed in a way that cannot be read here")
+        return _make_damaged_error(f"{name} is damaged, or compressed in a way that cannot be read here")
     is_unsupported = re.search(_UNSUPPORTED_REASON, reason, re.IGNORECASE)
     problem = "is stored in a way that cannot be read here" if is_unsupported else "is damaged or cut off"
-    return _damaged_error(f"{name} {problem} ({textwrap.shorten(reason, 120)})")
+    return _make_damaged_error(f"{name} {problem} ({textwrap.shorten(reason, 120)})")
 
 
-def _damaged_error(message: str) -> ImageError:
+def _make_damaged_error(message: str) -> ImageError:
     return ImageError(message, hint="Open it in an image viewer and save it again.", code="damaged_image")
 
 

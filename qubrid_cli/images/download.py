@@ -58,9 +58,7 @@ def download(link: Link, *, timeout: float, within: float | None = None) -> byte
         data = task.run()
     finally:
         task.deadline.cancel()
-    error = _not_an_image_error(data, link.name)
-    if error is not None:
-        raise error
+    _refuse_text(data, link.name)
     return data
 
 
@@ -182,16 +180,16 @@ class _Download:
             raise ImageError(message, hint=failure.hint, code=failure.code) from error
 
 
-def _not_an_image_error(data: bytes, name: str) -> ImageError | None:
-    """The error for a web page or text that a server sends instead of an image, with status 200."""
+def _refuse_text(data: bytes, name: str) -> None:
+    """Refuse a web page or text that a server sends instead of an image, with status 200."""
     if decode.is_web_page(data):
         kind = "a web page"
         hint = "Open it in a browser and copy the address of the image itself; the site may require a login."
     elif data and decode.is_text(data) and not _TEXT_IMAGE_START.match(data):
         kind, hint = "text", "It may be an error message of the server; open the link in a browser."
     else:
-        return None
-    return ImageError(f"{name} is not an image but {kind}", hint=hint, code="not_an_image")
+        return
+    raise ImageError(f"{name} is not an image but {kind}", hint=hint, code="not_an_image")
 
 
 def _http_status_error(status: int, name: str, url: httpx.URL, *, has_password: bool) -> ImageError:

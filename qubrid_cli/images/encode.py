@@ -15,9 +15,9 @@ from .urls import DataUrl
 _LOSSLESS = {"PNG", "GIF", "TIFF", "BMP", "DIB", "ICO", "PPM", "QOI", "TGA"}
 #: Lossy formats: the noise around letters makes a PNG large.
 _LOSSY = {"JPEG", "MPO"}
-#: Model Studio, Qwen's own host, accepts no longer ones.
+#: Characters; Model Studio, Qwen's own host, refuses longer ones.
 _MAX_DATA_URL_LENGTH = 10_485_760
-#: Pixels; libjpeg writes no longer ones.
+#: Pixels; libjpeg refuses longer sides.
 _MAX_JPEG_SIDE = 65_500
 
 #: JPEG qualities. At 85 with color at half resolution, photos are as good as a model can see. Screenshots and pages

@@ -13,64 +13,45 @@ import httpx
 
 from ..frozen import frozen
 
+_UNTRUSTED = "the certificate of {host} cannot be trusted: {details}"
+
 
 class Cause(enum.Enum):
-    """What failed."""
+    """What failed: the message, the hint and the code; ``explain`` fills in the placeholders."""
 
-    CERTIFICATE_EXPIRED = enum.auto()
-    CERTIFICATE_OF_OTHER_HOST = enum.auto()
-    CERTIFICATE_UNTRUSTED = enum.auto()
-    TLS = enum.auto()
-    TLS_CUT_OFF = enum.auto()
-    CONNECT_TIMEOUT = enum.auto()
-    UNKNOWN_HOST = enum.auto()
-    CONNECTION_REFUSED = enum.auto()
-    NO_CONNECTION = enum.auto()
-    PROXY = enum.auto()
-    SEND_TIMEOUT = enum.auto()
-    READ_TIMEOUT = enum.auto()
-    NOT_HTTP = enum.auto()
-    INVALID_REDIRECT = enum.auto()
-    CONNECTION_BROKEN = enum.auto()
-    UNREADABLE = enum.auto()
-
-
-_UNTRUSTED = "the certificate of {host} cannot be trusted: {details}"
-#: The message, the hint and the code of each cause; ``explain`` fills in the placeholders.
-_TEXTS = {
-    Cause.CERTIFICATE_EXPIRED: (_UNTRUSTED, "It has expired; the operator of the server must renew it.", "certificate"),
-    Cause.CERTIFICATE_OF_OTHER_HOST: (
+    CERTIFICATE_EXPIRED = (_UNTRUSTED, "It has expired; the operator of the server must renew it.", "certificate")
+    CERTIFICATE_OF_OTHER_HOST = (
         _UNTRUSTED,
         "It was issued for another name or address: check the host in {url}.",
         "certificate",
-    ),
-    Cause.CERTIFICATE_UNTRUSTED: (
+    )
+    CERTIFICATE_UNTRUSTED = (
         _UNTRUSTED,
         "For a server of your own, set SSL_CERT_FILE to the file of its certificate authority.",
         "certificate",
-    ),
-    Cause.TLS: ("no secure connection to {host}: {details}", "It may speak plain http: check {url}.", "tls"),
-    Cause.TLS_CUT_OFF: ("{host} closed the connection during the TLS handshake", "Try again, or check {url}.", "tls"),
-    Cause.CONNECT_TIMEOUT: ("{host} did not accept a connection in time", "Check {url} and the network.", "timeout"),
-    Cause.UNKNOWN_HOST: ("there is no host named {host}", "Check {url} and the network.", "no_such_host"),
-    Cause.CONNECTION_REFUSED: (
+    )
+    TLS = ("no secure connection to {host}: {details}", "It may speak plain http: check {url}.", "tls")
+    TLS_CUT_OFF = ("{host} closed the connection during the TLS handshake", "Try again, or check {url}.", "tls")
+    CONNECT_TIMEOUT = ("{host} did not accept a connection in time", "Check {url} and the network.", "timeout")
+    UNKNOWN_HOST = ("there is no host named {host}", "Check {url} and the network.", "no_such_host")
+    CONNECTION_REFUSED = (
         "{host} refuses the connection",
         "Check that the server is running, and the port in {url}.",
         "network",
-    ),
-    Cause.NO_CONNECTION: (
+    )
+    NO_CONNECTION = (
         "no connection to {host}: {details}",
         "Check {url}, the network, and the proxy if one is set.",
         "network",
-    ),
-    Cause.PROXY: ("the proxy refused: {details}", "Check HTTPS_PROXY and HTTP_PROXY.", "proxy"),
-    Cause.SEND_TIMEOUT: ("{host} accepted no data for {timeout:g} s", "Try again, or raise --timeout.", "timeout"),
-    Cause.READ_TIMEOUT: ("{host} sent no data for {timeout:g} s", "Try again, or raise --timeout.", "timeout"),
-    Cause.NOT_HTTP: ("{host} does not speak HTTP", "Check the port in {url}.", "protocol"),
-    Cause.INVALID_REDIRECT: ("{host} redirects to an invalid URL", "Check {url}.", "redirect"),
-    Cause.CONNECTION_BROKEN: ("the connection to {host} broke: {details}", "Try again.", "network"),
-    Cause.UNREADABLE: ("the response from {host} cannot be read: {details}", "Check {url}.", "protocol"),
-}
+    )
+    PROXY = ("the proxy refused: {details}", "Check HTTPS_PROXY and HTTP_PROXY.", "proxy")
+    SEND_TIMEOUT = ("{host} accepted no data for {timeout:g} s", "Try again, or raise --timeout.", "timeout")
+    READ_TIMEOUT = ("{host} sent no data for {timeout:g} s", "Try again, or raise --timeout.", "timeout")
+    NOT_HTTP = ("{host} does not speak HTTP", "Check the port in {url}.", "protocol")
+    INVALID_REDIRECT = ("{host} redirects to an invalid URL", "Check {url}.", "redirect")
+    CONNECTION_BROKEN = ("the connection to {host} broke: {details}", "Try again.", "network")
+    UNREADABLE = ("the response from {host} cannot be read: {details}", "Check {url}.", "protocol")
+
 
 #: httpx's exceptions, each class before its base classes.
 _CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
@@ -111,7 +92,7 @@ def explain(error: Exception, host: str, *, url: str, timeout: float, is_direct:
         is_direct: no proxy was used. If one was, an unknown or refusing host may be the proxy.
     """
     cause, details = _classify(error, is_direct=is_direct)
-    message, hint, code = _TEXTS[cause]
+    message, hint, code = cause.value
     return HttpFailure(cause, message.format(host=host, timeout=timeout, details=details), hint.format(url=url), code)
 
 

@@ -18,7 +18,7 @@ MAX_SHAPE_CHANGE = 1.1
 #: The start and the end marker around each image.
 _MARKER_TOKENS = 2
 
-#: Of English text, as vendors put it.
+#: A rule of thumb of vendors, for English text.
 CHARACTERS_PER_TOKEN = 4
 
 

@@ -1,1 +1,1 @@
-"""Which value counts and why: options, environment, profiles, config.toml, keys, presets."""
+"""Where values come from, and which one wins: options, environment, profiles, config.toml; also keys and presets."""

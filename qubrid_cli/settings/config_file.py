@@ -18,7 +18,7 @@ from .fields import (
     GLOBAL_FIELDS,
     PROFILE_FIELDS,
     Field,
-    check_amount,
+    Range,
     is_profile_name,
     list_available,
 )
@@ -27,10 +27,8 @@ _TABLE_NAMES = ("profiles", "presets", "prices")
 _PRICE_KEYS = ("input", "output")
 #: What people call an API key. There is no such setting, on purpose.
 _API_KEY_PATTERN = re.compile("(api_?)?key|token|secret", re.IGNORECASE)
-#: ``line_of_key`` gives up on values, or strings that contain the name, with more lines than this,
-_MAX_VALUE_LINES = 100
-#: and after this many lines that contain the name, because each one costs a parse of everything above it.
-_MAX_CANDIDATE_LINES = 200
+#: Limits of ``line_of_key``: lines of one value; and lines with the name, each of which costs a parse of all above it.
+_MAX_VALUE_LINES, _MAX_CANDIDATE_LINES = 100, 200
 
 
 @frozen
@@ -205,10 +203,10 @@ class _TableContext:
     def child(self, *names: str) -> "_TableContext":
         return replace(self, names=(*self.names, *names))
 
-    def make_error(self, name: str, what: str, hint: str | None) -> ConfigError:
+    def make_error(self, name: str, problem: str, hint: str) -> ConfigError:
         line = line_of_key(self.source, [*self.names, name])
         location = f"{self.path}, line {line}" if line else self.path
-        return ConfigError(f"{location}: {format_key([*self.names, name])} {what}", hint=hint)
+        return ConfigError(f"{location}: {format_key([*self.names, name])} {problem}", hint=hint)
 
     def iterate_tables(
         self, tables: Mapping[str, Any], kind: str
@@ -251,7 +249,7 @@ class _TableContext:
         values = {}
         for name, value in self.check_keys(table, _PRICE_KEYS).items():
             try:
-                values[name] = check_amount(value)
+                values[name] = Range(float, 0)(value)
             except ValueError as error:
                 raise self.make_error(name, str(error), "USD per million tokens, such as 0.25.") from error
         return values

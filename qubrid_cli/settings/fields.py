@@ -46,16 +46,7 @@ _HEADER_NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
 _RESERVED_HEADERS = frozenset(
     {"accept-encoding", "connection", "content-length", "content-type", "host", "te", "trailer", "transfer-encoding"}
 )
-_SWITCH_WORDS = {
-    "1": True,
-    "true": True,
-    "yes": True,
-    "on": True,
-    "0": False,
-    "false": False,
-    "no": False,
-    "off": False,
-}
+_SWITCH_WORDS = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
 
 
 def normalize_base_url(text: object) -> str:
@@ -93,11 +84,6 @@ def get_origin(url: str) -> str:
 def is_profile_name(text: str) -> bool:
     """Whether a text can name a profile, which appears in files, dotted keys and on terminals."""
     return re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]*", text) is not None
-
-
-def check_amount(value: object) -> float:
-    """A finite number from 0, such as a price."""
-    return float(Range(float, 0)(value))
 
 
 def _check_text(value: object) -> str:

@@ -29,7 +29,7 @@ _PASTED_PREFIX = re.compile(
     r"""[\s"']*((?:export\s+|set\s+|\$env:)?[A-Z][A-Z0-9_]*_(?:KEY|TOKEN)\s*=)?[\s"']*((?i:bearer)(?![^\s"']))?[\s"']*"""
 )
 _PASTED_SUFFIX = re.compile(r"[\s\"']+\Z")
-#: Characters. Servers accept no longer header, and no key comes near it.
+#: Characters: servers refuse longer headers, and keys are far shorter.
 _MAX_KEY_LENGTH = 4096
 
 
@@ -102,7 +102,7 @@ class Keychain:
                     raise
 
     def get_backend_name(self) -> str | None:
-        """The name of the backend, without a request to it; ``None`` if this system has none."""
+        """The name of the backend, without a request to it; ``None`` if none is there or the extra is not installed."""
         if not self.is_installed:
             return None
         with _translate_errors():
@@ -165,16 +165,16 @@ def find_key(settings: Settings, env: Mapping[str, str], path: Path, keychain: K
         return None
     variable = settings.key_env
     if variable and (text := clean_pasted_key(env.get(variable, ""), variable)):
-        foreign = f"{settings.base_url} is not the URL of profile {settings.profile}"
-        return Key(text, variable, None if settings.is_base_url_trusted else foreign)
+        reason = f"{settings.base_url} is not the URL of profile {settings.profile}"
+        return Key(text, variable, None if settings.is_base_url_trusted else reason)
     entries = read_key_file(path)
     # A profile without a URL of its own is Qubrid's under another name, and uses Qubrid's key unless it has its own.
     is_qubrids = settings.profile_base_url is None and settings.profile not in entries
     owner = DEFAULT_PROFILE if is_qubrids else settings.profile
     if (stored := entries.get(owner)) is None:
         return None
-    foreign = f"it was stored for {stored.origin}"
-    withheld_reason = None if stored.origin == get_origin(settings.base_url) else foreign
+    is_same_origin = stored.origin == get_origin(settings.base_url)
+    withheld_reason = None if is_same_origin else f"it was stored for {stored.origin}"
     if stored.key is not None:
         return Key(clean_pasted_key(stored.key, str(path)) or "", str(path), withheld_reason)
     return Key(_read_from_keyring(owner, stored.origin, keychain), "the keyring", withheld_reason)
@@ -292,7 +292,7 @@ def _parse_key_file(data: bytes, path: Path) -> dict[str, StoredKey]:
     import tomllib
 
     damaged = ConfigError(  # without any of the content, which may be a key
-        f"{path} is not as qvision auth login writes it", hint="Remove it, and log in again: qvision auth login"
+        f"{path} is not a valid key file", hint="Remove it, and log in again: qvision auth login"
     )
     try:
         tables = tomllib.loads(data.decode())

@@ -23,7 +23,6 @@ BUILT_IN_MODELS_DATE = "2026-11"
 _MAX_CACHED_MODELS = 2000
 _MAX_MODEL_NAME_LENGTH = 200
 _MAX_CACHE_FILE_SIZE = 1_000_000
-_CACHE_SCHEMA_VERSION = 1
 _MODEL_NAME = re.compile(r"[\x21-\x7e]+")
 
 
@@ -35,11 +34,7 @@ def get_built_in_models(base_url: str) -> tuple[str, ...]:
 def cache_models(folder: Path, base_url: str, models: Iterable[str]) -> None:
     """Store an endpoint's list for completion, which makes no request; a file that cannot be written is ignored."""
     names = [name for name in models if len(name) <= _MAX_MODEL_NAME_LENGTH and _MODEL_NAME.fullmatch(name)]
-    cache = {
-        "schema_version": _CACHE_SCHEMA_VERSION,
-        "base_url": base_url,
-        "models": names[:_MAX_CACHED_MODELS],
-    }
+    cache = {"schema_version": 1, "base_url": base_url, "models": names[:_MAX_CACHED_MODELS]}
     with suppress(OSError):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomic(_get_cache_path(folder, base_url), json.dumps(cache).encode(), mode=0o600)

@@ -11,9 +11,6 @@ from ..errors import ConfigError, UsageError
 from ..frozen import frozen
 from .fields import FIELDS, list_available
 
-#: Where the user's presets are, if the caller does not say.
-_DEFAULT_PATH = Path("config.toml")
-
 
 @frozen
 class Preset:
@@ -56,7 +53,7 @@ def list_names(user: Mapping[str, object]) -> list[str]:
     return list(dict.fromkeys([*load_built_in_presets(), *user]))
 
 
-def find(name: str, user: Mapping[str, object], path: Path = _DEFAULT_PATH) -> Preset:
+def find(name: str, user: Mapping[str, object], path: Path) -> Preset:
     """Find a preset by its name.
 
     Args:
@@ -77,7 +74,7 @@ def find(name: str, user: Mapping[str, object], path: Path = _DEFAULT_PATH) -> P
     return built_in
 
 
-def find_all(user: Mapping[str, object], path: Path = _DEFAULT_PATH) -> tuple[dict[str, Preset], list[ConfigError]]:
+def find_all(user: Mapping[str, object], path: Path) -> tuple[dict[str, Preset], list[ConfigError]]:
     """All valid presets by name, and the errors of the others."""
     presets, errors = dict(load_built_in_presets()), []
     for name in user:
@@ -89,7 +86,7 @@ def find_all(user: Mapping[str, object], path: Path = _DEFAULT_PATH) -> tuple[di
     return presets, errors
 
 
-def merge_with_built_in(name: str, overrides: object, path: Path = _DEFAULT_PATH) -> Preset:
+def merge_with_built_in(name: str, overrides: object, path: Path) -> Preset:
     """A user's preset on top of the built-in preset of its name, key by key; its prompt may still be missing.
 
     An empty string removes the built-in value.

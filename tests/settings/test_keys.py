@@ -302,7 +302,7 @@ def test_a_broken_file_is_refused_and_nothing_of_it_repeated(content: str, file:
     with pytest.raises(ConfigError) as caught:
         keys.read_key_file(file)
     assert caught.value.format_report() == (
-        f"error: {file} is not as qvision auth login writes it\nhint: Remove it, and log in again: qvision auth login"
+        f"error: {file} is not a valid key file\nhint: Remove it, and log in again: qvision auth login"
     )
 
 

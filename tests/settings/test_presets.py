@@ -50,7 +50,7 @@ def test_a_preset_of_the_users_own_joins_the_others() -> None:
 
 def test_a_users_preset_lies_over_the_built_in_one_of_its_name() -> None:
     ours = presets.load_built_in_presets()["tags"]
-    found = presets.find("tags", {"tags": {"temperature": 0.7, "schema": ""}})
+    found = presets.find("tags", {"tags": {"temperature": 0.7, "schema": ""}}, Path("c.toml"))
     assert (found.prompt, found.temperature, found.schema, found.about) == (ours.prompt, 0.7, None, ours.about)
 
 
@@ -59,7 +59,7 @@ def test_a_users_preset_lies_over_the_built_in_one_of_its_name() -> None:
     [({"prompt": "Be short."}, "Be short."), ({"prompt": "Be short.", "about": "mine"}, "mine"), ({"about": "x"}, "x")],
 )
 def test_a_prompt_of_the_users_own_is_told_of_in_its_own_words(given_: dict[str, str], about: str) -> None:
-    assert presets.find("alt", {"alt": given_}).about == about
+    assert presets.find("alt", {"alt": given_}, Path("c.toml")).about == about
 
 
 def test_a_preset_that_cannot_be_used_is_in_nobodys_way(describe: Ask, lighthouse: Path, tmp_path: Path) -> None:

@@ -55,9 +55,7 @@ def doctor(
     interrupt = None
     try:
         for check in run.run_checks(
-            lambda config: _request.resolve_settings(context, config),
-            timeout=check_timeout,
-            send_image=not no_request,
+            lambda config: _request.resolve_settings(context, config), timeout=check_timeout, send_image=not no_request
         ):
             checks.append(check)
             if not as_json:

@@ -17,6 +17,7 @@ from ...errors import ConfigError, KeyringError, NetworkError
 from ...images import decode
 from ...images.http_errors import explain
 from ...images.urls import strip_root_dot, uses_proxy
+from ...settings.keys import Keychain
 from .checks import Check, make_failure, make_ok, make_warning, run_with_timeout
 
 _DAY_SECONDS = 86_400.0
@@ -50,8 +51,8 @@ def check_network(url: str, seconds: float) -> Iterator[Check]:
         hint = "Check --base-url and the network connection."
         yield make_failure("dns", NetworkError(f"cannot resolve {host}: {reason}", hint=hint))
         return
-    listed = _format_addresses(addresses)
-    yield make_ok("dns", f"{host} is an IP address" if listed == host else f"{host} resolves to {listed}")
+    address_list = _format_addresses(addresses)
+    yield make_ok("dns", f"{host} is an IP address" if address_list == host else f"{host} resolves to {address_list}")
     yield from _check_connection(host, port, addresses, seconds, secure=parts.scheme == "https")
 
 
@@ -68,9 +69,9 @@ def _check_connection(host: str, port: int, addresses: list[str], seconds: float
     started = time.perf_counter()
     reason = "no address"
     for address in addresses:
-        left = started + seconds - time.perf_counter()
+        remaining = started + seconds - time.perf_counter()
         try:
-            connection = socket.create_connection((address, port), max(0.001, left))
+            connection = socket.create_connection((address, port), max(0.001, remaining))
         except OSError as error:
             reason = "no answer" if isinstance(error, TimeoutError) else error.strerror or str(error)
             continue
@@ -141,19 +142,12 @@ def _check_formats(optional_formats: Mapping[str, bool]) -> Check:
 
 def _check_keyring(seconds: float) -> Check:
     try:
-        name = run_with_timeout(_get_keyring_name, seconds)
+        name = run_with_timeout(Keychain().get_backend_name, seconds)
     except TimeoutError:
         return make_warning("keyring", f"the keyring did not answer within {seconds:g} s", "Unlock the keyring.")
     except KeyringError as error:
         return make_warning("keyring", error.message, f"Until it works, {_KEY_FILE_USED}.")
     return make_ok("keyring", name or f"not available, so {_KEY_FILE_USED}")
-
-
-def _get_keyring_name() -> str | None:
-    """The name of the system's keyring; ``None`` if there is none or the extra is not installed."""
-    from ...settings import keys
-
-    return keys.Keychain().get_backend_name()
 
 
 def _check_terminal(env: Mapping[str, str]) -> Check:

@@ -1,7 +1,7 @@
 """The checks of ``qvision doctor`` in order: settings, key, network, endpoint, models, a request, this machine.
 
-Each check is yielded as soon as it ends; a check that needs one that failed is left out. Errors that a user, a file, a
-server or a network can cause become failed checks and are never raised.
+Each check is yielded as soon as it ends. It is skipped if a check that it depends on failed. Errors that a user, a file,
+a server or a network can cause become failed checks and are never raised.
 """
 
 import os
@@ -34,8 +34,8 @@ _REQUEST_SECONDS = 60.0
 _GRACE_SECONDS = 2.0
 #: Enough tokens to see that the model answers.
 _MAX_TOKENS = 16
-#: Characters of the answer.
-_MAX_SHOWN_LENGTH = 60
+#: Characters of the answer that are shown.
+_MAX_EXCERPT_LENGTH = 60
 #: Codes of errors whose text names options that ``doctor`` does not have, or has with another meaning.
 _TIMEOUT_CODES = frozenset({"max_time", "timeout"})
 #: A blue PNG of 64 × 64 pixels, made by ``PIL.Image.new("RGB", (64, 64), (40, 80, 200))``.
@@ -208,9 +208,9 @@ def _judge_answer(answer: Description, endpoint: Endpoint, seconds: float) -> Ch
         cause = error.__cause__ if isinstance(error, IncompleteAnswerError) else error
         is_timeout = isinstance(cause, EndpointError) and cause.code in _TIMEOUT_CODES
         return make_failure("request", _timeout_error(endpoint, seconds) if is_timeout else error)
-    took = f"{answer.timing.total_seconds or 0:.2f} s"
+    duration = f"{answer.timing.total_seconds or 0:.2f} s"
     text = escape_control_characters(endpoint.redact(" ".join(answer.text.split())))
     if not text:
-        return make_ok("request", f"received an answer in {took}, with no text in its first {_MAX_TOKENS} tokens")
-    shown = text if len(text) <= _MAX_SHOWN_LENGTH else f"{text[: _MAX_SHOWN_LENGTH - 1]}…"
-    return make_ok("request", f"described a test image in {took}: {shown}")
+        return make_ok("request", f"received an answer in {duration}, with no text in its first {_MAX_TOKENS} tokens")
+    excerpt = text if len(text) <= _MAX_EXCERPT_LENGTH else f"{text[: _MAX_EXCERPT_LENGTH - 1]}…"
+    return make_ok("request", f"described a test image in {duration}: {excerpt}")

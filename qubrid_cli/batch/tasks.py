@@ -16,7 +16,7 @@ from ..client.endpoint import Endpoint
 from ..client.request import Request
 from ..client.retry import RetryLimits
 from ..describe import run
-from ..describe.prompt import expand_placeholders, placeholder_values
+from ..describe.prompt import fill_placeholders
 from ..describe.result import Description, UnpreparedImage
 from ..errors import EndpointError, ImageError, QvisionError, UsageError
 from ..frozen import frozen
@@ -61,13 +61,10 @@ class BatchRequest:
 
     def build_request(self, task: Task) -> Request:
         """Build the request for one image: its own prompt, if it has one, with the placeholders filled in."""
-        request = self.request
-        prompt, system = request.prompt if task.prompt is None else task.prompt, request.system
-        if "{" not in prompt + (system or "") and "}" not in prompt + (system or ""):
-            return replace(request, prompt=prompt)
-        values = placeholder_values(_try_to_resolve(task), task.index)
-        expanded_system = None if system is None else expand_placeholders(system, values)
-        return replace(request, prompt=expand_placeholders(prompt, values), system=expanded_system)
+        request = self.request if task.prompt is None else replace(self.request, prompt=task.prompt)
+        if not request.may_have_placeholders:
+            return request
+        return fill_placeholders(request, _try_to_resolve(task), task.index)
 
     def compute_key(self, task: Task, image_id: str) -> str:
         """Compute the key of the answer about one image; see ``entries.compute_key``."""

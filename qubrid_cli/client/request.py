@@ -112,6 +112,11 @@ class Request:
     response_format: ResponseFormat | None = None
     follow_ups: tuple[Message, ...] = ()
 
+    @property
+    def may_have_placeholders(self) -> bool:
+        """Whether one of the two prompts contains a brace."""
+        return "{" in self.prompt or "{" in (self.system or "")
+
 
 def build_body(request: Request) -> RequestBody:
     """Build the JSON body of a request.

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _BARE_WORD = re.compile(r"[A-Za-z][\w.-]*")
 #: The settings that a preset can set, between the options and the environment.
 _PRESET_SETTINGS = ("max_tokens", "temperature", "top_p")
+_DEFAULT_PROMPT = "Describe this image."
 
 
 def options_from(context: typer.Context) -> dict[str, Any]:
@@ -184,10 +185,36 @@ def open_stdin(arguments: Sequence[str | None]) -> BinaryIO:
 
 
 def read_prompt(option: str, text: str | None, stdin: BinaryIO) -> str | None:
-    """The text of ``-p`` or ``-s``, which may name a file or standard input; ``None`` if the option was not used."""
-    from ..describe import prompt
+    """The text of ``-p`` or ``-s``, which may name a file or standard input; ``None`` if the option was not used.
 
-    return None if text is None else prompt.read_prompt(text, option=option, stdin=stdin)
+    Raises:
+        UsageError: the prompt cannot be read, is empty, or is not UTF-8.
+    """
+    if text is None:
+        return None
+    if text == "-" or text.startswith("@"):
+        from ..describe import prompt
+
+        text = prompt.read_prompt(text, option=option, stdin=stdin)
+    return validate_prompt(text, option)
+
+
+def validate_prompt(text: str, where: str) -> str:
+    """The prompt unless it is empty, which is most often an empty variable of a script.
+
+    Args:
+        where: the option or argument, for messages.
+
+    Raises:
+        UsageError: the prompt is empty or not UTF-8.
+    """
+    if not text.strip():
+        raise UsageError(f"{where} is empty", hint="Write a prompt in quotes, or leave it out.")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # surrogates, which stand for the bytes of an argument that are not UTF-8
+        raise UsageError(f"{where} is not UTF-8 text", hint="Check the terminal's encoding.") from error
+    return text
 
 
 def compose_prompt(option_text: str | None, argument: str | None, preset: "Preset | None", settings: "Settings") -> str:
@@ -196,11 +223,12 @@ def compose_prompt(option_text: str | None, argument: str | None, preset: "Prese
     Args:
         option_text: the text of ``-p``, which wins over the ``argument``.
     """
-    from ..describe import prompt
-
-    if option_text is None and argument is not None:
-        option_text = prompt.validate_prompt(argument, "the prompt")
-    return prompt.compose_prompt(preset, option_text, settings)
+    prompt = option_text
+    if prompt is None and argument is not None:
+        prompt = validate_prompt(argument, "the prompt")
+    if preset is not None:
+        return f"{preset.prompt}\n\n{prompt}" if prompt else preset.prompt
+    return prompt or settings.prompt or _DEFAULT_PROMPT
 
 
 def read_system_prompt(
@@ -216,6 +244,8 @@ def check_placeholders(request: "Request", *, images: int) -> None:
     Args:
         images: the number of images in the request.
     """
+    if not request.may_have_placeholders:
+        return
     from ..describe.prompt import check_placeholders
 
     for text in (request.prompt, request.system or ""):
@@ -228,11 +258,11 @@ def fill_placeholders(request: "Request", group: Sequence["Source"], number: int
     Args:
         number: of the request, from 1.
     """
-    from ..describe.prompt import expand_placeholders, placeholder_values
+    if not request.may_have_placeholders:
+        return request
+    from ..describe import prompt
 
-    values = placeholder_values(group[0], number)
-    system = None if request.system is None else expand_placeholders(request.system, values)
-    return replace(request, prompt=expand_placeholders(request.prompt, values), system=system)
+    return prompt.fill_placeholders(request, group[0], number)
 
 
 def find_referenced_files(*texts: str | None) -> list[Path]:

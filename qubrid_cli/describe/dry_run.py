@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..client.request import Request, build_body
+from ..client.request import ImagePart, Request, build_body
 from ..frozen import frozen
 from ..images import tokens, urls
 from ..images.prepare import PendingImage, PreparedImage, PreparedImageOrLink
 from ..metrics import Cost, Price, compute_cost
-from .prompt import build_image_parts
+from .prompt import label_images
 
 #: Characters of a data URL that are shown.
 _DATA_URL_PREFIX_LENGTH = 48
@@ -46,7 +46,9 @@ def dry_run(
         ImageError: an image cannot be sent.
     """
     prepared = tuple(image.future.result() for image in images)
-    whole = replace(request, images=build_image_parts(prepared, labels=labels))
+    has_labels = labels and len(prepared) > 1
+    parts = label_images(prepared) if has_labels else tuple(ImagePart(image.url) for image in prepared)
+    whole = replace(request, images=parts)
     short = replace(whole, images=tuple(replace(part, url=_shorten_url(str(part.url))) for part in whole.images))
     uploads = [image.upload if isinstance(image, PreparedImage) else None for image in prepared]
     estimate = tokens.estimate_prompt(

@@ -1,60 +1,33 @@
-"""The prompt: its text, the placeholders in it such as ``{name}``, and the images after it.
+"""Prompts from files, placeholders in prompts such as ``{name}``, and labels of images.
 
-The text comes from the command line, a file, standard input, a preset or the settings.
+Loaded only if a request needs one of these.
 """
 
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from ..client.request import ImagePart, Request
 from ..errors import UsageError
 from ..text import escape_control_characters
 
 if TYPE_CHECKING:
-    from ..client.request import ImagePart
     from ..images.prepare import PreparedImageOrLink
     from ..images.sources import Source
-    from ..settings.fields import Settings
-    from ..settings.presets import Preset
 
-DEFAULT_PROMPT = "Describe this image."
 PLACEHOLDERS = ("name", "stem", "dir", "index")
 #: Placeholders that describe an image, so that a request must have only one.
 _IMAGE_PLACEHOLDERS = frozenset({"name", "stem", "dir"})
-#: The words that a misspelt placeholder is compared with; ``{filename}`` is the ``{name}`` of other programs.
+#: The words that a misspelled placeholder is compared with; ``{filename}`` is the ``{name}`` of other programs.
 _SUGGESTIONS = {name: name for name in PLACEHOLDERS} | {"filename": "name"}
 #: The lowest similarity that accepts ``{dri}`` for ``{dir}``.
 _MIN_SIMILARITY = 0.65
 _BRACES = re.compile(r"\{\{|\}\}|\{(?P<word>[A-Za-z_]\w*)\}")
 #: The name of an image without one: from standard input or a ``data:`` URL.
 _FALLBACK_NAME = "image"
-
-
-def compose_prompt(preset: "Preset | None", prompt: str | None, settings: "Settings") -> str:
-    """Return the preset's prompt with the user's appended; without a preset the user's, else that of the settings."""
-    if preset is not None:
-        return f"{preset.prompt}\n\n{prompt}" if prompt else preset.prompt
-    return prompt or settings.prompt or DEFAULT_PROMPT
-
-
-def validate_prompt(text: str, where: str) -> str:
-    """Return the prompt unless it is empty, which is most often an empty variable of a script.
-
-    Args:
-        where: the option or argument, for messages.
-
-    Raises:
-        UsageError: the prompt is empty or not UTF-8.
-    """
-    if not text.strip():
-        raise UsageError(f"{where} is empty", hint="Write a prompt in quotes, or leave it out.")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:  # surrogates, which stand for the bytes of an argument that are not UTF-8
-        raise UsageError(f"{where} is not UTF-8 text", hint="Check the terminal's encoding.") from error
-    return text
 
 
 def read_prompt(text: str, *, option: str, stdin: BinaryIO) -> str:
@@ -66,15 +39,13 @@ def read_prompt(text: str, *, option: str, stdin: BinaryIO) -> str:
         option: the option's name, for messages.
 
     Raises:
-        UsageError: the prompt is unreadable, not UTF-8, or empty.
+        UsageError: the prompt cannot be read, or is not UTF-8.
     """
     if text == "-":
-        text = _decode(stdin.read(), f"standard input, read for {option} -,")
-    elif text.startswith("@@"):
-        text = text[1:]
-    elif text.startswith("@"):
-        text = _decode(_read_file(text[1:], option), text[1:])
-    return validate_prompt(text, option)
+        return _decode(stdin.read(), f"standard input, read for {option} -,")
+    if text.startswith("@@"):
+        return text[1:]
+    return _decode(_read_file(text[1:], option), text[1:]) if text.startswith("@") else text
 
 
 def _read_file(name: str, option: str) -> bytes:
@@ -124,6 +95,13 @@ def placeholder_values(image: "Source | None", index: int) -> dict[str, str]:
     return {key: escape_control_characters(text) for key, text in values.items()} | {"index": str(index)}
 
 
+def fill_placeholders(request: Request, image: "Source", index: int) -> Request:
+    """Return the request for one image, with the placeholders of its two prompts expanded; see ``placeholder_values``."""
+    values = placeholder_values(image, index)
+    system = None if request.system is None else expand_placeholders(request.system, values)
+    return replace(request, prompt=expand_placeholders(request.prompt, values), system=system)
+
+
 def expand_placeholders(text: str, values: Mapping[str, str]) -> str:
     """Replace the placeholders of a prompt; braces in the values are not expanded.
 
@@ -133,7 +111,7 @@ def expand_placeholders(text: str, values: Mapping[str, str]) -> str:
         values: see ``placeholder_values``.
 
     Raises:
-        UsageError: a word in braces is a misspelt placeholder.
+        UsageError: a word in braces is a misspelled placeholder.
     """
     open_braces = 0
 
@@ -153,10 +131,10 @@ def expand_placeholders(text: str, values: Mapping[str, str]) -> str:
 
 
 def _check_unknown_word(word: str) -> str:
-    """Return a word with its braces, unless it is a misspelt placeholder.
+    """Return a word with its braces, unless it is a misspelled placeholder.
 
-    A misspelt placeholder has no other letters: ``{names}``, ``{item}`` and ``{die}`` are text, as are ``{em}`` and
-    all words of two letters.
+    A word counts as misspelled if it resembles a placeholder and uses only that placeholder's letters. So ``{names}``,
+    ``{item}`` and ``{die}`` are text; words of two letters always are.
     """
     import difflib
 
@@ -177,7 +155,7 @@ def check_placeholders(text: str, *, images: int) -> None:
         images: the number of images in one request.
 
     Raises:
-        UsageError: a placeholder is misspelt, or is ambiguous because the request has several images.
+        UsageError: a placeholder is misspelled, or is ambiguous because the request has several images.
     """
     expand_placeholders(text, dict.fromkeys(PLACEHOLDERS, ""))
     ambiguous = sorted({match["word"] for match in _BRACES.finditer(text)} & _IMAGE_PLACEHOLDERS)
@@ -188,14 +166,9 @@ def check_placeholders(text: str, *, images: int) -> None:
         )
 
 
-def build_image_parts(images: Sequence["PreparedImageOrLink"], *, labels: bool) -> "tuple[ImagePart, ...]":
-    """Build the images of a request; with ``labels``, each of several gets one."""
-    from ..client.request import ImagePart
-
-    return tuple(
-        ImagePart(image.url, format_image_label(number, image.name) if labels and len(images) > 1 else None)
-        for number, image in enumerate(images, 1)
-    )
+def label_images(images: Sequence["PreparedImageOrLink"]) -> tuple[ImagePart, ...]:
+    """Build the images of a request, each with a label."""
+    return tuple(ImagePart(image.url, format_image_label(number, image.name)) for number, image in enumerate(images, 1))
 
 
 def format_image_label(number: int, name: str) -> str:

@@ -12,15 +12,13 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from ..client import events
-from ..client.deltas import ReasoningDelta, TextDelta
 from ..client.endpoint import Endpoint, Response
-from ..client.request import Request, build_body, drop_refused_field
+from ..client.events import ChunkInfo, ErrorEvent, Finish, ReasoningDelta, TextDelta, read_answer
+from ..client.request import ImagePart, Request, build_body, drop_refused_field
 from ..client.retry import RetryLimits, RetryScheduled
 from ..errors import EndpointError, InterruptedByUserError, QvisionError
 from ..images.prepare import PendingImage, PreparedImage, PreparedImageOrLink
 from ..metrics import Clock, Price, Stopwatch, compute_cost, get_number
-from .prompt import build_image_parts
 from .result import (
     Description,
     Preparing,
@@ -74,8 +72,8 @@ class _Draft:
     prices: Mapping[str, Price]
     text_parts: list[str] = field(default_factory=list)
     reasoning_parts: list[str] = field(default_factory=list)
-    chunk_info: events.ChunkInfo = field(default_factory=events.ChunkInfo)
-    finish: events.Finish | None = None
+    chunk_info: ChunkInfo = field(default_factory=ChunkInfo)
+    finish: Finish | None = None
     warnings: list[str] = field(default_factory=list)
     error: QvisionError | None = None
     text_length: int = 0
@@ -104,7 +102,7 @@ class _Draft:
         """Record the end of the answer; the first reason stays."""
         self.stopwatch.mark_end()
         if self.finish is None or self.finish.reason is None:
-            self.finish = events.Finish(reason)
+            self.finish = Finish(reason)
 
     def raise_if_incomplete(self) -> None:
         """Raise an error if the answer was cut off."""
@@ -188,7 +186,12 @@ def _add_images(draft: _Draft, images: Sequence[PendingImage], *, labels: bool) 
         prepared.append(image)
         if isinstance(image, PreparedImage):
             draft.warnings += image.warnings
-    draft.request = replace(draft.request, images=build_image_parts(prepared, labels=labels))
+    parts = tuple(ImagePart(image.url) for image in prepared)
+    if labels and len(prepared) > 1:
+        from .prompt import label_images
+
+        parts = label_images(prepared)
+    draft.request = replace(draft.request, images=parts)
 
 
 def _request_with_retries(draft: _Draft, endpoint: Endpoint, retry_limits: RetryLimits) -> Iterator[Item]:
@@ -228,7 +231,7 @@ def _exchange(draft: _Draft, endpoint: Endpoint) -> Iterator[Item]:
     sent = threading.Event()
     yield Sending(str(endpoint.url), len(body), sent)
     draft.stopwatch.mark_sent()
-    draft.chunk_info, draft.finish = events.ChunkInfo(), None  # forget those of a failed attempt
+    draft.chunk_info, draft.finish = ChunkInfo(), None  # forget those of a failed attempt
     try:
         with endpoint.request_completion(body, sent=sent, within=draft.stopwatch.seconds_left()) as response:
             yield Receiving(response.status, response.request_id, response.seconds)
@@ -241,15 +244,15 @@ def _exchange(draft: _Draft, endpoint: Endpoint) -> Iterator[Item]:
 
 
 def _read_events(draft: _Draft, endpoint: Endpoint, response: Response) -> Iterator[Item]:
-    for event in events.read_answer(response.iter_chunks(), redact=endpoint.redact):
+    for event in read_answer(response.iter_chunks(), redact=endpoint.redact):
         match event:
             case TextDelta() | ReasoningDelta():
                 draft.add_delta(event)
                 yield event
-            case events.ChunkInfo():
+            case ChunkInfo():
                 draft.chunk_info = replace(draft.chunk_info, **endpoint.redact_json(event.to_dict()))
-            case events.Finish():
+            case Finish():
                 draft.record_finish(endpoint.redact_json(event.reason))
                 response.limit_wait(is_announced=event.reason is None)
-            case events.ErrorEvent():
+            case ErrorEvent():
                 raise endpoint.interpret_error(event.payload, response)

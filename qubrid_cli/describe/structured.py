@@ -11,8 +11,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ..client.deltas import TextDelta
 from ..client.endpoint import Endpoint
+from ..client.events import TextDelta
 from ..client.request import Message, Request, ResponseFormat
 from ..client.retry import RetryLimits
 from ..errors import IncompleteAnswerError, SchemaMismatchError

@@ -147,7 +147,7 @@ def _write_data(items: "Items", target: Output) -> "Description":
 
 def _write_plain(items: "Items", target: Output) -> "Description":
     """Write an answer as it arrives, unchanged, and a line break at its end."""
-    from ..client.deltas import TextDelta
+    from ..client.events import TextDelta
     from ..describe.result import Description
 
     last, description = "", Description()

@@ -11,7 +11,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text as StyledText
 
-from ..client.deltas import ReasoningDelta, TextDelta
+from ..client.events import ReasoningDelta, TextDelta
 from ..client.retry import RetryScheduled
 from ..describe.result import Description, Preparing, Receiving, Repairing, Sending, Writing
 from ..describe.run import Item, Items

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qubrid_cli.client import request
-from qubrid_cli.client.deltas import ReasoningDelta, TextDelta
-from qubrid_cli.client.events import ChunkInfo, ErrorEvent, Event, Finish, read_answer
+from qubrid_cli.client.events import ChunkInfo, ErrorEvent, Event, Finish, ReasoningDelta, TextDelta, read_answer
 from qubrid_cli.client.request import ImagePart, Request
 from qubrid_cli.errors import EndpointError, NetworkError
 

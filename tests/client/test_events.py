@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qubrid_cli.client.deltas import ReasoningDelta, SurrogateJoiner, TextDelta, ThinkSplitter
+from qubrid_cli.client.events import ReasoningDelta, SurrogateJoiner, TextDelta, ThinkSplitter
 
 FRAGMENTS = ["<think>", "</think>", "<", "/", "thi", "nk", ">", "a", " ", "\n", "é", "\ud83d", "\ude00"]
 CHUNKS = st.lists(st.lists(st.sampled_from(FRAGMENTS), max_size=3).map("".join), max_size=12)

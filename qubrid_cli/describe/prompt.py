@@ -95,7 +95,7 @@ def placeholder_values(image: "Source | None", index: int) -> dict[str, str]:
     return {key: escape_control_characters(text) for key, text in values.items()} | {"index": str(index)}
 
 
-def fill_placeholders(request: Request, image: "Source", index: int) -> Request:
+def fill_placeholders(request: Request, image: "Source | None", index: int) -> Request:
     """Return the request for one image, with the placeholders of its two prompts expanded; see ``placeholder_values``."""
     values = placeholder_values(image, index)
     system = None if request.system is None else expand_placeholders(request.system, values)

@@ -254,11 +254,7 @@ class BarDisplay(ProgressDisplay):
         self._stats = stats
         self._console = console
         self._live = Live(
-            get_renderable=self._render,
-            console=console,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
+            get_renderable=self._render, console=console, transient=True, redirect_stdout=False, redirect_stderr=False
         )
 
     def __enter__(self) -> Self:

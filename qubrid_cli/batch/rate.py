@@ -184,12 +184,7 @@ class RateLimiter:
     """
 
     def __init__(
-        self,
-        concurrency: Concurrency,
-        *,
-        rpm: int | None = None,
-        tpm: int | None = None,
-        jitter: Jitter = half_jitter,
+        self, concurrency: Concurrency, *, rpm: int | None = None, tpm: int | None = None, jitter: Jitter = half_jitter
     ) -> None:
         self.concurrency = concurrency
         self.in_flight = 0

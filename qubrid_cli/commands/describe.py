@@ -9,14 +9,7 @@ import typer
 
 from ..errors import AuthError, InterruptedByUserError, MultipleError, OutputError, QvisionError, UsageError
 from ..frozen import frozen
-from ..output.show import (
-    OutputOptions,
-    RequestInfo,
-    announce_image,
-    show_answer,
-    show_dry_run,
-    show_failed_request,
-)
+from ..output.show import OutputOptions, RequestInfo, announce_image, show_answer, show_dry_run, show_failed_request
 from ..output.streams import Output, echo_err
 from . import _options, _request
 

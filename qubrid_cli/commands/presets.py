@@ -58,8 +58,7 @@ def _write_table(presets: Mapping[str, "Preset"], output: Output) -> None:
 @app.command("show")
 def show_preset(
     name: Annotated[
-        str,
-        typer.Argument(help="Name of the preset.", show_default=False, autocompletion=_complete.complete_presets),
+        str, typer.Argument(help="Name of the preset.", show_default=False, autocompletion=_complete.complete_presets)
     ],
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, with its JSON Schema.")] = False,

@@ -29,12 +29,7 @@ _MAX_PROBLEMS = 10
 _MAX_PROBLEM_LENGTH = 200
 #: Raised when a valid schema is applied: it refers to itself or to nothing, has a type of its own (draft 3), or mixes
 #: drafts whose ids differ, for which referencing raises an AttributeError.
-_UNUSABLE_SCHEMA_ERRORS = (
-    RecursionError,
-    referencing.exceptions.Unresolvable,
-    exceptions.UnknownType,
-    AttributeError,
-)
+_UNUSABLE_SCHEMA_ERRORS = (RecursionError, referencing.exceptions.Unresolvable, exceptions.UnknownType, AttributeError)
 
 
 @frozen

@@ -72,19 +72,14 @@ def _build_app(words: Sequence[str]) -> typer.Typer:
     return app
 
 
-def _get_words(arguments: Sequence[str]) -> Sequence[str]:
-    """The arguments, or the words of the line that is being completed, which Typer's scripts put into the environment."""
-    if _COMPLETION_VARIABLE not in os.environ:
-        return arguments
-    return (os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS") or "").split()
+def _prepare_completion() -> Sequence[str]:
+    """Return the words of the line that is being completed, which Typer's scripts put into the environment.
 
-
-def _block_rich() -> None:
-    """Keep Typer from loading Rich while a line is completed, which would take twice as long.
-
-    If Rich is installed, Typer removes its markup from the help of options. Ours contains none.
+    Typer loads Rich, if it is installed, to remove its markup from the help of options. Ours contains none, and the
+    completion would take twice as long.
     """
     sys.modules["rich"] = None  # type: ignore[assignment]  # makes the import fail, as if it were not installed
+    return (os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS") or "").split()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -94,10 +89,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.simplefilter("ignore")
     try:
         _check_arguments(arguments)
-        if _COMPLETION_VARIABLE in os.environ:
-            _block_rich()
+        words = _prepare_completion() if _COMPLETION_VARIABLE in os.environ else arguments
         with translate_stdout_errors():
-            _build_app(_get_words(arguments))(arguments, prog_name="qvision")
+            _build_app(words)(arguments, prog_name="qvision")
     except QvisionError as error:
         echo_err(error.format_report())
         return error.exit_code

@@ -6,13 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from math import inf
-from typing import Any, Protocol
-
-
-class _NetworkStream(Protocol):
-    """What httpx calls a network stream."""
-
-    def get_extra_info(self, info: str) -> Any: ...
+from typing import Any
 
 
 class Deadline:
@@ -24,7 +18,7 @@ class Deadline:
 
     def __init__(self) -> None:
         self.is_expired = False
-        self._stream: _NetworkStream | None = None
+        self._socket: socket.socket | None = None
         self._timer: threading.Timer | None = None
         self._deadline = inf  # of the whole exchange
         self._shortened_deadline = inf
@@ -32,7 +26,7 @@ class Deadline:
     def track_connection(self, name: str, info: Mapping[str, Any]) -> None:
         """Remember the connection in use. For httpx's ``trace`` extension, which calls this for every step."""
         if name.endswith(("connect_tcp.complete", "start_tls.complete")):
-            self._stream = info["return_value"]
+            self._socket = info["return_value"].get_extra_info("socket")
             if self.is_expired:
                 self._shut_down()
 
@@ -67,8 +61,7 @@ class Deadline:
         self._shut_down()
 
     def _shut_down(self) -> None:
-        connection = self._stream.get_extra_info("socket") if self._stream is not None else None
-        if connection is not None:
+        if self._socket is not None:
             # SSLSocket.shutdown would first discard the TLS state that the reading thread uses; the plain method does not.
             with suppress(OSError):
-                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)

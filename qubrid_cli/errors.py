@@ -1,4 +1,4 @@
-"""Every error a user can meet, each class with its exit code, and the text that stderr shows for one.
+"""The errors that a user can see, each class with its exit code.
 
 An error is complete when it is made: nothing sets its attributes later.
 """
@@ -14,7 +14,7 @@ class QvisionError(Exception):
     Args:
         message: one sentence that names the file, host, field or value that is wrong.
         hint: what to do about it.
-        code: a word for scripts; by default the class's own, ``default_code``.
+        code: an identifier for scripts; by default the class's ``default_code``.
         status: the HTTP status, if a server answered.
         request_id: the server's id of the request, if it sent one.
         cause: the underlying error, for an error that is recorded instead of raised ``from`` it.
@@ -96,7 +96,7 @@ class EndpointError(QvisionError):
 
     Args:
         is_temporary: the same request may succeed later, so a retry makes sense.
-        retry_after: seconds that the server asks clients to wait before a retry, if it does.
+        retry_after: seconds to wait before a retry, from the server's response; ``None`` if it named none.
         is_fatal: every other request would fail too, because the key, the address, the model or the credits are wrong.
     """
 
@@ -137,7 +137,7 @@ class UnreachableError(NetworkError):
 
 
 class ConnectionSetupError(NetworkError):
-    """A proxy, a certificate or a redirect stands between this machine and the endpoint."""
+    """A proxy, a certificate or a redirect prevents the connection."""
 
     always_fatal = True
 
@@ -178,12 +178,8 @@ class InterruptedByUserError(QvisionError):
     default_code = "interrupted"
 
 
-class MultipleError(QvisionError):
-    """Some of several requests failed, and each failure was already reported.
-
-    Args:
-        first: the first failure; its exit code becomes the exit code of this error.
-    """
+class SomeRequestsFailedError(QvisionError):
+    """Some of several requests failed, and each failure was already reported; ``first`` sets the exit code."""
 
     default_code = "several"
 

@@ -1,4 +1,10 @@
-from qubrid_cli.errors import EndpointError, IncompleteAnswerError, MultipleError, UnreachableError, UsageError
+from qubrid_cli.errors import (
+    EndpointError,
+    IncompleteAnswerError,
+    SomeRequestsFailedError,
+    UnreachableError,
+    UsageError,
+)
 
 
 def test_a_copy_with_another_message_keeps_everything_else() -> None:
@@ -13,8 +19,8 @@ def test_a_copy_with_another_message_keeps_everything_else() -> None:
 
 
 def test_a_copy_keeps_the_exit_code_of_the_first_of_several_errors() -> None:
-    copy = MultipleError("1 of 2 failed", first=UsageError("no")).with_message("1 of 3 failed", hint=None)
-    assert (type(copy), copy.exit_code, copy.message) == (MultipleError, 2, "1 of 3 failed")
+    copy = SomeRequestsFailedError("1 of 2 failed", first=UsageError("no")).with_message("1 of 3 failed", hint=None)
+    assert (type(copy), copy.exit_code, copy.message) == (SomeRequestsFailedError, 2, "1 of 3 failed")
 
 
 def test_the_class_of_an_error_may_make_it_temporary() -> None:

@@ -212,7 +212,7 @@ def request_answer(
 ) -> AttemptResult:
     """Request an answer once. Our errors are in the result, not raised."""
     if isinstance(ready.image, sources.Link):
-        endpoint.redact_also(sources.find_link_secrets([ready.image]))
+        endpoint.set_request_secrets(sources.find_link_secrets([ready.image]))
     future: Future[prepare.PreparedImageOrLink] = Future()
     future.set_result(ready.image)
     describe: run.DescribeFunction = run.describe

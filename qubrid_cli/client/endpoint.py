@@ -1,11 +1,12 @@
-"""An endpoint: where requests go, the headers and the key they carry, and what must not be repeated of them."""
+"""An endpoint: where requests go, their headers and key, and how secrets are removed from what the server sends back."""
 
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from types import TracebackType
+from functools import partial
+from math import inf
 from typing import Any, Self
 
 import httpx
@@ -38,11 +39,11 @@ class Endpoint:
     Args:
         base_url: without ``/chat/completions``.
         key: sent only to the origin of ``base_url``, like the headers.
-        headers: sent in addition to our own, or in their place if the names are equal.
+        headers: added to our own headers; one with the same name replaces ours.
         timeout: seconds without data after which a request fails.
         allow_http: send the key over plain http to other machines too.
-        secrets: further text to remove from what the server says, such as passwords in links.
-        transport: takes the place of the network, such as the built-in endpoint.
+        secrets: further text to remove from what the server sends, such as passwords in links.
+        transport: replaces the network, as the offline endpoint does.
         certificates: the trusted certificates, if they are loaded already.
 
     Raises:
@@ -62,12 +63,14 @@ class Endpoint:
         transport: httpx.BaseTransport | None = None,
         certificates: ssl.SSLContext | None = None,
     ) -> None:
-        self._base_url, self._key, self._headers, self._timeout = base_url, key, headers, timeout
-        self._allow_http, self._transport = allow_http, transport
+        self._copy = partial(
+            Endpoint, base_url, key=key, headers=headers, timeout=timeout, allow_http=allow_http, transport=transport
+        )
+        self._timeout = timeout
         secret_headers = [value for name, value in headers.items() if value and is_secret_header(name)]
         self._has_key = bool(key or secret_headers)
         self._secrets = _list_secrets(key, secret_headers)
-        self._extra_secrets = tuple(secrets)
+        self.set_request_secrets(secrets)
         with _translate_setup_errors():
             base_url = strip_root_dot(str(httpx.URL(base_url)))
             self.url = httpx.URL(base_url + "/chat/completions")
@@ -92,23 +95,13 @@ class Endpoint:
 
     def clone(self) -> "Endpoint":
         """The same endpoint with a connection of its own, without the ``secrets``."""
-        return Endpoint(
-            self._base_url,
-            key=self._key,
-            headers=self._headers,
-            timeout=self._timeout,
-            allow_http=self._allow_http,
-            transport=self._transport,
-            certificates=self._certificates,
-        )
+        return self._copy(certificates=self._certificates)
 
     def __enter__(self) -> Self:
         """Nothing is opened before the first request."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the connections."""
         self._client.close()
 
@@ -130,38 +123,34 @@ class Endpoint:
             yield from body.iter_chunks()
             sent.set()
 
-        def send(url: httpx.URL) -> httpx.Response:
-            return self._send("POST", url, within, iter_chunks(), {"Content-Length": str(len(body))})
-
-        return self._open_response(self.url, send, within)
+        return self._open_response("POST", self.url, within, iter_chunks, {"Content-Length": str(len(body))})
 
     def request_models(self, *, within: float | None = None) -> AbstractContextManager[Response]:
         """Request the list of models and hold the response open; arguments and errors as in ``request_completion``."""
-        return self._open_response(self._models_url, lambda url: self._send("GET", url, within), within)
+        return self._open_response("GET", self._models_url, within)
 
-    def _send(
+    @contextmanager
+    def _open_response(
         self,
         method: str,
         url: httpx.URL,
         within: float | None,
-        content: Iterator[bytes] | None = None,
+        iter_content: Callable[[], Iterator[bytes]] | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> httpx.Response:
-        longest = [self._timeout, _CONNECT_TIMEOUT] + ([] if within is None else [max(0.001, within)])
-        request = self._client.build_request(
-            method,
-            url,
-            content=content,
-            headers=headers,
-            timeout=httpx.Timeout(self._timeout, connect=min(longest)),
-            extensions={"trace": self._connection.deadline.track_connection},
-        )
-        return self._client.send(request, stream=True)
-
-    @contextmanager
-    def _open_response(
-        self, url: httpx.URL, send: Callable[[httpx.URL], httpx.Response], within: float | None
     ) -> Iterator[Response]:
+        connect_timeout = min(self._timeout, _CONNECT_TIMEOUT, inf if within is None else max(0.001, within))
+
+        def send(url: httpx.URL) -> httpx.Response:
+            request = self._client.build_request(
+                method,
+                url,
+                content=iter_content() if iter_content else None,
+                headers=headers,
+                timeout=httpx.Timeout(self._timeout, connect=connect_timeout),
+                extensions={"trace": self._connection.deadline.track_connection},
+            )
+            return self._client.send(request, stream=True)
+
         started = time.perf_counter()
         self._connection.deadline.start(within)
         response: httpx.Response | None = None
@@ -194,7 +183,8 @@ class Endpoint:
         if (target.scheme, target.host, target.port) == (url.scheme, url.host, url.port):
             return target
         raise ConnectionSetupError(
-            f"{self.host} redirects to {self.redact(f'{target.scheme}://{_format_host(target)}')}, where nothing is sent",
+            f"{self.host} redirects to {self.redact(f'{target.scheme}://{_format_host(target)}')}, another origin; "
+            "the request is not sent there",
             hint="If you trust that address, set it with --base-url.",
             code="redirect",
             status=response.status_code,
@@ -229,13 +219,13 @@ class Endpoint:
         )
         return build_error(error_response)
 
-    def redact_also(self, secrets: Iterable[str]) -> None:
-        """Replace the ``secrets`` that the endpoint was made with, before a request that carries others."""
-        self._extra_secrets = tuple(secrets)
+    def set_request_secrets(self, secrets: Iterable[str]) -> None:
+        """Set the secrets of the next requests, in place of the ``secrets`` from the constructor."""
+        self._request_secrets = tuple(secrets)
 
     def redact(self, text: str) -> str:
         """A text of the server without the key and the other secrets, which it may echo."""
-        for secret in self._extra_secrets:
+        for secret in self._request_secrets:
             text = text.replace(secret, "")
         return redact_secrets(text, self._secrets)
 

@@ -1,6 +1,4 @@
-"""What the failures of an endpoint mean: broken connections, HTTP statuses and error bodies become our errors. Pure.
-
-Loaded only when a request fails.
+"""Broken connections, HTTP statuses and error bodies become our errors. Pure; loaded only when a request fails.
 
 Source: the error objects of OpenAI, vLLM, SGLang, FastAPI (``detail``), OpenRouter and Ollama.
 """
@@ -22,15 +20,15 @@ _MAX_CODE_LENGTH = 200
 
 
 def build_transport_error(failure: HttpFailure, message: str) -> EndpointError:
-    """The error for a connection that failed.
-
-    Args:
-        message: the message of the failure, without secrets.
-    """
+    """The error for a connection that failed; ``message`` is that of the failure, without secrets."""
     match failure.cause:
-        case Cause.CONNECT_TIMEOUT | Cause.TLS_CUT_OFF | Cause.UNKNOWN_HOST | Cause.CONNECTION_REFUSED:
-            return UnreachableError(message, hint=failure.hint)
-        case Cause.NO_CONNECTION:
+        case (
+            Cause.CONNECT_TIMEOUT
+            | Cause.TLS_CUT_OFF
+            | Cause.UNKNOWN_HOST
+            | Cause.CONNECTION_REFUSED
+            | Cause.NO_CONNECTION
+        ):
             return UnreachableError(message, hint=failure.hint)
         case Cause.NOT_HTTP | Cause.CONNECTION_BROKEN:
             return NetworkError(message, hint=failure.hint, is_temporary=True)
@@ -63,7 +61,7 @@ class ErrorResponse:
 
     @property
     def code(self) -> str | None:
-        """The most telling code: a word rather than a number."""
+        """The first code that is a word, else the first code."""
         return next((code for code in self.codes if not code.isdigit()), next(iter(self.codes), None))
 
     @property
@@ -135,7 +133,7 @@ def _parse_number(text: str | None) -> float | None:
 
 @frozen
 class _Rule:
-    """Which error responses have a certain meaning, and the error for them. The first rule that matches counts."""
+    """Maps error responses to an error of ours. The first rule that matches is used."""
 
     matches: Callable[[ErrorResponse], bool]
     message: str
@@ -179,7 +177,7 @@ _RULES = (
     _Rule(
         lambda response: response.status == 401 and not response.has_key,
         "requires a key",
-        "Store one with: qvision auth login; it is sent to this address only.",
+        "Store one with: qvision auth login. It is sent only to this address.",
         AuthError,
     ),
     _Rule(
@@ -208,7 +206,7 @@ _RULES = (
     ),
     _Rule(
         _mentions_context_length,
-        "has no room for a request this long",
+        "cannot fit the request into the model's context",
         "Lower --max-tokens, or send smaller images with --max-pixels.",
     ),
     _Rule(_has_status(413), "does not accept a request this large", "Send smaller images with --max-pixels."),
@@ -233,13 +231,13 @@ _RULES = (
         is_temporary=True,
     ),
     _Rule(_has_status(200), "stopped with an error", "Try again."),
+    _Rule(lambda _: True, "refused the request", "Check the options against what the model accepts."),
 )
-_FALLBACK_RULE = _Rule(lambda _: True, "refused the request", "Check the options against what the model accepts.")
 
 
 def build_error(response: ErrorResponse) -> EndpointError:
     """The error for an error response, with the server's own message and code."""
-    rule = next((rule for rule in _RULES if rule.matches(response)), _FALLBACK_RULE)
+    rule = next(rule for rule in _RULES if rule.matches(response))
     status = "" if response.status == 200 else f" (HTTP {response.status})"
     details = f": {response.message}" if response.message else ""
     return rule.error_class(

@@ -243,11 +243,8 @@ class _ChunkReader:
             self.has_failed = True
             yield ErrorEvent(chunk)
             return
-        delta = choice.get("delta")
-        if not isinstance(delta, dict):
-            delta = choice.get("message")
-        if not isinstance(delta, dict):
-            delta = chunk  # an older Qubrid endpoint has the content at the top level
+        # An older Qubrid endpoint has the content at the top level.
+        delta = next(part for part in (choice.get("delta"), choice.get("message"), chunk) if isinstance(part, dict))
         reasoning = delta.get("reasoning_content") or delta.get("reasoning")
         if isinstance(reasoning, str) and (text := self._reasoning_joiner.feed(reasoning)):
             yield ReasoningDelta(text)

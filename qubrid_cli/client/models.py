@@ -3,20 +3,19 @@
 Source: OpenAI API reference, "List models"; only ``data[].id`` is used.
 """
 
-import itertools
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from ..errors import EndpointError
-from ..metrics import Clock, Stopwatch
+from ..metrics import Stopwatch
 from .endpoint import Endpoint, Response
 from .events import parse_json
-from .retry import RetryLimits, RetryScheduled
+from .retry import RetryLimits, RetryScheduled, with_retries
 
 #: Bytes; the longest known list, OpenRouter's, has about half a million.
 MAX_MODEL_LIST_SIZE = 16_000_000
-#: How servers answer that have no list; Qubrid's documentation does not mention one.
+#: Statuses that mean that there is no list. Qubrid's documentation does not mention one.
 _NO_LIST_STATUSES = frozenset({404, 405, 501})
 
 
@@ -49,7 +48,7 @@ def parse_model_ids(data: Any, host: str) -> tuple[str, ...]:
 
 
 def list_models(
-    endpoint: Endpoint, retry_limits: RetryLimits, *, clock: Clock = time.perf_counter
+    endpoint: Endpoint, retry_limits: RetryLimits
 ) -> Generator[RetryScheduled | tuple[str, ...], None, None]:
     """Request the ids of the models, with retries: yields each scheduled retry, and the ids last.
 
@@ -57,30 +56,17 @@ def list_models(
         EndpointError: the request failed, or the answer is not a list.
         NoModelListError: the endpoint has no list.
     """
-    watch = Stopwatch(clock, retry_limits.max_time)
-    watch.mark_sent()
-    for attempt in itertools.count(1):
-        try:
-            models = list_models_once(endpoint, watch.seconds_left())
-        except EndpointError as error:
-            seconds = retry_limits.compute_wait(error, attempt, seconds_left=watch.seconds_left())
-            reason = f"{error.status} from {endpoint.host}" if error.status else error.message
-            yield RetryScheduled(reason, seconds, attempt, retry_limits.retries)
-        else:
-            yield models
-            return
-        time.sleep(seconds)
+    stopwatch = Stopwatch(time.perf_counter, retry_limits.max_time)
+    stopwatch.mark_sent()
+
+    def send() -> Iterator[tuple[str, ...]]:
+        yield list_models_once(endpoint, stopwatch.seconds_left())
+
+    yield from with_retries(send, retry_limits, stopwatch, endpoint.host)
 
 
 def list_models_once(endpoint: Endpoint, within: float | None) -> tuple[str, ...]:
-    """Request the ids of the models once.
-
-    Args:
-        within: seconds for the whole exchange.
-
-    Raises:
-        EndpointError: as in ``list_models``.
-    """
+    """Request the ids of the models once, in at most ``within`` seconds; errors as in ``list_models``."""
     with endpoint.request_models(within=within) as response:
         return _read_models(endpoint, response)
 

@@ -1,13 +1,12 @@
 """The offline endpoint: an httpx transport that answers like a real server, without network, model or key.
 
-It parses the request on its own, without code from ``request`` or ``sse``, decodes the images that were really sent,
-and reports what it measures in them. So a first try needs no key, and testing a script costs nothing.
+It parses the request on its own, without code from ``request`` or ``sse``, decodes the images that it receives, and
+reports what it measures in them. So a first try needs no key, and testing a script costs nothing.
 """
 
 import base64
 import json
 import re
-import struct
 import time
 from collections.abc import Iterator
 from io import BytesIO
@@ -17,6 +16,8 @@ from typing import Any
 import httpx
 from PIL import Image, ImageFilter, ImageStat
 
+from ..images.decode import DECODE_ERRORS
+
 _NAMED_COLORS = {
     "black": (0, 0, 0), "dark gray": (64, 64, 64), "gray": (128, 128, 128), "light gray": (200, 200, 200),
     "white": (255, 255, 255), "red": (200, 30, 30), "dark red": (110, 20, 20), "orange": (235, 130, 30),
@@ -25,18 +26,6 @@ _NAMED_COLORS = {
     "cyan": (90, 210, 225), "sky blue": (135, 190, 235), "blue": (40, 80, 200), "navy": (20, 30, 90),
     "steel blue": (75, 115, 160), "ocean blue": (30, 85, 135), "purple": (120, 50, 150), "pink": (240, 160, 190), "magenta": (210, 40, 160),
 }  # fmt: skip
-#: What Pillow raises for damaged JPEG and PNG files, and base64 for invalid input.
-_DECODE_ERRORS = (
-    OSError,
-    ValueError,
-    TypeError,
-    SyntaxError,
-    RuntimeError,
-    EOFError,
-    LookupError,
-    ArithmeticError,
-    struct.error,
-)
 #: Percent; smaller shares are omitted.
 _MIN_SHARE_PERCENT = 4
 
@@ -157,7 +146,7 @@ def _describe_image(url: str) -> str:
         with Image.open(BytesIO(data), formats=("JPEG", "PNG")) as image:
             image.load()
             return "\n".join(f"- {line}" for line in _measure_image(image, len(data)))
-    except _DECODE_ERRORS as error:
+    except DECODE_ERRORS as error:
         raise ValueError(f"the image cannot be decoded: {error}") from error
 
 

@@ -1,10 +1,16 @@
 """When to retry a failed request, and how long to wait before the retry."""
 
+import itertools
 import random
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from ..errors import EndpointError
 from ..frozen import frozen
+from ..metrics import Stopwatch
+
+_Item = TypeVar("_Item")
 
 
 @frozen
@@ -89,9 +95,8 @@ class RetryLimits:
         if seconds is None:
             seconds = Backoff(_FIRST_WAIT, self.max_wait, jitter).compute_wait(attempt)
         elif seconds > self.max_wait:
-            raise _limit_exceeded_error(
-                error, f"it asks to wait {seconds:.10g} s, longer than --retry-max-wait"
-            ) from error
+            why = f"it asks to wait {seconds:.10g} s, longer than --retry-max-wait"
+            raise _limit_exceeded_error(error, why) from error
         if seconds_left is not None and seconds >= seconds_left:
             raise _limit_exceeded_error(error, "--max-time would be over before the retry") from error
         return seconds
@@ -99,3 +104,23 @@ class RetryLimits:
 
 def _limit_exceeded_error(error: EndpointError, why: str) -> EndpointError:
     return error.with_message(f"{error.message} ({why})", hint="Try again later, or raise that limit.")
+
+
+def with_retries(
+    send: Callable[[], Iterator[_Item]], limits: RetryLimits, stopwatch: Stopwatch, host: str
+) -> Iterator[_Item | RetryScheduled]:
+    """Send a request, and again after temporary errors; yield its items, and each retry before the wait for it.
+
+    Raises:
+        EndpointError: the last attempt failed.
+    """
+    for attempt in itertools.count(1):
+        try:
+            yield from send()
+        except EndpointError as error:
+            seconds = limits.compute_wait(error, attempt, seconds_left=stopwatch.seconds_left())
+            reason = f"{error.status} from {host}" if error.status else error.message
+            yield RetryScheduled(reason, seconds, attempt, limits.retries)
+        else:
+            return
+        time.sleep(seconds)

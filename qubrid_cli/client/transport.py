@@ -81,17 +81,11 @@ class Response:
             yield from self._response.iter_bytes()
 
     def limit_wait(self, *, is_announced: bool) -> None:
-        """Wait only a moment longer: the answer is complete, and nothing but usage and metrics may follow.
-
-        Some servers leave the connection open after their last event.
-
-        Args:
-            is_announced: the server has marked the end with ``[DONE]``.
-        """
+        """Wait only a moment longer for usage and metrics, less after ``[DONE]``: some servers never close."""
         self._connection.deadline.shorten(_LATE_WAIT_AFTER_DONE if is_announced else _LATE_WAIT)
 
     def read_beginning(self, size: int) -> bytes:
-        """The first bytes of an error's body, at least ``size`` if there are as many; ends early if the server stalls."""
+        """Read at least ``size`` bytes of an error's body, or all of a shorter one. Stops early if the server stalls."""
         self._connection.deadline.shorten(_LATE_WAIT)
         data = b""
         with suppress(httpx.HTTPError):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import AuthError, InterruptedByUserError, MultipleError, OutputError, QvisionError, UsageError
+from ..errors import AuthError, InterruptedByUserError, OutputError, QvisionError, SomeRequestsFailedError, UsageError
 from ..frozen import frozen
 from ..output.show import OutputOptions, RequestInfo, announce_image, show_answer, show_dry_run, show_failed_request
 from ..output.streams import Output, echo_err
@@ -130,7 +130,7 @@ def describe(
         else:
             failures = _describe_groups(plan, _request.require_key(settings, quiet=quiet), show, target)
         if failures:
-            raise MultipleError(f"{len(failures)} of {len(plan.groups)} requests failed", first=failures[0])
+            raise SomeRequestsFailedError(f"{len(failures)} of {len(plan.groups)} requests failed", first=failures[0])
 
 
 @contextmanager

@@ -26,17 +26,12 @@ _SUGGESTIONS = {name: name for name in PLACEHOLDERS} | {"filename": "name"}
 #: The lowest similarity that accepts ``{dri}`` for ``{dir}``.
 _MIN_SIMILARITY = 0.65
 _BRACES = re.compile(r"\{\{|\}\}|\{(?P<word>[A-Za-z_]\w*)\}")
-#: The name of an image without one: from standard input or a ``data:`` URL.
-_FALLBACK_NAME = "image"
 
 
 def read_prompt(text: str, *, option: str, stdin: BinaryIO) -> str:
-    """Return the prompt of an option such as ``-p``: ``@FILE`` reads a file, ``-`` stdin, and ``@@x`` is the text ``@x``.
+    """Return the prompt that ``-`` (standard input), ``@FILE`` or ``@@x`` (the text ``@x``) stands for in an option.
 
     Line breaks at the end of a file or of standard input are removed.
-
-    Args:
-        option: the option's name, for messages.
 
     Raises:
         UsageError: the prompt cannot be read, or is not UTF-8.
@@ -45,7 +40,7 @@ def read_prompt(text: str, *, option: str, stdin: BinaryIO) -> str:
         return _decode(stdin.read(), f"standard input, read for {option} -,")
     if text.startswith("@@"):
         return text[1:]
-    return _decode(_read_file(text[1:], option), text[1:]) if text.startswith("@") else text
+    return _decode(_read_file(text[1:], option), text[1:])
 
 
 def _read_file(name: str, option: str) -> bytes:
@@ -69,10 +64,9 @@ def _decode(data: bytes, name: str) -> str:
 
 
 def placeholder_values(image: "Source | None", index: int) -> dict[str, str]:
-    """Return the value of each placeholder.
+    """Return the values: the file's name, the name without its suffix, its folder's name, and the image's position.
 
-    They are the file's name, the name without its suffix, the name of its folder, and the position of the image. For a
-    link they are the last part of its path, and the part before that or the host.
+    For a link they are taken from the last part of its path, and the part before that or the host.
 
     Args:
         image: ``None`` for one without a name, such as standard input.
@@ -90,7 +84,7 @@ def placeholder_values(image: "Source | None", index: int) -> dict[str, str]:
             folder, _, name = f"{parts.hostname or ''}{parts.path}".rstrip("/").rpartition("/")
             name = unquote(name)
         case _:
-            folder, name = "", _FALLBACK_NAME
+            folder, name = "", "image"  # from standard input or a ``data:`` URL
     values = {"name": name, "stem": os.path.splitext(name)[0], "dir": unquote(os.path.basename(folder))}
     return {key: escape_control_characters(text) for key, text in values.items()} | {"index": str(index)}
 
@@ -106,9 +100,6 @@ def expand_placeholders(text: str, values: Mapping[str, str]) -> str:
     """Replace the placeholders of a prompt; braces in the values are not expanded.
 
     ``{{`` becomes a brace, and so does a ``}}`` that closes one. All other braces stay, so that JSON survives.
-
-    Args:
-        values: see ``placeholder_values``.
 
     Raises:
         UsageError: a word in braces is a misspelled placeholder.
@@ -149,10 +140,7 @@ def _check_unknown_word(word: str) -> str:
 
 
 def check_placeholders(text: str, *, images: int) -> None:
-    """Check the placeholders of a prompt before the first request.
-
-    Args:
-        images: the number of images in one request.
+    """Check the placeholders of a prompt before the first request, which has this number of images.
 
     Raises:
         UsageError: a placeholder is misspelled, or is ambiguous because the request has several images.

@@ -12,16 +12,12 @@ from ..metrics import Cost, Timing
 #: Finish reasons that mean the answer was cut off, as OpenAI, Anthropic, Google, vLLM and OpenRouter spell them. Any
 #: other reason counts as a normal end: servers have many words for that.
 _CUT_OFF_REASONS = {
-    "length": "it reached the limit of tokens",
-    "max_tokens": "it reached the limit of tokens",
+    **dict.fromkeys(("length", "max_tokens"), "it reached the limit of tokens"),
     "model_context_window_exceeded": "it filled the model's context",
     "insufficient_system_resource": "the endpoint ran out of resources",
-    "recitation": "the endpoint's content filter stopped it",
-    "content_filter": "the endpoint's content filter stopped it",
-    "safety": "the endpoint's content filter stopped it",
+    **dict.fromkeys(("recitation", "content_filter", "safety"), "the endpoint's content filter stopped it"),
     "error": "the endpoint stopped with an error",
-    "abort": "the endpoint aborted it",
-    "cancelled": "the endpoint aborted it",
+    **dict.fromkeys(("abort", "cancelled"), "the endpoint aborted it"),
 }
 _REASON_HINTS = {"length": "Raise --max-tokens.", "max_tokens": "Raise --max-tokens."}
 _PARTIAL_ANSWER_HINT = "Repeat the request for the whole answer; the partial one is kept."
@@ -76,12 +72,12 @@ class Description:
     """The outcome of a request: the answer, or the part of it that arrived, and the facts about it.
 
     Attributes:
-        prompt: the prompt as it was sent; ``None`` if there was none yet, as for ``model`` and ``requested_model``.
+        prompt: the prompt as it was sent; ``None`` if the request failed before it was known, like ``model``.
         model: the model that the server names, else the requested one.
         images: all images of the request, in order.
         complete: whether the model finished its answer.
         usage: as the server sent it.
-        metrics: the server's ``x_metrics``, or its equivalent of them, as it sent them.
+        metrics: the server's ``x_metrics`` or its equivalent, unchanged.
         cost: ``None`` without a price for the model, or without usage.
         error: why the request failed; ``None`` after a success.
         data: the value in the text, if the request has a schema and the answer fits it.

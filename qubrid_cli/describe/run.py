@@ -4,18 +4,18 @@
 It calls nothing back; closing it closes the connection.
 """
 
-import itertools
 import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
 from ..client.endpoint import Endpoint, Response
 from ..client.events import ChunkInfo, ErrorEvent, Finish, ReasoningDelta, TextDelta, read_answer
 from ..client.request import ImagePart, Request, build_body, drop_refused_field
-from ..client.retry import RetryLimits, RetryScheduled
+from ..client.retry import RetryLimits, RetryScheduled, with_retries
 from ..errors import EndpointError, InterruptedByUserError, QvisionError
 from ..images.prepare import PendingImage, PreparedImage, PreparedImageOrLink
 from ..metrics import Clock, Price, Stopwatch, compute_cost, get_number
@@ -80,7 +80,7 @@ class _Draft:
 
     @property
     def has_begun(self) -> bool:
-        """Whether any part of the answer has arrived. If so, the request must not be repeated."""
+        """Whether any part of the answer has arrived."""
         return bool(self.text_parts or self.reasoning_parts)
 
     def add_delta(self, delta: TextDelta | ReasoningDelta) -> None:
@@ -96,10 +96,10 @@ class _Draft:
         self.text_parts.append(delta.text)
         self.text_length += len(delta.text)
         if self.text_length > _MAX_ANSWER_LENGTH:
-            raise EndpointError("it is longer than 64 million characters", hint="Lower --max-tokens.", code="too_long")
+            raise EndpointError("the answer exceeds 64 million characters", hint="Lower --max-tokens.", code="too_long")
 
     def record_finish(self, reason: str | None) -> None:
-        """Record the end of the answer; the first reason stays."""
+        """Record the end of the answer; the first reason is kept."""
         self.stopwatch.mark_end()
         if self.finish is None or self.finish.reason is None:
             self.finish = Finish(reason)
@@ -164,10 +164,9 @@ def describe(
     )
     try:
         yield from _add_images(draft, images, labels=labels)
-        yield from _request_with_retries(draft, endpoint, retry_limits)
+        send = partial(_request_with_fallbacks, draft, endpoint)
+        yield from with_retries(send, retry_limits, draft.stopwatch, endpoint.host)
         draft.raise_if_incomplete()
-    except EndpointError as error:
-        draft.error = incomplete_because(error) if draft.has_begun else error
     except QvisionError as error:
         draft.error = error
     except KeyboardInterrupt as error:
@@ -194,30 +193,13 @@ def _add_images(draft: _Draft, images: Sequence[PendingImage], *, labels: bool) 
     draft.request = replace(draft.request, images=parts)
 
 
-def _request_with_retries(draft: _Draft, endpoint: Endpoint, retry_limits: RetryLimits) -> Iterator[Item]:
-    """Send the request, and again after temporary errors, unless part of the answer has arrived."""
-    for attempt in itertools.count(1):
-        try:
-            yield from _request_with_fallbacks(draft, endpoint)
-        except EndpointError as error:
-            if draft.has_begun:
-                raise
-            seconds = retry_limits.compute_wait(error, attempt, seconds_left=draft.stopwatch.seconds_left())
-            reason = f"{error.status} from {endpoint.host}" if error.status else error.message
-            yield RetryScheduled(reason, seconds, attempt, retry_limits.retries)
-        else:
-            return
-        time.sleep(seconds)
-
-
 def _request_with_fallbacks(draft: _Draft, endpoint: Endpoint) -> Iterator[Item]:
     """Send the request, and again without each field that the endpoint refuses, if it can be left out."""
     while True:
         try:
             yield from _exchange(draft, endpoint)
         except EndpointError as error:
-            fallback = None if draft.has_begun else drop_refused_field(draft.request, error)
-            if fallback is None:
+            if (fallback := drop_refused_field(draft.request, error)) is None:
                 raise
             draft.request, warning = fallback
             draft.warnings.append(warning)
@@ -226,7 +208,12 @@ def _request_with_fallbacks(draft: _Draft, endpoint: Endpoint) -> Iterator[Item]
 
 
 def _exchange(draft: _Draft, endpoint: Endpoint) -> Iterator[Item]:
-    """Send the request once and read the response."""
+    """Send the request once and read the response.
+
+    Raises:
+        EndpointError: no part of the answer has arrived, so the request can be repeated.
+        IncompleteAnswerError: a part has arrived.
+    """
     body = build_body(draft.request)
     sent = threading.Event()
     yield Sending(str(endpoint.url), len(body), sent)
@@ -238,9 +225,12 @@ def _exchange(draft: _Draft, endpoint: Endpoint) -> Iterator[Item]:
             if not response.is_success:
                 raise endpoint.read_error(response)
             yield from _read_events(draft, endpoint, response)
-    except EndpointError:
-        if draft.finish is None:  # after the end, only late metrics were still expected
-            raise
+    except EndpointError as error:
+        if draft.finish is not None:  # the answer is finished; only metrics were outstanding
+            return
+        if draft.has_begun:
+            raise incomplete_because(error) from error
+        raise
 
 
 def _read_events(draft: _Draft, endpoint: Endpoint, response: Response) -> Iterator[Item]:

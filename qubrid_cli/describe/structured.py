@@ -26,7 +26,7 @@ from .run import Item, Items
 if TYPE_CHECKING:
     from ..schema.json_schema import Schema  # loads jsonschema
 
-#: Characters of an invalid answer that are sent back, about 6,000 tokens. The fault of a longer one is its length.
+#: Characters of an invalid answer that are sent back, about 6,000 tokens. Longer answers are cut.
 _MAX_QUOTED_ANSWER = 20_000
 _SCHEMA_INSTRUCTION = (
     "Answer in JSON: one value that fits this JSON Schema, and nothing else. No code fence, no words around it."
@@ -40,7 +40,7 @@ _MAX_DEPTH = 100
 _MAX_ATTEMPTS = 20
 _FENCE = re.compile(r"(`{3,}|~{3,})[^`]*")
 _OPENING_BRACKET = re.compile(r"[{\[]")
-#: A bracket that is not punctuation, because the beginning of an object or array follows.
+#: A bracket that begins an object or an array, rather than being punctuation.
 _JSON_START = re.compile(r"""\{\s*["']|\[\s*["'{\[]|\[\s*(-?\d|true|false|null|NaN)[^\]]*,""")
 
 
@@ -91,7 +91,7 @@ class Session:
 
         Args:
             first_answer: the ``first_answer`` of an earlier ``Description``. Only its repair is requested, and the
-                result is that of this request alone.
+                result counts only that request's usage, cost and time.
 
         Raises:
             UsageError: the schema turns out to be unusable.

@@ -1,6 +1,6 @@
 """Draw Markdown as it arrives: closed blocks are printed once, and only the open one is redrawn.
 
-To redraw everything for each token takes quadratic time. This takes linear time, and the scrollback is the same as if
+Redrawing everything for each token would take quadratic time. This takes linear time, and the scrollback is the same as if
 the whole answer had been printed at once.
 """
 
@@ -18,7 +18,7 @@ from ..frozen import frozen
 
 #: Seconds between two frames: twelve frames per second are enough for reading.
 _FRAME_SECONDS = 1 / 12
-#: The pause after a frame, in multiples of the time that drawing it took: a very long block uses a fifth of a core.
+#: The pause after a frame, in multiples of the time that it took: drawing uses at most a fifth of a core.
 _IDLE_RATIO = 4
 #: Characters of the open block. A longer one is split, so that drawing stays fast.
 _MAX_OPEN_LENGTH = 200_000
@@ -143,7 +143,7 @@ class _IncrementalRenderer:
     def _take_closed_blocks(self) -> list[str]:
         """Remove the closed blocks, which are all but the last, and return their rows.
 
-        Only whole lines are parsed: ``2`` may be the start of a list item, which it resembles only with its dot.
+        Only whole lines are parsed: a trailing ``2`` may become the list item ``2.``.
         """
         rows: list[str] = []
         while len(self._source) > _MAX_OPEN_LENGTH:
@@ -164,7 +164,7 @@ class _IncrementalRenderer:
         return self._render(block)[self._count_printed_rows(block) :]
 
     def _render(self, tokens: list[Token]) -> list[str]:
-        """Render blocks as rows, with an empty row first if Rich separates them so from the block above."""
+        """Render blocks as rows, after an empty row if Rich puts one below the block above."""
         if not tokens:
             return []
         above, rows_above = self._choose_placeholder()
@@ -176,7 +176,7 @@ class _IncrementalRenderer:
         return [row.rstrip(" ") for row in rows]  # Rich pads rows, and copied text would contain the spaces
 
     def _choose_placeholder(self) -> tuple[list[Token], int]:
-        """Choose a short block in place of the one above, which decides about the empty row; and its number of rows."""
+        """A short stand-in for the block above, which decides whether an empty row follows; and its number of rows."""
         if self._previous_type is None:
             return [], 0
         return self._rule_placeholder if self._previous_type == "hr" else self._text_placeholder
@@ -184,7 +184,7 @@ class _IncrementalRenderer:
     def _take_scrolled_rows(self, tokens: list[Token], rows: list[str], window: int) -> list[str]:
         """Return the rows of a long code block that have scrolled out of the window since the last frame.
 
-        They are final, unlike those of other blocks: a new row may widen a table's columns, and a tenth item all
+        They are final, unlike those of other blocks: a new row may widen the columns of a table, and a tenth item the
         numbers of a list.
         """
         if len(tokens) != 1 or tokens[0].type != "fence":
@@ -210,7 +210,7 @@ class _IncrementalRenderer:
         return len(self._render([fence.copy(content=content)])) - 1  # without the padding below
 
     def _draw(self, closed: list[str], open_rows: list[str]) -> None:
-        """Replace what is shown by rows for good and rows that can still change."""
+        """Erase the open rows, print ``closed`` for good, and show ``open_rows`` below."""
         if not closed and open_rows == self._shown_rows:
             return
         printed = "".join(f"{row}\n" for row in closed)

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 #: The JSON Schema (draft 2020-12) of the object.
 SCHEMA_FILE = Path(__file__).with_name("description.schema.json")
-#: DEL and C1: allowed in JSON strings, but terminals obey them.
+#: DEL and C1: allowed in JSON strings, but terminals interpret them.
 _CONTROL_CHARACTERS = re.compile("[\x7f-\x9f]")
 _INDEX = re.compile("0|[1-9][0-9]*")
-#: References in a row, in case they form a circle.
+#: The most ``$ref`` steps that are followed, because references may be circular.
 _MAX_REFERENCES = 50
 
 
@@ -85,7 +85,7 @@ def json_error(error: QvisionError) -> dict[str, Any]:
 
 
 def json_text(value: object, *, indent: int | None = None) -> str:
-    r"""Encode as JSON, on one line unless indented, without characters that a terminal obeys.
+    r"""Encode as JSON, on one line unless indented, without characters that a terminal interprets.
 
     The bytes of a file name that are not UTF-8 become ``\udc80`` to ``\udcff``.
     """
@@ -95,13 +95,10 @@ def json_text(value: object, *, indent: int | None = None) -> str:
 
 
 def check_field(path: str, data_schema: Mapping[str, Any] | None = None) -> bool:
-    """Check the path of ``--field`` before the first request.
+    """Check the path of ``--field`` before the first request; return whether every object has it.
 
     Args:
         data_schema: the schema of ``data``.
-
-    Returns:
-        Whether the path exists in every object; if not, that depends on the answer.
 
     Raises:
         UsageError: no object has such a field.
@@ -170,11 +167,6 @@ def format_field(record: Any, path: str) -> str:
     return value if isinstance(value, str) else json_text(value)
 
 
-def error_for_missing_data(record: dict[str, Any], path: str, data_schema: Mapping[str, Any]) -> UsageError | None:
-    """Return the error for a field that the schema allows and the answer lacks, else ``None``."""
-    return None if check_field(path, data_schema) else error_for_missing_value(record, path)
-
-
 def error_for_missing_value(value: Any, path: str) -> UsageError | None:
     """Return the error for a path that does not exist in a value, else ``None``."""
     for name in path.split("."):
@@ -215,10 +207,8 @@ def format_statistics(description: Description, *, width: int | None = None) -> 
     if figures is None:
         timing = description.timing
         figures = Figures(timing.ttft_seconds, timing.tokens_per_second, timing.total_seconds)
-    named = (("ttft ", figures.ttft, " s"), ("", figures.rate, " tok/s"), ("total ", figures.total, " s"))
-    parts = [
-        f"{name}{_format_figure(value, is_local=is_local)}{unit}" for name, value, unit in named if value is not None
-    ]
+    values = (("ttft {} s", figures.ttft), ("{} tok/s", figures.rate), ("total {} s", figures.total))
+    parts = [text.format(_format_figure(value, is_local=is_local)) for text, value in values if value is not None]
     if is_local and parts:
         parts[-1] += " (measured here)"
     input_tokens = get_number(description.usage, "prompt_tokens")

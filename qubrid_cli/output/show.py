@@ -1,4 +1,4 @@
-"""How commands show results: an answer drawn, as plain text or as a record; rows, lines and JSON; notes on stderr."""
+"""How commands show results: answers (live, as plain text, as records), tables, lines and JSON; notes on stderr."""
 
 import io
 import json
@@ -194,7 +194,8 @@ def _write_record(answer: "Description", options: OutputOptions, target: Output)
         return answer
     missing = None
     if options.schema is not None and answer.error is None and options.field.startswith("data."):
-        missing = record.error_for_missing_data(json_object, options.field, options.schema.document)
+        is_certain = record.check_field(options.field, options.schema.document)
+        missing = None if is_certain else record.error_for_missing_value(json_object, options.field)
     value = record.format_field(json_object, options.field)
     if (answer.error or missing) is None or value not in {"", "null"}:
         target.write(value + "\n")
@@ -236,7 +237,7 @@ def show_rows(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def print_json(value: object) -> None:
-    """Print JSON on stdout, on one line and in ASCII, so that a terminal obeys nothing in it."""
+    """Print JSON on stdout, on one line and in ASCII, so that it contains no control characters."""
     print_line(json.dumps(value, separators=(",", ":")))
 
 

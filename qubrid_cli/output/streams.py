@@ -24,7 +24,7 @@ class Output:
         is_untouched: whether nothing has been written yet.
 
     Raises:
-        UsageError: the file cannot be written, which is better known before an answer is paid for.
+        UsageError: the file cannot be written. This is checked before an answer is paid for.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -60,7 +60,7 @@ class Output:
         return sys.stdout is not None and stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
 
     def refuse_overwriting(self, paths: Iterable[Path]) -> None:
-        """Refuse to replace an input, under any of its names. The error's record then goes to stdout.
+        """Refuse to replace an input file, whichever path leads to it. After that, output goes to stdout.
 
         Raises:
             UsageError: the file of ``-o`` is one of these.
@@ -93,7 +93,7 @@ class Output:
 
 
 def _resolve_target(path: Path) -> Path:
-    """Resolve symbolic links, which stay; but not those of devices and pipes, such as ``/dev/fd/5``."""
+    """Resolve symbolic links, so that links are kept; but not those to devices and pipes, such as ``/dev/fd/5``."""
     return path if path.exists() and not path.is_file() else Path(os.path.realpath(path))
 
 
@@ -106,7 +106,7 @@ def _write_file(path: Path, data: bytes) -> None:
 
 @contextmanager
 def translate_stdout_errors() -> Iterator[None]:
-    """Raise an ``OutputError`` if stdout cannot be written. A closed pipe stays one: Typer exits without a message."""
+    """Raise ``OutputError`` if stdout cannot be written; for a closed pipe ``BrokenPipeError``, which Typer handles."""
     try:
         yield
     except OSError as error:

@@ -49,14 +49,14 @@ def make_console(*, color: bool | None, stderr: bool = False) -> Console:
     )
 
 
-def show_table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, color: bool | None = None) -> None:
+def show_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Draw a table on the terminal."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in titles:
         table.add_column(title, overflow="fold")
     for row in rows:
         table.add_row(*(StyledText(strip_control_characters(cell)) for cell in row))
-    make_console(color=color).print(table)
+    make_console(color=None).print(table)
 
 
 def show_check(status: str, text: str, hint: str | None) -> None:

@@ -35,11 +35,7 @@ def example_for(schema: Any) -> Any:
 
 
 def _build_example(schema: Any, root: Any, references: int) -> Any:
-    """Build the example for a part of a schema.
-
-    Args:
-        references: the number of references on the way from the root to this part.
-    """
+    """Build the example for a part of a schema, to which this number of references leads from the root."""
     if not isinstance(schema, Mapping) or references > _MAX_REFERENCES:
         return EXAMPLE_TEXT
     for name in ("const", "default"):

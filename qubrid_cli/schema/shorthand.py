@@ -31,10 +31,7 @@ _VALUE = re.compile(r'[^|()"\n]+')
 
 
 def parse(text: str, *, where: str) -> dict[str, Any]:
-    """Parse the short form into a JSON Schema.
-
-    Args:
-        where: the option or setting, for messages.
+    """Parse the short form into a JSON Schema; messages name the option or setting ``where`` it is.
 
     Raises:
         UsageError: a syntax error, with its position.
@@ -167,7 +164,6 @@ class _ShorthandParser:
 
     def _fail(self, problem: str, *, hint: str = _HINT) -> NoReturn:
         rest = self._text[self._position :]
-        place = (
-            f"character {self._position + 1}: {rest if len(rest) <= 20 else rest[:19] + '…'!r}" if rest else "the end"
-        )
+        shown = rest if len(rest) <= 20 else rest[:19] + "…"
+        place = f"character {self._position + 1}: {shown!r}" if rest else "the end"
         raise UsageError(f"{self._where}: {problem} at {place}", hint=hint)

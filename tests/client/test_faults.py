@@ -335,8 +335,8 @@ def test_nothing_is_sent_to_another_origin(describe: Ask, server: Server, lighth
         run = describe(lighthouse, "what?", "-v")
         assert (run.exit_code, elsewhere.asked) == (5, [])
         assert (
-            f"127.0.0.1:{server.port} redirects to http://127.0.0.1:{elsewhere.port}, where nothing is sent"
-            in run.stderr
+            f"127.0.0.1:{server.port} redirects to http://127.0.0.1:{elsewhere.port}, another origin; "
+            "the request is not sent there" in run.stderr
         )
 
 
@@ -444,6 +444,6 @@ def test_a_missing_key_is_not_reported_as_refused(describe: Ask, server: Server,
         3,
         [
             f"error: {host} requires a key (HTTP 401): no token",
-            "hint: Store one with: qvision auth login; it is sent to this address only.",
+            "hint: Store one with: qvision auth login. It is sent only to this address.",
         ],
     )

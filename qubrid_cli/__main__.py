@@ -9,7 +9,7 @@ complete after 143 ms instead of 186 ms (medians of 21 pairs). It is a guess wit
 import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from . import __version__
 
@@ -24,27 +24,60 @@ _NEUTRAL_OPTIONS = {
     **dict.fromkeys(("--stats", "--no-stats", "-q", "--quiet", "-v", "--verbose"), False),
 }
 
+#: Options of these whose values are checked only by the command, or with which nothing is sent: no early connection.
+_CHECKED_LATE = {
+    *("--offline", "--dry-run", "-O", "--param", "--schema", "--field", "--color", "-o", "--output"),
+    *("-P", "--preset", "-s", "--system"),
+}
 
-def guess_image(arguments: Sequence[str]) -> str | None:
-    """The one image that ``describe`` will send; ``None`` if that is uncertain."""
+
+def parse_plain(arguments: Sequence[str]) -> tuple[str, dict[str, str]] | None:
+    """The image of a plain ``describe`` command line, and its options that have a value or are switched on.
+
+    ``None`` if anything is in doubt: two images, two prompts, an option that is unknown or changes how the image is decoded.
+    """
     words = iter(arguments)
     if next(words, None) != "describe":
         return None
     images: list[str] = []
     prompts = 0
+    options: dict[str, str] = {}
     for word in words:
         if word.startswith("-"):
-            option, has_value, _ = word.partition("=")
+            option, has_value, value = word.partition("=")
             if option not in _NEUTRAL_OPTIONS or (has_value and not _NEUTRAL_OPTIONS[option]):
                 return None
-            if _NEUTRAL_OPTIONS[option] and not has_value and next(words, None) is None:
+            if _NEUTRAL_OPTIONS[option] and not has_value and (value := next(words, "")) == "":
                 return None
+            options[option] = value
             prompts += option in {"-p", "--prompt"}
         elif os.path.isfile(word):
             images.append(word)
         else:
             prompts += 1
-    return images[0] if len(images) == 1 and prompts <= 1 else None
+    return (images[0], options) if len(images) == 1 and prompts <= 1 else None
+
+
+def _start_early(image: str, options: Mapping[str, str]) -> None:
+    """Begin to decode the image and to connect to the endpoint; both are guesses that decide nothing."""
+    from .images import prefetch
+
+    prefetch.start(image)
+    if options.keys() & _CHECKED_LATE or options.get("-p", options.get("--prompt", "")).startswith(("@", "-")):
+        return
+    from .client import preconnect
+    from .errors import QvisionError
+    from .settings.config_file import load_config
+    from .settings.fields import FIELDS, format_flag
+    from .settings.resolve import resolve
+
+    try:
+        choices = {name: options.get(format_flag(name)) or None for name in FIELDS}
+        settings = resolve(choices, os.environ, load_config(os.environ))
+    except QvisionError:  # reported by the command
+        return
+    if not settings.offline:
+        preconnect.start(settings.base_url)
 
 
 def main() -> int:
@@ -62,13 +95,17 @@ def _run() -> int:
     # If click is installed, httpx loads its own command line, and with it click and Rich: 60 ms. Nothing here needs it.
     sys.modules["click"] = None  # type: ignore[assignment]  # makes the import fail, as if it were not installed
     try:
-        if (image := guess_image(sys.argv[1:])) is not None:
-            from .images import prefetch
-
-            prefetch.start(image)
+        if (plain := parse_plain(sys.argv[1:])) is not None:
+            _start_early(*plain)
         from .cli import main as run
 
-        return run()
+        try:
+            return run()
+        finally:
+            if "qubrid_cli.client.preconnect" in sys.modules:  # an error came before the request
+                from .client import preconnect
+
+                preconnect.cancel()
     except KeyboardInterrupt:  # while modules are loading; later Typer handles it
         return 130
 

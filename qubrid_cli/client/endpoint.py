@@ -11,14 +11,15 @@ from typing import Any, Self
 
 import httpx
 
-from .. import __version__
+from .. import __version__, certificates
 from ..deadline import Deadline
 from ..errors import AuthError, ConfigError, ConnectionSetupError, EndpointError
-from ..images.urls import is_this_machine, strip_root_dot
+from ..images.urls import is_this_machine, strip_root_dot, uses_proxy
 from ..text import is_secret_header, redact_secrets
+from . import preconnect
 from .events import parse_json
 from .request import RequestBody
-from .transport import Connection, Response
+from .transport import Connection, DirectTransport, Response
 
 __all__ = ["Endpoint", "Response", "load_certificates"]
 
@@ -44,7 +45,6 @@ class Endpoint:
         allow_http: send the key over plain http to other machines too.
         secrets: further text to remove from what the server sends, such as passwords in links.
         transport: replaces the network, as the offline endpoint does.
-        certificates: the trusted certificates, if they are loaded already.
 
     Raises:
         AuthError: the key, or a header that looks like one, would be sent unencrypted over a network.
@@ -61,7 +61,6 @@ class Endpoint:
         allow_http: bool = False,
         secrets: Iterable[str] = (),
         transport: httpx.BaseTransport | None = None,
-        certificates: ssl.SSLContext | None = None,
     ) -> None:
         self._copy = partial(
             Endpoint, base_url, key=key, headers=headers, timeout=timeout, allow_http=allow_http, transport=transport
@@ -84,25 +83,27 @@ class Endpoint:
                     code="plain_http",
                 )
             is_encrypted = transport is None and not (self.url.scheme == "http" and is_local)
-            self._certificates = certificates or (load_certificates() if is_encrypted else None)
+            context = load_certificates() if is_encrypted else None
+            if transport is None and not uses_proxy(base_url):
+                transport = DirectTransport(context)
             self._client = httpx.Client(
                 headers=_build_headers(key, headers),
                 transport=transport,
-                trust_env=not is_local,  # this machine is reached without a proxy
-                verify=self._certificates or False,  # with True, httpx would load certificates that are not needed
+                verify=context or False,  # with True, httpx would load certificates that are not needed
             )
         self._connection = Connection(self.host, base_url, timeout, Deadline(), self.redact)
 
     def clone(self) -> "Endpoint":
         """The same endpoint with a connection of its own, without the ``secrets``."""
-        return self._copy(certificates=self._certificates)
+        return self._copy()
 
     def __enter__(self) -> Self:
         """Nothing is opened before the first request."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the connections."""
+        """Close the connections, and an early one that no request has used."""
+        preconnect.cancel()
         self._client.close()
 
     def request_completion(
@@ -243,13 +244,13 @@ class Endpoint:
 
 
 def load_certificates() -> ssl.SSLContext:
-    """Load the trusted certificates, which takes 20 to 30 ms.
+    """The TLS context of the process (see ``certificates``).
 
     Raises:
         ConfigError: they cannot be read.
     """
     try:
-        return httpx.create_ssl_context()
+        return certificates.load()
     except OSError as error:
         raise ConfigError(
             f"the certificates cannot be read: {error.strerror}", hint="Check SSL_CERT_FILE and SSL_CERT_DIR."

@@ -1,14 +1,25 @@
-"""A response while its body arrives, with httpx's exceptions translated into our errors."""
+"""The connection to one host: its sockets, its response while the body arrives, and its errors as our own.
 
-from collections.abc import Callable, Iterator
+The sockets begin with the connection that ``preconnect`` opened, and join small writes. httpcore writes a request in pieces,
+the header and each chunk of the body; every write gives the interpreter's lock away, and small ones become packets of their
+own. So they are collected until there is a megabyte, or until the response is read.
+"""
+
+import select
+import socket
+import ssl
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
+import httpcore
 import httpx
 
 from ..deadline import Deadline
 from ..errors import EndpointError, NetworkError
 from ..frozen import frozen
 from ..images.urls import uses_proxy
+from . import preconnect
 
 #: Seconds to wait for usage and metrics on an open connection: after a ``finish_reason``, and after ``[DONE]``.
 _LATE_WAIT = 5.0
@@ -94,3 +105,120 @@ class Response:
                 if len(data) > size:
                     break
         return data
+
+
+#: Bytes that are collected before they are written.
+_WRITE_SIZE = 1024 * 1024
+
+
+@contextmanager
+def _translate_socket_errors(timeout_error: type[Exception], error: type[Exception]) -> Iterator[None]:
+    """Raise the exceptions that httpx expects of its network."""
+    try:
+        yield
+    except TimeoutError as cause:
+        raise timeout_error(cause) from cause
+    except OSError as cause:
+        raise error(cause) from cause
+
+
+class _Stream(httpcore.NetworkStream):
+    """A connected socket."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        self._pending: list[bytes] = []
+        self._pending_size = 0
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Write what is pending, then read."""
+        self._flush(timeout)
+        with _translate_socket_errors(httpcore.ReadTimeout, httpcore.ReadError):
+            self._socket.settimeout(timeout)
+            return self._socket.recv(max_bytes)
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Collect, and write when enough is there."""
+        self._pending.append(buffer)
+        self._pending_size += len(buffer)
+        if self._pending_size >= _WRITE_SIZE:
+            self._flush(timeout)
+
+    def _flush(self, timeout: float | None) -> None:
+        if not self._pending:
+            return
+        data = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
+        self._pending, self._pending_size = [], 0
+        with _translate_socket_errors(httpcore.WriteTimeout, httpcore.WriteError):
+            self._socket.settimeout(timeout)
+            self._socket.sendall(data)
+
+    def close(self) -> None:
+        """Close the socket; what is pending is dropped."""
+        self._socket.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        """Secure the connection, unless it is secured already."""
+        if isinstance(self._socket, ssl.SSLSocket):
+            return self
+        with _translate_socket_errors(httpcore.ConnectTimeout, httpcore.ConnectError):
+            try:
+                self._socket.settimeout(timeout)
+                return _Stream(ssl_context.wrap_socket(self._socket, server_hostname=server_hostname))
+            except Exception:
+                self._socket.close()
+                raise
+
+    def get_extra_info(self, info: str) -> Any:
+        """What httpcore asks of a stream."""
+        match info:
+            case "ssl_object":
+                return self._socket if isinstance(self._socket, ssl.SSLSocket) else None
+            case "socket":
+                return self._socket
+            case "client_addr":
+                return self._socket.getsockname()
+            case "server_addr":
+                return self._socket.getpeername()
+            case "is_readable":
+                return self._socket.fileno() < 0 or bool(select.select([self._socket], [], [], 0)[0])
+            case _:
+                return None
+
+
+class _Network(httpcore.NetworkBackend):
+    """Opens connections for httpcore."""
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        """Return a connection; one that ``preconnect`` has opened is secured already."""
+        with _translate_socket_errors(httpcore.ConnectTimeout, httpcore.ConnectError):
+            connected = preconnect.take(host, port, timeout) or socket.create_connection(
+                (host, port), timeout, None if local_address is None else (local_address, 0)
+            )
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for option in socket_options or ():
+                connected.setsockopt(*option)
+        return _Stream(connected)
+
+
+class DirectTransport(httpx.HTTPTransport):
+    """httpx's own transport over ``_Network``, for requests that go through no proxy.
+
+    Args:
+        context: verifies the server's certificate; ``None`` only for plain http.
+    """
+
+    def __init__(self, context: ssl.SSLContext | None) -> None:
+        super().__init__(verify=context or False, trust_env=False)
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=context, network_backend=_Network()
+        )  # httpx has no argument for it

@@ -360,6 +360,10 @@ def open_endpoint(settings: "Settings", key: str | None, groups: Iterable[Iterab
     Args:
         groups: the images, whose links may contain secrets to keep out of messages.
     """
+    from ..client import preconnect
+
+    if not settings.offline:
+        preconnect.start(settings.base_url)  # while httpx is loaded
     from ..client.endpoint import Endpoint
     from ..images import sources
 

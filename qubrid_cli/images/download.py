@@ -1,15 +1,13 @@
 """Download an image from a link, within limits of size and time, without sending the API key."""
 
 import re
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import field
-from functools import cache
 
 import httpx
 
-from .. import __version__
+from .. import __version__, certificates
 from ..deadline import Deadline
 from ..errors import ConfigError, ImageError
 from ..frozen import frozen
@@ -227,16 +225,10 @@ def _open_client(url: httpx.URL) -> httpx.Client:
         return httpx.Client(
             headers=_HEADERS,
             trust_env=not urls.is_this_machine(str(url)),  # this machine is reached without a proxy
-            verify=_load_certificates(),
+            verify=certificates.load(),
         )
     except (ValueError, ImportError, OSError) as error:  # the message may contain the proxy's password
         raise ConfigError(
             "the proxy or the certificates of the environment cannot be used",
             hint="Check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR.",
         ) from error
-
-
-@cache
-def _load_certificates() -> ssl.SSLContext:
-    """Loaded once; it takes as long as a small image."""
-    return httpx.create_ssl_context()

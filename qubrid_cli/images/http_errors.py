@@ -5,12 +5,14 @@ modules do without httpx. It is loaded only after a failure.
 """
 
 import enum
+import re
 import socket
 import ssl
 from typing import TypeVar
 
 import httpx
 
+from .. import certificates
 from ..frozen import frozen
 
 _UNTRUSTED = "the certificate of {host} cannot be trusted: {details}"
@@ -28,6 +30,16 @@ class Cause(enum.Enum):
     CERTIFICATE_UNTRUSTED = (
         _UNTRUSTED,
         "For a server of your own, set SSL_CERT_FILE to the file of its certificate authority.",
+        "certificate",
+    )
+    CERTIFICATE_OF_UNKNOWN_AUTHORITY = (
+        "the certificate of {host} was issued by {issuer}, which this machine does not trust",
+        "If you trust it, add its certificate to the system's store, or set SSL_CERT_FILE to the file.",
+        "certificate",
+    )
+    CERTIFICATE_NOT_STRICT = (
+        "the certificate of {host} is refused: {details}",
+        "Python 3.13 and newer follow RFC 5280 strictly: the authority needs a new certificate, or use Python 3.12.",
         "certificate",
     )
     TLS = ("no secure connection to {host}: {details}", "It may speak plain http: check {url}.", "tls")
@@ -69,6 +81,10 @@ _CERTIFICATE_CAUSES = {
     62: Cause.CERTIFICATE_OF_OTHER_HOST,
     64: Cause.CERTIFICATE_OF_OTHER_HOST,
 }
+#: What OpenSSL says of certificates that only its strict checks refuse.
+_STRICT = re.compile("key identifier|basic constraints|key usage", re.IGNORECASE)
+#: Seconds to find out who issued a certificate.
+_ISSUER_TIMEOUT = 5.0
 
 _Error = TypeVar("_Error", bound=BaseException)
 
@@ -92,8 +108,13 @@ def explain(error: Exception, host: str, *, url: str, timeout: float, is_direct:
         is_direct: no proxy was used. If one was, an unknown or refusing host may be the proxy.
     """
     cause, details = _classify(error, is_direct=is_direct)
+    issuer = None
+    if cause is Cause.CERTIFICATE_UNTRUSTED and is_direct:
+        issuer = certificates.find_issuer(host, _ISSUER_TIMEOUT)
+        cause = Cause.CERTIFICATE_OF_UNKNOWN_AUTHORITY if issuer else cause
     message, hint, code = cause.value
-    return HttpFailure(cause, message.format(host=host, timeout=timeout, details=details), hint.format(url=url), code)
+    message = message.format(host=host, timeout=timeout, details=details, issuer=issuer)
+    return HttpFailure(cause, message, hint.format(url=url), code)
 
 
 def _classify(error: Exception, *, is_direct: bool) -> tuple[Cause, str]:
@@ -102,7 +123,8 @@ def _classify(error: Exception, *, is_direct: bool) -> tuple[Cause, str]:
     cause = next((cause for kind, cause in _CAUSES if isinstance(error, kind)), Cause.UNREADABLE)
     tls_error = _find_cause(error, ssl.SSLError)
     if isinstance(tls_error, ssl.SSLCertVerificationError):
-        cause = _CERTIFICATE_CAUSES.get(tls_error.verify_code, Cause.CERTIFICATE_UNTRUSTED)
+        default = Cause.CERTIFICATE_NOT_STRICT if _STRICT.search(details) else Cause.CERTIFICATE_UNTRUSTED
+        cause = _CERTIFICATE_CAUSES.get(tls_error.verify_code, default)
         return cause, tls_error.verify_message
     if tls_error is not None and (cause is Cause.NO_CONNECTION or tls_error is error):
         cause = Cause.TLS_CUT_OFF if isinstance(tls_error, ssl.SSLEOFError) else Cause.TLS

@@ -5,7 +5,9 @@ Everything here is decided by the text of the URL alone; no name is looked up.
 
 import base64
 import enum
+import os
 import re
+import sys
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import SplitResult, unquote_to_bytes, urlsplit, urlunsplit
@@ -72,7 +74,9 @@ def is_this_machine(url: str) -> bool:
 
 
 def uses_proxy(url: str) -> bool:
-    """Whether a request to a URL goes through a proxy that the environment sets."""
+    """Whether a request to a URL goes through a proxy that the environment or the system sets."""
+    if sys.platform not in {"darwin", "win32"} and not any(name.lower().endswith("_proxy") for name in os.environ):
+        return False
     from urllib.request import getproxies, proxy_bypass  # takes 13 ms to load
 
     parts = split(url)

@@ -2,12 +2,13 @@
 
 import argparse
 
-from . import batching, chunks, peers, preparation, rendering, startup, wire
+from . import batching, chunks, latency, peers, preparation, rendering, startup, wire
 from .pairs import MIN_PAIRS, Ratio, table
 
 _ALL = {
     "startup": startup.run,
     "wire": wire.run,
+    "latency": latency.run,
     "rendering": rendering.run,
     "chunks": chunks.run,
     "preparation": preparation.run,

@@ -9,6 +9,7 @@ pixels wide, but for ``llm``, which sends the file as it is:
 """
 
 import asyncio
+import ssl
 import subprocess
 import tempfile
 import time
@@ -44,9 +45,9 @@ _TARGETS = {"vipsthumbnail + base64 + curl": 1.65, "llm": 0.33, "openai + Pillow
 class Stopwatch(Loopback):
     """Notes when a connection was opened and when a request was there; then answers, and closes."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.opened = self.complete = 0.0
-        super().__init__()
+        super().__init__(tls)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.opened = time.perf_counter()

@@ -300,7 +300,10 @@ def test_the_certificate_is_checked(
 
 def test_plain_http_where_tls_is_expected_fails_the_tls_check(doctor: Doctor, server: Server) -> None:
     code, checks = doctor("--base-url", server.url.replace("http:", "https:"), "--timeout", "1")
-    assert (code, checks["tls"]["status"]) == (5, "fail")  # on a busy machine, a second may be too short for the keyring
+    assert (code, checks["tls"]["status"]) == (
+        5,
+        "fail",
+    )  # on a busy machine, a second may be too short for the keyring
     assert checks["tls"]["hint"] == "It may speak plain http: check --base-url."
 
 

@@ -305,7 +305,7 @@ def test_a_certificate_of_an_unknown_authority_is_not_trusted() -> None:
     with Raw(whole(b"\0"), context) as server:
         code, said = message(link(server).name)
         assert (code, server.asked) == ("certificate", [])
-        assert f"the certificate of 127.0.0.1:{server.port} cannot be trusted" in said
+        assert f"the certificate of 127.0.0.1:{server.port} was issued by trustme" in said
 
 
 def test_ssl_cert_file_adds_an_authority(qvision: Qvision, lighthouse: Path, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ PLAIN = [
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("words", PLAIN, ids=" ".join)
 def test_a_simple_command_line_names_the_image_to_prefetch(words: list[str]) -> None:
-    assert __main__.guess_image(["describe", *words]) == "a.jpg"
+    assert (__main__.parse_plain(["describe", *words]) or ("",))[0] == "a.jpg"
 
 
 @pytest.mark.usefixtures("here")
@@ -78,7 +78,7 @@ def test_a_simple_command_line_names_the_image_to_prefetch(words: list[str]) -> 
     ],
 )
 def test_nothing_is_prefetched_in_doubt(line: list[str]) -> None:
-    assert __main__.guess_image(line) is None
+    assert __main__.parse_plain(line) is None
 
 
 def test_the_options_that_change_nothing_are_options_of_describe() -> None:
@@ -210,7 +210,7 @@ def test_a_file_deleted_meanwhile_was_read_completely(tmp_path: Path) -> None:
 
 def test_only_regular_files_are_prefetched(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
-    assert __main__.guess_image(["describe", str(tmp_path / "pipe.jpg")]) is None
+    assert __main__.parse_plain(["describe", str(tmp_path / "pipe.jpg")]) is None
 
 
 def test_a_quoted_tilde_is_the_home_folder(

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
-from ... import __version__
+from ... import __version__, certificates
 from ...client.endpoint import load_certificates
 from ...errors import ConfigError, KeyringError, NetworkError
 from ...images import decode
@@ -116,7 +116,8 @@ def _check_certificate(secured: ssl.SSLSocket, now: float) -> Check:
     if days < _EXPIRY_WARNING_DAYS:
         hint = "The operator of the server must renew it."
         return make_warning("tls", f"the certificate expires on {date}, in {days} days", hint)
-    return make_ok("tls", f"{secured.version()}, certificate valid until {date}")
+    source = certificates.describe_source()
+    return make_ok("tls", f"{secured.version()}, certificate valid until {date}; authorities from {source}")
 
 
 def check_environment(env: Mapping[str, str], seconds: float) -> Iterator[Check]:

@@ -3,14 +3,14 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from math import inf
 from typing import Any
 
 
 class Deadline:
-    """Shuts a connection down, from a thread of its own, when its time is over; a read that waits on it ends at once.
+    """Shuts a connection down, from another thread, when its time is over; a read that waits on it ends at once.
 
     Opening a connection, TLS handshake included, has a timeout of its own in httpx; before that there is nothing to
     shut down.
@@ -19,7 +19,6 @@ class Deadline:
     def __init__(self) -> None:
         self.is_expired = False
         self._socket: socket.socket | None = None
-        self._timer: threading.Timer | None = None
         self._deadline = inf  # of the whole exchange
         self._shortened_deadline = inf
 
@@ -32,32 +31,29 @@ class Deadline:
 
     def start(self, seconds: float | None) -> None:
         """Expire after this many seconds; ``None`` means never."""
+        self.cancel()
         self.is_expired = False
         self._deadline = inf if seconds is None else time.monotonic() + seconds
         self._shortened_deadline = inf
-        self._set_timer(self._deadline, self._expire)
+        _watchdog.watch(self)
 
     def shorten(self, seconds: float) -> None:
         """Shut down after this many seconds at the latest, without expiring: the rest of the exchange is not needed."""
-        self._shortened_deadline = min(self._shortened_deadline, self._deadline, time.monotonic() + seconds)
-        is_whole = self._shortened_deadline == self._deadline
-        self._set_timer(self._shortened_deadline, self._expire if is_whole else self._shut_down)
+        self._shortened_deadline = min(self._shortened_deadline, time.monotonic() + seconds)
+        _watchdog.watch(self)
 
     def cancel(self) -> None:
         """Do not shut down any more."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        _watchdog.forget(self)
 
-    def _set_timer(self, deadline: float, act: Callable[[], None]) -> None:
-        self.cancel()
-        if deadline < inf:
-            self._timer = threading.Timer(max(0.001, deadline - time.monotonic()), act)
-            self._timer.daemon = True
-            self._timer.start()
+    @property
+    def due_at(self) -> float:
+        """When to call ``end``, by ``time.monotonic``."""
+        return min(self._deadline, self._shortened_deadline)
 
-    def _expire(self) -> None:
-        self.is_expired = True
+    def end(self) -> None:
+        """End the exchange, because its time is over."""
+        self.is_expired = self._deadline <= self._shortened_deadline
         self._shut_down()
 
     def _shut_down(self) -> None:
@@ -65,3 +61,55 @@ class Deadline:
             # SSLSocket.shutdown would first discard the TLS state that the reading thread uses; the plain method does not.
             with suppress(OSError):
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
+class _Watchdog:
+    """Ends the exchanges whose time is over, in one thread for all.
+
+    The lock is held meanwhile, so an exchange is not ended after it was forgotten. Nearly all are forgotten long before
+    they are due. So the thread sleeps until the earliest time that it was given, forgotten or not, and only then looks
+    at the others; there are no more of them than requests in flight.
+    """
+
+    def __init__(self) -> None:
+        self._deadlines: set[Deadline] = set()
+        self._wakes_at = inf
+        self._is_running = False
+        # The lock is reentrant: the garbage collector may close a response, and so forget a deadline, at any time.
+        self._is_earlier = threading.Condition()
+
+    def watch(self, deadline: Deadline) -> None:
+        """End an exchange when it is due; to be called again if it is due earlier."""
+        if deadline.due_at == inf:
+            return
+        with self._is_earlier:
+            self._deadlines.add(deadline)
+            if not self._is_running:
+                self._is_running = True
+                threading.Thread(target=self._run, name="deadlines", daemon=True).start()
+            if deadline.due_at < self._wakes_at:
+                self._wakes_at = deadline.due_at
+                self._is_earlier.notify()
+
+    def forget(self, deadline: Deadline) -> None:
+        """Do not end this exchange."""
+        with self._is_earlier:
+            self._deadlines.discard(deadline)
+
+    def _run(self) -> None:
+        with self._is_earlier:
+            while True:
+                while (seconds := self._wakes_at - time.monotonic()) > 0:
+                    self._is_earlier.wait(min(seconds, threading.TIMEOUT_MAX))
+                self._end_due()
+                self._wakes_at = min((deadline.due_at for deadline in list(self._deadlines)), default=inf)
+
+    def _end_due(self) -> None:
+        now = time.monotonic()
+        for deadline in list(self._deadlines):
+            if deadline.due_at <= now:
+                self._deadlines.discard(deadline)
+                deadline.end()
+
+
+_watchdog = _Watchdog()

@@ -53,7 +53,16 @@ class RequestBody:
         return b"".join(self.iter_chunks())
 
     def iter_chunks(self) -> Iterator[bytes]:
-        """The body in chunks."""
+        """The body in chunks, as few as possible: httpx takes as long for a short one as for a long one."""
+        chunk = bytearray()
+        for piece in self._iter_pieces():
+            if len(chunk) + len(piece) > _CHUNK_SIZE:
+                yield bytes(chunk)
+                chunk.clear()
+            chunk += piece
+        yield bytes(chunk)
+
+    def _iter_pieces(self) -> Iterator[bytes]:
         for part in self.parts:
             if isinstance(part, DataUrl):
                 yield from part.iter_chunks()

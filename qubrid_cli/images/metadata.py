@@ -13,8 +13,9 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 #: The chunks that the image needs; every other one is removed (eXIf, tEXt, iCCP, tIME, pHYs …).
 _PNG_CHUNKS_KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 
-#: The next marker after a scan's data: not a stuffed zero, not a restart marker.
-_JPEG_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
+#: The next marker after a scan's data: not a stuffed zero, not a restart marker. Written as \xff+, a search would take 15
+#: times as long (600 µs for 34 kB), because it could not look for the first byte alone.
+_JPEG_MARKER = re.compile(rb"\xff\xff*[^\x00\xff\xd0-\xd7]")
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
 #: Baseline and extended frames with Huffman coding (table B.1).
 _SEQUENTIAL_FRAMES = {0xC0, 0xC1}

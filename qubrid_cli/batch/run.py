@@ -6,6 +6,7 @@ needs a lock, and the run halts when its outcomes are no longer pulled.
 
 import time
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from math import inf
 from queue import Empty
@@ -100,19 +101,22 @@ class BatchRun:
         with self._workers:
             while not self._is_finished():
                 self._admit_images()
-                yield from self._handle_next_event(self._send_requests())
+                yield from self._handle_events(self._send_requests())
                 yield from self._emit_outcomes()
         self._in_flight.clear()  # given up
         yield from self._emit_outcomes()
 
-    def _handle_next_event(self, timeout: float) -> Iterator[Idle]:
-        try:
+    def _handle_events(self, timeout: float) -> Iterator[Idle]:
+        """Wait for an event, then handle all that have come meanwhile: with small images there are often several."""
+        event: WorkerEvent = WakeUp()
+        with suppress(Empty):
             event = self._workers.events.get(timeout=max(0.0, min(timeout, _IDLE_INTERVAL)))
-        except Empty:
-            event = WakeUp()
         self._handle_event(event)
         if isinstance(event, WakeUp):
             yield Idle()
+        with suppress(Empty):
+            while True:
+                self._handle_event(self._workers.events.get_nowait())
 
     def _is_finished(self) -> bool:
         if self.stop_reason is None:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from . import batching, chunks, latency, peers, preparation, rendering, startup, wire
+from . import batching, chunks, latency, peers, preparation, rendering, small, startup, wire
 from .pairs import MIN_PAIRS, Ratio, table
 
 _ALL = {
@@ -13,6 +13,7 @@ _ALL = {
     "chunks": chunks.run,
     "preparation": preparation.run,
     "batching": batching.run,
+    "small": small.run,
 }
 
 

@@ -46,10 +46,11 @@ def table(ratios: Iterable[Ratio]) -> str:
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of a process and of its children."""
+    """Seconds of a process and of its children, and how often its threads waited for something."""
 
     cpu: float
     wall: float
+    switches: int
 
 
 def cost(arguments: Sequence[str], env: Mapping[str, str], *, code: int = 0) -> Cost:
@@ -62,7 +63,7 @@ def cost(arguments: Sequence[str], env: Mapping[str, str], *, code: int = 0) -> 
     wall = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == code, f"{arguments[:4]} ended with {process.returncode}"
-    return Cost(used.ru_utime + used.ru_stime, wall)
+    return Cost(used.ru_utime + used.ru_stime, wall, used.ru_nvcsw)
 
 
 def median_ms(values: Iterable[float]) -> str:

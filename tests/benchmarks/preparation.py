@@ -84,7 +84,7 @@ WAYS: dict[str, tuple[Way, dict[str, str]]] = {
 }
 
 
-# The photos
+# The pictures
 
 
 def photo(width: int, height: int) -> Image.Image:
@@ -110,22 +110,37 @@ def _faded(texture: Image.Image, strength: float) -> Image.Image:
     return Image.blend(flat, texture, strength).convert("RGB")
 
 
-#: Their size to the eye, how they are saved, and whether they were held upright, as most photos of phones are.
-FILES: dict[str, tuple[Size, str, int]] = {
-    "12 MP JPEG": ((4000, 3000), "JPEG", 1),
-    "12 MP JPEG, lying on its side": ((3000, 4000), "JPEG", 6),
-    "24 MP JPEG": ((6000, 4000), "JPEG", 1),
-    "12 MP PNG": ((4000, 3000), "PNG", 1),
+def screenshot(width: int, height: int) -> Image.Image:
+    """A window with lines of text of 26 pixels, as a screen of twice the usual density shows 13."""
+    picture = Image.new("RGB", (width, height), (250, 250, 250))
+    pen = ImageDraw.Draw(picture)
+    pen.rectangle((0, 0, width, 64), fill=(50, 60, 80))
+    dice, font = random.Random(1), ImageFont.load_default(26)
+    words = ("harbour", "log", "fog", "horn", "high", "water", "trawlers", "two", "out", "lifted", "from", "nine")
+    for top in range(96, height - 48, 42):
+        line = " ".join(dice.choices(words, k=dice.randrange(width // 80)))
+        pen.text((48, top), line, dice.choice([(30, 30, 30), (20, 70, 190)]), font)
+    return picture
+
+
+#: How they are drawn, their size to the eye, how they are saved, and whether they were held upright, as most photos of
+#: phones are.
+FILES: dict[str, tuple[Callable[[int, int], Image.Image], Size, str, int]] = {
+    "12 MP JPEG": (photo, (4000, 3000), "JPEG", 1),
+    "12 MP JPEG, lying on its side": (photo, (3000, 4000), "JPEG", 6),
+    "24 MP JPEG": (photo, (6000, 4000), "JPEG", 1),
+    "12 MP PNG": (photo, (4000, 3000), "PNG", 1),
+    "12 MP screenshot": (screenshot, (4000, 3000), "PNG", 1),
 }
 
 
 def written(folder: Path, name: str) -> Path:
-    """The photo in a file: JPEG of quality 92 with 4:2:0, as cameras write it."""
-    size, kind, orientation = FILES[name]
-    picture = photo(*size)
+    """The picture in a file: JPEG of quality 92 with 4:2:0, as cameras write it."""
+    draw_picture, size, kind, orientation = FILES[name]
+    picture = draw_picture(*size)
     if orientation == 6:
         picture = picture.transpose(Image.Transpose.ROTATE_90)
-    path = folder / f"{'x'.join(map(str, size))}-{orientation}.{kind.lower()}"
+    path = folder / f"{name}.{kind.lower()}"
     options: dict[str, int] = {"quality": 92} if kind == "JPEG" else {"compress_level": 6}
     picture.save(path, kind, exif=draw.private_exif(orientation), **options)
     return path
@@ -266,7 +281,7 @@ def run(pairs: int) -> list[Ratio]:
         print("left out, for it is not installed: pyvips (pip install 'pyvips[binary]')")
     ratios = []
     with tempfile.TemporaryDirectory() as folder:
-        for name, (size, _, _) in FILES.items():
+        for name, (_, size, _, _) in FILES.items():
             path = written(Path(folder), name)
             target = tokens.shrink_size(*size, max_pixels=tokens.QWEN3.max_pixels, max_side=None)
             print(f"preparing a {name} of {path.stat().st_size / 1e6:.1f} MB, sent as {target[0]} × {target[1]}:")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.markdown import Markdown
 
-from qubrid_cli.output.markdown import LiveMarkdown
+from qubrid_cli.output.markdown import IncrementalRenderer
 
 from ..conftest import KEY, command, environment
 from ..support.server import DONE, Hold, Pause, Reply, Server, delta, event, figures, refusal, stream
@@ -122,13 +122,13 @@ def test_a_long_answer_leaves_the_scrollback_of_one_print(server: Server, lighth
 
 
 def drawn(pieces: Sequence[str], *, live: bool = True, columns: int = COLUMNS, rows: int = ROWS) -> list[str]:
-    """The lines that the drawing leaves, fed piece by piece as fast as it takes them."""
+    """The lines that the drawing leaves, with one frame for each piece."""
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=columns, height=rows, color_system="256")
-    answer = LiveMarkdown(console, live=live)
+    renderer = IncrementalRenderer(console, live=live)
     for piece in pieces:
-        answer.write(piece)
-    answer.close()
+        renderer.add(piece)
+    renderer.finish("")
     return Screen(columns, rows).feed(file.getvalue().replace("\n", "\r\n").encode()).lines
 
 
@@ -142,6 +142,7 @@ ATOMS = [
         "```python\n",
         "- ",
         "10. ",
+        "2",
         "    ",
         "\n",
         "\n\n",
@@ -176,6 +177,33 @@ ATOMS = [
 def test_any_markdown_in_any_pieces_leaves_what_one_piece_leaves(pieces: list[str], columns: int, rows: int) -> None:
     whole = drawn(["".join(pieces)], live=False, columns=columns, rows=rows)
     assert drawn(pieces, columns=columns, rows=rows) == whole
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1. a\n\n2. b\n\n10. c\n",
+        "- a\n\n  1. b\n\n  2. c\n\n2 d\n",
+        "text\n\n1.5 percent\n",
+        ">\n\ntext\n\n>\n\n---\n\n>\n",
+        "para\n| a |\n|---|\n| b |\n\npara\n| a |\n|--x|\n",
+        "- a\n#b\n",
+        "    code\n\n    more\n\n   text\n",
+    ],
+)
+def test_one_frame_for_each_character_leaves_what_one_frame_leaves(text: str) -> None:
+    """A line that is not complete may continue the block above."""
+    assert drawn(list(text)) == drawn([text], live=False)
+
+
+def test_a_block_is_not_drawn_again_while_the_paragraph_below_is_written() -> None:
+    file = io.StringIO()
+    renderer = IncrementalRenderer(Console(file=file, force_terminal=True, width=COLUMNS, height=ROWS), live=True)
+    renderer.add("| table |\n|---|\n| row |\n\nA paragraph")
+    size = len(file.getvalue())
+    renderer.add(" is mostly one line")
+    frame = file.getvalue()[size:]
+    assert ("A paragraph is mostly one line" in frame, "row" in frame) == (True, False)
 
 
 def test_an_answer_cannot_control_the_terminal(server: Server, lighthouse: Path) -> None:

@@ -7,6 +7,7 @@ if the whole answer had been printed at once.
 import re
 import threading
 import time
+from queue import SimpleQueue
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -54,9 +55,8 @@ class LiveMarkdown:
 
     def __init__(self, console: Console, *, live: bool) -> None:
         self._renderer = IncrementalRenderer(console, live=live)
-        self._lock = threading.Lock()
-        self._pending: list[str] = []
-        self._wake_up = threading.Event()
+        self._pieces: SimpleQueue[str] = SimpleQueue()
+        self._rest = ""  # taken from the queue, but not drawn
         self._is_closing = threading.Event()
         self._failure: OSError | None = None
         self._thread = threading.Thread(target=self._run, name="markdown", daemon=True)
@@ -64,34 +64,29 @@ class LiveMarkdown:
 
     def write(self, text: str) -> None:
         """Add text; the next frame shows it."""
-        with self._lock:
-            self._pending.append(text)
-        self._wake_up.set()
+        self._pieces.put(text)
 
     def close(self) -> None:
         """Draw the rest and end the thread."""
         self._is_closing.set()
-        self._wake_up.set()
+        self._pieces.put("")  # wakes the thread
         self._thread.join()
         if self._failure is not None:
             raise self._failure
-        self._renderer.finish(self._take_pending())
+        self._renderer.finish(self._rest + self._take_pending())
 
     def _take_pending(self) -> str:
-        with self._lock:
-            text = "".join(self._pending)
-            self._pending.clear()
-        return text
+        return "".join(self._pieces.get() for _ in range(self._pieces.qsize()))
 
     def _run(self) -> None:
         while True:
-            self._wake_up.wait()
+            text = self._pieces.get()
             if self._is_closing.is_set():
+                self._rest = text
                 return
-            self._wake_up.clear()
             started = time.monotonic()
             try:
-                self._renderer.add(self._take_pending())
+                self._renderer.add(text + self._take_pending())
             except OSError as error:  # the terminal is gone
                 self._failure = error
                 return

@@ -55,11 +55,14 @@ class Relay(Loopback):
             writer.close()
 
         delivery = asyncio.ensure_future(deliver())
-        data = b"-"
-        while data:
-            data = await reader.read(1 << 18)
-            on_the_way.put_nowait((max(time.perf_counter(), earliest) + ROUND_TRIP / 2, data))
-        await delivery
+        try:
+            data = b"-"
+            while data:
+                data = await reader.read(1 << 18)
+                on_the_way.put_nowait((max(time.perf_counter(), earliest) + ROUND_TRIP / 2, data))
+            await delivery
+        finally:
+            delivery.cancel()
 
 
 @dataclass(frozen=True)

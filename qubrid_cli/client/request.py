@@ -1,4 +1,4 @@
-"""The body of a request for a chat completion, and how to change it when the server refuses a field. Pure.
+"""The body of a request for a chat completion. Pure.
 
 An image is encoded as base64 only while it is being sent. So a request that waits for its answer holds the image once,
 and not three times: the file, its URL and the body.
@@ -7,35 +7,17 @@ Source: OpenAI API reference, "Create chat completion".
 """
 
 import json
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Any, Literal
 
-from ..errors import AuthError, EndpointError, NetworkError
 from ..frozen import frozen
 from ..images.urls import DataUrl
 
 #: Body fields that have an option of their own, or that the program fills itself; ``-O`` cannot set them.
 RESERVED_FIELDS = frozenset({"model", "messages", "max_tokens", "temperature", "top_p", "stream"})
-#: Body fields that an endpoint may refuse and a request can do without.
-_DROPPABLE_FIELDS = frozenset({"stream_options", "max_tokens", "temperature", "top_p"})
 #: Bytes in a chunk.
 _CHUNK_SIZE = 256 * 1024
-
-# These patterns are compiled when a server refuses a request: compiling takes as long as loading the rest of the module.
-_UNSUPPORTED_PATTERN = "support|unknown|unrecogni|unexpected|permitted|extra|deprecated|cannot both"
-_OUT_OF_RANGE_PATTERN = "between|range|at most|at least|less than|greater than|too (large|small|long)"
-#: How messages that refuse a response format refer to it.
-_JSON_FORMAT_PATTERN = (
-    r"response[_ ]?(format|schema)|json[_ ]?(schema|object|mode)|structured[_ ]?outputs?|guided|grammar"
-    r"|constrained decoding"
-)
-#: Messages that give no reason. The response format is the unusual part of a request, so it is the likely one.
-_UNSPECIFIC_PATTERN = (
-    r"(?s)^.*\(HTTP (400|422|501)\)(: (bad request|(invalid|unsupported)( request| parameter| field)?|unprocessable( entity)?"
-    r"|unprocessable content|not (supported|implemented)|\{\}))?\.?\Z"
-)
 
 
 @frozen
@@ -146,11 +128,11 @@ def build_body(request: Request) -> RequestBody:
         url = (b'"', image.url, b'"') if isinstance(image.url, DataUrl) else (_encode_json(image.url),)
         parts += [label + b',{"type":"image_url","image_url":{"url":', *url, b"}}"]
     follow_ups = [_encode_json({"role": message.role, "content": message.text}) for message in request.follow_ups]
-    parameters = _encode_json({**_build_parameters(request), **request.extra})
+    parameters = _encode_json({**build_parameters(request), **request.extra})
     return RequestBody((*parts, b",".join([b"]}", *follow_ups]) + b"]," + parameters[1:]))
 
 
-def _build_parameters(request: Request) -> dict[str, Any]:
+def build_parameters(request: Request) -> dict[str, Any]:
     """The body fields that the program sets, without those that the endpoint refused."""
     max_tokens = "max_completion_tokens" if "max_tokens" in request.dropped else "max_tokens"
     parameters: dict[str, Any] = {
@@ -161,12 +143,12 @@ def _build_parameters(request: Request) -> dict[str, Any]:
     }
     if request.stream and "stream_options" not in request.extra:
         parameters["stream_options"] = {"include_usage": True}
-    if response_format := _build_response_format(request):
+    if response_format := choose_response_format(request):
         parameters["response_format"] = response_format
     return {name: value for name, value in parameters.items() if value is not None and name not in request.dropped}
 
 
-def _build_response_format(request: Request) -> dict[str, Any] | None:
+def choose_response_format(request: Request) -> dict[str, Any] | None:
     """The strictest kind that the endpoint has not refused."""
     if request.response_format is None:
         return None
@@ -183,46 +165,3 @@ def _encode_text_part(text: str) -> bytes:
 
 def _encode_json(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(errors="replace")
-
-
-def drop_refused_field(request: Request, error: EndpointError) -> tuple[Request, str] | None:
-    """The request without the field that the server refused, and a warning about it; ``None`` if that would not help.
-
-    A field is dropped only once. Fields that the user set with ``-O`` stay.
-    """
-    if changed := _drop_refused_format(request, error):
-        return changed
-    if error.status not in {400, 422}:
-        return None
-    refused = {name for name in _DROPPABLE_FIELDS if re.search(rf"\b{name}\b", error.message)} - request.dropped
-    # A value out of range is for the user to correct, except that of stream_options, which is ours.
-    if not _matches(_UNSUPPORTED_PATTERN, error.message) or _matches(_OUT_OF_RANGE_PATTERN, error.message):
-        refused &= {"stream_options"}
-    if "max_tokens" in refused & _build_parameters(request).keys() and "max_completion_tokens" in error.message:
-        warning = "the endpoint refused max_tokens, so max_completion_tokens was sent"
-        return replace(request, dropped=request.dropped | {"max_tokens"}), warning
-    # Some models accept either top_p or temperature but not both, so temperature is dropped last.
-    for name in ("stream_options", "top_p", "temperature"):
-        if name in refused and name in _build_parameters(request):
-            warning = f"the endpoint refused {name}, so it was dropped"
-            return replace(request, dropped=request.dropped | {name}), warning
-    return None
-
-
-def _drop_refused_format(request: Request, error: EndpointError) -> tuple[Request, str] | None:
-    """The request with the next kind of ``response_format``, or without one, if the server refused this one.
-
-    The status does not matter: llama.cpp answers 500 if it cannot turn a schema into a grammar.
-    """
-    sent = _build_response_format(request)
-    is_refused = _matches(_JSON_FORMAT_PATTERN, error.message) or _matches(_UNSPECIFIC_PATTERN, error.message)
-    if sent is None or not is_refused or isinstance(error, AuthError | NetworkError) or error.status == 429:
-        return None
-    request = replace(request, dropped=request.dropped | {sent["type"]})
-    fallback = _build_response_format(request)
-    instead = fallback["type"] if fallback else "only the prompt"
-    return request, f"the endpoint refused {sent['type']}, so {instead} asks for JSON"
-
-
-def _matches(pattern: str, message: str) -> bool:
-    return re.search(pattern, message, re.IGNORECASE) is not None

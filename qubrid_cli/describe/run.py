@@ -14,7 +14,7 @@ from typing import Protocol
 
 from ..client.endpoint import Endpoint, Response
 from ..client.events import ChunkInfo, ErrorEvent, Finish, ReasoningDelta, TextDelta, read_answer
-from ..client.request import ImagePart, Request, build_body, drop_refused_field
+from ..client.request import ImagePart, Request, build_body
 from ..client.retry import RetryLimits, RetryScheduled, with_retries
 from ..errors import EndpointError, InterruptedByUserError, QvisionError
 from ..images.prepare import PendingImage, PreparedImage, PreparedImageOrLink
@@ -194,12 +194,14 @@ def _add_images(draft: _Draft, images: Sequence[PendingImage], *, labels: bool) 
 
 
 def _request_with_fallbacks(draft: _Draft, endpoint: Endpoint) -> Iterator[Item]:
-    """Send the request, and again without each field that the endpoint refuses, if it can be left out."""
+    """Send the request, and again, changed, after each error that a change avoids."""
     while True:
         try:
             yield from _exchange(draft, endpoint)
         except EndpointError as error:
-            if (fallback := drop_refused_field(draft.request, error)) is None:
+            from .fallbacks import find_fallback  # most requests need none
+
+            if (fallback := find_fallback(draft.request, error)) is None:
                 raise
             draft.request, warning = fallback
             draft.warnings.append(warning)

@@ -13,6 +13,7 @@ from qubrid_cli.client import request
 from qubrid_cli.client.endpoint import Endpoint
 from qubrid_cli.client.errors import build_error, parse_error_body
 from qubrid_cli.client.retry import RetryLimits
+from qubrid_cli.describe.fallbacks import find_fallback
 from qubrid_cli.describe.result import Description
 from qubrid_cli.describe.run import collect
 from qubrid_cli.describe.structured import Invalid, Session, Valid, parse_answer
@@ -137,7 +138,7 @@ REQUEST = request.Request(
 
 def simpler(status: int, payload: object) -> frozenset[str] | None:
     """What is left out when a server answers so."""
-    found = request.drop_refused_field(REQUEST, build_error(parse_error_body(payload, status=status, host="h")))
+    found = find_fallback(REQUEST, build_error(parse_error_body(payload, status=status, host="h")))
     return None if found is None else found[0].dropped
 
 

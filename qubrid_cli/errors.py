@@ -5,6 +5,7 @@ An error is complete when it is made: nothing sets its attributes later.
 
 from typing import ClassVar, Self
 
+from .frozen import frozen
 from .text import escape_control_characters
 
 
@@ -91,6 +92,36 @@ class ImageError(QvisionError):
     default_code = "image"
 
 
+@frozen
+class ContextOverflow:
+    """The numbers of tokens in a server's error about a request that is too long; ``None`` for what it does not say.
+
+    Attributes:
+        context_size: the most tokens of prompt and answer together.
+        prompt_tokens: of the text and the images.
+        requested_tokens: the ``max_tokens`` of the request.
+        max_output_tokens: the most tokens of an answer, if the server limits them by themselves.
+        excess_tokens: how much too long the prompt is, if the server says only that.
+        is_prompt_exact: whether the prompt has ``prompt_tokens``, and not at least so many.
+    """
+
+    context_size: int | None = None
+    prompt_tokens: int | None = None
+    requested_tokens: int | None = None
+    max_output_tokens: int | None = None
+    excess_tokens: int | None = None
+    is_prompt_exact: bool = True
+
+    @property
+    def tokens_left(self) -> int | None:
+        """The tokens that the prompt leaves for the answer, negative if the prompt is too long; ``None`` if unknown."""
+        if self.excess_tokens is not None:
+            return -self.excess_tokens
+        if self.context_size is None or self.prompt_tokens is None:
+            return None
+        return self.context_size - self.prompt_tokens
+
+
 class EndpointError(QvisionError):
     """The endpoint refused the request, failed, or sent something that cannot be understood.
 
@@ -98,6 +129,10 @@ class EndpointError(QvisionError):
         is_temporary: the same request may succeed later, so a retry makes sense.
         retry_after: seconds to wait before a retry, from the server's response; ``None`` if it named none.
         is_fatal: every other request would fail too, because the key, the address, the model or the credits are wrong.
+        reason: the server's own words, without secrets and not shortened; empty if it sent none.
+        param: the field of the request that the server names.
+        context: the numbers, if the request is too long for the model.
+        body: the whole response, without secrets.
     """
 
     exit_code = 5
@@ -117,11 +152,19 @@ class EndpointError(QvisionError):
         is_temporary: bool = False,
         retry_after: float | None = None,
         is_fatal: bool = False,
+        reason: str = "",
+        param: str | None = None,
+        context: ContextOverflow | None = None,
+        body: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint, code=code, status=status, request_id=request_id, cause=cause)
         self.is_temporary = is_temporary or self.always_temporary
         self.retry_after = retry_after
         self.is_fatal = is_fatal or self.always_fatal
+        self.reason = reason
+        self.param = param
+        self.context = context
+        self.body = body
 
 
 class NetworkError(EndpointError):

@@ -21,7 +21,7 @@ _NEUTRAL_OPTIONS = {
     **dict.fromkeys(("--timeout", "--retries", "--retry-max-wait", "--max-time", "--quality"), True),
     **dict.fromkeys(("-o", "--output", "--field", "--color"), True),
     **dict.fromkeys(("--allow-http", "--no-stream", "--offline", "--dry-run", "--json", "--thinking"), False),
-    **dict.fromkeys(("--stats", "--no-stats", "-q", "--quiet", "-v", "--verbose"), False),
+    **dict.fromkeys(("--stats", "--no-stats", "--plain", "--no-plain", "-q", "--quiet", "-v", "--verbose"), False),
 }
 
 #: Options of these whose values are checked only by the command, or with which nothing is sent: no early connection.

@@ -170,6 +170,14 @@ Stats = Annotated[
 Thinking = Annotated[bool, typer.Option("--thinking", help="Show the model's reasoning on stderr.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No spinner, notes or statistics; errors are still shown.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show details of requests and responses.")]
+Plain = Annotated[
+    bool | None,
+    typer.Option(
+        "--plain/--no-plain",
+        help="On a terminal, print the answer as the model wrote it; or as Markdown. [as the preset says]",
+        show_default=False,
+    ),
+]
 ColorWhen = Annotated[Color, typer.Option("--color", help="When to use color.", show_default=True)]
 
 From = Annotated[

@@ -85,6 +85,7 @@ def describe(
     quiet: _options.Quiet = False,
     verbose: _options.Verbose = False,
     color: _options.ColorWhen = _options.Color.AUTO,
+    plain: _options.Plain = None,
 ) -> None:
     """Describe images, showing the answer as it is written.
 
@@ -92,7 +93,7 @@ def describe(
     """
     from ..images import sources
 
-    show = OutputOptions(as_json, field, stats, thinking, quiet, verbose, color.override)
+    show = OutputOptions(as_json, field, stats, thinking, quiet, verbose, color.override, plain)
     info = RequestInfo()
     with _recording_failures(info, show):
         show.validate(dry_run=dry_run)
@@ -113,7 +114,7 @@ def describe(
         target.refuse_overwriting(image.path for image in classified.images if isinstance(image, sources.File))
         extra = _request.parse_params(param)
         answer_schema = _request.load_schema(schema, chosen_preset, extra)
-        show = show.with_schema(answer_schema)
+        show = show.for_answers(answer_schema, chosen_preset)
         system = _request.read_system_prompt(system, stdin, chosen_preset, settings)
         images = _request.resolve_images(classified.images, settings, fetch=fetch)
         plan = _Plan(

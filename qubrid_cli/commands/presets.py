@@ -16,7 +16,7 @@ from . import _complete, _request
 if TYPE_CHECKING:
     from ..settings.presets import Preset
 
-_SHOWN_SETTINGS = ("system", "max_tokens", "temperature", "top_p")
+_SHOWN_SETTINGS = ("system", "max_tokens", "temperature", "top_p", "verbatim")
 
 app = typer.Typer(name="presets", help="List and show presets, the prompts that have a name.", no_args_is_help=True)
 
@@ -71,7 +71,12 @@ def show_preset(
     output.write(f"{preset.name}: {preset.about}\n\n{preset.prompt}\n")
     settings = {key: getattr(preset, key) for key in _SHOWN_SETTINGS if getattr(preset, key) is not None}
     if settings:
-        output.write("\n" + "".join(f"{key}: {value}\n" for key, value in settings.items()))
+        output.write(
+            "\n"
+            + "".join(
+                f"{key}: {value if isinstance(value, str) else json.dumps(value)}\n" for key, value in settings.items()
+            )
+        )
     if preset.schema is not None:
         output.write(f"\nschema:\n{textwrap.indent(_format_schema(preset.schema), '    ')}\n")
 

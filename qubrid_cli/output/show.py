@@ -20,12 +20,17 @@ if TYPE_CHECKING:
     from ..describe.result import Description
     from ..describe.run import Items
     from ..schema.json_schema import Schema
+    from ..settings.presets import Preset
     from .terminal import LiveView
 
 
 @frozen
 class OutputOptions:
-    """How to show answers; ``None`` for ``stats`` and ``color`` depends on where the output goes."""
+    """How to show answers; ``None`` for ``stats`` and ``color`` depends on where the output goes.
+
+    Attributes:
+        plain: print an answer on a terminal as the model wrote it, not as Markdown; ``None`` leaves it to the preset.
+    """
 
     as_json: bool
     field: str | None
@@ -34,6 +39,7 @@ class OutputOptions:
     quiet: bool
     verbose: bool
     color: bool | None
+    plain: bool | None = None
     schema: "Schema | None" = None
 
     @property
@@ -64,8 +70,8 @@ class OutputOptions:
 
             record.check_field(self.field)
 
-    def with_schema(self, schema: "Schema | None") -> "OutputOptions":
-        """Return the options for answers that fit a schema.
+    def for_answers(self, schema: "Schema | None", preset: "Preset | None") -> "OutputOptions":
+        """Return the options for answers to a preset that fit a schema.
 
         Raises:
             UsageError: the answers have no such field.
@@ -78,7 +84,8 @@ class OutputOptions:
                     f"--field {self.field}: there is no data without a schema", hint="Add one with --schema."
                 )
             record.check_field(self.field, schema.document)
-        return replace(self, schema=schema)
+        is_verbatim = preset is not None and preset.verbatim
+        return replace(self, schema=schema, plain=is_verbatim if self.plain is None else self.plain)
 
 
 @dataclass(slots=True)
@@ -129,7 +136,8 @@ def _show_in_format(items: "Items", options: OutputOptions, target: Output) -> "
         return _write_record(run.collect(items), options, target)
     if options.schema is not None:
         return _write_data(items, target)
-    if target.is_terminal or (options.color and not target.is_file and sys.stdout is not None):
+    is_drawn = target.is_terminal or (options.color and not target.is_file and sys.stdout is not None)
+    if is_drawn and not options.plain:
         return _draw_live(items, options, target)
     return _write_plain(items, target)
 
@@ -146,7 +154,7 @@ def _write_data(items: "Items", target: Output) -> "Description":
 
 
 def _write_plain(items: "Items", target: Output) -> "Description":
-    """Write an answer as it arrives, unchanged, and a line break at its end."""
+    """Write an answer as it arrives, unchanged, and a line break at its end; a terminal wraps its lines."""
     from ..client.events import TextDelta
     from ..describe.result import Description
 
@@ -154,8 +162,8 @@ def _write_plain(items: "Items", target: Output) -> "Description":
     try:
         for item in items:
             if isinstance(item, TextDelta):
-                target.write(item.text)
                 last = item.text
+                target.write(last)
             elif isinstance(item, Description):
                 description = item
     finally:

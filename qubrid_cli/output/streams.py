@@ -77,9 +77,11 @@ class Output:
         elif sys.stdout is None:
             raise OutputError("standard output is closed")
         else:
-            text = strip_control_characters(text) if self.is_terminal else text
+            encoding = "utf-8"
+            if self.is_terminal:
+                text, encoding = strip_control_characters(text), sys.stdout.encoding
             with translate_stdout_errors():
-                sys.stdout.buffer.write(text.encode(errors="replace"))
+                sys.stdout.buffer.write(text.encode(encoding, errors="replace"))
                 sys.stdout.buffer.flush()
 
     def save(self) -> None:

@@ -20,6 +20,7 @@ class Preset:
         prompt: may contain placeholders, see ``describe.prompt``.
         schema: of the answer: the short form, a file's name, or a JSON Schema.
         about: its purpose in a few words.
+        verbatim: whether answers are text as it is written, not Markdown.
         path: the config file that it comes from; ``schema`` is relative to its folder. ``None`` for a built-in preset.
     """
 
@@ -31,12 +32,15 @@ class Preset:
     top_p: float | None = None
     schema: str | Mapping[str, Any] | None = None
     about: str = ""
+    verbatim: bool | None = None
     path: Path | None = None
 
 
 #: The keys of a preset in the config file.
 PRESET_KEYS = tuple(field.name for field in fields(Preset) if field.name not in {"name", "path"})
 _NUMBERS = ("max_tokens", "temperature", "top_p")
+#: The types of the other values that are not just strings.
+_TYPES = {"schema": (str | Mapping, "a string or a table"), "verbatim": (bool, "true or false")}
 
 
 @functools.cache
@@ -105,7 +109,8 @@ def merge_with_built_in(name: str, overrides: object, path: Path) -> Preset:
         try:
             _check_value(key, value)
         except ValueError as error:
-            example = FIELDS[key].format_example(key) if key in FIELDS else f'{key} = "…"'
+            example_value = "true" if key == "verbatim" else '"…"'
+            example = FIELDS[key].format_example(key) if key in FIELDS else f"{key} = {example_value}"
             raise ConfigError(f"{location}.{key} {error}: {value!r}", hint=f"For example: {example}") from error
     built_in = load_built_in_presets().get(name, Preset(name, ""))
     values: dict[str, Any] = {key: None if value == "" else value for key, value in overrides.items()}
@@ -118,8 +123,10 @@ def _check_value(key: str, value: object) -> None:
     """Refuse a value that the key cannot have, by a ``ValueError`` with what is wrong."""
     if key in _NUMBERS:
         FIELDS[key].check(value)
-    elif not isinstance(value, str | Mapping if key == "schema" else str):
-        raise ValueError("is not a string or a table" if key == "schema" else "is not a string")
+        return
+    expected, name = _TYPES.get(key, (str, "a string"))
+    if not isinstance(value, expected):
+        raise ValueError(f"is not {name}")  # noqa: TRY004  # one kind of error for every invalid value
 
 
 def _shorten(prompt: str) -> str:

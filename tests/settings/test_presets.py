@@ -112,6 +112,7 @@ def test_a_preset_finds_its_schema_beside_the_file_that_it_stands_in(
         ({"temperature": float("nan")}, "presets.p.temperature is not a number: nan", "For example: temperature = 0.1"),
         ({"top_p": 1.5}, "presets.p.top_p is not between 0 and 1: 1.5", "For example: top_p = 1"),
         ({"schema": 5}, "presets.p.schema is not a string or a table: 5", 'For example: schema = "…"'),
+        ({"verbatim": "no"}, "presets.p.verbatim is not true or false: 'no'", "For example: verbatim = true"),
         ({"prompt": 5}, "presets.p.prompt is not a string: 5", 'For example: prompt = "What is this?"'),
         ({"system": "x"}, "presets.p has no prompt", 'It needs at least: prompt = "…"'),
         ({"prompt": ""}, "presets.p has no prompt", 'It needs at least: prompt = "…"'),
@@ -146,6 +147,10 @@ def test_a_preset_is_shown_with_all_that_it_sets(qvision: Qvision) -> None:
         f"tags: {presets.load_built_in_presets()['tags'].about}\n\n{presets.load_built_in_presets()['tags'].prompt}\n\n"
         "temperature: 0.0\n\nschema:\n    tags [string]\n"
     )
+
+
+def test_a_verbatim_preset_is_shown_as_one(qvision: Qvision) -> None:
+    assert qvision("presets", "show", "ocr").stdout.endswith(b"\n\ntemperature: 0.0\nverbatim: true\n")
 
 
 def test_presets_as_json_have_their_json_schema(qvision: Qvision) -> None:

@@ -7,15 +7,14 @@ if the whole answer had been printed at once.
 import re
 import threading
 import time
+from itertools import islice
 from queue import SimpleQueue
 
-from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from rich.cells import cell_len
 from rich.console import Console
-from rich.markdown import Markdown
 
-from ..frozen import frozen
+from .blocks import SOFT_BREAK, Page, build_parser
 
 #: Seconds between two frames: twelve frames per second are enough for reading.
 _FRAME_SECONDS = 1 / 12
@@ -35,15 +34,6 @@ _NO_WRAP, _WRAP = "\x1b[?7l", "\x1b[?7h"
 _BLOCK_ABOVE = Token("block_above", "", 0)
 
 _STYLE_SEQUENCE = re.compile("\x1b\\[[0-9;]*m")
-
-
-def _build_parser() -> MarkdownIt:
-    """Build Rich's parser, for CommonMark with tables and strikethrough, but with HTML and link references as text.
-
-    HTML would vanish, and models write HTML tables. The definition of a link reference would vanish too, and would
-    change blocks that are already printed.
-    """
-    return MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"]).disable("reference")
 
 
 class LiveMarkdown:
@@ -94,27 +84,17 @@ class LiveMarkdown:
             self._is_closing.wait(max(_FRAME_SECONDS - seconds, _IDLE_RATIO * seconds))
 
 
-@frozen
-class _PrintedPart:
-    """The part of the open code block that has scrolled out of the window: ``lines`` of it, which fill ``rows``."""
-
-    lines: int = 0
-    rows: int = 0
-    width: int = 0
-
-
 class IncrementalRenderer:
     """Prints closed blocks, and below them the rows of the open block (``_shown_rows``), which it can redraw."""
 
     def __init__(self, console: Console, *, live: bool) -> None:
         self._console = console
         self._is_live = live
-        self._parser = _build_parser()
-        # Making a page takes 0.2 ms, so all blocks share one. It shows the URLs of links, because their texts may differ.
-        self._page = Markdown("", hyperlinks=False)
+        self._parser = build_parser()
+        self._page = Page()  # making one takes 0.2 ms, so all blocks share it
         self._source = ""  # of the open block
         self._previous_type: str | None = None  # of the block above it
-        self._printed = _PrintedPart()
+        self._printed_lines = 0  # of the open code block: those that have scrolled out of the window
         self._shown_rows: list[str] = []
         self._shown_width = 0
         self._rendered: tuple[str | None, int, list[Token]] = None, 0, []  # what _rendered_rows show
@@ -129,7 +109,7 @@ class IncrementalRenderer:
         rows = self._render(tokens)
         window = max(1, self._console.height - 1)
         closed += self._take_scrolled_rows(tokens, rows, window)
-        self._draw(closed, rows[self._count_printed_rows(tokens) :][-window:])
+        self._draw(closed, rows[self._count_printed_rows(rows) :][-window:])
 
     def finish(self, text: str) -> None:
         """Add the last text and print everything."""
@@ -144,12 +124,12 @@ class IncrementalRenderer:
         while len(self._source) > _MAX_OPEN_LENGTH:
             rows += self._render_remaining(self._parser.parse(self._source[:_MAX_OPEN_LENGTH]))
             self._source = self._source[_MAX_OPEN_LENGTH:]
-            self._printed = _PrintedPart()
+            self._printed_lines = 0
         tokens = self._parser.parse(self._source)
         closed = self._count_closed_tokens(tokens)
         if closed > 0 and (lines := tokens[closed].map) is not None:
             rows += self._render_remaining(tokens[:closed])
-            self._printed = _PrintedPart()
+            self._printed_lines = 0
             self._previous_type = tokens[closed - 1].type
             self._source = self._source.split("\n", lines[0])[-1]
         return rows, tokens[closed:]
@@ -163,7 +143,8 @@ class IncrementalRenderer:
         return _find_last_block(self._parser.parse(settled))
 
     def _render_remaining(self, tokens: list[Token]) -> list[str]:
-        return self._render(tokens)[self._count_printed_rows(tokens) :]
+        rows = self._render(tokens)
+        return rows[self._count_printed_rows(rows) :]
 
     def _render(self, tokens: list[Token]) -> list[str]:
         """Render blocks as rows, after an empty row if Rich puts one below the block above.
@@ -172,7 +153,7 @@ class IncrementalRenderer:
         """
         key = self._previous_type, self._console.width, tokens
         if key != self._rendered:
-            self._page.parsed = tokens if self._previous_type in {None, "hr"} else [_BLOCK_ABOVE, *tokens]
+            self._page.parsed = [_BLOCK_ABOVE, *tokens] if self._has_gap() else tokens
             with self._console.capture() as capture:
                 self._console.print(self._page)
             rows = capture.get().split("\n")[:-1]
@@ -188,31 +169,26 @@ class IncrementalRenderer:
         """
         if len(tokens) != 1 or tokens[0].type != "fence":
             return []
-        start = self._count_printed_rows(tokens)
-        lines = tokens[0].content.count("\n") - window
-        if lines <= self._printed.lines:
-            return []
-        end = self._count_rows(lines, tokens[0])
-        self._printed = _PrintedPart(lines, end, self._console.width)
-        return rows[start:end]
+        start = self._count_printed_rows(rows)
+        self._printed_lines = max(self._printed_lines, tokens[0].content.count("\n") - window)
+        return rows[start : self._count_printed_rows(rows)]
 
-    def _count_printed_rows(self, block: list[Token]) -> int:
-        """Count the rows of the open block that are already printed, at the current width of the terminal."""
-        if self._printed.lines == 0 or not block:
+    def _count_printed_rows(self, rows: list[str]) -> int:
+        """Count the rows of the open code block that are already printed, at the current width of the terminal."""
+        if self._printed_lines == 0:
             return 0
-        if self._printed.width == self._console.width:
-            return self._printed.rows
-        return self._count_rows(self._printed.lines, block[0])
+        line_ends = (count for count, row in enumerate(rows, 1) if not row.endswith(SOFT_BREAK))
+        return next(islice(line_ends, self._printed_lines - 1 + self._has_gap(), None), len(rows))
 
-    def _count_rows(self, lines: int, fence: Token) -> int:
-        content = "\n".join(fence.content.split("\n")[:lines])
-        return len(self._render([fence.copy(content=content)])) - 1  # without the padding below
+    def _has_gap(self) -> bool:
+        """Whether there is an empty row above the open block."""
+        return self._previous_type not in {None, "hr"}
 
     def _draw(self, closed: list[str], open_rows: list[str]) -> None:
         """Erase the open rows, print ``closed`` for good, and show ``open_rows`` below."""
         if not closed and open_rows == self._shown_rows:
             return
-        printed = "".join(f"{row}\n" for row in closed)
+        printed = "".join(f"{row}\n" for row in closed).replace(f"{SOFT_BREAK}\n", "")
         # If the last row is full, move the cursor back, so that the ^C that a terminal echoes does not wrap.
         shown = (
             _NO_WRAP + "\n".join(open_rows) + _WRAP + "\r" * (_measure_width(open_rows[-1]) + 2 > self._console.width)

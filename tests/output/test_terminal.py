@@ -3,7 +3,7 @@
 import io
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
-from rich.markdown import Markdown
 
+from qubrid_cli.output.blocks import SOFT_BREAK, Page, build_parser
 from qubrid_cli.output.markdown import IncrementalRenderer
 
 from ..conftest import KEY, command, environment
@@ -43,7 +43,7 @@ def everything() -> str:
             + "".join(f"| row {r} | {r * number} | 数{r} |\n" for r in range(8))
         )
         blocks.append("\n<b>not HTML</b> and [not][a reference]\n\n")
-    code = "".join(f"def f{line}(x: int) -> int:  # コメント {line}\n" for line in range(200))
+    code = "".join(f"def f{line}(x: int) -> int:  # {'コメント ' * (line % 7)}{line}\n" for line in range(200))
     return "".join([*blocks, f"```python\n{code}```\n\n", "Setext\n======\n\nThe end.\n"])
 
 
@@ -86,13 +86,16 @@ class Screen:
 
 
 def run(
-    server: Server, *arguments: object, until: Callable[["pexpect.spawn[bytes]"], None] | None = None
+    server: Server,
+    *arguments: object,
+    until: Callable[["pexpect.spawn[bytes]"], None] | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> tuple[bytes, int]:
     """Run the program on a terminal of its own; what it wrote there, and its exit code."""
     program, *rest = command("describe", *arguments)
-    env = environment({"QUBRID_BASE_URL": server.url, "QUBRID_API_KEY": KEY, "TERM": "xterm-256color"})
+    env_ = environment({"QUBRID_BASE_URL": server.url, "QUBRID_API_KEY": KEY, "TERM": "xterm-256color", **(env or {})})
     out = io.BytesIO()
-    child: pexpect.spawn[bytes] = pexpect.spawn(program, rest, env=env, dimensions=(ROWS, COLUMNS), timeout=60)
+    child: pexpect.spawn[bytes] = pexpect.spawn(program, rest, env=env_, dimensions=(ROWS, COLUMNS), timeout=60)
     child.logfile_read = out
     if until is not None:
         until(child)
@@ -107,10 +110,10 @@ def printed_once(text: str) -> bytes:
     """What one print of the whole answer writes."""
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=COLUMNS, color_system="256")
-    console.print(
-        Markdown(text.replace("<b>not HTML</b> and [not][a reference]", r"\<b>not HTML\</b> and \[not]\[a reference]"))
-    )
-    return file.getvalue().replace("\n", "\r\n").encode()
+    page = Page()
+    page.parsed = build_parser().parse(text)
+    console.print(page)
+    return file.getvalue().replace(f"{SOFT_BREAK}\n", "").replace("\n", "\r\n").encode()
 
 
 def test_a_long_answer_leaves_the_scrollback_of_one_print(server: Server, lighthouse: Path) -> None:
@@ -121,15 +124,21 @@ def test_a_long_answer_leaves_the_scrollback_of_one_print(server: Server, lighth
     assert Screen().feed(out).cells == Screen().feed(printed_once(ANSWER)).cells
 
 
-def drawn(pieces: Sequence[str], *, live: bool = True, columns: int = COLUMNS, rows: int = ROWS) -> list[str]:
-    """The lines that the drawing leaves, with one frame for each piece."""
+def written(pieces: Sequence[str], *, live: bool = True, columns: int = COLUMNS, rows: int = ROWS) -> str:
+    """What the drawing writes, with one frame for each piece."""
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=columns, height=rows, color_system="256")
     renderer = IncrementalRenderer(console, live=live)
     for piece in pieces:
         renderer.add(piece)
     renderer.finish("")
-    return Screen(columns, rows).feed(file.getvalue().replace("\n", "\r\n").encode()).lines
+    return file.getvalue()
+
+
+def drawn(pieces: Sequence[str], *, live: bool = True, columns: int = COLUMNS, rows: int = ROWS) -> list[str]:
+    """The lines that the drawing leaves."""
+    text = written(pieces, live=live, columns=columns, rows=rows)
+    return Screen(columns, rows).feed(text.replace("\n", "\r\n").encode()).lines
 
 
 ATOMS = [
@@ -158,6 +167,8 @@ ATOMS = [
         "[r]: http://x\n",
         "[r][r]",
         "<div>",
+        "<br>",
+        "long" * 25,
         "日本",
         "🎉",
         "\t",
@@ -196,6 +207,45 @@ def test_one_frame_for_each_character_leaves_what_one_frame_leaves(text: str) ->
     assert drawn(list(text)) == drawn([text], live=False)
 
 
+LOOKS = {
+    "a line break": ("one  \ntwo\nthree\n", ["one", "two", "three"]),
+    "HTML": ("<b>x</b> <hr>\n", ["<b>x</b> <hr>"]),
+    "a reference": ("[a][b]\n\n[b]: c\n", ["[a][b]", "", "[b]: c"]),
+    "a link": ("[a](b) <http://e.com>\n", ["a (b) <http://e.com>"]),
+    "a line break's tag": ("a<BR/> b<br>\nc `<br>` \\<br>\n", ["a", "b", "c <br> <br>"]),
+    "an image": ("a ![*b*](c) d [e](f)\n", ["a ![*b*](c) d e (f)"]),
+    "a linked image": ("[![a](b.png)](c)\n", ["![a](b.png) (c)"]),
+    "code": ("```sh\n  a\n\tb\n\n```\nend\n", ["  a", "    b", "", "", "end"]),
+    "indented code": ("a\n\n      b\n    c\n", ["a", "", "  b", "c"]),
+    "code in a list": (f"- a\n  ```\n  {'x' * 20}\n  ```\n", ["", " • a", "   " + "x" * 17, "   xxx"]),
+    "a line break in a cell": ("|a|b|\n|-|-|\n|1<br>2|3|\n", ["", "", " a  b", " ────", " 1  3", " 2"]),
+    "a wide cell": (
+        f"|a|b|\n|-|-|\n|{'x' * 20}|3|\n",
+        ["", "", " a                b", " " + "─" * 18, " " + "x" * 15 + "  3", " xxxxx"],
+    ),
+    "many columns": (
+        "|a|b|c|d|e|\n|-|-|-|-|-|\n|1|2|3|4|5|\n|6|\n",
+        ["", *("a: 1", "b: 2", "c: 3", "d: 4", "e: 5"), "", *("a: 6", "b:", "c:", "d:", "e:")],
+    ),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_no_text_is_lost_or_moved(look: str) -> None:
+    text, lines = LOOKS[look]
+    assert drawn([text], columns=20) == lines
+
+
+@pytest.mark.parametrize(
+    "code", ["def f(x: int) -> str:\n    return 'a'", f"x = '{'word ' * 50}'\n\ny = 1", "日本 " * 80 + "."]
+)
+def test_code_is_copied_as_it_was_written(code: str) -> None:
+    """Without a margin, padding or background; a terminal joins the rows of a line that it wrapped itself."""
+    text = written(["a\n\n```python\n", *code, "\n```\n"], live=False)
+    assert re.sub("\x1b\\[[0-9;]*m", "", text) == f"a\n\n{code}\n"
+    assert re.search("\x1b\\[[0-9;]*\\b4[0-9]", text) is None  # a background
+
+
 def test_a_block_is_not_drawn_again_while_the_paragraph_below_is_written() -> None:
     file = io.StringIO()
     renderer = IncrementalRenderer(Console(file=file, force_terminal=True, width=COLUMNS, height=ROWS), live=True)
@@ -204,6 +254,34 @@ def test_a_block_is_not_drawn_again_while_the_paragraph_below_is_written() -> No
     renderer.add(" is mostly one line")
     frame = file.getvalue()[size:]
     assert ("A paragraph is mostly one line" in frame, "row" in frame) == (True, False)
+
+
+VERBATIM = (
+    "5.\n__init__ and *this*\n# comment\nfirst line\nsecond line\n\n1) a\n2) b\n    indented\tby\ttabs\n| a | b |\n|---|---|\n"
+    f"{'a long line ' * 20}\n{'長い行' * 30}\n日本 <br> <b>bold</b> ![x](y.png)\n```\ncode\n```\ntrailing   \n"
+)
+
+
+@pytest.mark.parametrize(
+    "options", [["-P", "ocr"], ["-P", "alt"], ["-P", "own"], ["--plain"], ["--plain", "--color", "always"]]
+)
+def test_a_verbatim_answer_is_shown_as_it_was_written(
+    server: Server, lighthouse: Path, tmp_path: Path, options: list[str]
+) -> None:
+    """The terminal wraps the lines itself."""
+    config = tmp_path / "config.toml"
+    config.write_text("[presets.own]\nprompt = 'Read it.'\nverbatim = true\n")
+    text = VERBATIM.replace("__init__", "\x1b[31m__init__\x9b0m").replace("comment\n", "comment\r\n")
+    server.answer = stream(*[text[i : i + 3] for i in range(0, len(text), 3)])
+    out, exit_code = run(server, lighthouse, "-q", *options, env={"QVISION_CONFIG": str(config)})
+    shown = VERBATIM.replace("__init__", "[31m__init__0m").replace("\n", "\r\n").encode()
+    assert (exit_code, Screen().feed(out).cells) == (0, Screen().feed(shown).cells)
+    assert out.endswith(shown)
+
+
+def test_a_verbatim_preset_can_be_drawn_as_markdown(server: Server, lighthouse: Path) -> None:
+    server.answer = stream("**loud**")
+    assert Screen().feed(run(server, lighthouse, "-q", "-P", "ocr", "--no-plain")[0]).lines == ["loud"]
 
 
 def test_an_answer_cannot_control_the_terminal(server: Server, lighthouse: Path) -> None:
@@ -287,7 +365,8 @@ def test_late_thinking_does_not_disturb_the_drawing(server: Server, lighthouse: 
     assert [line.strip() for line in Screen().feed(out).lines if line] == ["hm", "Title", "• one", "• two"]
 
 
-def test_ctrl_c_leaves_the_partial_text_once(server: Server, lighthouse: Path) -> None:
+@pytest.mark.parametrize(("options", "last"), [([], "tail"), (["--plain"], "tail^C")])
+def test_ctrl_c_leaves_the_partial_text_once(server: Server, lighthouse: Path, options: list[str], last: str) -> None:
     row = "word " * 15 + "word"
     server.answer = Reply([delta(f"{row} {row} tail"), Hold()])
 
@@ -295,12 +374,9 @@ def test_ctrl_c_leaves_the_partial_text_once(server: Server, lighthouse: Path) -
         child.expect_exact("tail")
         child.sendintr()
 
-    out, exit_code = run(server, lighthouse, "--no-stats", until=until)
-    lines = [line for line in Screen().feed(out).lines if line]
-    assert (exit_code, lines) == (
-        130,
-        [row, row, "tail", "error: stopped by Ctrl-C; the answer is incomplete"],
-    )
+    out, exit_code = run(server, lighthouse, "--no-stats", *options, until=until)
+    *lines, error = (line for line in Screen().feed(out).lines if line)
+    assert (exit_code, lines, error.partition(";")[0]) == (130, [row, row, last], "error: stopped by Ctrl-C")
 
 
 def test_the_reason_of_a_cut_off_answer_is_shown_below_it(server: Server, lighthouse: Path) -> None:

@@ -1,0 +1,127 @@
+"""What Markdown looks like on a terminal: Rich's blocks, changed so that no text is lost and code can be copied."""
+
+import re
+from itertools import accumulate
+
+from markdown_it import MarkdownIt
+from markdown_it.rules_inline import StateInline, image, newline
+from rich.cells import cell_len, chop_cells
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.markdown import CodeBlock, Markdown, TableElement
+from rich.segment import Segment
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+#: Ends a row of code that the terminal would wrap. Printed without the line break that follows, the rows are one line
+#: when they are copied. Text has no carriage returns, and they do not change what is seen.
+SOFT_BREAK = "\r"
+#: The colors of the palette of the terminal, on its own background.
+_CODE_THEME = "ansi_dark"
+_TAB_SIZE = 4
+_LINE_BREAK_TAG = re.compile(r"<br\s*/?>[ \t]*\n?[ \t]*", re.IGNORECASE)
+
+
+def build_parser() -> MarkdownIt:
+    """Build a parser for CommonMark with tables, strikethrough and line breaks, but with HTML and references as text.
+
+    HTML would vanish, and models write HTML tables. The definition of a link reference would vanish too, and would
+    change blocks that are already printed. Images cannot be shown, so their references stay as they are written.
+    """
+    parser = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
+    parser.disable(["reference", "autolink"])  # Rich would show the URL of <https://example.com> twice
+    parser.inline.ruler.at("newline", _parse_newline)
+    parser.inline.ruler.at("image", _parse_image)
+    parser.inline.ruler.at("html_inline", _parse_line_break_tag)
+    return parser
+
+
+def _parse_newline(state: StateInline, silent: bool) -> bool:  # noqa: FBT001  # called by position
+    """Keep each line break, as comments on GitHub do."""
+    if not newline(state, silent):
+        return False
+    if not silent:
+        state.tokens[-1].type = "hardbreak"
+    return True
+
+
+def _parse_image(state: StateInline, silent: bool) -> bool:  # noqa: FBT001
+    """Keep the reference of an image as text: Rich would move it above its paragraph."""
+    start = state.pos
+    if not image(state, silent):
+        return False
+    if not silent:
+        token = state.tokens[-1]
+        token.type, token.tag, token.children = "text", "", None
+        token.content = state.src[start : state.pos]
+    return True
+
+
+def _parse_line_break_tag(state: StateInline, silent: bool) -> bool:  # noqa: FBT001
+    """Break the line at ``<br>``, which is the only way to do so in a table; other HTML is text."""
+    if (match := _LINE_BREAK_TAG.match(state.src, state.pos)) is None:
+        return False
+    if not silent:
+        state.push("hardbreak", "br", 0)
+    state.pos = match.end()
+    return True
+
+
+class _PlainCodeBlock(CodeBlock):
+    """Code without a margin and a background, so that copying it gives its lines."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        # In a list or a quote, the terminal cannot wrap a line itself, because each row begins with a margin.
+        line_break = Segment("\n" if options.max_width < console.width else f"{SOFT_BREAK}\n")
+        syntax = Syntax("", self.lexer_name, theme=_CODE_THEME)
+        code = syntax.highlight(self.text.plain.expandtabs(_TAB_SIZE))
+        for line in code.split("\n"):
+            *rows, last = line.divide(_find_folds(line.plain, max(1, options.max_width)))
+            for row in rows:
+                yield from row.render(console)
+                yield line_break
+            yield from last.render(console, end="\n")
+
+
+def _find_folds(line: str, width: int) -> list[int]:
+    """Return where a terminal of this width wraps a line."""
+    if cell_len(line) <= width:
+        return []
+    return list(accumulate(map(len, chop_cells(line, width)[:-1])))
+
+
+class _FoldingTable(TableElement):
+    """A table whose cells are folded, not cut; too narrow for its columns, it has a line for each cell."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for table in super().__rich_console__(console, options):
+            assert isinstance(table, Table)
+            # A column takes two cells, for a wide character, and one on each side.
+            if options.max_width > 4 * len(table.columns):
+                for column in table.columns:
+                    column.overflow = "fold"
+                yield table
+            else:
+                yield from self._list_cells()
+
+    def _list_cells(self) -> RenderResult:
+        if self.header is None or self.header.row is None:
+            return
+        headings = [cell.content for cell in self.header.row.cells]
+        for row in self.body.rows if self.body else ():
+            for heading, cell in zip(headings, row.cells, strict=False):
+                yield Text.assemble(heading, ": ", cell.content)
+            yield Text()
+
+
+class Page(Markdown):
+    """Blocks of Markdown; ``parsed`` are their tokens. The URLs of links are shown, because their texts may differ."""
+
+    elements = Markdown.elements | {
+        "fence": _PlainCodeBlock,
+        "code_block": _PlainCodeBlock,
+        "table_open": _FoldingTable,
+    }
+
+    def __init__(self) -> None:
+        super().__init__("", hyperlinks=False)

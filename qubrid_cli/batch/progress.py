@@ -4,11 +4,12 @@ import sys
 import threading
 import time
 from array import array
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from ..metrics import Clock, Cost, parse_server_figures
 from ..output.streams import echo_err
@@ -26,6 +27,55 @@ _RECENT_ANSWERS = 100
 _SPEED_WINDOW_SECONDS = 60.0
 #: Seconds between lines of progress if there is no bar.
 _LINE_INTERVAL = 30.0
+#: Kinds of failures that the summary lists.
+_MAX_FAILURE_LINES = 10
+#: Kinds of failures that are told apart; a server may send an error code of its own for each image.
+_MAX_FAILURE_KINDS = 100
+#: Characters of an image's name, and of a message, in the summary.
+_MAX_NAME_LENGTH, _MAX_MESSAGE_LENGTH = 60, 200
+
+
+@dataclass(slots=True)
+class _FailureKind:
+    """Failures with the same code and status: how many, the first image, and its message."""
+
+    name: str
+    first_image: str
+    first_message: str
+    count: int = 1
+
+    def format_line(self) -> str:
+        image = _shorten(escape_control_characters(self.first_image), _MAX_NAME_LENGTH, from_start=True)
+        message = _shorten(escape_control_characters(self.first_message), _MAX_MESSAGE_LENGTH)
+        name = _shorten(escape_control_characters(self.name), _MAX_NAME_LENGTH)
+        return f"failed: {self.count:,} × {name}, first {image}: {message}"
+
+
+class _FailureSummary:
+    """The kinds of failures of a run."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, _FailureKind] = {}
+        self._other_count = 0
+
+    def add(self, record: Record) -> None:
+        """Count a failed image."""
+        error = record["error"]
+        name = f"{error['code']} (HTTP {error['status']})" if error["status"] else str(error["code"])
+        if (kind := self._kinds.get(name)) is not None:
+            kind.count += 1
+        elif len(self._kinds) < _MAX_FAILURE_KINDS:
+            self._kinds[name] = _FailureKind(name, record["images"][0]["source"], error["message"])
+        else:
+            self._other_count += 1
+
+    def format_lines(self) -> Iterator[str]:
+        """Format a line for each of the most frequent kinds, and one for all others."""
+        kinds = sorted(self._kinds.values(), key=lambda kind: -kind.count)
+        for kind in kinds[:_MAX_FAILURE_LINES]:
+            yield kind.format_line()
+        if count := self._other_count + sum(kind.count for kind in kinds[_MAX_FAILURE_LINES:]):
+            yield f"failed: {count:,} × other errors"
 
 
 class BatchStats:
@@ -45,7 +95,7 @@ class BatchStats:
         self.in_flight = 0
         self.done = self.duplicates = self.failed = self.skipped = 0
         self._original_bytes = self._sent_bytes = 0
-        self._error_counts: Counter[str] = Counter()
+        self._failures = _FailureSummary()
         self._total_seconds = array("d")
         self._server_figures = {name: array("d") for name in ("ttft", "total", "rate")}
         self._clock = clock
@@ -75,7 +125,7 @@ class BatchStats:
                 self.duplicates += outcome.is_duplicate
             case Failed():
                 self.failed += 1
-                self._error_counts[_format_error(outcome.record["error"])] += 1
+                self._failures.add(outcome.record)
         if not isinstance(outcome, Skipped) and not outcome.is_duplicate:
             self._add_measurements(outcome.record)
         now = self._clock()
@@ -136,9 +186,7 @@ class BatchStats:
         for parts in (self._format_usage(), self._format_latencies()):
             if parts:
                 yield " · ".join(parts)
-        if self._error_counts:
-            errors = self._error_counts.most_common(10)
-            yield f"failed: {', '.join(f'{count:,} × {escape_control_characters(name)}' for name, count in errors)}"
+        yield from self._failures.format_lines()
 
     def _format_usage(self) -> list[str]:
         usage, about = self._usage, "about " if self._usage.is_estimated else ""
@@ -169,8 +217,11 @@ def _format_percentiles(name: str, seconds: Collection[float]) -> str:
     return f"{name} {_percentile(seconds, 50):.2f} s (p95 {_percentile(seconds, 95):.2f} s)"
 
 
-def _format_error(error: dict[str, Any]) -> str:
-    return f"{error['code']} (HTTP {error['status']})" if error["status"] else str(error["code"])
+def _shorten(text: str, length: int, *, from_start: bool = False) -> str:
+    """Cut a text that is too long: at its end, or at its start, as for a path, whose end says more."""
+    if len(text) <= length:
+        return text
+    return f"…{text[1 - length :]}" if from_start else f"{text[: length - 1]}…"
 
 
 def format_duplicates(count: int) -> str:

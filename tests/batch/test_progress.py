@@ -46,8 +46,9 @@ def done(*, is_duplicate: bool = False, **known: Any) -> Done:
     return Done(TASK, record(**known), b"", is_duplicate)
 
 
-def failed(code: str) -> Failed:
-    return Failed(TASK, record(ImageError("no", code=code)), b"")
+def failed(code: str, message: str = "no", *, source: str = "a.jpg", status: int | None = None) -> Failed:
+    images = [{"source": source, "sent": None}]
+    return Failed(TASK, record(ImageError(message, code=code, status=status), images=images), b"")
 
 
 def test_the_summary_of_a_run(stats: BatchStats, total_usage: TotalUsage, clock: Clock) -> None:
@@ -72,7 +73,8 @@ def test_the_summary_of_a_run(stats: BatchStats, total_usage: TotalUsage, clock:
         "100 described, 1 duplicate, 1 skipped, 3 failed · 2 min 5 s · 0.84 images/s · -j auto found 12",
         "100,000 → 5,000 tokens · $1.00 · 400.0 MB → 40.0 MB",
         "ttft 0.50 s (p95 0.95 s) · total 1.00 s (p95 1.90 s) · 40.0 tok/s",
-        "failed: 2 × damaged, 1 × empty",
+        "failed: 2 × damaged, first a.jpg: no",
+        "failed: 1 × empty, first a.jpg: no",
     ]
 
 
@@ -80,6 +82,44 @@ def test_a_server_without_figures_is_measured_here(stats: BatchStats) -> None:
     timing = {"prepare_seconds": 1.0, "ttft_seconds": 0.3, "total_seconds": 2.0, "tokens_per_second": None}
     stats.add_outcome(done(timing=timing))
     assert "total 2.00 s (p95 2.00 s) (measured here)" in list(stats.format_summary(jobs="-j 1"))
+
+
+def failure_lines(stats: BatchStats) -> list[str]:
+    return [line for line in stats.format_summary(jobs="-j 1") if line.startswith("failed: ")]
+
+
+def test_the_summary_names_the_first_image_and_message_of_each_kind_of_failure(stats: BatchStats) -> None:
+    for number in range(12):
+        stats.add_outcome(failed("damaged", f"damaged {number}", source=f"{number}.jpg"))
+    stats.add_outcome(failed("not_permitted", "denied", source="b.jpg", status=403))
+    stats.add_outcome(failed("not_permitted", "denied", source="c.jpg", status=400))
+    assert failure_lines(stats) == [
+        "failed: 12 × damaged, first 0.jpg: damaged 0",
+        "failed: 1 × not_permitted (HTTP 403), first b.jpg: denied",
+        "failed: 1 × not_permitted (HTTP 400), first c.jpg: denied",
+    ]
+
+
+def test_a_failure_of_hostile_text_takes_one_short_line_without_control_characters(stats: BatchStats) -> None:
+    stats.add_outcome(
+        failed("x\x1b[2J" * 99, "a\nb\x1b]0;title\x07\u202e" + "long " * 99, source="\x9b/" * 99 + "é.jpg")
+    )
+    (line,) = failure_lines(stats)
+    assert line.isprintable()
+    assert r"a\nb\x1b]0;title\x07\u202e" in line
+    assert "/é.jpg: " in line
+    assert len(line) < 350
+
+
+def test_a_server_with_a_code_for_each_image_does_not_fill_the_screen(stats: BatchStats) -> None:
+    for number in range(1_000):
+        stats.add_outcome(failed(f"code-{number}"))
+    lines = failure_lines(stats)
+    assert (len(lines), lines[0], lines[-1]) == (
+        11,
+        "failed: 1 × code-0, first a.jpg: no",
+        "failed: 990 × other errors",
+    )
 
 
 def test_an_estimate_is_marked_as_one(stats: BatchStats, total_usage: TotalUsage) -> None:

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import AuthError, InterruptedByUserError, OutputError, QvisionError, SomeRequestsFailedError, UsageError
+from ..errors import (
+    EndpointError,
+    InterruptedByUserError,
+    OutputError,
+    QvisionError,
+    SomeRequestsFailedError,
+    UsageError,
+)
 from ..frozen import frozen
 from ..output.show import OutputOptions, RequestInfo, announce_image, show_answer, show_dry_run, show_failed_request
 from ..output.streams import Output, echo_err
@@ -199,7 +206,9 @@ def _describe_groups(plan: _Plan, key: str | None, show: OutputOptions, target: 
             error = show_answer(items, show, target).error
             if error is None:
                 continue
-            if not has_several or isinstance(error, AuthError | InterruptedByUserError):
+            if not has_several or isinstance(error, InterruptedByUserError):
+                raise error
+            if isinstance(error, EndpointError) and error.is_fatal:
                 raise error
             failures.append(error)
             echo_err(error.format_report())

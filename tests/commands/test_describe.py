@@ -236,6 +236,15 @@ def test_each_asks_about_every_image_by_itself_and_in_order(describe: Ask, serve
     assert len(server.asked) == 3
 
 
+@pytest.mark.parametrize(("status", "exit_code"), [(401, 3), (402, 5), (404, 5)])
+def test_each_ends_at_an_error_that_every_image_would_meet(
+    describe: Ask, server: Server, lighthouse: Path, status: int, exit_code: int
+) -> None:
+    server.answer = refusal(status, {"error": {"message": "no such model"}})
+    run = describe(lighthouse, lighthouse, lighthouse, "caption", "--each")
+    assert (run.exit_code, len(server.asked)) == (exit_code, 1)
+
+
 def test_each_goes_on_after_a_bad_image_and_says_so_at_the_end(
     describe: Ask, server: Server, lighthouse: Path, tmp_path: Path
 ) -> None:

@@ -16,6 +16,8 @@ from ..images.urls import DataUrl
 
 #: Body fields that have an option of their own, or that the program fills itself; ``-O`` cannot set them.
 RESERVED_FIELDS = frozenset({"model", "messages", "max_tokens", "temperature", "top_p", "stream"})
+#: In ``Request.dropped``: the endpoint refused an answer that is not streamed.
+UNSTREAMED = "unstreamed"
 #: Bytes in a chunk.
 _CHUNK_SIZE = 256 * 1024
 
@@ -85,8 +87,8 @@ class Request:
 
     Attributes:
         extra: further body fields, which override ours.
-        dropped: body fields and kinds of ``response_format`` that the endpoint refused. If ``max_tokens`` is one, it is
-            sent under its newer name.
+        dropped: body fields and kinds of ``response_format`` that the endpoint refused, and ``UNSTREAMED``. If
+            ``max_tokens`` is one, it is sent under its newer name.
         follow_ups: the messages after the prompt.
     """
 
@@ -102,6 +104,11 @@ class Request:
     dropped: frozenset[str] = frozenset()
     response_format: ResponseFormat | None = None
     follow_ups: tuple[Message, ...] = ()
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether the answer is requested as a stream."""
+        return self.stream or UNSTREAMED in self.dropped
 
     @property
     def may_have_placeholders(self) -> bool:
@@ -139,9 +146,9 @@ def build_parameters(request: Request) -> dict[str, Any]:
         max_tokens: request.max_tokens,
         "temperature": request.temperature,
         "top_p": request.top_p,
-        "stream": request.stream,
+        "stream": request.is_streamed,
     }
-    if request.stream and "stream_options" not in request.extra:
+    if request.is_streamed and "stream_options" not in request.extra:
         parameters["stream_options"] = {"include_usage": True}
     if response_format := choose_response_format(request):
         parameters["response_format"] = response_format

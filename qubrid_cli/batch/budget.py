@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from math import inf
 from typing import Any
 
-from ..errors import UsageError
+from ..errors import QvisionError, UsageError
 from ..frozen import frozen
 from ..images.tokens import CHARACTERS_PER_TOKEN
 from ..metrics import Price, compute_amount, get_number
@@ -15,19 +15,31 @@ from .entries import Record
 _MIN_IMAGES_FOR_PERCENT = 20
 #: Assumed for an answer before there is one: the usual length of a caption, tags or a text.
 _DEFAULT_OUTPUT_TOKENS = 1_000
+#: US dollars. A request of unknown cost is not free.
+_LEAST_COST = 1e-9
 
 
 @frozen
 class FailureLimit:
-    """How many images may fail: a number of them, or a percentage of those that the run has finished."""
+    """How many images may fail: a number of them, or a percentage of those that the run has finished.
+
+    Attributes:
+        in_a_row: this many images in a row, without an answer in between, must not fail with the same error.
+    """
 
     count: float = inf
     percent: float = 100.0
+    in_a_row: float = inf
 
     def is_exceeded(self, failed: int, finished: int) -> bool:
         """Whether too many images have failed."""
         percent = 100 * failed / finished if finished >= _MIN_IMAGES_FOR_PERCENT else 0.0
         return failed > self.count or percent > self.percent
+
+
+#: When this many images in a row fail with the same error, the cause is not the images. Lower, and a folder of a dozen
+#: images that the endpoint cannot read would stop a run; higher, and a run in which nothing can succeed would cost more.
+DEFAULT_FAILURE_LIMIT = FailureLimit(in_a_row=20)
 
 
 def parse_failure_limit(text: str) -> FailureLimit:
@@ -52,7 +64,7 @@ class BudgetLimits:
     cost: float = inf
     tokens: float = inf
     seconds: float = inf
-    failures: FailureLimit = FailureLimit()
+    failures: FailureLimit = DEFAULT_FAILURE_LIMIT
 
 
 def count_tokens(usage: Mapping[str, Any] | None) -> int | None:
@@ -74,8 +86,8 @@ class TotalUsage:
 
     Attributes:
         input_tokens: tokens sent; ``output_tokens`` are those received.
-        cost: in US dollars; ``None`` without a price.
-        is_estimated: the server did not report the tokens of every answer.
+        cost: in US dollars; ``None`` without a price, unless the server reports costs.
+        is_estimated: the server did not report the tokens or the cost of every answer.
     """
 
     def __init__(self, price: Price | None = None) -> None:
@@ -83,6 +95,7 @@ class TotalUsage:
         self.cost: float | None = None
         self.is_estimated = False
         self._price = price
+        self._highest_amount: float | None = None
 
     @property
     def total_tokens(self) -> float:
@@ -110,15 +123,19 @@ class TotalUsage:
         amount = get_number(record["cost"], "amount")
         if amount is None and self._price is not None:
             amount = compute_amount(self._price, sent, received)
+        if amount is None and self._highest_amount is not None:
+            amount, self.is_estimated = self._highest_amount, True
         if amount is not None:
             self.cost = (self.cost or 0.0) + amount
+            self._highest_amount = max(amount, self._highest_amount or 0.0)
 
 
 class Budget:
     """The limits of a run, and what it has used of them.
 
     Each request in flight is expected to use as much as the most expensive answer so far. Before the first answer, it
-    is expected to use its input tokens and an answer of the usual length.
+    is expected to use its input tokens and an answer of the usual length. Without a price, only the first answer shows
+    whether the server reports its cost, so with a limit on the cost the other requests wait for it.
 
     Args:
         max_tokens: the limit of one answer.
@@ -130,6 +147,9 @@ class Budget:
         self._price = price
         self._expected_output_tokens = min(_DEFAULT_OUTPUT_TOKENS, max_tokens or _DEFAULT_OUTPUT_TOKENS)
         self._answer_count = self._finished_count = self._failed_count = 0
+        self._last_failure: tuple[object, ...] | None = None
+        self._same_failures_count = 0
+        self._has_success = False
         self._max_tokens_per_request = self._max_cost_per_request = 0.0
 
     def record_request(self, record: Record, input_estimate: int) -> None:
@@ -157,19 +177,24 @@ class Budget:
         Args:
             input_tokens: of that request. Before the first answer only they count, so that a run can start.
         """
-        return self._find_exceeded_limit(1, self._estimate_request(input_tokens, 1))
+        return self._find_exceeded_limit(1, self._estimate_request(input_tokens, 1, unknown_cost=_LEAST_COST))
 
     def is_reserved(self, input_tokens: int, in_flight: int) -> bool:
         """Whether the requests in flight may use all that is left, so that the next one has to wait."""
-        expected = self._estimate_request(input_tokens, self._expected_output_tokens)
+        expected = self._estimate_request(input_tokens, self._expected_output_tokens, unknown_cost=inf)
         return in_flight > 0 and self._find_exceeded_limit(in_flight + 1, expected) is not None
 
-    def _estimate_request(self, input_tokens: int, output_tokens: int) -> tuple[float, float]:
+    @property
+    def lacks_cost(self) -> bool:
+        """Whether the limit on the cost cannot be kept, because the answers have neither a price nor a cost."""
+        return self._limits.cost < inf and self._answer_count > 0 and self.usage.cost is None
+
+    def _estimate_request(self, input_tokens: int, output_tokens: int, *, unknown_cost: float) -> tuple[float, float]:
         """The tokens and the cost that one request is expected to use."""
         if self._answer_count:
             return self._max_tokens_per_request, self._max_cost_per_request
         cost = None if self._price is None else compute_amount(self._price, input_tokens, output_tokens)
-        return input_tokens + output_tokens, cost or 0.0
+        return input_tokens + output_tokens, unknown_cost if cost is None else cost
 
     def _find_exceeded_limit(self, requests: int, expected: tuple[float, float]) -> str | None:
         tokens, cost = expected
@@ -185,3 +210,19 @@ class Budget:
         self._finished_count += 1
         self._failed_count += is_failure
         return self._limits.failures.is_exceeded(self._failed_count, self._finished_count)
+
+    def record_and_check_last_failures(self, error: QvisionError | None) -> bool:
+        """Count an image that was requested; return whether too many in a row have failed with the same error.
+
+        Args:
+            error: ``None`` if the image has an answer.
+        """
+        if error is None:
+            self._has_success, self._last_failure, self._same_failures_count = True, None, 0
+            return False
+        if error.code == "content_policy" and self._has_success:  # it is the images: a folder may be full of such
+            return False
+        failure = type(error), error.code, error.status
+        self._same_failures_count = self._same_failures_count + 1 if failure == self._last_failure else 1
+        self._last_failure = failure
+        return self._same_failures_count >= self._limits.failures.in_a_row

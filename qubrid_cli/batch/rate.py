@@ -137,19 +137,27 @@ class FailureKind(enum.Enum):
     """What a failed request says about later ones."""
 
     PERMANENT = enum.auto()  #: the endpoint works and refused this request
+    UNUSABLE = enum.auto()  #: the endpoint works, but its answer cannot be used; another one may be usable
     TRANSIENT = enum.auto()  #: caused by the image or the endpoint
     CONNECTION_LOST = enum.auto()  #: the same, and the connection broke
     OVERLOADED = enum.auto()  #: too many requests, or the endpoint is unreachable; not caused by the image
 
 
+#: Answers of a working endpoint that cannot be used, but may be usable if they are requested again.
+_UNUSABLE_ANSWER_CODES = {"empty_answer", "repetition"}
 #: Too many requests, or no capacity: as the status, or as an error in the stream of a 200.
 _OVERLOAD_STATUSES = {200, 429, 503, 529}
 
 
+def find_cause(error: QvisionError) -> QvisionError:
+    """The error of the endpoint that cut off an answer, else the error itself."""
+    cause = error.__cause__ if isinstance(error, IncompleteAnswerError) else None
+    return cause if isinstance(cause, EndpointError) else error
+
+
 def classify_failure(error: QvisionError) -> FailureKind:
     """Classify the error of a request; ``PERMANENT`` means that a retry would fail the same way."""
-    cause = error.__cause__ if isinstance(error, IncompleteAnswerError) and error.__cause__ else error
-    match cause:
+    match cause := find_cause(error):
         case UnreachableError():
             return FailureKind.OVERLOADED
         case EndpointError(is_temporary=True, status=status) if status in _OVERLOAD_STATUSES:
@@ -158,6 +166,8 @@ def classify_failure(error: QvisionError) -> FailureKind:
             return FailureKind.CONNECTION_LOST if isinstance(cause, NetworkError) else FailureKind.TRANSIENT
         case IncompleteAnswerError(code="cut_off"):
             return FailureKind.TRANSIENT
+        case IncompleteAnswerError(code=code) if code in _UNUSABLE_ANSWER_CODES:
+            return FailureKind.UNUSABLE
         case _:
             return FailureKind.PERMANENT
 
@@ -233,7 +243,7 @@ class RateLimiter:
             Whether the failure counts against the image; it does not if the endpoint has trouble with every image.
         """
         self._end_request(request, 0)
-        if kind is FailureKind.PERMANENT:
+        if kind in {FailureKind.PERMANENT, FailureKind.UNUSABLE}:
             self._reset_failures(request)
             return True
         self._failing_images.add(request.image)

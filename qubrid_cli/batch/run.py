@@ -11,14 +11,14 @@ from dataclasses import replace
 from math import inf
 from queue import Empty
 
-from ..errors import BatchIncompleteError, EndpointError, InterruptedByUserError, QvisionError
+from ..errors import BatchIncompleteError, ConfigError, EndpointError, InterruptedByUserError, QvisionError
 from ..frozen import frozen
 from ..metrics import Clock
 from . import entries
 from .budget import Budget, count_tokens, is_billed
 from .journal import ClaimedByOtherRun, RecordedAnswer, WorkSharing
 from .queues import Admission, InFlightDuplicates, OrderedOutput, QueuedRequest, RequestQueue
-from .rate import FailureKind, InFlightRequest, classify_failure
+from .rate import FailureKind, InFlightRequest, classify_failure, find_cause
 from .tasks import AttemptResult, BatchPlan, Done, Failed, LoadedImage, Outcome, OutcomeWriter, Skipped
 from .workers import (
     AllFound,
@@ -36,6 +36,9 @@ from .workers import (
 _IDLE_INTERVAL = 0.5
 #: Seconds that requests in flight may still take after Ctrl-C.
 SHUTDOWN_GRACE = 5.0
+#: Seconds that all other requests wait for the response to the first one. A refused key or an unknown model is reported
+#: sooner, and then costs one request; an answer usually takes longer.
+_FIRST_REQUEST_HEAD_START = 1.0
 #: Assumed for an answer before there is a first one.
 _DEFAULT_ANSWER_TOKENS = 256
 
@@ -77,7 +80,8 @@ class BatchRun:
         self._started_at = clock()
         self._give_up_at = inf
         self._finished_count = 0
-        self._has_endpoint_answered = False
+        self._has_sent = self._has_endpoint_answered = False
+        self._head_start_ends_at = -inf
         self._admission = Admission(workers, work_sharing)
         self._request_queue = RequestQueue()
         self._in_flight: dict[int, tuple[QueuedRequest, InFlightRequest]] = {}
@@ -140,7 +144,11 @@ class BatchRun:
             if limit := self._budget.find_exceeded_time_limit(now - self._started_at):
                 self._stop(BatchIncompleteError(f"stopped at {limit}"))
                 break
-            wait = max(self._request_queue.seconds_until_next(now), self._rate_limiter.seconds_until_allowed(now))
+            wait = max(
+                self._request_queue.seconds_until_next(now),
+                self._rate_limiter.seconds_until_allowed(now),
+                self._head_start_ends_at - now,
+            )
             if wait > 0:
                 return wait
             input_tokens = self._request_queue.peek(now).ready.input_tokens
@@ -153,6 +161,8 @@ class BatchRun:
         return self._give_up_at - self._clock()
 
     def _send_request(self, request: QueuedRequest, now: float) -> None:
+        if not self._has_sent:
+            self._has_sent, self._head_start_ends_at = True, now + _FIRST_REQUEST_HEAD_START
         request.attempts += 1
         tokens = request.ready.input_tokens + (self._budget.mean_output_tokens or _DEFAULT_ANSWER_TOKENS)
         self._in_flight[request.number] = request, self._rate_limiter.start_request(now, request.number, tokens)
@@ -206,8 +216,16 @@ class BatchRun:
         return self._work_sharing.has_failed(loaded, self._batch_request.build_request(loaded.task).prompt)
 
     def _handle_result(self, request: QueuedRequest, sent: InFlightRequest, result: AttemptResult) -> None:
-        now = self._clock()
+        now, self._head_start_ends_at = self._clock(), -inf
         self._budget.record_request(result.billed_record, request.ready.input_tokens)
+        if self._budget.lacks_cost:
+            model = self._batch_request.request.model
+            self._stop(
+                ConfigError(
+                    f"--max-cost needs a price for {model}, because the endpoint does not report costs",
+                    hint=f'In config.toml: [prices."{model}"] with input and output, USD per million tokens.',
+                )
+            )
         request.ready = replace(request.ready, answer_to_repair=result.answer_to_repair)
         self._drop_refused_fields(result.refused_fields)
         if result.error is None:
@@ -228,15 +246,15 @@ class BatchRun:
         self, request: QueuedRequest, sent: InFlightRequest, result: AttemptResult, error: QvisionError, now: float
     ) -> None:
         """Stop the run, retry the image or give it up."""
-        kind, patience = classify_failure(error), self._plan.patience
-        retry_after = error.retry_after if isinstance(error, EndpointError) else None
+        kind, patience, cause = classify_failure(error), self._plan.patience, find_cause(error)
+        retry_after = cause.retry_after if isinstance(cause, EndpointError) else None
         counts_for_image = self._rate_limiter.record_failure(sent, now, kind, retry_after)
         # An attempt that is paid for, such as one whose answer was cut off, must not be repeated without end.
         counts_for_image = counts_for_image or is_billed(result.billed_record)
         request.counted_failures += counts_for_image
         request.first_failed_at = now if request.first_failed_at is None else request.first_failed_at
-        if self._is_fatal(error):
-            self._stop(error)
+        if self._is_fatal(cause):
+            self._stop(cause)
         elif kind is FailureKind.PERMANENT or request.counted_failures > self._plan.retries:
             self._finish_request(request, result)
         elif retry_after is not None and retry_after > patience:
@@ -260,6 +278,11 @@ class BatchRun:
         task, key = request.ready.task, request.ready.key
         outcome = self._outcome_writer.build_outcome(task, key, result, attempts=request.attempts)
         self._finish_image(request.number, key, outcome)
+        if self._budget.record_and_check_last_failures(result.error) and result.error is not None:
+            hint = f"{result.error.hint or ''} To continue all the same: --max-failures 100%".strip()
+            self._stop(
+                _build_stop_error(result.error, "too many images in a row failed with the same error", hint=hint)
+            )
 
     def _finish_image(self, number: int, key: str | None, outcome: Done | Failed) -> None:
         """Finish an image and the duplicates that wait for it."""

@@ -236,9 +236,7 @@ ImageRetries = Annotated[
 Patience = Annotated[
     float, _number("--patience", "SECONDS", "Wait this long for an endpoint that is unreachable. [600]", maximum=1e6)
 ]
-MaxCost = Annotated[
-    float | None, _number("--max-cost", "USD", "Stop before the cost would exceed this; needs a price.")
-]
+MaxCost = Annotated[float | None, _number("--max-cost", "USD", "Stop before the cost would exceed this.")]
 MaxTokensTotal = Annotated[
     int | None,
     typer.Option("--max-tokens-total", min=1, metavar="N", help="Stop before the run would use more tokens."),

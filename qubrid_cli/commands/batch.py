@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from ..errors import ConfigError, InterruptedByUserError, UsageError
+from ..errors import InterruptedByUserError, UsageError
 from . import _options, _request
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ..batch.rate import RateLimiter
     from ..batch.sidecars import SidecarFormat
     from ..images.sources import Source
-    from ..metrics import Price
     from ..settings.fields import Settings
 
 app = typer.Typer()
@@ -99,7 +98,6 @@ def batch(
     system = _request.read_system_prompt(system, stdin, chosen_preset, settings)
     request = _request.build_request(settings, prompt, system, extra, stream=stream)
     _request.check_placeholders(request, images=1)
-    _check_price(max_cost, config.prices.get(request.model), request.model)
     results = None if output is None or str(output) == "-" else output
     selection = inputs.Selection(
         folders.parse_patterns(include or (), exclude or ()),
@@ -166,15 +164,6 @@ def _check_sources(paths: "Sequence[str]", list_name: str | None, *, null: bool)
         )
 
 
-def _check_price(max_cost: float | None, price: "Price | None", model: str) -> None:
-    """Refuse ``--max-cost`` if the cost is not known."""
-    if max_cost is not None and (price is None or price.input is None or price.output is None):
-        raise ConfigError(
-            f"--max-cost needs a price for {model}",
-            hint=f'In config.toml: [prices."{model}"] with input and output, USD per million tokens.',
-        )
-
-
 def _resolve_list(name: str | None, stdin: BinaryIO) -> Path | BinaryIO | None:
     if name is None:
         return None
@@ -226,11 +215,11 @@ def _collect_run_files(results: Path | None, failures: Path | None, list_name: s
 def _build_limits(
     cost: float | None, tokens: int | None, seconds: float | None, failures: str | None
 ) -> "BudgetLimits":
-    from ..batch.budget import BudgetLimits, FailureLimit, parse_failure_limit
+    from ..batch.budget import DEFAULT_FAILURE_LIMIT, BudgetLimits, parse_failure_limit
 
     return BudgetLimits(
         cost=inf if cost is None else cost,
         tokens=inf if tokens is None else tokens,
         seconds=inf if seconds is None else seconds,
-        failures=FailureLimit() if failures is None else parse_failure_limit(failures),
+        failures=DEFAULT_FAILURE_LIMIT if failures is None else parse_failure_limit(failures),
     )

@@ -116,11 +116,37 @@ def test_an_error_that_every_image_would_meet_stops_the_run_at_once(
 ) -> None:
     draw(*numbered(60))
     gallery.rule = lambda *_: reply
-    run = batch("photos")
+    run = batch("photos", "-j", 16)
     assert (run.exit_code, run.stdout) == (exit_code, b"")
     assert says in run.stderr
     assert "60 of 60 images are left" in run.stderr
-    assert sum(gallery.tries.values()) <= 4
+    assert sum(gallery.tries.values()) == 1
+
+
+@pytest.mark.parametrize("jobs", [1, 8])
+def test_a_run_ends_if_the_endpoint_refuses_twenty_images_in_a_row(
+    batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path, jobs: int
+) -> None:
+    draw(*numbered(60))
+    gallery.rule = lambda *_: REFUSED
+    run = batch("photos", "-o", "r.jsonl", "-j", jobs)
+    tries = sum(gallery.tries.values())
+    assert (run.exit_code, len(lines(tmp_path / "r.jsonl"))) == (5, tries)
+    assert 20 <= tries < 20 + jobs
+    assert "too many images in a row failed with the same error: 127.0.0.1:" in run.stderr
+    assert f"no such picture; {60 - tries} of 60 images are left\n" in run.stderr
+    assert run.stderr.rstrip().endswith("To continue all the same: --max-failures 100%")
+    everything = batch("photos", "-o", "r.jsonl", "-j", jobs, "--max-failures", "100%")
+    assert (everything.exit_code, len(lines(tmp_path / "r.jsonl"))) == (7, 60)
+    assert "failed: 60 × invalid_image (HTTP 400), first photos/00" in everything.stderr
+
+
+def test_one_bad_folder_does_not_end_a_run(batch: Batch, draw: Draw, gallery: Gallery) -> None:
+    """Of 30 images, 15 in a row are refused, each once."""
+    draw(*numbered(30))
+    gallery.rule = lambda name, _: REFUSED if "0005.png" <= name < "0020.png" else answered(name, 1)
+    run = batch("photos", "-j", 1)
+    assert (run.exit_code, len(run.json_lines), sum(gallery.tries.values())) == (7, 30, 30)
 
 
 def test_answers_from_before_the_stop_are_kept(batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path) -> None:

@@ -101,8 +101,13 @@ def test_a_failed_repair_keeps_the_text_and_counts_all_tokens(batch: Batch, draw
     assert line["usage"] == {name: 2 * count for name, count in USAGE.items()}
 
 
-def test_max_cost_needs_a_price(batch: Batch, draw: Draw, gallery: Gallery) -> None:
-    draw("a.png")
-    run = batch("photos", "--max-cost", 1)
-    assert (run.exit_code, sum(gallery.tries.values())) == (3, 0)
-    assert "--max-cost needs a price for Qwen/Qwen3-VL-Plus" in run.stderr
+@pytest.mark.parametrize("config", ["", '[prices."Qwen/Qwen3-VL-Plus"]\ninput = 1000\n'])
+def test_max_cost_without_a_price_stops_after_an_answer_without_its_cost(
+    batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path, config: str
+) -> None:
+    draw(*numbered(20))
+    (tmp_path / "config.toml").write_text(config)
+    gallery.rule = lambda name, _: Reply([Pause(0.02), *document(name).pieces], headers={})
+    run = batch("photos", "--max-cost", 1, "-j", 8, env={"QVISION_CONFIG": str(tmp_path / "config.toml")})
+    assert (run.exit_code, sum(gallery.tries.values()), len(run.json_lines)) == (3, 1, 1)
+    assert "--max-cost needs a price for Qwen/Qwen3-VL-Plus, because the endpoint does not report costs" in run.stderr

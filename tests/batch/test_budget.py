@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from qubrid_cli.batch.budget import Budget, BudgetLimits, FailureLimit, count_tokens, parse_failure_limit
-from qubrid_cli.errors import UsageError
+from qubrid_cli.errors import EndpointError, IncompleteAnswerError, QvisionError, SchemaMismatchError, UsageError
 from qubrid_cli.metrics import Price
 
 
@@ -64,6 +64,29 @@ def test_before_the_first_answer_one_may_go_and_others_if_there_is_room_for_long
 
 def test_no_money_buys_nothing() -> None:
     assert spent(BudgetLimits(cost=0.0), price=PRICE).find_limit_for_next_request(0) == "--max-cost 0"
+    assert spent(BudgetLimits(cost=0.0)).find_limit_for_next_request(0) == "--max-cost 0"
+
+
+def test_without_a_price_one_request_finds_out_whether_the_server_reports_its_cost() -> None:
+    limits = BudgetLimits(cost=2.0)
+    unknown, without, reported = spent(limits), spent(limits, answer()), spent(limits, answer(cost=0.75))
+    assert [budget.lacks_cost for budget in (unknown, without, reported, spent(BudgetLimits(), answer()))] == [
+        False,
+        True,
+        False,
+        False,
+    ]
+    assert (unknown.find_limit_for_next_request(1), unknown.is_reserved(1, 0), unknown.is_reserved(1, 1)) == (
+        None,
+        False,
+        True,
+    )
+    assert (reported.is_reserved(1, 0), reported.is_reserved(1, 1)) == (False, True)
+
+
+def test_an_answer_without_a_cost_counts_as_much_as_the_dearest_one() -> None:
+    usage = spent(BudgetLimits(), answer(cost=0.5), answer(cost=0.25), answer()).usage
+    assert (usage.cost, usage.is_estimated) == (1.25, True)
 
 
 def test_asking_alone_may_cost_too_much() -> None:
@@ -139,3 +162,33 @@ def test_a_share_counts_from_twenty_images_on() -> None:
         False,
         True,
     ]
+
+
+REFUSED, DENIED = EndpointError("no", code="bad_image", status=400), EndpointError("no", status=403)
+DECLINED = EndpointError("no", code="content_policy", status=400)
+EMPTY = IncompleteAnswerError("nothing", code="empty_answer")
+
+
+@pytest.mark.parametrize(
+    ("errors", "stops_at"),
+    [
+        ([REFUSED] * 60, 20),
+        ([EMPTY] * 60, 20),
+        ([SchemaMismatchError("no")] * 60, 20),
+        ([None, *[DENIED] * 60], 21),
+        ([*[REFUSED] * 19, None] * 3, None),
+        ([*[REFUSED] * 10, *[DENIED] * 10] * 3, None),
+        ([EndpointError("no", code="bad_image", status=status) for status in (400, 422)] * 30, None),
+        ([DECLINED] * 60, 20),
+        ([None, *[DECLINED] * 60], None),
+        ([None, *[DENIED, DECLINED] * 30], 40),
+    ],
+)
+def test_twenty_failures_in_a_row_of_one_kind_are_not_the_fault_of_the_images(
+    errors: list[QvisionError | None], stops_at: int | None
+) -> None:
+    """Content rules are, once an image has passed them."""
+    for limits, expected in ((BudgetLimits(), stops_at), (BudgetLimits(failures=FailureLimit(percent=100)), None)):
+        budget = Budget(limits)
+        stopped = (number for number, error in enumerate(errors, 1) if budget.record_and_check_last_failures(error))
+        assert next(stopped, None) == expected

@@ -15,6 +15,15 @@ from qubrid_cli.batch.rate import (
     InFlightRequest,
     PerMinuteLimit,
     RateLimiter,
+    classify_failure,
+)
+from qubrid_cli.errors import (
+    EndpointError,
+    IncompleteAnswerError,
+    NetworkError,
+    QvisionError,
+    SchemaMismatchError,
+    UnreachableError,
 )
 
 
@@ -201,12 +210,40 @@ def test_a_server_that_asks_for_hardly_a_pause_and_goes_on_refusing_is_asked_eve
 
 def test_too_many_requests_are_not_held_against_the_image() -> None:
     busy = gate()
-    assert [busy.record_failure(busy.start_request(0.0, 0, 1), 0.0, trouble) for trouble in FailureKind] == [
-        True,
-        True,
-        True,
-        False,
-    ]
+    counts = {kind: busy.record_failure(busy.start_request(0.0, 0, 1), 0.0, kind) for kind in FailureKind}
+    assert [kind for kind, is_counted in counts.items() if not is_counted] == [FailureKind.OVERLOADED]
+
+
+def test_answers_that_are_no_use_pause_nothing_and_count_against_their_images() -> None:
+    working = gate()
+    for image in range(20):
+        assert working.record_failure(working.start_request(0.0, image, 1), 0.0, FailureKind.UNUSABLE)
+    assert (working.failing_since, working.seconds_until_allowed(0.0)) == (None, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (IncompleteAnswerError("nothing", code="empty_answer"), FailureKind.UNUSABLE),
+        (IncompleteAnswerError("again and again", code="repetition"), FailureKind.UNUSABLE),
+        (IncompleteAnswerError("closed", code="cut_off"), FailureKind.TRANSIENT),
+        (IncompleteAnswerError("too long", code="length"), FailureKind.PERMANENT),
+        (IncompleteAnswerError("no", code="content_policy"), FailureKind.PERMANENT),
+        (IncompleteAnswerError("new", code="some_new_code"), FailureKind.PERMANENT),
+        (SchemaMismatchError("no"), FailureKind.PERMANENT),
+        (EndpointError("no", status=400), FailureKind.PERMANENT),
+        (EndpointError("later", status=500, is_temporary=True), FailureKind.TRANSIENT),
+        (EndpointError("later", status=429, is_temporary=True), FailureKind.OVERLOADED),
+        (
+            IncompleteAnswerError("cut", cause=EndpointError("later", status=429, is_temporary=True)),
+            FailureKind.OVERLOADED,
+        ),
+        (IncompleteAnswerError("cut", cause=NetworkError("reset", is_temporary=True)), FailureKind.CONNECTION_LOST),
+        (UnreachableError("away"), FailureKind.OVERLOADED),
+    ],
+)
+def test_an_error_says_what_becomes_of_later_requests(error: QvisionError, kind: FailureKind) -> None:
+    assert classify_failure(error) is kind
 
 
 def test_when_five_images_fail_in_a_row_it_is_the_endpoint() -> None:

@@ -1,25 +1,22 @@
 """Answers that must fit a schema: requested as JSON, parsed and validated, and requested once more if they do not fit."""
 
 import json
-import math
-import re
 import time
-from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from ..client.endpoint import Endpoint
 from ..client.events import TextDelta
 from ..client.request import Message, Request, ResponseFormat
 from ..client.retry import RetryLimits
 from ..errors import IncompleteAnswerError, SchemaMismatchError
-from ..frozen import frozen
 from ..images.prepare import PendingImage
 from ..metrics import Clock, Cost, Price, Stopwatch, get_number
 from . import run
+from .json_text import Invalid, Valid, parse_answer
 from .result import Description, Repairing, Sending, Writing
 from .run import Item, Items
 
@@ -33,29 +30,6 @@ _SCHEMA_INSTRUCTION = (
 )
 _REPAIR_INSTRUCTION = "Answer again with the whole corrected JSON value and nothing else."
 _REPAIR_WARNING = "the first answer did not fit the schema, so a second one was requested"
-
-#: Levels of nesting. No answer about an image has as many; JSON readers would overflow their stack.
-_MAX_DEPTH = 100
-#: The search ends after this many brackets that do not begin a JSON value, so that a text of brackets costs little.
-_MAX_ATTEMPTS = 20
-_FENCE = re.compile(r"(`{3,}|~{3,})[^`]*")
-_OPENING_BRACKET = re.compile(r"[{\[]")
-#: A bracket that begins an object or an array, rather than being punctuation.
-_JSON_START = re.compile(r"""\{\s*["']|\[\s*["'{\[]|\[\s*(-?\d|true|false|null|NaN)[^\]]*,""")
-
-
-@frozen
-class Valid:
-    """The value of an answer that fits the schema."""
-
-    value: Any
-
-
-@frozen
-class Invalid:
-    """Why an answer does not fit the schema: at least one problem, each with its path."""
-
-    problems: tuple[str, ...]
 
 
 def build_response_format(schema: "Schema") -> ResponseFormat:
@@ -143,8 +117,10 @@ class Session:
         if answer.error is not None:
             return None
         parsed = parse_answer(answer.text, self._schema)
-        # The problems quote the answer, and a server may have put the key into it.
-        return Invalid(tuple(map(endpoint.redact, parsed.problems))) if isinstance(parsed, Invalid) else parsed
+        # The texts quote the answer, and a server may have put the key into it.
+        if isinstance(parsed, Invalid):
+            return Invalid(tuple(map(endpoint.redact, parsed.problems)))
+        return replace(parsed, corrections=tuple(map(endpoint.redact, parsed.corrections)))
 
 
 def _repair_messages(answer: Description, invalid: Invalid) -> tuple[Message, ...]:
@@ -158,7 +134,9 @@ def _repair_messages(answer: Description, invalid: Invalid) -> tuple[Message, ..
 def _add_data(answer: Description, parsed: Valid | Invalid | None) -> Description:
     match parsed:
         case Valid():
-            return replace(answer, data=parsed.value)
+            corrections = f"the answer was corrected here: {'; '.join(parsed.corrections)}"
+            warnings = (*answer.warnings, corrections) if parsed.corrections else answer.warnings
+            return replace(answer, data=parsed.value, warnings=warnings)
         case Invalid():
             first, others = parsed.problems[0], len(parsed.problems) - 1
             more = f" (and {others} more)" if others else ""
@@ -208,129 +186,3 @@ def _add_costs(first: Cost | None, second: Cost | None) -> Cost | None:
 
 def _add_seconds(first: float | None, second: float | None) -> float | None:
     return round((first or 0) + (second or 0), 4) if first is not None or second is not None else None
-
-
-def parse_answer(text: str, schema: "Schema") -> Valid | Invalid:
-    """Parse the value in an answer: the only one, or the only one of several that fits the schema."""
-    try:
-        values = _find_json_values(text)
-    except ValueError as error:
-        return Invalid((str(error),))
-    # A model may repeat its value, first while it thinks and then as its answer.
-    values = list({json.dumps(value, sort_keys=True): value for value in values}.values())
-    problems = [schema.find_problems(value) for value in values]
-    fitting = [value for value, errors in zip(values, problems, strict=True) if not errors]
-    if len(fitting) == 1:
-        return Valid(fitting[0])
-    if len(values) > 1:
-        return Invalid((f"it contains {len(values)} JSON values instead of one",))
-    return Invalid(tuple(problems[0]))
-
-
-def _find_json_values(text: str) -> list[Any]:
-    """Return the JSON values in a text: the whole text, else those in code fences, else those between words.
-
-    Raises:
-        ValueError: the text contains no JSON value, or a broken one.
-    """
-    try:
-        return [_decode_value(text)]
-    except ValueError as error:
-        try:
-            values = list(_iter_fenced(text)) or list(_iter_embedded(text))
-        except ValueError as broken:
-            raise ValueError(_explain_failure(text, broken)) from broken
-        if not values:
-            raise ValueError(_explain_failure(text, error)) from error
-        return values
-
-
-def _explain_failure(text: str, error: ValueError) -> str:
-    if not text.strip():
-        return "it is empty"
-    if isinstance(error, json.JSONDecodeError) and not _OPENING_BRACKET.search(text):
-        return "it is plain text instead of JSON"
-    return f"it is not valid JSON: {error}"
-
-
-def _decode_value(text: str) -> Any:
-    try:
-        return _check_depth(_DECODER.decode(text))
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-
-
-def _iter_fenced(text: str) -> Iterator[Any]:
-    fence, inside = "", list[str]()
-    for line in text.split("\n"):
-        bare = line.strip()
-        if fence and bare == fence:
-            with suppress(ValueError):
-                yield _decode_value("\n".join(inside))
-            fence = ""
-        elif fence:
-            inside.append(line)
-        elif opening := _FENCE.fullmatch(bare):
-            fence, inside = opening[1], []
-
-
-def _iter_embedded(text: str) -> Iterator[Any]:
-    """Yield the objects and arrays in a text.
-
-    Raises:
-        ValueError: one is broken. The values inside a broken one are not answers.
-    """
-    position = failures = 0
-    while (opening := _OPENING_BRACKET.search(text, position)) and failures < _MAX_ATTEMPTS:
-        try:
-            value, position = _DECODER.raw_decode(text, opening.start())
-            yield _check_depth(value)
-        except (ValueError, RecursionError) as error:
-            if _JSON_START.match(text, opening.start()):
-                reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-                raise ValueError(reason) from error
-            failures += 1
-            position = max(position, opening.end())
-
-
-def _check_depth(value: Any) -> Any:
-    """Return a value that other programs can read too; checked level by level, because it may be deep."""
-    level = [value]
-    for _ in range(_MAX_DEPTH):
-        level = [
-            child
-            for parent in level
-            for child in (parent.values() if isinstance(parent, dict) else parent if isinstance(parent, list) else ())
-        ]
-        if not level:
-            return value
-    raise ValueError("nested too deeply")
-
-
-def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) < len(pairs):
-        duplicate, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise ValueError(f"duplicate key {duplicate[:80]!r}")
-    return dict(pairs)
-
-
-def _parse_float(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError("a number is too large")
-    return value
-
-
-def _parse_integer(text: str) -> int:
-    if len(text) > 300:  # more digits than a float can hold, and many programs read every number as a float
-        raise ValueError("a number is too large")
-    return int(text)
-
-
-def _reject_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON value")
-
-
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_build_object, parse_float=_parse_float, parse_int=_parse_integer, parse_constant=_reject_constant
-)

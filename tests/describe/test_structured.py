@@ -16,7 +16,7 @@ from qubrid_cli.client.retry import RetryLimits
 from qubrid_cli.describe.fallbacks import find_fallback
 from qubrid_cli.describe.result import Description
 from qubrid_cli.describe.run import collect
-from qubrid_cli.describe.structured import Invalid, Session, Valid, parse_answer
+from qubrid_cli.describe.structured import Session
 from qubrid_cli.errors import SchemaMismatchError
 from qubrid_cli.schema.json_schema import load as schema
 
@@ -486,43 +486,6 @@ def test_the_offline_answer_fits_the_schema(describe: Ask, lighthouse: Path) -> 
     assert (run.exit_code, run.stdout) == (0, b"no model was asked\n")
 
 
-ONE = schema("a int", where="x")
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ('{"a": 1}', Valid({"a": 1})),
-        ('\n```\n{"a": 1}\n```', Valid({"a": 1})),
-        ('Sure!\n~~~json\n{"a": 1}\n~~~\nBye.', Valid({"a": 1})),
-        ('As in [1] and {b}: {"a": 1}. Is that {fine}?', Valid({"a": 1})),
-        ('First {"a": "?"}, no: {"a": 2}', Valid({"a": 2})),
-        ('{"a": 1} or {"a": 2}', Invalid(("it contains 2 JSON values instead of one",))),
-        ('{"a": 1}\nSo:\n```\n{"a": 1}', Valid({"a": 1})),
-        ('```\n{"a": 1}\n```\n```js\nx\n```\n````', Valid({"a": 1})),
-        ('{"a": 1, "a": 2}', Invalid(("it is not valid JSON: duplicate key 'a'",))),
-        ("", Invalid(("it is empty",))),
-        ("No.", Invalid(("it is plain text instead of JSON",))),
-        ('{"a": NaN}', Invalid(("it is not valid JSON: NaN is not a JSON value",))),
-        ("9" * 301, Invalid(("it is not valid JSON: a number is too large",))),
-        ('{"a": 1e999}', Invalid(("it is not valid JSON: a number is too large",))),
-        ("[" * 100_000, Invalid(("it is not valid JSON: nested too deeply",))),
-        ("[" * 101 + "]" * 101, Invalid(("it is not valid JSON: nested too deeply",))),
-        ('{"a": "x"}', Invalid(("a: 'x' is not of type 'integer'",))),
-        ("{}", Invalid(("'a' is a required property",))),
-    ],
-)
-def test_the_value_is_found_if_only_one_can_be_the_answer(text: str, found: object) -> None:
-    assert parse_answer(text, ONE) == found
-
-
-def test_at_most_ten_problems_are_listed_each_cut_to_a_line() -> None:
-    wrong: list[Any] = [["x" * 1000]] * 500
-    found = parse_answer(json.dumps(wrong), schema({"type": "array", "items": {"type": "integer"}}, where="x"))
-    assert isinstance(found, Invalid)
-    assert (len(found.problems), max(map(len, found.problems))) == (10, 203)
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -542,12 +505,22 @@ def test_a_value_inside_a_broken_one_is_not_the_answer(
     assert "it is not valid JSON: " in run.stderr
 
 
-def test_brackets_used_as_punctuation_are_not_a_broken_value() -> None:
-    said = f"As [asked] (see {{this}}, [1]): {GOOD}"
-    assert parse_answer(said, schema(FORM, where="--schema")) == Valid(VALUE)
-
-
 def test_a_key_in_the_answer_is_not_repeated_in_its_problems(describe: Ask, server: Server, lighthouse: Path) -> None:
     server.answer = lambda asked: stream(json.dumps({"n": asked.headers["authorization"]}))
     run = describe(lighthouse, "read it", "--schema", "n int", "-v")  # which looks for the key in all that is said
     assert (run.exit_code, "[key]" in run.stderr) == (8, True)
+
+
+def test_almost_json_is_read_without_a_second_request_and_noted(
+    describe: Ask, server: Server, lighthouse: Path
+) -> None:
+    server.answer = stream('{"shop": "Kiosk", "total": 12.5, "items": ["tea", "Brötchen",],}')
+    run = describe(lighthouse, "read it", "--schema", FORM, "--json")
+    assert (run.exit_code, run.json["data"], len(server.asked)) == (0, VALUE, 1)
+    assert run.json["warnings"] == ["the answer was corrected here: a comma after the last item was removed"]
+
+
+def test_a_key_in_a_wrapper_is_not_repeated(describe: Ask, server: Server, lighthouse: Path) -> None:
+    server.answer = lambda asked: stream(json.dumps({asked.headers["authorization"]: VALUE}))
+    run = describe(lighthouse, "read it", "--schema", FORM)
+    assert (run.exit_code, run.stdout.decode(), "[key]" in run.stderr) == (0, LINE, True)

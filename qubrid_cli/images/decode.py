@@ -2,9 +2,7 @@
 
 import logging
 import re
-import shlex
 import struct
-import textwrap
 import warnings
 from contextlib import suppress
 from io import BytesIO
@@ -12,93 +10,12 @@ from io import BytesIO
 from PIL import Image, ImageFile, JpegImagePlugin, UnidentifiedImageError, features
 
 from ..errors import ImageError
-from ..frozen import frozen
+from . import boxes, formats
 from .metadata import count_jpeg_scans, has_one_scan
 from .tokens import MAX_RATIO
 
-#: Bytes at the beginning of a file that are enough to recognize an unsupported format.
-_HEAD_BYTES = 4096
-
-#: A command line like those below; {} is the file's name and {page} its first page or image.
-_MAGICK = "magick {page} out.png"
-
-
-@frozen
-class _UnsupportedFormat:
-    """A file format, and the command that converts a file to PNG or JPEG."""
-
-    description: str
-    command: str
-
-
-#: Some of these begin like any TIFF and are recognized by their tags instead.
-_CAMERA_RAW = _UnsupportedFormat("a camera raw image", "darktable-cli {} out.jpg")
-
-#: What may come before the first element of an XML file; atomic groups, so that a mismatch is not tried in all ways.
-_XML_PROLOGUE = rb"(?>(?>\s+|<!--.*?-->|<\?.*?\?>|<!DOCTYPE[^>\[]*(?:\[.*?\])?\s*>)*)"
-
-#: Tried in order, first match wins; compiled when tried, usually once per run. Sources: the formats' specifications, file(1).
-_UNSUPPORTED_FORMATS = (
-    (_XML_PROLOGUE + rb"<(\w+:)?svg[\s>]", _UnsupportedFormat("an SVG drawing", "rsvg-convert -w 1568 {} -o out.png")),
-    (rb"\x1f\x8b", _UnsupportedFormat("compressed data", "gunzip {}")),
-    (rb"%PDF-", _UnsupportedFormat("a PDF document", "pdftoppm -png -r 150 -singlefile {} out")),
-    (rb"%!PS|\xc5\xd0\xd3\xc6", _UnsupportedFormat("a PostScript file", "gs -sDEVICE=png16m -r150 -o out.png {}")),
-    (rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n", _UnsupportedFormat("a JPEG XL image", "djxl {} out.png")),
-    (rb"8BPS", _UnsupportedFormat("a Photoshop document", _MAGICK)),
-    (rb"DDS ", _UnsupportedFormat("a DDS texture", _MAGICK)),
-    (rb"gimp xcf", _UnsupportedFormat("a GIMP document", _MAGICK)),
-    (rb"v/1\x01", _UnsupportedFormat("an OpenEXR image", _MAGICK)),
-    (rb"#\?(RADIANCE|RGBE)", _UnsupportedFormat("a Radiance HDR image", _MAGICK)),
-    (rb"SIMPLE  =", _UnsupportedFormat("a FITS image", _MAGICK)),
-    (rb"icns", _UnsupportedFormat("a macOS icon", _MAGICK)),
-    (rb"\0\0\x02\0", _UnsupportedFormat("a Windows cursor", _MAGICK)),
-    (rb"\x01\xda[\0\x01][\x01\x02]", _UnsupportedFormat("an SGI image", _MAGICK)),
-    (rb"\x0a[\0\x02\x03\x05]\x01[\x01\x02\x04\x08]", _UnsupportedFormat("a PCX image", _MAGICK)),
-    (rb"\xd7\xcd\xc6\x9a|\x01\0\0\0.{36} EMF|\x01\0\x09\0", _UnsupportedFormat("a Windows metafile", _MAGICK)),
-    (rb"AT&TFORM", _UnsupportedFormat("a DjVu document", "ddjvu -format=tiff -page=1 {} out.tiff")),
-    (rb"FUJIFILMCCD-RAW|II\*\0.{4}CR\x02|....ftypcrx |IIU\0|IIR[OS]|MMOR", _CAMERA_RAW),
-    # ISO media files with a brand other than those of AVIF and HEIF, and other containers.
-    (
-        rb"....(ftyp(?!avi[fs]|hei|hev|mif1|msf1)|moov|mdat|wide|free)|\x1a\x45\xdf\xa3|RIFF....AVI |FLV\x01|\0\0\x01[\xba\xb3]",
-        _UnsupportedFormat("a video", "ffmpeg -i {} -frames:v 1 out.png"),
-    ),
-    (rb"PK\x03\x04", _UnsupportedFormat("an archive or an office document", "unzip {}")),
-)  # fmt: skip
-
-#: The beginning of a web page, after blanks, comments and an XML declaration (WHATWG MIME Sniffing, section 7.1).
-_WEB_PAGE_START = (
-    rb"(?is)(\xef\xbb\xbf)?(?>(?>\s+|<!--.*?-->|<\?.*?\?>)*)"
-    rb"<(!doctype\s+html|html|head|body|title|meta|script|iframe)\b"
-)
-
-
-def _identify_unsupported(data: bytes) -> _UnsupportedFormat | None:
-    """The format of a file by its first bytes; ``None`` if it is not one of those in the table."""
-    head = data[:_HEAD_BYTES].removeprefix(b"\xef\xbb\xbf")
-    return next((kind for pattern, kind in _UNSUPPORTED_FORMATS if re.match(pattern, head, re.DOTALL)), None)
-
-
-def is_web_page(data: bytes) -> bool:
-    """Whether the data is HTML."""
-    return re.match(_WEB_PAGE_START, data) is not None
-
-
-def is_text(data: bytes) -> bool:
-    """Whether the data is text in UTF-8."""
-    try:
-        return "\0" not in data.decode()
-    except UnicodeDecodeError:
-        return False
-
-
 #: The formats that Pillow decodes itself (MPO comes with JPEG); EPS and WMF would start another program.
 _FORMATS = ["JPEG", "PNG", "GIF", "WEBP", "AVIF", "TIFF", "BMP", "DIB", "ICO", "JPEG2000", "PPM", "QOI", "TGA"]
-#: The first bytes of these formats, to distinguish a damaged image from something else.
-_KNOWN_SIGNATURES = (
-    rb"(?s)\xff\xd8\xff|\x89PNG|GIF8|RIFF....WEBP|II\*\0|MM\0\*|BM|P[1-6]\s|qoif|\xff\x4f\xff\x51|\x00\x00\x00\x0cjP  "
-    rb"|\x00\x00\x01\x00|....ftyp(avi[fs]|hei|hev|mif1|msf1)"
-)
-_HEIF_SIGNATURE = re.compile(rb"....ftyp(hei|hev|mif1|msf1)", re.DOTALL)
 #: The type of an item in an ItemInfoEntry, versions 2 and 3 (ISO/IEC 14496-12, 8.11.6.2).
 _HEIF_ITEM_TYPE = re.compile(rb"infe(?:\x02.{3}.{2}|\x03.{3}.{4}).{2}(.{4})", re.DOTALL)
 #: Magic number, width, height and maximum value, separated by blanks and comments (netpbm's ppm(5)).
@@ -106,8 +23,8 @@ _PPM_16_BIT = re.compile(rb"P6(?:\s|#[^\r\n]*[\r\n])+(\d+)(?:\s|#[^\r\n]*[\r\n])
 #: Tags of a camera raw image, whose first TIFF directory is a small preview: DNGVersion; or NewSubfileType "reduced
 #: resolution" (TIFF 6.0, tag 254) with the image itself in SubIFDs (tag 330).
 _TAG_DNG_VERSION, _TAG_SUBFILE_TYPE, _TAG_SUB_IFDS = 50706, 254, 330
-
-_READABLE_HINT = "JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF, HEIC and some others can be read."
+#: ColorMap: all red values, then all green and all blue ones.
+_TAG_COLOR_MAP = 320
 
 #: Pixels; Model Studio, Qwen's own host, refuses shorter sides.
 _MIN_SIDE = 11
@@ -118,10 +35,6 @@ MAX_PIXELS = 178_956_970
 _MAX_PIXELS_BY_FORMAT = {"WEBP": 80_000_000, "JPEG2000": 60_000_000, "AVIF": 120_000_000}
 #: Pixels times scans of a JPEG: ten scans, which is what programs write, of the largest image that Pillow accepts.
 _MAX_SCANNED_PIXELS = 2_000_000_000
-
-#: Pillow's messages for intact images that it does not support, and for decoders that do not say what is wrong.
-_UNSUPPORTED_REASON = "unsupported|not supported|unknown|unrecogni|not available|cannot handle"
-_EMPTY_REASON = r"decoder error -\d+\Z|\Z"
 
 #: What Pillow's decoders raise on broken files, according to its own tests.
 DECODE_ERRORS = (
@@ -183,17 +96,21 @@ def open_image(data: bytes, name: str, frame: int = 1) -> Image.Image:
         Exception: one of ``DECODE_ERRORS``, if the file is damaged.
     """
     data = _convert_16_bit_ppm(data)
-    has_heif = _HEIF_SIGNATURE.match(data) is not None and _load_heif_reader()
+    has_heif = boxes.is_heif(data) and not boxes.is_avif(data) and _load_heif_reader()
     if has_heif:
-        _check_heif_items(data)
+        _check_heif_items(data, name)
+    if data.startswith(b"\xff\xd8") and (variant := formats.identify_jpeg_variant(data)) is not None:
+        raise formats.unsupported_error(variant, name)
     if data[:2] in {b"II", b"MM"}:
         _load_tiff_reader()
     try:
         image = _open_jpeg(data) or Image.open(BytesIO(data), formats=[*_FORMATS, "HEIF"] if has_heif else _FORMATS)
     except UnidentifiedImageError as error:
-        raise _unreadable_error(data, name) from error
-    if image.format == "TIFF" and (_is_camera_raw(image) or _identify_unsupported(data) is _CAMERA_RAW):
-        raise _unsupported_error(_CAMERA_RAW, name)
+        raise _make_unreadable_error(data, name) from error
+    if image.format == "TIFF":
+        if _is_camera_raw(image) or formats.identify_unsupported(data) is formats.CAMERA_RAW:
+            raise formats.unsupported_error(formats.CAMERA_RAW, name)
+        _widen_palette(image)
     if image.format == "TGA":
         _check_tga(image, name)
     _check_jpeg_scans(image, data, name)
@@ -201,7 +118,7 @@ def open_image(data: bytes, name: str, frame: int = 1) -> Image.Image:
         _seek_frame(image, name, frame)
     max_pixels = _MAX_PIXELS_BY_FORMAT.get(image.format or "", MAX_PIXELS)
     if image.width * image.height > max_pixels:
-        raise too_many_pixels_error(name, max_pixels)
+        raise formats.too_many_pixels_error(name, max_pixels)
     _check_shape(image.size, name)
     return image
 
@@ -219,10 +136,29 @@ def _convert_16_bit_ppm(data: bytes) -> bytes:
     return b"P6 %b %b 255\n" % header.groups() + data[header.end() :: 2] if header else data
 
 
-def _check_heif_items(data: bytes) -> None:
-    """Raise ValueError for a file that would end the whole process: pi_heif 1.4 crashes on a type that is not ASCII."""
+def _check_heif_items(data: bytes, name: str) -> None:
+    """Refuse a file that would end the whole process: pi_heif 1.4 crashes on a type that is not ASCII."""
     if not all(item_type.isascii() for item_type in _HEIF_ITEM_TYPE.findall(data)):
-        raise ValueError("the type of an item is not ASCII")
+        raise formats.damaged_error(name, "the type of an item is not ASCII")
+
+
+def _make_unreadable_error(data: bytes, name: str) -> ImageError:
+    """The error for a file that Pillow did not open, which may be because it is large."""
+    size = boxes.read_properties(data).size if boxes.is_heif(data) else None
+    max_pixels = _MAX_PIXELS_BY_FORMAT.get("AVIF" if boxes.is_avif(data) else "", MAX_PIXELS)
+    if size is not None and size[0] * size[1] > max_pixels:
+        return formats.too_many_pixels_error(name, max_pixels)
+    return formats.unreadable_error(data, name, can_read_heif=_load_heif_reader())
+
+
+def _widen_palette(image: Image.Image) -> None:
+    """Read a palette of 8-bit values: Pillow divides those of 16 bits that TIFF prescribes, so all become black."""
+    values = getattr(image, "tag_v2", {}).get(_TAG_COLOR_MAP, ())
+    if image.mode == "P" and values and max(values) <= 0xFF:
+        entries = zip(
+            *(values[at : at + len(values) // 3] for at in range(0, len(values), len(values) // 3)), strict=False
+        )
+        image.putpalette([part for entry in entries for part in entry][:768])
 
 
 def _is_camera_raw(image: Image.Image) -> bool:
@@ -236,7 +172,9 @@ def _check_tga(image: Image.Image, name: str) -> None:
         image.load()
     except DECODE_ERRORS as error:
         raise ImageError(
-            f"{name} is not an image that can be read, or a damaged TGA", hint=_READABLE_HINT, code="not_an_image"
+            f"{name} is not an image that can be read, or a damaged TGA",
+            hint=formats.READABLE_HINT,
+            code="not_an_image",
         ) from error
 
 
@@ -276,60 +214,6 @@ def _check_shape(size: tuple[int, int], name: str) -> None:
     if max(size) > MAX_RATIO * min(size):
         hint = f"Vision models accept shapes up to {MAX_RATIO}:1; cut it into shorter pieces."
         raise ImageError(f"{problem}, which is too long and narrow", hint=hint, code="too_long")
-
-
-def _unreadable_error(data: bytes, name: str) -> ImageError:
-    """The error for a file that no decoder recognizes."""
-    if _HEIF_SIGNATURE.match(data) and not _load_heif_reader():
-        return ImageError(
-            f"{name} is HEIC, which needs an extra library", hint="Run: pip install pi-heif", code="needs_heif"
-        )
-    unsupported = _identify_unsupported(data)
-    if unsupported is not None:
-        return _unsupported_error(unsupported, name)
-    if data[:4] in {b"II*\0", b"MM\0*"}:
-        return _make_damaged_error(f"{name} is a damaged TIFF, or a kind of TIFF that cannot be read here")
-    if re.match(_KNOWN_SIGNATURES, data):
-        return damaged_error(name, "its header cannot be read")
-    hint = _READABLE_HINT
-    if is_web_page(data):
-        hint = "It is a web page; perhaps a server sent it instead of the image."
-    elif is_text(data):
-        hint = f"Use -p {name} if this is the prompt, or -p @{name} if the file contains the prompt."
-    return ImageError(f"{name} is not an image that can be read", hint=hint, code="not_an_image")
-
-
-def _unsupported_error(unsupported: _UnsupportedFormat, name: str) -> ImageError:
-    is_file = name != "-" and not re.match("[a-z]+:", name, re.IGNORECASE)
-    file = shlex.quote(f"./{name}" if name.startswith("-") else name) if is_file else "FILE"
-    command = unsupported.command.format(file, page=file + "[0]")
-    return ImageError(
-        f"{name} is {unsupported.description}, which is not supported",
-        hint=f"Convert it to an image first: {command}",
-        code="unsupported_format",
-    )
-
-
-def too_many_pixels_error(name: str, max_pixels: int = MAX_PIXELS) -> ImageError:
-    """The error for an image that would not fit into memory once decoded."""
-    return ImageError(
-        f"{name} has more pixels than can be decoded safely",
-        hint=f"The limit is {max_pixels:,} pixels; shrink it with an image editor first.",
-        code="too_many_pixels",
-    )
-
-
-def damaged_error(name: str, reason: str) -> ImageError:
-    """The error for an image that Pillow could not decode; ``reason`` is Pillow's message."""
-    if re.match(_EMPTY_REASON, reason):  # libtiff gives no reason
-        return _make_damaged_error(f"{name} is damaged, or compressed in a way that cannot be read here")
-    is_unsupported = re.search(_UNSUPPORTED_REASON, reason, re.IGNORECASE)
-    problem = "is stored in a way that cannot be read here" if is_unsupported else "is damaged or cut off"
-    return _make_damaged_error(f"{name} {problem} ({textwrap.shorten(reason, 120)})")
-
-
-def _make_damaged_error(message: str) -> ImageError:
-    return ImageError(message, hint="Open it in an image viewer and save it again.", code="damaged_image")
 
 
 def read_orientation(image: Image.Image) -> int:

@@ -11,7 +11,7 @@ from .. import __version__, certificates
 from ..deadline import Deadline
 from ..errors import ConfigError, ImageError
 from ..frozen import frozen
-from . import decode, urls
+from . import formats, urls
 from .sources import Link
 
 #: 50 MB: a photo of 100 megapixels is smaller.
@@ -180,10 +180,10 @@ class _Download:
 
 def _refuse_text(data: bytes, name: str) -> None:
     """Refuse a web page or text that a server sends instead of an image, with status 200."""
-    if decode.is_web_page(data):
+    if formats.is_web_page(data):
         kind = "a web page"
         hint = "Open it in a browser and copy the address of the image itself; the site may require a login."
-    elif data and decode.is_text(data) and not _TEXT_IMAGE_START.match(data):
+    elif data and formats.is_text(data) and not _TEXT_IMAGE_START.match(data):
         kind, hint = "text", "It may be an error message of the server; open the link in a browser."
     else:
         return

@@ -7,7 +7,7 @@ from PIL import Image
 
 from ..errors import ImageError
 from ..frozen import frozen
-from . import color, prefetch, tokens
+from . import color, damage, prefetch, tokens
 from .metadata import strip_metadata
 from .urls import DataUrl
 
@@ -89,7 +89,7 @@ def encode_for_upload(image: Image.Image, data: bytes, orientation: int, limits:
     """Encode an opened image whose pixels are not decoded yet.
 
     Args:
-        data: the file that it was opened from.
+        data: the file that it was opened from; empty if it was damaged, and what is left is decoded.
         orientation: the EXIF orientation that must still be applied.
 
     Raises:
@@ -141,7 +141,7 @@ def _resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 def _decode(image: Image.Image, data: bytes) -> Image.Image:
     decoded = prefetch.get_decoded(image, data)
-    decoded.load()
+    damage.load(decoded, data)
     return decoded
 
 

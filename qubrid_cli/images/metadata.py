@@ -9,6 +9,8 @@ import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 
+from ..frozen import frozen
+
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 #: The chunks that the image needs; every other one is removed (eXIf, tEXt, iCCP, tIME, pHYs …).
 _PNG_CHUNKS_KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
@@ -17,8 +19,47 @@ _PNG_CHUNKS_KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 #: times as long (600 µs for 34 kB), because it could not look for the first byte alone.
 _JPEG_MARKER = re.compile(rb"\xff\xff*[^\x00\xff\xd0-\xd7]")
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
-#: Baseline and extended frames with Huffman coding (table B.1).
+#: Baseline and extended frames with Huffman coding, and the progressive one (table B.1).
 _SEQUENTIAL_FRAMES = {0xC0, 0xC1}
+_HUFFMAN_FRAMES = {*_SEQUENTIAL_FRAMES, 0xC2}
+#: The markers of all frames, and that of JPEG-LS (T.87).
+_FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
+
+#: The chunks without which an intact PNG looks different or lies on its side; an animation needs the last three.
+_PNG_CHUNKS_USED = _PNG_CHUNKS_KEPT | {
+    b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"pHYs", b"eXIf", b"acTL", b"fcTL", b"fdAT",
+}  # fmt: skip
+
+
+@frozen
+class JpegFrame:
+    """The frame header of a JPEG (B.2.2): its marker, bits per channel, size and number of channels."""
+
+    marker: int
+    precision: int
+    height: int
+    width: int
+    components: int
+
+    @property
+    def is_huffman(self) -> bool:
+        """Whether it is coded as every decoder expects: not arithmetically, lossless or hierarchical."""
+        return self.marker in _HUFFMAN_FRAMES
+
+
+@frozen
+class PngChunk:
+    """A chunk of a PNG: where it starts and ends, and whether it is complete and has the right checksum."""
+
+    kind: bytes
+    start: int
+    end: int
+    is_sound: bool
+
+    @property
+    def content(self) -> slice:
+        """The place of its content."""
+        return slice(self.start + 8, self.end - 4)
 
 
 def strip_metadata(data: bytes) -> bytes | None:
@@ -36,17 +77,91 @@ def strip_metadata(data: bytes) -> bytes | None:
 
 def _strip_png(data: bytes) -> Iterator[bytes]:
     yield _PNG_SIGNATURE
+    for chunk in iter_png_chunks(data):
+        if chunk.kind in _PNG_CHUNKS_KEPT:
+            if not chunk.is_sound:
+                raise EOFError  # Pillow ignores a wrong checksum; other decoders refuse the file
+            yield data[chunk.start : chunk.end]
+        if chunk.kind == b"IEND":
+            return
+    raise EOFError
+
+
+def iter_png_chunks(data: bytes) -> Iterator[PngChunk]:
+    """The chunks of a PNG up to its end, the last of which may be cut off."""
     position = len(_PNG_SIGNATURE)
-    while True:
+    kind = b""
+    while position + 8 <= len(data) and kind != b"IEND":
         length, kind = struct.unpack_from(">I4s", data, position)
         end = position + 12 + length  # length, kind and checksum are four bytes each
-        if end > len(data) or zlib.crc32(data[position + 4 : end - 4]) != int.from_bytes(data[end - 4 : end]):
-            raise EOFError  # Pillow ignores a wrong checksum; other decoders refuse the file
-        if kind in _PNG_CHUNKS_KEPT:
-            yield data[position:end]
-        if kind == b"IEND":
-            return
+        is_sound = end <= len(data) and zlib.crc32(memoryview(data)[position + 4 : end - 4]) == int.from_bytes(
+            data[end - 4 : end]
+        )
+        yield PngChunk(kind, position, end, is_sound)
         position = end
+
+
+def keep_sound_chunks(data: bytes) -> tuple[bytes, tuple[bytes, ...]] | None:
+    """A PNG without its damaged and its useless chunks, and the kinds of those that were damaged and matter.
+
+    ``None`` if it is not a PNG, or nothing was left out.
+    """
+    if not data.startswith(_PNG_SIGNATURE):
+        return None
+    pieces, lost = [_PNG_SIGNATURE], []
+    for chunk in iter_png_chunks(data):
+        is_critical = not chunk.kind[0] & 0x20
+        if is_critical or (chunk.is_sound and chunk.kind in _PNG_CHUNKS_USED):
+            pieces.append(data[chunk.start : chunk.end])
+        elif chunk.kind in _PNG_CHUNKS_USED:
+            lost.append(chunk.kind)
+    kept = b"".join(pieces)
+    return None if len(kept) == len(data) else (kept, tuple(lost))
+
+
+def find_png_chunk(data: bytes, kind: bytes) -> bytes | None:
+    """The content of the first chunk of a kind before the pixels; ``None`` if there is none."""
+    for chunk in iter_png_chunks(data) if data.startswith(_PNG_SIGNATURE) else ():
+        if chunk.kind == kind:
+            return data[chunk.content]
+        if chunk.kind == b"IDAT":
+            break
+    return None
+
+
+def read_jpeg_frame(data: bytes) -> JpegFrame | None:
+    """The frame header of a JPEG; ``None`` if the file is damaged before it."""
+    position = 2
+    with suppress(struct.error, IndexError, EOFError):
+        while True:
+            marker, start, position = _read_jpeg_segment(data, position)
+            if marker in _FRAMES:
+                return JpegFrame(marker, *struct.unpack_from(">BHHB", data, start + 4))
+            if marker in {_SOS, _EOI}:
+                break
+    return None
+
+
+def find_jpeg_end(data: bytes) -> int | None:
+    """The place of the marker that ends a JPEG; ``None`` if it has none."""
+    with suppress(struct.error, IndexError, EOFError):
+        for marker, start, _ in _iter_jpeg_segments(data):
+            if marker == _EOI:
+                return start
+    return None
+
+
+def list_complete_scans(data: bytes) -> list[tuple[set[int], int, int]]:
+    """The first passes of a JPEG's complete scans: the components, and the first and last coefficient (B.2.3)."""
+    scans = []
+    with suppress(struct.error, IndexError, EOFError):
+        for marker, start, _ in _iter_jpeg_segments(data):
+            if marker == _SOS:
+                count = data[start + 4]
+                first, last, approximation = data[start + 5 + 2 * count : start + 8 + 2 * count]
+                if approximation >> 4 == 0:
+                    scans.append(({data[start + 5 + 2 * number] for number in range(count)}, first, last))
+    return scans
 
 
 def count_jpeg_scans(data: bytes) -> int:

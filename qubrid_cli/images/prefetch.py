@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from ..errors import ImageError
-from . import decode, tokens
+from . import damage, decode, tokens
 
 #: Bytes; a larger file is not a camera's photo, and reading it might be wasted work.
 _MAX_BYTES = 64 * 1024 * 1024
@@ -52,7 +52,7 @@ def _decode_shrunk(data: bytes, name: str) -> Image.Image:
     size = tokens.shrink_size(*image.size, max_pixels=tokens.QWEN3.max_pixels, max_side=None)
     if size != image.size:
         image.draft(None, size)
-    image.load()
+    damage.load(image, data)
     return image
 
 

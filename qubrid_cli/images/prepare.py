@@ -5,15 +5,17 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import replace
 from queue import SimpleQueue
 
 from PIL import ExifTags, Image
 
 from ..errors import ImageError
 from ..frozen import frozen
-from . import decode, prefetch, sources
+from . import damage, decode, formats, prefetch, sources
 from .encode import ImageLimits, Upload, encode_for_upload, orient_size
-from .metadata import strip_metadata
+from .metadata import keep_sound_chunks
 from .urls import DataUrl
 
 #: Metadata by the name under which Pillow keeps it in ``info``.
@@ -111,51 +113,84 @@ def prepare_image(source: sources.ReadableSource, limits: ImageLimits) -> Prepar
     prefetched = prefetch.take(source.path) if isinstance(source, sources.File) else None
     data = prefetched or sources.read_bytes(source)
     sha256 = hashlib.sha256(data).hexdigest()  # before the decoded image is needed: the prefetch may still decode it
+    notes = (source.note,) if isinstance(source, sources.FetchedLink) and source.note else ()
     try:
-        return _prepare_bytes(data, source, limits, sha256=sha256, size=len(data), started=started)
+        content = _prepare_content(data, source.name, limits)
     except ImageError as error:
-        # The damage may be in the metadata of a PNG, and its text may be a decompression bomb.
-        stripped = strip_metadata(data) if error.code == "damaged_image" else None
-        if stripped is None or len(stripped) == len(data):
+        if error.code != "damaged_image":
             raise
-        return _prepare_bytes(stripped, source, limits, sha256=sha256, size=len(data), started=started)
+        content = _prepare_damaged(data, source.name, limits, error)
+    return PreparedImage(
+        name=source.name,
+        sha256=sha256,
+        format={"MPO": "JPEG", "DIB": "BMP"}.get(content.format, content.format),
+        width=content.size[0],
+        height=content.size[1],
+        size=len(data),
+        upload=content.upload,
+        prepare_seconds=time.perf_counter() - started,
+        warnings=notes + content.warnings,
+        metadata_names=content.metadata_names,
+    )
 
 
-def _prepare_bytes(
-    data: bytes, source: sources.ReadableSource, limits: ImageLimits, *, sha256: str, size: int, started: float
-) -> PreparedImage:
-    """Prepare an image from its bytes; ``sha256`` and ``size`` are those of the original file."""
-    name = source.name
+@frozen
+class _Content:
+    """What preparing the bytes of an image gives; ``size`` is that of the upright image."""
+
+    format: str
+    size: tuple[int, int]
+    upload: Upload
+    warnings: tuple[str, ...]
+    metadata_names: tuple[str, ...]
+
+
+def _prepare_content(
+    data: bytes, name: str, limits: ImageLimits, recovered: damage.Recovered | None = None
+) -> _Content:
+    """Prepare an image from its bytes, or what was recovered of them."""
     try:
-        with decode.open_image(data, name, limits.frame) as opened:
-            # EXIF may stand at the end of a PNG, so reading it decodes the PNG.
-            image = prefetch.get_decoded(opened, data) if opened.format == "PNG" else opened
+        with recovered.image if recovered else decode.open_image(data, name, limits.frame) as opened:
+            image = opened
+            if opened.format == "PNG" and not recovered:
+                # EXIF may stand at the end of a PNG, so reading it decodes the PNG, and would hide any damage.
+                image = prefetch.get_decoded(opened, data)
+                damage.load(image, data)
             orientation = decode.read_orientation(image)
             warnings = decode.get_frame_warnings(image, name, limits.frame)
             kind, metadata_names = image.format or "", _list_metadata(image)
-            width, height = orient_size(image.size, orientation)
-            upload = encode_for_upload(image, data, orientation, limits, name)
+            size = orient_size(image.size, orientation)
+            upload = encode_for_upload(image, b"" if recovered else data, orientation, limits, name)
     except Image.DecompressionBombError as error:
-        raise decode.too_many_pixels_error(name) from error
+        raise formats.too_many_pixels_error(name, decode.MAX_PIXELS) from error
     except MemoryError as error:
         raise ImageError(
             f"{name} needs more memory than is available", hint="Shrink it with an image editor first."
         ) from error
     except decode.DECODE_ERRORS as error:
-        raise decode.damaged_error(name, str(error)) from error
-    notes = (source.note,) if isinstance(source, sources.FetchedLink) and source.note else ()
-    return PreparedImage(
-        name=name,
-        sha256=sha256,
-        format={"MPO": "JPEG", "DIB": "BMP"}.get(kind, kind),
-        width=width,
-        height=height,
-        size=size,
-        upload=upload,
-        prepare_seconds=time.perf_counter() - started,
-        warnings=notes + warnings + upload.warnings,
-        metadata_names=metadata_names,
-    )
+        raise formats.decode_error(name, error) from error
+    warnings += recovered.warnings if recovered else ()
+    return _Content(kind, size, upload, warnings + upload.warnings, metadata_names)
+
+
+def _prepare_damaged(data: bytes, name: str, limits: ImageLimits, error: ImageError) -> _Content:
+    """Prepare what is left of an image.
+
+    Raises:
+        ImageError: the one given, if too little is left.
+    """
+    warnings: tuple[str, ...] = ()
+    sound = keep_sound_chunks(data)
+    if sound is not None:  # the damage may be in the metadata of a PNG, and its text may be a decompression bomb
+        data, lost = sound
+        warnings = (f"{name}: its color profile is damaged and was ignored",) if b"iCCP" in lost else ()
+        with suppress(ImageError):
+            content = _prepare_content(data, name, limits)
+            return replace(content, warnings=warnings + content.warnings)
+    recovered = damage.recover(data, name, limits.frame)
+    if recovered is None:
+        raise error
+    return _prepare_content(data, name, limits, replace(recovered, warnings=warnings + recovered.warnings))
 
 
 def _list_metadata(image: Image.Image) -> tuple[str, ...]:

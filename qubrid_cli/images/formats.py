@@ -1,0 +1,241 @@
+"""Recognize files that cannot be read, by their first bytes, and word the errors about images."""
+
+import re
+import shlex
+from io import BytesIO
+
+from PIL import TiffTags
+
+from ..errors import ImageError
+from ..frozen import frozen
+from . import boxes
+from .metadata import read_jpeg_frame
+
+#: Bytes at the beginning of a file that are enough to recognize an unsupported format.
+_HEAD_BYTES = 4096
+
+#: A command line like those below; {} is the file's name and {page} its first page or image. Debian 12 has ImageMagick 6,
+#: whose command is ``convert``.
+_MAGICK = "magick {page} out.png, or with ImageMagick 6: convert {page} out.png"
+
+
+@frozen
+class UnsupportedFormat:
+    """A file format, and the command that converts a file to PNG or JPEG; ``None`` if there is no common one."""
+
+    description: str
+    command: str | None = None
+
+
+#: Some of these begin like any TIFF and are recognized by their tags instead.
+CAMERA_RAW = UnsupportedFormat("a camera raw image", "darktable-cli {} out.jpg")
+
+#: What may come before the first element of an XML file; atomic groups, so that a mismatch is not tried in all ways.
+_XML_PROLOGUE = rb"(?>(?>\s+|<!--.*?-->|<\?.*?\?>|<!DOCTYPE[^>\[]*(?:\[.*?\])?\s*>)*)"
+
+#: Tried in order, first match wins; compiled when tried, usually once per run. Sources: the formats' specifications, file(1).
+_UNSUPPORTED_FORMATS = (
+    (_XML_PROLOGUE + rb"<(\w+:)?svg[\s>]", UnsupportedFormat("an SVG drawing", "rsvg-convert -w 1568 {} -o out.png")),
+    (rb"\x1f\x8b", UnsupportedFormat("compressed data", "gunzip {}")),
+    (rb"%PDF-", UnsupportedFormat("a PDF document", "pdftoppm -png -r 150 -singlefile {} out")),
+    (rb"%!PS|\xc5\xd0\xd3\xc6", UnsupportedFormat("a PostScript file", "gs -sDEVICE=png16m -r150 -o out.png {}")),
+    (rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n", UnsupportedFormat("a JPEG XL image", "djxl {} out.png")),
+    (rb"8BPS", UnsupportedFormat("a Photoshop document", _MAGICK)),
+    (rb"DDS ", UnsupportedFormat("a DDS texture", _MAGICK)),
+    (rb"gimp xcf", UnsupportedFormat("a GIMP document", _MAGICK)),
+    (rb"v/1\x01", UnsupportedFormat("an OpenEXR image", _MAGICK)),
+    (rb"#\?(RADIANCE|RGBE)", UnsupportedFormat("a Radiance HDR image", _MAGICK)),
+    (rb"SIMPLE  =", UnsupportedFormat("a FITS image", _MAGICK)),
+    (rb"icns", UnsupportedFormat("a macOS icon", _MAGICK)),
+    (rb"\0\0\x02\0", UnsupportedFormat("a Windows cursor", _MAGICK)),
+    (rb"\x01\xda[\0\x01][\x01\x02]", UnsupportedFormat("an SGI image", _MAGICK)),
+    (rb"\x0a[\0\x02\x03\x05]\x01[\x01\x02\x04\x08]", UnsupportedFormat("a PCX image", _MAGICK)),
+    (rb"\xd7\xcd\xc6\x9a|\x01\0\0\0.{36} EMF|\x01\0\x09\0", UnsupportedFormat("a Windows metafile", _MAGICK)),
+    (rb"\s*/\*\s*XPM\s*\*/", UnsupportedFormat("an XPM image", _MAGICK)),
+    (rb"(?>(?>/\*.*?\*/|\s+)*)#define\s+\w+_width\s", UnsupportedFormat("an XBM image", _MAGICK)),
+    (rb"P7\s", UnsupportedFormat("a PAM image", _MAGICK)),
+    (rb"\x59\xa6\x6a\x95", UnsupportedFormat("a Sun raster image", _MAGICK)),
+    (rb"[\x8a\x8b][MJ]NG\r\n\x1a\n", UnsupportedFormat("an MNG or JNG image", _MAGICK)),
+    (rb"II\xbc[\0\x01]", UnsupportedFormat("a JPEG XR image", "JxrDecApp -i {} -o out.bmp")),
+    (rb"BPG\xfb", UnsupportedFormat("a BPG image", "bpgdec -o out.png {}")),
+    (rb"RIFF....ACON", UnsupportedFormat("an animated Windows cursor")),
+    (rb"AT&TFORM", UnsupportedFormat("a DjVu document", "ddjvu -format=tiff -page=1 {} out.tiff")),
+    (rb"II\x1a\0\0\0HEAPCCDR", UnsupportedFormat("a camera raw image (Canon CRW)", CAMERA_RAW.command)),
+    (rb"FUJIFILMCCD-RAW|II\*\0.{4}CR\x02|....ftypcrx |IIU\0|IIR[OS]|MMOR|\0MRM|FOVb", CAMERA_RAW),
+    # ISO media files that are neither HEIF nor AVIF (see boxes.is_heif), and other containers.
+    (
+        rb"....(ftyp|moov|mdat|wide|free)|\x1a\x45\xdf\xa3|RIFF....AVI |FLV\x01|\0\0\x01[\xba\xb3]",
+        UnsupportedFormat("a video", "ffmpeg -i {} -frames:v 1 out.png"),
+    ),
+    (rb"PK\x03\x04", UnsupportedFormat("an archive or an office document", "unzip {}")),
+)  # fmt: skip
+
+#: The first bytes of the formats that are read, to distinguish a damaged image from something else.
+_KNOWN_SIGNATURES = (
+    rb"(?s)\xff\xd8\xff|\x89PNG|GIF8|RIFF....WEBP|II[*+]\0|MM\0[*+]|BM|P[1-6]\s|qoif|\xff\x4f\xff\x51"
+    rb"|\x00\x00\x00\x0cjP  |\x00\x00\x01\x00"
+)
+
+#: The beginning of a web page, after blanks, comments and an XML declaration (WHATWG MIME Sniffing, section 7.1).
+_WEB_PAGE_START = (
+    rb"(?is)(\xef\xbb\xbf)?(?>(?>\s+|<!--.*?-->|<\?.*?\?>)*)"
+    rb"<(!doctype\s+html|html|head|body|title|meta|script|iframe)\b"
+)
+
+READABLE_HINT = "JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF, HEIC and some others can be read."
+_SAVE_HINT = "Open it in an image viewer and save it again."
+
+#: Pillow's messages for intact images that it does not support.
+_UNSUPPORTED_REASON = "unsupported|not supported|unknown|unrecogni|not available|cannot handle"
+
+#: Kinds of JPEG by their frame marker (ITU-T T.81, table B.1; 0xF7 is T.87, JPEG-LS) that libjpeg does not decode here.
+_JPEG_KINDS = {
+    0xC3: "a lossless JPEG", 0xCB: "a lossless JPEG", 0xC7: "a lossless JPEG", 0xCF: "a lossless JPEG",
+    0xC5: "a hierarchical JPEG", 0xC6: "a hierarchical JPEG", 0xCD: "a hierarchical JPEG", 0xCE: "a hierarchical JPEG",
+    0xF7: "a JPEG-LS image",
+}  # fmt: skip
+
+#: Kinds of TIFF by PhotometricInterpretation (TIFF 6.0, tag 262, and registered values).
+_TIFF_COLORS = {
+    0: "gray", 1: "gray", 2: "RGB", 3: "palette", 4: "mask", 5: "CMYK", 6: "YCbCr", 8: "CIELab", 9: "ICCLab",
+    10: "ITULab", 32844: "LogL", 32845: "LogLuv", 32803: "raw sensor", 34892: "linear raw",
+}  # fmt: skip
+
+
+def identify_unsupported(data: bytes) -> UnsupportedFormat | None:
+    """The format of a file by its first bytes; ``None`` if it is not one of those in the table."""
+    if boxes.is_heif(data):
+        return None
+    head = data[:_HEAD_BYTES].removeprefix(b"\xef\xbb\xbf")
+    return next((kind for pattern, kind in _UNSUPPORTED_FORMATS if re.match(pattern, head, re.DOTALL)), None)
+
+
+def identify_jpeg_variant(data: bytes) -> UnsupportedFormat | None:
+    """The kind of a JPEG that no decoder here reads; ``None`` for all others."""
+    frame = read_jpeg_frame(data)
+    if frame is None:
+        return None
+    if frame.marker in _JPEG_KINDS:
+        return UnsupportedFormat(_JPEG_KINDS[frame.marker])
+    if frame.precision != 8:
+        return UnsupportedFormat(f"a JPEG with {frame.precision} bits per channel")
+    if frame.height == 0:
+        return UnsupportedFormat("a JPEG that does not state its height")
+    if frame.components not in {1, 3, 4}:
+        return UnsupportedFormat(f"a JPEG with {frame.components} channels")
+    return None
+
+
+def _describe_tiff(data: bytes) -> str | None:
+    """The kind of an intact TIFF, such as ``32-bit floating-point RGB``; ``None`` if its first directory is damaged."""
+    from PIL import TiffImagePlugin
+
+    try:
+        is_big = data[2:4] in {b"+\0", b"\0+"}
+        directory = TiffImagePlugin.ImageFileDirectory_v2(data[: 16 if is_big else 8])
+        stream = BytesIO(data)
+        stream.seek(directory.next)
+        directory.load(stream)
+        bits = directory.get(258, (1,))
+        words = [
+            f"{max(bits)}-bit",
+            {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}.get(max(directory.get(339, (1,))), ""),
+            _TIFF_COLORS[directory[262]],
+        ]
+        compression = TiffTags.lookup(259).enum  # name to number
+        number = directory.get(259, 1)
+        names = {value: name for name, value in compression.items()}
+        extra = f" with {directory[277]} channels" if directory.get(277, 1) > 1 else ""
+        packed = f", compression {names.get(number, number)}" if number != 1 else ""
+    except (OSError, ValueError, TypeError, SyntaxError, LookupError, RuntimeError, AttributeError):
+        return None
+    return " ".join(filter(None, words)) + extra + packed
+
+
+def is_web_page(data: bytes) -> bool:
+    """Whether the data is HTML."""
+    return re.match(_WEB_PAGE_START, data) is not None
+
+
+def is_text(data: bytes) -> bool:
+    """Whether the data is text in UTF-8."""
+    try:
+        return "\0" not in data.decode()
+    except UnicodeDecodeError:
+        return False
+
+
+def unreadable_error(data: bytes, name: str, *, can_read_heif: bool) -> ImageError:
+    """The error for a file that no decoder recognizes."""
+    if boxes.is_heif(data):
+        return _unreadable_heif_error(data, name, can_read_heif=can_read_heif)
+    unsupported = identify_unsupported(data)
+    if unsupported is not None:
+        return unsupported_error(unsupported, name)
+    if data[:4] in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}:
+        kind = _describe_tiff(data)
+        if kind is not None:
+            return unsupported_error(UnsupportedFormat(f"a TIFF in {kind}", _MAGICK), name)
+        return _make_damaged_error(f"{name} is a damaged TIFF, or a kind of TIFF that cannot be read here")
+    if re.match(_KNOWN_SIGNATURES, data):
+        return damaged_error(name, "its header cannot be read")
+    hint = READABLE_HINT
+    if is_web_page(data):
+        hint = "It is a web page; perhaps a server sent it instead of the image."
+    elif is_text(data):
+        hint = f"Use -p {name} if this is the prompt, or -p @{name} if the file contains the prompt."
+    return ImageError(f"{name} is not an image that can be read", hint=hint, code="not_an_image")
+
+
+def _unreadable_heif_error(data: bytes, name: str, *, can_read_heif: bool) -> ImageError:
+    coding = boxes.find_coding(data)
+    if coding in boxes.CODINGS:
+        kind = f"a HEIF image with {boxes.CODINGS[coding]} coding"
+        return unsupported_error(UnsupportedFormat(kind, "heif-convert {} out.png"), name)
+    if not can_read_heif and coding != "av01":
+        return ImageError(
+            f"{name} is HEIC, which needs an extra library", hint="Run: pip install pi-heif", code="needs_heif"
+        )
+    return damaged_error(name, "its header cannot be read")
+
+
+def unsupported_error(unsupported: UnsupportedFormat, name: str) -> ImageError:
+    """The error for a format that is not read, with a command that converts the file."""
+    is_file = name != "-" and not re.match("[a-z]+:", name, re.IGNORECASE)
+    file = shlex.quote(f"./{name}" if name.startswith("-") else name) if is_file else "FILE"
+    page = shlex.quote(f"./{name}[0]" if name.startswith("-") else f"{name}[0]") if is_file else "FILE[0]"
+    hint = "Open it in a program that can read it, and save it as PNG or JPEG."
+    if unsupported.command is not None:
+        hint = f"Convert it to an image first: {unsupported.command.format(file, page=page)}"
+    return ImageError(
+        f"{name} is {unsupported.description}, which is not supported", hint=hint, code="unsupported_format"
+    )
+
+
+def too_many_pixels_error(name: str, max_pixels: int) -> ImageError:
+    """The error for an image that would not fit into memory once decoded."""
+    return ImageError(
+        f"{name} has more pixels than can be decoded safely",
+        hint=f"The limit is {max_pixels:,} pixels; shrink it with an image editor first.",
+        code="too_many_pixels",
+    )
+
+
+def damaged_error(name: str, reason: str | None = None) -> ImageError:
+    """The error for a damaged image; ``reason`` is ours, for users."""
+    return _make_damaged_error(f"{name} is damaged or cut off" + (f" ({reason})" if reason else ""))
+
+
+def decode_error(name: str, error: Exception) -> ImageError:
+    """The error for an image that Pillow did not decode. Its message is quoted only if it names an unsupported feature."""
+    reason = str(error)
+    is_message = isinstance(error, OSError | SyntaxError | NotImplementedError | ValueError)
+    if is_message and re.search(_UNSUPPORTED_REASON, reason, re.IGNORECASE) and len(reason) < _HEAD_BYTES:
+        return _make_damaged_error(f"{name} is stored in a way that cannot be read here ({reason[:120]})")
+    if re.match(r"decoder error -\d+\Z|\Z", reason):  # libtiff gives no reason
+        return _make_damaged_error(f"{name} is damaged, or compressed in a way that cannot be read here")
+    return damaged_error(name)
+
+
+def _make_damaged_error(message: str) -> ImageError:
+    return ImageError(message, hint=_SAVE_HINT, code="damaged_image")

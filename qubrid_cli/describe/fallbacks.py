@@ -1,13 +1,28 @@
-"""What to send instead after an error: the same request without what the endpoint refused. Pure; loaded only then."""
+"""What to send instead after an error: the same request without what the endpoint refused, or with a limit that fits.
+
+Pure; loaded only after an error.
+"""
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
-from ..client.request import Request, build_parameters, choose_response_format
-from ..errors import AuthError, EndpointError, NetworkError
+from ..client.request import UNSTREAMED, Request, build_parameters, choose_response_format
+from ..errors import AuthError, ContextOverflow, EndpointError, NetworkError, QvisionError
+from ..images.prepare import PreparedImage, PreparedImageOrLink
+from ..images.tokens import CHARACTERS_PER_TOKEN
+from .result import UnpreparedImage
 
 #: Body fields that an endpoint may refuse and a request can do without.
 _DROPPABLE_FIELDS = frozenset({"stream_options", "max_tokens", "temperature", "top_p"})
+#: Codes of errors because of which a lower ``max_tokens`` is sent.
+_OVERFLOW_CODES = frozenset({"context_length_exceeded", "max_tokens_too_large"})
+#: A shorter answer cannot be used.
+_MIN_ANSWER_TOKENS = 16
+#: The usual length of a caption, tags or a text, for which smaller images should leave room.
+_USUAL_ANSWER_TOKENS = 1_000
+#: Models enlarge images that have fewer pixels, so smaller ones do not save tokens: Qwen3-VL's own minimum.
+_MIN_PIXELS = 65_536
 _UNSUPPORTED_PATTERN = "support|unknown|unrecogni|unexpected|permitted|extra|deprecated|cannot both"
 _OUT_OF_RANGE_PATTERN = "between|range|at most|at least|less than|greater than|too (large|small|long)"
 #: How messages that refuse a response format refer to it.
@@ -22,12 +37,97 @@ _UNSPECIFIC_PATTERN = (
 )
 
 
-def find_fallback(request: Request, error: EndpointError) -> tuple[Request, str] | None:
+def find_fallback(
+    request: Request, error: EndpointError, *, earlier_overflow: ContextOverflow | None = None
+) -> tuple[Request, str] | None:
     """The request to send instead, and a warning about the change; ``None`` if no change helps.
 
     Each change is made only once. Fields that the user set with ``-O`` stay.
+
+    Args:
+        earlier_overflow: because of which ``max_tokens`` was lowered.
     """
+    if error.code in _OVERFLOW_CODES:
+        return _lower_max_tokens(request, error.context or ContextOverflow(), earlier_overflow)
     return next((fallback for rule in _FALLBACKS if (fallback := rule(request, error)) is not None), None)
+
+
+def _lower_max_tokens(
+    request: Request, overflow: ContextOverflow, earlier_overflow: ContextOverflow | None
+) -> tuple[Request, str] | None:
+    """The request with the ``max_tokens`` that fits, or without one if the server's numbers do not say what fits.
+
+    Without one, servers allow what is left of the context. That is less than what they refused, so the answer cannot
+    become longer, or cost more, than the user allowed.
+    """
+    if request.max_tokens is None:
+        return None
+    room = _compute_room(overflow)
+    if room is not None and room < _MIN_ANSWER_TOKENS:
+        return None
+    if room is None or room >= request.max_tokens or earlier_overflow is not None:
+        warning = f"max_tokens {request.max_tokens} does not fit into the model's context, so it was left out"
+        return replace(request, max_tokens=None), warning
+    limit = "the endpoint's limit for answers" if room == overflow.max_output_tokens else "the model's context"
+    warning = f"max_tokens was lowered from {request.max_tokens} to {room}, which fits {limit}"
+    return replace(request, max_tokens=room), warning
+
+
+def _compute_room(overflow: ContextOverflow) -> int | None:
+    """The tokens of an answer that fit, negative if the prompt is too long; ``None`` if the numbers do not say."""
+    left = overflow.tokens_left if overflow.is_prompt_exact or (overflow.tokens_left or 0) <= 0 else None
+    return min((limit for limit in (left, overflow.max_output_tokens) if limit is not None), default=None)
+
+
+def suggest_max_pixels(
+    error: EndpointError, request: Request, images: Sequence[PreparedImageOrLink | UnpreparedImage]
+) -> EndpointError:
+    """The error with the ``--max-pixels`` with which the images fit into the model's context, if it can be computed."""
+    overflow = error.context
+    if overflow is None or overflow.context_size is None or overflow.prompt_tokens is None:
+        return error
+    if (_compute_room(overflow) or 0) >= _MIN_ANSWER_TOKENS or not overflow.is_prompt_exact:
+        return error
+    uploads = [image.upload for image in images if isinstance(image, PreparedImage)]
+    if not uploads or len(uploads) < len(images):
+        return error
+    text_tokens = len(request.prompt + (request.system or "")) / CHARACTERS_PER_TOKEN
+    answer_tokens = min(_USUAL_ANSWER_TOKENS, overflow.context_size // 4)
+    room = overflow.context_size - answer_tokens - text_tokens
+    share = room / max(1, overflow.prompt_tokens - text_tokens)
+    # If no image has more pixels than the mean, all together have no more than before, whatever their sizes.
+    pixels = share * sum(upload.width * upload.height for upload in uploads) / len(uploads)
+    left = overflow.context_size - overflow.prompt_tokens
+    problem = f"exceed the model's context by {-left:,} tokens" if left <= 0 else f"leave {left} tokens for the answer"
+    if pixels < _MIN_PIXELS:
+        advice = "Send fewer images in one request." if len(uploads) > 1 else "Choose a model with a larger context."
+    else:
+        advice = f"Send smaller images with: --max-pixels {_round_down(pixels)}"
+    return error.with_message(error.message, hint=f"The prompt and the images {problem}. {advice}")
+
+
+def _round_down(value: float) -> int:
+    """Round a number to two digits, so that it can be remembered."""
+    digits = str(int(value))
+    return int(digits[:2].ljust(len(digits), "0"))
+
+
+def correct_hint(error: QvisionError, overflow: ContextOverflow) -> QvisionError:
+    """The error of an answer that was cut off at the lowered limit, with a hint that does not suggest a higher one."""
+    if "--max-tokens" not in (error.hint or ""):
+        return error
+    hint = "The model's context is full. Send smaller images with --max-pixels."
+    if overflow.max_output_tokens is not None:
+        hint = "The endpoint does not allow longer answers. Ask for less in one request."
+    return error.with_message(error.message, hint=hint)
+
+
+def _request_stream(request: Request, error: EndpointError) -> tuple[Request, str] | None:
+    """The request for a streamed answer, if the endpoint has no others."""
+    if error.code != "stream_required" or request.is_streamed:
+        return None
+    warning = "the endpoint only streams its answers, so a stream was requested"
+    return replace(request, dropped=request.dropped | {UNSTREAMED}), warning
 
 
 def _drop_refused_format(request: Request, error: EndpointError) -> tuple[Request, str] | None:
@@ -69,4 +169,4 @@ def _matches(pattern: str, message: str) -> bool:
 
 
 #: In the order in which they are tried.
-_FALLBACKS = (_drop_refused_format, _drop_refused_field)
+_FALLBACKS = (_request_stream, _drop_refused_format, _drop_refused_field)

@@ -4,7 +4,7 @@ import threading
 from dataclasses import field
 from typing import Any
 
-from ..errors import EndpointError, IncompleteAnswerError, QvisionError
+from ..errors import ContextOverflow, EndpointError, IncompleteAnswerError, QvisionError
 from ..frozen import frozen
 from ..images.prepare import PreparedImageOrLink
 from ..metrics import Cost, Timing
@@ -82,6 +82,7 @@ class Description:
         error: why the request failed; ``None`` after a success.
         data: the value in the text, if the request has a schema and the answer fits it.
         refused_parameters: what the endpoint refused, as in ``Request.dropped``.
+        overflow: why ``max_tokens`` was lowered or left out; ``None`` if it was not.
         first_answer: an answer that does not fit the schema, if the request for its repair failed.
     """
 
@@ -102,6 +103,7 @@ class Description:
     error: QvisionError | None = None
     data: Any = None
     refused_parameters: frozenset[str] = frozenset()
+    overflow: ContextOverflow | None = None
     first_answer: "Description | None" = None
 
     @property

@@ -16,7 +16,7 @@ from ..client.endpoint import Endpoint, Response
 from ..client.events import ChunkInfo, ErrorEvent, Finish, ReasoningDelta, TextDelta, read_answer
 from ..client.request import ImagePart, Request, build_body
 from ..client.retry import RetryLimits, RetryScheduled, with_retries
-from ..errors import EndpointError, InterruptedByUserError, QvisionError
+from ..errors import ContextOverflow, EndpointError, InterruptedByUserError, QvisionError
 from ..images.prepare import PendingImage, PreparedImage, PreparedImageOrLink
 from ..metrics import Clock, Price, Stopwatch, compute_cost, get_number
 from .result import (
@@ -76,6 +76,7 @@ class _Draft:
     finish: Finish | None = None
     warnings: list[str] = field(default_factory=list)
     error: QvisionError | None = None
+    overflow: ContextOverflow | None = None
     text_length: int = 0
 
     @property
@@ -136,6 +137,7 @@ class _Draft:
             warnings=tuple(self.warnings),
             error=self.error,
             refused_parameters=self.request.dropped,
+            overflow=self.overflow,
         )
 
 
@@ -169,6 +171,10 @@ def describe(
         draft.raise_if_incomplete()
     except QvisionError as error:
         draft.error = error
+        if draft.overflow is not None:
+            from .fallbacks import correct_hint
+
+            draft.error = correct_hint(error, draft.overflow)
     except KeyboardInterrupt as error:
         incomplete = "; the answer is incomplete" if draft.has_begun and draft.finish is None else ""
         draft.error = InterruptedByUserError(f"stopped by Ctrl-C{incomplete}", cause=error)
@@ -199,11 +205,13 @@ def _request_with_fallbacks(draft: _Draft, endpoint: Endpoint) -> Iterator[Item]
         try:
             yield from _exchange(draft, endpoint)
         except EndpointError as error:
-            from .fallbacks import find_fallback  # most requests need none
+            from . import fallbacks  # most requests need none
 
-            if (fallback := find_fallback(draft.request, error)) is None:
-                raise
+            fallback = fallbacks.find_fallback(draft.request, error, earlier_overflow=draft.overflow)
+            if fallback is None:
+                raise fallbacks.suggest_max_pixels(error, draft.request, draft.images) from error.__cause__
             draft.request, warning = fallback
+            draft.overflow = error.context or draft.overflow
             draft.warnings.append(warning)
         else:
             return

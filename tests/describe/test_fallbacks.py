@@ -1,12 +1,16 @@
 """What is sent instead after an error."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
-from qubrid_cli.client.request import Request
-from qubrid_cli.describe.fallbacks import find_fallback
-from qubrid_cli.errors import EndpointError
+from qubrid_cli.client.request import UNSTREAMED, Request
+from qubrid_cli.describe.fallbacks import correct_hint, find_fallback, suggest_max_pixels
+from qubrid_cli.errors import ContextOverflow, EndpointError, IncompleteAnswerError
+from qubrid_cli.images.encode import Upload
+from qubrid_cli.images.prepare import PreparedImage, PreparedImageOrLink
+from qubrid_cli.images.sources import Link
 
 REQUEST = Request("Qwen/Qwen3-VL-Plus", "What is this?", (), max_tokens=99, temperature=0.1, top_p=1.0)
 
@@ -50,3 +54,135 @@ def test_a_refused_field_is_dropped_once_with_a_warning(status: int, message: st
 )
 def test_no_other_field_is_dropped(request_: Request, status: int, message: str) -> None:
     assert find_fallback(request_, EndpointError(message, status=status)) is None
+
+
+def test_an_endpoint_that_only_streams_is_asked_for_a_stream_once() -> None:
+    unstreamed = replace(REQUEST, stream=False)
+    error = EndpointError("stream must be true", code="stream_required", status=400)
+    streamed, warning = find_fallback(unstreamed, error) or (REQUEST, "")
+    assert (streamed, streamed.is_streamed) == (replace(unstreamed, dropped=frozenset({UNSTREAMED})), True)
+    assert warning == "the endpoint only streams its answers, so a stream was requested"
+    assert find_fallback(streamed, error) is None
+    assert find_fallback(REQUEST, error) is None
+
+
+def overflow_error(context: ContextOverflow | None, code: str = "context_length_exceeded") -> EndpointError:
+    return EndpointError("too long", code=code, status=400, context=context)
+
+
+@pytest.mark.parametrize(
+    ("context", "max_tokens", "lowered", "says"),
+    [
+        (
+            ContextOverflow(32_768, 20_000),
+            16_384,
+            12_768,
+            "lowered from 16384 to 12768, which fits the model's context",
+        ),
+        (ContextOverflow(32_768, 32_752), 16_384, 16, "lowered from 16384 to 16, which fits the model's context"),
+        (
+            ContextOverflow(max_output_tokens=4_096),
+            *(16_384, 4_096, "lowered from 16384 to 4096, which fits the endpoint's limit for answers"),
+        ),
+        (ContextOverflow(32_768, 30_000, max_output_tokens=4_096), 16_384, 2_768, "which fits the model's context"),
+        # Without exact numbers the endpoint decides.
+        (ContextOverflow(32_768, 16_385, is_prompt_exact=False), 16_384, None, "16384 does not fit"),
+        (ContextOverflow(32_768), 16_384, None, "so it was left out"),
+        (ContextOverflow(), 16_384, None, "so it was left out"),
+        (None, 16_384, None, "so it was left out"),
+        (ContextOverflow(32_768, 20_000), 300, None, "so it was left out"),  # numbers that contradict the error
+    ],
+)
+def test_max_tokens_is_lowered_to_what_fits(
+    context: ContextOverflow | None, max_tokens: int, lowered: int | None, says: str
+) -> None:
+    code = "max_tokens_too_large" if context and context.max_output_tokens else "context_length_exceeded"
+    fallback = find_fallback(replace(REQUEST, max_tokens=max_tokens), overflow_error(context, code))
+    assert fallback is not None
+    request, warning = fallback
+    assert request == replace(REQUEST, max_tokens=lowered)
+    assert warning.startswith("max_tokens ")
+    assert says in warning
+
+
+@pytest.mark.parametrize(
+    ("context", "max_tokens"),
+    [
+        (ContextOverflow(32_768, 40_000), 16_384),
+        (ContextOverflow(32_768, 32_768), 16_384),
+        (ContextOverflow(32_768, 32_760), 16_384),  # eight tokens are not an answer
+        (ContextOverflow(32_768, 32_769, is_prompt_exact=False), 16_384),
+        (ContextOverflow(32_768, 20_000), None),
+    ],
+)
+def test_a_prompt_that_does_not_fit_is_not_sent_again(context: ContextOverflow, max_tokens: int | None) -> None:
+    assert find_fallback(replace(REQUEST, max_tokens=max_tokens), overflow_error(context)) is None
+
+
+def test_max_tokens_is_lowered_once_and_then_left_out() -> None:
+    """A server that counts differently in each error is not asked for ever."""
+    request, overflow = replace(REQUEST, max_tokens=16_384), None
+    sent = []
+    for prompt_tokens in range(20_000, 20_100):
+        error = overflow_error(ContextOverflow(32_768, prompt_tokens))
+        if (fallback := find_fallback(request, error, earlier_overflow=overflow)) is None:
+            break
+        request, overflow = fallback[0], error.context
+        sent.append(request.max_tokens)
+    assert sent == [12_768, None]
+
+
+def prepared(width: int, height: int) -> PreparedImage:
+    return PreparedImage("a.jpg", "", "JPEG", width, height, 9, Upload("image/jpeg", width, height, b""), 0.0)
+
+
+EXCEED = "The prompt and the images exceed the model's context by"
+LARGE = prepared(1856, 1376)  # 2,494 tokens of Qwen3-VL
+
+
+@pytest.mark.parametrize(
+    ("context", "images", "hint"),
+    [
+        (
+            ContextOverflow(16_384, 20_000),
+            [LARGE] * 8,
+            f"{EXCEED} 3,616 tokens. Send smaller images with: --max-pixels 1900000",
+        ),
+        (
+            ContextOverflow(4_096, 4_090),
+            [LARGE, prepared(640, 480)],
+            "The prompt and the images leave 6 tokens for the answer. Send smaller images with: --max-pixels 1000000",
+        ),
+        (
+            ContextOverflow(2_048, 20_000),
+            [prepared(640, 480)] * 8,
+            f"{EXCEED} 17,952 tokens. Send fewer images in one request.",
+        ),
+        (
+            ContextOverflow(512, 4_000),
+            [prepared(640, 480)],
+            f"{EXCEED} 3,488 tokens. Choose a model with a larger context.",
+        ),
+        (ContextOverflow(16_384, 20_000), [LARGE, Link("https://h/a.jpg", "https://h/a.jpg")], None),
+        (ContextOverflow(16_384), [LARGE], None),
+        (ContextOverflow(16_384, 17_000, is_prompt_exact=False), [LARGE], None),
+        (None, [LARGE], None),
+    ],
+)
+def test_the_hint_says_with_which_max_pixels_the_images_fit(
+    context: ContextOverflow | None, images: Sequence[PreparedImageOrLink], hint: str | None
+) -> None:
+    error = suggest_max_pixels(overflow_error(context), REQUEST, images)
+    assert (error.message, error.hint) == ("too long", hint)
+
+
+def test_an_answer_that_fills_the_context_does_not_suggest_a_higher_max_tokens() -> None:
+    cut = IncompleteAnswerError("cut off", hint="Raise --max-tokens.", code="length")
+    assert correct_hint(cut, ContextOverflow(4_096, 1_000)).hint == (
+        "The model's context is full. Send smaller images with --max-pixels."
+    )
+    assert correct_hint(cut, ContextOverflow(max_output_tokens=4_096)).hint == (
+        "The endpoint does not allow longer answers. Ask for less in one request."
+    )
+    closed = IncompleteAnswerError("closed", hint="Repeat the request.")
+    assert correct_hint(closed, ContextOverflow()) is closed

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from math import inf
-from typing import Any
+from dataclasses import replace
+from math import ceil, inf
+from typing import Any, Self
 
-from ..errors import QvisionError, UsageError
+from ..client.request import Request
+from ..errors import ContextOverflow, QvisionError, UsageError
 from ..frozen import frozen
 from ..images.tokens import CHARACTERS_PER_TOKEN
 from ..metrics import Price, compute_amount, get_number
@@ -79,6 +81,51 @@ def count_tokens(usage: Mapping[str, Any] | None) -> int | None:
 def is_billed(record: Record) -> bool:
     """Whether the endpoint wrote an answer, which has its price even if the image failed in the end."""
     return bool(record["ok"] or record["text"] or record["usage"])
+
+
+@frozen
+class AnswerRoom:
+    """The tokens that an answer may have, as far as the endpoint's errors and answers have shown; ``None`` if unknown.
+
+    Attributes:
+        context_size: of prompt and answer together.
+        prompt_scale: the server's count of a prompt's tokens, divided by our estimate.
+        max_output_tokens: of any answer.
+    """
+
+    context_size: int | None = None
+    prompt_scale: float = 1.0
+    max_output_tokens: int | None = None
+
+    def adapt(self, overflow: ContextOverflow | None, usage: Mapping[str, Any] | None, input_tokens: int) -> Self:
+        """The same after a request that did not fit at first.
+
+        Args:
+            usage: of its answer.
+            input_tokens: our estimate for it.
+        """
+        if overflow is None:
+            return self
+        room = replace(self, max_output_tokens=overflow.max_output_tokens or self.max_output_tokens)
+        prompt_tokens = get_number(usage, "prompt_tokens") or (overflow.is_prompt_exact and overflow.prompt_tokens)
+        if overflow.context_size is None or not prompt_tokens or input_tokens <= 0:
+            return room
+        return replace(room, context_size=overflow.context_size, prompt_scale=prompt_tokens / input_tokens)
+
+    def limit_answer(self, request: Request, input_tokens: int) -> tuple[Request, tuple[str, ...]]:
+        """The request with a ``max_tokens`` that fits, as far as that is known; and a warning if it was lowered.
+
+        Args:
+            input_tokens: our estimate for it.
+        """
+        limits = [] if self.max_output_tokens is None else [self.max_output_tokens]
+        if self.context_size is not None:
+            limits.append(self.context_size - ceil(input_tokens * self.prompt_scale))
+        limit = min(limits, default=0)
+        if request.max_tokens is None or not 0 < limit < request.max_tokens:
+            return request, ()
+        warning = f"max_tokens was lowered from {request.max_tokens} to {limit}, which fits the model's limits"
+        return replace(request, max_tokens=limit), (warning,)
 
 
 class TotalUsage:

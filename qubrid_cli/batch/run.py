@@ -70,7 +70,7 @@ class BatchRun:
     ) -> None:
         self.stop_reason: QvisionError | None = None
         self._plan = plan
-        self._batch_request = plan.batch_request  # without the fields that the endpoint refused
+        self._batch_request = plan.batch_request  # adapted to what the endpoint refused
         self._rate_limiter = plan.rate_limiter
         self._workers = workers
         self._work_sharing = work_sharing
@@ -227,20 +227,14 @@ class BatchRun:
                 )
             )
         request.ready = replace(request.ready, answer_to_repair=result.answer_to_repair)
-        self._drop_refused_fields(result.refused_fields)
+        if result.refused_fields or result.overflow:
+            self._batch_request = self._batch_request.adapt(result, request.ready.input_tokens)
         if result.error is None:
             self._has_endpoint_answered = True
             self._rate_limiter.record_success(sent, now, count_tokens(result.billed_record["usage"]))
             self._finish_request(request, result)
         else:
             self._handle_failure(request, sent, result, result.error, now)
-
-    def _drop_refused_fields(self, refused: frozenset[str]) -> None:
-        """Leave out of all later requests what the endpoint refused in one."""
-        request = self._batch_request.request
-        if not refused <= request.dropped:
-            request = replace(request, dropped=request.dropped | refused)
-            self._batch_request = replace(self._batch_request, request=request)
 
     def _handle_failure(
         self, request: QueuedRequest, sent: InFlightRequest, result: AttemptResult, error: QvisionError, now: float

@@ -18,14 +18,14 @@ from ..client.retry import RetryLimits
 from ..describe import run
 from ..describe.prompt import fill_placeholders
 from ..describe.result import Description, UnpreparedImage
-from ..errors import EndpointError, ImageError, QvisionError, UsageError
+from ..errors import ContextOverflow, EndpointError, ImageError, QvisionError, UsageError
 from ..frozen import frozen
 from ..images import encode, prepare, sources, urls
 from ..images.tokens import estimate_prompt
 from ..metrics import Price
 from ..output.record import json_error, json_object
 from . import entries, inputs
-from .budget import BudgetLimits
+from .budget import AnswerRoom, BudgetLimits
 from .entries import Record
 from .inputs import BatchInputs, Task
 from .rate import RateLimiter
@@ -47,12 +47,14 @@ class BatchRequest:
     Attributes:
         extra_key_fields: what shapes the answers besides the request and the limits.
         prices: by model name.
+        answer_room: the tokens that an answer may have, if that may be less than ``max_tokens``.
     """
 
     request: Request
     limits: encode.ImageLimits
     extra_key_fields: Mapping[str, Any] = field(default_factory=dict)
     prices: Mapping[str, Price] = field(default_factory=dict)
+    answer_room: AnswerRoom = AnswerRoom()
 
     @property
     def price(self) -> Price | None:
@@ -65,6 +67,16 @@ class BatchRequest:
         if not request.may_have_placeholders:
             return request
         return fill_placeholders(request, _try_to_resolve(task), task.index)
+
+    def adapt(self, result: "AttemptResult", input_tokens: int) -> "BatchRequest":
+        """The same with what the endpoint refused in one request changed for all later ones.
+
+        Args:
+            input_tokens: our estimate for that request.
+        """
+        request = replace(self.request, dropped=self.request.dropped | result.refused_fields)
+        usage = result.billed_record["usage"]
+        return replace(self, request=request, answer_room=self.answer_room.adapt(result.overflow, usage, input_tokens))
 
     def compute_key(self, task: Task, image_id: str) -> str:
         """Compute the key of the answer about one image; see ``entries.compute_key``."""
@@ -157,6 +169,7 @@ class AttemptResult:
     Attributes:
         record: the object that ``--json`` prints.
         refused_fields: request fields that the endpoint does not accept.
+        overflow: why ``max_tokens`` was lowered.
         attempt_record: the record without the tokens and costs of earlier attempts; ``None`` if they are the same.
         answer_to_repair: an answer whose repair failed, so that only the repair is retried.
     """
@@ -164,6 +177,7 @@ class AttemptResult:
     record: dict[str, Any]
     error: QvisionError | None = None
     refused_fields: frozenset[str] = frozenset()
+    overflow: ContextOverflow | None = None
     attempt_record: dict[str, Any] | None = None
     answer_to_repair: Description | None = None
 
@@ -218,18 +232,21 @@ def request_answer(
     describe: run.DescribeFunction = run.describe
     if schema_session is not None:
         describe = partial(schema_session.describe, first_answer=ready.answer_to_repair)
+    request = batch_request.build_request(ready.task)
+    request, warnings = batch_request.answer_room.limit_answer(request, ready.input_tokens)
     items = describe(
         endpoint,
-        batch_request.build_request(ready.task),
+        request,
         (prepare.PendingImage(ready.image.name, future),),
         labels=False,
         retry_limits=_NO_RETRIES,
         prices=batch_request.prices,
     )
     answer = run.collect(items)
-    result = AttemptResult(
-        json_object(answer), answer.error, answer.refused_parameters, answer_to_repair=answer.first_answer
-    )
+    answer = replace(answer, warnings=warnings + answer.warnings)
+    result = AttemptResult(json_object(answer), answer.error, answer_to_repair=answer.first_answer)
+    if answer.has_answer:  # otherwise the image may be the cause, and not what was left out in vain
+        result = replace(result, refused_fields=answer.refused_parameters, overflow=answer.overflow)
     if ready.answer_to_repair is None:
         return result
     from ..describe.structured import merge_with_repair  # needed only with a schema

@@ -3,6 +3,7 @@
 import json
 import random
 import socket
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from ..support.gallery import (
     source,
     texts,
 )
-from ..support.server import Asked, Reply, refusal
+from ..support.server import Asked, Reply, document, refusal
 
 
 def test_despite_faults_every_image_gets_one_line_and_failed_ones_can_be_retried(
@@ -170,6 +171,25 @@ def test_a_refused_field_is_left_out_of_later_requests(batch: Batch, draw: Draw,
     gallery.answer = answer
     run = batch("photos", "-j", 1)
     assert (run.exit_code, len(gallery.asked)) == (0, 21)
+
+
+def test_an_image_that_is_refused_does_not_change_later_requests(batch: Batch, draw: Draw, gallery: Gallery) -> None:
+    """Its refusal without a reason may be about the schema, but the requests without a schema are refused too."""
+    draw(*numbered(6))
+    bad = refusal(400, {"error": {"message": "Bad request"}})
+    gallery.rule = lambda name, _: bad if name == "0001.png" else document('{"title": "A"}')
+    run = batch("photos", "--schema", "title", "-j", 1)
+    kinds = Counter(asked.json.get("response_format", {}).get("type") for asked in gallery.asked)
+    assert (run.exit_code, kinds) == (7, {"json_schema": 6, "json_object": 1, None: 1})
+
+
+def test_a_refused_key_ends_a_run_also_after_answers(batch: Batch, draw: Draw, gallery: Gallery) -> None:
+    draw(*numbered(30))
+    revoked = refusal(403, {"error": {"message": "The API key was revoked.", "code": "invalid_api_key"}})
+    gallery.rule = lambda name, _: revoked if name >= "0010.png" else answered(name, 1)
+    run = batch("photos", "-j", 1, "--ordered")
+    assert (run.exit_code, len(run.json_lines), sum(gallery.tries.values())) == (3, 10, 11)
+    assert "20 of 30 images are left" in run.stderr
 
 
 def test_images_that_cannot_be_sent_affect_only_themselves(

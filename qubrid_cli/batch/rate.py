@@ -147,6 +147,9 @@ class FailureKind(enum.Enum):
 _UNUSABLE_ANSWER_CODES = {"empty_answer", "repetition"}
 #: Too many requests, or no capacity: as the status, or as an error in the stream of a 200.
 _OVERLOAD_STATUSES = {200, 429, 503, 529}
+#: Other temporary errors below 500 are timeouts and conflicts. Any further one is a limit on requests under a status that
+#: usually means something else; some providers use 400 or 403.
+_TIMEOUT_STATUSES = {408, 409, 424, 425, 498, 499}
 
 
 def find_cause(error: QvisionError) -> QvisionError:
@@ -160,7 +163,7 @@ def classify_failure(error: QvisionError) -> FailureKind:
     match cause := find_cause(error):
         case UnreachableError():
             return FailureKind.OVERLOADED
-        case EndpointError(is_temporary=True, status=status) if status in _OVERLOAD_STATUSES:
+        case EndpointError(is_temporary=True) if _is_overload(cause):
             return FailureKind.OVERLOADED
         case EndpointError(is_temporary=True) | EndpointError(code="timeout" | "not_json"):
             return FailureKind.CONNECTION_LOST if isinstance(cause, NetworkError) else FailureKind.TRANSIENT
@@ -170,6 +173,13 @@ def classify_failure(error: QvisionError) -> FailureKind:
             return FailureKind.UNUSABLE
         case _:
             return FailureKind.PERMANENT
+
+
+def _is_overload(error: EndpointError) -> bool:
+    """Whether a temporary error means too many requests, or no capacity."""
+    if error.status is None or error.code == "link_timeout":
+        return False
+    return error.status in _OVERLOAD_STATUSES or (400 <= error.status < 500 and error.status not in _TIMEOUT_STATUSES)
 
 
 @frozen

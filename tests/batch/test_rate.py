@@ -233,7 +233,12 @@ def test_answers_that_are_no_use_pause_nothing_and_count_against_their_images() 
         (SchemaMismatchError("no"), FailureKind.PERMANENT),
         (EndpointError("no", status=400), FailureKind.PERMANENT),
         (EndpointError("later", status=500, is_temporary=True), FailureKind.TRANSIENT),
-        (EndpointError("later", status=429, is_temporary=True), FailureKind.OVERLOADED),
+        (EndpointError("later", status=408, is_temporary=True), FailureKind.TRANSIENT),
+        (EndpointError("no link", code="link_timeout", status=400, is_temporary=True), FailureKind.TRANSIENT),
+        *(
+            (EndpointError("later", status=status, is_temporary=True), FailureKind.OVERLOADED)
+            for status in (200, 400, 403, 429, 503)
+        ),
         (
             IncompleteAnswerError("cut", cause=EndpointError("later", status=429, is_temporary=True)),
             FailureKind.OVERLOADED,

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -189,7 +190,7 @@ def _describe_groups(plan: _Plan, key: str | None, show: OutputOptions, target: 
         from ..describe import run
 
         session = _request.open_schema_session(plan.schema)
-        request_answer = run.describe if session is None else session.describe
+        request_answer, request = run.describe if session is None else session.describe, plan.request
         retry_limits = RetryLimits(plan.settings.retries, plan.settings.retry_max_wait, plan.settings.max_time)
         for number, (group, next_group) in enumerate(zip(plan.groups, [*plan.groups[1:], ()], strict=True), 1):
             submitted.append(pool.submit(next_group))
@@ -197,14 +198,16 @@ def _describe_groups(plan: _Plan, key: str | None, show: OutputOptions, target: 
                 announce_image(group[0].name, show)
             items = request_answer(
                 endpoint,
-                _request.fill_placeholders(plan.request, group, number),
+                _request.fill_placeholders(request, group, number),
                 submitted.popleft(),
                 labels=plan.settings.labels,
                 retry_limits=retry_limits,
                 prices=plan.prices,
             )
-            error = show_answer(items, show, target).error
-            if error is None:
+            answer = show_answer(items, show, target)
+            if answer.has_answer:
+                request = replace(request, dropped=request.dropped | answer.refused_parameters)
+            if (error := answer.error) is None:
                 continue
             if not has_several or isinstance(error, InterruptedByUserError):
                 raise error

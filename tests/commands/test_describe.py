@@ -236,6 +236,14 @@ def test_each_asks_about_every_image_by_itself_and_in_order(describe: Ask, serve
     assert len(server.asked) == 3
 
 
+def test_each_remembers_what_the_endpoint_refused(describe: Ask, server: Server, lighthouse: Path) -> None:
+    refused = refusal(400, {"error": {"message": "top_p is not supported"}})
+    server.answer = lambda asked: refused if "top_p" in asked.json else stream("A lighthouse.")
+    run = describe(lighthouse, lighthouse, lighthouse, "caption", "--each", "--json")
+    assert (run.exit_code, len(server.asked)) == (0, 4)
+    assert [len(line["warnings"]) for line in run.json_lines] == [1, 0, 0]
+
+
 @pytest.mark.parametrize(("status", "exit_code"), [(401, 3), (402, 5), (404, 5)])
 def test_each_ends_at_an_error_that_every_image_would_meet(
     describe: Ask, server: Server, lighthouse: Path, status: int, exit_code: int

@@ -105,13 +105,13 @@ class _FoldingTable(TableElement):
                 yield from self._list_cells()
 
     def _list_cells(self) -> RenderResult:
-        if self.header is None or self.header.row is None:
-            return
-        headings = [cell.content for cell in self.header.row.cells]
+        headings = self.header.row.cells if self.header and self.header.row else []
         for row in self.body.rows if self.body else ():
-            for heading, cell in zip(headings, row.cells, strict=False):
-                yield Text.assemble(heading, ": ", cell.content)
+            for heading, cell in zip(headings, row.cells, strict=True):
+                yield Text.assemble(heading.content, ": ", cell.content)
             yield Text()
+        if self.body is None:
+            yield from (heading.content for heading in headings)
 
 
 class Page(Markdown):

@@ -223,6 +223,7 @@ LOOKS = {
         f"|a|b|\n|-|-|\n|{'x' * 20}|3|\n",
         ["", "", " a                b", " " + "─" * 18, " " + "x" * 15 + "  3", " xxxxx"],
     ),
+    "many columns without a row": ("|a|b|c|d|e|\n|-|-|-|-|-|\n", ["", "a", "b", "c", "d", "e"]),
     "many columns": (
         "|a|b|c|d|e|\n|-|-|-|-|-|\n|1|2|3|4|5|\n|6|\n",
         ["", *("a: 1", "b: 2", "c: 3", "d: 4", "e: 5"), "", *("a: 6", "b:", "c:", "d:", "e:")],
@@ -277,6 +278,13 @@ def test_a_verbatim_answer_is_shown_as_it_was_written(
     shown = VERBATIM.replace("__init__", "[31m__init__0m").replace("\n", "\r\n").encode()
     assert (exit_code, Screen().feed(out).cells) == (0, Screen().feed(shown).cells)
     assert out.endswith(shown)
+
+
+@pytest.mark.parametrize("options", [[], ["--plain"]])
+def test_a_terminal_without_utf_8_shows_question_marks(server: Server, lighthouse: Path, options: list[str]) -> None:
+    server.answer = stream("a é 灯")
+    out, _ = run(server, lighthouse, "-q", *options, env={"PYTHONIOENCODING": "latin-1"})
+    assert b"a \xe9 ?" in out
 
 
 def test_a_verbatim_preset_can_be_drawn_as_markdown(server: Server, lighthouse: Path) -> None:

@@ -13,7 +13,7 @@ from . import __version__
 from .commands import _options
 from .errors import QvisionError, UsageError
 from .output.streams import echo_err, translate_stdout_errors
-from .text import strip_control_characters
+from .text import quote_name, strip_control_characters
 
 #: The commands and their help texts, in the order of the help. The module of each has an ``app``.
 _COMMANDS = {
@@ -91,7 +91,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _check_arguments(arguments)
         words = _prepare_completion() if _COMPLETION_VARIABLE in os.environ else arguments
         with translate_stdout_errors():
-            _build_app(words)(arguments, prog_name="qvision")
+            app = _build_app(words)
+            _check_dashes(app, arguments)
+            app(arguments, prog_name="qvision")
     except QvisionError as error:
         echo_err(error.format_report())
         return error.exit_code
@@ -105,5 +107,34 @@ def _check_arguments(arguments: Sequence[str]) -> None:
             continue
         if strip_control_characters(argument) != argument or (os.path.lexists(argument) and "." in argument):
             raise UsageError(f"{argument} would be read as an option", hint=f"For the file: ./{argument}")
-    if arguments and not arguments[0].startswith("-") and os.path.isfile(arguments[0]):
-        raise UsageError(f"{arguments[0]} is not a command", hint=f"For example: qvision describe {arguments[0]}")
+    if arguments and arguments[0] not in _COMMANDS and (example := _find_command(arguments[0])) is not None:
+        raise UsageError(f"{quote_name(arguments[0])} is not a command", hint=f"For example: {example}")
+
+
+def _find_command(word: str) -> str | None:
+    """The command line for an image, a folder or a link that stands where the command should be."""
+    if os.path.isdir(word):
+        return f"qvision batch {quote_name(word)} -P describe"
+    if os.path.isfile(word) or word.startswith(("http://", "https://", "data:image/")):
+        return f"qvision describe {quote_name(word)}"
+    return None
+
+
+def _check_dashes(app: typer.Typer, arguments: Sequence[str]) -> None:
+    """Reject a long option with one dash: ``-max-tokens 5`` would be read as ``-m ax-tokens`` and the prompt 5.
+
+    Raises:
+        UsageError: there is such an option.
+    """
+    words = list(itertools.takewhile(lambda argument: argument != "--", arguments))
+    suspects = {word.partition("=")[0] for word in words if len(word) > 2 and word[0] == "-" and word[1].isalpha()}
+    if not suspects:
+        return
+    group = typer.main.get_command(app)
+    commands = [group, *(command for name, command in getattr(group, "commands", {}).items() if name in words)]
+    options = {option for command in commands for parameter in command.params for option in parameter.opts}
+    for suspect in sorted(suspects):
+        if f"-{suspect}" in options:
+            raise UsageError(
+                f"unknown option {suspect}", hint=f"Options of several letters have two dashes: -{suspect}"
+            )

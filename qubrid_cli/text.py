@@ -28,6 +28,14 @@ def natural_key(name: str) -> str:
     return _NUMBER_PATTERN.sub(lambda match: f"\0{chr(1 + len(match[1]))}{match[1]}", name)
 
 
+def quote_name(name: str) -> str:
+    """Quote a name for a message and for a command that is pasted into a shell, if it needs quotes."""
+    if re.fullmatch(r"[\w@%+=:,./~-]+", name):
+        return name
+    quote = "'" if re.search(r'["$`\\!]', name) else '"'
+    return quote + (name.replace("'", "'\\''") if quote == "'" else name) + quote
+
+
 def format_size(size: int) -> str:
     """Format bytes in powers of ten: ``214 KB``, ``4.1 MB``."""
     if size < 1000:

@@ -4,10 +4,9 @@ import glob
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -15,6 +14,15 @@ from typing import TYPE_CHECKING, BinaryIO
 from ..errors import ImageError, UsageError
 from ..frozen import frozen
 from ..images import sources
+from ..images.arguments import (
+    choose_prompt,
+    find_existing_path,
+    is_path,
+    is_path_beside_folder,
+    no_match_error,
+    no_such_image_error,
+    refuse_list,
+)
 from ..text import natural_key
 from . import folders
 
@@ -146,16 +154,34 @@ class _Candidate:
 
 
 def split_arguments(
-    arguments: Sequence[str], *, prompt_given: bool, stdin: BinaryIO
+    words: Sequence[str], *, prompt_given: bool, is_preset: Callable[[str], bool]
 ) -> tuple[tuple[str, ...], str | None]:
-    """Separate images and prompt as ``sources.classify`` does, but folders and globs that match are images too.
+    """Separate images and prompt as ``describe`` does, but folders and globs that match are images too.
+
+    Args:
+        prompt_given: an option holds the prompt, so every word is an image.
+        is_preset: whether a word is the name of a preset; then it is a prompt.
 
     Raises:
-        UsageError: there are two prompts.
+        UsageError: there are two prompts, or a list of images is named like an image.
     """
-    classify = partial(sources.classify, prompt_given=prompt_given, stdin=stdin, allow_none=True)
-    images = tuple(name for name in arguments if _names_folder_or_match(name) or classify([name]).prompt is None)
-    return images, classify([argument for argument in arguments if argument not in images]).prompt
+    paths: list[str] = []
+    prompts: list[str] = []
+    has_folder = any(word and os.path.isdir(_expand_home(word)) for word in words)
+    for word in words:
+        refuse_list(word)
+        is_url = sources.is_url(word)
+        if is_url:
+            sources.resolve_url(word)  # refuses an invalid one
+        is_image = (
+            word == "-"
+            or is_url
+            or _names_folder_or_match(word)
+            or (bool(word) and find_existing_path(word) is not None)
+            or (is_path_beside_folder(word, is_preset) if has_folder else is_path(word))
+        )
+        (paths if is_image else prompts).append(word)
+    return tuple(paths), choose_prompt(prompts, prompt_given=prompt_given)
 
 
 def _names_folder_or_match(argument: str) -> bool:
@@ -164,20 +190,20 @@ def _names_folder_or_match(argument: str) -> bool:
     return bool(_PATH_GLOB.fullmatch(argument) and next(_iterate_glob(argument, include_hidden=False), None))
 
 
-def validate_arguments(arguments: Sequence[str]) -> None:
+def validate_arguments(words: Sequence[str]) -> None:
     """Refuse arguments that do not exist, which are probably misspelled, before any request is sent.
 
     Raises:
         ImageError: a path that does not exist, a glob that matches nothing, or an invalid URL.
     """
-    for argument in arguments:
-        source = None if argument == "-" else resolve_source(Task(1, argument))
+    for word in words:
+        source = None if word == "-" else resolve_source(Task(1, word))
         if not isinstance(source, sources.File) or not _is_missing(source.path):
             continue
-        if not _GLOB_CHARACTERS.search(argument):
-            raise sources.no_such_image_error(argument)
-        if next(_iterate_glob(argument, include_hidden=True), None) is None:
-            raise _build_no_match_error(argument)
+        if not _GLOB_CHARACTERS.search(word):
+            raise no_such_image_error(word, is_batch=True)
+        if next(_iterate_glob(word, include_hidden=True), None) is None:
+            raise no_match_error(word)
 
 
 def _is_missing(path: Path) -> bool:
@@ -252,7 +278,7 @@ def _expand_glob(pattern: str, selection: Selection) -> Iterator[_Candidate]:
     """Expand a quoted glob: to folders, images, and other files if it ends with their suffix."""
     matches = sorted(_iterate_glob(pattern, include_hidden=selection.include_hidden), key=natural_key)
     if not matches:
-        yield _Candidate(pattern, pattern, error=_build_no_match_error(pattern))
+        yield _Candidate(pattern, pattern, error=no_match_error(pattern))
     for path in matches:
         if os.path.isdir(path):
             yield from _expand_folder(path, selection)
@@ -260,10 +286,6 @@ def _expand_glob(pattern: str, selection: Selection) -> Iterator[_Candidate]:
             _LITERAL_SUFFIX.search(pattern) or sources.has_readable_suffix(path)
         ):
             yield _Candidate(_make_path_unambiguous(path), path)
-
-
-def _build_no_match_error(pattern: str) -> ImageError:
-    return ImageError(f"no image matches {pattern}", hint="Check the name.", code="no_such_image")
 
 
 def _iterate_glob(pattern: str, *, include_hidden: bool) -> Iterator[str]:

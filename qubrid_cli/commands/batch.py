@@ -1,6 +1,7 @@
 """``qvision batch``: many images, a request and a line of JSON for each, resumable."""
 
 import os
+from collections.abc import Sequence
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -12,13 +13,14 @@ from ..errors import InterruptedByUserError, UsageError
 from . import _options, _request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from ..batch.budget import BudgetLimits
     from ..batch.inputs import Task
     from ..batch.rate import RateLimiter
     from ..batch.sidecars import SidecarFormat
     from ..images.sources import Source
+    from ..settings.config_file import Config
     from ..settings.fields import Settings
 
 app = typer.Typer()
@@ -89,8 +91,7 @@ def batch(
     config = _request.load_config()
     chosen_preset, settings = _request.resolve_preset_and_settings(context, config, preset)
     stdin = _request.open_stdin([*(arguments or []), prompt, system, from_])
-    paths, argument = inputs.split_arguments(arguments or [], prompt_given=prompt is not None, stdin=stdin)
-    inputs.validate_arguments(paths)
+    paths, argument = _split_arguments(arguments or [], config, prompt_given=prompt is not None)
     _check_sources(paths, from_, null=null)
     extra = _request.parse_params(param)
     answer_schema = _request.load_schema(schema, chosen_preset, extra)
@@ -152,6 +153,22 @@ def _build_source_opener(settings: "Settings", stdin: BinaryIO, *, fetch: bool |
         return image
 
     return open_source
+
+
+def _split_arguments(
+    words: Sequence[str], config: "Config", *, prompt_given: bool
+) -> tuple[tuple[str, ...], str | None]:
+    """The images and the prompt among the arguments; an image that does not exist is refused."""
+    from ..batch import inputs
+
+    def is_preset(word: str) -> bool:
+        from ..settings import presets
+
+        return word in presets.list_names(config.presets)
+
+    paths, prompt = inputs.split_arguments(words, prompt_given=prompt_given, is_preset=is_preset)
+    inputs.validate_arguments(paths)
+    return paths, prompt
 
 
 def _check_sources(paths: "Sequence[str]", list_name: str | None, *, null: bool) -> None:

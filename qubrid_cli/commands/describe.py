@@ -100,6 +100,7 @@ def describe(
     For example: qvision describe photo.jpg "what is this?"
     """
     from ..images import sources
+    from ..images.arguments import classify
 
     show = OutputOptions(as_json, field, stats, thinking, quiet, verbose, color.override, plain)
     info = RequestInfo()
@@ -114,7 +115,7 @@ def describe(
         schema_file = schema and f"@{schema.removeprefix('@')}"
         target.refuse_overwriting(_request.find_referenced_files(prompt, system, schema_file))
         info.prompt = _request.read_prompt("-p", prompt, stdin)
-        classified = sources.classify(words, prompt_given=prompt is not None, stdin=stdin)
+        classified = classify(words, prompt_given=prompt is not None, stdin=stdin)
         info.images = classified.names
         info.prompt = _request.compose_prompt(info.prompt, classified.prompt, chosen_preset, settings)
         if classified.error is not None:

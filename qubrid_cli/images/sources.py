@@ -1,15 +1,12 @@
-"""The images on a command line: which arguments are images, which links are fetched here, and how bytes are read.
+"""Where images come from: files, links, ``data:`` URLs and standard input; which links are fetched here; reading bytes."""
 
-Arguments are classified by fixed rules and never guessed: a mistyped file name must not become a prompt that costs money.
-"""
-
-import glob
+import io
 import json
 import os
 import re
 import stat
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, assert_never
@@ -17,7 +14,7 @@ from urllib.parse import unquote
 
 from ..errors import ImageError, UsageError
 from ..frozen import frozen
-from ..text import natural_key
+from ..text import quote_name
 from . import urls
 
 if sys.platform == "win32":
@@ -29,14 +26,10 @@ _READABLE_FORMATS = "jpe?g|jpe|jfif|a?png|gif|webp|avif|hei[cf]|hif|tiff?|bmp|di
 _UNREADABLE_FORMATS = "svg|pdf|eps|jxl|dng|cr[23]|nef|arw"
 _READABLE_SUFFIX = re.compile(rf".*\.({_READABLE_FORMATS})", re.IGNORECASE | re.DOTALL)
 #: Suffixes that mark an argument as an image; used for globs and for names that do not exist.
-_IMAGE_SUFFIX = re.compile(rf".*\.({_READABLE_FORMATS}|{_UNREADABLE_FORMATS})", re.IGNORECASE | re.DOTALL)
+IMAGE_SUFFIX = re.compile(rf".*\.({_READABLE_FORMATS}|{_UNREADABLE_FORMATS})", re.IGNORECASE | re.DOTALL)
 
 #: Text may begin with ``data: `` too, so the head of the URL may hold no blank, except before ``base64``.
 _URL = re.compile(r"(https?|file):\S*\Z|data:[^\s,]*(;\s*base64,|,|\Z)", re.IGNORECASE)
-_LOOKS_LIKE_A_PATH = re.compile(r"(\.{0,2}[\\/]|~[\\/]|[A-Za-z]:[\\/])\S*")
-#: A name with a suffix like ``.jgp``: no blanks, and letters or digits after the last dot.
-_LOOKS_LIKE_A_FILE_NAME = re.compile(r"\S*[^\s.]\.[A-Za-z][A-Za-z0-9]{1,4}")
-
 #: 512 MiB: no photo is this large, and a larger file could fill the memory.
 MAX_FILE_BYTES = 512 * 1024 * 1024
 
@@ -86,90 +79,6 @@ ReadableSource = File | Bytes | FetchedLink | Stdin
 Source = ReadableSource | Link
 
 
-@frozen
-class Arguments:
-    """A classified command line.
-
-    Attributes:
-        names: the names of all images, including a missing one.
-        prompt: ``None`` if no argument is the prompt.
-        error: an image does not exist.
-    """
-
-    images: tuple[Source, ...]
-    names: tuple[str, ...]
-    prompt: str | None
-    error: ImageError | None = None
-
-
-def classify(arguments: Sequence[str], *, prompt_given: bool, stdin: BinaryIO, allow_none: bool = False) -> Arguments:
-    """Separate the images from the prompt.
-
-    Args:
-        prompt_given: an option holds the prompt, so every argument is an image.
-        allow_none: no image is needed.
-
-    Raises:
-        UsageError: there are two prompts, a folder, an invalid URL, or no image.
-    """
-    images: list[Source] = []
-    names: list[str] = []
-    prompts: list[str] = []
-    error: ImageError | None = None
-    for argument in arguments:
-        try:
-            resolved = _resolve_argument(argument, stdin)
-        except ImageError as missing:
-            names.append(urls.redact(argument))
-            error = error or missing
-            continue
-        if resolved is not None:
-            images += resolved
-            names += [image.name for image in resolved]
-        elif prompt_given:
-            raise UsageError(
-                f"two prompts: -p and {urls.redact(argument)!r}",
-                hint="Leave out one of them. If the second is an image, there is no such file.",
-            )
-        else:
-            prompts.append(argument)
-    if len(prompts) > 1:
-        raise UsageError(
-            f"two prompts: {urls.redact(prompts[0])!r} and {urls.redact(prompts[1])!r}",
-            hint="One of them may be a misspelled file name. Put a prompt of several words in quotes.",
-        )
-    prompt = prompts[0] if prompts else None
-    if names or allow_none:
-        return Arguments(tuple(images), tuple(names), prompt, error)
-    if prompt and _IMAGE_SUFFIX.fullmatch(prompt):  # "my photo.jpg": nothing else can be the image
-        return Arguments((), (prompt,), None, no_such_image_error(prompt))
-    raise UsageError("no image was named", hint='For example: qvision describe photo.jpg "what is this?"')
-
-
-def no_such_image_error(argument: str, problem: str = "no such image:") -> ImageError:
-    """The error for a path that does not exist, or a glob without matches."""
-    hint = "Check the name. If it is the prompt, put it after -p."
-    return ImageError(f"{problem} {urls.redact(argument)}", hint=hint, code="no_such_image")
-
-
-def _resolve_argument(argument: str, stdin: BinaryIO) -> list[Source] | None:
-    """The images that an argument stands for, or ``None`` if it is text. Users rely on the order of the rules."""
-    if argument == "-":
-        return [Stdin(stdin)]
-    if not argument:  # as a path, it would be the current folder
-        return None
-    if is_url(argument):
-        return [resolve_url(argument)]
-    path = _find_existing_path(argument)
-    if path is not None:
-        return [_make_file(argument, path)]
-    if _IMAGE_SUFFIX.fullmatch(argument) and re.search(r"[*?\[]", argument):
-        return _expand_glob(argument)
-    if _LOOKS_LIKE_A_PATH.fullmatch(argument) or _LOOKS_LIKE_A_FILE_NAME.fullmatch(argument):
-        raise no_such_image_error(argument)
-    return None
-
-
 def is_url(text: str) -> bool:
     """Whether an argument is a web, ``file:`` or ``data:`` URL, perhaps an invalid one."""
     return _URL.match(text) is not None
@@ -186,7 +95,7 @@ def resolve_url(url: str) -> Source:
     if scheme == "data":
         return _decode_data_url(url)
     try:
-        return _make_file(url, _parse_file_url(url)) if scheme == "file" else Link(urls.strip_credentials(url), url)
+        return make_file(url, _parse_file_url(url)) if scheme == "file" else Link(urls.strip_credentials(url), url)
     except ValueError as error:
         raise UsageError(
             f"{urls.redact(url)} {error}",
@@ -215,31 +124,18 @@ def _parse_file_url(url: str) -> Path:
     return Path(url2pathname(parts.path))
 
 
-def _find_existing_path(argument: str) -> Path | None:
-    try:
-        path = Path(argument).expanduser()
-        path.lstat()
-    except PermissionError:  # it may exist; reading it will show
-        return path
-    except (OSError, ValueError, RuntimeError):  # text: too long for a name, with a NUL, or there is no home folder
-        return None
-    return path
+def make_file(name: str, path: Path) -> File:
+    """The image at a path.
 
-
-def _make_file(name: str, path: Path) -> File:
+    Raises:
+        UsageError: it is a folder.
+    """
     if os.path.isdir(path):  # Path.is_dir raises on some paths
         raise UsageError(
-            f"{name} is a folder",
-            hint=f"Name the images in it, for example {os.path.join(name, '*.jpg')}. If it is the prompt, put it after -p.",
+            f"{quote_name(name)} is a folder",
+            hint=f"To ask about each image in it: qvision batch {quote_name(name)} -P describe",
         )
     return File(name, path)
-
-
-def _expand_glob(pattern: str) -> list[Source]:
-    names = [name for name in glob.glob(os.path.expanduser(pattern), recursive=True) if os.path.isfile(name)]
-    if not names:
-        raise no_such_image_error(pattern, "no image matches")
-    return [File(name, Path(name)) for name in sorted(names, key=natural_key)]
 
 
 def has_readable_suffix(name: str) -> bool:
@@ -273,7 +169,7 @@ def read_bytes(source: ReadableSource) -> bytes:
     return data
 
 
-def _read_stream(stream: BinaryIO) -> bytes:
+def _read_stream(stream: BinaryIO | io.FileIO) -> bytes:
     """Read a stream up to a little over the limit."""
     data = bytearray()
     while len(data) <= MAX_FILE_BYTES and (chunk := stream.read(1024 * 1024)):
@@ -285,6 +181,9 @@ def _read_file(source: File) -> bytes:
     try:
         with open(source.path, "rb", opener=_open_nonblocking) as file:
             status = os.fstat(file.fileno())
+            if stat.S_ISFIFO(status.st_mode):  # /dev/stdin, or what a shell makes of <(command)
+                with open(source.path, "rb", buffering=0) as stream:
+                    return _read_stream(stream)
             if not stat.S_ISREG(status.st_mode):
                 raise ImageError(
                     f"{source.name} is not a regular file", hint=f"Pipe it in: qvision describe - < {source.name}"
@@ -304,7 +203,7 @@ def _read_file(source: File) -> bytes:
 
 
 def _open_nonblocking(name: str, flags: int) -> int:
-    """Open a FIFO without waiting for a writer; it is rejected afterwards."""
+    """Open a file without waiting: what is not a regular file, such as a terminal, is refused afterwards."""
     return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
 
 

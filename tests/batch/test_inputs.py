@@ -199,7 +199,7 @@ def test_a_glob_without_matches_fails_like_an_image() -> None:
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("./photso/", "no such image: ./photso/"),
+        ("./photso/", "no such image: ./photso/; did you mean ./photos?"),
         ("nope.png", "no such image: nope.png"),
         ("top.gif/a.png", "no such image: top.gif/a.png"),
         ("nope*.png", "no image matches nope*.png"),
@@ -478,21 +478,28 @@ def test_an_invalid_url_fails_only_its_image(source: str) -> None:
             None,
         ),
         (["photos", "is it a/b?"], ("photos",), "is it a/b?"),
-        (["photos", "a/b*"], ("photos",), "a/b*"),
+        (["photos", "a/b*"], ("photos", "a/b*"), None),
+        (["photos", "phots"], ("photos", "phots"), None),
+        (["photos", "zusammenfassen"], ("photos",), "zusammenfassen"),
+        (["photos", "これは何"], ("photos",), "これは何"),
+        (["top.gif", "phots"], ("top.gif",), "phots"),
         (["photos", ""], ("photos",), ""),
         (["caption"], (), "caption"),
         ([], (), None),
     ],
 )
 def test_images_and_the_prompt_are_separated(arguments: list[str], images: tuple[str, ...], prompt: str | None) -> None:
-    assert split_arguments(arguments, prompt_given=False, stdin=BytesIO()) == (images, prompt)
+    assert split_arguments(arguments, prompt_given=False, is_preset=lambda word: word == "zusammenfassen") == (
+        images,
+        prompt,
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "prompt_given", "message"),
     [
-        (["photos", "one", "two"], False, "two prompts: 'one' and 'two'"),
-        (["photos", "one"], True, "two prompts: -p and 'one'"),
+        (["top.gif", "one", "two"], False, "two prompts: 'one' and 'two'"),
+        (["top.gif", "one"], True, "two prompts: -p and 'one'"),
         (["photos", "https://"], False, "https:// has no host"),
     ],
 )
@@ -500,5 +507,5 @@ def test_a_command_line_that_contradicts_itself_is_refused(
     arguments: list[str], message: str, *, prompt_given: bool
 ) -> None:
     with pytest.raises(UsageError) as caught:
-        split_arguments(arguments, prompt_given=prompt_given, stdin=BytesIO())
+        split_arguments(arguments, prompt_given=prompt_given, is_preset=lambda _: False)
     assert caught.value.message == message

@@ -1,0 +1,354 @@
+"""What each word of a command line is taken for: an image, or the prompt.
+
+The rules are fixed, and a word in doubt is an image: then a mistyped file name is an error, and is not sent as a prompt
+that costs money. The user can always say that a word is the prompt, by ``-p``.
+"""
+
+import glob
+import os
+import re
+import stat
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from ..errors import ImageError, UsageError
+from ..frozen import frozen
+from ..text import natural_key, quote_name
+from . import sources, urls
+from .sources import IMAGE_SUFFIX, File, Source, Stdin
+
+_IS_WINDOWS = os.name == "nt"
+_PATH_START = re.compile(r"\.{0,2}[\\/]|~[\\/]|[A-Za-z]:[\\/]")
+#: A name with a suffix like ``.jgp``: no blanks, and letters or digits after the last dot.
+_FILE_NAME = re.compile(r"\S*[^\s.]\.[A-Za-z][A-Za-z0-9]{1,4}")
+#: Words with a slash that are not paths.
+_WORDS_WITH_SLASH = frozenset({"yes/no", "no/yes", "true/false", "and/or", "either/or", "n/a", "w/o", "km/h"})
+#: A web address without its scheme.
+_HOST_AND_PATH = re.compile(r"(www\.\S+|[\w-]+(\.[\w-]+)*\.[a-z]{2,24})(:\d+)?/\S*", re.IGNORECASE)
+#: Words that begin a sentence about an image; no file name that people use does.
+_FIRST_WORDS = frozenset(
+    [
+        "what",
+        "what's",
+        "which",
+        "who",
+        "whose",
+        "where",
+        "when",
+        "why",
+        "how",
+        "is",
+        "are",
+        "was",
+        "were",
+        "does",
+        "do",
+        "did",
+        "can",
+        "could",
+        "has",
+        "have",
+        "should",
+        "would",
+        "will",
+        "describe",
+        "caption",
+        "compare",
+        "read",
+        "list",
+        "count",
+        "extract",
+        "transcribe",
+        "translate",
+        "write",
+        "explain",
+        "find",
+        "give",
+        "tell",
+        "show",
+        "name",
+        "identify",
+        "summarize",
+        "summarise",
+        "ocr",
+        "detect",
+        "classify",
+        "rate",
+        "check",
+        "convert",
+        "return",
+        "answer",
+        "analyze",
+        "analyse",
+        "guess",
+        "locate",
+        "estimate",
+        "generate",
+        "create",
+        "make",
+        "look",
+        "please",
+        "say",
+        "draw",
+        "label",
+        "tag",
+        "score",
+        "verify",
+        "format",
+        "output",
+    ]
+)
+#: One-word prompts, which ``batch`` takes for a prompt beside a folder.
+_ONE_WORD_PROMPTS = _FIRST_WORDS | {"alt", "captions", "description", "text", "tags", "title", "keywords", "colors"}
+_WITHOUT_BLANKS = re.compile(  # scripts whose sentences have no blanks: Thai, Lao, Khmer, Burmese, Chinese, Japanese
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uff66-\uff9f]"
+)
+_LIST_SUFFIX = re.compile(r".*\.(txt|csv|tsv|jsonl|ndjson|json|lst|list)", re.IGNORECASE | re.DOTALL)
+
+#: Characters; a longer text is not compared with the names of files.
+_MAX_NAME_LENGTH = 255
+#: Entries of a folder that are compared with a mistyped name.
+_MAX_ENTRIES = 20_000
+_SUGGESTIONS = 3
+
+
+@frozen
+class Arguments:
+    """A classified command line.
+
+    Attributes:
+        names: the names of all images, including a missing one.
+        prompt: ``None`` if no argument is the prompt.
+        error: an image does not exist.
+    """
+
+    images: tuple[Source, ...]
+    names: tuple[str, ...]
+    prompt: str | None
+    error: ImageError | None = None
+
+
+def classify(arguments: Sequence[str], *, prompt_given: bool, stdin: BinaryIO) -> Arguments:
+    """Separate the images of ``describe`` from its prompt.
+
+    Args:
+        prompt_given: an option holds the prompt, so every argument is an image.
+
+    Raises:
+        UsageError: there are two prompts, a folder, an invalid URL, or no image.
+    """
+    images: list[Source] = []
+    names: list[str] = []
+    prompts: list[str] = []
+    missing: list[ImageError] = []
+    for argument in arguments:
+        try:
+            resolved = _resolve(argument, stdin)
+        except ImageError as error:
+            names.append(urls.redact(argument))
+            missing.append(error)
+            continue
+        if resolved is None:
+            prompts.append(argument)
+        else:
+            images += resolved
+            names += [image.name for image in resolved]
+    prompt = choose_prompt(prompts, prompt_given=prompt_given)
+    if not names:
+        raise _no_image_error(prompt)
+    return Arguments(tuple(images), tuple(names), prompt, _join_errors(missing))
+
+
+def _no_image_error(prompt: str | None) -> UsageError:
+    """The error for a command line without an image; it names a command that reads a pipe, if there is one."""
+    hint = 'For example: qvision describe photo.jpg "what is this?"'
+    if _is_standard_input_piped():
+        hint = f"To read the image from standard input: qvision describe - {quote_name(prompt or 'what is this?')}"
+    return UsageError("no image was named", hint=hint)
+
+
+def _is_standard_input_piped() -> bool:
+    try:
+        return sys.stdin is not None and stat.S_ISFIFO(os.fstat(sys.stdin.fileno()).st_mode)
+    except (OSError, ValueError):  # closed
+        return False
+
+
+def choose_prompt(prompts: Sequence[str], *, prompt_given: bool) -> str | None:
+    """The only prompt among the arguments, or ``None``.
+
+    Raises:
+        UsageError: there are two.
+    """
+    if prompt_given and prompts:
+        raise UsageError(
+            f"two prompts: -p and {urls.redact(prompts[0])!r}",
+            hint="Leave out one of them. If the second is an image, there is no such file.",
+        )
+    if len(prompts) > 1:
+        raise UsageError(
+            f"two prompts: {urls.redact(prompts[0])!r} and {urls.redact(prompts[1])!r}",
+            hint="One of them may be a misspelled file name. Put a prompt of several words in quotes.",
+        )
+    return prompts[0] if prompts else None
+
+
+def _join_errors(errors: Sequence[ImageError]) -> ImageError | None:
+    """One error for several missing images, which names the first three."""
+    if len(errors) < 2:
+        return errors[0] if errors else None
+    more = f"; and {len(errors) - _SUGGESTIONS} more" if len(errors) > _SUGGESTIONS else ""
+    return errors[0].with_message(
+        "; ".join(error.message for error in errors[:_SUGGESTIONS]) + more, hint=errors[0].hint
+    )
+
+
+def _resolve(argument: str, stdin: BinaryIO) -> list[Source] | None:
+    """The images that an argument of ``describe`` stands for, or ``None`` if it is the prompt."""
+    if argument == "-":
+        return [Stdin(stdin)]
+    if not argument:  # as a path, it would be the current folder
+        return None
+    if sources.is_url(argument):
+        return [sources.resolve_url(argument)]
+    path = find_existing_path(argument)
+    if path is not None:
+        return [sources.make_file(argument, path)]
+    if IMAGE_SUFFIX.fullmatch(argument) and re.search(r"[*?\[]", argument):
+        return _expand_glob(argument)
+    if is_path(argument):
+        raise no_such_image_error(argument)
+    return None
+
+
+def _expand_glob(pattern: str) -> list[Source]:
+    names = [name for name in glob.glob(os.path.expanduser(pattern), recursive=True) if os.path.isfile(name)]
+    if not names:
+        raise no_match_error(pattern)
+    return [File(name, Path(name)) for name in sorted(names, key=natural_key)]
+
+
+def find_existing_path(argument: str) -> Path | None:
+    """The file or folder that an argument names, also a broken link; ``None`` if there is none."""
+    try:
+        path = Path(argument).expanduser()
+        path.lstat()
+    except PermissionError:  # it may exist; reading it will show
+        return path
+    except (OSError, ValueError, RuntimeError):  # text: too long for a name, with a NUL, or there is no home folder
+        return None
+    return path
+
+
+def is_path(text: str, *, is_windows: bool = _IS_WINDOWS) -> bool:
+    """Whether an argument that names nothing is a mistyped path, and not a prompt.
+
+    A path ends in the suffix of an image or a document, begins like a path, or ends in a slash, with blanks or without;
+    a question, or a sentence that begins with a word such as "describe", is a prompt. So is everything else, unless it
+    differs from the name of an existing file only in case, blanks, Unicode form or its missing suffix.
+    """
+    if not text.strip() or "\n" in text or "\0" in text or len(text) > _MAX_NAME_LENGTH:
+        return False
+    if any(character.isspace() for character in text):
+        looks_like_path = (
+            IMAGE_SUFFIX.fullmatch(text) is not None
+            or _PATH_START.match(text) is not None
+            or text.endswith(("/", "\\"))
+            or (is_windows and re.match(r"\S+\\", text) is not None)
+        )
+        is_sentence = text.rstrip().endswith("?") or text.split(maxsplit=1)[0].lower() in _FIRST_WORDS
+        if is_sentence and not looks_like_path:
+            return False
+        return (looks_like_path and not is_sentence) or bool(find_similar(text, exact=not looks_like_path))
+    if text.lower() in _WORDS_WITH_SLASH or text.lower() in _ONE_WORD_PROMPTS:
+        return False
+    return (
+        _PATH_START.match(text) is not None
+        or _FILE_NAME.fullmatch(text) is not None
+        or (("/" in text or "\\" in text) and re.search(r"\w", text) is not None)
+        or bool(find_similar(text, exact=True))
+    )
+
+
+def is_path_beside_folder(text: str, is_preset: Callable[[str], bool], *, is_windows: bool = _IS_WINDOWS) -> bool:
+    """The same beside a folder, where a single word is a mistyped one unless it is a usual prompt or a preset's name."""
+    if is_path(text, is_windows=is_windows):
+        return True
+    is_word = bool(text) and not any(character.isspace() for character in text) and re.search(r"\w", text) is not None
+    if not is_word or len(text) > _MAX_NAME_LENGTH or _WITHOUT_BLANKS.search(text):
+        return False
+    return text.lower() not in _ONE_WORD_PROMPTS | _WORDS_WITH_SLASH and not is_preset(text)
+
+
+def find_similar(text: str, *, exact: bool = False) -> list[str]:
+    """The names of up to three existing files or folders that the user may have meant, the most similar first.
+
+    Args:
+        exact: only those that differ in case, blanks, Unicode form, or the suffix of an image alone.
+    """
+    folder, name = os.path.split(text.rstrip("/\\") if text.strip("/\\") else text)
+    try:
+        with os.scandir(os.path.expanduser(folder) or os.curdir) as entries:
+            names = [entry.name for entry, _ in zip(entries, range(_MAX_ENTRIES), strict=False)]
+    except (OSError, ValueError):
+        return [] if exact or not folder else _correct_folder(folder, name)
+    wanted = _normalize(name)
+    same = [other for other in names if _normalize(other) == wanted]
+    same += [other for other in names if sources.has_readable_suffix(other) and _normalize(Path(other).stem) == wanted]
+    if not same and not exact:
+        from difflib import get_close_matches
+
+        by_key = {_normalize(other): other for other in sorted(names, reverse=True)}
+        same = [by_key[key] for key in get_close_matches(wanted, by_key, _SUGGESTIONS, cutoff=0.7)]
+    return [os.path.join(folder, other) for other in same[:_SUGGESTIONS]]
+
+
+def _correct_folder(folder: str, name: str) -> list[str]:
+    """Suggestions for a path whose folder is mistyped."""
+    corrected = [
+        os.path.join(other, name) for other in find_similar(folder) if os.path.isdir(os.path.expanduser(other))
+    ]
+    return [path for path in corrected if os.path.lexists(os.path.expanduser(path))] or [
+        os.path.join(os.path.dirname(path), "") for path in corrected
+    ]
+
+
+def _normalize(name: str) -> str:
+    if name.isascii():
+        return " ".join(name.lower().split())
+    import unicodedata
+
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
+def no_such_image_error(argument: str, *, is_batch: bool = False) -> ImageError:
+    """The error for a path that does not exist, with the names that the user may have meant."""
+    message, hint = f"no such image: {quote_name(urls.redact(argument))}", "Check the name."
+    if similar := find_similar(argument):
+        message += f"; did you mean {' or '.join(map(quote_name, similar))}?"
+    elif _HOST_AND_PATH.fullmatch(argument):
+        hint = f"If it is a link: https://{urls.redact(argument)}"
+    is_word = is_batch and "/" not in argument
+    hint += f" If it is the prompt, put it after -p{f': -p {quote_name(argument)}' if is_word else '.'}"
+    return ImageError(message, hint=hint, code="no_such_image")
+
+
+def no_match_error(pattern: str) -> ImageError:
+    """The error for a glob that matches nothing."""
+    hint = "Check the name. If it is the prompt, put it after -p."
+    return ImageError(f"no image matches {pattern}", hint=hint, code="no_such_image")
+
+
+def refuse_list(argument: str) -> None:
+    """Refuse a list of images that is named like an image.
+
+    Raises:
+        UsageError: the argument is a text file.
+    """
+    if _LIST_SUFFIX.fullmatch(argument) and os.path.isfile(os.path.expanduser(argument)):
+        raise UsageError(
+            f"{quote_name(argument)} is a list, not an image",
+            hint=f"To ask about each image in it: qvision batch --from {quote_name(argument)} -P describe",
+        )

@@ -1,0 +1,212 @@
+"""What each word of a command line is taken for; a mistyped image is an error that names the right one, and asks nothing."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import threading
+import unicodedata
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from qubrid_cli.batch.inputs import split_arguments
+from qubrid_cli.images.arguments import classify, is_path, is_path_beside_folder, no_such_image_error
+
+from ..conftest import Qvision, command, environment
+from ..support.server import Server
+
+IMAGE, PROMPT = "image", "prompt"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lighthouse: Path) -> Path:
+    """Where we stand, with some images."""
+    (tmp_path / "photos").mkdir()
+    for name in ("photo.jpg", "my photo.jpg", "IMG_0012.jpg", "caf\u00e9.jpg", "photos/a.jpg", "photos/b.jpg"):
+        shutil.copy(lighthouse, tmp_path / name)
+    (tmp_path / "list.txt").write_text("photo.jpg\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "posix", "windows"),
+    [
+        ("my photo (3).jpg", IMAGE, IMAGE),
+        ("./my picture.jpg", IMAGE, IMAGE),
+        ("./no suffix at all", IMAGE, IMAGE),
+        ("../a b", IMAGE, IMAGE),
+        ("/srv/a b", IMAGE, IMAGE),
+        ("~/my pictures", IMAGE, IMAGE),
+        ("C:\\My Pictures\\a b", IMAGE, IMAGE),
+        ("D:/My Pictures", IMAGE, IMAGE),
+        ("\\\\server\\share\\my photo", IMAGE, IMAGE),
+        ("photos\\my scans", PROMPT, IMAGE),
+        ("my pictures/", IMAGE, IMAGE),
+        ("my pictures\\", IMAGE, IMAGE),
+        ("the scan.pdf", IMAGE, IMAGE),
+        ("old scan 2.TIFF", IMAGE, IMAGE),
+        ("phots/a", IMAGE, IMAGE),
+        ("phots\\a", IMAGE, IMAGE),
+        ("holidy/", IMAGE, IMAGE),
+        ("nope.jpg", IMAGE, IMAGE),
+        ("nope.jgp", IMAGE, IMAGE),
+        ("./nope", IMAGE, IMAGE),
+        ("www.example.org/a.jpg", IMAGE, IMAGE),
+        ("IMG_0012", IMAGE, IMAGE),
+        ("img_0012", IMAGE, IMAGE),
+        ("My  Photo", IMAGE, IMAGE),
+        ("my\u00a0photo.jpg", IMAGE, IMAGE),
+        ("what is foo.png?", PROMPT, PROMPT),
+        ("what is in foo.png", PROMPT, PROMPT),
+        ("Describe photo2.jpg", PROMPT, PROMPT),
+        ("compare it with the chart in report.pdf", PROMPT, PROMPT),
+        ("is this /etc/passwd", PROMPT, PROMPT),
+        ("list all files in C:\\temp\\", PROMPT, PROMPT),
+        ("a short caption in French", PROMPT, PROMPT),
+        ("yes/no", PROMPT, PROMPT),
+        ("and/or", PROMPT, PROMPT),
+        ("caption", PROMPT, PROMPT),
+        ("hi", PROMPT, PROMPT),
+        ("Qwen3.5", PROMPT, PROMPT),
+        ("1/2", IMAGE, IMAGE),
+        ("…?", PROMPT, PROMPT),
+        ("/", IMAGE, IMAGE),
+        ("これは何ですか", PROMPT, PROMPT),
+        ("one line\nanother.jpg", PROMPT, PROMPT),
+        (" ", PROMPT, PROMPT),
+        ("word " * 60 + "a.jpg", PROMPT, PROMPT),
+    ],
+)
+def test_what_a_word_is_on_each_platform(text: str, posix: str, windows: str) -> None:
+    kinds = [IMAGE if is_path(text, is_windows=is_windows) else PROMPT for is_windows in (False, True)]
+    assert kinds == [posix, windows]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("phots", IMAGE),
+        ("Photos2024", IMAGE),
+        ("holiday-pictures", IMAGE),
+        ("caption", PROMPT),
+        ("Describe", PROMPT),
+        ("tags", PROMPT),
+        ("mine", PROMPT),
+        ("describe it", PROMPT),
+        ("描述", PROMPT),
+        ("???", PROMPT),
+        ("", PROMPT),
+    ],
+)
+def test_a_single_word_beside_a_folder(text: str, kind: str) -> None:
+    assert is_path_beside_folder(text, lambda word: word == "mine") == (kind == IMAGE)
+
+
+@pytest.mark.parametrize(
+    ("mistyped", "message"),
+    [
+        ("My Photo.jpg", 'no such image: "My Photo.jpg"; did you mean "my photo.jpg"?'),
+        ("my  photo.jpg", 'no such image: "my  photo.jpg"; did you mean "my photo.jpg"?'),
+        ("my\u00a0photo.jpg", 'no such image: "my\u00a0photo.jpg"; did you mean "my photo.jpg"?'),
+        (unicodedata.normalize("NFD", "caf\u00e9.jpg"), 'no such image: "cafe\u0301.jpg"; did you mean caf\u00e9.jpg?'),
+        ("foto.jpg", 'no such image: foto.jpg; did you mean photo.jpg or "my photo.jpg"?'),
+        ("IMG_0012", "no such image: IMG_0012; did you mean IMG_0012.jpg?"),
+        ("phots/a.jpg", "no such image: phots/a.jpg; did you mean photos/a.jpg?"),
+        ("phots/", "no such image: phots/; did you mean photos?"),
+        ("photos/c.jpg", "no such image: photos/c.jpg; did you mean photos/b.jpg or photos/a.jpg?"),
+        ("nothing-like-it.webp", "no such image: nothing-like-it.webp"),
+    ],
+)
+def test_the_error_names_what_may_have_been_meant(mistyped: str, message: str) -> None:
+    error = no_such_image_error(mistyped)
+    assert (error.message, error.exit_code, error.code) == (message, 4, "no_such_image")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["photo.jpg", "my photo (3).jpg"],
+        ["photo.jpg", "./my photos.jpg"],
+        ["photo.jpg", "phots/a"],
+        ["photos", "phots"],
+        ["photos/", "holidy/"],
+        ["photo.jpg", "x1.jpg", "x2.jpg", "x3.jpg", "x4.jpg"],
+    ],
+)
+@pytest.mark.parametrize("command_name", ["describe", "batch"])
+def test_a_mistyped_image_is_not_sent_as_the_prompt(
+    qvision: Qvision, server: Server, folder: Path, command_name: str, words: list[str]
+) -> None:
+    if command_name == "describe" and "photos" in "".join(words[:1]):
+        words = ["photo.jpg", *words[1:], "./phots"]
+    run = qvision(command_name, *words, env={"QUBRID_API_KEY": "k", "QUBRID_BASE_URL": server.url}, cwd=folder)
+    assert (run.exit_code, run.stdout, server.asked) == (4, b"", [])
+    assert run.stderr.startswith("error: no such image: ")
+    if "x4.jpg" in words and command_name == "describe":
+        assert "x3.jpg" in run.stderr
+        assert "and 1 more" in run.stderr
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "photo.jpg",
+        "photos",
+        ".",
+        "https://example.org/a.jpg",
+        "describe photos",
+        "describe .",
+        "batch list.txt caption",
+        "batch list.txt",
+        'describe "my photo.jpg" photos',
+        "describe photo.jpg -max-tokens 5",
+        "batch photos zusammenfassen",
+    ],
+)
+def test_a_wrong_command_line_is_told_one_that_works(qvision: Qvision, server: Server, folder: Path, line: str) -> None:
+    env = {"QUBRID_API_KEY": "k", "QUBRID_BASE_URL": server.url}
+    run = qvision(*shlex.split(line), env=env, cwd=folder)
+    assert (run.exit_code in {2, 4}, run.stdout, server.asked) == (True, b"", [])
+    hint = run.stderr.splitlines()[1]
+    if "-max-tokens" in line:
+        assert hint == "hint: Options of several letters have two dashes: --max-tokens"
+    elif "-p zusammenfassen" in hint:
+        assert qvision("batch", "photos", "-p", "zusammenfassen", env=env, cwd=folder).exit_code == 0
+    else:
+        advised = shlex.split(hint[hint.index("qvision ") + len("qvision ") :])
+        assert qvision(*advised, env=env, cwd=folder).exit_code == 0
+
+
+def test_an_image_in_a_pipe_without_a_dash_is_told_where_the_dash_goes(qvision: Qvision, lighthouse: Path) -> None:
+    run = qvision("describe", "hi", stdin=lighthouse.read_bytes())
+    assert (run.exit_code, run.stderr.splitlines()[1]) == (
+        2, "hint: To read the image from standard input: qvision describe - hi",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("redirection", ["<(cat photo.jpg)", "/dev/stdin < photo.jpg", "/dev/stdin < <(cat photo.jpg)"])
+def test_what_a_shell_opens_is_read(server: Server, folder: Path, redirection: str) -> None:
+    env = environment({"QUBRID_API_KEY": "k", "QUBRID_BASE_URL": server.url})
+    script = f"{shlex.join(command('describe'))} {redirection.replace(' <', ' hi <', 1)}"
+    if not redirection.startswith("/dev"):
+        script += " hi"
+    done = subprocess.run(["bash", "-c", script], cwd=folder, env=env, capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr, len(server.asked)) == (0, b"", 1)
+
+
+def test_a_named_pipe_is_read(qvision: Qvision, server: Server, folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    writer = threading.Thread(target=(folder / "pipe").write_bytes, args=[(folder / "photo.jpg").read_bytes()])
+    writer.start()
+    run = qvision("describe", "pipe", "hi", env={"QUBRID_API_KEY": "k", "QUBRID_BASE_URL": server.url}, cwd=folder)
+    writer.join()
+    assert (run.exit_code, len(server.asked)) == (0, 1)
+
+
+def test_describe_and_batch_agree_about_images_and_prompts() -> None:
+    for words in (["photo.jpg", "what is this?"], ["what now", "photo.jpg", "my photo.jpg"], ["photo.jpg"]):
+        described = classify(words, prompt_given=False, stdin=BytesIO())
+        assert split_arguments(words, prompt_given=False, is_preset=bool) == (described.names, described.prompt)

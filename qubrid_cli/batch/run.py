@@ -273,10 +273,10 @@ class BatchRun:
         outcome = self._outcome_writer.build_outcome(task, key, result, attempts=request.attempts)
         self._finish_image(request.number, key, outcome)
         if self._budget.record_and_check_last_failures(result.error) and result.error is not None:
-            hint = f"{result.error.hint or ''} To continue all the same: --max-failures 100%".strip()
-            self._stop(
-                _build_stop_error(result.error, "too many images in a row failed with the same error", hint=hint)
-            )
+            message = f"{self._plan.limits.failures.in_a_row:.0f} images in a row failed with the same error"
+            advice = f"{result.error.hint.rstrip('.')}. " if result.error.hint else ""
+            hint = f"{advice}To continue all the same, add: --max-failures 100%"
+            self._stop(_build_stop_error(result.error, message, hint=hint))
 
     def _finish_image(self, number: int, key: str | None, outcome: Done | Failed) -> None:
         """Finish an image and the duplicates that wait for it."""

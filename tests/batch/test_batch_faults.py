@@ -134,9 +134,9 @@ def test_a_run_ends_if_the_endpoint_refuses_twenty_images_in_a_row(
     tries = sum(gallery.tries.values())
     assert (run.exit_code, len(lines(tmp_path / "r.jsonl"))) == (5, tries)
     assert 20 <= tries < 20 + jobs
-    assert "too many images in a row failed with the same error: 127.0.0.1:" in run.stderr
+    assert "error: 20 images in a row failed with the same error: 127.0.0.1:" in run.stderr
     assert f"no such picture; {60 - tries} of 60 images are left\n" in run.stderr
-    assert run.stderr.rstrip().endswith("To continue all the same: --max-failures 100%")
+    assert run.stderr.rstrip().endswith("accepts. To continue all the same, add: --max-failures 100%")
     everything = batch("photos", "-o", "r.jsonl", "-j", jobs, "--max-failures", "100%")
     assert (everything.exit_code, len(lines(tmp_path / "r.jsonl"))) == (7, 60)
     assert "failed: 60 × invalid_image (HTTP 400), first photos/00" in everything.stderr

@@ -119,6 +119,8 @@ def correct_hint(error: QvisionError, overflow: ContextOverflow) -> QvisionError
     hint = "The model's context is full. Send smaller images with --max-pixels."
     if overflow.max_output_tokens is not None:
         hint = "The endpoint does not allow longer answers. Ask for less in one request."
+    if "--think" in (error.hint or ""):
+        hint += " Or turn reasoning off with --think off."
     return error.with_message(error.message, hint=hint)
 
 

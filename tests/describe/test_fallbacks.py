@@ -184,5 +184,11 @@ def test_an_answer_that_fills_the_context_does_not_suggest_a_higher_max_tokens()
     assert correct_hint(cut, ContextOverflow(max_output_tokens=4_096)).hint == (
         "The endpoint does not allow longer answers. Ask for less in one request."
     )
+    thinking = IncompleteAnswerError(
+        "only reasoning", hint="Raise --max-tokens, or turn reasoning off with --think off."
+    )
+    assert correct_hint(thinking, ContextOverflow()).hint == (
+        "The model's context is full. Send smaller images with --max-pixels. Or turn reasoning off with --think off."
+    )
     closed = IncompleteAnswerError("closed", hint="Repeat the request.")
     assert correct_hint(closed, ContextOverflow()) is closed

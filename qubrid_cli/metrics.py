@@ -1,9 +1,10 @@
 """Times, speed and cost of an answer. Our own measurements and the server's figures are kept apart. Pure.
 
-The cost is the user's price times the server's count of tokens.
+The cost is what the server reports, else the user's price times the server's count of tokens.
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ Clock = Callable[[], float]
 
 #: Above any number of tokens or seconds that makes sense; infinity and integers too large for a float are larger still.
 _MAX_FIGURE = 1e15
+#: US dollars; no answer about images costs as much.
+_MAX_COST = 10_000.0
 #: The names of each figure: in Qubrid's ``x_metrics``, and in the ``metrics`` of its cookbook and of vLLM.
 _FIGURE_KEYS = {"ttft": ("ttft_seconds", "ttft"), "rate": ("tps",), "total": ("total_time_seconds", "total_time")}
 
@@ -134,16 +137,69 @@ class Price:
 
 @frozen
 class Cost:
-    """An amount of money."""
+    """An amount of money.
+
+    Attributes:
+        source: ``server`` if the endpoint reported it, ``prices`` if it was computed from the user's prices.
+    """
 
     amount: float
     currency: str = "USD"
+    source: str = "prices"
 
     def __str__(self) -> str:
         """Readable: two decimals from $1 on, else four, or more if these would be zeros."""
         if self.amount >= 1 or self.amount == 0:
             return f"${self.amount:.2f}"
         return f"${self.amount:.{max(4, 1 - math.floor(math.log10(self.amount)))}f}"
+
+
+def find_cost(
+    prices: Mapping[str, Price],
+    requested_model: str | None,
+    model: str | None,
+    usage: Mapping[str, Any] | None,
+    *further: object,
+) -> Cost | None:
+    """The cost of an answer as the endpoint reports it, else by the user's prices; ``None`` if neither is known.
+
+    Args:
+        further: costs that the endpoint reported outside of ``usage``.
+    """
+    amount = parse_server_cost(usage, *further)
+    return compute_cost(prices, requested_model, model, usage) if amount is None else Cost(amount, source="server")
+
+
+def parse_server_cost(usage: Mapping[str, Any] | None, *further: object) -> float | None:
+    """The cost that an endpoint reports, in US dollars; ``None`` for one that is missing, negative or absurd.
+
+    Source: ``usage.cost`` of OpenRouter, whose credits are US dollars (with ``is_byok`` it is only the fee, and the
+    provider bills ``upstream_inference_cost``), and of LiteLLM; ``usage.cost.total_cost`` of Perplexity;
+    ``usage.estimated_cost`` of DeepInfra; ``usage.cost_in_usd_ticks`` of xAI, ten billion to the dollar.
+    """
+    usage = usage or {}
+    amount = _parse_amount(usage.get("cost"))
+    if amount is not None and usage.get("is_byok") is True:
+        details = usage.get("cost_details")
+        amount += _parse_amount(details.get("upstream_inference_cost") if isinstance(details, dict) else None) or 0.0
+    if amount is None and (ticks := get_number(usage, "cost_in_usd_ticks")) is not None:
+        amount = _parse_amount(ticks / 1e10)
+    candidates = (
+        amount,
+        *(_parse_amount(cost) for cost in (usage.get("total_cost"), usage.get("estimated_cost"), *further)),
+    )
+    return next((round(cost, 12) for cost in candidates if cost is not None), None)
+
+
+def _parse_amount(value: object) -> float | None:
+    """The amount in a number, in a text that is one, or in an object with a total."""
+    if isinstance(value, dict):
+        value = next((value[name] for name in ("total_cost", "total") if name in value), None)
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,30})?([eE]-?[0-9]{1,3})?", value):
+        value = float(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return float(value) if 0 <= value <= _MAX_COST else None
 
 
 def compute_cost(

@@ -34,7 +34,7 @@ class Forecast:
         image_count: all images: those with an answer already (``done_count``), those that cannot be found or read
             (``unreadable_count``), those that equal another one (``duplicate_count``), and those to request.
         rejected_count: images of the sample that cannot be sent.
-        mean_tokens: of a request, without its answer; ``None`` if no image of the sample can be sent.
+        mean_tokens: of a request, without its answer; ``None`` if it is unknown how the model counts images.
     """
 
     image_count: int
@@ -59,17 +59,20 @@ class Forecast:
         yield ", ".join([*counts, f"{self.done_count:,} already done", f"{self.unreadable_count:,} unreadable"])
         if self.rejected_count:
             yield f"{self.rejected_count} of a sample of {self.sample_size} cannot be sent"
-        if self.mean_tokens is None:
+        if self.sample_size == self.rejected_count:
             return
-        tokens = self.mean_tokens * self.request_count
-        limit = "" if max_tokens is None else f" of up to {max_tokens:,} tokens each"
-        yield f"about {tokens:,.0f} input tokens, {self.mean_tokens:,.0f} per image; plus the answers{limit}"
+        answers = "plus the answers" + ("" if max_tokens is None else f" of up to {max_tokens:,} tokens each")
+        tokens = None if self.mean_tokens is None else self.mean_tokens * self.request_count
+        if tokens is None:
+            yield f"unknown number of input tokens, because it is unknown how the model counts images; {answers}"
+        else:
+            yield f"about {tokens:,.0f} input tokens, {self.mean_tokens:,.0f} per image; {answers}"
         original = format_size(round(self.mean_original_bytes * self.request_count))
         sent = format_size(round(self.mean_sent_bytes * self.request_count))
         yield f"about {original} of images, {sent} to send"
-        if price is not None and price.input is not None and price.output is not None:
-            answers = 100 * self.request_count * price.output / 1e6
-            yield f"about ${tokens * price.input / 1e6:,.2f}, plus ${answers:,.2f} for every 100 tokens per answer"
+        if tokens is not None and price is not None and price.input is not None and price.output is not None:
+            output_cost = 100 * self.request_count * price.output / 1e6
+            yield f"about ${tokens * price.input / 1e6:,.2f}, plus ${output_cost:,.2f} for every 100 tokens per answer"
 
 
 class _ImageState(enum.Enum):
@@ -120,26 +123,27 @@ def _load_image(task: Task, plan: BatchPlan) -> LoadedImage:
 
 
 def _measure_sample(sample: list[Task], plan: BatchPlan, counts: Mapping[_ImageState, int]) -> Forecast:
-    tokens: list[int] = []
+    estimates: list[int | None] = []
     original_bytes = sent_bytes = 0
     for task in sample:
         try:
             ready = tasks.prepare_image(_load_image(task, plan), plan.batch_request)
         except ImageError:
             continue
-        tokens.append(ready.input_tokens)
+        estimates.append(ready.tokens_estimate)
         if isinstance(ready.image, PreparedImage):
             original_bytes += ready.image.size
             sent_bytes += len(ready.image.upload.data)
-    usable = max(1, len(tokens))
+    known = [tokens for tokens in estimates if tokens is not None]
+    usable = max(1, len(estimates))
     return Forecast(
         image_count=sum(counts.values()),
         done_count=counts[_ImageState.DONE],
         unreadable_count=counts[_ImageState.UNREADABLE],
         duplicate_count=counts[_ImageState.DUPLICATE],
         sample_size=len(sample),
-        rejected_count=len(sample) - len(tokens),
-        mean_tokens=sum(tokens) / usable if tokens else None,
+        rejected_count=len(sample) - len(estimates),
+        mean_tokens=sum(known) / usable if len(known) == usable else None,
         mean_original_bytes=original_bytes / usable,
         mean_sent_bytes=sent_bytes / usable,
     )

@@ -21,7 +21,7 @@ from ..describe.result import Description, UnpreparedImage
 from ..errors import ContextOverflow, EndpointError, ImageError, QvisionError, UsageError
 from ..frozen import frozen
 from ..images import encode, prepare, sources, urls
-from ..images.tokens import estimate_prompt
+from ..images.tokens import estimate_prompt, estimate_texts
 from ..metrics import Price
 from ..output.record import json_error, json_object
 from . import entries, inputs
@@ -151,13 +151,15 @@ class ReadyImage:
     """An image that can be sent.
 
     Attributes:
-        input_tokens: an estimate for the whole request.
+        tokens_estimate: tokens of the whole request; ``None`` if it is unknown how the model counts images.
+        input_tokens: the same, with an assumption for an image whose tokens are unknown.
         answer_to_repair: an earlier answer that does not fit the schema, so that only its repair is requested.
     """
 
     task: Task
     key: str
     image: prepare.PreparedImageOrLink
+    tokens_estimate: int | None
     input_tokens: int
     answer_to_repair: Description | None = None
 
@@ -216,9 +218,9 @@ def prepare_image(loaded: LoadedImage, batch_request: BatchRequest) -> ReadyImag
         size = image.upload.width, image.upload.height
     request = batch_request.build_request(loaded.task)
     texts = [request.prompt, request.system or ""]
-    tokens = estimate_prompt(request.model, [size], texts, tokens_per_unknown_image=_DEFAULT_IMAGE_TOKENS)
-    assert tokens is not None
-    return ReadyImage(loaded.task, loaded.key, image, tokens)
+    estimate = estimate_prompt(request.model, [size], texts, detail=request.detail)
+    input_tokens = _DEFAULT_IMAGE_TOKENS + estimate_texts(texts) if estimate is None else estimate
+    return ReadyImage(loaded.task, loaded.key, image, estimate, input_tokens)
 
 
 def request_answer(

@@ -21,6 +21,7 @@ class DryRunResult:
     """A request that was built but not sent.
 
     Attributes:
+        detail: how closely the model looks at the images; ``None`` leaves it to the endpoint.
         request: the body, with shortened data URLs.
         request_size: bytes of the whole body.
         tokens_estimate: tokens of the whole prompt; ``None`` if it is unknown how the model counts images.
@@ -29,6 +30,7 @@ class DryRunResult:
 
     url: str
     model: str
+    detail: str | None
     request: dict[str, Any]
     request_size: int
     images: tuple[PreparedImageOrLink, ...]
@@ -55,11 +57,13 @@ def dry_run(
         request.model,
         [(upload.width, upload.height) if upload else None for upload in uploads],
         [whole.prompt, whole.system or "", *(part.label or "" for part in whole.images)],
+        detail=request.detail,
     )
     usage = None if estimate is None else {"prompt_tokens": estimate, "completion_tokens": 0}
     return DryRunResult(
         url=url,
         model=request.model,
+        detail=request.detail,
         request=json.loads(bytes(build_body(short))),
         request_size=len(build_body(whole)),
         images=prepared,

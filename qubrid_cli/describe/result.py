@@ -78,11 +78,12 @@ class Description:
         complete: whether the model finished its answer.
         usage: as the server sent it.
         metrics: the server's ``x_metrics`` or its equivalent, unchanged.
-        cost: ``None`` without a price for the model, or without usage.
+        cost: ``None`` if the endpoint reports none, and without a price for the model or without usage.
         error: why the request failed; ``None`` after a success.
         data: the value in the text, if the request has a schema and the answer fits it.
         refused_parameters: what the endpoint refused, as in ``Request.dropped``.
         overflow: why ``max_tokens`` was lowered or left out; ``None`` if it was not.
+        detail: how closely the model looked at the images; ``None`` if the endpoint decided.
         first_answer: an answer that does not fit the schema, if the request for its repair failed.
     """
 
@@ -104,6 +105,7 @@ class Description:
     data: Any = None
     refused_parameters: frozenset[str] = frozenset()
     overflow: ContextOverflow | None = None
+    detail: str | None = None
     first_answer: "Description | None" = None
 
     @property

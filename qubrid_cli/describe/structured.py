@@ -181,7 +181,10 @@ def _add_usage(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str,
 
 
 def _add_costs(first: Cost | None, second: Cost | None) -> Cost | None:
-    return replace(second, amount=round(first.amount + second.amount, 9)) if first and second else second or first
+    if first is None or second is None:
+        return second or first
+    source = first.source if first.source == second.source else "prices"
+    return replace(second, amount=round(first.amount + second.amount, 12), source=source)
 
 
 def _add_seconds(first: float | None, second: float | None) -> float | None:

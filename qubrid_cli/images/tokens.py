@@ -1,6 +1,7 @@
-"""Image sizes: how many tokens an image costs a Qwen model, and at which size it is sent.
+"""Image sizes: how many tokens an image costs, and at which size it is sent.
 
-Source: ``smart_resize`` in Qwen's ``qwen-vl-utils`` and the image processors of Qwen2-VL to Qwen3.5.
+Source: ``smart_resize`` in Qwen's ``qwen-vl-utils`` and the image processors of Qwen2-VL to Qwen3.5; for other models see
+``token_rules``.
 """
 
 import math
@@ -62,37 +63,43 @@ def smart_resize(width: int, height: int, family: ModelFamily) -> tuple[int, int
     return wide, high
 
 
-def estimate(width: int, height: int, model: str) -> int | None:
-    """The prompt tokens of an image of this size, markers included; ``None`` for an unknown family."""
+def estimate(width: int, height: int, model: str, detail: str | None = None) -> int | None:
+    """The prompt tokens of an image of this size, by the rule that the model's maker publishes; else ``None``.
+
+    It is ``None`` too where the editions of a rule contradict each other: a wrong number is worse than none.
+
+    Args:
+        detail: ``low``, ``high`` or ``auto``, which is what OpenAI's models do without it.
+    """
     family = find_family(model)
-    if family is None:
-        return None
-    wide, high = smart_resize(width, height, family)
-    return (wide // family.factor) * (high // family.factor) + _MARKER_TOKENS
+    if family is not None:
+        wide, high = smart_resize(width, height, family)
+        return (wide // family.factor) * (high // family.factor) + _MARKER_TOKENS
+    from . import token_rules  # most runs need only the rule above
+
+    return token_rules.estimate(width, height, model, detail)
 
 
 def estimate_prompt(
-    model: str,
-    image_sizes: Iterable[tuple[int, int] | None],
-    texts: Iterable[str],
-    *,
-    tokens_per_unknown_image: int | None = None,
+    model: str, image_sizes: Iterable[tuple[int, int] | None], texts: Iterable[str], *, detail: str | None = None
 ) -> int | None:
     """Estimate the prompt tokens of a whole request; ``None`` if one of its images cannot be estimated.
 
     Args:
         image_sizes: width and height in pixels; ``None`` for an image of unknown size, such as a link.
-        tokens_per_unknown_image: counted for an image that cannot be estimated.
     """
     total = 0
     for size in image_sizes:
-        tokens = None if size is None else estimate(*size, model)
-        if tokens is None:
-            tokens = tokens_per_unknown_image
+        tokens = None if size is None else estimate(*size, model, detail)
         if tokens is None:
             return None
         total += tokens
-    return total + sum(math.ceil(len(text) / CHARACTERS_PER_TOKEN) for text in texts)
+    return total + estimate_texts(texts)
+
+
+def estimate_texts(texts: Iterable[str]) -> int:
+    """Estimate the tokens of texts."""
+    return sum(math.ceil(len(text) / CHARACTERS_PER_TOKEN) for text in texts)
 
 
 def shrink_size(width: int, height: int, *, max_pixels: int | None, max_side: int | None) -> tuple[int, int]:

@@ -38,7 +38,7 @@ def json_object(description: Description) -> dict[str, Any]:
         "id": description.id,
         "model": description.model,
         "prompt": description.prompt,
-        "images": [json_image(image, description.requested_model) for image in description.images],
+        "images": [json_image(image, description.requested_model, description.detail) for image in description.images],
         "text": description.text,
         "data": description.data,
         "reasoning": description.reasoning,
@@ -51,7 +51,9 @@ def json_object(description: Description) -> dict[str, Any]:
     }
 
 
-def json_image(image: PreparedImageOrLink | UnpreparedImage, model: str | None) -> dict[str, Any]:
+def json_image(
+    image: PreparedImageOrLink | UnpreparedImage, model: str | None, detail: str | None = None
+) -> dict[str, Any]:
     """Return the facts about an image and about what is sent of it; ``None`` for those of links and unprepared images."""
     if not isinstance(image, PreparedImage):
         return {"source": image.name} | dict.fromkeys(("sha256", "format", "width", "height", "bytes", "sent"))
@@ -68,7 +70,7 @@ def json_image(image: PreparedImageOrLink | UnpreparedImage, model: str | None) 
             "width": upload.width,
             "height": upload.height,
             "bytes": len(upload.data),
-            "tokens_estimate": tokens.estimate(upload.width, upload.height, model or ""),
+            "tokens_estimate": tokens.estimate(upload.width, upload.height, model or "", detail),
         },
     }
 
@@ -215,7 +217,8 @@ def format_statistics(description: Description, *, width: int | None = None) -> 
     output_tokens = get_number(description.usage, "completion_tokens")
     if input_tokens is not None and output_tokens is not None:
         parts.append(f"{input_tokens:.0f} → {output_tokens:.0f} tokens")
-    parts += [str(description.cost)] if description.cost else []
+    if cost := description.cost:
+        parts.append(f"{cost} (reported)" if cost.source == "server" else str(cost))
     images = [image for image in description.images if isinstance(image, PreparedImage)]
     if images:
         read, sent = sum(image.size for image in images), sum(len(image.upload.data) for image in images)
@@ -242,7 +245,7 @@ def _format_figure(value: float, *, is_local: bool) -> str:
 def json_dry_run(result: "DryRunResult") -> dict[str, Any]:
     """Return the object that ``--dry-run --json`` prints."""
     images = [
-        json_image(image, result.model)
+        json_image(image, result.model, result.detail)
         | {"stripped": list(image.metadata_names) if isinstance(image, PreparedImage) else []}
         for image in result.images
     ]
@@ -264,17 +267,17 @@ def format_dry_run(result: "DryRunResult") -> str:
     estimate = result.tokens_estimate
     totals = "unknown number of prompt tokens" if estimate is None else f"about {estimate:,} prompt tokens"
     totals += f", {result.cost_estimate} without the answer" if result.cost_estimate else ""
-    images = [_format_dry_run_image(image, result.model) for image in result.images]
+    images = [_format_dry_run_image(image, result) for image in result.images]
     totals += f" · request body of {format_size(result.request_size)} · nothing was sent to the endpoint"
     return "\n".join([f"POST {result.url}", json_text(result.request, indent=2), "", *images, totals])
 
 
-def _format_dry_run_image(image: PreparedImageOrLink, model: str) -> str:
+def _format_dry_run_image(image: PreparedImageOrLink, result: "DryRunResult") -> str:
     name = escape_control_characters(image.name)
     if not isinstance(image, PreparedImage):
         return f"{name}: a link, which the endpoint would fetch"
     upload = image.upload
-    estimate = tokens.estimate(upload.width, upload.height, model)
+    estimate = tokens.estimate(upload.width, upload.height, result.model, result.detail)
     return "".join(
         [
             f"{name}: {image.format}, {image.width} × {image.height}, {format_size(image.size)}",

@@ -128,7 +128,7 @@ def test_no_more_images_are_found_and_prepared_than_the_requests_need(
 def test_a_request_in_flight_holds_its_image_only_once(server: Server) -> None:
     data = bytes(6_000_000)
     image = PreparedImage("a.jpg", "", "JPEG", 9, 9, len(data), encode.Upload("image/jpeg", 9, 9, data), 0.0)
-    ready = tasks.ReadyImage(Task(1, "a.jpg"), "key", image, 10)
+    ready = tasks.ReadyImage(Task(1, "a.jpg"), "key", image, None, 10)
     batch_request = tasks.BatchRequest(Request("m", "caption", (), 9, 0.1, 1.0, stream=False), encode.ImageLimits())
     asked, hold = threading.Event(), Hold()
 

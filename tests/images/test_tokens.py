@@ -78,8 +78,83 @@ def test_the_family_is_recognized_by_the_name_of_the_model(model: str, of: Model
     assert find_family(model) is of
 
 
-def test_nothing_is_estimated_for_an_unknown_family() -> None:
-    assert estimate(640, 480, "gpt-4o") is None
+@pytest.mark.parametrize(
+    ("model", "width", "height", "detail", "tokens"),
+    [
+        # OpenAI, "Images and vision": the examples of the guide, and the multiplier of the mini.
+        ("gpt-4o", 1024, 1024, None, 765),
+        ("gpt-4o", 1024, 1024, "high", 765),
+        ("gpt-4o", 2048, 4096, None, 1105),
+        ("gpt-4o", 4096, 8192, "low", 85),
+        ("gpt-4o", 100, 100, None, 255),
+        ("openai/gpt-4o-2024-08-06", 1024, 1024, None, 765),
+        ("chatgpt-4o-latest", 1024, 1024, None, 765),
+        ("gpt-4o-mini", 1024, 1024, None, 2833 + 4 * 5667),
+        ("openai/gpt-4o-mini-2024-07-18", 1024, 1024, "low", 2833),
+        ("gpt-4.1", 1024, 1024, None, 765),
+        ("gpt-5", 1024, 1024, None, 70 + 4 * 140),
+        ("o3", 1024, 1024, None, 75 + 4 * 150),
+        ("gpt-4.1-mini", 1024, 1024, None, 1659),
+        ("gpt-4.1-nano-2025-04-14", 1024, 1024, None, 2520),
+        ("o4-mini", 1024, 1024, "high", 1762),
+        ("gpt-6-luna", 1024, 1024, None, 1229),
+        ("gpt-6-luna", 1856, 1376, "auto", 2993),
+        ("gpt-5.5", 1932, 1920, "low", 308),
+        # Anthropic, "Vision": 1,568 tokens at most, from 4.7 on 4,784; the examples of the guide.
+        ("claude-sonnet-4-6", 1000, 1000, None, 1296),
+        ("anthropic/claude-3.5-sonnet", 1075, 1520, None, 33 * 47),
+        ("claude-3-5-haiku-20241022", 1920, 1080, None, 52 * 30),
+        ("claude-sonnet-4-20250514", 3000, 2999, "low", 39 * 39),
+        ("claude-opus-4-7", 1932, 1920, None, 4761),
+        ("anthropic/claude-opus-4.7", 4000, 4000, None, 69 * 69),
+        ("claude-opus-5", 200, 100, None, 8 * 4),
+        # Google, "Image understanding" and "Media resolution".
+        ("gemini-2.5-flash", 384, 384, None, 258),
+        ("Google/Gemini-2.5-Flash", 960, 540, None, 6 * 258),
+        ("gemini-2.0-flash-001", 1024, 1024, None, 4 * 258),
+        ("gemini-3-pro-preview", 4000, 3000, None, 1120),
+    ],
+)
+def test_the_published_rule_of_a_model_gives_its_tokens(
+    model: str, width: int, height: int, detail: str | None, tokens: int
+) -> None:
+    assert estimate(width, height, model, detail) == tokens
+    assert detail is not None or estimate(height, width, model) == tokens
+
+
+@pytest.mark.parametrize(
+    ("model", "width", "height", "detail"),
+    [
+        ("llava:7b", 640, 480, None),
+        ("", 640, 480, None),
+        ("claude-instant", 640, 480, None),
+        ("claude-2.1", 640, 480, None),
+        ("my-gpt-4o-copy", 640, 480, None),
+        ("gpt-4o-audio", 640, 480, None),
+        ("gpt-5-mini", 640, 480, None),  # the editions of the guide differ
+        ("OpenAI/GPT-5.4-Mini", 640, 480, None),
+        ("gpt-4.1-mini", 1800, 2400, None),  # they differ in how far it is shrunk
+        ("gpt-6-luna", 640, 480, "high"),
+        ("gpt-4.1-mini", 640, 480, "low"),
+        ("gpt-7", 640, 480, None),
+        ("gemini-3-pro-preview", 640, 480, "low"),
+        ("gemini-3-pro-image-preview", 640, 480, None),
+        ("gemini-pro-vision", 640, 480, None),
+        ("tencent/HunyuanOCR", 640, 480, None),
+        ("moonshotai/Kimi-K2.5", 640, 480, None),
+    ],
+)
+def test_nothing_is_estimated_without_a_rule(model: str, width: int, height: int, detail: str | None) -> None:
+    assert estimate(width, height, model, detail) is None
+
+
+@given(SIDES, SIDES, st.sampled_from(["gpt-4o", "gpt-6-luna", "claude-opus-4-7", "claude-3-opus", "gemini-2.5-pro"]))
+@settings(deadline=None)
+@example(20_000, 1, "claude-3-opus")
+@example(1, 20_000, "gpt-4o")
+def test_any_size_has_an_estimate_or_none(width: int, height: int, model: str) -> None:
+    tokens = estimate(width, height, model)
+    assert tokens is None or tokens > 0
 
 
 @given(SIDES, SIDES, MAX_PIXELS, MAX_SIDE)

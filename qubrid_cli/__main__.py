@@ -19,7 +19,7 @@ _NEUTRAL_OPTIONS = {
     **dict.fromkeys(("-p", "--prompt", "-P", "--preset", "-s", "--system", "--schema", "-m", "--model"), True),
     **dict.fromkeys(("--profile", "--base-url", "--max-tokens", "--temperature", "--top-p", "-O", "--param"), True),
     **dict.fromkeys(("--timeout", "--retries", "--retry-max-wait", "--max-time", "--quality"), True),
-    **dict.fromkeys(("-o", "--output", "--field", "--color"), True),
+    **dict.fromkeys(("-o", "--output", "--field", "--color", "--think", "--detail", "--image-order"), True),
     **dict.fromkeys(("--allow-http", "--no-stream", "--offline", "--dry-run", "--json", "--thinking"), False),
     **dict.fromkeys(("--stats", "--no-stats", "--plain", "--no-plain", "-q", "--quiet", "-v", "--verbose"), False),
 }
@@ -27,7 +27,7 @@ _NEUTRAL_OPTIONS = {
 #: Options of these whose values are checked only by the command, or with which nothing is sent: no early connection.
 _CHECKED_LATE = {
     *("--offline", "--dry-run", "-O", "--param", "--schema", "--field", "--color", "-o", "--output"),
-    *("-P", "--preset", "-s", "--system"),
+    *("-P", "--preset", "-s", "--system", "--think", "--detail", "--image-order"),
 }
 
 

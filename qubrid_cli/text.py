@@ -48,6 +48,11 @@ def is_secret_header(header: str) -> bool:
     return _SECRET_HEADER_PATTERN.search(header) is not None
 
 
+def is_secret_parameter(name: str) -> bool:
+    """Whether a parameter of a URL's query with this name probably holds a secret; Azure's are ``sig`` and ``code``."""
+    return is_secret_header(name) or name.lower() in {"code", "sig"}
+
+
 def redact_secrets(text: str, secrets: Iterable[str]) -> str:
     """Replace secrets that a server echoed; the longest first, because one may contain another."""
     for secret in sorted(filter(None, secrets), key=len, reverse=True):

@@ -8,14 +8,15 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from math import inf
 from typing import Any, Self
+from urllib.parse import quote_plus
 
 import httpx
 
 from .. import __version__, certificates
 from ..deadline import Deadline
 from ..errors import AuthError, ConfigError, ConnectionSetupError, EndpointError
-from ..images.urls import is_this_machine, strip_root_dot, uses_proxy
-from ..text import is_secret_header, redact_secrets
+from ..images.urls import add_query, is_this_machine, mask_query, strip_root_dot, uses_proxy
+from ..text import is_secret_header, is_secret_parameter, redact_secrets
 from . import preconnect
 from .events import parse_json
 from .request import RequestBody
@@ -39,8 +40,10 @@ class Endpoint:
 
     Args:
         base_url: without ``/chat/completions``.
-        key: sent only to the origin of ``base_url``, like the headers.
+        key: sent only to the origin of ``base_url``, like the headers and the query.
+        key_header: the header that holds the key alone; by default the key is sent as ``Authorization: Bearer``.
         headers: added to our own headers; one with the same name replaces ours.
+        query: added to the URL of every request.
         timeout: seconds without data after which a request fails.
         allow_http: send the key over plain http to other machines too.
         secrets: further text to remove from what the server sends, such as passwords in links.
@@ -56,24 +59,42 @@ class Endpoint:
         base_url: str,
         *,
         key: str | None = None,
+        key_header: str | None = None,
         headers: Mapping[str, str] = {},
+        query: Mapping[str, str] = {},
         timeout: float,
         allow_http: bool = False,
         secrets: Iterable[str] = (),
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._copy = partial(
-            Endpoint, base_url, key=key, headers=headers, timeout=timeout, allow_http=allow_http, transport=transport
+            Endpoint,
+            base_url,
+            key=key,
+            key_header=key_header,
+            headers=headers,
+            query=query,
+            timeout=timeout,
+            allow_http=allow_http,
+            transport=transport,
         )
         self._timeout = timeout
-        secret_headers = [value for name, value in headers.items() if value and is_secret_header(name)]
-        self._has_key = bool(key or secret_headers)
-        self._secrets = _list_secrets(key, secret_headers)
+        secret_headers = [
+            value for name, value in headers.items() if value and (is_secret_header(name) or name == key_header)
+        ]
+        secret_parameters = [
+            form
+            for name, value in query.items()
+            if value and is_secret_parameter(name)
+            for form in {value: None, quote_plus(value): None}
+        ]
+        self._has_key = bool(key or secret_headers or secret_parameters)
+        self._secrets = _list_secrets(key, [*secret_headers, *secret_parameters])
         self.set_request_secrets(secrets)
         with _translate_setup_errors():
             base_url = strip_root_dot(str(httpx.URL(base_url)))
-            self.url = httpx.URL(base_url + "/chat/completions")
-            self._models_url = httpx.URL(base_url + "/models")
+            self.url = httpx.URL(add_query(f"{base_url}/chat/completions", query))
+            self._models_url = httpx.URL(add_query(f"{base_url}/models", query))
             self.host = _format_host(self.url)
             is_local = is_this_machine(base_url)
             if self._has_key and self.url.scheme != "https" and not allow_http and not is_local:
@@ -87,7 +108,7 @@ class Endpoint:
             if transport is None and not uses_proxy(base_url):
                 transport = DirectTransport(context)
             self._client = httpx.Client(
-                headers=_build_headers(key, headers),
+                headers=_build_headers(key, key_header, headers),
                 transport=transport,
                 verify=context or False,  # with True, httpx would load certificates that are not needed
             )
@@ -125,6 +146,11 @@ class Endpoint:
             sent.set()
 
         return self._open_response("POST", self.url, within, iter_chunks, {"Content-Length": str(len(body))})
+
+    @property
+    def display_url(self) -> str:
+        """The URL of chat completions without the secrets in its query."""
+        return mask_query(str(self.url))
 
     def request_models(self, *, within: float | None = None) -> AbstractContextManager[Response]:
         """Request the list of models and hold the response open; arguments and errors as in ``request_completion``."""
@@ -263,7 +289,7 @@ def _list_secrets(key: str | None, secret_headers: Iterable[str]) -> list[str]:
     return [value for value in values if len(value) >= _MIN_SECRET_LENGTH] + ([key] if key else [])
 
 
-def _build_headers(key: str | None, extra: Mapping[str, str]) -> httpx.Headers:
+def _build_headers(key: str | None, key_header: str | None, extra: Mapping[str, str]) -> httpx.Headers:
     headers = httpx.Headers(
         {
             "Accept": "text/event-stream, application/json",
@@ -272,7 +298,9 @@ def _build_headers(key: str | None, extra: Mapping[str, str]) -> httpx.Headers:
             "User-Agent": f"qvision/{__version__}",
         }
     )
-    if key:
+    if key and key_header:
+        headers[key_header] = key
+    elif key:
         headers["Authorization"] = f"Bearer {key}"
     headers.update(extra)
     return headers

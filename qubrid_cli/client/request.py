@@ -9,17 +9,20 @@ Source: OpenAI API reference, "Create chat completion".
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..frozen import frozen
 from ..images.urls import DataUrl
 
-#: Body fields that have an option of their own, or that the program fills itself; ``-O`` cannot set them.
-RESERVED_FIELDS = frozenset({"model", "messages", "max_tokens", "temperature", "top_p", "stream"})
+if TYPE_CHECKING:
+    from .thinking import Thinking
+
 #: In ``Request.dropped``: the endpoint refused an answer that is not streamed.
 UNSTREAMED = "unstreamed"
 #: Bytes in a chunk.
 _CHUNK_SIZE = 256 * 1024
+#: A part of a message's content, in pieces.
+_ContentPart = tuple[bytes | DataUrl, ...]
 
 
 @frozen
@@ -86,10 +89,14 @@ class Request:
     """A prompt about some images, with its parameters; a parameter that is ``None`` is left to the endpoint.
 
     Attributes:
-        extra: further body fields, which override ours.
-        dropped: body fields and kinds of ``response_format`` that the endpoint refused, and ``UNSTREAMED``. If
-            ``max_tokens`` is one, it is sent under its newer name.
+        params: further body fields, from the profile, which override ours.
+        extra: further body fields, from ``-O``, which override all others.
+        dropped: body fields, kinds of ``response_format`` and spellings of ``thinking`` that the endpoint refused, and
+            ``UNSTREAMED``. If ``max_tokens`` is one, it is sent under its newer name.
         follow_ups: the messages after the prompt.
+        thinking: how much the model may think.
+        detail: how closely the model looks at the images.
+        images_first: whether the images come before the prompt.
     """
 
     model: str
@@ -104,6 +111,10 @@ class Request:
     dropped: frozenset[str] = frozenset()
     response_format: ResponseFormat | None = None
     follow_ups: tuple[Message, ...] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
+    thinking: "Thinking | None" = None
+    detail: str | None = None
+    images_first: bool = False
 
     @property
     def is_streamed(self) -> bool:
@@ -128,15 +139,37 @@ def build_body(request: Request) -> RequestBody:
     before = b'{"model":' + _encode_json(request.model) + b',"messages":['
     if request.system:
         before += _encode_json({"role": "system", "content": request.system}) + b","
-    before += b'{"role":"user","content":[' + _encode_text_part(prompt)
-    parts: list[bytes | DataUrl] = [before]
-    for image in request.images:
-        label = b"," + _encode_text_part(image.label) if image.label else b""
-        url = (b'"', image.url, b'"') if isinstance(image.url, DataUrl) else (_encode_json(image.url),)
-        parts += [label + b',{"type":"image_url","image_url":{"url":', *url, b"}}"]
+    parts: list[bytes | DataUrl] = [before + b'{"role":"user","content":[']
+    for number, part in enumerate(_order_content(request, (_encode_text_part(prompt),))):
+        parts += [b",", *part] if number else part
     follow_ups = [_encode_json({"role": message.role, "content": message.text}) for message in request.follow_ups]
-    parameters = _encode_json({**build_parameters(request), **request.extra})
-    return RequestBody((*parts, b",".join([b"]}", *follow_ups]) + b"]," + parameters[1:]))
+    end = b",".join([b"]}", *follow_ups]) + b"]," + _encode_json(_build_fields(request))[1:]
+    return RequestBody((*parts, end))
+
+
+def _order_content(request: Request, text: _ContentPart) -> list[_ContentPart]:
+    """The parts of the user's message, each image after its label."""
+    detail = request.detail if "detail" not in request.dropped else None
+    end = b"}}" if detail is None else b',"detail":' + _encode_json(detail) + b"}}"
+    images: list[_ContentPart] = []
+    for image in request.images:
+        if image.label:
+            images.append((_encode_text_part(image.label),))
+        url = (b'"', image.url, b'"') if isinstance(image.url, DataUrl) else (_encode_json(image.url),)
+        images.append((b'{"type":"image_url","image_url":{"url":', *url, end))
+    return [*images, text] if request.images_first else [text, *images]
+
+
+def _build_fields(request: Request) -> dict[str, Any]:
+    """All body fields but the model and the messages."""
+    fields = {**build_parameters(request), **request.params}
+    if request.response_format and (response_format := choose_response_format(request)):
+        fields["response_format"] = response_format
+    if request.thinking is None:
+        return {**fields, **request.extra}
+    from .thinking import add_thinking
+
+    return add_thinking(fields, request)
 
 
 def build_parameters(request: Request) -> dict[str, Any]:
@@ -148,7 +181,7 @@ def build_parameters(request: Request) -> dict[str, Any]:
         "top_p": request.top_p,
         "stream": request.is_streamed,
     }
-    if request.is_streamed and "stream_options" not in request.extra:
+    if request.is_streamed and "stream_options" not in {**request.params, **request.extra}:
         parameters["stream_options"] = {"include_usage": True}
     if response_format := choose_response_format(request):
         parameters["response_format"] = response_format

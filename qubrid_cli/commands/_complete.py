@@ -5,7 +5,7 @@ No request is made, nothing heavy is loaded, and a broken config file only means
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import typer
@@ -47,6 +47,15 @@ def complete_presets(incomplete: str) -> list[tuple[str, str]]:
     built_in = load_built_in_presets()
     names = _filter_by_prefix(list_names(_load_config().presets), incomplete)
     return [(name, built_in[name].about if name in built_in else "") for name in names]
+
+
+def make_completer(words: Iterable[str]) -> Callable[[str], list[str]]:
+    """The function that completes an option whose value is one of these words."""
+
+    def complete(incomplete: str) -> list[str]:
+        return _filter_by_prefix(words, incomplete)
+
+    return complete
 
 
 def complete_keys(incomplete: str) -> list[str]:

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import UsageError
-from ..settings.fields import FIELDS, OPTIONS, Range, format_flag
+from ..settings.checks import Choice, Range
+from ..settings.fields import FIELDS, OPTIONS, format_flag
 from . import _complete
 
 #: Shown below the help of every command that sends requests.
@@ -61,16 +62,31 @@ def _check_finite(value: float | None) -> float | None:
     return value
 
 
+def _make_choice_check(choice: Choice) -> Callable[[str | None], str | None]:
+    """The callback of an option whose value is one of some words."""
+
+    def check(value: str | None) -> str | None:
+        try:
+            return None if value is None else choice(value)
+        except ValueError as error:
+            raise typer.BadParameter(f"{value!r} {error}.") from error
+
+    return check
+
+
 def _setting(name: str, autocompletion: Callable[..., list[str]] | None = None) -> Any:
     """The option of a setting, as ``settings/fields.py`` declares it."""
     field, option, flag = FIELDS[name], OPTIONS[name], format_flag(name)
     limits = field.check if isinstance(field.check, Range) else None
+    callback: Callable[[Any], Any] | None = _check_finite if limits and limits.type is float else None
+    if isinstance(field.check, Choice):
+        callback, autocompletion = _make_choice_check(field.check), _complete.make_completer(field.check.words)
     return typer.Option(
         f"{flag}/--no-{flag[2:]}" if field.default is True else flag,
         *([option.short] if option.short else []),
         min=limits.minimum if limits else None,
         max=limits.maximum if limits else None,
-        callback=_check_finite if limits and limits.type is float else None,
+        callback=callback,
         metavar=option.metavar,
         help=option.help,
         autocompletion=autocompletion,
@@ -96,6 +112,9 @@ RetryMaxWait = Annotated[float | None, _setting("retry_max_wait")]
 MaxTime = Annotated[float | None, _setting("max_time")]
 AllowHttp = Annotated[bool, _setting("allow_http")]
 Offline = Annotated[bool, _setting("offline")]
+Think = Annotated[str | None, _setting("think")]
+Detail = Annotated[str | None, _setting("detail")]
+ImageOrder = Annotated[str | None, _setting("image_order")]
 Labels = Annotated[bool | None, _setting("labels")]
 MaxPixels = Annotated[int | None, _setting("max_pixels")]
 MaxSide = Annotated[int | None, _setting("max_side")]

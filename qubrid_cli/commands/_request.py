@@ -1,12 +1,10 @@
 """From the command line to what a request needs: settings, key, prompts, images, endpoint."""
 
 import io
-import json
 import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -15,7 +13,7 @@ import typer
 
 from ..errors import ConfigError, UsageError
 from ..output.streams import echo_err
-from ..settings.fields import OPTIONS, format_flag
+from ..settings.fields import OPTIONS
 
 if TYPE_CHECKING:
     from ..client.endpoint import Endpoint
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
     from ..settings.keys import Key
     from ..settings.presets import Preset
 
-#: A value of ``-O`` that needs no quotes, so that ``reasoning_effort=low`` can be typed.
-_BARE_WORD = re.compile(r"[A-Za-z][\w.-]*")
 #: The settings that a preset can set, between the options and the environment.
 _PRESET_SETTINGS = ("max_tokens", "temperature", "top_p")
 _DEFAULT_PROMPT = "Describe this image."
@@ -130,38 +126,6 @@ def require_key(settings: "Settings", *, quiet: bool = False) -> str | None:
     if key is not None and key.withheld_reason is not None and not quiet:
         echo_err(f"note: the key from {key.location} is not sent: {key.withheld_reason}")
     return text
-
-
-def parse_params(pairs: Sequence[str] | None) -> dict[str, Any]:
-    """Body fields from ``KEY=JSON``; a value that is a plain word counts as a string.
-
-    Raises:
-        UsageError: no ``=``, invalid JSON, or a field that has its own option.
-    """
-    from ..client.request import RESERVED_FIELDS
-
-    fields: dict[str, Any] = {}
-    for pair in pairs or ():
-        key, equals, text = pair.partition("=")
-        if not equals or not key.strip():
-            raise UsageError(f"-O {pair} is not KEY=JSON", hint="For example: -O seed=42")
-        if key in RESERVED_FIELDS:
-            raise UsageError(f"-O cannot set {key}", hint=_hint_for_reserved(key))
-        try:
-            fields[key] = json.loads(text)
-            json.dumps(fields[key], allow_nan=False)  # Python reads NaN and 1e999, which are not JSON
-        except (ValueError, RecursionError) as error:
-            if not _BARE_WORD.fullmatch(text):
-                raise UsageError(
-                    f"-O {pair}: {text!r} is not JSON", hint=f"Text goes in quotes: -O '{key}=\"text\"'"
-                ) from error
-            fields[key] = text
-    return fields
-
-
-def _hint_for_reserved(key: str) -> str:
-    hints = {"messages": "They are made of the prompt, -s and the images.", "stream": "Use --no-stream."}
-    return hints.get(key, f"Use {format_flag(key)}.")
 
 
 def open_stdin(arguments: Sequence[str | None]) -> BinaryIO:
@@ -326,32 +290,21 @@ def resolve_images(sources: Iterable["Source"], settings: "Settings", *, fetch: 
     return resolve_links(sources, fetch=fetch, endpoint=endpoint, download=download)
 
 
-def build_request(
-    settings: "Settings", prompt: str, system: str | None, extra: dict[str, object], *, stream: bool
-) -> "Request":
-    """The request without its images."""
-    from ..client import request
-
-    return request.Request(
-        model=settings.required_model,
-        prompt=prompt,
-        images=(),
-        max_tokens=settings.max_tokens,
-        temperature=settings.temperature,
-        top_p=settings.top_p,
-        system=system,
-        stream=stream,
-        extra=extra,
-    )
-
-
 def get_base_url(settings: "Settings") -> str:
-    """The URL of the endpoint that receives the requests."""
+    """The URL of the endpoint that receives the requests, without its query."""
     if not settings.offline:
         return settings.base_url
     from ..client.offline import OfflineTransport
 
     return OfflineTransport.URL
+
+
+def format_url(settings: "Settings", path: str = "") -> str:
+    """A URL of the endpoint as it is shown: with its query, but without the secrets in it."""
+    from ..images.urls import add_query, mask_query
+
+    query = {} if settings.offline else settings.query
+    return mask_query(add_query(f"{get_base_url(settings)}{path}", query))
 
 
 def open_endpoint(settings: "Settings", key: str | None, groups: Iterable[Iterable["Source"]] = ()) -> "Endpoint":
@@ -374,8 +327,10 @@ def open_endpoint(settings: "Settings", key: str | None, groups: Iterable[Iterab
     return Endpoint(
         settings.base_url,
         key=key,
+        key_header=settings.key_header,
         secrets=sources.find_link_secrets(chain(*groups)),
         headers=settings.headers if settings.is_base_url_trusted else {},
+        query=settings.query,
         timeout=settings.timeout,
         allow_http=settings.allow_http,
     )
@@ -388,12 +343,3 @@ def open_schema_session(schema: "Schema | None") -> "Session | None":
     from ..describe.structured import Session
 
     return Session(schema)
-
-
-def add_response_format(request: "Request", schema: "Schema | None") -> "Request":
-    """The request as it is sent first if the answer must fit a schema."""
-    if schema is None:
-        return request
-    from ..describe import structured
-
-    return replace(request, response_format=structured.build_response_format(schema))

@@ -9,7 +9,7 @@ import typer
 from ..errors import AuthError, InterruptedByUserError, UsageError
 from ..output import show
 from ..output.streams import echo_err
-from ..settings.fields import get_origin
+from ..settings.checks import get_origin
 from . import _options, _request
 
 if TYPE_CHECKING:
@@ -102,13 +102,14 @@ def _format_status(settings: "Settings", key: "Key | None") -> str:
     from ..text import mask_key
 
     if settings.has_authorization:
-        text = "no key; the Authorization header is sent instead"
+        text = f"no key; the {settings.key_header or 'Authorization'} header is sent instead"
     elif key is None:
         text = "no key" if settings.needs_key else "no key, and none is needed"
     elif key.withheld_reason is not None:
         text = f"key {mask_key(key.text)} from {key.location}, not sent: {key.withheld_reason}"
     else:
-        text = f"key {mask_key(key.text)} from {key.location}, sent to {get_origin(settings.base_url)}"
+        header = f" in the header {settings.key_header}" if settings.key_header else ""
+        text = f"key {mask_key(key.text)} from {key.location}, sent to {get_origin(settings.base_url)}{header}"
     return f"profile {settings.profile}: {text}"
 
 

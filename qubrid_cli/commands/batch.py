@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from ..errors import InterruptedByUserError, UsageError
-from . import _options, _request
+from . import _body, _options, _request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +69,7 @@ def batch(
     max_tokens: _options.MaxTokens = None,
     temperature: _options.Temperature = None,
     top_p: _options.TopP = None,
+    think: _options.Think = None,
     param: _options.Param = None,
     timeout: _options.Timeout = None,
     allow_http: _options.AllowHttp = False,
@@ -77,6 +78,8 @@ def batch(
     max_pixels: _options.MaxPixels = None,
     max_side: _options.MaxSide = None,
     quality: _options.Quality = None,
+    detail: _options.Detail = None,
+    image_order: _options.ImageOrder = None,
     frame: _options.Frame = 1,
     original: _options.Original = False,
     fetch: _options.Fetch = None,
@@ -93,11 +96,11 @@ def batch(
     stdin = _request.open_stdin([*(arguments or []), prompt, system, from_])
     paths, argument = _split_arguments(arguments or [], config, prompt_given=prompt is not None)
     _check_sources(paths, from_, null=null)
-    extra = _request.parse_params(param)
+    extra = _body.parse_params(param)
     answer_schema = _request.load_schema(schema, chosen_preset, extra)
     prompt = _request.compose_prompt(_request.read_prompt("-p", prompt, stdin), argument, chosen_preset, settings)
     system = _request.read_system_prompt(system, stdin, chosen_preset, settings)
-    request = _request.build_request(settings, prompt, system, extra, stream=stream)
+    request = _body.build_request(settings, prompt, system, extra, stream=stream)
     _request.check_placeholders(request, images=1)
     results = None if output is None or str(output) == "-" else output
     selection = inputs.Selection(
@@ -110,7 +113,7 @@ def batch(
     from ..batch import session  # loads httpx, so only for a valid command line
     from ..batch.tasks import BatchPlan, BatchRequest
 
-    facets: dict[str, object] = {"offline": True} if settings.offline else {}
+    facets = _body.list_key_facets(settings) | ({"offline": True} if settings.offline else {})
     if answer_schema is not None:
         facets["schema"] = answer_schema.document
     image_limits = _request.build_image_limits(settings, frame, original=original)

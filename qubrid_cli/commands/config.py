@@ -45,6 +45,7 @@ def show(
     max_tokens: _options.MaxTokens = None,
     temperature: _options.Temperature = None,
     top_p: _options.TopP = None,
+    think: _options.Think = None,
     timeout: _options.Timeout = None,
     retries: _options.Retries = None,
     retry_max_wait: _options.RetryMaxWait = None,
@@ -54,6 +55,8 @@ def show(
     max_pixels: _options.MaxPixels = None,
     max_side: _options.MaxSide = None,
     quality: _options.Quality = None,
+    detail: _options.Detail = None,
+    image_order: _options.ImageOrder = None,
     labels: _options.Labels = None,
     as_json: _options.JsonObject = False,
 ) -> None:
@@ -199,12 +202,18 @@ def _validate_edited(text: str, copy: Path) -> None:
 
 
 def _mask(names: tuple[str, ...] | list[str], value: Any) -> Any:
-    """Hide the values of headers that may be secret."""
-    from ..text import is_secret_header
+    """Hide the values of headers and of parameters of the URL that may be secret."""
+    from ..images.urls import mask_query
+    from ..text import is_secret_header, is_secret_parameter
 
     if isinstance(value, dict):
         return {name: _mask((*names, name), inner) for name, inner in value.items()}
-    return "(hidden)" if "headers" in names[:-1] and is_secret_header(names[-1]) else value
+    if names[-1] == "base_url" and isinstance(value, str):
+        return mask_query(value)
+    is_secret = ("headers" in names[:-1] and is_secret_header(names[-1])) or (
+        "query" in names[:-1] and is_secret_parameter(names[-1])
+    )
+    return "(hidden)" if is_secret else value
 
 
 def _format_value(value: Any) -> str:

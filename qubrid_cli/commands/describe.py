@@ -19,7 +19,7 @@ from ..errors import (
 from ..frozen import frozen
 from ..output.show import OutputOptions, RequestInfo, announce_image, show_answer, show_dry_run, show_failed_request
 from ..output.streams import Output, echo_err
-from . import _options, _request
+from . import _body, _options, _request
 
 if TYPE_CHECKING:
     from ..client.request import Request
@@ -70,6 +70,7 @@ def describe(
     max_tokens: _options.MaxTokens = None,
     temperature: _options.Temperature = None,
     top_p: _options.TopP = None,
+    think: _options.Think = None,
     param: _options.Param = None,
     timeout: _options.Timeout = None,
     retries: _options.Retries = None,
@@ -81,6 +82,8 @@ def describe(
     max_pixels: _options.MaxPixels = None,
     max_side: _options.MaxSide = None,
     quality: _options.Quality = None,
+    detail: _options.Detail = None,
+    image_order: _options.ImageOrder = None,
     original: _options.Original = False,
     frame: _options.Frame = 1,
     fetch: _options.Fetch = None,
@@ -121,13 +124,13 @@ def describe(
         if classified.error is not None:
             raise classified.error
         target.refuse_overwriting(image.path for image in classified.images if isinstance(image, sources.File))
-        extra = _request.parse_params(param)
+        extra = _body.parse_params(param)
         answer_schema = _request.load_schema(schema, chosen_preset, extra)
         show = show.for_answers(answer_schema, chosen_preset)
         system = _request.read_system_prompt(system, stdin, chosen_preset, settings)
         images = _request.resolve_images(classified.images, settings, fetch=fetch)
         plan = _Plan(
-            request=_request.build_request(settings, info.prompt, system, extra, stream=not no_stream),
+            request=_body.build_request(settings, info.prompt, system, extra, stream=not no_stream),
             groups=_group_images(images, each=each, together=together),
             limits=_request.build_image_limits(settings, frame, original=original),
             schema=answer_schema,
@@ -225,8 +228,8 @@ def _show_dry_runs(plan: _Plan, show: OutputOptions, target: Output) -> list[Qvi
     from ..images.prepare import PreparationPool
 
     failures: list[QvisionError] = []
-    pool, url = PreparationPool(plan.limits), f"{_request.get_base_url(plan.settings)}/chat/completions"
-    request_template = _request.add_response_format(plan.request, plan.schema)
+    pool, url = PreparationPool(plan.limits), _request.format_url(plan.settings, "/chat/completions")
+    request_template = _body.add_response_format(plan.request, plan.schema)
     for number, group in enumerate(plan.groups, 1):
         request = _request.fill_placeholders(request_template, group, number)
         images = pool.submit(group)

@@ -9,7 +9,7 @@ import typer
 from ..errors import AuthError, InterruptedByUserError, QvisionError
 from ..output import show
 from ..output.streams import echo_err
-from ..settings.fields import get_origin
+from ..settings.checks import get_origin
 from ..text import escape_control_characters
 from . import _options, _request
 

@@ -25,6 +25,14 @@ _USUAL_ANSWER_TOKENS = 1_000
 _MIN_PIXELS = 65_536
 _UNSUPPORTED_PATTERN = "support|unknown|unrecogni|unexpected|permitted|extra|deprecated|cannot both"
 _OUT_OF_RANGE_PATTERN = "between|range|at most|at least|less than|greater than|too (large|small|long)"
+#: Further words about a field or a value that is refused.
+_INVALID_PATTERN = (
+    "invalid|not (allowed|valid|available|found)|cannot|can't|must|should be|mandatory|disabled|only works"
+)
+#: How messages refer to thinking without the name of the field, and to one value of a field that exists.
+_THINKING_PATTERN = r"\b(enable_)?thinking\b|\breasoning\b"
+_VALUE_PATTERN = r"\bvalues?\b|support '|one of|input should be|mandatory|disabled|only works"
+_REFUSAL_STATUSES = frozenset({400, 404, 422, 501})
 #: How messages that refuse a response format refer to it.
 _JSON_FORMAT_PATTERN = (
     r"response[_ ]?(format|schema)|json[_ ]?(schema|object|mode)|structured[_ ]?outputs?|guided|grammar"
@@ -166,9 +174,44 @@ def _drop_refused_field(request: Request, error: EndpointError) -> tuple[Request
     return None
 
 
+def _drop_refused_thinking(request: Request, error: EndpointError) -> tuple[Request, str] | None:
+    """The request with the next spelling of ``--think``, or without one, if the server refused this one.
+
+    A refused value of ``reasoning_effort`` is followed by the next value that means the same, a refused field by the next
+    field.
+    """
+    if request.thinking is None or error.status not in _REFUSAL_STATUSES or error.is_fatal:
+        return None
+    from ..client.thinking import find_spelling
+
+    sent = find_spelling(request.thinking, request.model, request.dropped)
+    is_named = _matches(rf"\b{sent.field}\b|{_THINKING_PATTERN}", error.message) if sent else False
+    is_refused = is_named and _matches(f"{_UNSUPPORTED_PATTERN}|{_INVALID_PATTERN}", error.message)
+    if sent is None or not (is_refused or _matches(_UNSPECIFIC_PATTERN, error.message)):
+        return None
+    name = sent.name if _matches(_VALUE_PATTERN, error.message) else sent.field
+    return replace(request, dropped=request.dropped | {name}), f"the endpoint refused {sent}"
+
+
+def _drop_refused_detail(request: Request, error: EndpointError) -> tuple[Request, str] | None:
+    """The request without the ``detail`` of its images, if the server refused it."""
+    is_sent = request.detail is not None and "detail" not in request.dropped and not error.is_fatal
+    if not is_sent or error.status not in _REFUSAL_STATUSES or not _matches(r"\bdetail\b", error.message):
+        return None
+    if not _matches(f"{_UNSUPPORTED_PATTERN}|{_INVALID_PATTERN}", error.message):
+        return None
+    return replace(request, dropped=request.dropped | {"detail"}), "the endpoint refused detail, so it was dropped"
+
+
 def _matches(pattern: str, message: str) -> bool:
     return re.search(pattern, message, re.IGNORECASE) is not None
 
 
 #: In the order in which they are tried.
-_FALLBACKS = (_request_stream, _drop_refused_format, _drop_refused_field)
+_FALLBACKS = (
+    _request_stream,
+    _drop_refused_format,
+    _drop_refused_field,
+    _drop_refused_detail,
+    _drop_refused_thinking,
+)

@@ -18,7 +18,7 @@ from ..client.request import ImagePart, Request, build_body
 from ..client.retry import RetryLimits, RetryScheduled, with_retries
 from ..errors import ContextOverflow, EndpointError, InterruptedByUserError, QvisionError
 from ..images.prepare import PendingImage, PreparedImage, PreparedImageOrLink
-from ..metrics import Clock, Price, Stopwatch, compute_cost, get_number
+from ..metrics import Clock, Cost, Price, Stopwatch, find_cost, get_number
 from .result import (
     Description,
     Preparing,
@@ -33,6 +33,8 @@ from .result import (
 
 #: Characters. The longest context of any model, a few million tokens, is far below it.
 _MAX_ANSWER_LENGTH = 64_000_000
+#: LiteLLM's, in US dollars.
+_COST_HEADER = "x-litellm-response-cost"
 
 Item = Preparing | Sending | Receiving | RetryScheduled | Writing | Repairing | TextDelta | ReasoningDelta | Description
 Items = Generator[Item, None, None]
@@ -77,6 +79,7 @@ class _Draft:
     warnings: list[str] = field(default_factory=list)
     error: QvisionError | None = None
     overflow: ContextOverflow | None = None
+    header_cost: str | None = None
     text_length: int = 0
 
     @property
@@ -133,12 +136,25 @@ class _Draft:
                 prepare_seconds=sum(image.prepare_seconds for image in prepared) if prepared else None,
                 completion_tokens=get_number(self.chunk_info.usage, "completion_tokens"),
             ),
-            cost=compute_cost(self.prices, self.request.model, self.chunk_info.model, self.chunk_info.usage),
-            warnings=tuple(self.warnings),
+            cost=self._find_cost(),
+            warnings=(*self.warnings, *self._note_thinking()),
             error=self.error,
             refused_parameters=self.request.dropped,
             overflow=self.overflow,
+            detail=None if "detail" in self.request.dropped else self.request.detail,
         )
+
+    def _find_cost(self) -> Cost | None:
+        info = self.chunk_info
+        others = ((info.metrics or {}).get("cost"), self.header_cost)
+        return find_cost(self.prices, self.request.model, info.model, info.usage, *others)
+
+    def _note_thinking(self) -> Iterator[str]:
+        """What was sent for ``--think``, if there is an answer to judge it by."""
+        if self.request.thinking is not None and (self.error is None or self.has_begun):
+            from ..client.thinking import describe_thinking
+
+            yield describe_thinking(self.request, has_thought=bool(self.reasoning_parts))
 
 
 def describe(
@@ -226,12 +242,13 @@ def _exchange(draft: _Draft, endpoint: Endpoint) -> Iterator[Item]:
     """
     body = build_body(draft.request)
     sent = threading.Event()
-    yield Sending(str(endpoint.url), len(body), sent)
+    yield Sending(endpoint.display_url, len(body), sent)
     draft.stopwatch.mark_sent()
     draft.chunk_info, draft.finish = ChunkInfo(), None  # forget those of a failed attempt
     try:
         with endpoint.request_completion(body, sent=sent, within=draft.stopwatch.seconds_left()) as response:
             yield Receiving(response.status, response.request_id, response.seconds)
+            draft.header_cost = response.headers.get(_COST_HEADER)
             if not response.is_success:
                 raise endpoint.read_error(response)
             yield from _read_events(draft, endpoint, response)

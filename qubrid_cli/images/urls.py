@@ -8,11 +8,12 @@ import enum
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from urllib.parse import SplitResult, unquote_to_bytes, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, unquote_to_bytes, urlencode, urlsplit, urlunsplit
 
 from ..frozen import frozen
+from ..text import is_secret_parameter
 
 #: Bytes that are encoded at once. Three bytes become four characters, so the pieces join without padding.
 _ENCODE_CHUNK_BYTES = 3 * 64 * 1024
@@ -188,6 +189,22 @@ def get_userinfo(url: str) -> str:
 def redact(text: str) -> str:
     """Text that may be a URL, even a broken one, without anything that could be a password and without long data."""
     return shorten_data_url(text) if text[:5].lower() == "data:" else _AUTHORITY.sub(r"\1…@", text)
+
+
+def add_query(url: str, query: Mapping[str, str]) -> str:
+    """A URL without a query, with the parameters added."""
+    return f"{url}?{urlencode(query)}" if query else url
+
+
+def mask_query(url: str) -> str:
+    """A URL without the values of the parameters that are probably secret; a URL without such parameters is unchanged."""
+    base, _, query = url.partition("?")
+    pairs = parse_qsl(query, keep_blank_values=True)
+    if not any(is_secret_parameter(name) for name, _ in pairs):
+        return url
+    return (
+        f"{base}?{'&'.join(f'{name}=…' if is_secret_parameter(name) else f'{name}={value}' for name, value in pairs)}"
+    )
 
 
 def shorten_data_url(url: str) -> str:

@@ -13,7 +13,8 @@ from platformdirs import user_cache_path, user_config_path
 from ..errors import ConfigError, UsageError
 from ..frozen import frozen
 from ..metrics import Price
-from .fields import BUILT_IN_PROFILES, GLOBAL_FIELDS, PROFILE_FIELDS, Field, Range, is_profile_name, list_available
+from .checks import Range, is_profile_name
+from .fields import BUILT_IN_PROFILES, GLOBAL_FIELDS, PROFILE_FIELDS, Field, list_available
 
 _TABLE_NAMES = ("profiles", "presets", "prices")
 _PRICE_KEYS = ("input", "output")

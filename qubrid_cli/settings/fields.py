@@ -1,19 +1,32 @@
-"""The settings, each declared once in ``Settings``; the built-in profiles; and the checks of values.
+"""The settings, each declared once in ``Settings``, and the built-in profiles.
 
-A new attribute of ``Settings`` is at once a key of the config file and of ``qvision config``, and, with ``variable``, an
-environment variable. One with an ``Option`` also needs an alias in ``commands/_options.py`` and a parameter in each
+A new attribute of ``Settings`` is at once a key of the config file and of ``qvision config``, and, with ``variables``,
+an environment variable. One with an ``Option`` also needs an alias in ``commands/_options.py`` and a parameter in each
 command that takes it.
 """
 
 import enum
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any
-from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from ..errors import ConfigError
 from ..frozen import frozen
+from .checks import (
+    SWITCH_WORDS,
+    Choice,
+    Range,
+    check_body_fields,
+    check_header_name,
+    check_headers,
+    check_profile_name,
+    check_query,
+    check_switch,
+    check_text,
+    check_variable_name,
+    get_origin,
+    normalize_base_url,
+)
 
 #: Qubrid's own endpoint.
 QUBRID_URL = "https://platform.qubrid.com/v1"
@@ -21,6 +34,9 @@ DEFAULT_PROFILE = "qubrid"
 
 #: Only Qubrid's profile sends parameters that the user did not set: it documents them, and 16384 tokens overflow the
 #: context window of most local models. The local models are small vision models, under the name that each server uses.
+#: Images come first where the server's own documentation puts them first: vLLM's recipe for Qwen3-VL. Text comes first at
+#: Qubrid (API reference), OpenRouter ("Image inputs": send the text prompt first), OpenAI ("Images and vision") and LM
+#: Studio; Ollama takes the images out of the message, so the order has no effect.
 BUILT_IN_PROFILES: Mapping[str, Mapping[str, Any]] = {
     DEFAULT_PROFILE: {
         "base_url": QUBRID_URL,
@@ -32,7 +48,7 @@ BUILT_IN_PROFILES: Mapping[str, Mapping[str, Any]] = {
     },
     "ollama": {"base_url": "http://localhost:11434/v1", "model": "qwen3-vl:8b"},
     "lmstudio": {"base_url": "http://localhost:1234/v1", "model": "qwen/qwen3-vl-8b"},
-    "vllm": {"base_url": "http://localhost:8000/v1", "model": "Qwen/Qwen3-VL-8B-Instruct"},
+    "vllm": {"base_url": "http://localhost:8000/v1", "model": "Qwen/Qwen3-VL-8B-Instruct", "image_order": "first"},
     "openrouter": {
         "base_url": "https://openrouter.ai/api/v1",
         "model": "qwen/qwen3-vl-8b-instruct",
@@ -40,124 +56,6 @@ BUILT_IN_PROFILES: Mapping[str, Mapping[str, Any]] = {
     },
     "openai": {"base_url": "https://api.openai.com/v1", "model": "gpt-6-luna", "key_env": "OPENAI_API_KEY"},
 }
-
-#: A header's name (RFC 9110, section 5.6.2), and the headers that the request sets itself.
-_HEADER_NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
-_RESERVED_HEADERS = frozenset(
-    {"accept-encoding", "connection", "content-length", "content-type", "host", "te", "trailer", "transfer-encoding"}
-)
-_SWITCH_WORDS = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
-
-
-def normalize_base_url(text: object) -> str:
-    """The canonical form of an endpoint's URL: scheme, host and path, without ``/chat/completions``.
-
-    Raises:
-        ValueError: what is wrong, as the end of a sentence; the other checks do the same.
-    """
-    text = _check_text(text).strip()
-    try:
-        parts = urlsplit(text)
-        _ = parts.port  # raises on a port that is not a number
-    except ValueError:
-        raise ValueError("is not a URL") from None
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("is not an http or https URL")
-    if "@" in parts.netloc:
-        raise ValueError("must not contain a user name or password")
-    if parts.query or parts.fragment:
-        raise ValueError("must not contain ? or #")
-    if any(character <= " " or character == "\x7f" for character in text):
-        raise ValueError("contains a space or a control character")
-    path = parts.path.rstrip("/").removesuffix("/chat/completions").rstrip("/")
-    return urlunsplit(SplitResult(parts.scheme, parts.netloc.lower(), path, "", ""))
-
-
-def get_origin(url: str) -> str:
-    """Scheme, host and port of a URL, without the scheme's default port (RFC 6454). A key belongs to one origin."""
-    parts = urlsplit(url)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    port = "" if parts.port in {None, {"http": 80, "https": 443}[parts.scheme]} else f":{parts.port}"
-    return f"{parts.scheme}://{host}{port}"
-
-
-def is_profile_name(text: str) -> bool:
-    """Whether a text can name a profile, which appears in files, dotted keys and on terminals."""
-    return re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]*", text) is not None
-
-
-def _check_text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("is not a string")  # noqa: TRY004  # one kind of error for every invalid value
-    if not value.strip():
-        raise ValueError("is empty")
-    return value
-
-
-def _check_profile_name(value: object) -> str:
-    if not is_profile_name(text := _check_text(value)):
-        raise ValueError("is not a name of letters, digits, - and _")
-    return text
-
-
-def _check_variable_name(value: object) -> str:
-    # Upper case only, so that a key pasted here by mistake is refused.
-    if not re.fullmatch("[A-Z_][A-Z0-9_]*", text := _check_text(value)):
-        raise ValueError("is not the name of a variable in upper case, such as MY_KEY")
-    return text
-
-
-def _check_switch(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("is neither true nor false")  # noqa: TRY004  # see above
-    return value
-
-
-def _check_headers(value: object) -> dict[str, str]:
-    if not isinstance(value, Mapping):
-        raise ValueError("is not a table of strings")  # noqa: TRY004  # see above
-    for name, text in value.items():
-        if not re.fullmatch(_HEADER_NAME, name):
-            raise ValueError(f"contains an invalid header name, {name!r}")
-        if name.lower() in _RESERVED_HEADERS:
-            raise ValueError(f"contains {name}, which the request sets itself")
-        if not isinstance(text, str) or not re.fullmatch(r"[\x20-\x7e]*", text):
-            raise ValueError(f"has a value for {name} that is not a string of printable ASCII")
-    if len({name.lower() for name in value}) < len(value):
-        raise ValueError("contains a header twice")
-    return dict(value)
-
-
-class Range:
-    """Check that a value is a finite number within limits, both inclusive."""
-
-    def __init__(self, number_type: type[int] | type[float], minimum: float, maximum: float | None = None) -> None:
-        self.type = number_type
-        self.minimum = minimum
-        self.maximum = maximum
-
-    def __call__(self, value: object) -> int | float:
-        """The number.
-
-        Raises:
-            ValueError: it is not a number of this type, or outside the limits.
-        """
-        is_wrong_float = isinstance(value, float) and (self.type is int or not math.isfinite(value))
-        if not isinstance(value, int | float) or isinstance(value, bool) or is_wrong_float:
-            raise ValueError("is not a whole number" if self.type is int else "is not a number")
-        if self.maximum is None and value < self.minimum:
-            raise ValueError(f"is below {self.minimum:g}")
-        if self.maximum is not None and not self.minimum <= value <= self.maximum:
-            raise ValueError(f"is not between {self.minimum:g} and {self.maximum:g}")
-        return self.type(value)
-
-    def parse(self, text: str) -> int | float:
-        """The number that a text holds; raises ``ValueError`` like a call."""
-        try:
-            value: object = self.type(text)
-        except ValueError:
-            value = text
-        return self(value)
 
 
 @frozen
@@ -168,7 +66,7 @@ class Field:
         check: returns the value for one from the file or an option, or raises ``ValueError`` with what is wrong.
         example: a valid value, for hints.
         default: the value when no source sets one.
-        variable: the environment variable that sets it.
+        variables: the environment variables that set it; the first one that is set wins.
         is_global: whether it may stand at the top level of the file; what concerns a key belongs to one profile.
         is_in_profiles: whether it may stand in a profile.
     """
@@ -176,15 +74,15 @@ class Field:
     check: Callable[[Any], Any]
     example: str
     default: Any = None
-    variable: str | None = None
+    variables: tuple[str, ...] = ()
     is_global: bool = True
     is_in_profiles: bool = True
     __hash__ = object.__hash__  # Annotated hashes its arguments; the shared hash of all values takes longer
 
     def parse(self, text: str) -> Any:
         """The value for the text of an option or a variable; raises ``ValueError`` like ``check``."""
-        if self.check is _check_switch:
-            return self.check(_SWITCH_WORDS.get(text.strip().lower()))
+        if self.check is check_switch:
+            return self.check(SWITCH_WORDS.get(text.strip().lower()))
         return self.check.parse(text) if isinstance(self.check, Range) else self.check(text)
 
     def format_example(self, name: str) -> str:
@@ -237,8 +135,14 @@ class Settings:
         timeout: seconds without data.
         retry_max_wait: seconds between two attempts.
         max_time: seconds for a whole request; ``None`` for no limit.
+        think: how much the model thinks before it answers, as ``--think``; ``None`` leaves it to the endpoint.
+        detail: how closely the model looks at images; ``None`` leaves it to the endpoint.
+        image_order: whether the images come ``first`` or ``last``, after the text.
+        params: further fields of the request's body.
+        query: the query of the endpoint's URL, sent where the key may be sent.
         headers: extra headers, sent where the key may be sent.
         key_env: the variable that holds the profile's key; ``None`` if it has none.
+        key_header: the header that holds the bare key, in place of ``Authorization: Bearer``.
         profile_base_url: the URL of the profile itself; ``None`` for a profile that uses Qubrid's, whatever
             ``base_url`` says.
         origins: where the value of each setting came from, by its name.
@@ -246,17 +150,17 @@ class Settings:
 
     profile: Annotated[
         str,
-        Field(_check_profile_name, "ollama", DEFAULT_PROFILE, "QVISION_PROFILE", is_in_profiles=False),
+        Field(check_profile_name, "ollama", DEFAULT_PROFILE, ("QVISION_PROFILE",), is_in_profiles=False),
         Option("Profile to use, such as ollama. [qubrid]", "NAME"),
     ]
     model: Annotated[
         str | None,
-        Field(_check_text, "Qwen/Qwen3-VL-Plus", variable="QVISION_MODEL"),
+        Field(check_text, "Qwen/Qwen3-VL-Plus", variables=("QVISION_MODEL", "QUBRID_MODEL")),
         Option("Model to use. [the profile's]", "ID", short="-m"),
     ]
     base_url: Annotated[
         str,
-        Field(normalize_base_url, "http://localhost:11434/v1", variable="QUBRID_BASE_URL"),
+        Field(normalize_base_url, "http://localhost:11434/v1", variables=("QUBRID_BASE_URL",)),
         Option("Endpoint to use. [the profile's]", "URL"),
     ]
     max_tokens: Annotated[
@@ -264,6 +168,11 @@ class Settings:
     ]
     temperature: Annotated[float | None, Field(Range(float, 0), "0.1"), Option("Randomness. [qubrid: 0.1]", "X")]
     top_p: Annotated[float | None, Field(Range(float, 0, 1), "1"), Option("Nucleus sampling. [qubrid: 1]", "X")]
+    think: Annotated[
+        str | None,
+        Field(Choice("on", "off", "low", "medium", "high", switch=("on", "off")), "off", variables=("QVISION_THINK",)),
+        Option("How much the model thinks: on, off, low, medium or high.", "LEVEL"),
+    ]
     timeout: Annotated[
         float,
         Field(Range(float, 0.001, 1e6), "300", 300.0),
@@ -278,17 +187,17 @@ class Settings:
     ]
     allow_http: Annotated[
         bool,
-        Field(_check_switch, "true", default=False),
+        Field(check_switch, "true", default=False),
         Option("Send the key over plain http too, in a network you trust."),
     ]
     offline: Annotated[
         bool,
-        Field(_check_switch, "true", default=False, variable="QVISION_OFFLINE"),
+        Field(check_switch, "true", default=False, variables=("QVISION_OFFLINE",)),
         Option("Use the built-in endpoint: no key, no network, no model."),
     ]
-    prompt: Annotated[str | None, Field(_check_text, "What is this?")]
-    system: Annotated[str | None, Field(_check_text, "Be brief.")]
-    preset: Annotated[str | None, Field(_check_text, "caption")]
+    prompt: Annotated[str | None, Field(check_text, "What is this?")]
+    system: Annotated[str | None, Field(check_text, "Be brief.")]
+    preset: Annotated[str | None, Field(check_text, "caption")]
     max_pixels: Annotated[
         int,
         Field(Range(int, 1024), "1048576", 2_621_440),  # images.tokens.QWEN3.max_pixels, without loading it for --help
@@ -302,13 +211,26 @@ class Settings:
         Field(Range(int, 1, 95), "85"),
         Option("JPEG quality. [85, and 90 for screenshots and pages of text]", "N"),
     ]
+    detail: Annotated[
+        str | None,
+        Field(Choice("low", "high", "auto"), "low"),
+        Option("How closely the model looks at images: low, high or auto.", "LEVEL"),
+    ]
+    image_order: Annotated[
+        str,
+        Field(Choice("first", "last"), "first", "last"),
+        Option("Put images before the text (first) or after it (last). [the profile's]", "ORDER"),
+    ]
     labels: Annotated[
         bool,
-        Field(_check_switch, "false", default=True),
+        Field(check_switch, "false", default=True),
         Option("Name each of several images in the request. [--labels]"),
     ]
-    headers: Annotated[Mapping[str, str], Field(_check_headers, '{ X-Team = "vision" }', is_global=False)]
-    key_env: Annotated[str | None, Field(_check_variable_name, "MY_API_KEY", is_global=False)]
+    params: Annotated[Mapping[str, Any], Field(check_body_fields, "{ seed = 42 }", {}, is_global=False)]
+    query: Annotated[Mapping[str, str], Field(check_query, '{ api-version = "2024-10-21" }', {}, is_global=False)]
+    headers: Annotated[Mapping[str, str], Field(check_headers, '{ X-Team = "vision" }', {}, is_global=False)]
+    key_env: Annotated[str | None, Field(check_variable_name, "MY_API_KEY", is_global=False)]
+    key_header: Annotated[str | None, Field(check_header_name, "api-key", is_global=False)]
     profile_base_url: str | None
     origins: Mapping[str, ValueOrigin]
 
@@ -335,7 +257,8 @@ class Settings:
     @property
     def has_authorization(self) -> bool:
         """Whether a header replaces the key."""
-        return any(name.lower() == "authorization" for name in self.headers)
+        key_header = (self.key_header or "Authorization").lower()
+        return any(name.lower() == key_header for name in self.headers)
 
     @property
     def is_base_url_trusted(self) -> bool:
@@ -366,6 +289,12 @@ OPTIONS: Mapping[str, Option] = {name: option for name, (_, *options) in _DECLAR
 def format_flag(name: str) -> str:
     """The option of a setting as it is typed, such as ``--max-tokens``."""
     return f"--{name.replace('_', '-')}"
+
+
+def get_default_image_order(profile: str) -> str:
+    """The order of text and images that a profile has if the user sets none."""
+    order: str = BUILT_IN_PROFILES.get(profile, {}).get("image_order", FIELDS["image_order"].default)
+    return order
 
 
 def list_available(names: Iterable[str]) -> str:

@@ -18,7 +18,8 @@ from ..errors import AuthError, ConfigError, KeyringError
 from ..files import file_lock, write_atomic
 from ..frozen import frozen
 from ..text import redact_secrets
-from .fields import DEFAULT_PROFILE, Settings, get_origin
+from .checks import get_origin
+from .fields import DEFAULT_PROFILE, Settings
 
 _KEY_PAGE_URL = "https://platform.qubrid.com/api-keys"
 _KEY_FILE_HEADER = "# Written by qvision auth login. Each key goes to its own origin and to no other.\n"

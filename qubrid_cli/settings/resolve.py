@@ -1,11 +1,13 @@
 """Resolve the settings of a run: for each, the first source that sets it wins, and its origin is recorded. Pure."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..errors import ConfigError
 from ..frozen import frozen
 from ..text import escape_control_characters
+from .checks import split_query
 from .config_file import Config
 from .fields import (
     BUILT_IN_PROFILES,
@@ -55,11 +57,15 @@ def resolve(options: Mapping[str, Any], env: Mapping[str, str], config: Config) 
     )
     resolved = {"profile": (profile, profile_origin)} | {name: sources.resolve_setting(name) for name in PROFILE_FIELDS}
     values = {name: value for name, (value, _) in resolved.items()}
-    return Settings(
-        **values | {"headers": values["headers"] or {}},
-        profile_base_url=(own.get("base_url") or built_in["base_url"]) if has_own_url else None,
-        origins={name: origin for name, (_, origin) in resolved.items()},
-    )
+    origins = {name: origin for name, (_, origin) in resolved.items()}
+    values["base_url"], url_query = split_query(values["base_url"])
+    profile_base_url = split_query(own.get("base_url") or built_in["base_url"])[0] if has_own_url else None
+    settings = Settings(**values, profile_base_url=profile_base_url, origins=origins)
+    if not url_query:
+        return settings if settings.is_base_url_trusted else replace(settings, query={})
+    origins["query"] = origins["base_url"]
+    profile_query = settings.query if settings.is_base_url_trusted else {}
+    return replace(settings, query={**profile_query, **url_query}, origins=origins)
 
 
 @frozen
@@ -75,8 +81,9 @@ class _Sources:
         field = FIELDS[name]
         if (value := self.options.get(name)) is not None:
             return _parse_value(value, field, ValueOrigin(OriginKind.OPTION, format_flag(name)))
-        if field.variable and (text := self.env.get(field.variable)):
-            return _parse_value(text, field, ValueOrigin(OriginKind.ENVIRONMENT, field.variable))
+        for variable in field.variables:
+            if text := self.env.get(variable):
+                return _parse_value(text, field, ValueOrigin(OriginKind.ENVIRONMENT, variable))
         for origin, table in self.tables:
             if name in table:
                 return table[name], origin
@@ -88,10 +95,12 @@ def _parse_value(value: Any, field: Field, origin: ValueOrigin) -> tuple[Any, Va
     try:
         return field.parse(value) if isinstance(value, str) else value, origin
     except ValueError as error:
-        message = f"{origin.location} {error}: {escape_control_characters(_hide_password(value))}"
+        message = f"{origin.location} {error}: {escape_control_characters(_hide_secrets(value))}"
         raise ConfigError(message, hint=f"For example: {field.example}") from error
 
 
-def _hide_password(value: str) -> str:
+def _hide_secrets(value: str) -> str:
+    """A value without what stands before an ``@`` in a URL, or after its ``?``."""
     _, at, host = value.rpartition("@")
-    return f"…@{host}" if at else value
+    url, question_mark, _ = (f"…@{host}" if at else value).partition("?")
+    return f"{url}?…" if question_mark else url

@@ -80,6 +80,32 @@ def image(url: str) -> dict[str, Any]:
             BODY | {"seed": 42, "stream_options": None, "a": {"b": ["é", None]}},
             id="extra",
         ),
+        pytest.param(
+            replace(REQUEST, params={"seed": 1, "stream_options": {"x": 1}, "k": 1}, extra={"seed": 2}),
+            BODY | {"seed": 2, "stream_options": {"x": 1}, "k": 1},
+            id="extra wins over params",
+        ),
+        pytest.param(
+            replace(REQUEST, images=(ImagePart(JPEG, "Image 1"), ImagePart("https://h/b")), images_first=True),
+            BODY | {"messages": [user(text("Image 1"), image(JPEG), image("https://h/b"), text("What is this?"))]},
+            id="images first",
+        ),
+        pytest.param(
+            replace(REQUEST, images=(), images_first=True),
+            BODY | {"messages": [user(text("What is this?"))]},
+            id="images first without images",
+        ),
+        pytest.param(
+            replace(REQUEST, detail="low"),
+            BODY
+            | {
+                "messages": [
+                    user(text("What is this?"), {"type": "image_url", "image_url": {"url": JPEG, "detail": "low"}})
+                ]
+            },
+            id="detail",
+        ),
+        pytest.param(replace(REQUEST, detail="low", dropped=frozenset({"detail"})), BODY, id="refused detail"),
         pytest.param(replace(REQUEST, stream=False), BODY_WITHOUT_USAGE | {"stream": False}, id="no stream"),
         pytest.param(replace(REQUEST, dropped=frozenset({"stream_options"})), BODY_WITHOUT_USAGE, id="no usage"),
         pytest.param(

@@ -42,6 +42,7 @@ PROFILE: dict[str, Any] = {
     "max_tokens": 3,
     "temperature": 0.3,
     "top_p": 0.3,
+    "think": "low",
     "timeout": 3.0,
     "retries": 3,
     "retry_max_wait": 3.0,
@@ -54,9 +55,14 @@ PROFILE: dict[str, Any] = {
     "max_pixels": 3333,
     "max_side": 333,
     "quality": 33,
+    "detail": "low",
+    "image_order": "first",
     "labels": False,
+    "params": {"seed": 42},
+    "query": {"api-version": "2"},
     "headers": {"X-A": "p"},
     "key_env": "P_KEY",
+    "key_header": "api-key",
 }
 
 
@@ -91,7 +97,10 @@ def test_every_setting_shows_its_origin_config(qvision: Qvision, write: Write, t
         name: {"value": value, **config} for name, value in top.items() if name not in BUILT_IN_PROFILES["qubrid"]
     } | {
         "profile": {"value": "qubrid", **config},
+        "params": {"value": {}, "origin": "default", "where": "default"},
+        "query": {"value": {}, "origin": "default", "where": "default"},
         "headers": {"value": {}, "origin": "default", "where": "default"},
+        "key_header": {"value": None, "origin": "default", "where": "default"},
     }
     env = write(toml(top))
     assert {name: setting for name, setting in shown(qvision, env=env).items() if name in top} == {
@@ -102,11 +111,14 @@ def test_every_setting_shows_its_origin_config(qvision: Qvision, write: Write, t
 def test_every_setting_shows_its_origin_environment(qvision: Qvision, write: Write) -> None:
     env = write("[profiles.work]\n" + toml(PROFILE))
     env |= {"QVISION_PROFILE": "work", "QVISION_MODEL": "e", "QUBRID_BASE_URL": "http://e/v1", "QVISION_OFFLINE": "0"}
+    env |= {"QVISION_THINK": "off"}
     settings = shown(qvision, env=env)
+    assert settings.pop("query")["value"] == {}  # the profile's belongs to the profile's own address
     assert {name: tuple(setting.values()) for name, setting in settings.items() if setting["origin"] != "profile"} == {
         "profile": ("work", "environment", "QVISION_PROFILE"),
         "model": ("e", "environment", "QVISION_MODEL"),
         "base_url": ("http://e/v1", "environment", "QUBRID_BASE_URL"),
+        "think": ("off", "environment", "QVISION_THINK"),
         "offline": (False, "environment", "QVISION_OFFLINE"),
     }
 
@@ -115,7 +127,7 @@ def test_every_setting_shows_its_origin_default(qvision: Qvision) -> None:
     settings = shown(qvision, env={})
     built = {"origin": "default", "where": "built-in profile qubrid"}
     plain = {"origin": "default", "where": "default"}
-    defaults = {name: field.default for name, field in FIELDS.items()} | {"headers": {}}
+    defaults = {name: field.default for name, field in FIELDS.items()}
     assert settings == {name: {"value": value, **plain} for name, value in defaults.items()} | {
         name: {"value": value, **built} for name, value in BUILT_IN_PROFILES["qubrid"].items()
     }
@@ -128,6 +140,7 @@ OPTIONS: dict[str, tuple[list[object], Any]] = {
     "max_tokens": (["--max-tokens", 1], 1),
     "temperature": (["--temperature", 0], 0),
     "top_p": (["--top-p", 1], 1),
+    "think": (["--think", "off"], "off"),
     "timeout": (["--timeout", 1], 1),
     "retries": (["--retries", 0], 0),
     "retry_max_wait": (["--retry-max-wait", 0], 0),
@@ -137,6 +150,8 @@ OPTIONS: dict[str, tuple[list[object], Any]] = {
     "max_pixels": (["--max-pixels", 1111], 1111),
     "max_side": (["--max-side", 111], 111),
     "quality": (["--quality", 11], 11),
+    "detail": (["--detail", "high"], "high"),
+    "image_order": (["--image-order", "last"], "last"),
     "labels": (["--labels"], True),
 }
 
@@ -153,7 +168,8 @@ def test_every_setting_shows_its_origin_option(qvision: Qvision, write: Write) -
         for name, setting in settings.items()
         if setting["origin"] == "option"
     } == {name: (value, f"--{name.replace('_', '-')}") for name, (_, value) in OPTIONS.items()}
-    assert set(settings) - set(OPTIONS) == {"prompt", "system", "preset", "headers", "key_env"}
+    without_option = {"prompt", "system", "preset", "params", "query", "headers", "key_env", "key_header"}
+    assert set(settings) - set(OPTIONS) == without_option
 
 
 def test_show_is_aligned_in_a_pipe(qvision: Qvision) -> None:
@@ -405,7 +421,7 @@ def test_a_price_gives_the_cost_in_the_record_and_in_the_statistics(
     env = write('[prices."test/vlm"]\ninput = 10\noutput = 2.5\n') | {"QUBRID_BASE_URL": server.url}
     server.answer = stream("A lighthouse.")
     run = qvision("describe", lighthouse, "--json", env=env)
-    assert run.json["cost"] == {"amount": 0.00132, "currency": "USD"}
+    assert run.json["cost"] == {"amount": 0.00132, "currency": "USD", "source": "prices"}
     run = qvision("describe", lighthouse, "--stats", env=env)
     assert " · 120 → 48 tokens · $0.0013 · " in run.stderr
     assert qvision("describe", lighthouse, "--field", "cost.amount", env=env).stdout == b"0.00132\n"
@@ -416,3 +432,59 @@ def test_another_users_settings_are_not_read(qvision: Qvision, tmp_path: Path) -
     qvision("config", "set", "model", "mine")
     other = qvision("config", "show", "--json", env=at_home(tmp_path / "other"))
     assert json.loads(other.stdout)["model"]["origin"] == "default"
+
+
+SECRET = "sk-query-0123456789"
+
+
+def test_a_profile_for_a_server_with_a_query_and_a_key_header_needs_nothing_by_hand(
+    qvision: Qvision, server: Server, lighthouse: Path, write: Write
+) -> None:
+    """As Azure's classic addresses: the pasted address, the key in a header of its own, and fields that it always gets."""
+    env = write(f"""
+[profiles.azure]
+base_url = "{server.url}/chat/completions?api-version=2024-10-21&code={SECRET}"
+model = "eyes"
+key_env = "AZURE_KEY"
+key_header = "api-key"
+params = {{ seed = 42, user = "me" }}
+query = {{ tenant = 7 }}
+""")
+    env |= {"AZURE_KEY": f"Bearer {KEY}", "QVISION_PROFILE": "azure"}
+    server.answer = stream(f"It echoes {KEY} and {SECRET}.")
+    run = qvision("describe", lighthouse, "-v", "-O", "seed=1", env=env)
+    (request,) = server.asked
+    assert request.path == f"/v1/chat/completions?tenant=7&api-version=2024-10-21&code={SECRET}"
+    assert (request.headers["api-key"], "authorization" in request.headers) == (KEY, False)
+    assert {name: request.json[name] for name in ("seed", "user")} == {"seed": 1, "user": "me"}
+    assert f"POST {server.url}/chat/completions?tenant=7&api-version=2024-10-21&code=… (" in run.stderr
+    outputs = [run]
+    outputs += [qvision("config", "show", *json, env=env) for json in ([], ["--json"])]
+    outputs += [qvision("config", "get", key, env=env) for key in ("profiles", "profiles.azure.base_url")]
+    outputs += [qvision("describe", lighthouse, "--dry-run", env=env), qvision("auth", "status", env=env)]
+    outputs += [qvision("doctor", env=env), qvision("models", env=env)]
+    shown = "".join(output.stdout.decode() + output.stderr for output in outputs[1:])
+    assert (SECRET in shown + run.stderr, KEY in shown) == (False, False)
+    assert "in the header api-key" in shown
+    assert f"{server.url}?tenant=7&api-version=2024-10-21&code=… (profiles.azure" in shown
+    assert {asked.path.partition("?")[2] for asked in server.asked} == {request.path.partition("?")[2]}
+
+
+@pytest.mark.parametrize("value", ["maybe", "1"])
+def test_an_invalid_level_is_a_usage_error_with_the_levels(qvision: Qvision, lighthouse: Path, value: str) -> None:
+    run = qvision("describe", lighthouse, "--think", value, "--offline")
+    assert (run.exit_code, f"'{value}' is not one of on, off, low, medium, high." in run.stderr) == (2, True)
+
+
+def test_think_and_the_same_field_by_hand_exclude_each_other_on_one_command_line(
+    qvision: Qvision, lighthouse: Path
+) -> None:
+    arguments = ("describe", lighthouse, "--dry-run", "-O", "reasoning_effort=low")
+    run = qvision(*arguments, "--think", "off")
+    assert (run.exit_code, run.stderr.splitlines()[0]) == (
+        2,
+        "error: --think and -O reasoning_effort exclude each other",
+    )
+    run = qvision(*arguments, "--json", env={"QVISION_THINK": "off"})
+    request = json.loads(run.stdout)["request"]
+    assert (request["reasoning_effort"], "enable_thinking" in request) == ("low", False)

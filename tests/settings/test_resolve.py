@@ -8,6 +8,7 @@ import pytest
 
 from qubrid_cli.errors import ConfigError
 from qubrid_cli.images.tokens import QWEN3
+from qubrid_cli.settings.checks import get_origin, normalize_base_url
 from qubrid_cli.settings.config_file import Config, validate_config
 from qubrid_cli.settings.fields import (
     BUILT_IN_PROFILES,
@@ -16,8 +17,6 @@ from qubrid_cli.settings.fields import (
     OriginKind,
     Settings,
     ValueOrigin,
-    get_origin,
-    normalize_base_url,
 )
 from qubrid_cli.settings.resolve import resolve
 
@@ -28,6 +27,7 @@ DEFAULTS: dict[str, Any] = {
     "max_tokens": 16_384,
     "temperature": 0.1,
     "top_p": 1.0,
+    "think": None,
     "timeout": 300.0,
     "retries": 4,
     "retry_max_wait": 60.0,
@@ -40,9 +40,14 @@ DEFAULTS: dict[str, Any] = {
     "max_pixels": 2_621_440,
     "max_side": None,
     "quality": None,
+    "detail": None,
+    "image_order": "last",
     "labels": True,
+    "params": {},
+    "query": {},
     "headers": {},
     "key_env": "QUBRID_API_KEY",
+    "key_header": None,
 }
 FILE = Path("/c.toml")
 BUILT = ValueOrigin(OriginKind.DEFAULT, "built-in profile qubrid")
@@ -84,6 +89,7 @@ PLACES: dict[str, tuple[Any, Any, Any]] = {
     "max_tokens": (1, 3, 4),
     "temperature": (0.1, 0.3, 0.4),
     "top_p": (0.1, 0.3, 0.4),
+    "think": ("off", "low", "high"),
     "timeout": (1.0, 3.0, 4.0),
     "retries": (1, 3, 4),
     "retry_max_wait": (1.0, 3.0, 4.0),
@@ -96,12 +102,18 @@ PLACES: dict[str, tuple[Any, Any, Any]] = {
     "max_pixels": (2001, 2003, 2004),
     "max_side": (101, 103, 104),
     "quality": (1, 3, 4),
+    "detail": ("auto", "low", "high"),
+    "image_order": ("first", "last", "first"),
     "labels": (True, False, True),
+    "params": ({"a": 1}, {"b": [1, {"c": None}]}, None),
+    "query": ({"a": "o"}, {"a": "p"}, None),
     "headers": ({"X-A": "o"}, {"X-A": "p"}, None),
     "key_env": ("OPTION", "PROFILE", None),
+    "key_header": ("x-option", "api-key", None),
 }
 VARIABLES = {"model": ("QVISION_MODEL", "e", "e"), "base_url": ("QUBRID_BASE_URL", "http://e/v1", "http://e/v1")}
 VARIABLES |= {"offline": ("QVISION_OFFLINE", "1", True)}  # type: ignore[dict-item]
+VARIABLES |= {"think": ("QVISION_THINK", "MEDIUM", "medium")}
 
 
 @pytest.mark.parametrize("name", PLACES)
@@ -344,6 +356,7 @@ def test_the_default_of_max_pixels_is_the_limit_of_the_default_model() -> None:
         ("http://h", "http://h"),
         ("http://h/", "http://h"),
         ("http://h/V1/Chat", "http://h/V1/Chat"),
+        ("http://h/v1/chat/completions?a=b%20c&d", "http://h/v1?a=b+c&d="),
     ],
 )
 def test_an_address_has_one_form(text: str, url: str) -> None:
@@ -361,8 +374,8 @@ def test_an_address_has_one_form(text: str, url: str) -> None:
         ("http://h:70000/v1", "is not a URL"),
         ("http://[::1/v1", "is not a URL"),
         ("http://me:secret@h/v1", "must not contain a user name or password"),
-        ("http://h/v1?a=b", "must not contain ? or #"),
-        ("http://h/v1#a", "must not contain ? or #"),
+        ("http://h/v1?a=1&a=2", "has a query parameter twice"),
+        ("http://h/v1#a", "must not contain #"),
         ("http://h/v 1", "contains a space or a control character"),
         ("http://h/v\n1", "contains a space or a control character"),
         ("http://h/v\x7f1", "contains a space or a control character"),
@@ -371,6 +384,86 @@ def test_an_address_has_one_form(text: str, url: str) -> None:
 def test_an_address_that_cannot_be_one_is_refused(text: str, wrong: str) -> None:
     with pytest.raises(ValueError, match=rf"^{wrong.replace('?', '[?]')}$"):
         normalize_base_url(text)
+
+
+WORK = {"base_url": "https://own/v1?code=1", "query": {"api-version": "2"}}
+
+
+@pytest.mark.parametrize(
+    ("options", "env", "profile", "base_url", "query"),
+    [
+        ({}, {}, WORK, "https://own/v1", {"api-version": "2", "code": "1"}),
+        ({"base_url": "https://h/v1?b=3"}, {}, WORK, "https://h/v1", {"api-version": "2", "b": "3"}),
+        ({}, {"QUBRID_BASE_URL": "https://h/v1?b=3"}, WORK, "https://h/v1", {"b": "3"}),
+        ({}, {"QUBRID_BASE_URL": "https://h/v1"}, WORK, "https://h/v1", {}),
+        (
+            {},
+            {"QUBRID_BASE_URL": "https://h/v1/chat/completions?api-version=2024-10-21"},
+            {},
+            "https://h/v1",
+            {"api-version": "2024-10-21"},
+        ),
+    ],
+)
+def test_a_query_is_split_from_the_address_and_goes_only_where_the_key_may_go(
+    options: dict[str, Any], env: dict[str, str], profile: dict[str, Any], base_url: str, query: dict[str, str]
+) -> None:
+    settings = resolve(options, env, config(profile="work", profiles={"work": {"model": "m", **profile}}))
+    assert (settings.base_url, settings.query) == (base_url, query)
+
+
+def test_the_query_of_an_address_has_its_origin() -> None:
+    settings = resolve({}, {"QUBRID_BASE_URL": "https://h/v1?a=1"}, Config())
+    assert settings.origins["query"] == variable("QUBRID_BASE_URL")
+
+
+def test_an_address_with_a_query_is_the_profiles_own_all_the_same() -> None:
+    file = config(profiles={"work": {"base_url": "https://own/v1?a=1", "key_env": "K"}})
+    assert resolve({"profile": "work"}, {}, file).needs_key
+
+
+@pytest.mark.parametrize(
+    ("env", "model"),
+    [
+        ({"QUBRID_MODEL": "a/b"}, ("a/b", "QUBRID_MODEL")),
+        ({"QUBRID_MODEL": "a/b", "QVISION_MODEL": "c/d"}, ("c/d", "QVISION_MODEL")),
+        ({"QUBRID_MODEL": "a/b", "QVISION_MODEL": ""}, ("a/b", "QUBRID_MODEL")),
+    ],
+)
+def test_the_variable_of_qubrids_other_programs_names_the_model_too(
+    env: dict[str, str], model: tuple[str, str]
+) -> None:
+    settings = resolve({}, env, Config())
+    assert (settings.model, settings.origins["model"].location) == model
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wrong"),
+    [
+        ("think", "maybe", "is not one of on, off, low, medium, high"),
+        ("think", 1, "is not one of"),
+        ("detail", True, "is not one of low, high, auto"),
+        ("params", {"model": "m"}, "contains model, which cannot be set here"),
+        ("params", {"a": float("nan")}, "has a value for a that is not JSON"),
+        ("params", [1], "is not a table"),
+        ("query", {"a": [1]}, "has a value for 'a' that is not a printable string"),
+        ("query", {"a": True}, "has a value for 'a' that is not a printable string"),
+        ("query", "a=1", "is not a table of strings"),
+        ("key_header", "api key", "is not the name of a header, such as api-key"),
+        ("key_header", "Host", "is a header that the request sets itself"),
+    ],
+)
+def test_an_invalid_value_of_the_file_is_refused(name: str, value: object, wrong: str) -> None:
+    with pytest.raises(ValueError, match=f"^{wrong}"):
+        FIELDS[name].check(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "checked"),
+    [("think", False, "off"), ("think", True, "on"), ("detail", " LOW ", "low"), ("query", {"v": 2}, {"v": "2"})],
+)
+def test_a_value_of_the_file_has_one_form(name: str, value: object, checked: object) -> None:
+    assert FIELDS[name].check(value) == checked
 
 
 @pytest.mark.parametrize(
@@ -410,7 +503,9 @@ def test_a_model_without_a_name_is_refused(options: dict[str, Any], env: dict[st
         resolve(options, env, Config())
 
 
-@pytest.mark.parametrize("url", ["http://me:secret@h/v1", "http://me:sec@secret@h/v1", "me:secret@h/v1"])
+@pytest.mark.parametrize(
+    "url", ["http://me:secret@h/v1", "http://me:sec@secret@h/v1", "me:secret@h/v1", "http://h/v1?key=secret#x"]
+)
 def test_a_password_is_not_repeated_in_the_message(url: str) -> None:
     with pytest.raises(ConfigError) as caught:
         resolve({"base_url": url}, {}, Config())

@@ -11,7 +11,6 @@ from dataclasses import replace
 
 from ...client.endpoint import Endpoint
 from ...client.models import NoModelListError, list_models_once
-from ...client.request import Request
 from ...client.retry import RetryLimits
 from ...describe import run
 from ...describe.result import Description
@@ -23,7 +22,7 @@ from ...settings import config_file, keys, model_cache, presets
 from ...settings.config_file import Config
 from ...settings.fields import Settings
 from ...text import escape_control_characters, mask_key
-from .. import _request
+from .. import _body, _request
 from . import probes
 from .checks import Check, CheckStatus, make_failure, make_ok, make_warning, run_with_timeout
 
@@ -86,8 +85,9 @@ def _check_config() -> tuple[Config, Check]:
 
 
 def _check_settings(settings: Settings) -> Iterator[Check]:
-    for name in ("profile", "base_url"):
-        yield make_ok(name, f"{getattr(settings, name)} ({settings.origins[name].location})")
+    yield make_ok("profile", f"{settings.profile} ({settings.origins['profile'].location})")
+    url = _request.format_url(replace(settings, offline=False))
+    yield make_ok("base_url", f"{url} ({settings.origins['base_url'].location})")
     try:
         yield make_ok("model", f"{settings.required_model} ({settings.origins['model'].location})")
     except ConfigError as error:
@@ -136,9 +136,12 @@ def _check_key(settings: Settings) -> tuple[str | None, Check]:
         return None, make_failure("key", error)
     if key is None:
         is_replaced = settings.has_authorization
-        message = "not needed: the Authorization header is sent instead" if is_replaced else "not set, and not needed"
+        header = settings.key_header or "Authorization"
+        message = f"not needed: the {header} header is sent instead" if is_replaced else "not set, and not needed"
         return None, make_ok("key", message)
     shown = f"{mask_key(key.text)} from {key.location}"
+    if settings.key_header:
+        shown += f", in the header {settings.key_header}"
     if key.withheld_reason is not None:
         hint = "If the endpoint needs a key, run: qvision auth login"
         return None, make_warning("key", f"{shown} is not sent: {key.withheld_reason}", hint)
@@ -185,13 +188,8 @@ def _timeout_error(endpoint: Endpoint, seconds: float) -> NetworkError:
 
 
 def _check_request(settings: Settings, endpoint: Endpoint, seconds: float) -> Check:
-    request = Request(
-        model=settings.required_model,
-        prompt="Which color is this?",
-        images=(),
-        max_tokens=_MAX_TOKENS,
-        temperature=settings.temperature,
-        top_p=settings.top_p,
+    request = _body.build_request(
+        replace(settings, max_tokens=_MAX_TOKENS), "Which color is this?", None, {}, stream=True
     )
     images = PreparationPool(ImageLimits(), threads=1).submit([Bytes("a test image", _TEST_IMAGE)])
     items = run.describe(endpoint, request, images, labels=False, retry_limits=RetryLimits(0, max_time=seconds))

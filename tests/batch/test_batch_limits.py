@@ -101,6 +101,20 @@ def test_a_failed_repair_keeps_the_text_and_counts_all_tokens(batch: Batch, draw
     assert line["usage"] == {name: 2 * count for name, count in USAGE.items()}
 
 
+@pytest.mark.parametrize("jobs", [1, 16])
+def test_max_cost_is_kept_by_the_costs_that_the_endpoint_reports(
+    batch: Batch, draw: Draw, gallery: Gallery, jobs: int
+) -> None:
+    draw(*numbered(20))
+    (body,) = [json.loads(piece) for piece in document("A cat.").pieces if isinstance(piece, bytes)]
+    reply = [json.dumps(body | {"usage": {**USAGE, "cost": 0.25}}).encode()]
+    gallery.rule = lambda *_: Reply([Pause(0.02), *reply], headers={})
+    run = batch("photos", "--max-cost", 1.25, "-j", jobs)
+    assert (run.exit_code, sum(gallery.tries.values())) == (7, 5)
+    assert "stopped at --max-cost 1.25; 15 of 20 images are left" in run.stderr
+    assert "$1.25" in run.stderr
+
+
 @pytest.mark.parametrize("config", ["", '[prices."Qwen/Qwen3-VL-Plus"]\ninput = 1000\n'])
 def test_max_cost_without_a_price_stops_after_an_answer_without_its_cost(
     batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path, config: str

@@ -146,7 +146,7 @@ def _drop_refused_format(request: Request, error: EndpointError) -> tuple[Reques
     The status does not matter: llama.cpp answers 500 if it cannot turn a schema into a grammar.
     """
     sent = choose_response_format(request)
-    is_refused = _matches(_JSON_FORMAT_PATTERN, error.message) or _matches(_UNSPECIFIC_PATTERN, error.message)
+    is_refused = _matches(_JSON_FORMAT_PATTERN, _get_reason(error)) or _is_unspecific(error)
     if sent is None or not is_refused or isinstance(error, AuthError | NetworkError) or error.status == 429:
         return None
     request = replace(request, dropped=request.dropped | {sent["type"]})
@@ -159,11 +159,11 @@ def _drop_refused_field(request: Request, error: EndpointError) -> tuple[Request
     """The request without the field that the server refused, or with another name for it."""
     if error.status not in {400, 422}:
         return None
-    refused = {name for name in _DROPPABLE_FIELDS if re.search(rf"\b{name}\b", error.message)} - request.dropped
+    refused = {name for name in _DROPPABLE_FIELDS if re.search(rf"\b{name}\b", _get_reason(error))} - request.dropped
     # A value out of range is for the user to correct, except that of stream_options, which is ours.
-    if not _matches(_UNSUPPORTED_PATTERN, error.message) or _matches(_OUT_OF_RANGE_PATTERN, error.message):
+    if not _matches(_UNSUPPORTED_PATTERN, _get_reason(error)) or _matches(_OUT_OF_RANGE_PATTERN, _get_reason(error)):
         refused &= {"stream_options"}
-    if "max_tokens" in refused & build_parameters(request).keys() and "max_completion_tokens" in error.message:
+    if "max_tokens" in refused & build_parameters(request).keys() and "max_completion_tokens" in _get_reason(error):
         warning = "the endpoint refused max_tokens, so max_completion_tokens was sent"
         return replace(request, dropped=request.dropped | {"max_tokens"}), warning
     # Some models accept either top_p or temperature but not both, so temperature is dropped last.
@@ -185,22 +185,32 @@ def _drop_refused_thinking(request: Request, error: EndpointError) -> tuple[Requ
     from ..client.thinking import find_spelling
 
     sent = find_spelling(request.thinking, request.model, request.dropped)
-    is_named = _matches(rf"\b{sent.field}\b|{_THINKING_PATTERN}", error.message) if sent else False
-    is_refused = is_named and _matches(f"{_UNSUPPORTED_PATTERN}|{_INVALID_PATTERN}", error.message)
-    if sent is None or not (is_refused or _matches(_UNSPECIFIC_PATTERN, error.message)):
+    is_named = _matches(rf"\b{sent.field}\b|{_THINKING_PATTERN}", _get_reason(error)) if sent else False
+    is_refused = is_named and _matches(f"{_UNSUPPORTED_PATTERN}|{_INVALID_PATTERN}", _get_reason(error))
+    if sent is None or not (is_refused or _is_unspecific(error)):
         return None
-    name = sent.name if _matches(_VALUE_PATTERN, error.message) else sent.field
+    name = sent.name if _matches(_VALUE_PATTERN, _get_reason(error)) else sent.field
     return replace(request, dropped=request.dropped | {name}), f"the endpoint refused {sent}"
 
 
 def _drop_refused_detail(request: Request, error: EndpointError) -> tuple[Request, str] | None:
     """The request without the ``detail`` of its images, if the server refused it."""
     is_sent = request.detail is not None and "detail" not in request.dropped and not error.is_fatal
-    if not is_sent or error.status not in _REFUSAL_STATUSES or not _matches(r"\bdetail\b", error.message):
+    if not is_sent or error.status not in _REFUSAL_STATUSES or not _matches(r"\bdetail\b", _get_reason(error)):
         return None
-    if not _matches(f"{_UNSUPPORTED_PATTERN}|{_INVALID_PATTERN}", error.message):
+    if not _matches(f"{_UNSUPPORTED_PATTERN}|{_INVALID_PATTERN}", _get_reason(error)):
         return None
     return replace(request, dropped=request.dropped | {"detail"}), "the endpoint refused detail, so it was dropped"
+
+
+def _get_reason(error: EndpointError) -> str:
+    """The server's own words, which are not shortened, after the name of the field that it refused."""
+    return f"{error.param or ''} {error.reason or error.message}"
+
+
+def _is_unspecific(error: EndpointError) -> bool:
+    """Whether the server names no reason."""
+    return error.param is None and _matches(_UNSPECIFIC_PATTERN, error.message)
 
 
 def _matches(pattern: str, message: str) -> bool:

@@ -56,6 +56,25 @@ def test_no_other_field_is_dropped(request_: Request, status: int, message: str)
     assert find_fallback(request_, EndpointError(message, status=status)) is None
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        EndpointError("host refused the request (HTTP 400): Unsupported parameter", status=400, param="top_p"),
+        EndpointError("too long to show …", status=400, reason=f"{'x ' * 999}: top_p is not supported"),
+    ],
+)
+def test_the_field_is_found_in_the_whole_reason_and_where_the_server_names_it(error: EndpointError) -> None:
+    assert find_fallback(REQUEST, error) == (
+        replace(REQUEST, dropped=frozenset({"top_p"})),
+        "the endpoint refused top_p, so it was dropped",
+    )
+
+
+def test_the_name_of_the_host_is_not_a_reason() -> None:
+    error = EndpointError("top_p.unknown.example refused the request (HTTP 400): no", status=400, reason="no")
+    assert find_fallback(REQUEST, error) is None
+
+
 def test_an_endpoint_that_only_streams_is_asked_for_a_stream_once() -> None:
     unstreamed = replace(REQUEST, stream=False)
     error = EndpointError("stream must be true", code="stream_required", status=400)

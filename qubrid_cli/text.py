@@ -6,9 +6,14 @@ from collections.abc import Iterable
 #: Characters that affect a terminal instead of being shown: C0, DEL, C1, the bidirectional overrides, and halves of
 #: surrogate pairs (in which Python keeps file names that are not UTF-8).
 _UNPRINTABLE_PATTERN = "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-_CONTROL_CHARACTERS = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)])
+_CONTROL_CHARACTERS = dict.fromkeys(
+    [*range(9), *range(11, 32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+)
 _NUMBER_PATTERN = re.compile("0*([0-9]+)")
 _SECRET_HEADER_PATTERN = re.compile("auth|cookie|credential|key|passw|secret|session|signature|token", re.IGNORECASE)
+#: Characters. A shorter secret is not replaced inside words.
+_MIN_SECRET_LENGTH = 8
+_ABOUT_KEYS_PATTERN = r"\bkeys?\b|\btoken\b|bearer|auth|credential|passw|secret"
 #: The last four characters of a shorter key would reveal too much of it.
 _MIN_KEY_LENGTH = 12
 
@@ -19,7 +24,10 @@ def escape_control_characters(text: str) -> str:
 
 
 def strip_control_characters(text: str) -> str:
-    """Remove control characters, and with them all escape sequences; line breaks and tabs stay."""
+    """Remove control characters, and with them all escape sequences; line breaks and tabs stay.
+
+    The bidirectional overrides, embeddings and isolates go too: they can show text in another order than it has.
+    """
     return text.translate(_CONTROL_CHARACTERS)
 
 
@@ -53,10 +61,22 @@ def is_secret_parameter(name: str) -> bool:
     return is_secret_header(name) or name.lower() in {"code", "sig"}
 
 
-def redact_secrets(text: str, secrets: Iterable[str]) -> str:
-    """Replace secrets that a server echoed; the longest first, because one may contain another."""
+def redact_secrets(text: str, secrets: Iterable[str], replacement: str = "[key]") -> str:
+    """Replace secrets that a server echoed; the longest first, because one may contain another.
+
+    A short secret, such as the key ``x`` of a local server, may be an ordinary word or a part of one. It is replaced where it
+    stands as a value, and in a text about keys wherever it is a word.
+    """
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        text = text.replace(secret, "[key]")
+        if len(secret) >= _MIN_SECRET_LENGTH:
+            text = text.replace(secret, replacement)
+        elif secret in text:
+            word = rf"(?<![\w-]){re.escape(secret)}(?![\w-])"
+            is_about_keys = re.search(_ABOUT_KEYS_PATTERN, text, re.IGNORECASE)
+            pattern = (
+                word if is_about_keys else rf"(?:(?<=\A)|(?<=[\"'`=:(\[<])|(?<=[=:] )){word}(?=\Z|[\s\"'`)\]>,;.&])"
+            )
+            text = re.sub(pattern, lambda _: replacement, text)
     return text
 
 

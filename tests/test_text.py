@@ -2,7 +2,7 @@
 
 import pytest
 
-from qubrid_cli.text import is_secret_header, mask_key, natural_key, redact_secrets
+from qubrid_cli.text import is_secret_header, mask_key, natural_key, redact_secrets, strip_control_characters
 
 
 @pytest.mark.parametrize(
@@ -12,6 +12,12 @@ from qubrid_cli.text import is_secret_header, mask_key, natural_key, redact_secr
         ("qk-1 in qk-1-long", ["qk-1", "qk-1-long"], "[key] in [key]"),
         ("no key", ["qk-1", ""], "no key"),
         ("no key", [], "no key"),
+        ("Unexpected fields, 10 x 10, xx", ["x"], "Unexpected fields, 10 x 10, xx"),
+        ("Incorrect API key provided: x.", ["x"], "Incorrect API key provided: [key]."),
+        ("x is not a valid token", ["x"], "[key] is not a valid token"),
+        ("x", ["x"], "[key]"),
+        ("got 'x', (x), <x>, a=x&b and x", ["x"], "got '[key]', ([key]), <[key]>, a=[key]&b and x"),
+        ("maxtokens12345678", ["12345678"], "maxtokens[key]"),
     ],
 )
 def test_secrets_that_a_server_echoes_are_removed(text: str, secrets: list[str], clean: str) -> None:
@@ -42,3 +48,8 @@ def test_names_sort_by_the_numbers_in_them() -> None:
     assert sorted(["b", "a10", "a9", "10", "9", "", "a", "a9b10", "a9b9", "²", "a²"], key=natural_key) == [
         "", "9", "10", "a", "a9", "a9b9", "a9b10", "a10", "a²", "b", "²",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("character", [*"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\x1b\x9b\x7f"])
+def test_what_commands_a_terminal_does_not_reach_it(character: str) -> None:
+    assert strip_control_characters(f"a{character}b\n\tc\u200f") == "ab\n\tc\u200f"

@@ -15,7 +15,8 @@ import httpx
 from .. import __version__, certificates
 from ..deadline import Deadline
 from ..errors import AuthError, ConfigError, ConnectionSetupError, EndpointError
-from ..images.urls import add_query, is_this_machine, mask_query, strip_root_dot, uses_proxy
+from ..frozen import frozen
+from ..images.urls import add_query, find_proxy, is_this_machine, mask_query, strip_root_dot, uses_proxy
 from ..text import is_secret_header, is_secret_parameter, redact_secrets
 from . import preconnect
 from .events import parse_json
@@ -29,8 +30,27 @@ _CONNECT_TIMEOUT = 10.0
 #: Bytes of an error's body that are read.
 _MAX_ERROR_BODY = 64 * 1024
 _MAX_REDIRECTS = 5
-#: Characters; a header's value that is shorter is not a secret, and would be removed from ordinary words.
-_MIN_SECRET_LENGTH = 6
+
+
+@frozen
+class HintCommands:
+    """The commands in hints, with the options that they need to concern the endpoint in use.
+
+    Attributes:
+        models: lists the models.
+        status: shows which key is used.
+        login: stores a key.
+        key_hint: the hint if the key is missing or refused and ``login`` would not change that, because another source of
+            the key takes precedence; ``None`` if it helps.
+    """
+
+    models: str = "qvision models"
+    status: str = "qvision auth status"
+    login: str = "qvision auth login"
+    key_hint: str | None = None
+
+
+DEFAULT_COMMANDS = HintCommands()
 
 
 class Endpoint:
@@ -46,6 +66,7 @@ class Endpoint:
         query: added to the URL of every request.
         timeout: seconds without data after which a request fails.
         allow_http: send the key over plain http to other machines too.
+        commands: the commands in hints.
         secrets: further text to remove from what the server sends, such as passwords in links.
         transport: replaces the network, as the offline endpoint does.
 
@@ -64,6 +85,7 @@ class Endpoint:
         query: Mapping[str, str] = {},
         timeout: float,
         allow_http: bool = False,
+        commands: HintCommands = DEFAULT_COMMANDS,
         secrets: Iterable[str] = (),
         transport: httpx.BaseTransport | None = None,
     ) -> None:
@@ -76,9 +98,11 @@ class Endpoint:
             query=query,
             timeout=timeout,
             allow_http=allow_http,
+            commands=commands,
             transport=transport,
         )
         self._timeout = timeout
+        self._commands = commands
         secret_headers = [
             value for name, value in headers.items() if value and (is_secret_header(name) or name == key_header)
         ]
@@ -113,6 +137,12 @@ class Endpoint:
                 verify=context or False,  # with True, httpx would load certificates that are not needed
             )
         self._connection = Connection(self.host, base_url, timeout, Deadline(), self.redact)
+
+    @property
+    def route(self) -> str:
+        """Where requests go, for people: the address, and the proxy if one is on the way."""
+        proxy = find_proxy(str(self.url))
+        return f"{self.display_url} through the proxy {proxy}" if proxy else self.display_url
 
     def clone(self) -> "Endpoint":
         """The same endpoint with a connection of its own, without the ``secrets``."""
@@ -230,21 +260,20 @@ class Endpoint:
 
     def interpret_error(self, body: object, response: Response) -> EndpointError:
         """The error for an error body, also one inside the stream of a successful response."""
-        from .errors import build_error, parse_error_body, parse_retry_after
+        from .error_body import format_body, parse_error_body
+        from .errors import build_error
 
-        try:
-            body = self.redact_json(body)
-        except RecursionError:
-            body = "an error that is nested too deeply"
+        proxy = find_proxy(str(self.url)) if response.status == 407 else None
         error_response = parse_error_body(
             body,
             status=response.status,
-            host=self.host,
+            host=f"the proxy {proxy}" if proxy else self.host,
+            headers={} if response.is_success else dict(response.headers),
             request_id=response.request_id,
             has_key=self._has_key,
-            retry_after=None if response.is_success else parse_retry_after(response.headers),
         )
-        return build_error(error_response)
+        whole_body = format_body(self.redact_json(error_response.body))
+        return build_error(error_response, redact=self.redact, commands=self._commands, body=whole_body)
 
     def set_request_secrets(self, secrets: Iterable[str]) -> None:
         """Set the secrets of the next requests, in place of the ``secrets`` from the constructor."""
@@ -252,9 +281,7 @@ class Endpoint:
 
     def redact(self, text: str) -> str:
         """A text of the server without the key and the other secrets, which it may echo."""
-        for secret in self._request_secrets:
-            text = text.replace(secret, "")
-        return redact_secrets(text, self._secrets)
+        return redact_secrets(redact_secrets(text, self._request_secrets, ""), self._secrets)
 
     def redact_json(self, value: Any) -> Any:
         """A JSON value with ``redact`` applied to every string in it."""
@@ -286,7 +313,7 @@ def load_certificates() -> ssl.SSLContext:
 def _list_secrets(key: str | None, secret_headers: Iterable[str]) -> list[str]:
     """The key, and the secret headers with and without a word such as "Bearer", which a server may leave out."""
     values = [part for value in secret_headers for part in (value, value.rpartition(" ")[2])]
-    return [value for value in values if len(value) >= _MIN_SECRET_LENGTH] + ([key] if key else [])
+    return [*values, key] if key else values
 
 
 def _build_headers(key: str | None, key_header: str | None, extra: Mapping[str, str]) -> httpx.Headers:

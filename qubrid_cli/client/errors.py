@@ -1,22 +1,39 @@
 """Broken connections, HTTP statuses and error bodies become our errors. Pure; loaded only when a request fails.
 
-Source: the error objects of OpenAI, vLLM, SGLang, FastAPI (``detail``), OpenRouter and Ollama.
+``_RULES`` is the one table that says what an error response means: the first rule that matches is used. ``error_body`` reads
+the bodies, ``meanings`` recognizes the wordings.
 """
 
-import json
 import re
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable
 
-from ..errors import AuthError, ConnectionSetupError, EndpointError, NetworkError, UnreachableError
+from ..errors import (
+    AuthError,
+    ConnectionSetupError,
+    ContextOverflow,
+    EndpointError,
+    NetworkError,
+    UnreachableError,
+)
 from ..frozen import frozen
 from ..images.http_errors import Cause, HttpFailure
+from ..images.urls import PROXY_LOGIN_HINT
+from ..providers import Provider, find_provider
+from . import meanings
+from .endpoint import DEFAULT_COMMANDS, HintCommands
+from .error_body import ErrorResponse
+from .matching import Searchable, both, either, has_status, no, prepare, says
+from .token_counts import parse_token_counts
+from .waits import format_duration
 
 #: Characters of the server's message that are repeated; the rest of a stack trace or a web page does not help.
 _MAX_MESSAGE_LENGTH = 400
-#: Characters of a code or a request id.
-_MAX_CODE_LENGTH = 200
+#: Characters of the reason that are kept for those who search it.
+_MAX_REASON_LENGTH = 16_000
+#: Errors whose reason contains numbers of tokens.
+_CODES_WITH_TOKENS = frozenset({"context_length_exceeded", "max_tokens_too_large"})
+#: Seconds. Gemini asks to retry in less even if the limit of the day is used up.
+_MIN_RESET_SECONDS = 60.0
 
 
 def build_transport_error(failure: HttpFailure, message: str) -> EndpointError:
@@ -28,6 +45,8 @@ def build_transport_error(failure: HttpFailure, message: str) -> EndpointError:
             | Cause.UNKNOWN_HOST
             | Cause.CONNECTION_REFUSED
             | Cause.NO_CONNECTION
+            | Cause.PROXY_CANNOT_CONNECT
+            | Cause.PROXY_TIMEOUT
         ):
             return UnreachableError(message, hint=failure.hint)
         case Cause.NOT_HTTP | Cause.CONNECTION_BROKEN:
@@ -41,212 +60,305 @@ def build_transport_error(failure: HttpFailure, message: str) -> EndpointError:
 
 
 @frozen
-class ErrorResponse:
-    """An error as a server reports it.
+class _Rule:
+    """What an error response becomes.
 
     Attributes:
-        status: the HTTP status; 200 for an error inside a stream.
-        codes: the code and the type, whichever the server sent, as text.
-        has_key: the request carried a key.
-        retry_after: seconds that the server asks to wait.
+        message: follows the name of the host.
+        hint: ``{models}``, ``{status}`` and ``{login}`` stand for those of ``HintCommands``.
+        code: replaces the server's code.
+        default_code: for a server that sends none.
+        page: the provider's page that helps, if it has one.
     """
 
-    status: int
-    host: str
-    message: str
-    codes: tuple[str, ...] = ()
-    request_id: str | None = None
-    has_key: bool = True
-    retry_after: float | None = None
-
-    @property
-    def code(self) -> str | None:
-        """The first code that is a word, else the first code."""
-        return next((code for code in self.codes if not code.isdigit()), next(iter(self.codes), None))
-
-    @property
-    def searchable_text(self) -> str:
-        """The codes and the message in lower case."""
-        return " ".join((*self.codes, self.message)).lower()
-
-
-def parse_error_body(
-    body: object,
-    *,
-    status: int,
-    host: str,
-    request_id: str | None = None,
-    has_key: bool = True,
-    retry_after: float | None = None,
-) -> ErrorResponse:
-    """Read an error body of any shape: nested, flat, ``detail``, plain text.
-
-    Args:
-        body: the parsed JSON, or the text if it is not JSON.
-        status: the HTTP status; if it is 200, a code in the body that looks like a status replaces it (OpenRouter).
-    """
-    if not isinstance(body, dict):
-        return ErrorResponse(status, host, _format_message(body), (), request_id, has_key, retry_after)
-    inner = body["error"] if isinstance(body.get("error"), dict) else body
-    message = next((inner[name] for name in ("message", "detail", "msg", "error") if inner.get(name)), inner)
-    codes = tuple(str(inner[name])[:_MAX_CODE_LENGTH] for name in ("code", "type") if inner.get(name))
-    if isinstance(body_id := inner.get("request_id") or body.get("request_id"), str):
-        request_id = body_id[:_MAX_CODE_LENGTH]
-    if status == 200:
-        status = next((int(code) for code in codes if re.fullmatch("[45][0-9][0-9]", code)), status)
-    return ErrorResponse(status, host, _format_message(message), codes, request_id, has_key, retry_after)
-
-
-def _format_message(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    if text.lstrip().startswith("<"):
-        return "a web page instead of an error message"
-    text = " ".join(text.split())
-    return text if len(text) <= _MAX_MESSAGE_LENGTH else text[: _MAX_MESSAGE_LENGTH - 1] + "…"
-
-
-def parse_retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """The seconds that a server asks to wait: ``retry-after-ms`` (OpenAI, Azure), or ``Retry-After``.
-
-    Args:
-        headers: with case-insensitive names.
-        now: the time that a date is compared with; by default the present.
-
-    Source: RFC 9110, section 10.2.3: a number of seconds, or a date.
-    """
-    if (milliseconds := _parse_number(headers.get("retry-after-ms"))) is not None:
-        return milliseconds / 1000
-    text = headers.get("retry-after")
-    if (seconds := _parse_number(text)) is not None or text is None:
-        return seconds
-    try:
-        date = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return None
-    aware = date if date.tzinfo else date.replace(tzinfo=UTC)
-    return max(0.0, (aware - (now or datetime.now(UTC))).total_seconds())
-
-
-def _parse_number(text: str | None) -> float | None:
-    return float(text) if text is not None and re.fullmatch(r"[ \t]*[0-9]{1,18}(\.[0-9]{1,9})?[ \t]*", text) else None
-
-
-@frozen
-class _Rule:
-    """Maps error responses to an error of ours. The first rule that matches is used."""
-
-    matches: Callable[[ErrorResponse], bool]
+    matches: Callable[[Searchable], bool]
     message: str
     hint: str
     error_class: type[EndpointError] = EndpointError
     code: str | None = None
+    default_code: str | None = None
+    page: Callable[[Provider], str | None] = lambda _: None
     is_temporary: bool = False
     is_fatal: bool = False
 
 
-def _mentions(*phrases: str) -> Callable[[ErrorResponse], bool]:
-    return lambda response: any(phrase in response.searchable_text for phrase in phrases)
+def _get_keys_page(provider: Provider) -> str | None:
+    return provider.keys_page
 
 
-def _has_status(*statuses: int) -> Callable[[ErrorResponse], bool]:
-    return lambda response: response.status in statuses
+def _get_credits_page(provider: Provider) -> str | None:
+    return provider.credits_page
 
 
-_mentions_overload = _mentions("rate_limit", "overloaded")
-_mentions_moderation = _mentions("content_policy", "content policy", "moderation", "flagged", "safety")
-_mentions_no_image_support = _mentions(
-    "image input is not supported",
-    "support image input",
-    "support images",
-    "not a multimodal",
-    "no endpoints found that support",
-)
-_mentions_context_length = _mentions(
-    "context_length", "context length", "context window", "maximum context", "too many tokens"
-)
-_mentions_unknown_model = _mentions("model_not_found", "invalid model", "unknown model", "no such model")
+def _get_log_page(provider: Provider) -> str | None:
+    return provider.log_page
+
+
+_RESIZE_HINT = "Send smaller images with --max-pixels."
+_THROTTLED = ("received too many requests", "Wait a while, then try again.")
+_KEY_HINT = "See which key is used with: {status}; store another with: {login}"
+_ADDRESS_HINT = "Check --base-url: it usually ends in /v1. To list the models: {models}"
 
 _RULES = (
     _Rule(
-        lambda response: response.status == 402 or "insufficient_quota" in response.searchable_text,
-        "has no credits left for this key",
-        "Add credits to the account that the key belongs to.",
-        code="insufficient_quota",
-        is_fatal=True,
+        both(has_status(400, 403, 421, 426, 497), meanings.is_https_expected),
+        "speaks https, not plain http",
+        "Check --base-url: it must begin with https://.",
+        ConnectionSetupError,
+        code="tls",
     ),
+    # Links that the server could not download. Before the keys: "401 Unauthorized" there is about the link.
     _Rule(
-        lambda response: response.status == 401 and not response.has_key,
-        "requires a key",
-        "Store one with: qvision auth login. It is sent only to this address.",
-        AuthError,
-    ),
-    _Rule(
-        lambda response: response.status == 401 or response.code == "invalid_api_key",
-        "refused the key",
-        "See which key is used with: qvision auth status; store another with: qvision auth login",
-        AuthError,
-    ),
-    _Rule(
-        lambda response: response.status == 429 or (response.status == 200 and _mentions_overload(response)),
-        "received too many requests",
-        "Wait a while, then try again.",
+        meanings.is_link_timeout,
+        "could not download the image in time",
+        "Add --fetch, to download links here and send the images.",
+        code="link_timeout",
         is_temporary=True,
     ),
     _Rule(
-        lambda response: response.status < 500 and _mentions_moderation(response),
-        "declined the image or the prompt",
-        "The endpoint's content rules apply; another image or prompt may pass.",
+        meanings.is_link_failure,
+        "could not download the image",
+        "Add --fetch, to download links here and send the images.",
+        default_code="link_failed",
     ),
-    _Rule(_has_status(403), "denied access", "Check what the key is allowed to do.", AuthError),
+    # Models. Under any status, but not where a key or a rate is refused in passing.
     _Rule(
-        _mentions_no_image_support,
+        both(meanings.is_no_vision, no(meanings.says_throttled)),
         "says that the model does not accept images",
         "Choose a vision model with -m, such as Qwen/Qwen3-VL-Plus.",
+        code="no_vision",
         is_fatal=True,
     ),
     _Rule(
-        _mentions_context_length,
-        "cannot fit the request into the model's context",
-        "Lower --max-tokens, or send smaller images with --max-pixels.",
-    ),
-    _Rule(_has_status(413), "does not accept a request this large", "Send smaller images with --max-pixels."),
-    _Rule(
-        lambda response: (
-            _mentions_unknown_model(response) or (response.status == 404 and "model" in response.searchable_text)
+        both(
+            meanings.is_unknown_model,
+            no(meanings.says_throttled),
+            no(both(has_status(401), meanings.is_key_refused)),
         ),
         "does not know the model",
-        "Check its name, including capitals. To list the models: qvision models",
+        "Check its name, including capitals. To list the models: {models}",
+        code="model_not_found",
+        is_fatal=True,
+    ),
+    # Limits and money
+    _Rule(
+        meanings.is_larger_than_limit,
+        "does not accept as many tokens at once",
+        "Send smaller images with --max-pixels, or lower --max-tokens.",
+        code="request_too_large",
+    ),
+    _Rule(meanings.is_throttled_in_spite_of_quota, *_THROTTLED, is_temporary=True),
+    _Rule(
+        meanings.is_no_credits,
+        "has no credits left for this key",
+        "Add credits to the account that the key belongs to.",
+        code="insufficient_quota",
+        page=_get_credits_page,
         is_fatal=True,
     ),
     _Rule(
-        _has_status(404, 405),
-        "has no chat completions at this address",
-        "Check --base-url: it usually ends in /v1. To list the models: qvision models",
+        meanings.is_usage_limit,
+        "has no requests left for this key",
+        "Wait until the limit resets, or raise it with the provider.",
+        code="usage_limit",
+        is_fatal=True,
+    ),
+    _Rule(both(has_status(429), no(meanings.is_content_refused)), *_THROTTLED, is_temporary=True),
+    # Keys
+    _Rule(
+        lambda error: (
+            not error.response.has_key
+            and (error.status == 401 or (error.status in {400, 403} and meanings.is_key_refused(error)))
+        ),
+        "requires a key",
+        "Store one with: {login}. It is sent only to this address.",
+        AuthError,
+    ),
+    _Rule(has_status(401), "refused the key", _KEY_HINT, AuthError, page=_get_keys_page),
+    _Rule(
+        both(meanings.is_content_refused, lambda error: error.status < 500),
+        "says that the request was declined by the provider's content rules",
+        "Another image or prompt may pass.",
+        code="content_policy",
+        page=_get_log_page,
+    ),
+    _Rule(meanings.is_key_refused, "refused the key", _KEY_HINT, AuthError, page=_get_keys_page),
+    _Rule(
+        meanings.is_region_refused,
+        "does not serve this country",
+        "Use another provider with --base-url or --profile.",
+        code="region",
         is_fatal=True,
     ),
     _Rule(
-        lambda response: response.status >= 500 or response.status in {408, 409, 425},
+        meanings.is_not_permitted,
+        "denied access",
+        "Check what the key is allowed to do.",
+        AuthError,
+        page=_get_keys_page,
+    ),
+    # The request itself
+    _Rule(
+        meanings.is_stream_required,
+        "only streams answers for this model",
+        "Leave out --no-stream.",
+        code="stream_required",
+    ),
+    _Rule(both(meanings.is_throttled, lambda error: error.status < 500), *_THROTTLED, is_temporary=True),
+    _Rule(
+        meanings.is_too_long,
+        "cannot fit the request into the model's context",
+        "Lower --max-tokens, or send smaller images with --max-pixels.",
+        code="context_length_exceeded",
+    ),
+    _Rule(
+        meanings.is_too_many_tokens_requested,
+        "does not write answers this long",
+        "Lower --max-tokens.",
+        code="max_tokens_too_large",
+    ),
+    _Rule(
+        meanings.is_too_many_images,
+        "does not accept as many images in one request",
+        "Add --each, to send one request per image.",
+        code="too_many_images",
+    ),
+    _Rule(
+        meanings.is_too_large,
+        "does not accept a request this large",
+        _RESIZE_HINT,
+        default_code="request_too_large",
+    ),
+    _Rule(
+        has_status(403),
+        "did not permit this request",
+        "Another image or prompt may pass; if none does, check what the key is allowed to do: {status}",
+        code="not_permitted",
+    ),
+    # The address and the server
+    _Rule(
+        has_status(407),
+        "requires a login",
+        PROXY_LOGIN_HINT,
+        ConnectionSetupError,
+        code="proxy",
+    ),
+    _Rule(
+        lambda error: 300 <= error.status < 400,
+        "redirects without an address",
+        "Check --base-url: it usually ends in /v1.",
+        ConnectionSetupError,
+        code="redirect",
+    ),
+    _Rule(
+        meanings.is_not_routable,
+        "has no provider for this request",
+        "Check the privacy and provider settings of the account, or choose another model with -m.",
+        is_fatal=True,
+    ),
+    _Rule(
+        both(has_status(404), says(r"\bmodels?\b")),
+        "does not know the model",
+        "Check its name, including capitals. To list the models: {models}",
+        code="model_not_found",
+        is_fatal=True,
+    ),
+    _Rule(has_status(404, 405), "has no chat completions at this address", _ADDRESS_HINT, is_fatal=True),
+    _Rule(
+        has_status(426, 505),
+        "speaks a version of HTTP that this program does not",
+        "Check --base-url, or put a proxy that speaks HTTP/1.1 in front of the server.",
+        code="protocol",
+        is_fatal=True,
+    ),
+    _Rule(
+        either(
+            lambda error: error.status >= 500 and error.status != 501,
+            has_status(408, 409, 424, 425, 498, 499),
+            both(has_status(200), meanings.is_temporary_in_stream),
+        ),
         "failed",
         "Try again in a moment.",
         is_temporary=True,
     ),
-    _Rule(_has_status(200), "stopped with an error", "Try again."),
-    _Rule(lambda _: True, "refused the request", "Check the options against what the model accepts."),
+    _Rule(has_status(200), "stopped with an error", "Try again."),
+    _Rule(
+        lambda _: True, "refused the request", "Check the options against what the model accepts.", page=_get_log_page
+    ),
 )
 
 
-def build_error(response: ErrorResponse) -> EndpointError:
-    """The error for an error response, with the server's own message and code."""
-    rule = next(rule for rule in _RULES if rule.matches(response))
-    status = "" if response.status == 200 else f" (HTTP {response.status})"
-    details = f": {response.message}" if response.message else ""
+def build_error(
+    response: ErrorResponse,
+    *,
+    redact: Callable[[str], str] = str,
+    commands: HintCommands = DEFAULT_COMMANDS,
+    body: str | None = None,
+) -> EndpointError:
+    """The error for an error response, with the server's own reason and code.
+
+    Args:
+        redact: removes secrets. The rules see the response with them, because a key may be an ordinary word.
+        body: the whole response, without secrets.
+    """
+    error = prepare(response)
+    rule = next(rule for rule in _RULES if rule.matches(error))
+    reason = redact(response.message)[:_MAX_REASON_LENGTH]
+    wait = _get_wait(rule, response)
+    period = f" for the next {format_duration(wait)}" if rule.code == "usage_limit" and wait is not None else ""
+    context = parse_token_counts(error.text, response.numbers) if rule.code in _CODES_WITH_TOKENS else None
     return rule.error_class(
-        f"{response.host} {rule.message}{status}{details}",
-        hint=rule.hint,
-        code=rule.code or response.code,
+        f"{response.host} {rule.message}{period}{_format_details(response, reason, redact(response.generation))}",
+        hint=_format_hint(rule, response, context, commands),
+        code=rule.code or (redact(response.code) if response.code else rule.default_code),
         status=response.status,
-        request_id=response.request_id,
+        request_id=redact(response.request_id) if response.request_id else None,
         is_temporary=rule.is_temporary,
-        retry_after=response.retry_after,
+        retry_after=wait,
         is_fatal=rule.is_fatal,
+        reason=reason,
+        param=redact(response.param) if response.param else None,
+        context=context,
+        body=body,
     )
+
+
+def _get_wait(rule: _Rule, response: ErrorResponse) -> float | None:
+    """The seconds until the request may succeed."""
+    if rule.code == "usage_limit":
+        waits = (response.retry_after, response.reset_after)
+        return next((wait for wait in waits if wait is not None and wait >= _MIN_RESET_SECONDS), None)
+    if not rule.is_temporary:
+        return None
+    is_throttled = (rule.message, rule.hint) == _THROTTLED
+    return response.reset_after if is_throttled and response.retry_after is None else response.retry_after
+
+
+def _format_details(response: ErrorResponse, reason: str, generation: str) -> str:
+    """The status and the server's reason, which follow our own words."""
+    status = "" if response.status == 200 else f" (HTTP {response.status})"
+    details = _shorten(f"{reason} (it wrote: {generation})" if generation else reason)
+    return f"{status}: {details}" if details else status
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _MAX_MESSAGE_LENGTH else text[: _MAX_MESSAGE_LENGTH - 1] + "…"
+
+
+def _format_hint(rule: _Rule, response: ErrorResponse, context: ContextOverflow | None, commands: HintCommands) -> str:
+    """The hint of the rule, with the numbers that the server told."""
+    if rule.code == "insufficient_quota" and (match := re.search("can only afford ([1-9][0-9]*)", response.message)):
+        return f"Lower --max-tokens to {match[1]}, or add credits to the account that the key belongs to."
+    left = context.tokens_left if context else None
+    if left is not None and left <= 0:
+        return f"Prompt and images exceed it by {-left:,} tokens. {_RESIZE_HINT}"
+    if left is not None and context is not None and context.is_prompt_exact:
+        return f"Lower --max-tokens to {left}, or send smaller images with --max-pixels."
+    if context is not None and context.max_output_tokens:
+        return f"Lower --max-tokens to {context.max_output_tokens}."
+    if commands.key_hint is not None and "{login}" in rule.hint:
+        return commands.key_hint
+    hint = rule.hint.format(models=commands.models, status=commands.status, login=commands.login)
+    provider = find_provider(f"https://{response.host}")
+    page = rule.page(provider) if provider else None
+    return f"{hint.rstrip('.')}. See {page}" if page else hint

@@ -10,6 +10,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from typing import Any
 
 import httpcore
@@ -18,12 +19,16 @@ import httpx
 from ..deadline import Deadline
 from ..errors import EndpointError, NetworkError
 from ..frozen import frozen
-from ..images.urls import uses_proxy
+from ..images.urls import find_proxy
 from . import preconnect
 
 #: Seconds to wait for usage and metrics on an open connection: after a ``finish_reason``, and after ``[DONE]``.
 _LATE_WAIT = 5.0
 _LATE_WAIT_AFTER_DONE = 1.0
+
+#: The encodings that httpx always decodes, and the packages by which it decodes others.
+_CONTENT_ENCODINGS = frozenset({"", "identity", "gzip", "deflate"})
+_DECODERS = {"br": ("brotli", "brotlicffi"), "zstd": ("zstandard",)}
 
 
 @frozen
@@ -59,8 +64,8 @@ class Connection:
         from ..images import http_errors
         from .errors import build_transport_error
 
-        is_direct = not uses_proxy(self.base_url)
-        failure = http_errors.explain(error, self.host, url="--base-url", timeout=self.timeout, is_direct=is_direct)
+        proxy = find_proxy(self.base_url)
+        failure = http_errors.explain(error, self.host, url="--base-url", timeout=self.timeout, proxy=proxy)
         return build_transport_error(failure, self.redact(failure.message))
 
 
@@ -88,8 +93,23 @@ class Response:
         Raises:
             NetworkError: the connection broke or timed out.
         """
+        if (encoding := self._find_unknown_encoding()) is not None:
+            raise EndpointError(
+                f"{self._connection.host} answered with the content encoding {encoding}, which this program did not request",
+                hint="The server, or a proxy in front of it, ignores Accept-Encoding: identity. Change that there.",
+                code="protocol",
+                status=self.status,
+            )
         with self._connection.translate_errors():
             yield from self._response.iter_bytes()
+
+    def _find_unknown_encoding(self) -> str | None:
+        """The compression of the body that httpx does not undo; ``None`` if it does."""
+        names = self.headers.get("content-encoding", "").lower().replace(" ", "").split(",")
+        name = next((name for name in names if name not in _CONTENT_ENCODINGS), None)
+        if name is None or any(map(find_spec, _DECODERS.get(name, ()))):
+            return None
+        return self._connection.redact(name)[:40]
 
     def limit_wait(self, *, is_announced: bool) -> None:
         """Wait only a moment longer for usage and metrics, less after ``[DONE]``: some servers never close."""
@@ -99,6 +119,8 @@ class Response:
         """Read at least ``size`` bytes of an error's body, or all of a shorter one. Stops early if the server stalls."""
         self._connection.deadline.shorten(_LATE_WAIT)
         data = b""
+        if self._find_unknown_encoding() is not None:
+            return data
         with suppress(httpx.HTTPError):
             for chunk in self._response.iter_bytes():
                 data += chunk
@@ -129,13 +151,19 @@ class _Stream(httpcore.NetworkStream):
         self._socket = connected
         self._pending: list[bytes] = []
         self._pending_size = 0
+        self._has_read = False
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Write what is pending, then read."""
         self._flush(timeout)
         with _translate_socket_errors(httpcore.ReadTimeout, httpcore.ReadError):
             self._socket.settimeout(timeout)
-            return self._socket.recv(max_bytes)
+            data = self._socket.recv(max_bytes)
+        if not self._has_read:
+            self._has_read = True
+            if data and data[0] < 0x20 and data[0] not in b"\r\n":  # h11 would refuse it without a quotation
+                raise httpcore.RemoteProtocolError(f"illegal first bytes: {data[:16]!r}")
+        return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Collect, and write when enough is there."""

@@ -319,6 +319,7 @@ def open_endpoint(settings: "Settings", key: str | None, groups: Iterable[Iterab
         preconnect.start(settings.base_url)  # while httpx is loaded
     from ..client.endpoint import Endpoint
     from ..images import sources
+    from ._hints import build_hint_commands
 
     if settings.offline:
         from ..client.offline import OfflineTransport
@@ -328,6 +329,7 @@ def open_endpoint(settings: "Settings", key: str | None, groups: Iterable[Iterab
         settings.base_url,
         key=key,
         key_header=settings.key_header,
+        commands=build_hint_commands(settings, key),
         secrets=sources.find_link_secrets(chain(*groups)),
         headers=settings.headers if settings.is_base_url_trusted else {},
         query=settings.query,

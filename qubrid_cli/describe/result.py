@@ -61,6 +61,13 @@ class Repairing:
 
 
 @frozen
+class Refused:
+    """The endpoint answered with an error; ``body`` is the whole response, without secrets."""
+
+    body: str
+
+
+@frozen
 class UnpreparedImage:
     """An image that could not be prepared, or that was no longer needed."""
 

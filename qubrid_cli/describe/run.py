@@ -23,6 +23,7 @@ from .result import (
     Description,
     Preparing,
     Receiving,
+    Refused,
     Repairing,
     Sending,
     UnpreparedImage,
@@ -36,7 +37,18 @@ _MAX_ANSWER_LENGTH = 64_000_000
 #: LiteLLM's, in US dollars.
 _COST_HEADER = "x-litellm-response-cost"
 
-Item = Preparing | Sending | Receiving | RetryScheduled | Writing | Repairing | TextDelta | ReasoningDelta | Description
+Item = (
+    Preparing
+    | Sending
+    | Receiving
+    | Refused
+    | RetryScheduled
+    | Writing
+    | Repairing
+    | TextDelta
+    | ReasoningDelta
+    | Description
+)
 Items = Generator[Item, None, None]
 
 
@@ -242,7 +254,7 @@ def _exchange(draft: _Draft, endpoint: Endpoint) -> Iterator[Item]:
     """
     body = build_body(draft.request)
     sent = threading.Event()
-    yield Sending(endpoint.display_url, len(body), sent)
+    yield Sending(endpoint.route, len(body), sent)
     draft.stopwatch.mark_sent()
     draft.chunk_info, draft.finish = ChunkInfo(), None  # forget those of a failed attempt
     try:
@@ -255,6 +267,8 @@ def _exchange(draft: _Draft, endpoint: Endpoint) -> Iterator[Item]:
     except EndpointError as error:
         if draft.finish is not None:  # the answer is finished; only metrics were outstanding
             return
+        if error.body is not None:
+            yield Refused(error.body)
         if draft.has_begun:
             raise incomplete_because(error) from error
         raise

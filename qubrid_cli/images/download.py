@@ -172,7 +172,7 @@ class _Download:
                 _get_host_and_port(url),
                 url="the URL",
                 timeout=self.timeout,
-                is_direct=not urls.uses_proxy(str(url)),
+                proxy=urls.find_proxy(str(url)),
             )
             message = f"{self.link.name}: {failure.message}"
             raise ImageError(message, hint=failure.hint, code=failure.code) from error
@@ -194,6 +194,9 @@ def _http_status_error(status: int, name: str, url: httpx.URL, *, has_password: 
     host = _get_host_and_port(url)
     hint = _MANUAL_DOWNLOAD_HINT
     match status:
+        case 407 if (proxy := urls.find_proxy(str(url))) is not None:
+            message = f"{name}: the proxy {proxy} requires a login (HTTP 407)"
+            return ImageError(message, hint=urls.PROXY_LOGIN_HINT, code="proxy", status=status)
         case 401 if has_password:
             problem, hint = "refused the user and password in", "Check them, and write @ as %40."
         case 401:

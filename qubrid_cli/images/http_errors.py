@@ -14,7 +14,9 @@ import httpx
 
 from .. import certificates
 from ..frozen import frozen
+from .urls import PROXY_LOGIN_HINT
 
+_PROXY_VARIABLES = "HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"
 _UNTRUSTED = "the certificate of {host} cannot be trusted: {details}"
 
 
@@ -43,6 +45,18 @@ class Cause(enum.Enum):
         "certificate",
     )
     TLS = ("no secure connection to {host}: {details}", "It may speak plain http: check {url}.", "tls")
+    TLS_REFUSED_AS_HTTP = (
+        "no secure connection to {host}, which seems to speak plain http: {details}",
+        "Check {url}: the port, and http:// in place of https://.",
+        "tls",
+    )
+    TLS_EXPECTED = ("{host} speaks https, not plain http", "Check {url}: it must begin with https://.", "tls")
+    HTTP2_ONLY = (
+        "{host} speaks only HTTP/2, which this program does not",
+        "Check {url}, or put a proxy that speaks HTTP/1.1 in front of the server.",
+        "protocol",
+    )
+    HEADERS_TOO_LONG = ("{host} sent headers that are longer than 100 KB", "Check {url}.", "protocol")
     TLS_CUT_OFF = ("{host} closed the connection during the TLS handshake", "Try again, or check {url}.", "tls")
     CONNECT_TIMEOUT = ("{host} did not accept a connection in time", "Check {url} and the network.", "timeout")
     UNKNOWN_HOST = ("there is no host named {host}", "Check {url} and the network.", "no_such_host")
@@ -56,7 +70,27 @@ class Cause(enum.Enum):
         "Check {url}, the network, and the proxy if one is set.",
         "network",
     )
-    PROXY = ("the proxy refused: {details}", "Check HTTPS_PROXY and HTTP_PROXY.", "proxy")
+    PROXY = ("the proxy {proxy} refused: {details}", f"Check {_PROXY_VARIABLES}.", "proxy")
+    PROXY_LOGIN = (
+        "the proxy {proxy} requires a login: {details}",
+        PROXY_LOGIN_HINT,
+        "proxy",
+    )
+    PROXY_CANNOT_CONNECT = (
+        "the proxy {proxy} cannot connect to {host}: {details}",
+        f"Check {{url}} and {_PROXY_VARIABLES}.",
+        "proxy",
+    )
+    PROXY_UNREACHABLE = (
+        "no connection to the proxy {proxy}: {details}",
+        f"Check that it is running, or change or unset {_PROXY_VARIABLES}.",
+        "proxy",
+    )
+    PROXY_TIMEOUT = (
+        "the proxy {proxy} did not accept a connection to {host} in time",
+        f"Check {_PROXY_VARIABLES} and the network.",
+        "timeout",
+    )
     SEND_TIMEOUT = ("{host} accepted no data for {timeout:g} s", "Try again, or raise --timeout.", "timeout")
     READ_TIMEOUT = ("{host} sent no data for {timeout:g} s", "Try again, or raise --timeout.", "timeout")
     NOT_HTTP = ("{host} does not speak HTTP", "Check the port in {url}.", "protocol")
@@ -83,6 +117,13 @@ _CERTIFICATE_CAUSES = {
 }
 #: What OpenSSL says of certificates that only its strict checks refuse.
 _STRICT = re.compile("key identifier|basic constraints|key usage", re.IGNORECASE)
+#: What OpenSSL says if the other side answers a handshake with text.
+_NO_TLS = frozenset(
+    {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"}
+)
+#: How h11 quotes a TLS alert (RFC 8446, section 6), and a SETTINGS or GOAWAY frame of HTTP/2 (RFC 9113, section 4.1).
+_TLS_ALERT = re.compile(r"b['\"]\\x15\\x03")
+_HTTP2_FRAME = re.compile(r"b['\"]\\x00\\x00(?:\\x[0-9a-f]{2}|\\[a-z]|.)\\x0[47]")
 #: Seconds to find out who issued a certificate.
 _ISSUER_TIMEOUT = 5.0
 
@@ -99,25 +140,46 @@ class HttpFailure:
     code: str
 
 
-def explain(error: Exception, host: str, *, url: str, timeout: float, is_direct: bool) -> HttpFailure:
+def explain(error: Exception, host: str, *, url: str, timeout: float, proxy: str | None) -> HttpFailure:
     """Explain an exception of httpx or ``ssl``.
 
     Args:
         url: how the hint refers to the address, such as "--base-url".
         timeout: seconds without data after which httpx gave up.
-        is_direct: no proxy was used. If one was, an unknown or refusing host may be the proxy.
+        proxy: the host and port of the proxy that was used; ``None`` if none was.
     """
-    cause, details = _classify(error, is_direct=is_direct)
+    cause, details = _classify(error)
+    if proxy is not None:
+        cause, details = _blame_proxy(cause, details)
     issuer = None
-    if cause is Cause.CERTIFICATE_UNTRUSTED and is_direct:
+    if cause is Cause.CERTIFICATE_UNTRUSTED and proxy is None:
         issuer = certificates.find_issuer(host, _ISSUER_TIMEOUT)
         cause = Cause.CERTIFICATE_OF_UNKNOWN_AUTHORITY if issuer else cause
     message, hint, code = cause.value
-    message = message.format(host=host, timeout=timeout, details=details, issuer=issuer)
+    message = message.format(host=host, timeout=timeout, details=details, issuer=issuer, proxy=proxy)
     return HttpFailure(cause, message, hint.format(url=url), code)
 
 
-def _classify(error: Exception, *, is_direct: bool) -> tuple[Cause, str]:
+def _blame_proxy(cause: Cause, details: str) -> tuple[Cause, str]:
+    """The cause of a failure on the way through a proxy: only the proxy was to be connected to from here."""
+    match cause:
+        case Cause.UNKNOWN_HOST:
+            return Cause.PROXY_UNREACHABLE, "there is no such host"
+        case Cause.CONNECTION_REFUSED:
+            return Cause.PROXY_UNREACHABLE, "it refuses the connection"
+        case Cause.NO_CONNECTION:
+            return Cause.PROXY_UNREACHABLE, details
+        case Cause.CONNECT_TIMEOUT:
+            return Cause.PROXY_TIMEOUT, details
+        case Cause.PROXY if details.startswith("407"):
+            return Cause.PROXY_LOGIN, details
+        case Cause.PROXY if details.startswith(("502", "503", "504")):
+            return Cause.PROXY_CANNOT_CONNECT, details
+        case _:
+            return cause, details
+
+
+def _classify(error: Exception) -> tuple[Cause, str]:
     """The cause, and its details in the library's own words."""
     details = str(error).rstrip(".")
     cause = next((cause for kind, cause in _CAUSES if isinstance(error, kind)), Cause.UNREADABLE)
@@ -127,19 +189,35 @@ def _classify(error: Exception, *, is_direct: bool) -> tuple[Cause, str]:
         cause = _CERTIFICATE_CAUSES.get(tls_error.verify_code, default)
         return cause, tls_error.verify_message
     if tls_error is not None and (cause is Cause.NO_CONNECTION or tls_error is error):
-        cause = Cause.TLS_CUT_OFF if isinstance(tls_error, ssl.SSLEOFError) else Cause.TLS
-        return cause, tls_error.reason or str(tls_error)
-    if cause is Cause.NO_CONNECTION and is_direct:
+        return _classify_tls(tls_error), tls_error.reason or str(tls_error)
+    if cause is Cause.NO_CONNECTION:
         if _find_cause(error, socket.gaierror):
             return Cause.UNKNOWN_HOST, details
         if _find_cause(error, ConnectionRefusedError):
             return Cause.CONNECTION_REFUSED, details
     if isinstance(error, httpx.RemoteProtocolError):
-        if details.startswith("illegal"):  # h11, which quotes what it received
-            return Cause.NOT_HTTP, details
-        if "location header" in details:  # httpx parses it although it does not follow redirects here
-            return Cause.INVALID_REDIRECT, details
+        cause = _classify_protocol_error(details)
     return cause, details
+
+
+def _classify_protocol_error(details: str) -> Cause:
+    """The cause of an error of h11, which quotes what it received."""
+    if details.startswith("illegal"):
+        if _TLS_ALERT.search(details):
+            return Cause.TLS_EXPECTED
+        return Cause.HTTP2_ONLY if _HTTP2_FRAME.search(details) else Cause.NOT_HTTP
+    if "buffer too long" in details:
+        return Cause.HEADERS_TOO_LONG
+    # httpx parses the header Location although it does not follow redirects here.
+    return Cause.INVALID_REDIRECT if "location header" in details else Cause.CONNECTION_BROKEN
+
+
+def _classify_tls(error: ssl.SSLError) -> Cause:
+    if isinstance(error, ssl.SSLEOFError):
+        return Cause.TLS_CUT_OFF
+    if "NO_APPLICATION_PROTOCOL" in (error.reason or ""):
+        return Cause.HTTP2_ONLY
+    return Cause.TLS_REFUSED_AS_HTTP if error.reason in _NO_TLS else Cause.TLS
 
 
 def _find_cause(error: BaseException, kind: type[_Error]) -> _Error | None:

@@ -27,6 +27,12 @@ _AUTHORITY = re.compile(r"([a-z][a-z0-9+.-]+:/{0,2}|//).*@", re.IGNORECASE | re.
 _INNER_AUTHORITY = re.compile(r"//[^/?#\s]*@")
 
 
+#: For a proxy that wants to know who uses it.
+PROXY_LOGIN_HINT = (
+    "Put the user and the password into HTTPS_PROXY, HTTP_PROXY or ALL_PROXY: http://USER:PASSWORD@HOST:PORT"
+)
+
+
 class Reach(enum.IntEnum):
     """From where a host can be reached."""
 
@@ -74,15 +80,26 @@ def is_this_machine(url: str) -> bool:
     return classify_reach(url) is Reach.THIS_MACHINE
 
 
-def uses_proxy(url: str) -> bool:
-    """Whether a request to a URL goes through a proxy that the environment or the system sets."""
+def find_proxy(url: str) -> str | None:
+    """The proxy through which a request to a URL goes, as host and port; ``None`` if it goes through none.
+
+    The environment or the system sets it, with a password or without.
+    """
     if sys.platform not in {"darwin", "win32"} and not any(name.lower().endswith("_proxy") for name in os.environ):
-        return False
+        return None
     from urllib.request import getproxies, proxy_bypass  # takes 13 ms to load
 
     parts = split(url)
-    has_proxy = not is_this_machine(url) and bool(getproxies().keys() & {parts.scheme, "all"})
-    return has_proxy and not proxy_bypass(parts.hostname or "")
+    proxies = getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy or is_this_machine(url) or proxy_bypass(parts.hostname or ""):
+        return None
+    return proxy.rpartition("@")[2].rpartition("//")[2].partition("/")[0]
+
+
+def uses_proxy(url: str) -> bool:
+    """Whether a request to a URL goes through a proxy."""
+    return find_proxy(url) is not None
 
 
 def strip_root_dot(url: str) -> str:

@@ -13,7 +13,7 @@ from rich.text import Text as StyledText
 
 from ..client.events import ReasoningDelta, TextDelta
 from ..client.retry import RetryScheduled
-from ..describe.result import Description, Preparing, Receiving, Repairing, Sending, Writing
+from ..describe.result import Description, Preparing, Receiving, Refused, Repairing, Sending, Writing
 from ..describe.run import Item, Items
 from ..text import escape_control_characters, format_size, strip_control_characters
 from .streams import echo_err
@@ -152,6 +152,9 @@ def with_log(items: Items, console: Console, *, has_spinner: bool) -> Items:
                 case Receiving():
                     request_id = f", request id {escape_control_characters(item.request_id)}" if item.request_id else ""
                     _echo_dimmed(console, f"HTTP {item.status} after {item.seconds:.2f} s{request_id}")
+                case Refused():
+                    lines = map(escape_control_characters, item.body.splitlines())
+                    _echo_dimmed(console, "\n".join(lines))
                 case Repairing():
                     problem = escape_control_characters(item.problem)
                     _echo_dimmed(console, f"the answer does not fit the schema, requesting a second one: {problem}")

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from qubrid_cli.client.errors import ErrorResponse, build_error, parse_error_body
+from qubrid_cli.client.endpoint import HintCommands
+from qubrid_cli.client.error_body import ErrorResponse, parse_error_body
+from qubrid_cli.client.errors import build_error
 from qubrid_cli.errors import AuthError, EndpointError
 
 
@@ -29,18 +31,17 @@ from qubrid_cli.errors import AuthError, EndpointError
         ({"detail": "No."}, "No.", None, "r-1"),
         (
             {"detail": [{"loc": ["body", "é"], "msg": "extra"}]},
-            '[{"loc": ["body", "é"], "msg": "extra"}]',
+            "é: extra",
             None,
             "r-1",
         ),
-        ({"error": {"reason": 7}}, '{"reason": 7}', None, "r-1"),
+        ({"error": {"reason": 7}}, '{"error": {"reason": 7}}', None, "r-1"),
         ("No.\n  Not  at all. ", "No. Not at all.", None, "r-1"),
         ("", "", None, "r-1"),
         ("\n<!DOCTYPE html><html>503</html>", "a web page instead of an error message", None, "r-1"),
         ({"error": {"message": "<html>503</html>"}}, "a web page instead of an error message", None, "r-1"),
-        pytest.param("x" * 400, "x" * 400, None, "r-1", id="400"),
-        pytest.param("x" * 401, "x" * 399 + "…", None, "r-1", id="401"),
-        (["No."], '["No."]', None, "r-1"),
+        (["No."], "No.", None, "r-1"),
+        ({}, "", None, "r-1"),
     ],
 )
 def test_an_error_is_read_in_any_shape(payload: Any, message: str, code: str | None, request_id: str | None) -> None:
@@ -56,9 +57,15 @@ def test_an_error_is_read_in_any_shape(payload: Any, message: str, code: str | N
         (429, "insufficient_quota", "Pay.", "has no credits left for this key"),
         (401, None, "No.", "refused the key"),
         (400, "invalid_api_key", "No.", "refused the key"),
-        (403, None, "No.", "denied access"),
-        (403, None, "Moderation said no.", "declined the image or the prompt"),
-        (400, "content_policy_violation", "No.", "declined the image or the prompt"),
+        (403, "permission_error", "No.", "denied access"),
+        (403, None, "No.", "did not permit this request"),
+        (403, None, "Moderation said no.", "says that the request was declined by the provider's content rules"),
+        (
+            400,
+            "content_policy_violation",
+            "No.",
+            "says that the request was declined by the provider's content rules",
+        ),
         (404, "404", "No endpoints found that support image input", "says that the model does not accept images"),
         (500, None, "Image input is not supported", "says that the model does not accept images"),
         (400, None, "m is not a multimodal model", "says that the model does not accept images"),
@@ -81,6 +88,11 @@ def test_each_error_response_gets_the_message_of_its_rule(status: int, code: str
     assert error.message == f"h:8000 {says} (HTTP {status}): {words}"
 
 
+def test_a_long_reason_is_shortened_in_the_message_and_kept_whole_beside_it() -> None:
+    error = build_error(parse_error_body("x" * 401, status=400, host="h"))
+    assert (error.message, error.reason) == (f"h refused the request (HTTP 400): {'x' * 399}…", "x" * 401)
+
+
 @pytest.mark.parametrize(
     ("refusal", "message"),
     [
@@ -97,7 +109,8 @@ def test_an_empty_message_or_status_is_omitted(refusal: ErrorResponse, message: 
     ("status", "code", "kind"),
     [
         (401, None, AuthError),
-        (403, None, AuthError),
+        (403, "permission_denied", AuthError),
+        (403, None, EndpointError),
         (400, "invalid_api_key", AuthError),
         (403, "moderation", EndpointError),
         (402, None, EndpointError),
@@ -132,3 +145,46 @@ def test_a_refused_key_has_a_class_of_its_own(status: int, code: str | None, kin
 def test_an_error_has_its_code_hint_status_and_request_id(refusal: ErrorResponse, code: str, hint: str) -> None:
     error = build_error(refusal)
     assert (error.code, error.hint, error.status, error.request_id) == (code, hint, refusal.status, "r-1")
+
+
+KEY_HINT = (
+    "See which key is used with: qvision auth status --profile a; store another with: qvision auth login --profile a"
+)
+
+
+@pytest.mark.parametrize(
+    ("host", "status", "code", "hint"),
+    [
+        (
+            "platform.qubrid.com",
+            402,
+            "x",
+            "Add credits to the account that the key belongs to. See https://platform.qubrid.com",
+        ),
+        (
+            "platform.qubrid.com",
+            400,
+            "content_policy_violation",
+            "Another image or prompt may pass. See https://platform.qubrid.com/inferencing-logs",
+        ),
+        (
+            "platform.qubrid.com",
+            401,
+            "x",
+            f"{KEY_HINT}. See https://platform.qubrid.com/api-keys",
+        ),
+        ("h", 402, "x", "Add credits to the account that the key belongs to."),
+        ("h", 404, "x", "Check --base-url: it usually ends in /v1. To list the models: qvision models --profile a"),
+    ],
+)
+def test_a_hint_names_the_profile_and_the_page_of_the_provider(host: str, status: int, code: str, hint: str) -> None:
+    commands = HintCommands(*(f"qvision {name} --profile a" for name in ("models", "auth status", "auth login")))
+    assert build_error(ErrorResponse(status, host, "No.", (code,)), commands=commands).hint == hint
+
+
+def test_the_hint_for_a_refused_key_names_the_source_that_wins() -> None:
+    commands = HintCommands(key_hint="The key is that of A_KEY, whatever is stored: set it to another key.")
+    for status, has_key in ((401, True), (401, False)):
+        assert (
+            build_error(ErrorResponse(status, "h", "No.", has_key=has_key), commands=commands).hint == commands.key_hint
+        )

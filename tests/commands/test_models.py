@@ -194,7 +194,12 @@ def test_the_built_in_list_is_shown_and_marked_if_qubrid_sends_none(
 
 @pytest.mark.parametrize(
     ("status", "code", "says"),
-    [(401, 3, "refused the key"), (403, 3, "denied access"), (400, 5, "refused the request"), (302, 5, "")],
+    [
+        (401, 3, "refused the key"),
+        (403, 5, "did not permit this request"),
+        (400, 5, "refused the request"),
+        (302, 5, "redirects without an address"),
+    ],
 )
 def test_a_refusal_has_the_usual_message_and_exit_code(
     models: Models, server: Server, status: int, code: int, says: str

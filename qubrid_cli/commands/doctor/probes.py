@@ -16,7 +16,7 @@ from ...client.endpoint import load_certificates
 from ...errors import ConfigError, KeyringError, NetworkError
 from ...images import decode
 from ...images.http_errors import explain
-from ...images.urls import strip_root_dot, uses_proxy
+from ...images.urls import find_proxy, strip_root_dot
 from ...settings.keys import Keychain
 from .checks import Check, make_failure, make_ok, make_warning, run_with_timeout
 
@@ -37,8 +37,8 @@ def check_network(url: str, seconds: float) -> Iterator[Check]:
     """
     parts = urlsplit(strip_root_dot(url))
     host, port = parts.hostname or "", parts.port or {"http": 80, "https": 443}[parts.scheme]
-    if uses_proxy(url):
-        yield make_ok("network", "through a proxy, so DNS, TCP and TLS are not checked here")
+    if (proxy := find_proxy(url)) is not None:
+        yield make_ok("network", f"through the proxy {proxy}, so DNS, TCP and TLS are not checked here")
         return
     try:
         addresses = run_with_timeout(lambda: _resolve_host(host, port), seconds)
@@ -95,7 +95,7 @@ def _check_tls(connection: socket.socket, host: str, seconds: float) -> Check:
     except ConfigError as error:  # the trusted certificates cannot be read
         return make_failure("tls", error)
     except ssl.SSLError as error:
-        failure = explain(error, host, url="--base-url", timeout=seconds, is_direct=True)
+        failure = explain(error, host, url="--base-url", timeout=seconds, proxy=None)
         return make_failure("tls", NetworkError(failure.message, hint=failure.hint))
     except OSError as error:
         message = f"no secure connection to {host}: {error.strerror or error}"

@@ -18,7 +18,7 @@ from . import __version__
 _NEUTRAL_OPTIONS = {
     **dict.fromkeys(("-p", "--prompt", "-P", "--preset", "-s", "--system", "--schema", "-m", "--model"), True),
     **dict.fromkeys(("--profile", "--base-url", "--max-tokens", "--temperature", "--top-p", "-O", "--param"), True),
-    **dict.fromkeys(("--timeout", "--retries", "--retry-max-wait", "--max-time", "--quality"), True),
+    **dict.fromkeys(("--timeout", "--retries", "--retry-max-wait", "--max-time", "--quality", "--background"), True),
     **dict.fromkeys(("-o", "--output", "--field", "--color", "--think", "--detail", "--image-order"), True),
     **dict.fromkeys(("--allow-http", "--no-stream", "--offline", "--dry-run", "--json", "--thinking"), False),
     **dict.fromkeys(("--stats", "--no-stats", "--plain", "--no-plain", "-q", "--quiet", "-v", "--verbose"), False),

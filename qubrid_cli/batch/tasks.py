@@ -97,6 +97,7 @@ class BatchRequest:
                 "max_side": self.limits.max_side,
                 "quality": self.limits.quality,
                 "frame": self.limits.frame,
+                **({"background": self.limits.background} if self.limits.background else {}),
             },
         }
         return entries.compute_key(image_id, {**facets, **self.extra_key_fields})

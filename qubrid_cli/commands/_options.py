@@ -118,6 +118,7 @@ ImageOrder = Annotated[str | None, _setting("image_order")]
 Labels = Annotated[bool | None, _setting("labels")]
 MaxPixels = Annotated[int | None, _setting("max_pixels")]
 MaxSide = Annotated[int | None, _setting("max_side")]
+Background = Annotated[str | None, _setting("background")]
 Quality = Annotated[int | None, _setting("quality")]
 
 Prompt = Annotated[

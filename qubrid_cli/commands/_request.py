@@ -273,8 +273,8 @@ def build_image_limits(settings: "Settings", frame: int, *, original: bool) -> "
     if original:
         if any(settings.origins[name].kind is OriginKind.OPTION for name in ("max_pixels", "max_side")):
             raise UsageError("--original excludes --max-pixels and --max-side", hint="Leave one of them out.")
-        return ImageLimits(None, None, settings.quality, frame)
-    return ImageLimits(settings.max_pixels, settings.max_side, settings.quality, frame)
+        return ImageLimits(None, None, settings.quality, frame, settings.background)
+    return ImageLimits(settings.max_pixels, settings.max_side, settings.quality, frame, settings.background)
 
 
 def resolve_images(sources: Iterable["Source"], settings: "Settings", *, fetch: bool | None) -> Sequence["Source"]:

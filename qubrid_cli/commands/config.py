@@ -54,6 +54,7 @@ def show(
     offline: _options.Offline = False,
     max_pixels: _options.MaxPixels = None,
     max_side: _options.MaxSide = None,
+    background: _options.Background = None,
     quality: _options.Quality = None,
     detail: _options.Detail = None,
     image_order: _options.ImageOrder = None,

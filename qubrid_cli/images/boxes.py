@@ -30,11 +30,16 @@ class Properties:
 
     Attributes:
         clap: width, height and the offsets of the center of a clean aperture, in pixels; ``None`` for the whole image.
+        clap_start: the place of these numbers in the file.
+        turns: the rotations and mirrorings after the crop: ``irot`` with a number of turns to the left, or ``imir``
+            with 0 for top and bottom, 1 for left and right.
         size: width and height before the crop and any rotation.
         color: the numbers of the primaries and the transfer function (H.273, tables 2 and 3).
     """
 
     clap: tuple[Fraction, Fraction, Fraction, Fraction] | None = None
+    clap_start: int = 0
+    turns: tuple[tuple[bytes, int], ...] = ()
     size: tuple[int, int] | None = None
     color: tuple[int, int] | None = None
 
@@ -52,6 +57,22 @@ class Properties:
         is_inside = 0 <= left < right <= self.size[0] and 0 <= upper < lower <= self.size[1]
         return (left, upper, right, lower) if is_inside and (right - left, lower - upper) != self.size else None
 
+    def find_turned_crop(self) -> tuple[int, int, int, int] | None:
+        """The edges of the clean aperture in the image that is turned already, but not cropped."""
+        crop = self.find_crop()
+        if crop is None or self.size is None:
+            return None
+        (left, upper, right, lower), (width, height) = crop, self.size
+        for kind, value in self.turns:
+            if kind == b"imir" and value == 0:
+                upper, lower = height - lower, height - upper
+            elif kind == b"imir":
+                left, right = width - right, width - left
+            for _ in range(value if kind == b"irot" else 0):
+                left, upper, right, lower = upper, width - right, lower, width - left
+                width, height = height, width
+        return left, upper, right, lower
+
 
 def is_heif(data: bytes) -> bool:
     """Whether a file is HEIF or AVIF, by its brands."""
@@ -68,6 +89,11 @@ def _list_brands(data: bytes) -> set[bytes]:
         return set()
     end = min(int.from_bytes(data[:4]), 512)
     return {data[8:12], *(data[at : at + 4] for at in range(16, end - 3, 4))}
+
+
+def has_video(data: bytes) -> bool:
+    """Whether a HEIF file holds the video of a motion photo (Google's Motion Photo format, section 4.2)."""
+    return is_heif(data) and any(kind == b"mpvd" for kind, *_ in _iter_boxes(data, 0, len(data)))
 
 
 def find_coding(data: bytes) -> str | None:
@@ -91,18 +117,32 @@ def read_properties(data: bytes) -> Properties:
         all_properties = list(_iter_boxes(data, start, end))
         wanted = _read_associations(data, *meta[b"ipma"], _read_primary(data, meta))
         values: dict[str, object] = {}
+        turns: list[tuple[bytes, int]] = []
         for number in wanted:
             kind, start, end = all_properties[number - 1]
             if kind == b"clap":
                 numbers = struct.unpack_from(">IIIIiIiI", data, start)
                 pairs = zip(numbers[::2], numbers[1::2], strict=True)
                 values["clap"] = tuple(Fraction(top, bottom) for top, bottom in pairs)
+                values["clap_start"] = start
+            elif kind in {b"irot", b"imir"}:
+                turns.append((kind, data[start] & (3 if kind == b"irot" else 1)))
             elif kind == b"ispe":
                 values["size"] = struct.unpack_from(">4xII", data, start)
             elif kind == b"colr" and data[start : start + 4] == b"nclx":
                 values["color"] = struct.unpack_from(">HH", data, start + 4)
-        return Properties(**values)  # type: ignore[arg-type]
+        return Properties(**values, turns=tuple(turns))  # type: ignore[arg-type]
     return Properties()
+
+
+def widen_crop(data: bytes) -> bytes:
+    """The file with a clean aperture of the whole image: libheif 1.23 refuses most files with a smaller one."""
+    properties = read_properties(data)
+    if properties.find_crop() is None or properties.size is None:
+        return data
+    width, height = properties.size
+    numbers = struct.pack(">IIIIiIiI", width, 1, height, 1, 0, 1, 0, 1)
+    return data[: properties.clap_start] + numbers + data[properties.clap_start + len(numbers) :]
 
 
 def _walk(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, tuple[int, int]]]:

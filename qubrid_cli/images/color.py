@@ -4,11 +4,14 @@ import re
 import struct
 from array import array
 from collections.abc import Callable, Iterator
+from functools import partial
 from io import BytesIO
 from math import ceil, inf, isfinite
 from typing import Any
 
-from PIL import Image, ImageMath
+from PIL import Image, ImageColor, ImageMath
+
+from ..frozen import frozen
 
 #: The names of sRGB in the profiles of cameras, Pillow, Windows, GIMP and the ICC; "Linear sRGB" is something else.
 _SRGB_PROFILE_NAME = r"\s*(GIMP built-in )?sRGB( built-in|[ -]?IEC ?61966-2[-.]1.*|2014|_v4.*)?\s*"
@@ -28,9 +31,113 @@ _GRAPHIC_SHARE = 0.5
 _TAG_PHOTOMETRIC, _TAG_SAMPLE_FORMAT = 262, 339
 
 
-def is_graphic(image: Image.Image) -> bool:
+#: What transparent pixels show: white, or if nearly all visible pixels are about as light, a gray on which both white and
+#: black can be read (contrast 6.3 and 3.4 by WCAG 2, where white on itself has 1).
+_WHITE, _DARK_GRAY = (255, 255, 255), (96, 96, 96)
+#: Brightness from which a pixel cannot be read on white (contrast 1.3), the share of visible pixels that must have it, and
+#: the share of pixels that must be clear.
+_LIGHT, _LIGHT_SHARE, _CLEAR_SHARE = 225, 0.95, 0.02
+#: Alpha below which a pixel is clear, and from which it is visible.
+_CLEAR_ALPHA, _VISIBLE_ALPHA = 16, 64
+
+#: A gamma that differs less from that of sRGB does not matter; and those that make sense (PNG, 11.3.2.2).
+_SRGB_GAMMA, _GAMMA_TOLERANCE, _GAMMA_LIMITS = 1 / 2.2, 0.02, (0.1, 10.0)
+
+#: Values of 16 bits that only reach this have 14 bits or fewer, as scanners and scientific cameras deliver them.
+_MAX_14_BITS = 0x3FFF
+
+#: Numbers of ITU-T H.273, tables 2 and 3: what equals sRGB nearly, or is not specified, and the names of others.
+_SRGB_PRIMARIES, _SRGB_TRANSFERS = {1, 2, 5, 6, 7}, {1, 2, 4, 5, 6, 13, 14, 15}
+_PRIMARIES = {9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
+_TRANSFERS = {8: "linear light", 16: "HDR (PQ)", 18: "HDR (HLG)"}
+
+
+@frozen
+class Look:
+    """How the pixels of one image become opaque, with 8 bits per channel.
+
+    Attributes:
+        ground: what transparent pixels show.
+        low: the value of a gray image that becomes black; ``high`` becomes white.
+        notes: how the result differs from the file.
+    """
+
+    ground: tuple[int, int, int] = _WHITE
+    low: float = 0.0
+    high: float = 65_535.0
+    notes: tuple[str, ...] = ()
+
+
+def examine(image: Image.Image, background: str | None) -> Look:
+    """Choose the look of a loaded image.
+
+    Args:
+        background: what transparent pixels show, as ``#rrggbb``; ``None`` to choose it by the image.
+    """
+    if image.mode.startswith(("I", "F")):
+        low, high, note = _find_value_range(image)
+        ground = _WHITE if background is None else _parse_color(background)
+        return Look(ground, low, high, (note,) if note else ())
+    if not _is_transparent(image):
+        return Look()
+    if background is not None:
+        return Look(_parse_color(background))
+    ground, note = _choose_ground(image)
+    return Look(ground, notes=(note,) if note else ())
+
+
+def _parse_color(text: str) -> tuple[int, int, int]:
+    return ImageColor.getrgb(text)[:3]
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    return image.has_transparency_data or image.mode in {"RGBa", "La"}
+
+
+def _choose_ground(image: Image.Image) -> tuple[tuple[int, int, int], str | None]:
+    """White, unless the visible pixels are nearly white; and a note about what is not white or not visible."""
+    sample = image.resize((256, 256), Image.Resampling.NEAREST) if max(image.size) > 256 else image.copy()
+    sample = sample.convert({"RGBa": "RGBA", "La": "LA"}.get(image.mode, image.mode)).convert("RGBA")
+    alpha = sample.getchannel("A")
+    if alpha.getextrema() == (0, 0) and image.convert("RGBA").getchannel("A").getextrema() == (0, 0):
+        return _WHITE, "every pixel is transparent, so the image that is sent is blank"
+    clear = sum(alpha.histogram()[:_CLEAR_ALPHA])
+    visible = sample.convert("L").histogram(alpha.point(lambda value: 255 if value >= _VISIBLE_ALPHA else 0))
+    is_light = 0 < sum(visible) * _LIGHT_SHARE <= sum(visible[_LIGHT:])
+    if not is_light or clear < _CLEAR_SHARE * sample.width * sample.height:
+        return _WHITE, None
+    return _DARK_GRAY, "drawn on dark gray, because it is light and transparent; --background changes that"
+
+
+def describe_color(numbers: tuple[int, int] | None) -> str | None:
+    """A note about colors that are sent unconverted; ``numbers`` are the primaries and the transfer function of H.273."""
+    if numbers is None:
+        return None
+    primaries, transfer = numbers
+    if primaries in _SRGB_PRIMARIES and transfer in _SRGB_TRANSFERS | {8}:
+        return None  # linear light is converted, see find_gamma
+    names = [_TRANSFERS.get(transfer), _PRIMARIES.get(primaries, f"primaries {primaries}")]
+    if primaries in _SRGB_PRIMARIES:
+        names = [_TRANSFERS.get(transfer, f"transfer function {transfer}")]
+    return (
+        f"its colors are stored as {', '.join(filter(None, names))} and sent without conversion, so they may look off"
+    )
+
+
+def find_gamma(image: Image.Image, numbers: tuple[int, int] | None) -> float | None:
+    """The gamma of a PNG, if it must be applied: no better description of its colors is there, and it is not sRGB's."""
+    if numbers is not None:
+        return 1.0 if numbers[0] in _SRGB_PRIMARIES and numbers[1] == 8 else None
+    gamma = image.info.get("gamma")
+    if image.format != "PNG" or not isinstance(gamma, float) or image.info.keys() & {"srgb", "icc_profile"}:
+        return None
+    is_sensible = _GAMMA_LIMITS[0] <= gamma <= _GAMMA_LIMITS[1]
+    return gamma if is_sensible and abs(gamma - _SRGB_GAMMA) > _GAMMA_TOLERANCE else None
+
+
+def is_graphic(image: Image.Image, look: Look) -> bool:
     """Whether a loaded image is a screenshot, a drawing or scanned text, not a photo."""
-    sample = normalize_mode(image.resize((256, 256), Image.Resampling.NEAREST))
+    sample = normalize_mode(image.resize((256, 256), Image.Resampling.NEAREST), look)
     colors = sample.point(lambda value: value & 0xF8).getcolors(65_536) or ()
     counts = sorted((count for count, _ in colors), reverse=True)
     return sum(counts[:_GRAPHIC_COLOR_COUNT]) >= _GRAPHIC_SHARE * 65_536
@@ -49,11 +156,20 @@ def is_srgb(profile: bytes | None) -> bool:
     return re.fullmatch(_SRGB_PROFILE_NAME, name, re.IGNORECASE) is not None
 
 
-def convert_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Convert an image in mode L, RGB or CMYK from ``profile`` to sRGB, in mode RGB or, if it is gray, L."""
+def convert_to_srgb(image: Image.Image, profile: bytes | None, gamma: float | None = None) -> Image.Image:
+    """Convert an image in mode L, RGB or CMYK to sRGB, in mode RGB or, if it is gray, L.
+
+    Args:
+        profile: the ICC profile of its colors.
+        gamma: the exponent with which light was stored, if there is no profile.
+    """
     if profile and not is_srgb(profile):
         image = _apply_profile(image, profile)
-    return image if image.mode in {"L", "RGB"} else image.convert("RGB")
+    image = image if image.mode in {"L", "RGB"} else image.convert("RGB")
+    if gamma is None:
+        return image
+    exponent = _SRGB_GAMMA / gamma
+    return image.point([round(255 * (value / 255) ** exponent) for value in range(256)] * len(image.getbands()))
 
 
 def _apply_profile(image: Image.Image, profile: bytes) -> Image.Image:
@@ -67,13 +183,13 @@ def _apply_profile(image: Image.Image, profile: bytes) -> Image.Image:
         return image
 
 
-def normalize_mode(image: Image.Image, factor: int = 1) -> Image.Image:
-    """Convert a loaded image to mode L, RGB or CMYK: 8 bits per channel, transparent pixels on white.
+def normalize_mode(image: Image.Image, look: Look, factor: int = 1) -> Image.Image:
+    """Convert a loaded image to mode L, RGB or CMYK: 8 bits per channel, opaque.
 
     Args:
         factor: both sides are divided by it, by averaging, and rounded up.
     """
-    convert = _choose_conversion(image)
+    convert = _choose_conversion(image, look)
     if convert is None:
         return image if factor == 1 else image.reduce(factor)
     bands = ((top, convert(band).reduce(factor)) for top, band in _iter_bands(image, factor))
@@ -91,33 +207,43 @@ def _iter_bands(image: Image.Image, factor: int) -> Iterator[tuple[int, Image.Im
         yield top, image.crop((0, top, image.width, min(image.height, top + rows)))
 
 
-def _choose_conversion(image: Image.Image) -> Callable[[Image.Image], Image.Image] | None:
+def _choose_conversion(image: Image.Image, look: Look) -> Callable[[Image.Image], Image.Image] | None:
     """The conversion of each band; ``None`` if the image needs none."""
     if image.mode.startswith(("I", "F")):
-        return _make_gray_scaler(image)
-    if image.has_transparency_data or image.mode in {"RGBa", "La"}:
-        return _composite_gray_on_white if image.mode in {"L", "LA", "La"} else _composite_on_white
+        return _make_gray_scaler(image, look)
+    if image.mode == "LAB":
+        return _convert_lab
+    if _is_transparent(image):
+        is_gray = len(set(look.ground)) == 1 and image.mode in {"L", "LA", "La"}
+        return partial(_composite_gray if is_gray else _composite, ground=look.ground)
     if image.mode in {"L", "RGB", "CMYK"}:
         return None
     mode = "L" if image.mode == "1" else "RGB"
     return lambda band: band.convert(mode)
 
 
-def _composite_on_white(band: Image.Image) -> Image.Image:
-    return Image.alpha_composite(Image.new("RGBA", band.size, "white"), band.convert("RGBA")).convert("RGB")
+def _convert_lab(band: Image.Image) -> Image.Image:
+    from PIL import ImageCms
+
+    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    return ImageCms.profileToProfile(band, lab, srgb, outputMode="RGB") or band
 
 
-def _composite_gray_on_white(band: Image.Image) -> Image.Image:
+def _composite(band: Image.Image, *, ground: tuple[int, int, int]) -> Image.Image:
+    return Image.alpha_composite(Image.new("RGBA", band.size, ground), band.convert("RGBA")).convert("RGB")
+
+
+def _composite_gray(band: Image.Image, *, ground: tuple[int, int, int]) -> Image.Image:
     """In one channel, so that a gray profile still fits."""
     gray, alpha = band.convert("LA").split()
-    return Image.composite(gray, Image.new("L", band.size, 255), alpha)
+    return Image.composite(gray, Image.new("L", band.size, ground[0]), alpha)
 
 
-def _make_gray_scaler(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
+def _make_gray_scaler(image: Image.Image, look: Look) -> Callable[[Image.Image], Image.Image]:
     """The conversion from 16 or 32 bits of gray to 8; ``convert("L")`` would clip everything above 255 to white."""
     tags = getattr(image, "tag_v2", {})
-    low, high = _find_value_range(image)
-    is_wrapped = low < 0 and image.mode == "I" and tags.get(_TAG_SAMPLE_FORMAT, (1,)) == (1,)
+    low, high = look.low, look.high
+    is_wrapped = _is_wrapped(image, low)
     if is_wrapped:
         low, high = 0.0, float(0x7FFFFFFF)
     if tags.get(_TAG_PHOTOMETRIC) == 0:
@@ -131,9 +257,17 @@ def _make_gray_scaler(image: Image.Image) -> Callable[[Image.Image], Image.Image
         if band.mode != "I;16" or not isinstance(transparent, int):
             return gray
         alpha = band.convert("I").point([0 if value == transparent else 255 for value in range(65_536)], "L")
-        return Image.composite(gray, Image.new("L", band.size, 255), alpha)
+        shown = gray if len(set(look.ground)) == 1 else gray.convert("RGB")
+        color = look.ground[0] if shown is gray else look.ground
+        return Image.composite(shown, Image.new(shown.mode, band.size, color), alpha)
 
     return scale
+
+
+def _is_wrapped(image: Image.Image, low: float) -> bool:
+    """Whether Pillow read the highest bit of unsigned numbers as a sign."""
+    tags = getattr(image, "tag_v2", {})
+    return low < 0 and image.mode == "I" and tags.get(_TAG_SAMPLE_FORMAT, (1,)) == (1,)
 
 
 def _halve_unsigned(operands: dict[str, Any]) -> Any:
@@ -141,15 +275,21 @@ def _halve_unsigned(operands: dict[str, Any]) -> Any:
     return (operands["values"] >> 1) & 0x7FFFFFFF
 
 
-def _find_value_range(image: Image.Image) -> tuple[float, float]:
-    """The values that become black and white: all of 16 bits, otherwise the least and the greatest value."""
-    if image.mode.startswith("I;16"):
-        return 0.0, 65_535.0
+def _find_value_range(image: Image.Image) -> tuple[float, float, str | None]:
+    """The values that become black and white, and a note if they are not those of the type.
+
+    All of 16 bits, unless only the lower 14 or fewer are used; otherwise the least and the greatest value.
+    """
     ranges = [_find_finite_range(band) for _, band in _iter_bands(image, 1)]
     low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
-    if image.mode == "I" and low >= 0 and high <= 65_535:
-        return 0.0, 65_535.0
-    return (low, high) if low <= high else (0.0, 0.0)
+    if low > high:
+        return 0.0, 0.0, None
+    if image.mode == "F" or low < 0 or high > 65_535:
+        return low, high, None
+    if not 0 < high <= _MAX_14_BITS or image.format == "JPEG2000":  # whose decoder scales to 16 bits
+        return 0.0, 65_535.0, None
+    top = (1 << max(8, int(high).bit_length())) - 1
+    return 0.0, float(top), f"its 16-bit values only reach {high:,.0f}, so {top:,} is sent as white"
 
 
 def _find_finite_range(band: Image.Image) -> tuple[float, float]:

@@ -6,6 +6,7 @@ import struct
 import warnings
 from contextlib import suppress
 from io import BytesIO
+from typing import Any
 
 from PIL import Image, ImageFile, JpegImagePlugin, UnidentifiedImageError, features
 
@@ -25,6 +26,9 @@ _PPM_16_BIT = re.compile(rb"P6(?:\s|#[^\r\n]*[\r\n])+(\d+)(?:\s|#[^\r\n]*[\r\n])
 _TAG_DNG_VERSION, _TAG_SUBFILE_TYPE, _TAG_SUB_IFDS = 50706, 254, 330
 #: ColorMap: all red values, then all green and all blue ones.
 _TAG_COLOR_MAP = 320
+
+#: How long the frames of an animation may be that are skipped because they are blank, and how many if they say nothing.
+_BLANK_MILLISECONDS, _MAX_BLANK_FRAMES = 1000, 100
 
 #: Pixels; Model Studio, Qwen's own host, refuses shorter sides.
 _MIN_SIDE = 11
@@ -99,6 +103,7 @@ def open_image(data: bytes, name: str, frame: int = 1) -> Image.Image:
     has_heif = boxes.is_heif(data) and not boxes.is_avif(data) and _load_heif_reader()
     if has_heif:
         _check_heif_items(data, name)
+        data = boxes.widen_crop(data)
     if data.startswith(b"\xff\xd8") and (variant := formats.identify_jpeg_variant(data)) is not None:
         raise formats.unsupported_error(variant, name)
     if data[:2] in {b"II", b"MM"}:
@@ -119,7 +124,7 @@ def open_image(data: bytes, name: str, frame: int = 1) -> Image.Image:
     max_pixels = _MAX_PIXELS_BY_FORMAT.get(image.format or "", MAX_PIXELS)
     if image.width * image.height > max_pixels:
         raise formats.too_many_pixels_error(name, max_pixels)
-    _check_shape(image.size, name)
+    check_shape(image.size, name)
     return image
 
 
@@ -206,7 +211,23 @@ def _seek_frame(image: Image.Image, name: str, frame: int) -> None:
     image.seek(frame - 1)
 
 
-def _check_shape(size: tuple[int, int], name: str) -> None:
+def crop_to_aperture(image: Image.Image, data: bytes, name: str) -> Image.Image:
+    """Apply the crop of a HEIF file, before its orientation for AVIF, which Pillow turns later, and after it for HEIC."""
+    if image.format not in {"AVIF", "HEIF"}:
+        return image
+    properties = boxes.read_properties(data)
+    crop = properties.find_crop() if image.format == "AVIF" else properties.find_turned_crop()
+    if crop is None:
+        return image
+    image.load()
+    cropped = image.crop(crop)
+    check_shape(cropped.size, name)
+    cropped.format, cropped.info = image.format, image.info
+    return cropped
+
+
+def check_shape(size: tuple[int, int], name: str) -> None:
+    """Refuse an image that is too small, or too long and narrow, for models."""
     problem = f"{name} has {size[0]} × {size[1]} pixels"
     if min(size) < _MIN_SIDE:
         hint = f"Vision models need at least {_MIN_SIDE} pixels on each side."
@@ -227,8 +248,43 @@ def read_orientation(image: Image.Image) -> int:
     return orientation if orientation in range(2, 9) else 1
 
 
-def get_frame_warnings(image: Image.Image, name: str, frame: int) -> tuple[str, ...]:
-    """A warning if the file has more frames or pages than the chosen one."""
+def skip_blank_frames(image: Image.Image) -> int:
+    """Go to the first frame of an animation that shows something, within its first second; return its number from 1.
+
+    If none does, it is the first one.
+    """
+    if image.format not in {"GIF", "WEBP", "PNG", "AVIF"} or not getattr(image, "is_animated", False):
+        return 1
+    frame, elapsed = 1, 0.0
+    with suppress(*DECODE_ERRORS):  # a later frame is broken or missing
+        while _is_blank(image):
+            elapsed += image.info.get("duration", 0)
+            if elapsed > _BLANK_MILLISECONDS or frame > _MAX_BLANK_FRAMES:
+                break
+            image.seek(frame)
+            frame += 1
+        else:
+            return frame
+    image.seek(0)
+    return 1
+
+
+def _is_blank(image: Image.Image) -> bool:
+    """Whether all visible pixels have one color, or none is visible."""
+    image.load()
+    if image.mode not in {"RGB", "L"}:
+        image = image.convert("RGBA")
+    extremes: Any = image.getextrema()
+    ranges = [extremes] if image.mode == "L" else list(extremes)
+    return all(low == high for low, high in ranges) or (image.mode == "RGBA" and ranges[3][1] == 0)
+
+
+def get_frame_warnings(image: Image.Image, name: str, frame: int, chosen: int = 1) -> tuple[str, ...]:
+    """A warning if the file has more frames or pages than the one that is sent.
+
+    Args:
+        chosen: the frame that was asked for, before blank ones were skipped.
+    """
     if image.format == "MPO":  # a preview or a depth map follows the photo
         return ()
     try:
@@ -237,7 +293,8 @@ def get_frame_warnings(image: Image.Image, name: str, frame: int) -> tuple[str, 
         return ()
     unit = _name_frame_unit(image)
     part = f"the first of {frames} {unit}s" if frame == 1 else f"{unit} {frame} of {frames}"
-    return (f"{name}: only {part} is sent",) if frames > 1 else ()
+    reason = ", because those before it are blank" if frame != chosen else ""
+    return (f"{name}: only {part} is sent{reason}",) if frames > 1 else ()
 
 
 def _name_frame_unit(image: Image.Image) -> str:

@@ -7,8 +7,8 @@ from PIL import Image
 
 from ..errors import ImageError
 from ..frozen import frozen
-from . import color, damage, prefetch, tokens
-from .metadata import strip_metadata
+from . import boxes, color, damage, prefetch, tokens
+from .metadata import find_png_chunk, read_jpeg_frame, strip_metadata
 from .urls import DataUrl
 
 #: Lossless formats: a small image may be sent lossless too.
@@ -40,6 +40,12 @@ _SMALL_PIXELS = 65_536
 #: legible size, and 40.7 % without averaging; averaging by 3 or 4 in place of 2 lost one word in 25.
 _AVERAGED = 2
 
+#: TIFF's and EXIF's orientation, and the first of those that swap the sides.
+_TAG_ORIENTATION, _FIRST_SIDEWAYS = 0x0112, 5
+
+#: The factors by which the resolutions of both directions may differ: less does not show, more is a mistake.
+_MIN_STRETCH, _MAX_STRETCH = 0.02, 4.0
+
 #: What turns the stored image upright, by EXIF tag 0x0112 (Orientation).
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -61,12 +67,14 @@ class ImageLimits:
         max_side: pixels of the longer side; ``None`` for no limit.
         quality: of a JPEG, from 1 to 95; ``None`` to choose it by the image.
         frame: the frame or page to send, from 1.
+        background: what transparent pixels show, as ``#rrggbb``; ``None`` to choose it by the image.
     """
 
     max_pixels: int | None = tokens.QWEN3.max_pixels  #: what Qwen3-VL looks at, 2,560 image tokens
     max_side: int | None = None
     quality: int | None = None
     frame: int = 1
+    background: str | None = None
 
 
 @frozen
@@ -82,7 +90,7 @@ class Upload:
 
 def orient_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
     """The size with its sides swapped if the orientation swaps them; converts in both directions."""
-    return size if orientation < 5 else (size[1], size[0])
+    return size if orientation < _FIRST_SIDEWAYS else (size[1], size[0])
 
 
 def encode_for_upload(image: Image.Image, data: bytes, orientation: int, limits: ImageLimits, name: str) -> Upload:
@@ -96,12 +104,16 @@ def encode_for_upload(image: Image.Image, data: bytes, orientation: int, limits:
         ImageError: it cannot be made small enough for a data URL.
         Exception: one of ``decode.DECODE_ERRORS``, if the file is damaged.
     """
-    size = orient_size(image.size, orientation)
+    pixel_size = orient_size(image.size, orientation)
+    size = orient_size(_stretch_to_square(image), orientation)
+    numbers = _read_color_numbers(image, data)
+    gamma = color.find_gamma(image, numbers)
     target = tokens.shrink_size(*size, max_pixels=limits.max_pixels, max_side=limits.max_side)
-    if target == size and orientation == 1 and limits.frame == 1:
+    if target == pixel_size and orientation == 1 and limits.frame == 1 and gamma is None:
         stripped = _strip_original(image, data)
         if stripped is not None:
-            return Upload("image/png" if image.format == "PNG" else "image/jpeg", *size, stripped)
+            mime = "image/png" if image.format == "PNG" else "image/jpeg"
+            return Upload(mime, *size, stripped, _name_all(name, color.describe_color(numbers)))
     stored = orient_size(target, orientation)
     if image.format in {"JPEG", "MPO"} and stored != image.size:
         # The decoder itself scales by 1/2, 1/4 or 1/8, to no less than the target: under half the CPU of full decoding,
@@ -114,14 +126,52 @@ def encode_for_upload(image: Image.Image, data: bytes, orientation: int, limits:
             code="too_large",
         )
     image = _decode(image, data)
-    is_graphic = color.is_graphic(image)
-    result = color.convert_to_srgb(_resize(image, stored), image.info.get("icc_profile"))
+    look = color.examine(image, limits.background)
+    is_graphic = color.is_graphic(image, look)
+    result = color.convert_to_srgb(_resize(image, look, stored), image.info.get("icc_profile"), gamma)
     if orientation in _TRANSPOSITIONS:
         result = result.transpose(_TRANSPOSITIONS[orientation])
     result.info = {}  # save() would copy a comment from here into the new file
     may_be_png = image.format not in _LOSSY if is_graphic else image.format in _LOSSLESS and _is_small(result)
     upload = _Encoder(name, limits, is_graphic).encode(result, may_be_png=may_be_png)
-    return replace(upload, warnings=_get_shape_warnings(size, target, name) + upload.warnings)
+    notes = _name_all(name, *look.notes, color.describe_color(numbers), _describe_stretch(pixel_size, size))
+    return replace(upload, warnings=notes + _get_shape_warnings(size, target, name) + upload.warnings)
+
+
+def _name_all(name: str, *notes: str | None) -> tuple[str, ...]:
+    return tuple(f"{name}: {note}" for note in notes if note is not None)
+
+
+def _stretch_to_square(image: Image.Image) -> tuple[int, int]:
+    """The size with square pixels: a fax has 204 dots per inch across, but only 98 or 196 down.
+
+    Only TIFF and PNG are stretched, because image viewers ignore the resolution of other formats.
+    """
+    across, down = image.info.get("dpi") or image.info.get("resolution") or image.info.get("aspect") or (1, 1)
+    if image.format not in {"TIFF", "PNG"} or min(across, down) <= 0:
+        return image.size
+    ratio = float(across) / float(down)
+    if image.format == "TIFF" and getattr(image, "tag_v2", {}).get(_TAG_ORIENTATION, 1) >= _FIRST_SIDEWAYS:
+        ratio = 1 / ratio  # the decoder has turned the image, but not its resolution
+    if not 1 + _MIN_STRETCH <= max(ratio, 1 / ratio) <= _MAX_STRETCH:
+        return image.size
+    width, height = image.size
+    return (width, round(height * ratio)) if ratio > 1 else (round(width / ratio), height)
+
+
+def _describe_stretch(pixel_size: tuple[int, int], size: tuple[int, int]) -> str | None:
+    if pixel_size == size:
+        return None
+    return f"its pixels are not square, so it is stretched from {pixel_size[0]} × {pixel_size[1]} to the shape of {size[0]} × {size[1]}"
+
+
+def _read_color_numbers(image: Image.Image, data: bytes) -> tuple[int, int] | None:
+    """The color space as numbers of ITU-T H.273; ``None`` if the file does not state it this way."""
+    if image.format == "PNG" and (chunk := find_png_chunk(data, b"cICP")) is not None and len(chunk) >= 2:
+        return chunk[0], chunk[1]
+    if image.format in {"AVIF", "HEIF"} and not image.info.get("icc_profile"):
+        return boxes.read_properties(data).color
+    return None
 
 
 def _get_shape_warnings(size: tuple[int, int], target: tuple[int, int], name: str) -> tuple[str, ...]:
@@ -131,11 +181,11 @@ def _get_shape_warnings(size: tuple[int, int], target: tuple[int, int], name: st
     return (f"{name}: its shape changes from {size[0]} × {size[1]} to {target[0]} × {target[1]}",)
 
 
-def _resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    ratio = min(image.width // size[0], image.height // size[1])
+def _resize(image: Image.Image, look: color.Look, size: tuple[int, int]) -> Image.Image:
+    ratio = max(1, min(image.width // size[0], image.height // size[1]))
     factor = min(ratio, max(_AVERAGED, ratio // 2))
     box = (0.0, 0.0, image.width / factor, image.height / factor)
-    reduced = color.normalize_mode(image, factor)
+    reduced = color.normalize_mode(image, look, factor)
     return reduced if reduced.size == size else reduced.resize(size, Image.Resampling.BICUBIC, box)
 
 
@@ -150,6 +200,8 @@ def _strip_original(image: Image.Image, data: bytes) -> bytes | None:
     modes = {"JPEG": {"L", "RGB"}, "MPO": {"L", "RGB"}, "PNG": {"1", "L", "P", "RGB"}}.get(image.format or "", ())
     if image.mode not in modes or "transparency" in image.info or not color.is_srgb(image.info.get("icc_profile")):
         return None
+    if image.format != "PNG" and not ((frame := read_jpeg_frame(data)) and frame.is_huffman):
+        return None  # most decoders read no arithmetic coding
     # The byte at 24 is the depth: Pillow silently reads 16 bits per channel as 8.
     if image.format == "PNG" and (getattr(image, "is_animated", False) or data[24:25] == b"\x10"):
         return None

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from ..frozen import frozen
+from . import boxes
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 #: The chunks that the image needs; every other one is removed (eXIf, tEXt, iCCP, tIME, pHYs …).
@@ -29,6 +30,15 @@ _FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 _PNG_CHUNKS_USED = _PNG_CHUNKS_KEPT | {
     b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"pHYs", b"eXIf", b"acTL", b"fcTL", b"fdAT",
 }  # fmt: skip
+
+
+_JPEG_END, _PNG_END = b"\xff\xd9", b"IEND\xae\x42\x60\x82"
+#: Bytes at the beginning that hold what a camera says of the parts of its file.
+_HEAD_BYTES = 128 * 1024
+#: Adobe's and Google's gain map (XMP), that of ISO 21496-1, and Apple's.
+_GAIN_MAP_SIGNS = (b"hdrgm:", b"urn:iso:std:iso:ts:21496:-1", b"HDRGainMap", b"hdrgainmap")
+#: The first box of an MP4 or QuickTime file.
+_VIDEO_START = re.compile(rb"\0\0\0.ftyp(mp4|isom|qt|avc|iso|M4V|3gp)", re.DOTALL)
 
 
 @frozen
@@ -149,6 +159,37 @@ def find_jpeg_end(data: bytes) -> int | None:
             if marker == _EOI:
                 return start
     return None
+
+
+def list_extra_parts(data: bytes) -> Iterator[str]:
+    """What stands in a file beside its image, by name: a gain map, a second image, a video, or anything behind its end."""
+    head = data[:_HEAD_BYTES]
+    behind = _find_data_behind(data, head)
+    has_gain_map = any(sign in head for sign in _GAIN_MAP_SIGNS)
+    has_video = _VIDEO_START.search(behind) is not None or boxes.has_video(data)
+    has_image = b"\xff\xd8\xff" in behind
+    if has_gain_map and (has_image or boxes.is_heif(data)):
+        yield "a gain map"
+    elif has_image:
+        yield "a second image"
+    if has_video:
+        yield "a video"
+    if behind.strip(b"\0") and not has_image and not has_video:
+        yield "data after its end"
+
+
+def _find_data_behind(data: bytes, head: bytes) -> bytes:
+    """The data after the end of the image. A JPEG is searched for its end only if more is known to follow."""
+    end: int | None = len(data)
+    if data.startswith(b"\xff\xd8"):
+        is_followed = not data.endswith(_JPEG_END) or b"MPF\0" in head or any(sign in head for sign in _GAIN_MAP_SIGNS)
+        end = find_jpeg_end(data) if is_followed else end
+        end = len(data) if end is None else end + len(_JPEG_END)
+    elif data.startswith(_PNG_SIGNATURE) and not data.endswith(_PNG_END):
+        end = max(chunk.end for chunk in iter_png_chunks(data))
+    elif data[:4] == b"RIFF":
+        end = 8 + int.from_bytes(data[4:8], "little")
+    return data[end:]
 
 
 def list_complete_scans(data: bytes) -> list[tuple[set[int], int, int]]:

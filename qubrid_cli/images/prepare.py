@@ -15,7 +15,7 @@ from ..errors import ImageError
 from ..frozen import frozen
 from . import damage, decode, formats, prefetch, sources
 from .encode import ImageLimits, Upload, encode_for_upload, orient_size
-from .metadata import keep_sound_chunks
+from .metadata import keep_sound_chunks, list_extra_parts
 from .urls import DataUrl
 
 #: Metadata by the name under which Pillow keeps it in ``info``.
@@ -43,7 +43,7 @@ class PreparedImage:
         width: of the upright original, as is ``height``.
         size: bytes of the original.
         prepare_seconds: the time for reading and encoding it.
-        metadata_names: the metadata in the original; none of it is sent.
+        metadata_names: what else than the image is in the original; none of it is sent.
     """
 
     name: str
@@ -156,9 +156,11 @@ def _prepare_content(
                 # EXIF may stand at the end of a PNG, so reading it decodes the PNG, and would hide any damage.
                 image = prefetch.get_decoded(opened, data)
                 damage.load(image, data)
+            frame = decode.skip_blank_frames(image) if limits.frame == 1 and not recovered else limits.frame
             orientation = decode.read_orientation(image)
-            warnings = decode.get_frame_warnings(image, name, limits.frame)
-            kind, metadata_names = image.format or "", _list_metadata(image)
+            warnings = decode.get_frame_warnings(image, name, frame, limits.frame)
+            kind, metadata_names = image.format or "", _list_metadata(image, data)
+            image = decode.crop_to_aperture(image, data, name)
             size = orient_size(image.size, orientation)
             upload = encode_for_upload(image, b"" if recovered else data, orientation, limits, name)
     except Image.DecompressionBombError as error:
@@ -193,9 +195,9 @@ def _prepare_damaged(data: bytes, name: str, limits: ImageLimits, error: ImageEr
     return _prepare_content(data, name, limits, replace(recovered, warnings=warnings + recovered.warnings))
 
 
-def _list_metadata(image: Image.Image) -> tuple[str, ...]:
-    """The metadata of an opened image that is not decoded yet, such as ``EXIF`` and ``GPS position``."""
-    return tuple(dict.fromkeys((*_list_exif(image), *_list_info(image))))
+def _list_metadata(image: Image.Image, data: bytes) -> tuple[str, ...]:
+    """What else than the image an opened file holds, such as ``EXIF``, ``GPS position`` and ``a video``."""
+    return tuple(dict.fromkeys((*_list_exif(image), *_list_info(image), *list_extra_parts(data))))
 
 
 def _list_exif(image: Image.Image) -> Iterator[str]:

@@ -20,6 +20,13 @@ _RESERVED_HEADERS = frozenset(
 SWITCH_WORDS = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
 
 
+#: CSS's basic colors.
+_COLORS = {
+    "white": "ffffff", "silver": "c0c0c0", "gray": "808080", "black": "000000", "red": "ff0000", "yellow": "ffff00",
+    "lime": "00ff00", "green": "008000", "cyan": "00ffff", "blue": "0000ff", "magenta": "ff00ff",
+}  # fmt: skip
+
+
 def normalize_base_url(text: object) -> str:
     """The canonical form of an endpoint's URL: scheme, host, path without ``/chat/completions``, and query if any."""
     text = check_text(text).strip()
@@ -87,6 +94,15 @@ def check_variable_name(value: object) -> str:
     """The name of an environment variable, in upper case only, so that a key pasted here by mistake is refused."""
     if not re.fullmatch("[A-Z_][A-Z0-9_]*", text := check_text(value)):
         raise ValueError("is not the name of a variable in upper case, such as MY_KEY")
+    return text
+
+
+def check_color(value: object) -> str:
+    """A color as ``#rgb`` or ``#rrggbb``, from one of these or a name."""
+    text = check_text(value).strip().lower()
+    text = f"#{_COLORS[text]}" if text in _COLORS else text
+    if not re.fullmatch("#([0-9a-f]{3}){1,2}", text):
+        raise ValueError(f"is not a color: #rgb, #rrggbb or one of {', '.join(_COLORS)}")
     return text
 
 

@@ -17,6 +17,7 @@ from .checks import (
     Choice,
     Range,
     check_body_fields,
+    check_color,
     check_header_name,
     check_headers,
     check_profile_name,
@@ -220,6 +221,11 @@ class Settings:
         str,
         Field(Choice("first", "last"), "first", "last"),
         Option("Put images before the text (first) or after it (last). [the profile's]", "ORDER"),
+    ]
+    background: Annotated[
+        str | None,
+        Field(check_color, "white"),
+        Option("What transparent pixels show: a name or #rrggbb. [white, or dark gray for light drawings]", "COLOR"),
     ]
     labels: Annotated[
         bool,

@@ -488,6 +488,8 @@ def test_the_key_of_a_request_is_the_one_of_earlier_versions() -> None:
     batch_request = BatchRequest(request, ImageLimits(), {"offline": True}, {})
     key = "d787edf43d506c51ad0b3281ab0d9bd3ccce95d4592a6da310b5f129e6f49e2a"
     assert batch_request.compute_key(Task(1, "a.jpg"), "0" * 64) == key
+    black = BatchRequest(request, ImageLimits(background="#000000"), {"offline": True}, {})
+    assert black.compute_key(Task(1, "a.jpg"), "0" * 64) != key
 
 
 @pytest.mark.parametrize(

@@ -649,6 +649,13 @@ def test_sizes_are_kept(
     assert picture(server.asked[0].image_url).size == size
 
 
+def test_the_background_of_a_transparent_image(describe: Ask, server: Server, tmp_path: Path) -> None:
+    path = tmp_path / "logo.png"
+    Image.new("RGBA", (64, 64)).save(path)
+    describe(path, "what?", "--background", "red")
+    assert picture(server.asked[0].image_url).convert("RGB").getpixel((9, 9)) == (255, 0, 0)
+
+
 def test_offline_needs_neither_key_nor_network(qvision: Qvision, lighthouse: Path) -> None:
     run = qvision("describe", lighthouse, "what is this?", "--offline", "--json")
     found = run.json

@@ -69,7 +69,9 @@ def test_black_and_white_tiff_keeps_both() -> None:
 @pytest.mark.parametrize(("mode", "kind"), [("I;16", "PNG"), ("I;16", "TIFF"), ("I;16B", "TIFF")])
 @pytest.mark.parametrize(("stored", "shown"), [(0, 0), (300, 1), (0x8080, 128), (65535, 255)])
 def test_16_bit_gray_is_scaled_and_not_clipped(mode: str, kind: str, stored: int, shown: int) -> None:
-    assert rgb(sent(saved(Image.new(mode, (32, 32), stored), kind))) == (shown, shown, shown)
+    picture = Image.new(mode, (64, 32), 65535)  # white beside it says that all 16 bits are used
+    picture.paste(Image.new(mode, (32, 32), stored))
+    assert rgb(sent(saved(picture, kind))) == (shown, shown, shown)
 
 
 def float_ramp() -> Image.Image:

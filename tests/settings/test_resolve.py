@@ -40,6 +40,7 @@ DEFAULTS: dict[str, Any] = {
     "max_pixels": 2_621_440,
     "max_side": None,
     "quality": None,
+    "background": None,
     "detail": None,
     "image_order": "last",
     "labels": True,
@@ -102,6 +103,7 @@ PLACES: dict[str, tuple[Any, Any, Any]] = {
     "max_pixels": (2001, 2003, 2004),
     "max_side": (101, 103, 104),
     "quality": (1, 3, 4),
+    "background": ("#000000", "#333333", "#444444"),
     "detail": ("auto", "low", "high"),
     "image_order": ("first", "last", "first"),
     "labels": (True, False, True),
@@ -321,6 +323,11 @@ def test_a_number_can_come_from_text(name: str, text: str, value: float) -> None
     assert repr(FIELDS[name].parse(text)) == repr(value)
 
 
+@pytest.mark.parametrize("text", ["green", "GREEN", " Green", "#008000"])
+def test_a_color_has_a_name_or_a_number(text: str) -> None:
+    assert FIELDS["background"].parse(text) == "#008000"
+
+
 @pytest.mark.parametrize(
     ("name", "text", "wrong"),
     [
@@ -330,6 +337,8 @@ def test_a_number_can_come_from_text(name: str, text: str, value: float) -> None
         ("timeout", "nan", "is not a number"),
         ("quality", "96", "is not between 1 and 95"),
         ("labels", "perhaps", "is neither true nor false"),
+        ("background", "reddish", "is not a color: #rgb, #rrggbb or one of .*"),
+        ("background", "#12345", "is not a color: #rgb, #rrggbb or one of .*"),
     ],
 )
 def test_text_that_is_not_a_value_of_the_setting_is_refused(name: str, text: str, wrong: str) -> None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from math import inf
 from queue import Empty
 
+from ..describe.repetition import MAX_VARIATIONS, REPETITION
 from ..errors import BatchIncompleteError, ConfigError, EndpointError, InterruptedByUserError, QvisionError
 from ..frozen import frozen
 from ..metrics import Clock
@@ -226,7 +227,12 @@ class BatchRun:
                     hint=f'In config.toml: [prices."{model}"] with input and output, USD per million tokens.',
                 )
             )
-        request.ready = replace(request.ready, answer_to_repair=result.answer_to_repair)
+        repeats_itself = result.error is not None and result.error.code == REPETITION
+        request.ready = replace(
+            request.ready,
+            answer_to_repair=result.answer_to_repair,
+            repetitions=request.ready.repetitions + repeats_itself,
+        )
         if result.refused_fields or result.overflow:
             self._batch_request = self._batch_request.adapt(result, request.ready.input_tokens)
         if result.error is None:
@@ -249,7 +255,7 @@ class BatchRun:
         request.first_failed_at = now if request.first_failed_at is None else request.first_failed_at
         if self._is_fatal(cause):
             self._stop(cause)
-        elif kind is FailureKind.PERMANENT or request.counted_failures > self._plan.retries:
+        elif self._is_final(kind, request):
             self._finish_request(request, result)
         elif retry_after is not None and retry_after > patience:
             message = f"the endpoint asks to wait {retry_after:g} s, longer than --patience {patience:g}"
@@ -261,6 +267,14 @@ class BatchRun:
             self._finish_request(request, result)
         else:
             self._request_queue.add_retry(request, now, is_immediate=not counts_for_image)
+
+    def _is_final(self, kind: FailureKind, request: QueuedRequest) -> bool:
+        """Whether the image is not retried after a failure of this kind."""
+        return (
+            kind is FailureKind.PERMANENT
+            or request.counted_failures > self._plan.retries
+            or request.ready.repetitions > MAX_VARIATIONS
+        )
 
     def _is_fatal(self, error: QvisionError) -> bool:
         """Whether the requests for all other images would fail too."""

@@ -17,6 +17,7 @@ from ..client.request import Request
 from ..client.retry import RetryLimits
 from ..describe import run
 from ..describe.prompt import fill_placeholders
+from ..describe.repetition import vary_sampling
 from ..describe.result import Description, UnpreparedImage
 from ..errors import ContextOverflow, EndpointError, ImageError, QvisionError, UsageError
 from ..frozen import frozen
@@ -48,6 +49,7 @@ class BatchRequest:
         extra_key_fields: what shapes the answers besides the request and the limits.
         prices: by model name.
         answer_room: the tokens that an answer may have, if that may be less than ``max_tokens``.
+        loop_check: end an answer that repeats itself.
     """
 
     request: Request
@@ -55,6 +57,7 @@ class BatchRequest:
     extra_key_fields: Mapping[str, Any] = field(default_factory=dict)
     prices: Mapping[str, Price] = field(default_factory=dict)
     answer_room: AnswerRoom = AnswerRoom()
+    loop_check: bool = True
 
     @property
     def price(self) -> Price | None:
@@ -155,6 +158,7 @@ class ReadyImage:
         tokens_estimate: tokens of the whole request; ``None`` if it is unknown how the model counts images.
         input_tokens: the same, with an assumption for an image whose tokens are unknown.
         answer_to_repair: an earlier answer that does not fit the schema, so that only its repair is requested.
+        repetitions: answers that repeated themselves, so that the next one is requested with more variety.
     """
 
     task: Task
@@ -163,6 +167,7 @@ class ReadyImage:
     tokens_estimate: int | None
     input_tokens: int
     answer_to_repair: Description | None = None
+    repetitions: int = 0
 
 
 @frozen
@@ -237,16 +242,18 @@ def request_answer(
         describe = partial(schema_session.describe, first_answer=ready.answer_to_repair)
     request = batch_request.build_request(ready.task)
     request, warnings = batch_request.answer_room.limit_answer(request, ready.input_tokens)
+    request, notes = vary_sampling(request, ready.repetitions)
     items = describe(
         endpoint,
         request,
         (prepare.PendingImage(ready.image.name, future),),
         labels=False,
+        loop_check=batch_request.loop_check,
         retry_limits=_NO_RETRIES,
         prices=batch_request.prices,
     )
     answer = run.collect(items)
-    answer = replace(answer, warnings=warnings + answer.warnings)
+    answer = replace(answer, warnings=(*notes, *warnings, *answer.warnings))
     result = AttemptResult(json_object(answer), answer.error, answer_to_repair=answer.first_answer)
     if answer.has_answer:  # otherwise the image may be the cause, and not what was left out in vain
         result = replace(result, refused_fields=answer.refused_parameters, overflow=answer.overflow)

@@ -97,6 +97,7 @@ class Request:
         thinking: how much the model may think.
         detail: how closely the model looks at the images.
         images_first: whether the images come before the prompt.
+        frequency_penalty: makes a token less likely each time it was used.
     """
 
     model: str
@@ -115,6 +116,7 @@ class Request:
     thinking: "Thinking | None" = None
     detail: str | None = None
     images_first: bool = False
+    frequency_penalty: float | None = None
 
     @property
     def is_streamed(self) -> bool:
@@ -179,6 +181,7 @@ def build_parameters(request: Request) -> dict[str, Any]:
         max_tokens: request.max_tokens,
         "temperature": request.temperature,
         "top_p": request.top_p,
+        "frequency_penalty": request.frequency_penalty,
         "stream": request.is_streamed,
     }
     if request.is_streamed and "stream_options" not in {**request.params, **request.extra}:

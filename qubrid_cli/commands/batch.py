@@ -74,6 +74,7 @@ def batch(
     timeout: _options.Timeout = None,
     allow_http: _options.AllowHttp = False,
     stream: _options.Stream = False,
+    loop_check: _options.LoopCheck = None,
     offline: _options.Offline = False,
     max_pixels: _options.MaxPixels = None,
     max_side: _options.MaxSide = None,
@@ -121,7 +122,7 @@ def batch(
     key = None if dry_run else _request.require_key(settings, quiet=quiet)
     plan = BatchPlan(
         inputs=inputs.BatchInputs(paths, _resolve_list(from_, stdin), null, selection),
-        batch_request=BatchRequest(request, image_limits, facets, config.prices),
+        batch_request=BatchRequest(request, image_limits, facets, config.prices, loop_check=settings.loop_check),
         open_source=_build_source_opener(settings, stdin, fetch=fetch),
         open_endpoint=partial(_request.open_endpoint, settings, key),
         rate_limiter=_build_rate_limiter(jobs, rpm, tpm),

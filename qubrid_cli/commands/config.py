@@ -59,6 +59,7 @@ def show(
     detail: _options.Detail = None,
     image_order: _options.ImageOrder = None,
     labels: _options.Labels = None,
+    loop_check: _options.LoopCheck = None,
     as_json: _options.JsonObject = False,
 ) -> None:
     """Show every setting and where it comes from.

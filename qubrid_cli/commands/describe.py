@@ -78,6 +78,7 @@ def describe(
     max_time: _options.MaxTime = None,
     allow_http: _options.AllowHttp = False,
     no_stream: _options.NoStream = False,
+    loop_check: _options.LoopCheck = None,
     offline: _options.Offline = False,
     max_pixels: _options.MaxPixels = None,
     max_side: _options.MaxSide = None,
@@ -206,6 +207,7 @@ def _describe_groups(plan: _Plan, key: str | None, show: OutputOptions, target: 
                 _request.fill_placeholders(request, group, number),
                 submitted.popleft(),
                 labels=plan.settings.labels,
+                loop_check=plan.settings.loop_check,
                 retry_limits=retry_limits,
                 prices=plan.prices,
             )

@@ -14,7 +14,7 @@ from ..images.tokens import CHARACTERS_PER_TOKEN
 from .result import UnpreparedImage
 
 #: Body fields that an endpoint may refuse and a request can do without.
-_DROPPABLE_FIELDS = frozenset({"stream_options", "max_tokens", "temperature", "top_p"})
+_DROPPABLE_FIELDS = frozenset({"stream_options", "max_tokens", "temperature", "top_p", "frequency_penalty"})
 #: Codes of errors because of which a lower ``max_tokens`` is sent.
 _OVERFLOW_CODES = frozenset({"context_length_exceeded", "max_tokens_too_large"})
 #: A shorter answer cannot be used.
@@ -167,7 +167,7 @@ def _drop_refused_field(request: Request, error: EndpointError) -> tuple[Request
         warning = "the endpoint refused max_tokens, so max_completion_tokens was sent"
         return replace(request, dropped=request.dropped | {"max_tokens"}), warning
     # Some models accept either top_p or temperature but not both, so temperature is dropped last.
-    for name in ("stream_options", "top_p", "temperature"):
+    for name in ("stream_options", "frequency_penalty", "top_p", "temperature"):
         if name in refused and name in build_parameters(request):
             warning = f"the endpoint refused {name}, so it was dropped"
             return replace(request, dropped=request.dropped | {name}), warning

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from ..client.endpoint import Endpoint, Response
 from ..client.events import ChunkInfo, ErrorEvent, Finish, ReasoningDelta, TextDelta, read_answer
@@ -19,6 +19,7 @@ from ..client.retry import RetryLimits, RetryScheduled, with_retries
 from ..errors import ContextOverflow, EndpointError, InterruptedByUserError, QvisionError
 from ..images.prepare import PendingImage, PreparedImage, PreparedImageOrLink
 from ..metrics import Clock, Cost, Price, Stopwatch, find_cost, get_number
+from .repetition import Repetition, stop_at_repetition
 from .result import (
     Description,
     Preparing,
@@ -62,6 +63,7 @@ class DescribeFunction(Protocol):
         images: Sequence[PendingImage],
         *,
         labels: bool,
+        loop_check: bool = ...,
         retry_limits: RetryLimits,
         prices: Mapping[str, Price] = ...,
         clock: Clock = ...,
@@ -93,6 +95,7 @@ class _Draft:
     overflow: ContextOverflow | None = None
     header_cost: str | None = None
     text_length: int = 0
+    loop_check: bool = True
 
     @property
     def has_begun(self) -> bool:
@@ -113,6 +116,12 @@ class _Draft:
         self.text_length += len(delta.text)
         if self.text_length > _MAX_ANSWER_LENGTH:
             raise EndpointError("the answer exceeds 64 million characters", hint="Lower --max-tokens.", code="too_long")
+
+    def end_at_repetition(self, repetition: Repetition) -> NoReturn:
+        """Keep the repeated text once, and raise the error."""
+        parts = self.reasoning_parts if repetition.is_reasoning else self.text_parts
+        parts[:] = ["".join(parts)[: repetition.end]]
+        raise repetition.build_error()
 
     def record_finish(self, reason: str | None) -> None:
         """Record the end of the answer; the first reason is kept."""
@@ -175,6 +184,7 @@ def describe(
     images: Sequence[PendingImage],
     *,
     labels: bool,
+    loop_check: bool = True,
     retry_limits: RetryLimits,
     prices: Mapping[str, Price] = {},
     clock: Clock = time.perf_counter,
@@ -187,11 +197,13 @@ def describe(
         request: the request, still without its images.
         images: the images, which other threads are preparing.
         labels: put a text part with its number and name before each of several images.
+        loop_check: end an answer that repeats itself.
         prices: the user's prices by model.
     """
     draft = _Draft(
         request, Stopwatch(clock, retry_limits.max_time), [UnpreparedImage(image.name) for image in images], prices
     )
+    draft.loop_check = loop_check
     try:
         yield from _add_images(draft, images, labels=labels)
         send = partial(_request_with_fallbacks, draft, endpoint)
@@ -275,7 +287,8 @@ def _exchange(draft: _Draft, endpoint: Endpoint) -> Iterator[Item]:
 
 
 def _read_events(draft: _Draft, endpoint: Endpoint, response: Response) -> Iterator[Item]:
-    for event in read_answer(response.iter_chunks(), redact=endpoint.redact):
+    events = read_answer(response.iter_chunks(), redact=endpoint.redact)
+    for event in stop_at_repetition(events) if draft.loop_check else events:
         match event:
             case TextDelta() | ReasoningDelta():
                 draft.add_delta(event)
@@ -285,5 +298,7 @@ def _read_events(draft: _Draft, endpoint: Endpoint, response: Response) -> Itera
             case Finish():
                 draft.record_finish(endpoint.redact_json(event.reason))
                 response.limit_wait(is_announced=event.reason is None)
+            case Repetition():
+                draft.end_at_repetition(event)
             case ErrorEvent():
                 raise endpoint.interpret_error(event.payload, response)

@@ -17,6 +17,7 @@ from ..images.prepare import PendingImage
 from ..metrics import Clock, Cost, Price, Stopwatch, get_number
 from . import run
 from .json_text import Invalid, Valid, parse_answer
+from .repetition import REPETITION
 from .result import Description, Repairing, Sending, Writing
 from .run import Item, Items
 
@@ -53,6 +54,7 @@ class Session:
         images: Sequence[PendingImage],
         *,
         labels: bool,
+        loop_check: bool = True,
         retry_limits: RetryLimits,
         prices: Mapping[str, Price] = {},
         first_answer: Description | None = None,
@@ -70,7 +72,15 @@ class Session:
         Raises:
             UsageError: the schema turns out to be unusable.
         """
-        send = partial(run.describe, endpoint, images=images, labels=labels, prices=prices, clock=clock)
+        send = partial(
+            run.describe,
+            endpoint,
+            images=images,
+            labels=labels,
+            loop_check=loop_check,
+            prices=prices,
+            clock=clock,
+        )
         request = replace(
             request, response_format=self._response_format, dropped=request.dropped | self._refused_parameters
         )
@@ -145,7 +155,8 @@ def _add_data(answer: Description, parsed: Valid | Invalid | None) -> Descriptio
                 hint="--json keeps its text; a simpler schema or another model may work better.",
             )
             return replace(answer, error=error)
-    if isinstance(answer.error, IncompleteAnswerError):  # a partial JSON value is not printed
+    if isinstance(answer.error, IncompleteAnswerError) and answer.error.code != REPETITION:
+        # A partial JSON value is not printed.
         action = "Raise --max-tokens" if "--max-tokens" in (answer.error.hint or "") else "Repeat the request"
         hint = f"{action}; --json keeps the partial answer."
         return replace(answer, error=answer.error.with_message(answer.error.message, hint=hint))

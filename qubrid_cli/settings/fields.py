@@ -232,6 +232,11 @@ class Settings:
         Field(check_switch, "false", default=True),
         Option("Name each of several images in the request. [--labels]"),
     ]
+    loop_check: Annotated[
+        bool,
+        Field(check_switch, "false", default=True),
+        Option("End an answer that repeats itself over and over. [--loop-check]"),
+    ]
     params: Annotated[Mapping[str, Any], Field(check_body_fields, "{ seed = 42 }", {}, is_global=False)]
     query: Annotated[Mapping[str, str], Field(check_query, '{ api-version = "2024-10-21" }', {}, is_global=False)]
     headers: Annotated[Mapping[str, str], Field(check_headers, '{ X-Team = "vision" }', {}, is_global=False)]

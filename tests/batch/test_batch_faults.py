@@ -4,6 +4,7 @@ import json
 import random
 import socket
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from ..support.gallery import (
     source,
     texts,
 )
-from ..support.server import Asked, Reply, document, refusal
+from ..support.server import Asked, Reply, document, refusal, stream
 
 
 def test_despite_faults_every_image_gets_one_line_and_failed_ones_can_be_retried(
@@ -242,3 +243,59 @@ def test_new_images_come_before_failed_ones(batch: Batch, draw: Draw, gallery: G
     assert batch("photos", "-o", "r.jsonl").exit_code == 7
     found = lines(tmp_path / "r.jsonl")
     assert (len(found), sum(line["ok"] for line in found)) == (30, 20)
+
+
+LOOP = "| | | |\n" * 400
+
+
+@pytest.mark.parametrize(("options", "reply"), [([], document), (["--stream"], stream)])
+def test_an_answer_that_repeats_itself_is_requested_again_with_more_variety(
+    batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path, options: list[str], reply: Callable[[str], Reply]
+) -> None:
+    draw("a.png", "b.png")
+
+    def rule(name: str, number: int) -> Reply:
+        return reply(LOOP if name == "a.png" or number < 3 else "A cat.")
+
+    gallery.rule = rule
+    run = batch("photos", "-o", "r.jsonl", "-j", 1, *options)
+    bad, good = sorted(lines(tmp_path / "r.jsonl"), key=source)
+    assert (run.exit_code, gallery.tries) == (7, {"a.png": 3, "b.png": 3})
+    assert (bad["error"]["code"], bad["text"], bad["complete"]) == ("repetition", "| | | |\n", False)
+    note = "the answer repeated itself, so it was requested again with temperature 0.7 and frequency_penalty 0.5"
+    assert (good["ok"], good["text"], good["attempts"], good["warnings"]) == (True, "A cat.", 3, [note])
+    sent = [(asked.json["temperature"], asked.json.get("frequency_penalty")) for asked in gallery.asked]
+    assert sorted(sent, key=str) == [(0.1, None)] * 2 + [(0.4, None)] * 2 + [(0.7, 0.5)] * 2
+
+
+def test_a_penalty_that_the_endpoint_refuses_is_dropped_with_a_note(
+    batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path
+) -> None:
+    draw("a.png")
+    refused = refusal(400, {"error": {"message": "Unsupported parameter: 'frequency_penalty'"}})
+
+    def rule(_: str, number: int) -> Reply:
+        if "frequency_penalty" in gallery.asked[-1].json:
+            return refused
+        return document(LOOP if number == 1 else "A cat.")
+
+    gallery.rule = rule
+    batch("photos", "-o", "r.jsonl", "--profile", "ollama", "-m", "vlm", "--base-url", gallery.url)
+    (found,) = lines(tmp_path / "r.jsonl")
+    assert (found["text"], found["warnings"]) == (
+        "A cat.",
+        [
+            "the answer repeated itself, so it was requested again with frequency_penalty 0.5",
+            "the endpoint refused frequency_penalty, so it was dropped",
+        ],
+    )
+
+
+def test_no_retries_and_no_loop_check_apply_to_answers_that_repeat_themselves(
+    batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path
+) -> None:
+    draw("a.png")
+    gallery.rule = lambda *_: document(LOOP)
+    assert (batch("photos", "-o", "r.jsonl", "--retries", 0).exit_code, gallery.tries["a.png"]) == (7, 1)
+    assert batch("photos", "-o", "r.jsonl", "--no-loop-check").exit_code == 0
+    assert lines(tmp_path / "r.jsonl")[-1]["text"] == LOOP

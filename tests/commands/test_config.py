@@ -59,6 +59,7 @@ PROFILE: dict[str, Any] = {
     "detail": "low",
     "image_order": "first",
     "labels": False,
+    "loop_check": False,
     "params": {"seed": 42},
     "query": {"api-version": "2"},
     "headers": {"X-A": "p"},
@@ -155,6 +156,7 @@ OPTIONS: dict[str, tuple[list[object], Any]] = {
     "detail": (["--detail", "high"], "high"),
     "image_order": (["--image-order", "last"], "last"),
     "labels": (["--labels"], True),
+    "loop_check": (["--loop-check"], True),
 }
 
 

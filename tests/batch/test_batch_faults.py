@@ -25,7 +25,7 @@ from ..support.gallery import (
     source,
     texts,
 )
-from ..support.server import Asked, Reply, document, refusal, stream
+from ..support.server import JSON, Asked, Reply, document, refusal, stream
 
 
 def test_despite_faults_every_image_gets_one_line_and_failed_ones_can_be_retried(
@@ -191,6 +191,59 @@ def test_a_refused_key_ends_a_run_also_after_answers(batch: Batch, draw: Draw, g
     run = batch("photos", "-j", 1, "--ordered")
     assert (run.exit_code, len(run.json_lines), sum(gallery.tries.values())) == (3, 10, 11)
     assert "20 of 30 images are left" in run.stderr
+
+
+def test_a_run_remembers_that_the_endpoint_only_streams(batch: Batch, draw: Draw, gallery: Gallery) -> None:
+    draw(*numbered(8))
+    refused = refusal(400, {"error": {"message": "stream must be true"}})
+    gallery.answer = lambda asked: stream("A lighthouse.") if asked.json["stream"] else refused
+    run = batch("photos", "-j", 1)
+    assert (run.exit_code, [asked.json["stream"] for asked in gallery.asked]) == (0, [False, *[True] * 8])
+    warning = "the endpoint only streams its answers, so a stream was requested"
+    assert [line["warnings"] for line in run.json_lines] == [[warning], *[[]] * 7]
+
+
+@pytest.mark.parametrize("reports_usage", [True, False])
+def test_a_run_remembers_how_many_tokens_fit(
+    batch: Batch, draw: Draw, gallery: Gallery, *, reports_usage: bool
+) -> None:
+    """The image of the sixth request has more tokens than all others, so it is refused too at first."""
+    draw(*numbered(8))
+    gallery.rule = lambda name, _: document(name)
+    by_rule, large = gallery.answer, set[bytes]()
+    assert callable(by_rule)
+
+    def answer(asked: Asked) -> Reply:
+        (whole,) = [piece for piece in by_rule(asked).pieces if isinstance(piece, bytes)]
+        if len(gallery.asked) == 6:
+            large.add(whole)
+        prompt, wanted = 2_000 if whole in large else 1_000, asked.json["max_tokens"]
+        if prompt + wanted > 4_096:
+            message = f"This model's maximum context length is 4096 tokens. However, you requested {prompt + wanted} "
+            message += f"tokens ({prompt} in the messages, {wanted} in the completion)."
+            return refusal(400, {"error": {"message": message, "code": "context_length_exceeded"}})
+        usage = {"prompt_tokens": prompt, "completion_tokens": 9} if reports_usage else None
+        return Reply([json.dumps(json.loads(whole) | {"usage": usage}).encode()], headers=JSON)
+
+    gallery.answer = answer
+    run = batch("photos", "-j", 1)
+    assert run.exit_code == 0
+    sent = [asked.json["max_tokens"] for asked in gallery.asked]
+    assert sent == [16_384, *[3_096] * 5, 2_096, *[2_096] * 3]
+    assert all(len(line["warnings"]) >= 1 for line in run.json_lines)
+
+
+@pytest.mark.parametrize("status", [403, 451])
+def test_one_refused_image_affects_only_itself(batch: Batch, draw: Draw, gallery: Gallery, status: int) -> None:
+    draw(*numbered(30))
+    blocked = refusal(status, {"error": {"message": "Request blocked by the firewall."}})
+    gallery.rule = lambda name, _: blocked if name == "0029.png" else answered(name, 1)
+    run = batch("photos")
+    failed = [line for line in run.json_lines if not line["ok"]]
+    assert (run.exit_code, len(run.json_lines), list(map(source, failed))) == (7, 30, ["0029.png"])
+    assert (gallery.tries["0029.png"], failed[0]["error"]["status"]) == (1, status)
+    assert "first photos/0029.png: 127.0.0.1:" in run.stderr
+    assert "Request blocked by the firewall." in run.stderr
 
 
 def test_images_that_cannot_be_sent_affect_only_themselves(

@@ -1,7 +1,8 @@
 """What is sent instead after an error."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,9 @@ from qubrid_cli.errors import ContextOverflow, EndpointError, IncompleteAnswerEr
 from qubrid_cli.images.encode import Upload
 from qubrid_cli.images.prepare import PreparedImage, PreparedImageOrLink
 from qubrid_cli.images.sources import Link
+
+from ..conftest import Ask
+from ..support.server import Asked, Reply, Server, document, refusal, stream
 
 REQUEST = Request("Qwen/Qwen3-VL-Plus", "What is this?", (), max_tokens=99, temperature=0.1, top_p=1.0)
 
@@ -211,3 +215,110 @@ def test_an_answer_that_fills_the_context_does_not_suggest_a_higher_max_tokens()
     )
     closed = IncompleteAnswerError("closed", hint="Repeat the request.")
     assert correct_hint(closed, ContextOverflow()) is closed
+
+
+# The real program
+
+VLLM = (
+    "This model's maximum context length is {context} tokens. However, you requested {total} tokens "
+    "({prompt} in the messages, {answer} in the completion). Please reduce the length of the messages or completion."
+)
+VLLM_NEW = (
+    "'max_tokens' or 'max_completion_tokens' is too large: {answer}. This model's maximum context length is {context} "
+    "tokens and your request has {prompt} input tokens ({answer} > {context} - {prompt})."
+)
+SGLANG = (
+    "Requested token count exceeds the model's maximum context length of {context} tokens. You requested a total of "
+    "{total} tokens: {prompt} tokens from the input messages and {answer} tokens for the completion."
+)
+AT_LEAST = (
+    "This model's maximum context length is {context} tokens. However, you requested {answer} output tokens and your "
+    "prompt contains at least {least} input tokens, for a total of at least {more} tokens."
+)
+
+
+def with_context(
+    message: str, reply: Callable[[str], Reply], *, context: int = 32_768, prompt: int = 20_000
+) -> Callable[[Asked], Reply]:
+    """A server whose model has a context of this size; every prompt has as many tokens."""
+
+    def answer(asked: Asked) -> Reply:
+        wanted = asked.json.get("max_tokens") or 0
+        if prompt + wanted <= context:
+            return reply("Eight lighthouses.")
+        numbers = {"context": context, "prompt": prompt, "answer": wanted, "total": prompt + wanted}
+        numbers |= {"least": context - wanted + 1, "more": context + 1}
+        return refusal(400, {"error": {"message": message.format(**numbers), "type": "BadRequestError", "code": 400}})
+
+    return answer
+
+
+@pytest.mark.parametrize("options", [(), ("--no-stream",)])
+@pytest.mark.parametrize(
+    ("message", "sent"),
+    [(VLLM, 12_768), (VLLM_NEW, 12_768), (SGLANG, 12_768), (AT_LEAST, None), ("The context length is exceeded.", None)],
+)
+def test_a_prompt_that_fits_is_sent_again_with_the_max_tokens_that_fits(
+    describe: Ask, server: Server, lighthouse: Path, message: str, sent: int | None, options: tuple[str, ...]
+) -> None:
+    server.answer = with_context(message, document if options else stream)
+    run = describe(lighthouse, "what?", "--json", *options)
+    assert (run.exit_code, run.json["text"]) == (0, "Eight lighthouses.")
+    assert [asked.json.get("max_tokens") for asked in server.asked] == [16_384, sent]
+    (warning,) = run.json["warnings"]
+    assert "max_tokens" in warning
+    assert f"note: {warning}" in run.stderr
+
+
+def test_images_that_do_not_fit_are_sent_once_and_the_hint_works(
+    describe: Ask, server: Server, lighthouse: Path
+) -> None:
+    def answer(asked: Asked) -> Reply:
+        url = asked.image_url
+        return with_context(VLLM, stream, context=1_000, prompt=len(url) // 100)(asked)
+
+    server.answer = answer
+    run = describe(lighthouse, "what?", "--max-tokens", 50)
+    assert (run.exit_code, len(server.asked)) == (5, 1)
+    assert "exceed the model's context by" in run.stderr
+    *_, pixels = run.stderr.split()
+    assert "--max-pixels" in run.stderr
+    assert describe(lighthouse, "what?", "--max-tokens", 50, "--max-pixels", pixels).exit_code == 0
+
+
+def test_an_answer_cut_off_at_the_lowered_limit_says_what_helps(
+    describe: Ask, server: Server, lighthouse: Path
+) -> None:
+    def cut(text: str) -> Reply:
+        return Reply(
+            [piece.replace(b'"stop"', b'"length"') for piece in stream(text).pieces if isinstance(piece, bytes)]
+        )
+
+    server.answer = with_context(VLLM, cut)
+    run = describe(lighthouse, "what?")
+    assert (run.exit_code, run.stderr.splitlines()[-1]) == (
+        6,
+        "hint: The model's context is full. Send smaller images with --max-pixels.",
+    )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"message": "stream must be true", "type": "invalid_request_error"}},
+        {
+            "error": {
+                "message": "This model only support stream mode, please enable the stream parameter to access the model."
+            }
+        },
+        {"detail": "Requests with max_tokens > 4096 must have stream=true"},
+    ],
+)
+def test_an_endpoint_that_only_streams_gets_a_second_request(
+    describe: Ask, server: Server, lighthouse: Path, body: object
+) -> None:
+    server.answer = lambda asked: stream("A lighthouse.") if asked.json["stream"] else refusal(400, body)
+    run = describe(lighthouse, "what?", "--no-stream")
+    assert (run.exit_code, run.stdout) == (0, b"A lighthouse.\n")
+    assert [asked.json["stream"] for asked in server.asked] == [False, True]
+    assert "note: the endpoint only streams its answers, so a stream was requested" in run.stderr

@@ -3,6 +3,7 @@
 Source: OpenAI API reference, "List models"; only ``data[].id`` is used.
 """
 
+import threading
 import time
 from collections.abc import Generator, Iterator
 from typing import Any
@@ -11,12 +12,15 @@ from ..errors import EndpointError
 from ..metrics import Stopwatch
 from .endpoint import Endpoint, Response
 from .events import parse_json
+from .request import RequestBody
 from .retry import RetryLimits, RetryScheduled, with_retries
 
 #: Bytes; the longest known list, OpenRouter's, has about half a million.
 MAX_MODEL_LIST_SIZE = 16_000_000
 #: Statuses that mean that there is no list. Qubrid's documentation does not mention one.
 _NO_LIST_STATUSES = frozenset({404, 405, 501})
+#: Of a response that shows whether there are chat completions.
+_MAX_PROBE_BYTES = 4096
 
 
 class NoModelListError(EndpointError):
@@ -71,6 +75,27 @@ def list_models_once(endpoint: Endpoint, within: float | None) -> tuple[str, ...
         return _read_models(endpoint, response)
 
 
+def check_address(endpoint: Endpoint, error: NoModelListError, within: float | None) -> None:
+    """Find out whether an endpoint without a list has chat completions: an empty request, which it refuses, costs nothing.
+
+    Raises:
+        EndpointError: it has none, so the address is wrong.
+    """
+    try:
+        with endpoint.request_completion(RequestBody((b"{}",)), sent=threading.Event(), within=within) as response:
+            start = response.read_beginning(_MAX_PROBE_BYTES).lstrip()
+    except EndpointError:
+        return  # not known
+    is_missing = response.status in _NO_LIST_STATUSES and b"model" not in start
+    if is_missing or start.startswith(b"<"):
+        raise EndpointError(
+            f"{error.message}, and has no chat completions at this address either",
+            hint="Check --base-url: it usually ends in /v1.",
+            code="wrong_address",
+            status=response.status,
+        ) from error
+
+
 def _read_models(endpoint: Endpoint, response: Response) -> tuple[str, ...]:
     if response.status in _NO_LIST_STATUSES:
         raise _no_list_error(endpoint, f" (HTTP {response.status})", response.status)
@@ -106,6 +131,6 @@ def _read_body(endpoint: Endpoint, response: Response) -> bytes:
 def _no_list_error(endpoint: Endpoint, detail: str, status: int) -> NoModelListError:
     return NoModelListError(
         f"{endpoint.host} does not list its models{detail}",
-        hint="Check --base-url: it usually ends in /v1. If it does, see the endpoint's documentation for its models.",
+        hint="The address may be right all the same: see the endpoint's documentation for its models.",
         status=status,
     )

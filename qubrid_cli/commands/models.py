@@ -14,6 +14,8 @@ from ..text import escape_control_characters
 from . import _options, _request
 
 if TYPE_CHECKING:
+    from ..client.endpoint import Endpoint
+    from ..client.retry import RetryLimits
     from ..settings.fields import Settings
 
 app = typer.Typer()
@@ -89,8 +91,8 @@ def _print_json(
 
 def _fetch_models(settings: "Settings") -> tuple[str, ...] | None:
     """Request the list and cache it for completion; ``None`` if the endpoint has none and the built-in list is used."""
-    from ..client.models import NoModelListError, list_models
-    from ..client.retry import RetryLimits, RetryScheduled
+    from ..client.models import NoModelListError, check_address
+    from ..client.retry import RetryLimits
     from ..settings import config_file, keys, model_cache
 
     key = None if settings.offline else _request.find_key(settings)
@@ -99,22 +101,35 @@ def _fetch_models(settings: "Settings") -> tuple[str, ...] | None:
         echo_err(f"note: the key from {key.location} is not sent: {key.withheld_reason}")
     limits = RetryLimits(min(settings.retries, _MAX_RETRIES), settings.retry_max_wait, settings.max_time)
     try:
-        with _request.open_endpoint(settings, sent_key) as endpoint, closing(list_models(endpoint, limits)) as items:
-            for item in items:
-                if not isinstance(item, RetryScheduled):
-                    ids = item
-                elif sys.stderr is not None and sys.stderr.isatty():
-                    echo_err(f"{escape_control_characters(item.reason)}, trying again in {item.seconds:.1f} s")
-    except NoModelListError:
-        if settings.offline or not model_cache.get_built_in_models(settings.base_url):
-            raise
-        return None
+        with _request.open_endpoint(settings, sent_key) as endpoint:
+            try:
+                ids = _list_models(endpoint, limits)
+            except NoModelListError as error:
+                if model_cache.get_built_in_models(settings.base_url):
+                    return None
+                check_address(endpoint, error, settings.max_time)
+                raise
     except AuthError as error:
         if error.status == 401 and sent_key is None:
             keys.require_key(key, settings)  # raises a better error: a key is needed and missing
         raise
     if not settings.offline:
         model_cache.cache_models(config_file.get_cache_folder(), settings.base_url, ids)
+    return ids
+
+
+def _list_models(endpoint: "Endpoint", limits: "RetryLimits") -> tuple[str, ...]:
+    """Request the list, and show each retry on a terminal."""
+    from ..client.models import list_models
+    from ..client.retry import RetryScheduled
+
+    ids: tuple[str, ...] = ()
+    with closing(list_models(endpoint, limits)) as items:
+        for item in items:
+            if not isinstance(item, RetryScheduled):
+                ids = item
+            elif sys.stderr is not None and sys.stderr.isatty():
+                echo_err(f"{escape_control_characters(item.reason)}, trying again in {item.seconds:.1f} s")
     return ids
 
 

@@ -17,11 +17,11 @@ from pathlib import Path
 from ..errors import AuthError, ConfigError, KeyringError
 from ..files import file_lock, write_atomic
 from ..frozen import frozen
+from ..providers import find_provider
 from ..text import redact_secrets
 from .checks import get_origin
-from .fields import DEFAULT_PROFILE, Settings
+from .fields import DEFAULT_PROFILE, QUBRID_URL, Settings
 
-_KEY_PAGE_URL = "https://platform.qubrid.com/api-keys"
 _KEY_FILE_HEADER = "# Written by qvision auth login. Each key goes to its own origin and to no other.\n"
 _KEYRING_SERVICE = "qvision"
 _KEYRING_HINT = "Unlock it; or log in again, and the key goes into a file: qvision auth login"
@@ -147,7 +147,7 @@ def clean_pasted_key(pasted: str, location: str) -> str | None:
     if not re.fullmatch(r"[\x21-\x7e]+", key):
         raise AuthError(
             f"{location} contains a space, a line break or a character outside ASCII",
-            hint=f"Copy the key again from {_KEY_PAGE_URL if 'QUBRID' in location else 'where it was created'}.",
+            hint=f"Copy the key again from {_find_keys_page(QUBRID_URL) if 'QUBRID' in location else 'where it was created'}.",
         )
     return key
 
@@ -198,13 +198,20 @@ def require_key(key: Key | None, settings: Settings) -> str | None:
             code="no_key",
         )
     variable = settings.key_env
-    run = f"Create a key at {_KEY_PAGE_URL} and run: " if settings.profile_base_url is None else "Run: "
+    page = _find_keys_page(settings.base_url)
+    run = "Run: " if page is None else f"Create a key at {page} and run: "
     raise AuthError(
         f"no API key: {variable} is not set, and none is stored for profile {settings.profile}",
         hint=f"{run}{_format_login_command(settings.profile)}, or: export {variable}=YOUR_KEY; "
         "or add --offline to try it without.",
         code="no_key",
     )
+
+
+def _find_keys_page(url: str) -> str | None:
+    """Where the user of an endpoint creates keys, if that is known."""
+    provider = find_provider(url)
+    return None if provider is None else provider.keys_page
 
 
 def store_key(settings: Settings, key: str, path: Path, keychain: Keychain) -> tuple[str, str | None]:

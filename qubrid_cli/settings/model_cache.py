@@ -17,12 +17,24 @@ BUILT_IN_MODELS = (
     "Qwen/Qwen3-VL-8B-Instruct",
     "Qwen/Qwen3-VL-30B-A3B-Instruct",
     "Qwen/Qwen3-VL-235B-A22B-Instruct",
+    "Qwen/Qwen3-VL-235B-A22B-Thinking",
+    "Qwen/Qwen3.5-397B-A17B",
+    "Qwen/Qwen3.5-122B-A10B",
+    "Qwen/Qwen3.5-35B-A3B",
+    "Qwen/Qwen3.5-27B",
+    "Qwen/Qwen3.5-Flash",
+    "moonshotai/Kimi-K2.5",
+    "tencent/HunyuanOCR",
 )
 BUILT_IN_MODELS_DATE = "2026-11"
 #: Limits of a cache file: models, characters of a name, and bytes.
 _MAX_CACHED_MODELS = 2000
 _MAX_MODEL_NAME_LENGTH = 200
 _MAX_CACHE_FILE_SIZE = 1_000_000
+#: The lowest similarity, from 0 to 1, of a name that is suggested for another one.
+_MIN_SIMILARITY = 0.6
+#: Characters of a name that is suggested because it begins with the other one.
+_MIN_BEGINNING = 6
 _MODEL_NAME = re.compile(r"[\x21-\x7e]+")
 
 
@@ -51,6 +63,30 @@ def load_cached_models(folder: Path, base_url: str) -> tuple[str, ...]:
         case {"schema_version": 1, "base_url": str(url), "models": list(models)} if url == base_url:
             return tuple(name for name in models if isinstance(name, str) and _MODEL_NAME.fullmatch(name))
     return get_built_in_models(base_url)
+
+
+def suggest_model(model: str, known: Iterable[str]) -> str | None:
+    """The name that was probably meant by one that the endpoint does not know; ``None`` if none is similar.
+
+    The maker in front of the name, capitals and punctuation count little: they are what people get wrong.
+    """
+    import difflib
+
+    wanted = _simplify(model)
+
+    def measure(name: str) -> tuple[float, float]:
+        candidate = _simplify(name)
+        is_beginning = len(wanted) >= _MIN_BEGINNING and candidate.startswith(wanted)
+        similarity = 1.0 if is_beginning else difflib.SequenceMatcher(None, wanted, candidate).ratio()
+        return similarity, difflib.SequenceMatcher(None, model, name).ratio()
+
+    best = max((name for name in known if name != model), key=measure, default=None)
+    return best if best is not None and measure(best)[0] >= _MIN_SIMILARITY else None
+
+
+def _simplify(name: str) -> str:
+    """A name without its maker, capitals and punctuation."""
+    return re.sub("[^a-z0-9]", "", name.rpartition("/")[2].lower())
 
 
 def _get_cache_path(folder: Path, base_url: str) -> Path:

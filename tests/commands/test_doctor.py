@@ -194,6 +194,13 @@ def test_an_endpoint_without_a_list_of_models_is_a_warning(doctor: Doctor, serve
     assert (code, problems(checks), checks["request"]["status"]) == (0, {"models": "warn"}, "ok")
 
 
+def test_a_wrong_address_is_told_apart_from_one_without_a_list(doctor: Doctor, server: Server) -> None:
+    server.answer = refusal(404, {})
+    code, checks = doctor("--no-request")
+    assert (code, problems(checks)) == (5, {"address": "fail"})
+    assert checks["address"]["hint"] == "Check --base-url: it usually ends in /v1."
+
+
 def test_a_closed_port_ends_the_network_checks(doctor: Doctor) -> None:
     with Server() as gone:
         url = gone.url

@@ -6,6 +6,7 @@ import signal
 import ssl
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pexpect
@@ -15,10 +16,10 @@ import trustme
 from qubrid_cli.client.models import parse_model_ids
 from qubrid_cli.errors import EndpointError
 from qubrid_cli.settings.fields import QUBRID_URL
-from qubrid_cli.settings.model_cache import BUILT_IN_MODELS, get_built_in_models
+from qubrid_cli.settings.model_cache import BUILT_IN_MODELS, get_built_in_models, suggest_model
 
 from ..conftest import KEY, Qvision, Run, at_home, command, environment
-from ..support.server import JSON, Asked, Hold, Loopback, Raw, Reply, Server, refusal
+from ..support.server import JSON, Asked, Hold, Loopback, Raw, Reply, Server, refusal, stream
 
 
 def answer(body: object, status: int = 200) -> Reply:
@@ -111,20 +112,66 @@ def test_no_key_is_needed_if_the_server_accepts_none(qvision: Qvision, server: S
     assert (run.exit_code, "authorization" in server.asked[0].headers) == (0, False)
 
 
+def unlisted(listed: Reply, completed: Reply) -> Callable[[Asked], Reply]:
+    """A server whose list of models and whose chat completions answer differently."""
+    return lambda asked: listed if asked.method == "GET" else completed
+
+
 @pytest.mark.parametrize("status", [404, 405, 501])
-def test_an_endpoint_without_a_list_is_an_error_that_names_it(models: Models, server: Server, status: int) -> None:
-    server.answer = answer({"detail": "Not Found"}, status)
+@pytest.mark.parametrize(
+    "completed",
+    [
+        answer({"error": {"message": "model is required"}}, 400),
+        answer({}, 401),
+        answer({"detail": "no model"}, 404),
+        stream("A"),
+    ],
+)
+def test_an_endpoint_without_a_list_is_an_error_that_does_not_blame_the_address(
+    models: Models, server: Server, status: int, completed: Reply
+) -> None:
+    server.answer = unlisted(answer(b"", status), completed)
     run = models()
-    host = f"127.0.0.1:{server.port}"
     assert (run.exit_code, run.stdout) == (5, b"")
-    assert run.stderr.startswith(f"error: {host} does not list its models (HTTP {status})\nhint: ")
-    assert len(server.asked) == 1
+    assert run.stderr == (
+        f"error: 127.0.0.1:{server.port} does not list its models (HTTP {status})\n"
+        "hint: The address may be right all the same: see the endpoint's documentation for its models.\n"
+    )
+    assert [(asked.method, asked.body) for asked in server.asked] == [("GET", b""), ("POST", b"{}")]
 
 
-def test_a_web_page_is_not_a_list(models: Models, server: Server) -> None:
-    server.answer = Reply([b"<!doctype html><title>App</title>"])
+@pytest.mark.parametrize(
+    "everywhere",
+    [
+        answer(b"", 404),
+        answer({"detail": "Not Found"}, 404),
+        answer(b"", 405),
+        Reply([b"<!doctype html><title>App</title>"]),
+    ],
+)
+def test_a_wrong_address_is_told_apart(models: Models, server: Server, everywhere: Reply) -> None:
+    server.answer = everywhere
     run = models()
-    assert (run.exit_code, "does not list its models and sends a web page instead" in run.stderr) == (5, True)
+    assert run.exit_code == 5
+    assert ", and has no chat completions at this address either\nhint: Check --base-url: " in run.stderr
+    assert json.loads(models("--json").stdout)["error"]["code"] == "wrong_address"
+
+
+@pytest.mark.parametrize(
+    ("model", "suggestion"),
+    [
+        ("Hunyuan/Hunyuan-OCR-1B", "tencent/HunyuanOCR"),
+        ("qwen3-vl-plus", "Qwen/Qwen3-VL-Plus"),
+        ("Qwen/Qwen3-VL-Flsh", "Qwen/Qwen3-VL-Flash"),
+        ("Qwen/Qwen3.5-397B", "Qwen/Qwen3.5-397B-A17B"),
+        ("kimi-k2.5", "moonshotai/Kimi-K2.5"),
+        ("gpt-4o", None),
+        ("llava", None),
+    ],
+)
+def test_the_most_similar_name_is_suggested(model: str, suggestion: str | None) -> None:
+    assert suggest_model(model, BUILT_IN_MODELS) == suggestion
+    assert suggest_model(model, ()) is None
 
 
 def test_only_qubrids_own_address_has_a_built_in_list() -> None:

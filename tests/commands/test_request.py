@@ -1,12 +1,16 @@
-"""The prompt: from the command line, a file or standard input."""
+"""The prompt: from the command line, a file or standard input; and what belongs to the key of an answer."""
 
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from qubrid_cli.commands._body import list_key_facets
 from qubrid_cli.commands._request import read_prompt, validate_prompt
 from qubrid_cli.errors import UsageError
+from qubrid_cli.settings.config_file import validate_config
+from qubrid_cli.settings.resolve import resolve
 
 NOTHING = BytesIO()
 
@@ -91,3 +95,27 @@ def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
 def test_standard_input_that_is_not_utf_8_is_refused() -> None:
     with pytest.raises(UsageError, match=r"^standard input, read for -p -, is not UTF-8 text$"):
         read_prompt("-p", "-", BytesIO(b"\xff"))
+
+
+@pytest.mark.parametrize(
+    ("options", "profile", "facets"),
+    [
+        ({}, {}, {}),
+        ({"profile": "vllm"}, {}, {}),
+        ({"profile": "vllm", "image_order": "last"}, {}, {"image_order": "last"}),
+        ({"image_order": "last"}, {}, {}),
+        (
+            {"image_order": "first", "think": "off", "detail": "low"},
+            {},
+            {"image_order": "first", "think": "off", "detail": "low"},
+        ),
+        ({"profile": "work"}, {"params": {"seed": 1}, "think": "high"}, {"params": {"seed": 1}, "think": "high"}),
+        ({"profile": "work"}, {"query": {"api-version": "2"}, "key_header": "api-key", "params": {}}, {}),
+    ],
+)
+def test_only_what_is_used_and_shapes_an_answer_belongs_to_its_key(
+    options: dict[str, Any], profile: dict[str, Any], facets: dict[str, Any]
+) -> None:
+    """Otherwise the answers of earlier versions would be requested, and paid for, again."""
+    config = validate_config({"profiles": {"work": {"model": "m", **profile}}}, Path("c.toml"))
+    assert list_key_facets(resolve(options, {}, config)) == facets

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from ...client.endpoint import Endpoint
-from ...client.models import NoModelListError, list_models_once
+from ...client.models import NoModelListError, check_address, list_models_once
 from ...client.retry import RetryLimits
 from ...describe import run
 from ...describe.result import Description
@@ -156,7 +156,7 @@ def _check_models(settings: Settings, endpoint: Endpoint, *, is_key_ok: bool) ->
         models = run_with_timeout(lambda: list_models_once(endpoint, seconds), seconds + _GRACE_SECONDS)
     except NoModelListError as error:
         yield endpoint_check
-        yield make_warning("models", error.message, "The name of the model cannot be checked; all else works.")
+        yield _check_address(endpoint, error, seconds)
     except TimeoutError:
         yield make_failure("endpoint", _timeout_error(endpoint, seconds))
     except EndpointError as error:
@@ -179,6 +179,17 @@ def _check_models(settings: Settings, endpoint: Endpoint, *, is_key_ok: bool) ->
         if model is not None and model not in models:
             hint = "See the list with: qvision models; choose a model with -m."
             yield make_warning("listed", f"{model} is not in the endpoint's list", hint)
+
+
+def _check_address(endpoint: Endpoint, error: NoModelListError, seconds: float) -> Check:
+    """Tell an endpoint that lists no models from a wrong address."""
+    try:
+        run_with_timeout(lambda: check_address(endpoint, error, seconds), seconds + _GRACE_SECONDS)
+    except TimeoutError:
+        pass  # the request is checked next
+    except EndpointError as wrong_address:
+        return make_failure("address", wrong_address)
+    return make_warning("models", error.message, "The name of the model cannot be checked; all else works.")
 
 
 def _timeout_error(endpoint: Endpoint, seconds: float) -> NetworkError:

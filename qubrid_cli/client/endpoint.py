@@ -42,12 +42,14 @@ class HintCommands:
         login: stores a key.
         key_hint: the hint if the key is missing or refused and ``login`` would not change that, because another source of
             the key takes precedence; ``None`` if it helps.
+        suggest_model: returns the model that was probably meant, or ``None``; called if the endpoint does not know it.
     """
 
     models: str = "qvision models"
     status: str = "qvision auth status"
     login: str = "qvision auth login"
     key_hint: str | None = None
+    suggest_model: Callable[[], str | None] = lambda: None
 
 
 DEFAULT_COMMANDS = HintCommands()

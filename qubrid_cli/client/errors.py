@@ -356,9 +356,11 @@ def _format_hint(rule: _Rule, response: ErrorResponse, context: ContextOverflow 
         return f"Lower --max-tokens to {left}, or send smaller images with --max-pixels."
     if context is not None and context.max_output_tokens:
         return f"Lower --max-tokens to {context.max_output_tokens}."
-    if commands.key_hint is not None and "{login}" in rule.hint:
-        return commands.key_hint
     hint = rule.hint.format(models=commands.models, status=commands.status, login=commands.login)
+    if commands.key_hint is not None and "{login}" in rule.hint:
+        hint = commands.key_hint
+    if rule.code == "model_not_found" and (name := commands.suggest_model()):
+        hint = f"Did you mean {name}? {hint}"
     provider = find_provider(f"https://{response.host}")
     page = rule.page(provider) if provider else None
-    return f"{hint.rstrip('.')}. See {page}" if page else hint
+    return f"Look at {page}. {hint}" if page else hint  # the hint may end in a command

@@ -159,26 +159,28 @@ KEY_HINT = (
             "platform.qubrid.com",
             402,
             "x",
-            "Add credits to the account that the key belongs to. See https://platform.qubrid.com",
+            "Look at https://platform.qubrid.com. Add credits to the account that the key belongs to.",
         ),
         (
             "platform.qubrid.com",
             400,
             "content_policy_violation",
-            "Another image or prompt may pass. See https://platform.qubrid.com/inferencing-logs",
+            "Look at https://platform.qubrid.com/inferencing-logs. Another image or prompt may pass.",
         ),
         (
             "platform.qubrid.com",
             401,
             "x",
-            f"{KEY_HINT}. See https://platform.qubrid.com/api-keys",
+            f"Look at https://platform.qubrid.com/api-keys. {KEY_HINT}",
         ),
         ("h", 402, "x", "Add credits to the account that the key belongs to."),
         ("h", 404, "x", "Check --base-url: it usually ends in /v1. To list the models: qvision models --profile a"),
     ],
 )
 def test_a_hint_names_the_profile_and_the_page_of_the_provider(host: str, status: int, code: str, hint: str) -> None:
-    commands = HintCommands(*(f"qvision {name} --profile a" for name in ("models", "auth status", "auth login")))
+    commands = HintCommands(
+        "qvision models --profile a", "qvision auth status --profile a", "qvision auth login --profile a"
+    )
     assert build_error(ErrorResponse(status, host, "No.", (code,)), commands=commands).hint == hint
 
 

@@ -174,6 +174,21 @@ def test_the_most_similar_name_is_suggested(model: str, suggestion: str | None) 
     assert suggest_model(model, ()) is None
 
 
+@pytest.mark.parametrize("cached", [(), ("other/hunyuan-ocr-1b",)])
+def test_the_error_about_an_unknown_model_names_the_most_similar_one(
+    qvision: Qvision, server: Server, lighthouse: Path, cached: tuple[str, ...]
+) -> None:
+    """Of the list that was read last, and of Qubrid's documented models."""
+    env = {"QUBRID_API_KEY": KEY, "QUBRID_BASE_URL": server.url, "QUBRID_MODEL": "Hunyuan/Hunyuan-OCR-1B"}
+    if cached:
+        server.answer = answer({"data": [{"id": name} for name in cached]})
+        qvision("models", env=env)
+    server.answer = answer({"error": {"message": "no such model", "code": "model_not_found"}}, 404)
+    run = qvision("describe", lighthouse, env=env)
+    name = cached[0] if cached else "tencent/HunyuanOCR"
+    assert (run.exit_code, f"hint: Did you mean {name}? Check its name" in run.stderr) == (5, True)
+
+
 def test_only_qubrids_own_address_has_a_built_in_list() -> None:
     assert get_built_in_models(QUBRID_URL) == BUILT_IN_MODELS
     assert get_built_in_models("http://127.0.0.1:8000/v1") == ()

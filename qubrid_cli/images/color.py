@@ -29,6 +29,8 @@ _GRAPHIC_SHARE = 0.5
 
 #: TIFF 6.0, tag 262: 0 if zero is white, which Pillow handles for 1 and 8 bits only; tag 339: 1 if unsigned.
 _TAG_PHOTOMETRIC, _TAG_SAMPLE_FORMAT = 262, 339
+#: Pillow reads 12 bits into 16, without scaling them.
+_TAG_BITS_PER_SAMPLE = 258
 
 
 #: What transparent pixels show: white, or if nearly all visible pixels are about as light, a gray on which both white and
@@ -280,7 +282,10 @@ def _find_value_range(image: Image.Image) -> tuple[float, float, str | None]:
 
     All of 16 bits, unless only the lower 14 or fewer are used; otherwise the least and the greatest value.
     """
-    ranges = [_find_finite_range(band) for _, band in _iter_bands(image, 1)]
+    if getattr(image, "tag_v2", {}).get(_TAG_BITS_PER_SAMPLE) == (12,):
+        return 0.0, 4095.0, None
+    bands = [image] if image.mode == "I;16" else (band for _, band in _iter_bands(image, 1))
+    ranges = [_find_finite_range(band) for band in bands]
     low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
     if low > high:
         return 0.0, 0.0, None
@@ -294,6 +299,11 @@ def _find_value_range(image: Image.Image) -> tuple[float, float, str | None]:
 
 def _find_finite_range(band: Image.Image) -> tuple[float, float]:
     """The least and the greatest finite value; elevation maps mark missing values as NaN."""
+    if band.mode == "I;16":  # the only one of its kind that Pillow compares as it is
+        low, high = band.getextrema()
+        assert isinstance(low, int | float)
+        assert isinstance(high, int | float)
+        return low, high
     values = band.convert("F")
     low, high = values.getextrema()
     if isinstance(low, float) and isinstance(high, float) and isfinite(low) and isfinite(high):

@@ -27,6 +27,9 @@ _TAG_DNG_VERSION, _TAG_SUBFILE_TYPE, _TAG_SUB_IFDS = 50706, 254, 330
 #: ColorMap: all red values, then all green and all blue ones.
 _TAG_COLOR_MAP = 320
 
+#: The first two markers of a JPEG 2000 codestream.
+_JPEG_2000_START = b"\xff\x4f\xff\x51"
+
 #: How long the frames of an animation may be that are skipped because they are blank, and how many if they say nothing.
 _BLANK_MILLISECONDS, _MAX_BLANK_FRAMES = 1000, 100
 
@@ -68,6 +71,10 @@ def _load_tiff_reader() -> None:
     # Pillow's own reader of uncompressed TIFFs takes 16-bit planes for 8-bit ones; libtiff, which it uses for all other
     # TIFFs, does not.
     TiffImagePlugin.READ_LIBTIFF = True
+    # Pillow reads CMYK with a spot color as the fifth channel, but not with transparency, which is left out too.
+    for order in (b"II", b"MM"):
+        for alpha in (1, 2):
+            TiffImagePlugin.OPEN_INFO[order, 5, (1,), 1, (8,) * 5, (alpha,)] = "CMYK", "CMYKX"
 
 
 def _load_heif_reader() -> bool:
@@ -209,6 +216,21 @@ def _seek_frame(image: Image.Image, name: str, frame: int) -> None:
             code="no_such_frame",
         )
     image.seek(frame - 1)
+
+
+def widen_levels(image: Image.Image, data: bytes) -> Image.Image:
+    """Make a loaded JPEG 2000 of fewer than 8 bits reach white: Pillow shifts its values, so that 1 bit ends at 128."""
+    if image.format != "JPEG2000" or image.mode not in {"L", "LA", "RGB", "RGBA", "CMYK"}:
+        return image
+    start = data.find(_JPEG_2000_START) + len(_JPEG_2000_START)  # the SIZ segment (ITU-T T.800, A.5.1)
+    count = int.from_bytes(data[start + 36 : start + 38])
+    depth = max((byte & 0x7F for byte in data[start + 38 : start + 38 + 3 * count : 3]), default=7) + 1
+    if depth >= 8:
+        return image
+    top = 256 - (1 << (8 - depth))
+    wide = image.point([min(255, round(value * 255 / top)) for value in range(256)] * len(image.getbands()))
+    wide.format, wide.info = image.format, image.info
+    return wide
 
 
 def crop_to_aperture(image: Image.Image, data: bytes, name: str) -> Image.Image:

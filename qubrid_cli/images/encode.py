@@ -7,7 +7,7 @@ from PIL import Image
 
 from ..errors import ImageError
 from ..frozen import frozen
-from . import boxes, color, damage, prefetch, tokens
+from . import boxes, color, damage, decode, prefetch, tokens
 from .metadata import find_png_chunk, read_jpeg_frame, strip_metadata
 from .urls import DataUrl
 
@@ -125,7 +125,7 @@ def encode_for_upload(image: Image.Image, data: bytes, orientation: int, limits:
             hint=f"Leave out --original, or add --max-side {_MAX_JPEG_SIDE}.",
             code="too_large",
         )
-    image = _decode(image, data)
+    image = decode.widen_levels(_decode(image, data), data)
     look = color.examine(image, limits.background)
     is_graphic = color.is_graphic(image, look)
     result = color.convert_to_srgb(_resize(image, look, stored), image.info.get("icc_profile"), gamma)

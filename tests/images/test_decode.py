@@ -194,6 +194,18 @@ def test_a_jpeg_that_cannot_be_decoded_is_not_called_damaged(marker: int, precis
     assert refusal(sources.Bytes("x", data)) == ("unsupported_format", f"x is {kind}, which is not supported")
 
 
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (files.tiff((16, 16), lambda *_: (1, 2, 3), photometric=2, depth=12), "12-bit RGB with 3 channels"),
+        (files.tiff((16, 16), lambda *_: (0, 0, 0), photometric=2, depth=32, more={0x153: [3]}), "32-bit floating-point RGB with 3 channels"),
+        (files.tiff((16, 16), lambda *_: (9, 9, 9, 9, 9), photometric=5), "16-bit CMYK with 5 channels"),
+    ],
+)  # fmt: skip
+def test_a_tiff_that_cannot_be_read_is_named(data: bytes, kind: str) -> None:
+    assert refusal(sources.Bytes("x", data)) == ("unsupported_format", f"x is a TIFF in {kind}, which is not supported")
+
+
 @pytest.mark.parametrize("brand", [b"mif1", b"avif"])
 def test_a_large_heif_is_called_large(brand: bytes) -> None:
     size = files.box(b"ispe", bytes(4) + struct.pack(">II", 60_000, 60_000))

@@ -183,6 +183,25 @@ def test_16_bits_per_channel_are_sent_as_8() -> None:
     assert Image.open(BytesIO(image.upload.data)).getpixel((5, 5)) == (0x12, 0x80, 0xFF)
 
 
+def test_a_jpeg_with_arithmetic_coding_is_encoded_again() -> None:
+    """Most decoders do not read it. Its scan is empty here, which stands for zeros (ITU-T T.81, D.2.7)."""
+    data = saved(Image.new("L", (64, 64)), "JPEG")
+    tables, frame = data.index(b"\xff\xdb"), data.index(b"\xff\xc0")
+    first, scan = data.index(b"\xff\xc4"), data.index(b"\xff\xda")
+    arithmetic = (
+        data[:tables]
+        + data[tables:frame]
+        + b"\xff\xc9"
+        + data[frame + 2 : first]
+        + data[scan : scan + 10]
+        + b"\xff\xd9"
+    )
+    shown = sent(arithmetic)
+    assert (b"\xff\xc9" in encoded(arithmetic).upload.data, shown.format, shown.getpixel((9, 9))) == (
+        False, "JPEG", Image.open(BytesIO(arithmetic)).getpixel((9, 9)),
+    )  # fmt: skip
+
+
 def test_a_changed_shape_gets_a_warning() -> None:
     data = saved(Image.new("L", (20_000, 100), 90), "PNG")
     assert encoded(data, ImageLimits(max_side=1000)).warnings == (

@@ -100,7 +100,13 @@ def by_hand(
 
 
 def by_hand_tiff(
-    photometric: int, values: Sequence[Sequence[int]], *, alpha: int = 0, depth: int = 16, planar: bool = False
+    photometric: int,
+    values: Sequence[Sequence[int]],
+    *,
+    alpha: int = 0,
+    depth: int = 16,
+    planar: bool = False,
+    more: dict[int, Sequence[int]] | None = None,
 ) -> Callable[[int], bytes]:
     """A TIFF of our own."""
 
@@ -110,7 +116,7 @@ def by_hand_tiff(
         return files.tiff(
             places.size,
             lambda x, y: values[stored[y * width + x]],
-            photometric=photometric, orientation=orientation, alpha=alpha, depth=depth, planar=planar,
+            photometric=photometric, orientation=orientation, alpha=alpha, depth=depth, planar=planar, more=more,
         )  # fmt: skip
 
     return make
@@ -206,6 +212,38 @@ def deep(values: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
     """8-bit values as 16-bit ones."""
     return [tuple(257 * part for part in value) for value in values]
 
+
+def color_map(colors: Sequence[Color]) -> list[int]:
+    """TIFF's tag 320: all red values, then the green and the blue ones."""
+    return [color[band] for band in range(3) for color in [*colors, *[(0, 0, 0)] * (256 - len(colors))]]
+
+
+def jpeg2000(
+    depth: int, *, mode: str = "RGB", values: Sequence[Value] | None = None, space: int | None = None
+) -> bytes:
+    """JPEG 2000 of another depth: if it is lossy, its values scale with the depth that the header states.
+
+    Sources: ITU-T T.800, A.5.1 (SIZ), E.1.1 (the step size), I.5.3.1 (ihdr) and I.5.3.3 (colr).
+    """
+    data = bytearray(files.saved(blocks(mode, values or COLOURS), "JPEG2000", irreversible=True, mct=0))
+    size = data.index(b"\xff\x4f\xff\x51") + 2
+    for channel in range(int.from_bytes(data[size + 38 : size + 40])):
+        data[size + 40 + 3 * channel] = depth - 1
+    data[data.index(b"ihdr") + 14] = depth - 1
+    if space is not None:
+        place = data.index(b"colr") + 7
+        data[place : place + 4] = space.to_bytes(4)
+    return bytes(data)
+
+
+#: The four colors as Y, Cb and Cr.
+YCC = tuple(
+    pixel
+    for color in COLOURS
+    if isinstance(pixel := Image.new("RGB", (1, 1), color).convert("YCbCr").getpixel((0, 0)), tuple)
+)
+#: L*, a* and b* of the four colors (D50), the last two as signed bytes.
+LAB = ((121, 71, 52), (138, 206, 45), (73, 47, 168), (255, 0, 0))
 
 LEVELS = (0, 85, 170, 255)
 BYTES = [(level,) for level in LEVELS]
@@ -326,6 +364,13 @@ KINDS = {
         by_hand_tiff(1, [(0,), (1_431_655_765,), (2_863_311_530,), (4_294_967_295,)], depth=32), GREYS, turns=True
     ),
     "TIFF 16-bit CMYK": Kind(by_hand_tiff(5, deep(INKS)), turns=True),
+    "TIFF 12-bit gray": Kind(by_hand_tiff(1, [(4095 * level // 255,) for level in LEVELS], depth=12), GREYS, turns=True),
+    "TIFF palette of 8-bit values": Kind(
+        by_hand_tiff(3, [(0,), (1,), (2,), (3,)], depth=8, more={0x140: color_map(COLOURS)}), turns=True
+    ),
+    "TIFF CIELab": Kind(by_hand_tiff(8, LAB, depth=8), turns=True, tolerance=10),
+    "TIFF CMYK and a spot color": Kind(by_hand_tiff(5, [(*ink, 99) for ink in INKS], depth=8, more={0x152: [0]})),
+    "TIFF CMYK and alpha": Kind(by_hand_tiff(5, [(*ink, 255) for ink in INKS], depth=8, alpha=2)),
     "TIFF of two pages": Kind(
         lambda _: files.saved(blocks("RGB", COLOURS), "TIFF", save_all=True, append_images=[Image.new("L", SIZE, 9)])
     ),
@@ -349,6 +394,14 @@ KINDS = {
     "JPEG 2000": Kind(by_pillow("JPEG2000")),
     "JPEG 2000 lossy": Kind(by_pillow("JPEG2000", irreversible=True, quality_layers=[20]), tolerance=8),
     "JPEG 2000 codestream": Kind(by_pillow("JPEG2000", no_jp2=True)),
+    "JPEG 2000 10-bit": Kind(lambda _: jpeg2000(10)),
+    "JPEG 2000 12-bit": Kind(lambda _: jpeg2000(12)),
+    "JPEG 2000 16-bit": Kind(lambda _: jpeg2000(16)),
+    "JPEG 2000 12-bit gray": Kind(lambda _: jpeg2000(12, mode="L", values=LEVELS), GREYS),
+    "JPEG 2000 1-bit": Kind(lambda _: jpeg2000(1, mode="L", values=(0, 255, 255, 255)), BITS),
+    "JPEG 2000 4-bit": Kind(lambda _: jpeg2000(4, mode="L", values=(0, 80, 160, 240)), GREYS),
+    "JPEG 2000 sYCC": Kind(lambda _: jpeg2000(8, values=YCC, space=18), tolerance=3),
+    "JPEG 2000 12-bit sYCC": Kind(lambda _: jpeg2000(12, values=YCC, space=18), tolerance=3),
     "JPEG 2000 gray": Kind(by_pillow("JPEG2000", "L", LEVELS), GREYS),
     "JPEG 2000 16-bit gray": Kind(by_pillow("JPEG2000", "I;16", [257 * level for level in LEVELS]), GREYS),
     "JPEG 2000 gray and alpha": Kind(by_pillow("JPEG2000", "LA", CLEAR_GREYS), GREYS),

@@ -72,30 +72,38 @@ def tiff(
     alpha: int = 0,
     depth: int = 16,
     planar: bool = False,
+    more: dict[int, Sequence[int]] | None = None,
 ) -> bytes:
-    """An uncompressed TIFF of 16 or 32 bits a sample, little-endian.
+    """An uncompressed TIFF, little-endian.
 
     Args:
-        photometric: 0 gray where zero is white, 1 gray, 2 RGB, 5 CMYK.
+        photometric: 0 gray where zero is white, 1 gray, 2 RGB, 3 palette, 5 CMYK, 8 CIELab.
         alpha: 1 for colors multiplied by it, 2 for plain ones, 0 for none.
+        depth: bits of a sample: 16, 32, or less than 16 if there are no planes.
         planar: one strip for each channel, rather than one for all.
+        more: further tags.
     """
     pixels = [pixel(x, y) for y in range(size[1]) for x in range(size[0])]
     count = len(pixels[0])
     planes = list(zip(*pixels, strict=True)) if planar else [[sample for one in pixels for sample in one]]
-    strips = [struct.pack(f"<{len(plane)}{'H' if depth == 16 else 'I'}", *plane) for plane in planes]
+    if depth < 16:
+        width = size[0] * count
+        strips = [b"".join(_packed(planes[0][at : at + width], depth) for at in range(0, len(planes[0]), width))]
+    else:
+        strips = [struct.pack(f"<{len(plane)}{'H' if depth == 16 else 'I'}", *plane) for plane in planes]
     starts = [8 + sum(map(len, strips[:number])) for number in range(len(strips))]
     entries: dict[int, Sequence[int]] = {
         0x100: [size[0]], 0x101: [size[1]], 0x102: [depth] * count, 0x103: [1], 0x106: [photometric], 0x111: starts,
         0x112: [orientation], 0x115: [count], 0x116: [size[1]], 0x117: list(map(len, strips)), 0x11C: [1 + planar],
     }  # fmt: skip
-    entries |= {0x152: [alpha]} if alpha else {}
+    entries = dict(sorted((entries | ({0x152: [alpha]} if alpha else {}) | (more or {})).items()))
     directory = 8 + sum(map(len, strips))
     behind, index, lists = directory + 2 + 12 * len(entries) + 4, b"", b""
     for tag, values in entries.items():
-        written = struct.pack(f"<{len(values)}I", *values)
+        kind, letter = (3, "H") if tag == 0x140 else (4, "I")  # libtiff takes a palette of 16-bit numbers only
+        written = struct.pack(f"<{len(values)}{letter}", *values)
         here = len(values) == 1
-        index += struct.pack("<HHI", tag, 4, len(values)) + (
+        index += struct.pack("<HHI", tag, kind, len(values)) + (
             written if here else struct.pack("<I", behind + len(lists))
         )
         lists += b"" if here else written

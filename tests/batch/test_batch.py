@@ -101,6 +101,26 @@ def test_a_dry_run_prints_a_forecast_and_sends_nothing(
     assert not (tmp_path / "none.jsonl").exists()
 
 
+@pytest.mark.parametrize(
+    ("model", "tokens"),
+    [
+        ("gpt-4o", "about 1,028 input tokens, 257 per image; plus the answers of up to 16,384 tokens each"),
+        (
+            "llava:7b",
+            (
+                "unknown number of input tokens, because it is unknown how the model counts images; "
+                "plus the answers of up to 16,384 tokens each"
+            ),
+        ),
+    ],
+)
+def test_the_forecast_has_no_tokens_for_a_model_whose_rule_is_unknown(
+    batch: Batch, draw: Draw, model: str, tokens: str
+) -> None:
+    draw(*numbered(4))
+    assert batch("photos", "caption", "--dry-run", "-m", model).stdout.decode().splitlines()[1] == tokens
+
+
 HARD_NAMES = [
     b"new\nline.png",
     b'it\'s "quoted".png',

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ..support.gallery import REFUSED, Batch, Draw, Gallery, answered, lines, numbered, source, texts
-from ..support.server import USAGE, Hold, Pause, Reply, document
+from ..support.server import USAGE, Hold, Pause, Reply, document, refusal
 
 
 def test_killed_at_any_moment_nothing_is_lost_and_nothing_is_answered_twice(
@@ -360,3 +360,32 @@ def test_a_dry_run_counts_equal_images_once(batch: Batch, draw: Draw) -> None:
     batch("photos/c.png", "caption", "-o", "r.jsonl")
     told = batch("photos", "caption", "--dry-run", "-o", "r.jsonl").stdout.decode().splitlines()[0]
     assert told == "9 images: 2 to describe, 6 duplicates, 1 already done, 0 unreadable"
+
+
+def test_what_an_endpoint_refuses_of_think_is_tried_once_for_a_whole_run_and_belongs_to_the_key(
+    batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path
+) -> None:
+    draw(*numbered(4))
+    bodies: list[dict[str, object]] = []
+
+    def rule(name: str, number: int) -> Reply:
+        bodies.append(gallery.asked[-1].json)
+        if "enable_thinking" in bodies[-1]:
+            return refusal(400, {"error": {"message": "Unrecognized request argument supplied: enable_thinking"}})
+        return answered(name, number)
+
+    gallery.rule = rule
+    arguments = ("photos", "caption", "-o", "r.jsonl", "-j", 1)
+    run = batch(*arguments, "--think", "off")
+    assert run.exit_code == 0
+    sent = [
+        {name: body[name] for name in ("enable_thinking", "chat_template_kwargs") if name in body} for body in bodies
+    ]
+    template = {"chat_template_kwargs": {"enable_thinking": False}}
+    assert sent == [{"enable_thinking": False}, template, template, template, template]
+    note = '--think off was sent as chat_template_kwargs: {"enable_thinking": false}'
+    assert {line["warnings"][-1] for line in lines(tmp_path / "r.jsonl")} == {note}
+    batch(*arguments, "--think", "off")
+    assert len(bodies) == 5
+    batch(*arguments)
+    assert len(bodies) == 9

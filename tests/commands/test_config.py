@@ -14,7 +14,7 @@ import pytest
 from qubrid_cli.settings.fields import BUILT_IN_PROFILES, FIELDS, PROFILE_FIELDS
 
 from ..conftest import KEY, Qvision, at_home, command, environment
-from ..support.server import Server, stream
+from ..support.server import DONE, USAGE, Reply, Server, delta, document, event, stream
 
 Write = Callable[[str], dict[str, str]]
 
@@ -436,6 +436,21 @@ def test_another_users_settings_are_not_read(qvision: Qvision, tmp_path: Path) -
     qvision("config", "set", "model", "mine")
     other = qvision("config", "show", "--json", env=at_home(tmp_path / "other"))
     assert json.loads(other.stdout)["model"]["origin"] == "default"
+
+
+def test_the_cost_that_an_endpoint_reports_comes_before_the_users_prices(
+    qvision: Qvision, server: Server, lighthouse: Path, write: Write
+) -> None:
+    env = write('[prices."test/vlm"]\ninput = 10\noutput = 2.5\n') | {"QUBRID_BASE_URL": server.url}
+    reported = event({"choices": [], "usage": {**USAGE, "cost": 0.0123}})
+    server.answer = Reply([delta("A lighthouse.", finish="stop"), reported, DONE])
+    run = qvision("describe", lighthouse, "--json", "--stats", env=env)
+    assert run.json["cost"] == {"amount": 0.0123, "currency": "USD", "source": "server"}
+    assert " · 120 → 48 tokens · $0.0123 (reported) · " in run.stderr
+    whole = document("A lighthouse.")
+    server.answer = Reply(whole.pieces, headers={**whole.headers, "x-litellm-response-cost": "3.45e-05"})
+    run = qvision("describe", lighthouse, "--no-stream", "--json", env=env)
+    assert run.json["cost"] == {"amount": 3.45e-05, "currency": "USD", "source": "server"}
 
 
 SECRET = "sk-query-0123456789"

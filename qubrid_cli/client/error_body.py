@@ -36,7 +36,8 @@ _MESSAGES = (
 )  # fmt: skip
 #: Fields that hold a code.
 _CODES = (
-    "code", "type", "status", "error_code", "errorCode", "error_type", "errorcode", "Code", "__type", "errcode", "err_code",
+    "code", "type", "status", "error_code", "errorCode", "error_type", "errorcode", "Code", "__type", "errcode", "err_code", "status_code",
+    "statusCode",
 )  # fmt: skip
 #: A sentence that says nothing if there is a reason below it.
 _EMPTY_SENTENCE = re.compile(
@@ -244,7 +245,6 @@ class _Reader:
             return ""
         if name == "base_resp" and isinstance(value, dict) and value.get("status_code"):
             self.marks.append(f"base_resp {value['status_code']}")
-            self.add_code(value["status_code"])
         if name == "errors" and isinstance(value, dict) and not _has_message(value):  # ASP.NET: messages by field
             return "; ".join(f"{key}: {text}" for key, item in value.items() if (text := self.read(item, depth + 1)))
         return self.read(value, depth + 1)

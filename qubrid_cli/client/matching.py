@@ -46,7 +46,8 @@ class Searchable:
 def prepare(response: ErrorResponse) -> Searchable:
     """Prepare an error response for the rules."""
     text = response.message[:_MAX_SEARCHED_LENGTH].lower()
-    codes = frozenset(re.sub("[^a-z0-9]", "", code.lower()) for code in (*response.codes, *response.marks))
+    words = (text,) if re.fullmatch(r"[\w.-]{1,100}", text) else ()  # a code in place of a sentence
+    codes = frozenset(re.sub("[^a-z0-9]", "", code.lower()) for code in (*response.codes, *response.marks, *words))
     return Searchable(response, codes, _NAMES.sub("…", text), text)
 
 

@@ -12,14 +12,14 @@ from .matching import Searchable, both, either, has_code, has_status, no, quotes
 # Limits. Which period a limit is for decides what to do: wait for one per minute, stop for one per day.
 
 _MOMENT = (
-    r"per[ _-]?(?:min(?:ute)?|sec(?:ond)?)\b|perminute|persecond|/min(?:ute)?\b|\b[rt]p[ms]\b|byminute|per 60s|\bqps\b"
+    r"per[ _-]?(?:min(?:ute)?|sec(?:ond)?)\b|perminute|persecond|/ ?min(?:ute)?\b|(?<![a-z])[rt]p[ms](?![a-z])|byminute|per 60s|\bqps\b|request rate|slow down"
     r"|concurren|token-limit"
 )
 _PERIOD = (
-    r"per[ _-]?(?:day|week|month)\b|perday|permonth|/(?:day|week|month)\b|\b(?:daily|weekly|monthly|hourly)\b|\b[rt]pd\b"
+    r"per[ _-]?(?:day|week|month)\b|perday|permonth|/ ?(?:day|week|month)\b|\b(?:daily|weekly|monthly|hourly|today(?:'s)?)\b|(?<![a-z])[rt]pd(?![a-z])"
     r"|byday\b|bymonth\b|per 86400s|\b24[- ]?h(?:ours?)?\b|\b[0-9]+[- ]hour\b"
 )
-_LIMIT = r"limits?\b|quota|allocation|allowance|used up|too many (?:tokens|requests)"
+_LIMIT = r"limit(?:s|ed)?\b|quota|allocation|allowance|used up|too many (?:tokens|requests)"
 _USED_UP = r"exceed|reach|\bhit\b|used up|exhaust|too many"
 
 
@@ -60,7 +60,7 @@ _says_no_credits = says(
     r"|credits? (?:have |has |are |is )?(?:been )?(?:exhausted|used up|expired|depleted)"
     r"|exceeded your (?:current quota|monthly included credits|credit)|credit limit (?:exceeded|reached)"
     r"|(?:monthly )?spend(?:ing)? (?:limit|cap)|billing (?:hard )?limit|requires billing|billing to be enabled"
-    r"|budget has been exceeded|exceeded (?:the |your )?budget|in arrears|overdue|account (?:is )?not in good standing"
+    r"|budget has been exceeded|exceeded (?:the |your )?budget|in arrears|(?:account|payment|bill)[^.]{0,30}\boverdue|account (?:is )?not in good standing"
     r"|make sure your account is in good standing|quota is not enough|free (?:tier|quota) (?:of the model )?has been"
     r"|key limit exceeded \(total|payment required|please (?:recharge|top up)|purchase (?:more )?credits"
     r"|余额不足|欠费|额度不足|额度已用尽|请充值|无可用资源包"  # Zhipu, one-api
@@ -77,7 +77,7 @@ says_throttled = says(
     r"|\brate[ -]limit(?:ed|ing)\b|too many (?:concurrent |simultaneous )?(?:requests|connections)\b|\bthrottl(?:ed|ing)\b"
     r"|\boverloaded\b|request rate increased|(?:at|no|out of|insufficient) capacity|capacity (?:temporarily )?exceeded"
     r"|(?:server|service|system|engine|model) is (?:currently )?(?:busy|overloaded)|too many tokens, please wait"
-    r"|频率|速率限制|并发数|过于频繁|负载已饱和"
+    r"|频率(?:限制|过高|超)|速率限制|并发(?:数|量)?(?:过高|超|限制)|过于频繁|负载已饱和"
 )
 #: OpenAI and Groq: one request has more tokens than the limit per minute, so waiting does not help.
 is_larger_than_limit = says(r"request too large for|requested [0-9,]+ tokens[^.]{0,40}exceeds the (?:tpm|rate) limit")
@@ -91,11 +91,19 @@ is_throttled_in_spite_of_quota = both(
     ),
     no(either(is_usage_limit, _says_balance, says(r"limit: 0\b"))),
 )
+_is_limit_per_moment = both(
+    says(_USED_UP), says(rf"(?:{_LIMIT})[^.]{{0,80}}?(?:{_MOMENT})|(?:{_MOMENT})[^.]{{0,50}}?(?:{_LIMIT})")
+)
+_says_quota_exceeded = both(
+    has_status(400, 403),
+    says(r"quota (?:has been |is )?exceeded|exceed\w* (?:your |the |its |user )*quota"),
+    no(_is_limit_per_moment),
+)
 is_no_credits = both(
-    either(has_status(402), _is_no_credits_code, _says_no_credits),
+    either(has_status(402), _is_no_credits_code, _says_no_credits, _says_quota_exceeded),
     no(both(is_usage_limit, no(either(has_status(402), _says_balance)))),
 )
-is_throttled = either(has_status(429), _is_throttle_code, says_throttled)
+is_throttled = either(has_status(429), _is_throttle_code, says_throttled, _is_limit_per_moment)
 
 # Links
 
@@ -108,7 +116,9 @@ _is_about_link = both(
 )
 is_link_timeout = both(
     _is_about_link,
-    quotes(r"time[d ]?[ -]?out|status(?: code)?:? ?(?:429|5[0-9][0-9])|temporar|connection (?:reset|refused|error)"),
+    quotes(
+        r"time[d ]?[ -]?out|deadline exceeded|status(?: code)?:? ?(?:429|5[0-9][0-9])|temporar|connection (?:reset|refused|error)"
+    ),
 )
 is_link_failure = both(_is_about_link, lambda error: error.status < 500)
 
@@ -131,8 +141,9 @@ _says_key_refused = either(
         r"|not (?:been )?authenticated\b|authentication (?:has )?(?:fail|error|required|is required|token)|authentication fails"
         r"|(?:^|[:;] )unauthori[sz]ed|\bunauthenticated\b|token (?:is |has )?(?:been )?(?:expired|revoked|incorrect)"
         r"|login fail|security token[^.]{0,60}(?:invalid|expired)|unregistered callers"
-        r"|account[^.]{0,60}(?:deactivated|suspended|disabled)|access was terminated|has been restricted"
-        r"|身份验证失败|令牌|鉴权失败"
+        r"|account[^.]{0,60}(?:deactivated|suspended|disabled)|access was terminated|(?:organization|account|key) has been restricted"
+        r"|(?:wrong|bad) api|invalid (?:username|user) or password|unable to authenticate|authorization failed"
+        r"|(?:^|: )(?:invalid token|token is invalid)\b(?! [^. ])|身份验证失败|令牌(?:已过期|验证|无效|不正确|不合法)|无效的令牌|鉴权失败"
     ),
     quotes(r"x-api-key"),
 )
@@ -144,7 +155,14 @@ is_not_permitted = either(
         r"|(?:has|have) not been used in project|api[^.]{0,40}is (?:blocked|disabled)"
     ),
 )
-is_key_refused = either(_is_key_code, _says_key_refused)
+is_key_refused = either(
+    _is_key_code,
+    _says_key_refused,
+    both(
+        has_status(403),
+        says(r"\b(?:invalid|incorrect|wrong|expired|unknown) key\b|\bkey (?:is )?(?:invalid|expired|unknown)"),
+    ),
+)
 is_region_refused = either(
     has_code("unsupportedcountryregionterritory"), says(r"(?:country|region|territory|location) (?:is )?not supported")
 )
@@ -172,11 +190,11 @@ is_unknown_model = either(
     says(
         rf"\bmodel{_MODEL_NAME}\W+(?:(?:does ?n[o']t|do not|not) exist|(?:(?:was|is|could|can) ?(?:not|n't)(?: be)?|not) found"
         r"|has been (?:decommissioned|removed|retired|deprecated)|is not a valid)"
-        rf"|\b(?:unknown|no such|invalid|unsupported) model\b(?! (?:input|param|arg|output|response|config|option|setting))"
+        r"|\b(?:unknown|no such|invalid|unsupported) model\b(?=\W*$|[.:,;(!]| (?:name|id|code|identifier|specified|provided|requested|…)|\W+\S+\W*$)"
         r"|not a valid model|model identifier is invalid|invalid model (?:name|id)|resolve the foundation model"
         r"|requested model[^.]{0,60}not supported|no endpoints found for|no models? (?:is |are )?(?:loaded|available)"
-        r"|unable to access (?:non-serverless )?model|not have access to (?:the |this |it\b|model)|access to model"
-        r"|with on-demand throughput|only access models|deployment for this resource does not exist|\bno such model\b"
+        r"|unable to access (?:non-serverless )?model|(?:not|n't) have access to (?:the |this |it\b|model)|access to model"
+        r"|with on-demand throughput|only access models|deployment for this resource does not exist|\bno such model\b|function …: not found"
         r"|模型不存在|无可用渠道"
     ),
     both(has_status(404), says(r"^(?:\W*not found\W*)?model(?::|s/)")),
@@ -190,11 +208,13 @@ _IMAGES = r"(?:an? |the |any )?(?:image|vision|visual|multi-?modal|image_url)s?"
 is_no_vision = either(
     has_code("modeldoesnotsupportimage", "imagenotsupported", "20041"),
     quotes(
-        rf"(?:not|n't|without|no) (?:support|accept|handle|process|allow|have)(?:s|ed|ing)? (?:for )?{_IMAGES}"
+        rf"(?:(?:not|n't|without|no) support(?:s|ed|ing)?|\bdo(?:es)?(?: not|n't) (?:accept|handle|process|allow)) (?:for )?{_IMAGES}"
         r"(?:[ _-](?:input|content|modality|understanding|capabilit|message|field|part|block)\w*)*"
         r"(?!\w| (?:larger|bigger|smaller|of|in|with|via|over|from|by|that|whose|format|url|link|type)|/)"
-        r"|\bimages?[ _-](?:(?:inputs?|content|modality|understanding|parts?|blocks?)[ _-]?)*(?:for [^.]{1,80}? )?"
-        r"(?:is|are) (?:not|n't) (?:supported|enabled|allowed|available)(?! (?:format|type))"
+        r"|\bimage[ _-](?:(?:inputs?|content|modality|understanding|parts?|blocks?)[ _-]?){1,3}(?:for [^.]{1,80}? )?"
+        r"(?:is |are )?(?:not|n't) (?:supported|enabled|allowed|available)(?! (?:format|type))"
+        r"|\b(?:vision|multi-?modal)\w*(?: inputs?| content)? (?:is|are) not (?:supported|enabled|available|allowed)"
+        r"|content (?:part )?type\W{1,3}image(?:_url)?\b|type: input should be 'text'"
         r"|\bimages are not (?:supported|allowed)|image_url is only supported by|support image input"
         r"|not a (?:multi-?modal|vision|vlm)\b|is not a vlm|missing data required for image input|\bmmproj\b"
         r"|unknown variant `image_url`|content must be a string|only '?text'? content|at most 0 images?"
@@ -209,8 +229,8 @@ is_stream_required = both(
         has_code("streamrequired", "streamingrequired"),
         quotes(
             r"\bstream(?:ing)?\b\W{0,3}(?:parameter )?\W{0,2}(?:must|has to|needs to|should) be\W{1,3}(?:set to\W{1,3})?"
-            r"(?:true|enabled)|must have stream\W{0,3}true|only supports? (?:the )?stream|set\W{1,3}stream\W{1,4}(?:to )?true"
-            r"|(?:enable|use|requires?|with) (?:the )?(?:stream(?:ing)? (?:parameter|mode|output|call)|streaming\b)"
+            r"(?:true|enabled)|(?:must have|requires?|needs?) stream\W{0,3}true|only supports? (?:the )?stream|only stream\w* (?:is|are) |stream\W{1,3}false\W+(?:is )?(?:not|un)|set\W{1,3}stream\W{1,4}(?:to )?true"
+            r"|(?:please (?:enable|use)|requires?|must use) (?:the )?(?:stream(?:ing)? (?:parameter|mode|output|call)|streaming\b)"
             r"|non-?stream\w*[^.]{0,60}(?:not|n't|un)[ -]?(?:support|allow)|not support (?:the )?non-?stream"
             r"|for non-?streaming (?:calls|requests)|streaming is required|requests? must be streamed"
             r"|does not support http call"
@@ -250,7 +270,7 @@ is_too_many_tokens_requested = quotes(
 is_too_many_images = either(
     has_code("toomanyimages"),
     says(
-        r"too many images|(?:at most|up to|maximum of|max(?:imum)?(?: is)?|only supports?|exceed\w*|fewer than|limit of) "
+        r"too many images|only (?:one|a single|[0-9]+) images?\b|(?:at most|up to|maximum of|max(?:imum)?(?: is)?|only supports?|exceed\w*|fewer than|limit of) "
         r"(?:[0-9,]+|one|a single) images?\b|more than (?:[0-9,]+|one) images?\b|number of images[^.]{0,40}exceed"
         r"|images?[^.]{0,20}per (?:request|prompt|message)\b[^.]{0,20}(?:limit|exceed|max)"
     ),
@@ -291,9 +311,9 @@ _is_content_refused = either(
         r"content[ _]policy|content management policy|content[ _-]filter|content rules|\bmoderation\b|safety (?:system|filter)"
         r"|safety (?:polic|guideline|setting|check|reason)|\b(?:input|prompt|request|content|image|text|output)s? "
         r"(?:was |were |has been |have been |is |are )?flagged|flagged (?:by|for)\b|inappropriate content|usage (?:polic|guideline)"
-        r"|sensitive (?:content|information|words?)|input new_sensitive|prohibited content|considered high risk|guardrail"
+        r"|(?<!case[ -])sensitive (?:content|information|words?)|input new_sensitive|prohibited content|considered high risk|guardrail"
         r"|unsafe (?:content|or)|violat\w+ [^.]{0,60}?(?:polic|terms|guideline)|data may contain"
-        r"|不安全|敏感"
+        r"|不安全|敏感(?:内容|信息|词)"
     ),
 )
 is_content_refused = both(
@@ -319,7 +339,7 @@ is_temporary_in_stream = either(
         "baseresp1033",
     ),
     says(
-        r"\boverload|internal (?:server )?error|temporar|timed? ?out\b|try again|unavailable|rate.?limit|connection (?:reset|lost)"
+        r"\boverload|\bbusy\b|internal (?:server )?error|temporar|timed? ?out\b|try again|unavailable|rate.?limit|connection (?:reset|lost)"
     ),
 )
 #: nginx, Go and Apache

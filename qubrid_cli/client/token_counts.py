@@ -34,6 +34,7 @@ _CONTEXT_SIZES = (
     rf"cannot exceed {_N}",  # Cohere
     rf"max size: {_N} tokens",  # GitHub Models
     rf"token count of [0-9,_]+ exceeds the limit of {_N}",  # GitHub Copilot
+    rf"limit of {_N} tokens",  # OpenAI, Azure
     rf"kv_capacity={_N}",
     rf"tokens limit {_N}",
 )
@@ -47,7 +48,7 @@ _PROMPT_TOKENS = (
     rf"passed {_N} input tokens",
     rf"(?:messages|prompt|input) resulted in {_N} tokens",
     rf"the input \({_N} tokens\)",
-    rf"input length:? \({_N}",
+    rf"input length:? \(?{_N}",
     rf"prompt \((?:total )?length {_N}\)",  # old vLLM
     rf"request \({_N} tokens\) exceeds",  # llama.cpp
     rf"n_keep:? ?\(?{_N}",  # LM Studio
@@ -78,6 +79,7 @@ _TOTALS = (
     rf"model token limit:? [0-9,_]+ \(requested:? {_N}",
     rf"requested tokens \({_N}\)",
     rf"max_total_tokens \({_N}",
+    rf"total tokens \(?{_N}",
     rf"maximum output tokens \({_N}\)",
 )
 _MAX_OUTPUT_TOKENS = (

@@ -34,6 +34,7 @@ _FIELDS = {
     "retry_after_seconds": 1.0,
     "retry_after_ms": 0.001,
     "retryAfterMs": 0.001,
+    "estimated_time": 1.0,  # Hugging Face, while a model is loading
 }
 #: Numbers of seconds and of milliseconds that are times and not durations: they lie after 2001.
 _FIRST_TIME_SECONDS = 1e9

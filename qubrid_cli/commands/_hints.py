@@ -1,7 +1,7 @@
 """The commands in hints about an endpoint. Loaded with the endpoint."""
 
-import os
 import shlex
+from collections.abc import Mapping
 from functools import partial
 
 from ..client.endpoint import HintCommands
@@ -9,7 +9,7 @@ from ..images.urls import add_query, mask_query
 from ..settings.fields import DEFAULT_PROFILE, OriginKind, Settings
 
 
-def build_hint_commands(settings: Settings, key: str | None) -> HintCommands:
+def build_hint_commands(settings: Settings, key: str | None, env: Mapping[str, str]) -> HintCommands:
     """The commands in hints, with the profile and the address in use."""
     options = "" if settings.profile == DEFAULT_PROFILE else f" --profile {settings.profile}"
     if settings.origins["base_url"].kind is OriginKind.OPTION:
@@ -18,7 +18,7 @@ def build_hint_commands(settings: Settings, key: str | None) -> HintCommands:
     if settings.has_authorization:
         header = settings.key_header or "Authorization"
         key_hint = f"Change the header {header} in the headers of profile {settings.profile} in config.toml."
-    elif variable and os.environ.get(variable, "").strip():
+    elif variable and env.get(variable, "").strip():
         key_hint = f"The key is that of {variable}, whatever is stored: set it to another key."
         if key is None:
             key_hint = (

@@ -329,7 +329,7 @@ def open_endpoint(settings: "Settings", key: str | None, groups: Iterable[Iterab
         settings.base_url,
         key=key,
         key_header=settings.key_header,
-        commands=build_hint_commands(settings, key),
+        commands=build_hint_commands(settings, key, os.environ),
         secrets=sources.find_link_secrets(chain(*groups)),
         headers=settings.headers if settings.is_base_url_trusted else {},
         query=settings.query,

@@ -42,6 +42,10 @@ class Deadline:
         self._shortened_deadline = min(self._shortened_deadline, time.monotonic() + seconds)
         _watchdog.watch(self)
 
+    def unshorten(self) -> None:
+        """Take back what ``shorten`` set."""
+        self._shortened_deadline = inf
+
     def cancel(self) -> None:
         """Do not shut down any more."""
         _watchdog.forget(self)

@@ -200,6 +200,26 @@ class IncompleteAnswerError(QvisionError):
     default_code = "incomplete"
 
 
+class EmptyAnswerError(IncompleteAnswerError):
+    """The answer has no text: nothing at all, only blanks, only reasoning, or a call of a function.
+
+    Args:
+        is_temporary: the model may answer the same request another time.
+    """
+
+    default_code = "empty_answer"
+
+    def __init__(self, message: str, *, hint: str | None = None, is_temporary: bool = True) -> None:
+        super().__init__(message, hint=hint)
+        self.is_temporary = is_temporary
+
+
+class RefusedAnswerError(IncompleteAnswerError):
+    """The model, or the endpoint's content filter, declined; the reason is kept as the text."""
+
+    default_code = "refusal"
+
+
 class BatchIncompleteError(QvisionError):
     """A batch ended with images that have no answer: they failed, or the batch stopped before them."""
 

@@ -16,6 +16,11 @@ Clock = Callable[[], float]
 _MAX_FIGURE = 1e15
 #: US dollars; no answer about images costs as much.
 _MAX_COST = 10_000.0
+#: Ten times the longest context of any model.
+_MAX_TOKENS = 100_000_000
+#: The fastest services write about 3,000 tokens per second; what is faster was written before and arrived in a burst.
+_MAX_TOKENS_PER_SECOND = 20_000
+_NUMBER_PATTERN = r"\s*[+-]?\d{1,15}(\.\d{1,15})?\s*"
 #: The names of each figure: in Qubrid's ``x_metrics``, and in the ``metrics`` of its cookbook and of vLLM.
 _FIGURE_KEYS = {"ttft": ("ttft_seconds", "ttft"), "rate": ("tps",), "total": ("total_time_seconds", "total_time")}
 
@@ -27,14 +32,17 @@ class Timing:
     Attributes:
         prepare_seconds: the work on the images, before the request is sent.
         ttft_seconds: until the first content or reasoning.
-        total_seconds: until the end of the answer.
+        total_seconds: until the end of the answer; after a retry, the time of the last attempt.
         tokens_per_second: (completion tokens - 1) / (last delta - first delta); requires the server's ``usage``.
+            ``None`` for a burst, which says nothing about speed: all text came in one read, or too fast for any model.
+        elapsed_seconds: since the first attempt, with failed attempts and the waits between; ``None`` if there was one.
     """
 
     prepare_seconds: float | None = None
     ttft_seconds: float | None = None
     total_seconds: float | None = None
     tokens_per_second: float | None = None
+    elapsed_seconds: float | None = None
 
 
 class Stopwatch:
@@ -52,12 +60,20 @@ class Stopwatch:
         self._first_text_at: float | None = None
         self._last_text_at: float | None = None
         self._ended_at: float | None = None
+        self._read_count = self._first_text_read = 0
+        self._is_burst = True  # all text so far came in one read
 
     def mark_sent(self) -> None:
-        """The request is sent, for the first time or again."""
+        """The request is sent, for the first time or again; the text of a failed attempt does not count."""
         self._sent_at = self._clock()
+        self._first_text_at = self._last_text_at = self._ended_at = None
+        self._is_burst = True
         if self._started_at is None:
             self._started_at = self._sent_at
+
+    def mark_read(self) -> None:
+        """Bytes of the response have arrived."""
+        self._read_count += 1
 
     def seconds_left(self) -> float | None:
         """Seconds left of the limit, which starts when the request is first sent; ``None`` without a limit."""
@@ -68,8 +84,11 @@ class Stopwatch:
     def mark_text(self) -> None:
         """A delta of content or reasoning has arrived."""
         self._last_text_at = self._clock()
+        self._ended_at = None
         if self._first_text_at is None:
             self._first_text_at = self._last_text_at
+            self._first_text_read = self._read_count
+        self._is_burst = self._read_count == self._first_text_read
 
     def mark_end(self) -> None:
         """The answer has ended; waiting for metrics after it does not count."""
@@ -83,9 +102,13 @@ class Stopwatch:
         if self._first_text_at is not None and self._last_text_at is not None:
             ttft = self._first_text_at - self._sent_at
             seconds, tokens = self._last_text_at - self._first_text_at, completion_tokens or 0
-            rate = (tokens - 1) / seconds if seconds > 0 and 0 < tokens < _MAX_FIGURE else None
-        total = (self._clock() if self._ended_at is None else self._ended_at) - self._sent_at
-        return Timing(_round(prepare_seconds), _round(ttft), _round(total), _round(rate))
+            rate = (tokens - 1) / seconds if seconds > 0 and 0 < tokens < _MAX_TOKENS and not self._is_burst else None
+            rate = None if rate is not None and rate > _MAX_TOKENS_PER_SECOND else rate
+        ended_at = self._clock() if self._ended_at is None else self._ended_at
+        elapsed = ended_at - self._started_at if self._started_at not in {None, self._sent_at} else None
+        return Timing(
+            _round(prepare_seconds), _round(ttft), _round(ended_at - self._sent_at), _round(rate), _round(elapsed)
+        )
 
 
 def _round(value: float | None) -> float | None:
@@ -125,6 +148,35 @@ def get_number(values: Mapping[str, Any] | None, name: str) -> float | None:
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
     return value if abs(value) < _MAX_FIGURE else None
+
+
+def clean_usage(usage: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """A server's usage with strings of digits as numbers and without impossible figures, and the names of the latter.
+
+    Nested objects (``prompt_tokens_details``) are cleaned too. Of costs only negative ones are impossible; what is neither
+    a cost nor a count of tokens stays as it is.
+    """
+    cleaned: dict[str, Any] = {}
+    dropped: list[str] = []
+    for name, value in usage.items():
+        if isinstance(value, dict):
+            cleaned[name], names = clean_usage(value)
+            dropped += [f"{name}.{inner}" for inner in names]
+        else:
+            is_tokens = "token" in name
+            number = _parse_number(value) if is_tokens and isinstance(value, str) else value
+            limit = _MAX_TOKENS if is_tokens else math.inf if "cost" in name else None
+            if limit is not None and isinstance(number, int | float) and not 0 <= number < limit:
+                dropped.append(f"{name} {number:.10g}")
+            else:
+                cleaned[name] = number
+    return cleaned, dropped
+
+
+def _parse_number(text: str) -> float | str:
+    if not re.fullmatch(_NUMBER_PATTERN, text, re.ASCII):
+        return text
+    return float(text) if "." in text else int(text)
 
 
 @frozen

@@ -1,6 +1,7 @@
 """Text for people and for sorting: control characters, sizes, secrets, natural order. Pure."""
 
 import re
+import string
 from collections.abc import Iterable
 
 #: Characters that affect a terminal instead of being shown: C0, DEL, C1, the bidirectional overrides, and halves of
@@ -29,6 +30,11 @@ def strip_control_characters(text: str) -> str:
     The bidirectional overrides, embeddings and isolates go too: they can show text in another order than it has.
     """
     return text.translate(_CONTROL_CHARACTERS)
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text shows nothing: only whitespace, and characters without a width."""
+    return not text.strip("\u200b\u200c\u200d\u2060\ufeff" + string.whitespace) or not text.strip()
 
 
 def natural_key(name: str) -> str:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from qubrid_cli.metrics import Figures, Stopwatch, Timing, get_number, parse_server_figures
+from qubrid_cli.metrics import Figures, Stopwatch, Timing, clean_usage, get_number, parse_server_figures
 
 
 def test_a_request_that_was_never_sent_took_only_its_preparation() -> None:
@@ -15,12 +15,42 @@ def test_a_request_that_was_never_sent_took_only_its_preparation() -> None:
 def test_times_start_at_sending_and_the_rate_at_the_first_delta() -> None:
     watch = Stopwatch(iter([10.0, 10.5, 11.0, 12.5, 13.00004]).__next__)
     watch.mark_sent()
-    watch.mark_text()
-    watch.mark_text()
-    watch.mark_text()
+    for _ in range(3):
+        watch.mark_read()
+        watch.mark_text()
     assert watch.build_timing(prepare_seconds=None, completion_tokens=9) == Timing(
         prepare_seconds=None, ttft_seconds=0.5, total_seconds=3.0, tokens_per_second=4.0
     )
+
+
+def test_a_burst_says_nothing_about_speed() -> None:
+    """All text in one read, or a read so soon after another that no model wrote it meanwhile."""
+    for reads, last in ((1, 0.9), (2, 0.5001)):
+        watch = Stopwatch(iter([0.0, 0.5, last, 1.0]).__next__)
+        watch.mark_sent()
+        watch.mark_read()
+        watch.mark_text()
+        if reads == 2:
+            watch.mark_read()
+        watch.mark_text()
+        assert watch.build_timing(prepare_seconds=None, completion_tokens=900).tokens_per_second is None
+
+
+@pytest.mark.parametrize(
+    ("usage", "cleaned", "dropped"),
+    [
+        ({"prompt_tokens": "120", "completion_tokens": " 48 "}, {"prompt_tokens": 120, "completion_tokens": 48}, []),
+        ({"prompt_tokens": -1, "completion_tokens": 48.0}, {"completion_tokens": 48.0}, ["prompt_tokens -1"]),
+        ({"total_tokens": 10**40, "id": "7"}, {"id": "7"}, ["total_tokens 1e+40"]),
+        ({"total_tokens": "-5", "cost": -0.5, "cost_details": {"cost": 1}}, {"cost_details": {"cost": 1}}, ["total_tokens -5", "cost -0.5"]),
+        ({"prompt_tokens_details": {"cached_tokens": -2, "audio_tokens": None}}, {"prompt_tokens_details": {"audio_tokens": None}}, ["prompt_tokens_details.cached_tokens -2"]),
+        ({"prompt_tokens": "many", "tokens": True}, {"prompt_tokens": "many", "tokens": True}, []),
+    ],
+)  # fmt: skip
+def test_usage_in_strings_is_read_and_impossible_usage_is_dropped(
+    usage: dict[str, Any], cleaned: dict[str, Any], dropped: list[str]
+) -> None:
+    assert clean_usage(usage) == (cleaned, dropped)
 
 
 def test_times_start_at_the_last_sending() -> None:
@@ -29,7 +59,7 @@ def test_times_start_at_the_last_sending() -> None:
     watch.mark_sent()
     watch.mark_text()
     assert watch.build_timing(prepare_seconds=None, completion_tokens=None) == Timing(
-        ttft_seconds=0.5, total_seconds=1.0
+        ttft_seconds=0.5, total_seconds=1.0, elapsed_seconds=10.0
     )
 
 

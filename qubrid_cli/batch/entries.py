@@ -11,7 +11,7 @@ from typing import Any
 from ..files import open_atomic
 from ..frozen import frozen
 from ..output.record import SCHEMA_VERSION, json_text
-from ..text import strip_control_characters
+from ..text import is_blank, strip_control_characters
 
 #: The beginning of every line.
 LINE_START = f'{{"schema_version":{SCHEMA_VERSION},"ok":'.encode()
@@ -100,7 +100,7 @@ class ResultLine:
 
     Attributes:
         key: ``None`` if the image could not be read, or if the line is not from a batch.
-        is_ok: the answer is there and complete.
+        is_ok: the answer is there and complete. An empty one, which earlier versions counted as a success, is not.
         is_duplicate: the answer was copied from another line.
         sources: the names of the images.
         record: the whole object.
@@ -151,7 +151,7 @@ def parse_line(data: bytes) -> ResultLine | None:
                 key, prompt = record.get("key"), record.get("prompt")
                 return ResultLine(
                     key=key if isinstance(key, str) else None,
-                    is_ok=ok and complete,
+                    is_ok=ok and complete and _has_content(record),
                     is_duplicate=record.get("duplicate_of") is not None,
                     sources=tuple(str(image["source"]) for image in images),
                     prompt=prompt if isinstance(prompt, str) else None,
@@ -160,6 +160,10 @@ def parse_line(data: bytes) -> ResultLine | None:
     except (ValueError, RecursionError, KeyError, TypeError):
         pass
     return None
+
+
+def _has_content(record: Record) -> bool:
+    return record.get("data") is not None or not is_blank(str(record.get("text") or ""))
 
 
 def is_torn(tail: bytes) -> bool:

@@ -9,7 +9,14 @@ from collections import deque
 from math import inf
 
 from ..client.retry import Backoff, Jitter, half_jitter
-from ..errors import EndpointError, IncompleteAnswerError, NetworkError, QvisionError, UnreachableError
+from ..errors import (
+    EmptyAnswerError,
+    EndpointError,
+    IncompleteAnswerError,
+    NetworkError,
+    QvisionError,
+    UnreachableError,
+)
 from ..frozen import frozen
 
 #: Requests at once: how many a run starts with, and the maximum.
@@ -169,6 +176,8 @@ def classify_failure(error: QvisionError) -> FailureKind:
             return FailureKind.CONNECTION_LOST if isinstance(cause, NetworkError) else FailureKind.TRANSIENT
         case IncompleteAnswerError(code="cut_off"):
             return FailureKind.TRANSIENT
+        case EmptyAnswerError(is_temporary=False):
+            return FailureKind.PERMANENT
         case IncompleteAnswerError(code=code) if code in _UNUSABLE_ANSWER_CODES:
             return FailureKind.UNUSABLE
         case _:

@@ -1,16 +1,19 @@
 """Server-sent events: bytes in, events out, with no network in it.
 
-Source: WHATWG HTML Standard, section 9.2.6, "Interpreting an event stream". Two things differ on purpose: the last
-event needs no blank line, because several servers omit it, and ``id`` and ``retry`` are ignored, because nothing here
-reconnects.
+Source: WHATWG HTML Standard, section 9.2.6, "Interpreting an event stream". Three things differ on purpose: the last
+event needs no blank line, because several servers omit it; ``id`` and ``retry`` are ignored, because nothing here
+reconnects; and a field ``error`` is the data of an event of that name, as older versions of llama.cpp send it.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import field, replace
 
+from ..errors import EndpointError
 from ..frozen import frozen
 
 _BOM = b"\xef\xbb\xbf"
+#: Bytes of a line. Only a whole answer in one chunk is longer than a few hundred.
+_MAX_LINE_BYTES = 16_000_000
 
 
 @frozen
@@ -28,7 +31,11 @@ class ServerSentEvent:
 
 
 def decode_batches(chunks: Iterable[bytes]) -> Iterator[list[ServerSentEvent]]:
-    """Decode the chunks of a body, wherever the network split them; each list holds the events that one chunk completed."""
+    """Decode the chunks of a body, wherever the network split them; each list holds the events that one chunk completed.
+
+    Raises:
+        EndpointError: a line is too long.
+    """
     decoder = _Decoder()
     for chunk in chunks:
         if batch := decoder.feed(chunk):
@@ -42,6 +49,7 @@ class _Decoder:
 
     def __init__(self) -> None:
         self._partial_line: list[bytes] = []  # in pieces, because a line may be 10 MB long
+        self._partial_size = 0
         self._after_cr = False
         self._is_first = True
         self._data: list[bytes] = []
@@ -55,12 +63,24 @@ class _Decoder:
         if not chunk:
             return []
         lines = chunk.splitlines()  # splits bytes at LF, CR and CRLF only
-        if self._partial_line:
+        is_partial = not chunk.endswith((b"\n", b"\r"))
+        if len(lines) > is_partial and self._partial_line:  # the chunk ends a line that is joined only now
             lines[0] = b"".join((*self._partial_line, lines[0]))
             self._partial_line.clear()
-        if not chunk.endswith((b"\n", b"\r")):
-            self._partial_line.append(lines.pop())
+            self._partial_size = 0
+        if is_partial:
+            self._add_partial(lines.pop())
         return self._decode_lines(lines)
+
+    def _add_partial(self, piece: bytes) -> None:
+        self._partial_line.append(piece)
+        self._partial_size += len(piece)
+        if self._partial_size > _MAX_LINE_BYTES:
+            raise EndpointError(
+                f"the endpoint sent a line of more than {_MAX_LINE_BYTES // 1_000_000} MB",
+                hint="Lower --max-tokens.",
+                code="too_long",
+            )
 
     def finish(self) -> list[ServerSentEvent]:
         return [replace(event, is_truncated=True) for event in self._decode_lines([b"".join(self._partial_line), b""])]
@@ -92,3 +112,6 @@ class _Decoder:
             self._data.append(value.removeprefix(b" "))
         elif name == b"event":
             self._event_name = value.removeprefix(b" ")
+        elif name == b"error":
+            self._event_name = name
+            self._data.append(value.removeprefix(b" "))

@@ -100,8 +100,16 @@ class Response:
                 code="protocol",
                 status=self.status,
             )
+        deadline = self._connection.deadline
         with self._connection.translate_errors():
-            yield from self._response.iter_bytes()
+            for chunk in self._response.iter_bytes():
+                if deadline.is_expired:  # what the socket still holds could take long
+                    raise self._connection.build_timeout_error()
+                yield chunk
+
+    def unlimit_wait(self) -> None:
+        """Wait as usual again: the answer goes on."""
+        self._connection.deadline.unshorten()
 
     def _find_unknown_encoding(self) -> str | None:
         """The compression of the body that httpx does not undo; ``None`` if it does."""

@@ -162,7 +162,7 @@ def _recording_failures(info: RequestInfo, show: OutputOptions) -> Iterator[None
         failure = InterruptedByUserError("stopped by Ctrl-C")
     if failure is not None and info.target.is_untouched:
         show_failed_request(failure, info, show)
-    info.target.save()
+    info.target.save(may_replace=failure is None or info.target.has_answer)
     if failure is not None:
         raise failure
 

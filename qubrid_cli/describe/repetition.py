@@ -28,7 +28,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from ..client.events import Event, ReasoningDelta, TextDelta
+from ..client.events import Event, ReasoningDelta, TextDelta, TextWasReasoning
 from ..client.request import Request
 from ..errors import IncompleteAnswerError
 from ..frozen import frozen
@@ -115,6 +115,7 @@ def stop_at_repetition(events: Iterable[Event]) -> Iterator[Event | Repetition]:
     text, reasoning = RepetitionDetector(), RepetitionDetector()
     for event in events:
         if not isinstance(event, TextDelta | ReasoningDelta):
+            text = RepetitionDetector() if isinstance(event, TextWasReasoning) else text
             yield event
             continue
         is_reasoning = isinstance(event, ReasoningDelta)

@@ -1,26 +1,13 @@
-"""The items that ``describe`` yields: progress, and last the ``Description``; and the errors of an incomplete answer."""
+"""The items that ``describe`` yields: progress, and last the ``Description``."""
 
 import threading
 from dataclasses import field
 from typing import Any
 
-from ..errors import ContextOverflow, EndpointError, IncompleteAnswerError, QvisionError
+from ..errors import ContextOverflow, QvisionError
 from ..frozen import frozen
 from ..images.prepare import PreparedImageOrLink
 from ..metrics import Cost, Timing
-
-#: Finish reasons that mean the answer was cut off, as OpenAI, Anthropic, Google, vLLM and OpenRouter spell them. Any
-#: other reason counts as a normal end: servers have many words for that.
-_CUT_OFF_REASONS = {
-    **dict.fromkeys(("length", "max_tokens"), "it reached the limit of tokens"),
-    "model_context_window_exceeded": "it filled the model's context",
-    "insufficient_system_resource": "the endpoint ran out of resources",
-    **dict.fromkeys(("recitation", "content_filter", "safety"), "the endpoint's content filter stopped it"),
-    "error": "the endpoint stopped with an error",
-    **dict.fromkeys(("abort", "cancelled"), "the endpoint aborted it"),
-}
-_REASON_HINTS = {"length": "Raise --max-tokens.", "max_tokens": "Raise --max-tokens."}
-_PARTIAL_ANSWER_HINT = "Repeat the request for the whole answer; the partial one is kept."
 
 
 @frozen
@@ -83,7 +70,7 @@ class Description:
         model: the model that the server names, else the requested one.
         images: all images of the request, in order.
         complete: whether the model finished its answer.
-        usage: as the server sent it.
+        usage: as the server sent it, without impossible figures.
         metrics: the server's ``x_metrics`` or its equivalent, unchanged.
         cost: ``None`` if the endpoint reports none, and without a price for the model or without usage.
         error: why the request failed; ``None`` after a success.
@@ -119,37 +106,3 @@ class Description:
     def has_answer(self) -> bool:
         """Whether any part of an answer arrived, so that there are statistics to show."""
         return bool(self.text or self.reasoning or self.complete)
-
-
-def error_for_finish_reason(reason: str | None, *, announced: bool) -> IncompleteAnswerError | None:
-    """Return the error if an answer was cut off, else ``None``.
-
-    Args:
-        reason: the server's ``finish_reason``.
-        announced: whether the server sent a reason or ``[DONE]``. Without either the answer counts as cut off: servers
-            that fail during an answer often just close the connection.
-    """
-    if not announced:
-        return IncompleteAnswerError(
-            "the answer is incomplete: the connection was closed too early", hint=_PARTIAL_ANSWER_HINT, code="cut_off"
-        )
-    word = (reason or "").lower()
-    if word not in _CUT_OFF_REASONS:
-        return None
-    return IncompleteAnswerError(
-        f"the answer is incomplete: {_CUT_OFF_REASONS[word]}",
-        hint=_REASON_HINTS.get(word, _PARTIAL_ANSWER_HINT),
-        code=reason,
-    )
-
-
-def incomplete_because(cause: EndpointError) -> IncompleteAnswerError:
-    """Return the error for an endpoint that failed during its answer."""
-    return IncompleteAnswerError(
-        f"the answer is incomplete: {cause.message}",
-        hint=_PARTIAL_ANSWER_HINT,
-        code=cause.code,
-        status=cause.status,
-        request_id=cause.request_id,
-        cause=cause,
-    )

@@ -12,45 +12,37 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NoReturn, Protocol
 
+from ..client.answer import read_answer
 from ..client.endpoint import Endpoint, Response
-from ..client.events import ChunkInfo, ErrorEvent, Finish, ReasoningDelta, TextDelta, read_answer
+from ..client.events import (
+    ChunkInfo,
+    ErrorEvent,
+    Finish,
+    ReasoningDelta,
+    Refusal,
+    TextDelta,
+    TextWasReasoning,
+    ToolCall,
+)
+from ..client.finish_reasons import find_cut_off
 from ..client.request import ImagePart, Request, build_body
 from ..client.retry import RetryLimits, RetryScheduled, with_retries
 from ..errors import ContextOverflow, EndpointError, InterruptedByUserError, QvisionError
 from ..images.prepare import PendingImage, PreparedImage, PreparedImageOrLink
-from ..metrics import Clock, Cost, Price, Stopwatch, find_cost, get_number
+from ..metrics import Clock, Cost, Price, Stopwatch, clean_usage, find_cost, get_number
+from .endings import error_for_answer, incomplete_because
 from .repetition import Repetition, stop_at_repetition
-from .result import (
-    Description,
-    Preparing,
-    Receiving,
-    Refused,
-    Repairing,
-    Sending,
-    UnpreparedImage,
-    Writing,
-    error_for_finish_reason,
-    incomplete_because,
-)
+from .result import Description, Preparing, Receiving, Refused, Repairing, Sending, UnpreparedImage, Writing
 
-#: Characters. The longest context of any model, a few million tokens, is far below it.
-_MAX_ANSWER_LENGTH = 64_000_000
 #: LiteLLM's, in US dollars.
 _COST_HEADER = "x-litellm-response-cost"
 
-Item = (
-    Preparing
-    | Sending
-    | Receiving
-    | Refused
-    | RetryScheduled
-    | Writing
-    | Repairing
-    | TextDelta
-    | ReasoningDelta
-    | Description
-)
+Delta = TextDelta | ReasoningDelta | TextWasReasoning
+Progress = Preparing | Sending | Receiving | Refused | RetryScheduled | Writing | Repairing
+Item = Progress | Delta | Description
 Items = Generator[Item, None, None]
+
+_LATE_REASONING_WARNING = "the text before the answer was the model's reasoning, as a tag after it shows"
 
 
 class DescribeFunction(Protocol):
@@ -94,7 +86,9 @@ class _Draft:
     error: QvisionError | None = None
     overflow: ContextOverflow | None = None
     header_cost: str | None = None
-    text_length: int = 0
+    is_refused: bool = False
+    tools: list[str] = field(default_factory=list)
+    has_ended: bool = False  # and no text has followed
     loop_check: bool = True
 
     @property
@@ -102,20 +96,19 @@ class _Draft:
         """Whether any part of the answer has arrived."""
         return bool(self.text_parts or self.reasoning_parts)
 
-    def add_delta(self, delta: TextDelta | ReasoningDelta) -> None:
-        """Append a piece of the answer or of the reasoning.
-
-        Raises:
-            EndpointError: the answer is too long. Nothing else would stop a server that never ends.
-        """
+    def add_delta(self, delta: Delta) -> None:
+        """Append a piece of the answer or of the reasoning."""
         self.stopwatch.mark_text()
-        if isinstance(delta, ReasoningDelta):
-            self.reasoning_parts.append(delta.text)
-            return
-        self.text_parts.append(delta.text)
-        self.text_length += len(delta.text)
-        if self.text_length > _MAX_ANSWER_LENGTH:
-            raise EndpointError("the answer exceeds 64 million characters", hint="Lower --max-tokens.", code="too_long")
+        self.has_ended = False
+        match delta:
+            case TextDelta():
+                self.text_parts.append(delta.text)
+            case ReasoningDelta():
+                self.reasoning_parts.append(delta.text)
+            case TextWasReasoning():
+                self.reasoning_parts += self.text_parts
+                self.text_parts.clear()
+                self.warnings.append(_LATE_REASONING_WARNING)
 
     def end_at_repetition(self, repetition: Repetition) -> NoReturn:
         """Keep the repeated text once, and raise the error."""
@@ -124,19 +117,38 @@ class _Draft:
         raise repetition.build_error()
 
     def record_finish(self, reason: str | None) -> None:
-        """Record the end of the answer; the first reason is kept."""
+        """Record the end of the answer: the first reason, unless a later one says that the answer was cut off."""
         self.stopwatch.mark_end()
-        if self.finish is None or self.finish.reason is None:
+        self.has_ended = True
+        recorded = self.finish.reason if self.finish else None
+        if recorded is None or (find_cut_off(recorded) is None and find_cut_off(reason) is not None):
             self.finish = Finish(reason)
 
-    def raise_if_incomplete(self) -> None:
-        """Raise an error if the answer was cut off."""
-        reason = self.finish.reason if self.finish else None
-        error = error_for_finish_reason(reason, announced=self.finish is not None)
+    def forget_attempt(self) -> None:
+        """Forget what a failed attempt left, except its warnings; nothing of an answer came with it."""
+        self.chunk_info, self.finish = ChunkInfo(), None
+        self.is_refused = self.has_ended = False
+        self.tools.clear()
+
+    def clean_usage(self) -> None:
+        """Drop impossible figures, with a warning."""
+        usage, dropped = clean_usage(self.chunk_info.usage or {})
+        if dropped:
+            self.warnings.append(f"impossible figures in the endpoint's usage were dropped: {', '.join(dropped)}")
+        self.chunk_info = replace(self.chunk_info, usage=usage or None)
+
+    def raise_if_unusable(self) -> None:
+        """Raise an error if the answer was cut off or refused, or has no text."""
+        error = error_for_answer(
+            "".join(self.text_parts),
+            "".join(self.reasoning_parts),
+            finish=self.finish,
+            is_refused=self.is_refused,
+            tools=self.tools,
+            usage=self.chunk_info.usage,
+        )
         if error is not None:
             raise error
-        if not self.text_parts:
-            self.warnings.append("the model's answer contains no text")
 
     def build_description(self) -> Description:
         """Build the ``Description`` of the finished request."""
@@ -208,7 +220,7 @@ def describe(
         yield from _add_images(draft, images, labels=labels)
         send = partial(_request_with_fallbacks, draft, endpoint)
         yield from with_retries(send, retry_limits, draft.stopwatch, endpoint.host)
-        draft.raise_if_incomplete()
+        draft.raise_if_unusable()
     except QvisionError as error:
         draft.error = error
         if draft.overflow is not None:
@@ -268,7 +280,7 @@ def _exchange(draft: _Draft, endpoint: Endpoint) -> Iterator[Item]:
     sent = threading.Event()
     yield Sending(endpoint.route, len(body), sent)
     draft.stopwatch.mark_sent()
-    draft.chunk_info, draft.finish = ChunkInfo(), None  # forget those of a failed attempt
+    draft.forget_attempt()
     try:
         with endpoint.request_completion(body, sent=sent, within=draft.stopwatch.seconds_left()) as response:
             yield Receiving(response.status, response.request_id, response.seconds)
@@ -277,20 +289,25 @@ def _exchange(draft: _Draft, endpoint: Endpoint) -> Iterator[Item]:
                 raise endpoint.read_error(response)
             yield from _read_events(draft, endpoint, response)
     except EndpointError as error:
-        if draft.finish is not None:  # the answer is finished; only metrics were outstanding
+        if draft.has_ended and draft.text_parts:  # the answer is finished; only metrics were outstanding
             return
         if error.body is not None:
             yield Refused(error.body)
         if draft.has_begun:
             raise incomplete_because(error) from error
         raise
+    finally:
+        draft.clean_usage()
 
 
 def _read_events(draft: _Draft, endpoint: Endpoint, response: Response) -> Iterator[Item]:
-    events = read_answer(response.iter_chunks(), redact=endpoint.redact)
+    chunks = _mark_reads(response.iter_chunks(), draft.stopwatch)
+    events = read_answer(chunks, model=draft.request.model, redact=endpoint.redact)
     for event in stop_at_repetition(events) if draft.loop_check else events:
         match event:
-            case TextDelta() | ReasoningDelta():
+            case TextDelta() | ReasoningDelta() | TextWasReasoning():
+                if draft.has_ended:  # some servers put a finish_reason on every chunk
+                    response.unlimit_wait()
                 draft.add_delta(event)
                 yield event
             case ChunkInfo():
@@ -300,5 +317,15 @@ def _read_events(draft: _Draft, endpoint: Endpoint, response: Response) -> Itera
                 response.limit_wait(is_announced=event.reason is None)
             case Repetition():
                 draft.end_at_repetition(event)
+            case Refusal():
+                draft.is_refused = True
+            case ToolCall():
+                draft.tools.append(endpoint.redact(event.name))
             case ErrorEvent():
                 raise endpoint.interpret_error(event.payload, response)
+
+
+def _mark_reads(chunks: Iterable[bytes], stopwatch: Stopwatch) -> Iterator[bytes]:
+    for chunk in chunks:
+        stopwatch.mark_read()
+        yield chunk

@@ -12,7 +12,7 @@ from ..client.endpoint import Endpoint
 from ..client.events import TextDelta
 from ..client.request import Message, Request, ResponseFormat
 from ..client.retry import RetryLimits
-from ..errors import IncompleteAnswerError, SchemaMismatchError
+from ..errors import EmptyAnswerError, IncompleteAnswerError, SchemaMismatchError
 from ..images.prepare import PendingImage
 from ..metrics import Clock, Cost, Price, Stopwatch, get_number
 from . import run
@@ -124,6 +124,8 @@ class Session:
 
     def _parse_answer(self, answer: Description, endpoint: Endpoint) -> Valid | Invalid | None:
         """Parse an answer; ``None`` if there is an error already."""
+        if isinstance(answer.error, EmptyAnswerError) and answer.error.is_temporary:
+            return Invalid(("it is empty",))
         if answer.error is not None:
             return None
         parsed = parse_answer(answer.text, self._schema)
@@ -147,7 +149,7 @@ def _add_data(answer: Description, parsed: Valid | Invalid | None) -> Descriptio
             corrections = f"the answer was corrected here: {'; '.join(parsed.corrections)}"
             warnings = (*answer.warnings, corrections) if parsed.corrections else answer.warnings
             return replace(answer, data=parsed.value, warnings=warnings)
-        case Invalid():
+        case Invalid() if answer.error is None:
             first, others = parsed.problems[0], len(parsed.problems) - 1
             more = f" (and {others} more)" if others else ""
             error = SchemaMismatchError(

@@ -22,6 +22,8 @@ SCHEMA_VERSION = 1
 SCHEMA_FILE = Path(__file__).with_name("description.schema.json")
 #: DEL and C1: allowed in JSON strings, but terminals interpret them.
 _CONTROL_CHARACTERS = re.compile("[\x7f-\x9f]")
+#: The keys of the counts of tokens, in ``usage`` and in the ``metrics`` of Qubrid's older address.
+_TOKEN_KEYS = (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"))
 _INDEX = re.compile("0|[1-9][0-9]*")
 #: The most ``$ref`` steps that are followed, because references may be circular.
 _MAX_REFERENCES = 50
@@ -213,10 +215,11 @@ def format_statistics(description: Description, *, width: int | None = None) -> 
     parts = [text.format(_format_figure(value, is_local=is_local)) for text, value in values if value is not None]
     if is_local and parts:
         parts[-1] += " (measured here)"
-    input_tokens = get_number(description.usage, "prompt_tokens")
-    output_tokens = get_number(description.usage, "completion_tokens")
+    input_tokens, output_tokens = (_find_tokens(description, *names) for names in _TOKEN_KEYS)
     if input_tokens is not None and output_tokens is not None:
         parts.append(f"{input_tokens:.0f} → {output_tokens:.0f} tokens")
+    if description.timing.elapsed_seconds is not None:
+        parts.append(f"{description.timing.elapsed_seconds:.2f} s with earlier attempts")
     if cost := description.cost:
         parts.append(f"{cost} (reported)" if cost.source == "server" else str(cost))
     images = [image for image in description.images if isinstance(image, PreparedImage)]
@@ -225,6 +228,12 @@ def format_statistics(description: Description, *, width: int | None = None) -> 
         parts.append(f"{format_size(read)} → {format_size(sent)}")
     parts += [escape_control_characters(description.model)] if description.model else []
     return _join_parts(parts, width)
+
+
+def _find_tokens(description: Description, usage_key: str, metrics_key: str) -> float | None:
+    """Return a count of tokens of the server."""
+    tokens = get_number(description.usage, usage_key)
+    return get_number(description.metrics, metrics_key) if tokens is None else tokens
 
 
 def _join_parts(parts: Sequence[str], width: int | None) -> str:

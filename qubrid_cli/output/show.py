@@ -116,6 +116,7 @@ def show_answer(items: "Items", options: OutputOptions, target: Output) -> "Desc
         items = terminal.with_log(items, console, has_spinner=is_interactive) if options.verbose else items
     with closing(items):
         answer = _show_in_format(items, options, target)
+    target.has_answer = target.has_answer or answer.error is None
     lines = [] if options.quiet else [f"note: {escape_control_characters(warning)}" for warning in answer.warnings]
     if (is_interactive if options.stats is None else options.stats) and answer.has_answer:
         from . import record
@@ -139,7 +140,7 @@ def _show_in_format(items: "Items", options: OutputOptions, target: Output) -> "
     is_drawn = target.is_terminal or (options.color and not target.is_file and sys.stdout is not None)
     if is_drawn and not options.plain:
         return _draw_live(items, options, target)
-    return _write_plain(items, target)
+    return _write_whole(items, target) if target.is_file else _write_plain(items, target)
 
 
 def _write_data(items: "Items", target: Output) -> "Description":
@@ -153,19 +154,35 @@ def _write_data(items: "Items", target: Output) -> "Description":
     return answer
 
 
+def _write_whole(items: "Items", target: Output) -> "Description":
+    """Write the text of an answer when it is known which part of it that is, and a line break at its end."""
+    from ..describe import run
+
+    answer = run.collect(items)
+    if answer.text:
+        target.write(answer.text if answer.text.endswith("\n") else f"{answer.text}\n")
+    return answer
+
+
 def _write_plain(items: "Items", target: Output) -> "Description":
-    """Write an answer as it arrives, unchanged, and a line break at its end; a terminal wraps its lines."""
-    from ..client.events import TextDelta
+    """Write an answer as it arrives, unchanged, and a line break at its end; a terminal wraps its lines.
+
+    Text that turns out to be reasoning cannot be taken back; the answer begins below it.
+    """
+    from ..client.events import TextDelta, TextWasReasoning
     from ..describe.result import Description
 
     last, description = "", Description()
     try:
         for item in items:
-            if isinstance(item, TextDelta):
-                last = item.text
-                target.write(last)
-            elif isinstance(item, Description):
-                description = item
+            match item:
+                case TextDelta():
+                    target.write(item.text)
+                    last = item.text
+                case TextWasReasoning():
+                    target.write("\n\n")
+                case Description():
+                    description = item
     finally:
         if not last.endswith("\n"):
             target.write("\n" if last else "")
@@ -216,6 +233,7 @@ def show_dry_run(result: "DryRunResult", options: OutputOptions, target: Output)
 
     text = record.json_text(record.json_dry_run(result)) if options.as_json else record.format_dry_run(result)
     target.write(text + "\n")
+    target.has_answer = True
     for warning in result.warnings if not options.quiet else ():
         echo_err(f"note: {escape_control_characters(warning)}")
 

@@ -22,6 +22,7 @@ class Output:
 
     Attributes:
         is_untouched: whether nothing has been written yet.
+        has_answer: whether any of what was written is a success.
 
     Raises:
         UsageError: the file cannot be written. This is checked before an answer is paid for.
@@ -31,6 +32,7 @@ class Output:
         self._chunks: list[bytes] = []
         self._path: Path | None = None
         self.is_untouched = True
+        self.has_answer = False
         if path is None or str(path) == "-":
             return
         try:
@@ -84,9 +86,17 @@ class Output:
                 sys.stdout.buffer.write(text.encode(encoding, errors="replace"))
                 sys.stdout.buffer.flush()
 
-    def save(self) -> None:
-        """Replace the file of ``-o``, if anything was written."""
+    def save(self, *, may_replace: bool = True) -> None:
+        """Write the file of ``-o``, if there is anything to write.
+
+        Args:
+            may_replace: if the file exists, replace it; otherwise what was written goes to stdout, so that it is not lost.
+        """
         if self._path is None or self.is_untouched:
+            return
+        if not may_replace and self._path.is_file():
+            echo_err(f"note: {self._path} was not replaced; what was received is on standard output")
+            Output().write(b"".join(self._chunks).decode())
             return
         try:
             _write_file(self._path, b"".join(self._chunks))

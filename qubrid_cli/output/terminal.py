@@ -11,7 +11,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text as StyledText
 
-from ..client.events import ReasoningDelta, TextDelta
+from ..client.events import ReasoningDelta, TextDelta, TextWasReasoning
 from ..client.retry import RetryScheduled
 from ..describe.result import Description, Preparing, Receiving, Refused, Repairing, Sending, Writing
 from ..describe.run import Item, Items
@@ -87,6 +87,8 @@ def draw_answer(items: Items, open_view: Callable[[], LiveView]) -> Description:
                 case TextDelta():
                     view = view or open_view()
                     view.write(strip_control_characters(item.text))
+                case TextWasReasoning() if view is not None:  # it is drawn already; the answer begins below it
+                    view.write("\n\n")
                 case Description():
                     description = item
     finally:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ..conftest import Qvision
+from ..support.empty import EMPTY, REPLIES
 from ..support.gallery import (
     BROKEN,
     BUSY,
@@ -56,6 +57,50 @@ def test_despite_faults_every_image_gets_one_line_and_failed_ones_can_be_retried
     again = batch("--from", "f.jsonl", "-o", "r.jsonl")
     assert again.exit_code == 0
     assert texts(lines(tmp_path / "r.jsonl")) == {name: f"This is {name}." for name in names}
+
+
+def test_empty_answers_are_failures_that_the_next_run_requests_again(
+    batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path
+) -> None:
+    """30 images, 10 of which get an empty answer, each in another form."""
+    names = numbered(30)
+    draw(*names)
+    empty = dict(zip(names[::3], EMPTY, strict=False))
+    gallery.rule = lambda name, number: REPLIES[empty[name]] if name in empty else answered(name, number)
+    options = ("photos", "caption", "-o", "r.jsonl", "--failures", "f.jsonl", "--sidecar", "txt", "--retries", 1)
+    run = batch(*options)
+    found = lines(tmp_path / "r.jsonl")
+    failed = {source(line): line["error"]["code"] for line in found if not line["ok"]}
+    assert (run.exit_code, len(found), failed) == (7, 30, dict.fromkeys(empty, "empty_answer"))
+    assert [gallery.tries[name] for name in names] == [2 if name in empty else 1 for name in names]
+    listed = [json.loads(line) for line in (tmp_path / "f.jsonl").read_text().splitlines()]
+    assert {Path(one["image"]).name for one in listed} == set(empty)
+    sidecars = {path.stem for path in (tmp_path / "photos").glob("*.txt")}
+    assert sidecars == {Path(name).stem for name in names if name not in empty}
+    assert "empty_answer" in run.stderr
+    gallery.rule = answered
+    gallery.tries.clear()
+    assert (batch(*options).exit_code, gallery.tries) == (0, dict.fromkeys(empty, 1))
+
+
+def test_an_empty_answer_that_an_earlier_version_recorded_as_a_success_is_requested_again(
+    batch: Batch, draw: Draw, tmp_path: Path
+) -> None:
+    draw("a.png")
+    batch("photos", "caption", "-o", "r.jsonl")
+    (line,) = lines(tmp_path / "r.jsonl")
+    (tmp_path / "r.jsonl").write_text(json.dumps(line | {"text": "\n"}, separators=(",", ":")) + "\n")
+    run = batch("photos", "caption", "-o", "r.jsonl")
+    assert (run.exit_code, texts(lines(tmp_path / "r.jsonl"))) == (0, {"a.png": "This is a.png."})
+
+
+@pytest.mark.parametrize("name", ["refusal", "out of tokens"])
+def test_what_would_be_answered_the_same_is_not_requested_again(
+    batch: Batch, draw: Draw, gallery: Gallery, name: str
+) -> None:
+    draw("a.png")
+    gallery.rule = lambda *_: REPLIES[name]
+    assert (batch("photos", "caption").exit_code, gallery.tries["a.png"]) == (7, 1)
 
 
 def test_an_image_that_breaks_the_server_affects_only_itself(batch: Batch, draw: Draw, gallery: Gallery) -> None:

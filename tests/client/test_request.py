@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qubrid_cli.client import request
-from qubrid_cli.client.events import ChunkInfo, ErrorEvent, Event, Finish, ReasoningDelta, TextDelta, read_answer
+from qubrid_cli.client.answer import read_answer
+from qubrid_cli.client.events import ChunkInfo, ErrorEvent, Event, Finish, ReasoningDelta, TextDelta
 from qubrid_cli.client.request import ImagePart, Request
 from qubrid_cli.errors import EndpointError, NetworkError
 
@@ -146,7 +147,6 @@ def stream(*chunks: bytes) -> list[Event]:
         rb'{"choices":[{"delta":{"content":["A ",null,{"type":"image_url"},{"text":7},"cat"]}}]}',
         rb'{"choices":[{"index":1,"delta":{"content":"B"}},{"index":0,"delta":{"content":"A cat"}}]}',
         rb'{"choices":[null,{"delta":{"content":"A cat"}}]}',
-        rb'{"choices":[{"delta":{"content":null,"refusal":"A cat"}}]}',
         rb'{"choices":[{"delta":{"content":"A cat","refusal":""}}],"error":null,"usage":null,"id":null,"model":""}',
         rb'{"choices":[{"delta":{"content":"\u0041\u0020cat"},"finish_reason":""}]}',
     ],
@@ -163,7 +163,6 @@ def test_content_is_found_wherever_a_server_puts_it(chunk: bytes) -> None:
         rb'{"choices":[{"delta":{"content":7}}]}',
         rb'{"choices":[{"delta":{}}]}',
         rb'{"choices":[{"delta":null}]}',
-        rb'{"choices":[{"index":1,"delta":{"content":"B"}}]}',
         rb'{"choices":[]}',
         rb'{"choices":{"delta":{"content":"B"}}}',
         rb"{}",
@@ -263,9 +262,11 @@ def test_chunk_info_is_found_wherever_a_server_puts_it(chunks: list[bytes], even
     assert stream(*chunks) == events
 
 
-def test_after_the_end_only_chunk_info_is_read() -> None:
+def test_after_done_only_chunk_info_is_read_and_after_a_reason_no_error() -> None:
     late = rb'{"id":"c-1","choices":[{"delta":{"content":"B"},"finish_reason":"length"}],"error":{"message":"no"}}'
-    assert stream(b'{"content":"A"}', STOP, late, b"no JSON") == [TextDelta("A"), Finish("stop"), ChunkInfo(id="c-1")]
+    info = ChunkInfo(id="c-1")
+    assert stream(b'{"content":"A"}', b"[DONE]", late, b"no JSON") == [TextDelta("A"), Finish(None), info]
+    assert stream(b'{"content":"A"}', STOP, b"no JSON", b'{"id":"c-1"}') == [TextDelta("A"), Finish("stop"), info]
 
 
 @pytest.mark.parametrize("reason", ["stop", "length", "content_filter"])
@@ -329,7 +330,7 @@ def test_held_back_text_comes_before_the_end() -> None:
         ),
         pytest.param(
             b'data: {"content":"A<"}\n\ndata: {"content":"<th"}\n\ndata: {"error":"boom"}\n\n',
-            [TextDelta("A<"), TextDelta("<th"), ErrorEvent({"error": "boom"})],
+            [TextDelta("A"), TextDelta("<"), TextDelta("<th"), ErrorEvent({"error": "boom"})],
             id="in the middle",
         ),
         pytest.param(
@@ -489,11 +490,14 @@ MIXED = [
 
 
 def merged(found: Iterable[Event]) -> list[Event]:
-    """The events, with texts that follow each other as one."""
+    """The events, with texts that follow each other as one, and reasoning likewise."""
     whole: list[Event] = []
     for event in found:
-        if isinstance(event, TextDelta) and whole and isinstance(whole[-1], TextDelta):
-            whole[-1] = TextDelta(whole[-1].text + event.text)
+        last = whole[-1] if whole else None
+        if isinstance(event, TextDelta) and isinstance(last, TextDelta):
+            whole[-1] = TextDelta(last.text + event.text)
+        elif isinstance(event, ReasoningDelta) and isinstance(last, ReasoningDelta):
+            whole[-1] = ReasoningDelta(last.text + event.text)
         else:
             whole.append(event)
     return whole

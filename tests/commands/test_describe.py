@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 
 from ..conftest import KEY, Ask, Qvision, command, environment
 from ..support import draw
+from ..support.empty import REPLIES, UNANSWERED
 from ..support.server import (
     DONE,
     JSON,
@@ -375,12 +376,62 @@ def test_a_failure_is_written_to_the_file_that_was_asked_for(qvision: Qvision, t
     assert (run.stdout, json.loads((tmp_path / "out.json").read_text())["error"]["code"]) == (b"", "no_such_image")
 
 
-def test_an_empty_answer_empties_the_file(describe: Ask, server: Server, lighthouse: Path, tmp_path: Path) -> None:
-    (tmp_path / "answer.txt").write_text("of yesterday")
-    server.answer = stream("")
-    run = describe(lighthouse, "what?", "-o", "answer.txt")
-    assert (run.exit_code, (tmp_path / "answer.txt").read_bytes()) == (0, b"")
-    assert run.stderr == "note: the model's answer contains no text\n"
+@pytest.mark.parametrize("name", ["no text", "blanks, streamed", "only reasoning, streamed", "refusal"])
+@pytest.mark.parametrize("options", [[], ["--json"], ["--field", "text"]])
+def test_a_file_is_not_replaced_by_an_empty_or_failed_answer(
+    describe: Ask, server: Server, lighthouse: Path, tmp_path: Path, name: str, options: list[str]
+) -> None:
+    file = tmp_path / "answer.txt"
+    file.write_text("of yesterday")
+    server.answer = REPLIES[name]
+    run = describe(lighthouse, "what?", "-o", "answer.txt", *options)
+    assert (run.exit_code, file.read_text()) == (6, "of yesterday")
+    if options == ["--json"]:  # nothing is lost
+        assert (run.json["ok"], run.json["error"]["code"]) == (False, UNANSWERED[name])
+        assert f"note: {file} was not replaced; what was received is on standard output" in run.stderr
+
+
+def test_a_new_file_keeps_a_partial_answer_and_an_old_one_its_content(
+    describe: Ask, server: Server, lighthouse: Path, tmp_path: Path
+) -> None:
+    server.answer = Reply([delta("A light", finish="length"), DONE])
+    assert describe(lighthouse, "what?", "-o", "new.txt").stdout == b""
+    assert (tmp_path / "new.txt").read_text() == "A light\n"
+    server.answer = Reply([delta("A lig", finish="length"), DONE])
+    run = describe(lighthouse, "what?", "-o", "new.txt")
+    assert (run.stdout, (tmp_path / "new.txt").read_text()) == (b"A lig\n", "A light\n")
+
+
+THOUGHT = Reply([delta("Is it a "), delta("cat?\n</thi"), delta("nk>\n\n7"), delta("", finish="stop"), DONE])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [[], ["--json"], ["--field", "text"], ["--schema", '{"type": "integer"}'], ["-o", "answer.txt"], ["--color", "always"]],
+)  # fmt: skip
+def test_no_output_of_a_thinking_model_has_its_thought(
+    describe: Ask, server: Server, lighthouse: Path, tmp_path: Path, options: list[str]
+) -> None:
+    """The template of Qwen's thinking models has the opening tag, so that only the closing one is in the answer."""
+    server.answer = THOUGHT
+    run = describe(lighthouse, "what?", "-m", "Qwen/Qwen3-VL-235B-A22B-Thinking", *options)
+    output = run.stdout.decode() + ((tmp_path / "answer.txt").read_text() if "-o" in options else "")
+    assert run.exit_code == 0
+    if options == ["--json"]:
+        assert (run.json["text"], run.json["reasoning"]) == ("7", "Is it a cat?\n")
+    else:
+        assert output.strip() == "7"
+
+
+def test_a_pipe_shows_late_thought_apart_and_a_file_does_not_have_it(
+    describe: Ask, server: Server, lighthouse: Path, tmp_path: Path
+) -> None:
+    server.answer = THOUGHT
+    run = describe(lighthouse, "what?")
+    assert run.stdout == b"Is it a cat?\n\n\n7\n"
+    assert run.stderr == "note: the text before the answer was the model's reasoning, as a tag after it shows\n"
+    describe(lighthouse, "what?", "-o", "answer.txt")
+    assert (tmp_path / "answer.txt").read_text() == "7\n"
 
 
 def test_output_to_a_dash_is_standard_output(describe: Ask, lighthouse: Path) -> None:

@@ -19,6 +19,7 @@ import trustme
 from qubrid_cli.commands.doctor.checks import run_with_timeout
 
 from ..conftest import KEY, NOWHERE, Qvision, at_home, command, environment
+from ..support.empty import REPLIES
 from ..support.server import DONE, JSON, Asked, Hold, Pause, Raw, Reply, Server, delta, refusal, stream
 
 MODEL = "Qwen/Qwen3-VL-Plus"
@@ -76,6 +77,24 @@ def test_all_checks_pass_from_the_settings_to_the_answer(doctor: Doctor, server:
     assert [request.headers["authorization"] for request in server.asked] == [f"Bearer {KEY}"] * 2
     assert server.asked[1].json["max_tokens"] == 16
     assert server.asked[1].image_url.startswith("data:image/png;base64,")
+
+
+@pytest.mark.parametrize(
+    "name", ["choices null", "no text, streamed", "blanks", "only tool calls", "refusal, streamed"]
+)
+def test_an_answer_without_text_fails_the_request_check(doctor: Doctor, server: Server, name: str) -> None:
+    server.answer = answering(described=REPLIES[name])
+    code, checks = doctor()
+    assert (code, problems(checks)) == (5, {"request": "fail"})
+    assert checks["request"]["hint"]
+
+
+@pytest.mark.parametrize("name", ["out of tokens", "out of tokens, streamed"])
+def test_a_model_that_thinks_for_all_of_the_few_tokens_works(doctor: Doctor, server: Server, name: str) -> None:
+    server.answer = answering(described=REPLIES[name])
+    code, checks = doctor()
+    assert (code, checks["request"]["status"]) == (0, "ok")
+    assert "with no text in its first 16 tokens" in checks["request"]["message"]
 
 
 def test_no_request_sends_no_image(doctor: Doctor, server: Server) -> None:

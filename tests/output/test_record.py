@@ -107,7 +107,11 @@ def test_a_possible_field_passes(path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "name", "hint"),
     [
-        ("timing.nope", "nope", "Available: prepare_seconds, ttft_seconds, total_seconds, tokens_per_second"),
+        (
+            "timing.nope",
+            "nope",
+            "Available: prepare_seconds, ttft_seconds, total_seconds, tokens_per_second, elapsed_seconds",
+        ),
         ("images.0.sent.nope", "nope", "Available: mime, width, height, bytes, tokens_estimate"),
         ("text.0", "0", "This value has no fields."),
         ("schema_version.x", "x", "This value has no fields."),

@@ -124,6 +124,13 @@ def test_a_long_answer_leaves_the_scrollback_of_one_print(server: Server, lighth
     assert Screen().feed(out).cells == Screen().feed(printed_once(ANSWER)).cells
 
 
+def test_a_terminal_never_shows_the_thought_of_a_thinking_model(server: Server, lighthouse: Path) -> None:
+    rest = [delta("a cat?\n</thi"), delta("nk>\n\nA cat."), delta("", finish="stop"), DONE]
+    server.answer = Reply([delta("Is it "), Pause(0.2), *rest])
+    out, exit_code = run(server, lighthouse, "-m", "Qwen/Qwen3-VL-235B-A22B-Thinking", "--no-stats")
+    assert (exit_code, b"Is it" in out, Screen().feed(out).lines) == (0, False, ["A cat."])
+
+
 def written(pieces: Sequence[str], *, live: bool = True, columns: int = COLUMNS, rows: int = ROWS) -> str:
     """What the drawing writes, with one frame for each piece."""
     file = io.StringIO()

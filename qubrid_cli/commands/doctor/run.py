@@ -13,6 +13,7 @@ from ...client.endpoint import Endpoint
 from ...client.models import NoModelListError, check_address, list_models_once
 from ...client.retry import RetryLimits
 from ...describe import run
+from ...describe.endings import has_reached_token_limit
 from ...describe.result import Description
 from ...errors import ConfigError, EndpointError, IncompleteAnswerError, NetworkError, QvisionError
 from ...images.encode import ImageLimits
@@ -215,7 +216,9 @@ def _check_request(settings: Settings, endpoint: Endpoint, seconds: float) -> Ch
 
 def _judge_answer(answer: Description, endpoint: Endpoint, seconds: float) -> Check:
     error = answer.error
-    if error is not None and not (isinstance(error, IncompleteAnswerError) and answer.finish_reason == "length"):
+    # A test has few tokens. A model that spends them on reasoning works.
+    has_spent_tokens = isinstance(error, IncompleteAnswerError) and has_reached_token_limit(answer.finish_reason)
+    if error is not None and not has_spent_tokens:
         cause = error.__cause__ if isinstance(error, IncompleteAnswerError) else error
         is_timeout = isinstance(cause, EndpointError) and cause.code in _TIMEOUT_CODES
         return make_failure("request", _timeout_error(endpoint, seconds) if is_timeout else error)

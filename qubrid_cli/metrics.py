@@ -167,7 +167,7 @@ def clean_usage(usage: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
             number = _parse_number(value) if is_tokens and isinstance(value, str) else value
             limit = _MAX_TOKENS if is_tokens else math.inf if "cost" in name else None
             if limit is not None and isinstance(number, int | float) and not 0 <= number < limit:
-                dropped.append(f"{name} {number:.10g}")
+                dropped.append(f"{name} {str(number)[:20]}")
             else:
                 cleaned[name] = number
     return cleaned, dropped

@@ -41,7 +41,7 @@ def test_a_burst_says_nothing_about_speed() -> None:
     [
         ({"prompt_tokens": "120", "completion_tokens": " 48 "}, {"prompt_tokens": 120, "completion_tokens": 48}, []),
         ({"prompt_tokens": -1, "completion_tokens": 48.0}, {"completion_tokens": 48.0}, ["prompt_tokens -1"]),
-        ({"total_tokens": 10**40, "id": "7"}, {"id": "7"}, ["total_tokens 1e+40"]),
+        ({"total_tokens": 10**40, "id": "7"}, {"id": "7"}, ["total_tokens 10000000000000000000"]),
         ({"total_tokens": "-5", "cost": -0.5, "cost_details": {"cost": 1}}, {"cost_details": {"cost": 1}}, ["total_tokens -5", "cost -0.5"]),
         ({"prompt_tokens_details": {"cached_tokens": -2, "audio_tokens": None}}, {"prompt_tokens_details": {"audio_tokens": None}}, ["prompt_tokens_details.cached_tokens -2"]),
         ({"prompt_tokens": "many", "tokens": True}, {"prompt_tokens": "many", "tokens": True}, []),

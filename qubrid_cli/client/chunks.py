@@ -10,8 +10,18 @@ Source: OpenAI API reference, the streaming object of "Create chat completion"; 
 from collections.abc import Iterator
 from typing import Any
 
-from .events import ChunkInfo, ErrorEvent, Event, Finish, ReasoningDelta, Refusal, TextDelta, ToolCall
-from .finish_reasons import find_cut_off, read_finish_reason
+from .events import (
+    ChunkInfo,
+    ErrorEvent,
+    Event,
+    Finish,
+    ReasoningDelta,
+    Refusal,
+    TextDelta,
+    ToolCall,
+    find_cut_off,
+    read_finish_reason,
+)
 from .reasoning import ReasoningSplitter, SurrogateJoiner, is_thinking_model
 
 #: Keys of a chunk or a choice that hold more than text.

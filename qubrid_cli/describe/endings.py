@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..client.events import Finish
-from ..client.finish_reasons import CutOff, find_cut_off
+from ..client.events import CutOff, Finish, find_cut_off
 from ..errors import EmptyAnswerError, EndpointError, IncompleteAnswerError, RefusedAnswerError
 from ..metrics import get_number
 from ..text import escape_control_characters, is_blank

@@ -23,8 +23,8 @@ from ..client.events import (
     TextDelta,
     TextWasReasoning,
     ToolCall,
+    find_cut_off,
 )
-from ..client.finish_reasons import find_cut_off
 from ..client.request import ImagePart, Request, build_body
 from ..client.retry import RetryLimits, RetryScheduled, with_retries
 from ..errors import ContextOverflow, EndpointError, InterruptedByUserError, QvisionError

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qubrid_cli.client.sse import ServerSentEvent as Event
-from qubrid_cli.client.sse import decode_batches
+from qubrid_cli.client.answer import ServerSentEvent as Event
+from qubrid_cli.client.answer import decode_batches
 
 STREAM = (
     b"\xef\xbb\xbf: hello\r\n\r\nevent: e\r\ndata: {\r\ndata:}\r\n\r\n"

@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from qubrid_cli.client.events import Finish
-from qubrid_cli.client.finish_reasons import find_cut_off, read_finish_reason
+from qubrid_cli.client.events import Finish, find_cut_off, read_finish_reason
 from qubrid_cli.describe import endings
 from qubrid_cli.errors import EmptyAnswerError, IncompleteAnswerError, NetworkError
 

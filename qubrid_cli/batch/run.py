@@ -4,7 +4,9 @@ Everything is decided here, in the thread that pulls the outcomes, from the even
 needs a lock, and the run halts when its outcomes are no longer pulled.
 """
 
+import statistics
 import time
+from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -35,8 +37,10 @@ from .workers import (
 
 #: Seconds without an event after which the run yields ``Idle``.
 _IDLE_INTERVAL = 0.5
-#: Seconds that requests in flight may still take after Ctrl-C.
-SHUTDOWN_GRACE = 5.0
+#: Seconds that requests in flight may still take after a signal: as long as the median answer, but not less or more.
+_MIN_SHUTDOWN_GRACE, _MAX_SHUTDOWN_GRACE = 5.0, 60.0
+#: Answers over which that median is taken.
+_RECENT_ANSWERS = 100
 #: Seconds that all other requests wait for the response to the first one. A refused key or an unknown model is reported
 #: sooner, and then costs one request; an answer usually takes longer.
 _FIRST_REQUEST_HEAD_START = 1.0
@@ -57,6 +61,7 @@ class BatchRun:
 
     Attributes:
         stop_reason: why the run stopped before all images were finished; ``None`` if it did not.
+        is_discarding: outcomes can no longer be saved, so no sidecars are written either.
     """
 
     def __init__(
@@ -70,6 +75,7 @@ class BatchRun:
         clock: Clock = time.monotonic,
     ) -> None:
         self.stop_reason: QvisionError | None = None
+        self.is_discarding = False
         self._plan = plan
         self._batch_request = plan.batch_request  # adapted to what the endpoint refused
         self._rate_limiter = plan.rate_limiter
@@ -80,6 +86,7 @@ class BatchRun:
         self._clock = clock
         self._started_at = clock()
         self._give_up_at = inf
+        self._answer_seconds: deque[float] = deque(maxlen=_RECENT_ANSWERS)
         self._finished_count = 0
         self._has_sent = self._has_endpoint_answered = False
         self._head_start_ends_at = -inf
@@ -95,11 +102,21 @@ class BatchRun:
         """Requests without a response."""
         return self._rate_limiter.in_flight
 
+    @property
+    def shutdown_grace(self) -> float:
+        """Seconds that the requests in flight may still take after a signal."""
+        median = statistics.median(self._answer_seconds or [0.0])
+        return min(_MAX_SHUTDOWN_GRACE, max(_MIN_SHUTDOWN_GRACE, median))
+
     def interrupt(self, signal_name: str) -> None:
         """Stop after the requests in flight; may be called by a signal handler."""
         self.stop_reason = InterruptedByUserError(f"stopped by {signal_name}")
-        self._give_up_at = self._clock() + SHUTDOWN_GRACE
+        self._give_up_at = self._clock() + self.shutdown_grace
         self._workers.wake()
+
+    def stop(self, reason: QvisionError) -> None:
+        """Stop after the requests in flight, unless the run is stopping already."""
+        self.stop_reason = self.stop_reason or reason
 
     def iterate_items(self) -> Generator[RunItem, None, None]:
         """Do the run, and yield each outcome once; the caller saves it before it pulls the next one."""
@@ -128,9 +145,6 @@ class BatchRun:
             return self._finished_count == self._admission.total
         return not self._in_flight or self._clock() >= self._give_up_at
 
-    def _stop(self, reason: QvisionError) -> None:
-        self.stop_reason = self.stop_reason or reason
-
     def _admit_images(self) -> None:
         """Admit enough images that the requests hardly ever wait for one."""
         if self.stop_reason is None:
@@ -143,7 +157,7 @@ class BatchRun:
         while self.stop_reason is None:
             now = self._clock()
             if limit := self._budget.find_exceeded_time_limit(now - self._started_at):
-                self._stop(BatchIncompleteError(f"stopped at {limit}"))
+                self.stop(BatchIncompleteError(f"stopped at {limit}"))
                 break
             wait = max(
                 self._request_queue.seconds_until_next(now),
@@ -154,7 +168,7 @@ class BatchRun:
                 return wait
             input_tokens = self._request_queue.peek(now).ready.input_tokens
             if limit := self._budget.find_limit_for_next_request(input_tokens):
-                self._stop(BatchIncompleteError(f"stopped at {limit}"))
+                self.stop(BatchIncompleteError(f"stopped at {limit}"))
             elif self._budget.is_reserved(input_tokens, self._rate_limiter.in_flight):
                 return inf
             else:
@@ -221,7 +235,7 @@ class BatchRun:
         self._budget.record_request(result.billed_record, request.ready.input_tokens)
         if self._budget.lacks_cost:
             model = self._batch_request.request.model
-            self._stop(
+            self.stop(
                 ConfigError(
                     f"--max-cost needs a price for {model}, because the endpoint does not report costs",
                     hint=f'In config.toml: [prices."{model}"] with input and output, USD per million tokens.',
@@ -237,6 +251,7 @@ class BatchRun:
             self._batch_request = self._batch_request.adapt(result, request.ready.input_tokens)
         if result.error is None:
             self._has_endpoint_answered = True
+            self._answer_seconds.append(now - sent.sent_at)
             self._rate_limiter.record_success(sent, now, count_tokens(result.billed_record["usage"]))
             self._finish_request(request, result)
         else:
@@ -254,15 +269,15 @@ class BatchRun:
         request.counted_failures += counts_for_image
         request.first_failed_at = now if request.first_failed_at is None else request.first_failed_at
         if self._is_fatal(cause):
-            self._stop(cause)
+            self.stop(cause)
         elif self._is_final(kind, request):
             self._finish_request(request, result)
         elif retry_after is not None and retry_after > patience:
             message = f"the endpoint asks to wait {retry_after:g} s, longer than --patience {patience:g}"
-            self._stop(_build_stop_error(error, message, hint="Try again later, or raise --patience."))
+            self.stop(_build_stop_error(error, message, hint="Try again later, or raise --patience."))
         elif self._rate_limiter.failing_since is not None and now - self._rate_limiter.failing_since > patience:
             message = f"the endpoint has given no complete answer for {patience:g} s"
-            self._stop(_build_stop_error(error, message, hint="To wait longer, raise --patience."))
+            self.stop(_build_stop_error(error, message, hint="To wait longer, raise --patience."))
         elif now - request.first_failed_at > patience:  # while other images are answered
             self._finish_request(request, result)
         else:
@@ -290,7 +305,7 @@ class BatchRun:
             message = f"{self._plan.limits.failures.in_a_row:.0f} images in a row failed with the same error"
             advice = f"{result.error.hint.rstrip('.')}. " if result.error.hint else ""
             hint = f"{advice}To continue all the same, add: --max-failures 100%"
-            self._stop(_build_stop_error(result.error, message, hint=hint))
+            self.stop(_build_stop_error(result.error, message, hint=hint))
 
     def _finish_image(self, number: int, key: str | None, outcome: Done | Failed) -> None:
         """Finish an image and the duplicates that wait for it."""
@@ -315,14 +330,14 @@ class BatchRun:
         if isinstance(outcome, Done | Failed) and not outcome.is_duplicate:
             is_failure = isinstance(outcome, Failed)
             if self._budget.record_and_check_failures(is_failure=is_failure):
-                self._stop(BatchIncompleteError("stopped at --max-failures"))
+                self.stop(BatchIncompleteError("stopped at --max-failures"))
 
     def _emit_outcomes(self) -> Iterator[Outcome | ClaimedByOtherRun]:
         """Yield the outcomes that can be written; once written, the results file knows them."""
         while (item := self._output.take(is_over=self.stop_reason is not None and not self._in_flight)) is not None:
             key, outcome = item
             yield outcome
-            if isinstance(outcome, Done):
+            if isinstance(outcome, Done) and not self.is_discarding:
                 self._outcome_writer.write_sidecar(outcome)
             if key is not None:
                 self._duplicates.remove(key)

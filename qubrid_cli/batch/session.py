@@ -3,8 +3,10 @@
 import gc
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, nullcontext
+from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -15,7 +17,7 @@ from ..output.streams import Output, echo_err
 from .budget import Budget
 from .journal import ClaimedByOtherRun, Journal, WorkSharing
 from .progress import BatchStats, ProgressDisplay, show_progress
-from .run import SHUTDOWN_GRACE, BatchRun, Idle
+from .run import BatchRun, Idle
 from .tasks import BatchPlan, Done, Failed, Outcome, OutcomeWriter
 from .workers import Workers
 
@@ -23,6 +25,11 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from .failures import FailureList
+
+#: Seconds between attempts to write to a full disk.
+_WRITE_RETRY_SECONDS = 0.5
+#: Seconds within which a second signal is the same one.
+_SAME_SIGNAL_SECONDS = 1.0
 
 
 def print_dry_run(plan: BatchPlan) -> None:
@@ -70,7 +77,7 @@ def run_batch(plan: BatchPlan) -> None:
             )
         )
         try:
-            _consume_items(batch_run, sink, stats, display)
+            _consume_items(batch_run, _Saver(batch_run, sink, display, plan.patience), stats, display)
         except OutputError as error:  # the summary is printed all the same
             batch_run.stop_reason = error
     if stats.finished == 0 and batch_run.stop_reason is None:
@@ -112,30 +119,87 @@ class _Sink:
     failures: "FailureList | None"
     work_sharing: WorkSharing
 
-    def save(self, item: Outcome | ClaimedByOtherRun) -> None:
-        """Write an outcome, and release its image for other runs.
+    def write_line(self, item: Outcome | ClaimedByOtherRun) -> None:
+        """Write the line of an outcome to the results file.
+
+        Raises:
+            OutputError: it could not be written, but may be later.
+        """
+        if isinstance(item, Done | Failed):
+            self.journal.append(item.line)
+
+    def finish(self, item: Outcome | ClaimedByOtherRun) -> None:
+        """Write an outcome to all other places, and release its image for other runs.
 
         Raises:
             OutputError: it could not be written.
         """
-        if isinstance(item, Done | Failed):
-            self.journal.append(item.line)
-            if self.output is not None:
-                self.output.write(item.line.decode())
+        if self.output is not None and isinstance(item, Done | Failed):
+            self.output.write(item.line.decode())
         if self.failures is not None and not isinstance(item, ClaimedByOtherRun):
             self.failures.add_outcome(item)
         self.work_sharing.finish(item)
 
 
-def _consume_items(batch_run: BatchRun, sink: _Sink, stats: BatchStats, display: ProgressDisplay) -> None:
+class _Saver:
+    """Saves the outcomes of a run. While the results file cannot be written, it waits, and so no request begins.
+
+    Attributes:
+        lost_count: answers that were paid for and could not be saved.
+    """
+
+    def __init__(self, batch_run: BatchRun, sink: _Sink, display: ProgressDisplay, patience: float) -> None:
+        self._batch_run = batch_run
+        self._sink = sink
+        self._display = display
+        self._patience = patience
+        self.lost_count = 0
+
+    def save(self, item: Outcome | ClaimedByOtherRun) -> bool:
+        """Save an outcome; false if it is lost."""
+        if not self._batch_run.is_discarding:
+            try:
+                self._write_line(item)
+                self._sink.finish(item)
+            except OutputError as error:
+                self._batch_run.is_discarding = True
+                self._batch_run.stop(error)
+            else:
+                return True
+        self.lost_count += isinstance(item, Done) and not item.is_duplicate
+        return False
+
+    def _write_line(self, item: Outcome | ClaimedByOtherRun) -> None:
+        """Write the line of an outcome, and wait for room on the disk.
+
+        Raises:
+            OutputError: there was no room for as long as ``--patience``, or until a signal.
+        """
+        give_up_at = None
+        while True:
+            try:
+                self._sink.write_line(item)
+            except OutputError as error:
+                now = time.monotonic()
+                if give_up_at is None:
+                    give_up_at = now + self._patience
+                    self._display.print_line(
+                        f"{error.message}: no new requests, and trying again for up to {self._patience:g} s"
+                    )
+                if now >= give_up_at or self._batch_run.stop_reason is not None:
+                    raise
+                time.sleep(min(_WRITE_RETRY_SECONDS, give_up_at - now))
+            else:
+                return
+
+
+def _consume_items(batch_run: BatchRun, saver: _Saver, stats: BatchStats, display: ProgressDisplay) -> None:
     """Pull a run to its end; each outcome is saved before the next one is pulled."""
     is_announced = False
     with closing(batch_run.iterate_items()) as items:
         for item in items:
-            if not isinstance(item, Idle):
-                sink.save(item)
-                if not isinstance(item, ClaimedByOtherRun):
-                    stats.add_outcome(item)
+            if not isinstance(item, Idle) and saver.save(item) and not isinstance(item, ClaimedByOtherRun):
+                stats.add_outcome(item)
             stats.in_flight = batch_run.in_flight
             display.update()
             reason = batch_run.stop_reason
@@ -143,22 +207,37 @@ def _consume_items(batch_run: BatchRun, sink: _Sink, stats: BatchStats, display:
                 is_announced = True
                 requests = "1 request" if batch_run.in_flight == 1 else f"{batch_run.in_flight} requests"
                 display.print_line(
-                    f"{reason.message}: waiting up to {SHUTDOWN_GRACE:g} s for {requests} in flight; "
+                    f"{reason.message}: waiting up to {batch_run.shutdown_grace:.0f} s for {requests} in flight; "
                     "a second Ctrl-C quits at once"
                 )
+    if saver.lost_count and batch_run.stop_reason is not None:
+        lost = "1 answer was lost" if saver.lost_count == 1 else f"{saver.lost_count:,} answers were lost"
+        batch_run.stop_reason = batch_run.stop_reason.with_message(
+            f"{batch_run.stop_reason.message}; {lost}", hint=batch_run.stop_reason.hint
+        )
 
 
 @contextmanager
 def stop_on_signals(batch_run: BatchRun) -> Iterator[None]:
-    """Stop the run at the first Ctrl-C or SIGTERM, and end the program at the second."""
+    """Stop the run at the first Ctrl-C, SIGTERM or SIGHUP, and end the program at the second.
+
+    A second signal within a second is the same one: ``timeout`` and shells signal the process and then its group.
+    """
+    stopped_at = -inf
 
     def handle(number: int, _: "FrameType | None") -> None:
+        nonlocal stopped_at
         if isinstance(batch_run.stop_reason, InterruptedByUserError):
-            os._exit(InterruptedByUserError.exit_code)  # no line is cut off: each is one write
-        batch_run.interrupt("Ctrl-C" if number == signal.SIGINT else "SIGTERM")
+            if time.monotonic() - stopped_at >= _SAME_SIGNAL_SECONDS:
+                os._exit(InterruptedByUserError.exit_code)  # no line is cut off: each is one write
+            return
+        stopped_at = time.monotonic()
+        batch_run.interrupt("Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name)
 
-    # A program started in the background may have been told to ignore Ctrl-C.
-    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
+    names = ("SIGINT", "SIGTERM", "SIGHUP")
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]  # Windows has no SIGHUP
+    # A program started in the background may have been told to ignore Ctrl-C, and one started by nohup SIGHUP.
+    numbers = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
     previous = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield

@@ -91,6 +91,12 @@ def _list_brands(data: bytes) -> set[bytes]:
     return {data[8:12], *(data[at : at + 4] for at in range(16, end - 3, 4))}
 
 
+def is_sequence(data: bytes) -> bool:
+    """Whether a file holds tracks and no still image."""
+    kinds = {kind for kind, *_ in _iter_boxes(data, 0, len(data))}
+    return b"moov" in kinds and b"meta" not in kinds
+
+
 def has_video(data: bytes) -> bool:
     """Whether a HEIF file holds the video of a motion photo (Google's Motion Photo format, section 4.2)."""
     return is_heif(data) and any(kind == b"mpvd" for kind, *_ in _iter_boxes(data, 0, len(data)))
@@ -98,7 +104,7 @@ def has_video(data: bytes) -> bool:
 
 def find_coding(data: bytes) -> str | None:
     """The type of the primary item, such as ``hvc1``, ``av01`` or ``grid``; ``None`` if it cannot be found."""
-    with suppress(struct.error, IndexError):
+    with suppress(struct.error, IndexError, KeyError):
         meta = dict(_walk(data, 0, len(data)))
         primary = _read_primary(data, meta)
         entry = meta[b"iinf"]

@@ -192,6 +192,8 @@ def _unreadable_heif_error(data: bytes, name: str, *, can_read_heif: bool) -> Im
     if coding in boxes.CODINGS:
         kind = f"a HEIF image with {boxes.CODINGS[coding]} coding"
         return unsupported_error(UnsupportedFormat(kind, "heif-convert {} out.png"), name)
+    if coding is None and boxes.is_sequence(data):
+        return unsupported_error(UnsupportedFormat("a HEIF image sequence", "ffmpeg -i {} -frames:v 1 out.png"), name)
     if not can_read_heif and coding != "av01":
         return ImageError(
             f"{name} is HEIC, which needs an extra library", hint="Run: pip install pi-heif", code="needs_heif"

@@ -22,8 +22,10 @@ if sys.platform == "win32":
 else:  # the same function; urllib.request takes 13 ms to load
     from urllib.parse import unquote as url2pathname
 
-_READABLE_FORMATS = "jpe?g|jpe|jfif|a?png|gif|webp|avif|hei[cf]|hif|tiff?|bmp|dib|ico|jp2|j2k|jpx|p[bgnp]m|qoi|tga|mpo"
-_UNREADABLE_FORMATS = "svg|pdf|eps|jxl|dng|cr[23]|nef|arw"
+_READABLE_FORMATS = (
+    "jpe?g|jpe|jfif|a?png|gif|webp|avif|hei[cf]|hif|tiff?|bmp|dib|ico|jp[2fx]|j2[ck]|jpc|p[bgnp]m|qoi|tga|mpo"
+)
+_UNREADABLE_FORMATS = "svg|pdf|eps|jxl|dng|cr[23w]|nef|arw|orf|raf|rw2|psd|xcf|xpm"
 _READABLE_SUFFIX = re.compile(rf".*\.({_READABLE_FORMATS})", re.IGNORECASE | re.DOTALL)
 #: Suffixes that mark an argument as an image; used for globs and for names that do not exist.
 IMAGE_SUFFIX = re.compile(rf".*\.({_READABLE_FORMATS}|{_UNREADABLE_FORMATS})", re.IGNORECASE | re.DOTALL)

@@ -248,10 +248,9 @@ def with_property(data: bytes, property_box: bytes) -> bytes:
     assert data[ipma + 4] == 0
     assert data[ipma + 7] & 1 == 0
     entry = ipma + 14
-    associations = data[entry]
     changed = bytearray(data)
     changed[entry] += 1
-    place = entry + 1 + associations
+    place = entry + 1  # a crop comes before any rotation
     changed[place:place] = bytes((0x80 | (count + 1),))
     changed[end:end] = property_box
     for name, more in (
@@ -305,6 +304,18 @@ def test_the_crop_of_a_file_is_applied(kind: str) -> None:
     image, shown = encoded(data), sent(data)
     assert (image.width, image.height, shown.size) == (48, 40, (48, 40))
     assert {color(shown, x, y) for x in (3, 44) for y in (3, 36)} == {"green"}
+
+
+@pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_crop_is_applied_before_the_rotation(kind: str, orientation: int) -> None:
+    """The upper right corner of the stored picture, green and wider than high, wherever it is turned."""
+    exif = Image.Exif()
+    exif[draw.ORIENTATION] = orientation
+    data = with_property(saved(quarters(), kind, exif=exif.tobytes()), clap(48, 40, 64, -64))
+    shown = sent(data)
+    size = (48, 40) if orientation < 5 else (40, 48)
+    assert (shown.size, {color(shown, x, y) for x in (3, size[0] - 4) for y in (3, size[1] - 4)}) == (size, {"green"})
 
 
 # Listed

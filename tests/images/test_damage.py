@@ -4,6 +4,7 @@ import zlib
 from collections.abc import Callable
 from functools import cache
 from io import BytesIO
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -14,9 +15,11 @@ from qubrid_cli.images import sources
 from qubrid_cli.images.encode import ImageLimits
 from qubrid_cli.images.prepare import PreparedImage
 
+from ..conftest import Ask
 from ..support import draw, files
 from ..support.files import saved
 from ..support.pictures import encoded, refusal
+from ..support.server import Server
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Pillow's, which the program silences
 
@@ -232,3 +235,22 @@ def test_changed_bytes_of_a_png_are_refused_or_said(seed: int) -> None:
     except ImageError:
         return
     assert image.warnings or same_rows(image, "PNG") == SIZE[1]
+
+
+# Through the program
+
+
+def test_a_warning_about_damage_is_shown_and_recorded(describe: Ask, server: Server, tmp_path: Path) -> None:
+    path = tmp_path / "x.jpg"
+    path.write_bytes(made("JPEG")[:-2])
+    note = f"{path}: the end of the file is missing, but all rows were found"
+    run, forecast = describe(path, "what?"), describe(path, "what?", "--dry-run", "--json")
+    assert (run.exit_code, f"note: {note}" in run.stderr, len(server.asked)) == (0, True, 1)
+    assert forecast.json["warnings"] == [note]
+
+
+def test_a_damaged_image_is_exit_4_and_nothing_is_sent(describe: Ask, server: Server, tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    path.write_bytes(flip(made("PNG"), 0.5))
+    run = describe(path, "what?", "--json")
+    assert (run.exit_code, run.json["error"]["code"], server.asked) == (4, "damaged_image", [])

@@ -256,6 +256,7 @@ def test_no_error_quotes_python() -> None:
         (b"II\xbc\x01", "a JPEG XR image", "JxrDecApp"),
         (heif("avci", "avc1"), "a HEIF image with AVC coding", "heif-convert"),
         (heif("mif1", "j2k1"), "a HEIF image with JPEG 2000 coding", "heif-convert"),
+        (files.box(b"ftyp", b"msf1\0\0\0\0hevc") + files.box(b"moov", b"x"), "a HEIF image sequence", "ffmpeg"),
         (heif("mif2", "vvc1"), "a HEIF image with VVC coding", "heif-convert"),
     ],
 )  # fmt: skip

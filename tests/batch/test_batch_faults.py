@@ -26,7 +26,7 @@ from ..support.gallery import (
     source,
     texts,
 )
-from ..support.server import JSON, Asked, Reply, document, refusal, stream
+from ..support.server import DONE, JSON, USAGE, Asked, Reply, delta, document, refusal, stream
 
 
 def test_despite_faults_every_image_gets_one_line_and_failed_ones_can_be_retried(
@@ -289,6 +289,50 @@ def test_one_refused_image_affects_only_itself(batch: Batch, draw: Draw, gallery
     assert (gallery.tries["0029.png"], failed[0]["error"]["status"]) == (1, status)
     assert "first photos/0029.png: 127.0.0.1:" in run.stderr
     assert "Request blocked by the firewall." in run.stderr
+
+
+def whole(message: object, finish: str | None = "stop") -> Reply:
+    body = {"id": "c-1", "choices": [{"index": 0, "message": message, "finish_reason": finish}], "usage": USAGE}
+    return Reply([json.dumps(body).encode()], headers=JSON)
+
+
+@pytest.mark.parametrize(
+    ("reply", "options"),
+    [
+        (document(" \n\t"), ()),
+        (whole({"role": "assistant", "content": None, "reasoning_content": "hm, a lighthouse"}), ()),
+        (Reply([b'{"id": "c-1", "choices": null, "usage": null}'], headers=JSON), ()),
+        (Reply([delta("", finish="stop"), DONE]), ("--stream",)),
+    ],
+)
+def test_images_with_an_empty_answer_fail_and_only_they_are_requested_again(
+    batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path, reply: Reply, options: tuple[str, ...]
+) -> None:
+    names = numbered(30)
+    draw(*names)
+    empty = set(names[10:20])
+    gallery.rule = lambda name, _: reply if name in empty else answered(name, 1)
+    asking = ("photos", "caption", "-o", "r.jsonl", "--sidecar", "txt", *options)
+    run = batch(*asking, "--failures", "f.jsonl", "--retries", 1)
+    failed = {source(line): line["error"]["code"] for line in lines(tmp_path / "r.jsonl") if not line["ok"]}
+    assert (run.exit_code, failed) == (7, dict.fromkeys(empty, "empty_answer"))
+    assert "failed: 10 × empty_answer, first photos/00" in run.stderr
+    assert {Path(json.loads(line)["image"]).name for line in (tmp_path / "f.jsonl").read_text().splitlines()} == empty
+    assert {path.stem for path in (tmp_path / "photos").glob("*.txt")} == {name[:4] for name in set(names) - empty}
+    assert {gallery.tries[name] for name in empty} == {2}
+    gallery.tries.clear()
+    gallery.rule = answered
+    assert batch(*asking).exit_code == 0
+    assert gallery.tries == dict.fromkeys(empty, 1)
+    assert len(lines(tmp_path / "r.jsonl")) == 30
+
+
+def test_an_endpoint_with_only_empty_answers_ends_the_run(batch: Batch, draw: Draw, gallery: Gallery) -> None:
+    draw(*numbered(60))
+    gallery.rule = lambda *_: document("")
+    run = batch("photos", "-j", 1, "--retries", 0)
+    assert (run.exit_code, len(run.json_lines)) == (5, 20)
+    assert "error: 20 images in a row failed with the same error: the model sent" in run.stderr
 
 
 def test_images_that_cannot_be_sent_affect_only_themselves(

@@ -2,7 +2,8 @@
 
 import re
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 #: Characters that affect a terminal instead of being shown: C0, DEL, C1, the bidirectional overrides, and halves of
 #: surrogate pairs (in which Python keeps file names that are not UTF-8).
@@ -65,6 +66,18 @@ def is_secret_header(header: str) -> bool:
 def is_secret_parameter(name: str) -> bool:
     """Whether a parameter of a URL's query with this name probably holds a secret; Azure's are ``sig`` and ``code``."""
     return is_secret_header(name) or name.lower() in {"code", "sig"}
+
+
+def mask_fields(value: Any, name: str = "") -> Any:
+    """Body fields as they are shown: texts under a name that looks like a secret's are hidden."""
+    match value:
+        case Mapping():
+            return {key: mask_fields(inner, key) for key, inner in value.items()}
+        case list():
+            return [mask_fields(item, name) for item in value]
+        case str() if is_secret_header(name):
+            return "(hidden)"
+    return value
 
 
 def redact_secrets(text: str, secrets: Iterable[str], replacement: str = "[key]") -> str:

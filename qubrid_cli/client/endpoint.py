@@ -104,6 +104,7 @@ class Endpoint:
             transport=transport,
         )
         self._timeout = timeout
+        self._key_header = key_header if key else None
         self._commands = commands
         secret_headers = [
             value for name, value in headers.items() if value and (is_secret_header(name) or name == key_header)
@@ -144,7 +145,8 @@ class Endpoint:
     def route(self) -> str:
         """Where requests go, for people: the address, and the proxy if one is on the way."""
         proxy = find_proxy(str(self.url))
-        return f"{self.display_url} through the proxy {proxy}" if proxy else self.display_url
+        header = f" with the key in the header {self._key_header}" if self._key_header else ""
+        return f"{self.display_url}{f' through the proxy {proxy}' if proxy else ''}{header}"
 
     def clone(self) -> "Endpoint":
         """The same endpoint with a connection of its own, without the ``secrets``."""

@@ -145,7 +145,7 @@ def build_body(request: Request) -> RequestBody:
     for number, part in enumerate(_order_content(request, (_encode_text_part(prompt),))):
         parts += [b",", *part] if number else part
     follow_ups = [_encode_json({"role": message.role, "content": message.text}) for message in request.follow_ups]
-    end = b",".join([b"]}", *follow_ups]) + b"]," + _encode_json(_build_fields(request))[1:]
+    end = b",".join([b"]}", *follow_ups]) + b"]," + _encode_json(build_fields(request))[1:]
     return RequestBody((*parts, end))
 
 
@@ -162,7 +162,7 @@ def _order_content(request: Request, text: _ContentPart) -> list[_ContentPart]:
     return [*images, text] if request.images_first else [text, *images]
 
 
-def _build_fields(request: Request) -> dict[str, Any]:
+def build_fields(request: Request) -> dict[str, Any]:
     """All body fields but the model and the messages."""
     fields = {**build_parameters(request), **request.params}
     if request.response_format and (response_format := choose_response_format(request)):

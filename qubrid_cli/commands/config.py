@@ -204,10 +204,12 @@ def _validate_edited(text: str, copy: Path) -> None:
 
 
 def _mask(names: tuple[str, ...] | list[str], value: Any) -> Any:
-    """Hide the values of headers and of parameters of the URL that may be secret."""
+    """Hide the values of headers, of body fields and of parameters of the URL that may be secret."""
     from ..images.urls import mask_query
-    from ..text import is_secret_header, is_secret_parameter
+    from ..text import is_secret_header, is_secret_parameter, mask_fields
 
+    if "params" in names:
+        return mask_fields(value, names[-1])
     if isinstance(value, dict):
         return {name: _mask((*names, name), inner) for name, inner in value.items()}
     if names[-1] == "base_url" and isinstance(value, str):
@@ -219,4 +221,4 @@ def _mask(names: tuple[str, ...] | list[str], value: Any) -> Any:
 
 
 def _format_value(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)  # TOML has dates

@@ -1,6 +1,7 @@
 """The items that ``describe`` yields: progress, and last the ``Description``."""
 
 import threading
+from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
@@ -19,11 +20,16 @@ class Preparing:
 
 @frozen
 class Sending:
-    """A request of ``size`` bytes is being sent to ``url``; ``sent`` is set after the last byte."""
+    """A request of ``size`` bytes is being sent to ``url``; ``sent`` is set after the last byte.
+
+    Attributes:
+        fields: of the body, without the model and the messages.
+    """
 
     url: str
     size: int
     sent: threading.Event
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 @frozen

@@ -25,7 +25,7 @@ from ..client.events import (
     ToolCall,
     find_cut_off,
 )
-from ..client.request import ImagePart, Request, build_body
+from ..client.request import ImagePart, Request, build_body, build_fields
 from ..client.retry import RetryLimits, RetryScheduled, with_retries
 from ..errors import ContextOverflow, EndpointError, InterruptedByUserError, QvisionError
 from ..images.prepare import PendingImage, PreparedImage, PreparedImageOrLink
@@ -278,7 +278,7 @@ def _exchange(draft: _Draft, endpoint: Endpoint) -> Iterator[Item]:
     """
     body = build_body(draft.request)
     sent = threading.Event()
-    yield Sending(endpoint.route, len(body), sent)
+    yield Sending(endpoint.route, len(body), sent, build_fields(draft.request))
     draft.stopwatch.mark_sent()
     draft.forget_attempt()
     try:

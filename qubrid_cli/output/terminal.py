@@ -1,9 +1,10 @@
 """What a person sees on a terminal: the spinner, the answer as it arrives, dimmed log lines, tables."""
 
+import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from typing import Protocol
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.live import Live
@@ -15,9 +16,11 @@ from ..client.events import ReasoningDelta, TextDelta, TextWasReasoning
 from ..client.retry import RetryScheduled
 from ..describe.result import Description, Preparing, Receiving, Refused, Repairing, Sending, Writing
 from ..describe.run import Item, Items
-from ..text import escape_control_characters, format_size, strip_control_characters
+from ..text import escape_control_characters, format_size, mask_fields, strip_control_characters
 from .streams import echo_err
 
+#: Characters of the body's fields that ``-v`` shows; a schema may be long.
+_MAX_FIELDS_LENGTH = 400
 _STATUS_STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
@@ -151,6 +154,7 @@ def with_log(items: Items, console: Console, *, has_spinner: bool) -> Items:
             match item:
                 case Sending():
                     _echo_dimmed(console, f"POST {escape_control_characters(item.url)} ({format_size(item.size)})")
+                    _echo_dimmed(console, _format_fields(item.fields))
                 case Receiving():
                     request_id = f", request id {escape_control_characters(item.request_id)}" if item.request_id else ""
                     _echo_dimmed(console, f"HTTP {item.status} after {item.seconds:.2f} s{request_id}")
@@ -213,6 +217,11 @@ def _format_phase(item: Item | None) -> str:
             return "the model is writing"
         case _:
             return "waiting for the first token"
+
+
+def _format_fields(fields: Mapping[str, Any]) -> str:
+    text = json.dumps(mask_fields(fields))
+    return text if len(text) <= _MAX_FIELDS_LENGTH else f"{text[: _MAX_FIELDS_LENGTH - 1]}…"
 
 
 def _format_retry(item: RetryScheduled) -> str:

@@ -139,12 +139,13 @@ def check_headers(value: object) -> dict[str, str]:
 
 
 def check_query(value: object) -> dict[str, str]:
-    """The parameters of a query by name; numbers become strings, because ``2`` and ``"2"`` are the same in a URL."""
+    """The parameters of a query by name; numbers and dates, which TOML has without quotes, become strings."""
     if not isinstance(value, Mapping):
         raise ValueError("is not a table of strings")  # noqa: TRY004  # see check_text
     query = {}
     for name, item in value.items():
-        text = str(item) if isinstance(item, int) and not isinstance(item, bool) else item
+        is_number = isinstance(item, int) and not isinstance(item, bool)
+        text = str(item) if is_number or hasattr(item, "isoformat") else item
         if not name or not isinstance(text, str) or not text.isprintable():
             raise ValueError(f"has a value for {name!r} that is not a printable string")
         query[name] = text

@@ -466,26 +466,29 @@ base_url = "{server.url}/chat/completions?api-version=2024-10-21&code={SECRET}"
 model = "eyes"
 key_env = "AZURE_KEY"
 key_header = "api-key"
-params = {{ seed = 42, user = "me" }}
-query = {{ tenant = 7 }}
+params = {{ seed = 42, user = "me", api_secret = "{SECRET}" }}
+query = {{ tenant = 7, since = 2024-10-21 }}
 """)
     env |= {"AZURE_KEY": f"Bearer {KEY}", "QVISION_PROFILE": "azure"}
     server.answer = stream(f"It echoes {KEY} and {SECRET}.")
     run = qvision("describe", lighthouse, "-v", "-O", "seed=1", env=env)
     (request,) = server.asked
-    assert request.path == f"/v1/chat/completions?tenant=7&api-version=2024-10-21&code={SECRET}"
+    assert request.path == f"/v1/chat/completions?tenant=7&since=2024-10-21&api-version=2024-10-21&code={SECRET}"
     assert (request.headers["api-key"], "authorization" in request.headers) == (KEY, False)
     assert {name: request.json[name] for name in ("seed", "user")} == {"seed": 1, "user": "me"}
-    assert f"POST {server.url}/chat/completions?tenant=7&api-version=2024-10-21&code=… (" in run.stderr
+    url = f"{server.url}/chat/completions?tenant=7&since=2024-10-21&api-version=2024-10-21&code=…"
+    assert f"POST {url} with the key in the header api-key (" in run.stderr
+    assert '"seed": 1, "user": "me", "api_secret": "(hidden)"' in run.stderr
     outputs = [run]
     outputs += [qvision("config", "show", *json, env=env) for json in ([], ["--json"])]
     outputs += [qvision("config", "get", key, env=env) for key in ("profiles", "profiles.azure.base_url")]
-    outputs += [qvision("describe", lighthouse, "--dry-run", env=env), qvision("auth", "status", env=env)]
+    outputs += [qvision("auth", "status", env=env)]
     outputs += [qvision("doctor", env=env), qvision("models", env=env)]
     shown = "".join(output.stdout.decode() + output.stderr for output in outputs[1:])
     assert (SECRET in shown + run.stderr, KEY in shown) == (False, False)
     assert "in the header api-key" in shown
-    assert f"{server.url}?tenant=7&api-version=2024-10-21&code=… (profiles.azure" in shown
+    assert 'params    {"seed": 42, "user": "me", "api_secret": "(hidden)"} (profiles.azure' in shown
+    assert f"{server.url}?tenant=7&since=2024-10-21&api-version=2024-10-21&code=… (profiles.azure" in shown
     assert {asked.path.partition("?")[2] for asked in server.asked} == {request.path.partition("?")[2]}
 
 

@@ -4,6 +4,7 @@ Each check is yielded as soon as it ends. It is skipped if a check that it depen
 a server or a network can cause become failed checks and are never raised.
 """
 
+import json
 import os
 from base64 import b64decode
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ from ...images.sources import Bytes
 from ...settings import config_file, keys, model_cache, presets
 from ...settings.config_file import Config
 from ...settings.fields import Settings
-from ...text import escape_control_characters, mask_key
+from ...text import escape_control_characters, mask_fields, mask_key
 from .. import _body, _request
 from . import probes
 from .checks import Check, CheckStatus, make_failure, make_ok, make_warning, run_with_timeout
@@ -93,6 +94,8 @@ def _check_settings(settings: Settings) -> Iterator[Check]:
         yield make_ok("model", f"{settings.required_model} ({settings.origins['model'].location})")
     except ConfigError as error:
         yield make_failure("model", error)
+    if settings.params:
+        yield make_ok("params", f"{json.dumps(mask_fields(settings.params))} ({settings.origins['params'].location})")
 
 
 def _check_key_and_endpoint(settings: Settings, request_seconds: float | None) -> Iterator[Check]:

@@ -34,6 +34,8 @@ _MAX_REASON_LENGTH = 16_000
 _CODES_WITH_TOKENS = frozenset({"context_length_exceeded", "max_tokens_too_large"})
 #: Seconds. Gemini asks to retry in less even if the limit of the day is used up.
 _MIN_RESET_SECONDS = 60.0
+#: Seconds: 40 days. No limit is for longer than a month.
+_MAX_RESET_SECONDS = 40 * 86_400.0
 
 
 def build_transport_error(failure: HttpFailure, message: str) -> EndpointError:
@@ -327,7 +329,9 @@ def _get_wait(rule: _Rule, response: ErrorResponse) -> float | None:
     """The seconds until the request may succeed."""
     if rule.code == "usage_limit":
         waits = (response.retry_after, response.reset_after)
-        return next((wait for wait in waits if wait is not None and wait >= _MIN_RESET_SECONDS), None)
+        return next(
+            (wait for wait in waits if wait is not None and _MIN_RESET_SECONDS <= wait <= _MAX_RESET_SECONDS), None
+        )
     if not rule.is_temporary:
         return None
     is_throttled = (rule.message, rule.hint) == _THROTTLED

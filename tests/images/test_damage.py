@@ -1,5 +1,6 @@
 """Damaged images: sent with a warning if nearly all is there, else refused; never sent as sound."""
 
+import json
 import zlib
 from collections.abc import Callable
 from functools import cache
@@ -246,7 +247,7 @@ def test_a_warning_about_damage_is_shown_and_recorded(describe: Ask, server: Ser
     note = f"{path}: the end of the file is missing, but all rows were found"
     run, forecast = describe(path, "what?"), describe(path, "what?", "--dry-run", "--json")
     assert (run.exit_code, f"note: {note}" in run.stderr, len(server.asked)) == (0, True, 1)
-    assert forecast.json["warnings"] == [note]
+    assert json.loads(forecast.stdout)["warnings"] == [note]
 
 
 def test_a_damaged_image_is_exit_4_and_nothing_is_sent(describe: Ask, server: Server, tmp_path: Path) -> None:

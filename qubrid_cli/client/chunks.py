@@ -25,7 +25,7 @@ from .events import (
 from .reasoning import ReasoningSplitter, SurrogateJoiner, is_thinking_model
 
 #: Keys of a chunk or a choice that hold more than text.
-_NON_TEXT_KEYS = frozenset({"error", "usage", "x_metrics", "metrics", "timings", "base_resp"})
+_NON_TEXT_KEYS = frozenset({"error", "usage", "cost", "x_metrics", "metrics", "timings", "base_resp"})
 #: Keys of a piece of text that hold something else.
 _REASONING_KEYS = ("reasoning_content", "reasoning")
 _OTHER_DELTA_KEYS = (*_REASONING_KEYS, "refusal", "tool_calls", "function_call")
@@ -243,7 +243,7 @@ def _extract_info(chunk: dict[str, Any], choice: dict[str, Any]) -> ChunkInfo:
         return value if isinstance(value, dict) and value else None
 
     metrics = get_object("x_metrics") or get_object("metrics") or get_object("timings")
-    return ChunkInfo(get_text("id"), get_text("model"), get_object("usage"), metrics)
+    return ChunkInfo(get_text("id"), get_text("model"), get_object("usage"), metrics, chunk.get("cost"))
 
 
 def _reports_error(chunk: dict[str, Any]) -> bool:

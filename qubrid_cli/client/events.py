@@ -54,16 +54,18 @@ class ChunkInfo:
     """What a chunk holds besides text; ``None`` for what is missing, objects as the server sent them.
 
     ``metrics`` is ``x_metrics`` (Qubrid), else ``metrics`` (Qubrid's older address, vLLM) or ``timings`` (llama.cpp).
+    ``cost`` is of any type; most providers put it into ``usage`` instead.
     """
 
     id: str | None = None
     model: str | None = None
     usage: dict[str, Any] | None = None
     metrics: dict[str, Any] | None = None
+    cost: Any = None
 
     def to_dict(self) -> dict[str, Any]:
         """The values that are not ``None``, by name."""
-        values = {"id": self.id, "model": self.model, "usage": self.usage, "metrics": self.metrics}
+        values = {name: getattr(self, name) for name in ("id", "model", "usage", "metrics", "cost")}
         return {name: value for name, value in values.items() if value is not None}
 
 

@@ -179,7 +179,7 @@ class _Draft:
 
     def _find_cost(self) -> Cost | None:
         info = self.chunk_info
-        others = ((info.metrics or {}).get("cost"), self.header_cost)
+        others = (info.cost, (info.metrics or {}).get("cost"), self.header_cost)
         return find_cost(self.prices, self.request.model, info.model, info.usage, *others)
 
     def _note_thinking(self) -> Iterator[str]:

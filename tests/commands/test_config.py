@@ -447,6 +447,10 @@ def test_the_cost_that_an_endpoint_reports_comes_before_the_users_prices(
     run = qvision("describe", lighthouse, "--json", "--stats", env=env)
     assert run.json["cost"] == {"amount": 0.0123, "currency": "USD", "source": "server"}
     assert " · 120 → 48 tokens · $0.0123 (reported) · " in run.stderr
+    top_level = event({"choices": [], "usage": USAGE, "cost": "0.5", "x_metrics": {"cost": 0.7}})
+    server.answer = Reply([delta("A lighthouse.", finish="stop"), top_level, DONE])
+    run = qvision("describe", lighthouse, "--field", "cost.amount", env=env)
+    assert run.stdout == b"0.5\n"
     whole = document("A lighthouse.")
     server.answer = Reply(whole.pieces, headers={**whole.headers, "x-litellm-response-cost": "3.45e-05"})
     run = qvision("describe", lighthouse, "--no-stream", "--json", env=env)

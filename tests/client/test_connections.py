@@ -156,5 +156,5 @@ def test_verbose_shows_the_whole_body_without_secrets(describe: Ask, server: Ser
     words = "x" * 500 + "\x1b[2J " + "qk-test-key-0123"
     server.answer = refusal(400, {"error": {"message": words, "detail": [1, 2]}})
     run = describe(lighthouse, "what?", "-v", env={"QUBRID_API_KEY": "qk-test-key-0123"})
-    body = next(line for line in run.stderr.splitlines() if line.startswith("{"))
+    body = next(line for line in run.stderr.splitlines() if line.startswith('{"error"'))
     assert body == '{"error": {"message": "' + "x" * 500 + '\\u001b[2J [key]", "detail": [1, 2]}}'

@@ -225,7 +225,7 @@ def test_verbose_reports_every_attempt(describe: Ask, server: Server, lighthouse
     busy = refusal(503, {"message": "busy"}, **{"Retry-After": "0", "X-Request-Id": "req-7"})
     passing(server, busy, busy)
     said = describe(lighthouse, "what?", "-v").stderr
-    assert [line.split(" ")[:2] for line in said.splitlines()] == [
+    assert [line.split(" ")[:2] for line in said.splitlines() if not line.startswith('{"max_tokens"')] == [
         *(["POST", f"{server.url}/chat/completions"], ["HTTP", "503"], ['{"message":', '"busy"}'], ["503", "from"]),
         *(["POST", f"{server.url}/chat/completions"], ["HTTP", "503"], ['{"message":', '"busy"}'], ["503", "from"]),
         *(["POST", f"{server.url}/chat/completions"], ["HTTP", "200"]),

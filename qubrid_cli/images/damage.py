@@ -178,7 +178,8 @@ def _compare(images: list[Image.Image], name: str) -> Recovered | None:
     if not missing:
         return Recovered(first, (f"{name}: the end of the file is missing, {_COMPLETE}",))
     share = 100 * missing / first.height
-    return Recovered(first, (f"{name}: damaged, {missing} of its {first.height} rows are missing ({share:.1f} %)",))
+    verb = "is" if missing == 1 else "are"
+    return Recovered(first, (f"{name}: damaged, {missing} of its {first.height} rows {verb} missing ({share:.1f} %)",))
 
 
 def _cut_before_damage(data: bytes) -> bytes:

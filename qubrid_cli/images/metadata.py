@@ -163,7 +163,7 @@ def find_jpeg_end(data: bytes) -> int | None:
 
 def list_extra_parts(data: bytes) -> Iterator[str]:
     """What stands in a file beside its image, by name: a gain map, a second image, a video, or anything behind its end."""
-    head = data[:_HEAD_BYTES]
+    head = data[: _find_scan(data) if data.startswith(b"\xff\xd8") else _HEAD_BYTES]
     behind = _find_data_behind(data, head)
     has_gain_map = any(sign in head for sign in _GAIN_MAP_SIGNS)
     has_video = _VIDEO_START.search(behind) is not None or boxes.has_video(data)
@@ -176,6 +176,17 @@ def list_extra_parts(data: bytes) -> Iterator[str]:
         yield "a video"
     if behind.strip(b"\0") and not has_image and not has_video:
         yield "data after its end"
+
+
+def _find_scan(data: bytes) -> int:
+    """The place of the first scan of a JPEG, behind all that its header says."""
+    position = 2
+    with suppress(struct.error, IndexError, EOFError):
+        while True:
+            marker, start, position = _read_jpeg_segment(data, position)
+            if marker in {_SOS, _EOI}:
+                return start
+    return _HEAD_BYTES
 
 
 def _find_data_behind(data: bytes, head: bytes) -> bytes:

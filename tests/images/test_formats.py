@@ -470,6 +470,11 @@ def test_every_file_arrives_as_it_looks(name: str, orientation: int, limits: str
     ), corners(picture)  # fmt: skip
 
 
+@pytest.mark.parametrize("name", [name for name in KINDS if name not in {"GIF animated", "TIFF of two pages"}])
+def test_a_sound_file_has_no_warning(name: str) -> None:
+    assert encoded(made(name, 1)).warnings == ()
+
+
 @pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind.turns])
 def test_the_eight_orientations_of_a_file_differ(name: str) -> None:
     """The eight files differ, so that none of them can pass by accident."""

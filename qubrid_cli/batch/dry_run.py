@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..errors import ImageError
 from ..frozen import frozen
 from ..images.prepare import PreparedImage
-from ..images.sources import FetchedLink, File, Stdin
+from ..images.sources import FetchedLink, File, Stdin, split_page
 from ..metrics import Price
 from ..text import format_size
 from . import entries, tasks
@@ -33,6 +33,7 @@ class Forecast:
     Attributes:
         image_count: all images: those with an answer already (``done_count``), those that cannot be found or read
             (``unreadable_count``), those that equal another one (``duplicate_count``), and those to request.
+        page_count: images that are pages, of ``document_count`` documents.
         rejected_count: images of the sample that cannot be sent.
         mean_tokens: of a request, without its answer; ``None`` if it is unknown how the model counts images.
     """
@@ -41,6 +42,8 @@ class Forecast:
     done_count: int
     unreadable_count: int
     duplicate_count: int
+    page_count: int
+    document_count: int
     sample_size: int
     rejected_count: int
     mean_tokens: float | None
@@ -57,6 +60,9 @@ class Forecast:
         counts = [f"{self.image_count:,} images: {self.request_count:,} to describe"]
         counts += [format_duplicates(self.duplicate_count)] if self.duplicate_count else []
         yield ", ".join([*counts, f"{self.done_count:,} already done", f"{self.unreadable_count:,} unreadable"])
+        if self.page_count:
+            documents = "1 document" if self.document_count == 1 else f"{self.document_count:,} documents"
+            yield f"{self.page_count:,} of them are pages of {documents}"
         if self.rejected_count:
             yield f"{self.rejected_count} of a sample of {self.sample_size} cannot be sent"
         if self.sample_size == self.rejected_count:
@@ -91,11 +97,14 @@ def dry_run(plan: BatchPlan, journal: "Journal | None") -> Forecast:
     counts: Counter[_ImageState] = Counter()
     duplicates = DuplicateFinder(plan)
     sample: list[Task] = []
+    page_counts: Counter[str] = Counter()
     dice = random.Random(0)  # noqa: S311  # so that the same folder gives the same figures
     for item in plan.inputs.find_images():
         if isinstance(item, MissingImage):
             counts[_ImageState.UNREADABLE] += 1
             continue
+        if page := split_page(item.source):
+            page_counts[page[0]] += 1
         state = _classify(item, plan, journal, duplicates)
         counts[state] += 1
         if state is _ImageState.TO_REQUEST:
@@ -103,7 +112,7 @@ def dry_run(plan: BatchPlan, journal: "Journal | None") -> Forecast:
                 sample.append(item)
             elif (place := dice.randrange(counts[state])) < _SAMPLE_SIZE:
                 sample[place] = item
-    return _measure_sample(sample, plan, counts)
+    return _measure_sample(sample, plan, counts, page_counts)
 
 
 def _classify(task: Task, plan: BatchPlan, journal: "Journal | None", duplicates: "DuplicateFinder") -> _ImageState:
@@ -119,20 +128,22 @@ def _classify(task: Task, plan: BatchPlan, journal: "Journal | None", duplicates
 
 
 def _load_image(task: Task, plan: BatchPlan) -> LoadedImage:
-    return tasks.load_image(task, plan.open_source(task), plan.batch_request)
+    return tasks.load_image(task, plan.open_source(task), plan.batch_request, plan.page_finder)
 
 
-def _measure_sample(sample: list[Task], plan: BatchPlan, counts: Mapping[_ImageState, int]) -> Forecast:
+def _measure_sample(
+    sample: list[Task], plan: BatchPlan, counts: Mapping[_ImageState, int], page_counts: Mapping[str, int]
+) -> Forecast:
     estimates: list[int | None] = []
-    original_bytes = sent_bytes = 0
+    original_bytes, sent_bytes = 0.0, 0
     for task in sample:
         try:
-            ready = tasks.prepare_image(_load_image(task, plan), plan.batch_request)
+            ready = tasks.prepare_image(_load_image(task, plan), plan.batch_request, plan.page_finder)
         except ImageError:
             continue
         estimates.append(ready.tokens_estimate)
         if isinstance(ready.image, PreparedImage):
-            original_bytes += ready.image.size
+            original_bytes += ready.image.size / ready.image.page_count
             sent_bytes += len(ready.image.upload.data)
     known = [tokens for tokens in estimates if tokens is not None]
     usable = max(1, len(estimates))
@@ -141,6 +152,8 @@ def _measure_sample(sample: list[Task], plan: BatchPlan, counts: Mapping[_ImageS
         done_count=counts[_ImageState.DONE],
         unreadable_count=counts[_ImageState.UNREADABLE],
         duplicate_count=counts[_ImageState.DUPLICATE],
+        page_count=sum(page_counts.values()),
+        document_count=len(page_counts),
         sample_size=len(sample),
         rejected_count=len(sample) - len(estimates),
         mean_tokens=sum(known) / usable if len(known) == usable else None,
@@ -177,7 +190,7 @@ class DuplicateFinder:
             if first is not None:
                 with suppress(ImageError):  # it already counts as one to describe
                     self.is_loaded_duplicate(_load_image(first, self._plan))
-        return self.is_loaded_duplicate(tasks.load_image(task, source, self._plan.batch_request))
+        return self.is_loaded_duplicate(_load_image(task, self._plan))
 
     def is_loaded_duplicate(self, image: LoadedImage) -> bool:
         """Whether a loaded image equals an earlier one."""

@@ -119,7 +119,7 @@ class ResultLine:
 
         Standard input and ``data:`` URLs always have the same name, so the key tells them apart.
         """
-        is_ambiguous = any(source == "-" or source.startswith("data:") for source in self.sources)
+        is_ambiguous = any(source == "-" or source.startswith(("-#page=", "data:")) for source in self.sources)
         return digest(*self.sources, "\0", self.prompt or "", (self.key or "") if is_ambiguous else "")
 
     @property

@@ -28,6 +28,7 @@ from . import folders
 
 if TYPE_CHECKING:  # loaded only by the runs that need them
     from . import lists
+    from .pages import PageFinder
 
 _GLOB_CHARACTERS = re.compile(r"[*?\[]")
 _LITERAL_SUFFIX = re.compile(r"\.[^.*?\[\]\\/]+\Z")
@@ -124,17 +125,20 @@ class BatchInputs:
     list_file: Path | BinaryIO | None = None
     is_nul_separated: bool = False
     selection: Selection = Selection()
+    page_finder: "PageFinder | None" = None
 
     def find_images(self) -> Iterator[InputItem]:
         """Yield the images, from the first one on at each call."""
         if self.list_file is None:
-            yield from find_images(self.arguments, selection=self.selection)
+            yield from find_images(self.arguments, selection=self.selection, page_finder=self.page_finder)
             return
         from . import lists
 
         with open(self.list_file, "rb") if isinstance(self.list_file, Path) else nullcontext(self.list_file) as stream:
             items = lists.read_items(stream, is_nul_separated=self.is_nul_separated)
-            yield from find_images(self.arguments, list_items=items, selection=self.selection)
+            yield from find_images(
+                self.arguments, list_items=items, selection=self.selection, page_finder=self.page_finder
+            )
 
     @property
     def can_be_found_twice(self) -> bool:
@@ -144,13 +148,20 @@ class BatchInputs:
 
 @frozen
 class _Candidate:
-    """A possible task, with the path that decides its shard."""
+    """A possible task, with the path that decides its shard.
+
+    Attributes:
+        is_argument: the user named it; otherwise it is from a list, a folder or a glob.
+        is_from_list: the user's list names it.
+    """
 
     source: str
     shard_key: str
     prompt: str | None = None
     id: "lists.ImageId" = None
     error: ImageError | None = None
+    is_argument: bool = False
+    is_from_list: bool = False
 
 
 def split_arguments(
@@ -173,12 +184,14 @@ def split_arguments(
         is_url = sources.is_url(word)
         if is_url:
             sources.resolve_url(word)  # refuses an invalid one
+        page = sources.split_page(word)
+        name = page[0] if page else word
         is_image = (
             word == "-"
             or is_url
             or _names_folder_or_match(word)
-            or (bool(word) and find_existing_path(word) is not None)
-            or (is_path_beside_folder(word, is_preset) if has_folder else is_path(word))
+            or (bool(word) and (find_existing_path(word) or find_existing_path(name)) is not None)
+            or (is_path_beside_folder(name, is_preset) if has_folder else is_path(name))
         )
         (paths if is_image else prompts).append(word)
     return tuple(paths), choose_prompt(prompts, prompt_given=prompt_given)
@@ -198,12 +211,25 @@ def validate_arguments(words: Sequence[str]) -> None:
     """
     for word in words:
         source = None if word == "-" else resolve_source(Task(1, word))
+        source = source.document if isinstance(source, sources.DocumentPage) else source
         if not isinstance(source, sources.File) or not _is_missing(source.path):
+            _refuse_unreadable_document(source)
             continue
         if not _GLOB_CHARACTERS.search(word):
             raise no_such_image_error(word, is_batch=True)
         if next(_iterate_glob(word, include_hidden=True), None) is None:
             raise no_match_error(word)
+
+
+def _refuse_unreadable_document(source: sources.Source | None) -> None:
+    """Refuse a PDF if the library that reads it is not installed."""
+    if not isinstance(source, sources.File) or not sources.may_be_document(source.name):
+        return
+    if sources.detect_document(source) is sources.DocumentKind.PDF:
+        from ..images.documents import pdf
+
+        if not pdf.is_supported():
+            raise pdf.needs_pdf_error(source.name)
 
 
 def _is_missing(path: Path) -> bool:
@@ -216,9 +242,15 @@ def _is_missing(path: Path) -> bool:
 
 
 def find_images(
-    arguments: Sequence[str], *, list_items: "Iterable[lists.ListItem]" = (), selection: Selection | None = None
+    arguments: Sequence[str],
+    *,
+    list_items: "Iterable[lists.ListItem]" = (),
+    selection: Selection | None = None,
+    page_finder: "PageFinder | None" = None,
 ) -> Iterator[InputItem]:
     """Find the images of a run in order: first those of the arguments, then those of a list.
+
+    A document stands for its pages, if there is a page finder.
 
     A folder stands for the images below it, both as an argument and in a JSONL list. In a list of lines it is skipped,
     because ``find`` prints folders in addition to the files in them.
@@ -228,7 +260,11 @@ def find_images(
         chain.from_iterable(_expand_argument(argument, selection) for argument in arguments),
         chain.from_iterable(_expand_list_item(item, selection) for item in list_items),
     )
-    allowed = (item for item in candidates if not _is_excluded_file(item.source, selection.excluded_files))
+    allowed: Iterator[_Candidate] = (
+        item for item in candidates if not _is_excluded_file(item.source, selection.excluded_files)
+    )
+    if page_finder is not None:
+        allowed = chain.from_iterable(_expand_document(item, page_finder) for item in allowed)
     for index, item in enumerate(islice(allowed, selection.limit), 1):
         if selection.shard is None or selection.shard.contains(item.shard_key):
             task = Task(index, item.source, item.prompt, item.id)
@@ -242,7 +278,10 @@ def resolve_source(task: Task) -> sources.Source:
         ImageError: an invalid URL.
     """
     if not sources.is_url(task.source):
-        return sources.File(task.source, Path(_expand_home(task.source)))
+        path = _expand_home(task.source)
+        if (page := sources.split_page(task.source)) and not os.path.lexists(path):
+            return sources.DocumentPage(sources.File(page[0], Path(_expand_home(page[0]))), page[1])
+        return sources.File(task.source, Path(path))
     try:
         return sources.resolve_url(task.source)
     except UsageError as error:
@@ -254,6 +293,28 @@ def _is_excluded_file(source: str, excluded_files: Sequence[Path]) -> bool:
     return any(path.name == name and os.path.realpath(path) == os.path.realpath(source) for path in excluded_files)
 
 
+def _expand_document(candidate: _Candidate, page_finder: "PageFinder") -> Iterator[_Candidate]:
+    """Yield the pages of a document, or the candidate itself if it has no pages."""
+    if candidate.error is not None:
+        yield candidate
+        return
+    try:
+        numbers = page_finder.find_pages(candidate.source, is_argument=candidate.is_argument)
+    except ImageError as error:
+        if error.code == "needs_pdf" and not (candidate.is_argument or candidate.is_from_list):
+            page_finder.left_out.add(candidate.source)
+        else:
+            yield replace(candidate, error=error)
+        return
+    if not numbers:
+        yield candidate
+    for number in numbers:
+        page_source, shard_key = (
+            sources.DocumentPage.format_name(name, number) for name in (candidate.source, candidate.shard_key)
+        )
+        yield replace(candidate, source=page_source, shard_key=shard_key)
+
+
 def _expand_argument(argument: str, selection: Selection) -> Iterator[_Candidate]:
     path = _expand_home(argument)
     if os.path.isdir(path):
@@ -261,7 +322,7 @@ def _expand_argument(argument: str, selection: Selection) -> Iterator[_Candidate
     elif _GLOB_CHARACTERS.search(argument) and not sources.is_url(argument) and not os.path.lexists(path):
         yield from _expand_glob(argument, selection)
     else:
-        yield _Candidate(argument, argument)
+        yield _Candidate(argument, argument, is_argument=True)
 
 
 def _expand_folder(folder: str, selection: Selection) -> Iterator[_Candidate]:
@@ -307,7 +368,7 @@ def _expand_list_item(item: "lists.ListItem", selection: Selection) -> Iterator[
         candidates = _expand_folder(item.image, selection) if isinstance(item, lists.ListEntry) else ()
     elif _matches_patterns(item.image, selection):  # a URL or a path, never standard input
         source = item.image if sources.is_url(item.image) else _make_path_unambiguous(item.image)
-        candidates = [_Candidate(source, item.image)]
+        candidates = [_Candidate(source, item.image, is_from_list=True)]
     for candidate in candidates:
         yield replace(candidate, prompt=item.prompt, id=item.id) if isinstance(item, lists.ListEntry) else candidate
 
@@ -323,4 +384,5 @@ def _expand_home(name: str) -> str:
 
 def _make_path_unambiguous(path: str) -> str:
     """Write a path so that it cannot be taken for a URL or for standard input."""
-    return os.path.join(os.curdir, path) if path == "-" or sources.is_url(path) else path
+    is_ambiguous = path == "-" or path.startswith("-#page=") or sources.is_url(path)
+    return os.path.join(os.curdir, path) if is_ambiguous else path

@@ -95,6 +95,7 @@ class BatchStats:
         self.in_flight = 0
         self.done = self.duplicates = self.failed = self.skipped = 0
         self._original_bytes = self._sent_bytes = 0
+        self._documents: set[str] = set()
         self._failures = _FailureSummary()
         self._total_seconds = array("d")
         self._server_figures = {name: array("d") for name in ("ttft", "total", "rate")}
@@ -137,7 +138,10 @@ class BatchStats:
     def _add_measurements(self, record: Record) -> None:
         for image in record["images"]:
             if image["sent"] is not None:
-                self._original_bytes += image["bytes"]
+                if image.get("page") is None or image["sha256"] not in self._documents:
+                    self._original_bytes += image["bytes"]
+                if image.get("page") is not None:
+                    self._documents.add(image["sha256"])
                 self._sent_bytes += image["sent"]["bytes"]
         if record["error"] is not None:
             return

@@ -42,6 +42,7 @@ def print_dry_run(plan: BatchPlan) -> None:
     output = Output()
     for line in forecast.format_lines(plan.batch_request.price, plan.batch_request.request.max_tokens):
         output.write(f"{line}\n")
+    _print_left_out(plan)
 
 
 def run_batch(plan: BatchPlan) -> None:
@@ -85,7 +86,19 @@ def run_batch(plan: BatchPlan) -> None:
     elif not plan.is_quiet:
         for line in stats.format_summary(jobs=plan.rate_limiter.concurrency.summary):
             echo_err(line)
+    _print_left_out(plan)
     _raise_if_incomplete(batch_run.stop_reason, stats, is_resumable=plan.results is not None)
+
+
+def _print_left_out(plan: BatchPlan) -> None:
+    """Report the documents in folders that could not be read, so that none is left out without a word."""
+    count = len(plan.page_finder.left_out)
+    if count and not plan.is_quiet:
+        from ..installation import format_install_command
+
+        documents = "1 PDF document was" if count == 1 else f"{count:,} PDF documents were"
+        echo_err(f"note: {documents} left out, because reading PDFs needs an extra library")
+        echo_err(f"hint: Run: {format_install_command('pypdfium2')}")
 
 
 def _open_journal(plan: BatchPlan, stack: ExitStack) -> Journal:

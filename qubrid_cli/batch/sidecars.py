@@ -17,7 +17,7 @@ from typing import assert_never
 
 from ..errors import ImageError, OutputError, UsageError
 from ..files import write_atomic
-from ..images.sources import File, Source
+from ..images.sources import DocumentPage, File, Source
 from ..output.record import json_text
 from . import entries, xmp
 from .inputs import Task, resolve_source
@@ -27,7 +27,10 @@ _MAX_BYTES = 16 << 20
 
 
 class SidecarFormat(StrEnum):
-    """The sidecar of ``photo.jpg``: ``photo.txt`` with the text, ``photo.json`` with the record, or ``photo.jpg.xmp``."""
+    """The sidecar of ``photo.jpg``: ``photo.txt`` with the text, ``photo.json`` with the record, or ``photo.jpg.xmp``.
+
+    Page 3 of ``scan.pdf`` has ``scan.pdf-3.txt``, ``scan.pdf-3.json`` or ``scan.pdf-3.xmp``.
+    """
 
     TXT = "txt"
     JSON = "json"
@@ -98,11 +101,14 @@ class Sidecars:
             self.write(source, record)
 
     def _derive_path(self, source: Source) -> Path:
-        if not isinstance(source, File):
+        document = source.document if isinstance(source, DocumentPage) else source
+        if not isinstance(document, File):
             message = f"{source.name} is not a file, so it cannot have a sidecar"
             raise ImageError(message, hint="Leave out --sidecar.", code="sidecar")
-        image = os.fspath(source.path)
+        image = os.fspath(document.path)
         stem = image if self._format is SidecarFormat.XMP else os.path.splitext(image)[0]
+        if isinstance(source, DocumentPage):
+            stem = f"{image}-{source.number}"
         path = Path(f"{stem}.{self._format}")
         with suppress(OSError):
             if os.path.samefile(path, image):
@@ -177,7 +183,7 @@ def check_arguments(arguments: Sequence[str]) -> None:
     """
     for argument in arguments:
         source = None if argument == "-" else resolve_source(Task(1, argument))
-        if not isinstance(source, File):
+        if not isinstance(source.document if isinstance(source, DocumentPage) else source, File):
             name = "standard input" if source is None else source.name
             raise UsageError(
                 f"--sidecar writes files next to image files, but {name} is not a file",

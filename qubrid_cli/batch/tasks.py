@@ -29,6 +29,7 @@ from . import entries, inputs
 from .budget import AnswerRoom, BudgetLimits
 from .entries import Record
 from .inputs import BatchInputs, Task
+from .pages import PageFinder
 from .rate import RateLimiter
 
 if TYPE_CHECKING:  # loaded only by the runs that need them
@@ -81,8 +82,12 @@ class BatchRequest:
         usage = result.billed_record["usage"]
         return replace(self, request=request, answer_room=self.answer_room.adapt(result.overflow, usage, input_tokens))
 
-    def compute_key(self, task: Task, image_id: str) -> str:
-        """Compute the key of the answer about one image; see ``entries.compute_key``."""
+    def compute_key(self, task: Task, image_id: str, *, page: int = 1) -> str:
+        """Compute the key of the answer about one image; see ``entries.compute_key``.
+
+        Args:
+            page: of the document; 1 for an ordinary image.
+        """
         request = self.build_request(task)
         # These names are part of the hash: with others, every results file would be outdated and paid for again.
         facets: dict[str, Any] = {
@@ -99,7 +104,7 @@ class BatchRequest:
                 "max_pixels": self.limits.max_pixels,
                 "max_side": self.limits.max_side,
                 "quality": self.limits.quality,
-                "frame": self.limits.frame,
+                "frame": page,
                 **({"background": self.limits.background} if self.limits.background else {}),
             },
         }
@@ -111,6 +116,7 @@ class BatchPlan:
     """What a run does, as its command line says.
 
     Attributes:
+        page_finder: finds the pages of documents, and keeps the documents open.
         open_source: resolves the image of a task: a file, standard input, a link, or a link that is fetched here.
         open_endpoint: called once, and not for a dry run.
         schema_session: makes the requests if the answers must fit a schema.
@@ -127,6 +133,7 @@ class BatchPlan:
     open_source: Callable[[Task], sources.Source]
     open_endpoint: Callable[[], Endpoint]
     rate_limiter: RateLimiter
+    page_finder: PageFinder = field(default_factory=PageFinder)
     schema_session: "Session | None" = None
     limits: BudgetLimits = BudgetLimits()
     retries: int = 4
@@ -142,10 +149,10 @@ class BatchPlan:
 
 @frozen
 class LoadedImage:
-    """An image whose bytes are read, or a link; ``warnings`` are from reading it."""
+    """An image whose bytes are read, a link, or a page; ``warnings`` are from reading it."""
 
     task: Task
-    source: sources.Bytes | sources.Link
+    source: sources.Bytes | sources.Link | sources.DocumentPage
     key: str
     warnings: tuple[str, ...] = ()
 
@@ -195,31 +202,32 @@ class AttemptResult:
         return self.record if self.attempt_record is None else self.attempt_record
 
 
-def load_image(task: Task, source: sources.Source, batch_request: BatchRequest) -> LoadedImage:
-    """Read the bytes of an image and compute the key of its answer.
+def load_image(task: Task, source: sources.Source, batch_request: BatchRequest, page_finder: PageFinder) -> LoadedImage:
+    """Read the bytes of an image, or open the document of a page, and compute the key of the answer.
 
     Raises:
         ImageError: missing or unreadable.
     """
     if isinstance(source, sources.Link):
         return LoadedImage(task, source, batch_request.compute_key(task, source.url))
-    data = sources.read_bytes(source)
+    if isinstance(source, sources.DocumentPage):
+        sha256 = page_finder.documents.open(source.document).sha256
+        return LoadedImage(task, source, batch_request.compute_key(task, sha256, page=source.number))
+    data = page_finder.find_data(source) or sources.read_bytes(source)
     warnings = (source.note,) if isinstance(source, sources.FetchedLink) and source.note else ()
     key = batch_request.compute_key(task, hashlib.sha256(data).hexdigest())
     return LoadedImage(task, sources.Bytes(source.name, data), key, warnings)
 
 
-def prepare_image(loaded: LoadedImage, batch_request: BatchRequest) -> ReadyImage:
+def prepare_image(loaded: LoadedImage, batch_request: BatchRequest, page_finder: PageFinder) -> ReadyImage:
     """Prepare an image for sending.
 
     Raises:
         ImageError: not an image, damaged, or impossible to send.
     """
-    image: prepare.PreparedImageOrLink
-    if isinstance(loaded.source, sources.Link):
-        image, size = loaded.source, None
-    else:
-        image = prepare.prepare_image(loaded.source, batch_request.limits)
+    documents = page_finder.documents if isinstance(loaded.source, sources.DocumentPage) else None
+    image, size = prepare.prepare_image_or_link(loaded.source, batch_request.limits, documents), None
+    if isinstance(image, prepare.PreparedImage):
         image = replace(image, warnings=loaded.warnings + image.warnings)
         size = image.upload.width, image.upload.height
     request = batch_request.build_request(loaded.task)

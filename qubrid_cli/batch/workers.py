@@ -185,7 +185,9 @@ class Workers:
 
     def _load_image(self, number: int, task: Task) -> WorkerEvent:
         try:
-            return ImageLoaded(number, tasks.load_image(task, self._plan.open_source(task), self._plan.batch_request))
+            plan = self._plan
+            loaded = tasks.load_image(task, plan.open_source(task), plan.batch_request, plan.page_finder)
+            return ImageLoaded(number, loaded)
         except ImageError as error:
             return ImageRejected(number, task, None, error)
         except UsageError as error:  # an invalid placeholder in the prompt that the list has for this image
@@ -195,7 +197,7 @@ class Workers:
         try:
             if self._sidecars is not None:
                 self._sidecars.claim(self._plan.open_source(loaded.task))
-            return ImageReady(number, tasks.prepare_image(loaded, self._plan.batch_request))
+            return ImageReady(number, tasks.prepare_image(loaded, self._plan.batch_request, self._plan.page_finder))
         except ImageError as error:
             return ImageRejected(number, loaded.task, loaded.key, error)
 

@@ -155,10 +155,26 @@ Param = Annotated[
 ]
 NoStream = Annotated[bool, typer.Option("--no-stream", help="Request the answer in one piece.")]
 
-Frame = Annotated[
-    int,
+Pages = Annotated[
+    str | None,
     typer.Option(
-        "--frame", min=1, metavar="N", help="Frame of an animation, or page of a TIFF, to send. [1]", show_default=False
+        "--pages", metavar="LIST", help="Pages of a PDF or TIFF, or frames of an animation, such as 1-3,7 or 5-."
+    ),
+]
+Frame = Annotated[
+    int | None, typer.Option("--frame", min=1, metavar="N", help="The same as --pages N.", show_default=False)
+]
+PasswordFile = Annotated[
+    str | None,
+    typer.Option("--password-file", metavar="FILE", help="File with the password of a PDF; - reads standard input."),
+]
+PageSeparator = Annotated[
+    str | None,
+    typer.Option(
+        "--page-separator",
+        metavar="TEXT",
+        help="Line between the answers about pages. [ocr: form feed]",
+        show_default=False,
     ),
 ]
 Original = Annotated[

@@ -261,7 +261,7 @@ def load_schema(option: str | None, preset: "Preset | None", extra: Mapping[str,
         raise ConfigError(error.message, hint=error.hint) from error
 
 
-def build_image_limits(settings: "Settings", frame: int, *, original: bool) -> "ImageLimits":
+def build_image_limits(settings: "Settings", *, original: bool) -> "ImageLimits":
     """The limits of the images that are sent; ``--original`` overrides those of the config file.
 
     Raises:
@@ -273,8 +273,8 @@ def build_image_limits(settings: "Settings", frame: int, *, original: bool) -> "
     if original:
         if any(settings.origins[name].kind is OriginKind.OPTION for name in ("max_pixels", "max_side")):
             raise UsageError("--original excludes --max-pixels and --max-side", hint="Leave one of them out.")
-        return ImageLimits(None, None, settings.quality, frame, settings.background)
-    return ImageLimits(settings.max_pixels, settings.max_side, settings.quality, frame, settings.background)
+        return ImageLimits(None, None, settings.quality, background=settings.background)
+    return ImageLimits(settings.max_pixels, settings.max_side, settings.quality, background=settings.background)
 
 
 def resolve_images(sources: Iterable["Source"], settings: "Settings", *, fetch: bool | None) -> Sequence["Source"]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from ..errors import InterruptedByUserError, UsageError
-from . import _body, _options, _request
+from . import _body, _options, _pages, _request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..batch.rate import RateLimiter
     from ..batch.sidecars import SidecarFormat
     from ..images.sources import Source
+    from ..schema.json_schema import Schema
     from ..settings.config_file import Config
     from ..settings.fields import Settings
 
@@ -82,7 +83,9 @@ def batch(
     quality: _options.Quality = None,
     detail: _options.Detail = None,
     image_order: _options.ImageOrder = None,
-    frame: _options.Frame = 1,
+    pages: _options.Pages = None,
+    frame: _options.Frame = None,
+    password_file: _options.PasswordFile = None,
     original: _options.Original = False,
     fetch: _options.Fetch = None,
     quiet: _options.BatchQuiet = False,
@@ -95,9 +98,10 @@ def batch(
 
     config = _request.load_config()
     chosen_preset, settings = _request.resolve_preset_and_settings(context, config, preset)
-    stdin = _request.open_stdin([*(arguments or []), prompt, system, from_])
+    stdin = _request.open_stdin([*(arguments or []), prompt, system, from_, password_file])
     paths, argument = _split_arguments(arguments or [], config, prompt_given=prompt is not None)
     _check_sources(paths, from_, null=null)
+    page_options = _pages.read_options(pages, frame, password_file, stdin)
     extra = _body.parse_params(param)
     answer_schema = _request.load_schema(schema, chosen_preset, extra)
     prompt = _request.compose_prompt(_request.read_prompt("-p", prompt, stdin), argument, chosen_preset, settings)
@@ -113,17 +117,19 @@ def batch(
         excluded_files=_collect_run_files(results, failures, from_),
     )
     from ..batch import session  # loads httpx, so only for a valid command line
+    from ..batch.pages import PageFinder
     from ..batch.tasks import BatchPlan, BatchRequest
 
-    facets = _body.list_key_facets(settings) | ({"offline": True} if settings.offline else {})
-    if answer_schema is not None:
-        facets["schema"] = answer_schema.document
-    image_limits = _request.build_image_limits(settings, frame, original=original)
+    image_limits = _request.build_image_limits(settings, original=original)
+    open_source = _build_source_opener(settings, stdin, fetch=fetch)
+    page_finder = PageFinder(open_source, page_options.choice, page_options.password)
     key = None if dry_run else _request.require_key(settings, quiet=quiet)
+    key_fields = _collect_key_fields(settings, answer_schema)
     plan = BatchPlan(
-        inputs=inputs.BatchInputs(paths, _resolve_list(from_, stdin), null, selection),
-        batch_request=BatchRequest(request, image_limits, facets, config.prices, loop_check=settings.loop_check),
-        open_source=_build_source_opener(settings, stdin, fetch=fetch),
+        inputs=inputs.BatchInputs(paths, _resolve_list(from_, stdin), null, selection, page_finder),
+        batch_request=BatchRequest(request, image_limits, key_fields, config.prices, loop_check=settings.loop_check),
+        open_source=open_source,
+        page_finder=page_finder,
         open_endpoint=partial(_request.open_endpoint, settings, key),
         rate_limiter=_build_rate_limiter(jobs, rpm, tpm),
         schema_session=_request.open_schema_session(answer_schema),
@@ -138,22 +144,29 @@ def batch(
         is_alt_text=chosen_preset is not None and chosen_preset.name == "alt",
         is_quiet=quiet,
     )
-    if dry_run:
-        session.print_dry_run(plan)
-        return
     try:
-        session.run_batch(plan)
+        (session.print_dry_run if dry_run else session.run_batch)(plan)
     except KeyboardInterrupt as error:  # before the run handles signals, or after its end
         raise InterruptedByUserError("stopped by Ctrl-C") from error
+
+
+def _collect_key_fields(settings: "Settings", schema: "Schema | None") -> dict[str, object]:
+    """What shapes the answers besides the request and the limits."""
+    fields = _body.list_key_facets(settings) | ({"offline": True} if settings.offline else {})
+    return fields if schema is None else {**fields, "schema": schema.document}
 
 
 def _build_source_opener(settings: "Settings", stdin: BinaryIO, *, fetch: bool | None) -> "Callable[[Task], Source]":
     """Build the function that resolves the image of a task; some links, or with ``fetch`` all, are fetched here."""
     from ..batch.inputs import resolve_source
-    from ..images.sources import Stdin
+    from ..images.sources import DocumentPage, PeekableStream, Stdin, split_page
+
+    standard_input = Stdin(PeekableStream(stdin))
 
     def open_source(task: "Task") -> "Source":
-        source = Stdin(stdin) if task.source == "-" else resolve_source(task)
+        if (page := split_page(task.source)) and page[0] == "-":
+            return DocumentPage(standard_input, page[1])
+        source = standard_input if task.source == "-" else resolve_source(task)
         (image,) = _request.resolve_images([source], settings, fetch=fetch)
         return image
 

@@ -17,12 +17,21 @@ from ..errors import (
     UsageError,
 )
 from ..frozen import frozen
-from ..output.show import OutputOptions, RequestInfo, announce_image, show_answer, show_dry_run, show_failed_request
+from ..output.show import (
+    OutputOptions,
+    RequestInfo,
+    announce_image,
+    show_answer,
+    show_dry_run,
+    show_failed_request,
+    show_separator,
+)
 from ..output.streams import Output, echo_err
-from . import _body, _options, _request
+from . import _body, _options, _pages, _request
 
 if TYPE_CHECKING:
     from ..client.request import Request
+    from ..images.documents.pages import Documents
     from ..images.encode import ImageLimits
     from ..images.sources import Source
     from ..metrics import Price
@@ -37,11 +46,18 @@ _MAX_IMAGES_PER_REQUEST = 8
 
 @frozen
 class _Plan:
-    """The requests that will be sent: the same one for each group of images."""
+    """The requests that will be sent: the same one for each group of images.
+
+    Attributes:
+        documents: the open documents of the pages among the images.
+        separator: is written between the answers; ``None`` for nothing.
+    """
 
     request: "Request"
     groups: Sequence[Sequence["Source"]]
     limits: "ImageLimits"
+    documents: "Documents | None"
+    separator: str | None
     schema: "Schema | None"
     settings: "Settings"
     prices: Mapping[str, "Price"]
@@ -87,7 +103,10 @@ def describe(
     detail: _options.Detail = None,
     image_order: _options.ImageOrder = None,
     original: _options.Original = False,
-    frame: _options.Frame = 1,
+    pages: _options.Pages = None,
+    frame: _options.Frame = None,
+    password_file: _options.PasswordFile = None,
+    page_separator: _options.PageSeparator = None,
     fetch: _options.Fetch = None,
     as_json: _options.Json = False,
     field: _options.Field = None,
@@ -104,7 +123,6 @@ def describe(
 
     For example: qvision describe photo.jpg "what is this?"
     """
-    from ..images import sources
     from ..images.arguments import classify
 
     show = OutputOptions(as_json, field, stats, thinking, quiet, verbose, color.override, plain)
@@ -116,30 +134,36 @@ def describe(
         chosen_preset, settings = _request.resolve_preset_and_settings(context, config, preset)
         info.model = settings.model
         words = arguments or []
-        stdin = _request.open_stdin([*words, prompt, system])
+        stdin = _request.open_stdin([*words, prompt, system, password_file])
         schema_file = schema and f"@{schema.removeprefix('@')}"
         target.refuse_overwriting(_request.find_referenced_files(prompt, system, schema_file))
         info.prompt = _request.read_prompt("-p", prompt, stdin)
+        page_options = _pages.read_options(pages, frame, password_file, stdin)
         classified = classify(words, prompt_given=prompt is not None, stdin=stdin)
         info.images = classified.names
         info.prompt = _request.compose_prompt(info.prompt, classified.prompt, chosen_preset, settings)
         if classified.error is not None:
             raise classified.error
-        target.refuse_overwriting(image.path for image in classified.images if isinstance(image, sources.File))
+        target.refuse_overwriting(_pages.list_files(classified.images))
         extra = _body.parse_params(param)
         answer_schema = _request.load_schema(schema, chosen_preset, extra)
         show = show.for_answers(answer_schema, chosen_preset)
         system = _request.read_system_prompt(system, stdin, chosen_preset, settings)
         images = _request.resolve_images(classified.images, settings, fetch=fetch)
+        is_ocr = chosen_preset is not None and chosen_preset.name == "ocr" and not together
+        images, documents = _pages.expand_pages(images, page_options, each=each or is_ocr)
+        each = each or (is_ocr and documents is not None)
         plan = _Plan(
             request=_body.build_request(settings, info.prompt, system, extra, stream=not no_stream),
             groups=_group_images(images, each=each, together=together),
-            limits=_request.build_image_limits(settings, frame, original=original),
+            limits=_request.build_image_limits(settings, original=original),
+            documents=documents,
+            separator=_format_separator(page_separator, is_ocr=is_ocr and documents is not None),
             schema=answer_schema,
             settings=settings,
             prices=config.prices,
         )
-        _request.check_placeholders(plan.request, images=max(map(len, plan.groups)))
+        _request.check_placeholders(plan.request, images=max(map(_pages.count_files, plan.groups)))
         if dry_run:
             failures = _show_dry_runs(plan, show, target)
         else:
@@ -172,11 +196,20 @@ def _group_images(images: Sequence["Source"], *, each: bool, together: bool) -> 
     if each and together:
         raise UsageError("--each and --together exclude each other", hint="Choose one.")
     if len(images) > _MAX_IMAGES_PER_REQUEST and not each and not together:
-        raise UsageError(
-            f"{len(images)} images for one request",
-            hint="--each sends a request for each image, --together one request for all of them.",
-        )
+        hint = "--each sends a request for each image, --together one request for all of them."
+        if _pages.count_files(images) == 1:  # a document
+            name = images[0].name.rpartition("#page=")[0]
+            hint = f"Choose some with --pages 1-{_MAX_IMAGES_PER_REQUEST}. {hint.replace('each image', 'each page')}"
+            raise UsageError(f"{name}: {len(images):,} pages for one request", hint=hint)
+        raise UsageError(f"{len(images):,} images for one request", hint=hint)
     return [[image] for image in images] if each else [images]
+
+
+def _format_separator(option: str | None, *, is_ocr: bool) -> str | None:
+    """The text between two answers: a form feed between the texts of pages, or a line of the user's own."""
+    if option is None:
+        return "\f" if is_ocr else None
+    return option if option.endswith("\n") else f"{option}\n"
 
 
 def _describe_groups(plan: _Plan, key: str | None, show: OutputOptions, target: Output) -> list[QvisionError]:
@@ -189,7 +222,7 @@ def _describe_groups(plan: _Plan, key: str | None, show: OutputOptions, target: 
 
     failures: list[QvisionError] = []
     has_several = len(plan.groups) > 1
-    pool = PreparationPool(plan.limits)
+    pool = PreparationPool(plan.limits, plan.documents)
     submitted = deque([pool.submit(plan.groups[0])])  # prepared in threads while the next lines load httpx
     with _request.open_endpoint(plan.settings, key, plan.groups) as endpoint:
         from ..client.retry import RetryLimits
@@ -202,6 +235,8 @@ def _describe_groups(plan: _Plan, key: str | None, show: OutputOptions, target: 
             submitted.append(pool.submit(next_group))
             if has_several:
                 announce_image(group[0].name, show)
+            if number > 1 and plan.separator is not None:
+                show_separator(plan.separator, show, target)
             items = request_answer(
                 endpoint,
                 _request.fill_placeholders(request, group, number),
@@ -231,7 +266,7 @@ def _show_dry_runs(plan: _Plan, show: OutputOptions, target: Output) -> list[Qvi
     from ..images.prepare import PreparationPool
 
     failures: list[QvisionError] = []
-    pool, url = PreparationPool(plan.limits), _request.format_url(plan.settings, "/chat/completions")
+    pool, url = PreparationPool(plan.limits, plan.documents), _request.format_url(plan.settings, "/chat/completions")
     request_template = _body.add_response_format(plan.request, plan.schema)
     for number, group in enumerate(plan.groups, 1):
         request = _request.fill_placeholders(request_template, group, number)

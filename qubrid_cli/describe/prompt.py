@@ -74,9 +74,11 @@ def placeholder_values(image: "Source | None", index: int) -> dict[str, str]:
     """
     from urllib.parse import unquote, urlsplit
 
-    from ..images.sources import File, Link
+    from ..images.sources import DocumentPage, File, Link
 
     match image:
+        case DocumentPage():
+            return placeholder_values(image.document, index)
         case File():
             folder, name = os.path.split(os.path.abspath(image.path))
         case Link():
@@ -155,8 +157,27 @@ def check_placeholders(text: str, *, images: int) -> None:
 
 
 def label_images(images: Sequence["PreparedImageOrLink"]) -> tuple[ImagePart, ...]:
-    """Build the images of a request, each with a label."""
-    return tuple(ImagePart(image.url, format_image_label(number, image.name)) for number, image in enumerate(images, 1))
+    """Build the images of a request, each with a label; ``Page 3`` suffices if all are pages of one document."""
+    pages = [_format_page(image) for image in images]
+    documents = {image.name.rpartition("#")[0] for image in images}
+    if len(documents) == 1 and all(pages):
+        return tuple(ImagePart(image.url, page.capitalize()) for image, page in zip(images, pages, strict=True))
+    labels = [
+        f"{format_image_label(number, image.name.rpartition('#')[0])}, {page}"
+        if page
+        else format_image_label(number, image.name)
+        for number, (image, page) in enumerate(zip(images, pages, strict=True), 1)
+    ]
+    return tuple(ImagePart(image.url, label) for image, label in zip(images, labels, strict=True))
+
+
+def _format_page(image: "PreparedImageOrLink") -> str:
+    """Format which page or frame an image is; empty for an ordinary image."""
+    from ..images.prepare import PreparedImage
+
+    if not isinstance(image, PreparedImage) or image.page is None:
+        return ""
+    return f"{'page' if image.format in {'PDF', 'TIFF'} else 'frame'} {image.page}"
 
 
 def format_image_label(number: int, name: str) -> str:

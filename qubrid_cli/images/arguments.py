@@ -17,7 +17,7 @@ from ..errors import ImageError, UsageError
 from ..frozen import frozen
 from ..text import natural_key, quote_name
 from . import sources, urls
-from .sources import IMAGE_SUFFIX, File, Source, Stdin
+from .sources import IMAGE_SUFFIX, DocumentPage, File, Source, Stdin
 
 _IS_WINDOWS = os.name == "nt"
 _PATH_START = re.compile(r"\.{0,2}[\\/]|~[\\/]|[A-Za-z]:[\\/]")
@@ -216,6 +216,8 @@ def _resolve(argument: str, stdin: BinaryIO) -> list[Source] | None:
     path = find_existing_path(argument)
     if path is not None:
         return [sources.make_file(argument, path)]
+    if (page := sources.split_page(argument)) and (documents := _resolve(page[0], stdin)):
+        return [DocumentPage(document, page[1]) for document in documents if not isinstance(document, DocumentPage)]
     if IMAGE_SUFFIX.fullmatch(argument) and re.search(r"[*?\[]", argument):
         return _expand_glob(argument)
     if is_path(argument):

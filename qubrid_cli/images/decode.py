@@ -4,7 +4,8 @@ import logging
 import re
 import struct
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from typing import Any
 
@@ -257,6 +258,21 @@ def check_shape(size: tuple[int, int], name: str) -> None:
     if max(size) > MAX_RATIO * min(size):
         hint = f"Vision models accept shapes up to {MAX_RATIO}:1; cut it into shorter pieces."
         raise ImageError(f"{problem}, which is too long and narrow", hint=hint, code="too_long")
+
+
+@contextmanager
+def translate_errors(name: str) -> Iterator[None]:
+    """Turn the exceptions of Pillow into ours."""
+    try:
+        yield
+    except Image.DecompressionBombError as error:
+        raise formats.too_many_pixels_error(name, MAX_PIXELS) from error
+    except MemoryError as error:
+        raise ImageError(
+            f"{name} needs more memory than is available", hint="Shrink it with an image editor first."
+        ) from error
+    except DECODE_ERRORS as error:
+        raise formats.decode_error(name, error) from error
 
 
 def read_orientation(image: Image.Image) -> int:

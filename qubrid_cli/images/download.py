@@ -35,8 +35,8 @@ _CONTENT_ENCODINGS = {"identity", "gzip", "deflate"}
 
 _MANUAL_DOWNLOAD_HINT = "Download it another way and name the file."
 
-#: The start of text that is an image: Netpbm's plain formats, and formats that can be converted, such as SVG.
-_TEXT_IMAGE_START = re.compile(rb"P[1-7f]\s|(\xef\xbb\xbf)?\s*<|%!PS")
+#: The start of text that is an image: Netpbm's plain formats, PDF, and formats that can be converted, such as SVG.
+_TEXT_IMAGE_START = re.compile(rb"P[1-7f]\s|(\xef\xbb\xbf)?\s*<|%!PS|[\s\S]{0,1019}%PDF-")
 
 
 def download(link: Link, *, timeout: float, within: float | None = None) -> bytes:

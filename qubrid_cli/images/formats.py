@@ -8,6 +8,7 @@ from PIL import TiffTags
 
 from ..errors import ImageError
 from ..frozen import frozen
+from ..installation import format_install_command
 from . import boxes
 from .metadata import read_jpeg_frame
 
@@ -37,7 +38,6 @@ _XML_PROLOGUE = rb"(?>(?>\s+|<!--.*?-->|<\?.*?\?>|<!DOCTYPE[^>\[]*(?:\[.*?\])?\s
 _UNSUPPORTED_FORMATS = (
     (_XML_PROLOGUE + rb"<(\w+:)?svg[\s>]", UnsupportedFormat("an SVG drawing", "rsvg-convert -w 1568 {} -o out.png")),
     (rb"\x1f\x8b", UnsupportedFormat("compressed data", "gunzip {}")),
-    (rb"%PDF-", UnsupportedFormat("a PDF document", "pdftoppm -png -r 150 -singlefile {} out")),
     (rb"%!PS|\xc5\xd0\xd3\xc6", UnsupportedFormat("a PostScript file", "gs -sDEVICE=png16m -r150 -o out.png {}")),
     (rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n", UnsupportedFormat("a JPEG XL image", "djxl {} out.png")),
     (rb"8BPS", UnsupportedFormat("a Photoshop document", _MAGICK)),
@@ -172,6 +172,9 @@ def unreadable_error(data: bytes, name: str, *, can_read_heif: bool) -> ImageErr
     unsupported = identify_unsupported(data)
     if unsupported is not None:
         return unsupported_error(unsupported, name)
+    if data.startswith(b"%PDF-"):  # a batch expects none under this name; elsewhere the content decides
+        hint = f"Rename it so that it ends in .pdf, or name a page of it: {name}#page=1"
+        return ImageError(f"{name} is a PDF document, but is not named like one", hint=hint, code="unsupported_format")
     if data[:4] in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}:
         kind = _describe_tiff(data)
         if kind is not None:
@@ -196,7 +199,9 @@ def _unreadable_heif_error(data: bytes, name: str, *, can_read_heif: bool) -> Im
         return unsupported_error(UnsupportedFormat("a HEIF image sequence", "ffmpeg -i {} -frames:v 1 out.png"), name)
     if not can_read_heif and coding != "av01":
         return ImageError(
-            f"{name} is HEIC, which needs an extra library", hint="Run: pip install pi-heif", code="needs_heif"
+            f"{name} is HEIC, which needs an extra library",
+            hint=f"Run: {format_install_command('pi-heif')}",
+            code="needs_heif",
         )
     return damaged_error(name, "its header cannot be read")
 

@@ -8,15 +8,19 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
 from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
 from PIL import ExifTags, Image
 
 from ..errors import ImageError
 from ..frozen import frozen
-from . import damage, decode, formats, prefetch, sources
+from . import damage, decode, prefetch, sources
 from .encode import ImageLimits, Upload, encode_for_upload, orient_size
 from .metadata import keep_sound_chunks, list_extra_parts
 from .urls import DataUrl
+
+if TYPE_CHECKING:
+    from .documents.pages import Documents
 
 #: Metadata by the name under which Pillow keeps it in ``info``.
 _METADATA_NAMES = {
@@ -44,6 +48,9 @@ class PreparedImage:
         size: bytes of the original.
         prepare_seconds: the time for reading and encoding it.
         metadata_names: what else than the image is in the original; none of it is sent.
+        page: the number of the page or frame, for a page of a document; its ``width`` and ``height`` are in points for a
+            PDF, and ``sha256`` and ``size`` are those of the document.
+        page_count: pages in the document.
     """
 
     name: str
@@ -56,6 +63,8 @@ class PreparedImage:
     prepare_seconds: float
     warnings: tuple[str, ...] = ()
     metadata_names: tuple[str, ...] = ()
+    page: int | None = None
+    page_count: int = 1
 
     @property
     def url(self) -> DataUrl:
@@ -81,8 +90,9 @@ class PreparationPool:
     waits at its end for the workers of ``concurrent.futures``.)
     """
 
-    def __init__(self, limits: ImageLimits, *, threads: int = 2) -> None:
+    def __init__(self, limits: ImageLimits, documents: "Documents | None" = None, *, threads: int = 2) -> None:
         self._limits = limits
+        self._documents = documents
         self._queue: SimpleQueue[tuple[Future[PreparedImageOrLink], sources.Source]] = SimpleQueue()
         for _ in range(threads):
             threading.Thread(target=self._run, name="images", daemon=True).start()
@@ -98,9 +108,56 @@ class PreparationPool:
         while True:
             future, image = self._queue.get()
             try:
-                future.set_result(image if isinstance(image, sources.Link) else prepare_image(image, self._limits))
+                future.set_result(prepare_image_or_link(image, self._limits, self._documents))
             except BaseException as error:  # noqa: BLE001  # raised in the thread that waits for the image
                 future.set_exception(error)
+
+
+def prepare_image_or_link(
+    source: sources.Source, limits: ImageLimits, documents: "Documents | None" = None
+) -> PreparedImageOrLink:
+    """Prepare an image, unless it is a link that the endpoint fetches.
+
+    Args:
+        documents: the open documents, for a page of one of them.
+
+    Raises:
+        ImageError: as for ``prepare_image``; or the page does not exist, or its document cannot be opened.
+    """
+    match source:
+        case sources.Link():
+            return source
+        case sources.DocumentPage():
+            assert documents is not None
+            return _prepare_page(source, limits, documents)
+        case _:
+            return prepare_image(source, limits)
+
+
+def _prepare_page(page: sources.DocumentPage, limits: ImageLimits, documents: "Documents") -> PreparedImage:
+    started = time.perf_counter()
+    document = documents.open(page.document)
+    image = document.read_page(page.number, limits)
+    content = _prepare_undamaged_or_rest(image.data, page.name, limits)
+    width, height = image.size or content.size
+    return PreparedImage(
+        name=page.name,
+        sha256=document.sha256,
+        format=document.format,
+        width=width,
+        height=height,
+        size=document.size,
+        upload=content.upload,
+        prepare_seconds=time.perf_counter() - started,
+        warnings=_get_notes(page.document) + document.warnings + image.warnings + content.warnings,
+        metadata_names=content.metadata_names,
+        page=page.number,
+        page_count=document.page_count,
+    )
+
+
+def _get_notes(source: sources.Source) -> tuple[str, ...]:
+    return (source.note,) if isinstance(source, sources.FetchedLink) and source.note else ()
 
 
 def prepare_image(source: sources.ReadableSource, limits: ImageLimits) -> PreparedImage:
@@ -113,13 +170,7 @@ def prepare_image(source: sources.ReadableSource, limits: ImageLimits) -> Prepar
     prefetched = prefetch.take(source.path) if isinstance(source, sources.File) else None
     data = prefetched or sources.read_bytes(source)
     sha256 = hashlib.sha256(data).hexdigest()  # before the decoded image is needed: the prefetch may still decode it
-    notes = (source.note,) if isinstance(source, sources.FetchedLink) and source.note else ()
-    try:
-        content = _prepare_content(data, source.name, limits)
-    except ImageError as error:
-        if error.code != "damaged_image":
-            raise
-        content = _prepare_damaged(data, source.name, limits, error)
+    content = _prepare_undamaged_or_rest(data, source.name, limits)
     return PreparedImage(
         name=source.name,
         sha256=sha256,
@@ -129,7 +180,7 @@ def prepare_image(source: sources.ReadableSource, limits: ImageLimits) -> Prepar
         size=len(data),
         upload=content.upload,
         prepare_seconds=time.perf_counter() - started,
-        warnings=notes + content.warnings,
+        warnings=_get_notes(source) + content.warnings,
         metadata_names=content.metadata_names,
     )
 
@@ -145,32 +196,36 @@ class _Content:
     metadata_names: tuple[str, ...]
 
 
+def _prepare_undamaged_or_rest(data: bytes, name: str, limits: ImageLimits) -> "_Content":
+    """Prepare an image from its bytes, or what is left of a damaged one."""
+    try:
+        return _prepare_content(data, name, limits)
+    except ImageError as error:
+        if error.code != "damaged_image":
+            raise
+        return _prepare_damaged(data, name, limits, error)
+
+
 def _prepare_content(
     data: bytes, name: str, limits: ImageLimits, recovered: damage.Recovered | None = None
 ) -> _Content:
     """Prepare an image from its bytes, or what was recovered of them."""
-    try:
-        with recovered.image if recovered else decode.open_image(data, name, limits.frame) as opened:
-            image = opened
-            if opened.format == "PNG" and not recovered:
-                # EXIF may stand at the end of a PNG, so reading it decodes the PNG, and would hide any damage.
-                image = prefetch.get_decoded(opened, data)
-                damage.load(image, data)
-            frame = decode.skip_blank_frames(image) if limits.frame == 1 and not recovered else limits.frame
-            orientation = decode.read_orientation(image)
-            warnings = decode.get_frame_warnings(image, name, frame, limits.frame)
-            kind, metadata_names = image.format or "", _list_metadata(image, data)
-            image = decode.crop_to_aperture(image, data, name)
-            size = orient_size(image.size, orientation)
-            upload = encode_for_upload(image, b"" if recovered else data, orientation, limits, name)
-    except Image.DecompressionBombError as error:
-        raise formats.too_many_pixels_error(name, decode.MAX_PIXELS) from error
-    except MemoryError as error:
-        raise ImageError(
-            f"{name} needs more memory than is available", hint="Shrink it with an image editor first."
-        ) from error
-    except decode.DECODE_ERRORS as error:
-        raise formats.decode_error(name, error) from error
+    with (
+        decode.translate_errors(name),
+        recovered.image if recovered else decode.open_image(data, name, limits.frame) as opened,
+    ):
+        image = opened
+        if opened.format == "PNG" and not recovered:
+            # EXIF may stand at the end of a PNG, so reading it decodes the PNG, and would hide any damage.
+            image = prefetch.get_decoded(opened, data)
+            damage.load(image, data)
+        frame = decode.skip_blank_frames(image) if limits.frame == 1 and not recovered else limits.frame
+        orientation = decode.read_orientation(image)
+        warnings = decode.get_frame_warnings(image, name, frame, limits.frame)
+        kind, metadata_names = image.format or "", _list_metadata(image, data)
+        image = decode.crop_to_aperture(image, data, name)
+        size = orient_size(image.size, orientation)
+        upload = encode_for_upload(image, b"" if recovered else data, orientation, limits, name)
     warnings += recovered.warnings if recovered else ()
     return _Content(kind, size, upload, warnings + upload.warnings, metadata_names)
 

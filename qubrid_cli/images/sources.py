@@ -1,12 +1,15 @@
 """Where images come from: files, links, ``data:`` URLs and standard input; which links are fetched here; reading bytes."""
 
+import enum
 import io
 import json
 import os
 import re
 import stat
 import sys
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, assert_never
@@ -22,18 +25,28 @@ if sys.platform == "win32":
 else:  # the same function; urllib.request takes 13 ms to load
     from urllib.parse import unquote as url2pathname
 
-_READABLE_FORMATS = (
-    "jpe?g|jpe|jfif|a?png|gif|webp|avif|hei[cf]|hif|tiff?|bmp|dib|ico|jp[2fx]|j2[ck]|jpc|p[bgnp]m|qoi|tga|mpo"
-)
-_UNREADABLE_FORMATS = "svg|pdf|eps|jxl|dng|cr[23w]|nef|arw|orf|raf|rw2|psd|xcf|xpm"
-_READABLE_SUFFIX = re.compile(rf".*\.({_READABLE_FORMATS})", re.IGNORECASE | re.DOTALL)
+_READABLE_FORMATS = "jpe?g|jpe|jfif|a?png|gif|webp|avif|hei[cf]|hif|bmp|dib|ico|jp[2fx]|j2[ck]|jpc|p[bgnp]m|qoi|tga|mpo"
+_DOCUMENT_FORMATS = "pdf|tiff?"
+_UNREADABLE_FORMATS = "svg|eps|jxl|dng|cr[23w]|nef|arw|orf|raf|rw2|psd|xcf|xpm"
+_READABLE_SUFFIX = re.compile(rf".*\.({_READABLE_FORMATS}|{_DOCUMENT_FORMATS})", re.IGNORECASE | re.DOTALL)
 #: Suffixes that mark an argument as an image; used for globs and for names that do not exist.
-IMAGE_SUFFIX = re.compile(rf".*\.({_READABLE_FORMATS}|{_UNREADABLE_FORMATS})", re.IGNORECASE | re.DOTALL)
+IMAGE_SUFFIX = re.compile(
+    rf".*\.({_READABLE_FORMATS}|{_DOCUMENT_FORMATS}|{_UNREADABLE_FORMATS})", re.IGNORECASE | re.DOTALL
+)
+#: The page in the name of a file, and in the fragment of a URL among other parameters (RFC 8118, section 3).
+_PAGE_OF_FILE = r"(.+)#page=([1-9][0-9]{0,6})"
+_PAGE_OF_URL = r"([^#]+)#(?:[^#]*&)?page=([1-9][0-9]{0,6})(?:&[^#]*)?"
 
 #: Text may begin with ``data: `` too, so the head of the URL may hold no blank, except before ``base64``.
 _URL = re.compile(r"(https?|file):\S*\Z|data:[^\s,]*(;\s*base64,|,|\Z)", re.IGNORECASE)
 #: 512 MiB: no photo is this large, and a larger file could fill the memory.
 MAX_FILE_BYTES = 512 * 1024 * 1024
+
+#: Bytes among which the signature of a PDF stands; junk may come before it (ISO 32000-1, Annex H, note 13).
+_PDF_HEAD_BYTES = 1024
+_TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+#: Images whose metadata may contain the signature of a PDF.
+_IMAGE_START = rb"(?s)\xff\xd8\xff|\x89PNG|GIF8|RIFF|....ftyp|\0\0\0\x0cjP|BM"
 
 
 @frozen
@@ -69,16 +82,66 @@ class FetchedLink:
     note: str | None = None
 
 
+class PeekableStream:
+    """A stream whose first bytes can be looked at before they are read. Its methods may be called from any thread."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._head = b""
+        self._lock = threading.Lock()
+
+    def peek(self, size: int) -> bytes:
+        """The next bytes, fewer than ``size`` only at the end."""
+        with self._lock:
+            while len(self._head) < size and (chunk := self._stream.read(size - len(self._head))):
+                self._head += chunk
+            return self._head[:size]
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, at most ``size``; none at the end."""
+        with self._lock:
+            head, self._head = self._head[:size], self._head[size:]
+            return head or self._stream.read(size)
+
+
 @frozen
 class Stdin:
     """An image on standard input, not read yet."""
 
-    stream: BinaryIO
+    stream: BinaryIO | PeekableStream
     name: str = "-"
 
 
 ReadableSource = File | Bytes | FetchedLink | Stdin
-Source = ReadableSource | Link
+
+
+@frozen
+class DocumentPage:
+    """A page of a document, or a frame of an animation; ``number`` counts from 1."""
+
+    document: ReadableSource | Link
+    number: int
+
+    @property
+    def name(self) -> str:
+        """The name of the document with the page as its fragment, which browsers understand (RFC 8118, section 3)."""
+        return self.format_name(self.document.name, self.number)
+
+    @staticmethod
+    def format_name(document: str, number: int) -> str:
+        """The name of a page of a document."""
+        return f"{document}#page={number}"
+
+
+Source = ReadableSource | Link | DocumentPage
+
+
+def split_page(name: str) -> tuple[str, int] | None:
+    """The name of a document and the page of it that a name means, such as ``a.pdf#page=3``; ``None`` without a page."""
+    if "#" not in name:
+        return None
+    match = re.fullmatch(_PAGE_OF_URL if is_url(name) else _PAGE_OF_FILE, name, re.DOTALL)
+    return (match[1], int(match[2])) if match else None
 
 
 def is_url(text: str) -> bool:
@@ -94,10 +157,15 @@ def resolve_url(url: str) -> Source:
         UsageError: an invalid URL, or a folder.
     """
     scheme = url.partition(":")[0].lower()
+    page = split_page(url)
     if scheme == "data":
-        return _decode_data_url(url)
+        return _decode_data_url(url) if page is None else DocumentPage(_decode_data_url(page[0]), page[1])
     try:
-        return make_file(url, _parse_file_url(url)) if scheme == "file" else Link(urls.strip_credentials(url), url)
+        if scheme != "file":
+            return Link(urls.strip_credentials(url), url)
+        document = page[0] if page else url
+        file = make_file(document, _parse_file_url(document))
+        return DocumentPage(file, page[1]) if page else file
     except ValueError as error:
         raise UsageError(
             f"{urls.redact(url)} {error}",
@@ -145,6 +213,53 @@ def has_readable_suffix(name: str) -> bool:
     return _READABLE_SUFFIX.fullmatch(name) is not None
 
 
+def may_be_document(name: str) -> bool:
+    """Whether the name of a file or link is not that of an image without pages, such as ``photo.jpg``."""
+    return not _has_suffix(name, _READABLE_FORMATS)
+
+
+def has_document_suffix(name: str) -> bool:
+    """Whether the name of a file or link is that of a document, such as ``scan.pdf``."""
+    return _has_suffix(name, _DOCUMENT_FORMATS)
+
+
+def _has_suffix(name: str, formats: str) -> bool:
+    path = re.split("[?#]", name)[0] if is_url(name) else name
+    return re.fullmatch(rf".*\.({formats})", path, re.IGNORECASE | re.DOTALL) is not None
+
+
+class DocumentKind(enum.Enum):
+    """A format whose files have pages; a TIFF often has only one."""
+
+    PDF = enum.auto()
+    TIFF = enum.auto()
+
+
+def detect_document(source: ReadableSource) -> DocumentKind | None:
+    """The kind of a document by its first bytes; ``None`` for other images, and for a file that cannot be read."""
+    head = _read_head(source)
+    if head.startswith(_TIFF_SIGNATURES):
+        return DocumentKind.TIFF
+    return DocumentKind.PDF if b"%PDF-" in head and not re.match(_IMAGE_START, head) else None
+
+
+def _read_head(source: ReadableSource) -> bytes:
+    match source:
+        case Bytes():
+            return source.data[:_PDF_HEAD_BYTES]
+        case FetchedLink():
+            return source.fetch()[:_PDF_HEAD_BYTES]
+        case Stdin():
+            return source.stream.peek(_PDF_HEAD_BYTES) if isinstance(source.stream, PeekableStream) else b""
+        case File():
+            with suppress(ImageError), open_file(source) as file:
+                if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    return file.read(_PDF_HEAD_BYTES)
+            return b""
+        case _:
+            assert_never(source)
+
+
 def read_bytes(source: ReadableSource) -> bytes:
     """Read all bytes of an image.
 
@@ -171,7 +286,7 @@ def read_bytes(source: ReadableSource) -> bytes:
     return data
 
 
-def _read_stream(stream: BinaryIO | io.FileIO) -> bytes:
+def _read_stream(stream: BinaryIO | io.FileIO | PeekableStream) -> bytes:
     """Read a stream up to a little over the limit."""
     data = bytearray()
     while len(data) <= MAX_FILE_BYTES and (chunk := stream.read(1024 * 1024)):
@@ -180,19 +295,30 @@ def _read_stream(stream: BinaryIO | io.FileIO) -> bytes:
 
 
 def _read_file(source: File) -> bytes:
+    with open_file(source) as file:
+        status = os.fstat(file.fileno())
+        if stat.S_ISFIFO(status.st_mode):  # /dev/stdin, or what a shell makes of <(command)
+            with open(source.path, "rb", buffering=0) as stream:
+                return _read_stream(stream)
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError(
+                f"{source.name} is not a regular file", hint=f"Pipe it in: qvision describe - < {source.name}"
+            )
+        if status.st_size > MAX_FILE_BYTES:
+            raise _file_too_large_error(source.name)
+        return file.read(MAX_FILE_BYTES + 1)
+
+
+@contextmanager
+def open_file(source: File) -> Iterator[BinaryIO]:
+    """Open a file without waiting, and report errors while it is read.
+
+    Raises:
+        ImageError: it is missing or unreadable.
+    """
     try:
         with open(source.path, "rb", opener=_open_nonblocking) as file:
-            status = os.fstat(file.fileno())
-            if stat.S_ISFIFO(status.st_mode):  # /dev/stdin, or what a shell makes of <(command)
-                with open(source.path, "rb", buffering=0) as stream:
-                    return _read_stream(stream)
-            if not stat.S_ISREG(status.st_mode):
-                raise ImageError(
-                    f"{source.name} is not a regular file", hint=f"Pipe it in: qvision describe - < {source.name}"
-                )
-            if status.st_size > MAX_FILE_BYTES:
-                raise _file_too_large_error(source.name)
-            return file.read(MAX_FILE_BYTES + 1)
+            yield file
     except FileNotFoundError as error:
         is_link = os.path.islink(source.path)
         hint = "It is a symbolic link to a file that does not exist." if is_link else "Check the name and the folder."
@@ -228,13 +354,20 @@ def resolve_links(
         if not isinstance(image, Link):
             return image
         if fetch is not None:
-            return FetchedLink(image.name, partial(download, image)) if fetch else image
+            return _make_fetched(image, download) if fetch else image
         if endpoint is None or urls.classify_reach(image.url) >= urls.classify_reach(endpoint):
             return image
-        note = f"{image.name}: fetched here, because the endpoint cannot reach it"
-        return FetchedLink(image.name, partial(download, image), note)
+        return _make_fetched(image, download, f"{image.name}: fetched here, because the endpoint cannot reach it")
 
     return [resolve(image) for image in images]
+
+
+def _make_fetched(link: Link, download: Callable[[Link], bytes], note: str | None = None) -> FetchedLink | DocumentPage:
+    """A link that is downloaded when it is read, or the page of a document that its fragment names."""
+    page, name = split_page(link.url), split_page(link.name)
+    if page is None or name is None:
+        return FetchedLink(link.name, partial(download, link), note)
+    return DocumentPage(FetchedLink(name[0], partial(download, Link(name[0], page[0])), note), page[1])
 
 
 def find_link_secrets(images: Iterable[Source]) -> set[str]:

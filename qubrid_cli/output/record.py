@@ -58,7 +58,7 @@ def json_image(
 ) -> dict[str, Any]:
     """Return the facts about an image and about what is sent of it; ``None`` for those of links and unprepared images."""
     if not isinstance(image, PreparedImage):
-        return {"source": image.name} | dict.fromkeys(("sha256", "format", "width", "height", "bytes", "sent"))
+        return {"source": image.name} | dict.fromkeys(("sha256", "format", "width", "height", "bytes", "page", "sent"))
     upload = image.upload
     return {
         "source": image.name,
@@ -67,6 +67,7 @@ def json_image(
         "width": image.width,
         "height": image.height,
         "bytes": image.size,
+        "page": image.page,
         "sent": {
             "mime": upload.mime,
             "width": upload.width,
@@ -224,7 +225,9 @@ def format_statistics(description: Description, *, width: int | None = None) -> 
         parts.append(f"{cost} (reported)" if cost.source == "server" else str(cost))
     images = [image for image in description.images if isinstance(image, PreparedImage)]
     if images:
-        read, sent = sum(image.size for image in images), sum(len(image.upload.data) for image in images)
+        documents = {image.sha256: image.size for image in images if image.page is not None}
+        read = sum(documents.values()) + sum(image.size for image in images if image.page is None)
+        sent = sum(len(image.upload.data) for image in images)
         parts.append(f"{format_size(read)} → {format_size(sent)}")
     parts += [escape_control_characters(description.model)] if description.model else []
     return _join_parts(parts, width)

@@ -130,6 +130,12 @@ def show_answer(items: "Items", options: OutputOptions, target: Output) -> "Desc
     return answer
 
 
+def show_separator(text: str, options: OutputOptions, target: Output) -> None:
+    """Write a text between two answers that are text; not a form feed on a terminal, where names separate them."""
+    if not options.is_machine_readable and options.schema is None and not (text == "\f" and target.is_terminal):
+        target.write(text)
+
+
 def _show_in_format(items: "Items", options: OutputOptions, target: Output) -> "Description":
     if options.is_machine_readable:
         from ..describe import run

@@ -28,7 +28,7 @@ from qubrid_cli.batch.inputs import (
 )
 from qubrid_cli.batch.lists import InvalidListEntry, ListEntry, ListItem, ListLine
 from qubrid_cli.errors import ImageError, UsageError
-from qubrid_cli.images.sources import Bytes, File, Link, read_bytes
+from qubrid_cli.images.sources import Bytes, DocumentPage, File, Link, read_bytes
 from qubrid_cli.text import natural_key
 
 FILES = (
@@ -99,9 +99,7 @@ def test_in_a_folder_images_are_recognized_by_suffix(folder: Path, ending: str) 
     assert names(find_images(["new"])) == [f"new/a.{ending}"]
 
 
-@pytest.mark.parametrize(
-    "ending", ["svg", "pdf", "eps", "jxl", "dng", "txt", "json", "jsonl", "xmp", "jpg.part", "jpgx"]
-)
+@pytest.mark.parametrize("ending", ["svg", "eps", "jxl", "dng", "txt", "json", "jsonl", "xmp", "jpg.part", "jpgx"])
 def test_in_a_folder_files_with_other_suffixes_are_skipped(folder: Path, ending: str) -> None:
     (folder / "new").mkdir()
     (folder / f"new/a.{ending}").touch()
@@ -130,7 +128,7 @@ def test_a_broken_link_is_an_image_that_fails(folder: Path) -> None:
 
 def read_of(task: Task) -> bytes:
     source = resolve_source(task)
-    assert not isinstance(source, Link)
+    assert not isinstance(source, Link | DocumentPage)
     return read_bytes(source)
 
 

@@ -15,6 +15,7 @@ from qubrid_cli.batch import tasks
 from qubrid_cli.batch.budget import Budget, BudgetLimits, FailureLimit
 from qubrid_cli.batch.inputs import BatchInputs, Task
 from qubrid_cli.batch.journal import Journal, WorkSharing
+from qubrid_cli.batch.pages import PageFinder
 from qubrid_cli.batch.rate import FixedConcurrency, RateLimiter
 from qubrid_cli.batch.run import BatchRun, Idle
 from qubrid_cli.batch.tasks import BatchPlan, Done, Failed, OutcomeWriter
@@ -93,8 +94,8 @@ def test_the_data_of_each_step_can_be_pickled(draw: Draw) -> None:
     (path,) = draw("a.png")
     request = Request("m", "caption", (), 100, 0.1, 1.0, extra={"seed": 1})
     batch_request = tasks.BatchRequest(request, encode.ImageLimits())
-    read = tasks.load_image(Task(1, str(path)), File(str(path), path), batch_request)
-    ready = tasks.prepare_image(read, batch_request)
+    read = tasks.load_image(Task(1, str(path)), File(str(path), path), batch_request, PageFinder())
+    ready = tasks.prepare_image(read, batch_request, PageFinder())
     for one in (batch_request, read, ready):
         assert pickle.loads(pickle.dumps(one)) == one
     spoilt = tasks.build_unsent_result(

@@ -273,7 +273,7 @@ def test_a_link_is_passed_on_as_it_is(describe: Ask, server: Server) -> None:
     run = describe("https://example.com/a.jpg?x=1", "what?", "--json")
     assert server.asked[0].image_url == "https://example.com/a.jpg?x=1"
     assert run.json["images"][0] == {
-        **dict.fromkeys(("sha256", "format", "width", "height", "bytes", "sent")),
+        **dict.fromkeys(("sha256", "format", "width", "height", "bytes", "page", "sent")),
         "source": "https://example.com/a.jpg?x=1",
     }
 

@@ -231,7 +231,6 @@ def test_no_error_quotes_python() -> None:
 @pytest.mark.parametrize(
     ("data", "kind", "command"),
     [
-        (b"%PDF-1.7\n", "a PDF document", "pdftoppm -png -r 150 -singlefile"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n", "a PostScript file", "gs -sDEVICE=png16m"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing", "rsvg-convert"),
         (b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- by hand -->\n<svg width='9'>", "an SVG drawing", "rsvg-convert"),

@@ -1,0 +1,31 @@
+"""The command that adds a library to this installation of the program."""
+
+import os
+import re
+import shlex
+import sys
+from contextlib import suppress
+
+
+def format_install_command(library: str, *, prefix: str = sys.prefix, python: str = sys.executable) -> str:
+    """The command that installs a library beside the program, with the tool that installed the program.
+
+    Args:
+        prefix: the folder of the environment.
+        python: the interpreter in it.
+    """
+    if os.path.exists(os.path.join(prefix, "pipx_metadata.json")):
+        return f"pipx inject {shlex.quote(os.path.basename(prefix))} {library}"
+    installer = "uv pip install --python" if _is_made_by_uv(prefix) else None
+    return (
+        f"{installer} {shlex.quote(python)} {library}"
+        if installer
+        else f"{shlex.quote(python)} -m pip install {library}"
+    )
+
+
+def _is_made_by_uv(prefix: str) -> bool:
+    """Whether uv made the environment, which then has no pip: it says so in ``pyvenv.cfg``."""
+    with suppress(OSError, UnicodeDecodeError), open(os.path.join(prefix, "pyvenv.cfg"), encoding="utf-8") as file:
+        return re.search(r"^uv\s*=", file.read(), re.MULTILINE) is not None
+    return False

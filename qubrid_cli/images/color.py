@@ -51,6 +51,12 @@ _MAX_14_BITS = 0x3FFF
 #: Numbers of ITU-T H.273, tables 2 and 3: what equals sRGB nearly, or is not specified, and the names of others.
 _SRGB_PRIMARIES, _SRGB_TRANSFERS = {1, 2, 5, 6, 7}, {1, 2, 4, 5, 6, 13, 14, 15}
 _PRIMARIES = {9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
+#: XYZ of red, green and blue, adapted to D50, as in the profiles of Apple and the ICC.
+_COLORANTS = {
+    9: ((0.67348, 0.27904, -0.00192), (0.16566, 0.67534, 0.02998), (0.12505, 0.04562, 0.79684)),
+    12: ((0.51512, 0.2412, -0.00105), (0.29198, 0.69225, 0.04189), (0.1571, 0.06657, 0.78407)),
+}
+_D50 = (0.9642, 1.0, 0.8249)
 _TRANSFERS = {8: "linear light", 16: "HDR (PQ)", 18: "HDR (HLG)"}
 
 
@@ -116,14 +122,49 @@ def describe_color(numbers: tuple[int, int] | None) -> str | None:
     if numbers is None:
         return None
     primaries, transfer = numbers
-    if primaries in _SRGB_PRIMARIES and transfer in _SRGB_TRANSFERS | {8}:
-        return None  # linear light is converted, see find_gamma
+    if primaries in _SRGB_PRIMARIES | _COLORANTS.keys() and transfer in _SRGB_TRANSFERS | {8}:
+        return None  # converted, see build_profile and find_gamma
     names = [_TRANSFERS.get(transfer), _PRIMARIES.get(primaries, f"primaries {primaries}")]
     if primaries in _SRGB_PRIMARIES:
         names = [_TRANSFERS.get(transfer, f"transfer function {transfer}")]
     return (
         f"its colors are stored as {', '.join(filter(None, names))} and sent without conversion, so they may look off"
     )
+
+
+def build_profile(numbers: tuple[int, int] | None) -> bytes | None:
+    """The ICC profile of a color space wider than sRGB; ``None`` if there is none for it.
+
+    Source: ICC.1:2022, 7.2, 8.3.3 and 10.18 (sRGB's curve as parameters of type 3).
+    """
+    if numbers is None or numbers[0] not in _COLORANTS or numbers[1] not in _SRGB_TRANSFERS | {8}:
+        return None
+    curve = b"para" + struct.pack(">4xHH5i", 3, 0, *map(_to_fixed, (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)))
+    curve = b"curv" + bytes(8) if numbers[1] == 8 else curve
+    text = b"mluc" + struct.pack(">4xII4sII", 1, 12, b"enUS", 8, 28) + "wide".encode("utf-16-be")
+    xyz = [b"XYZ " + struct.pack(">4x3i", *map(_to_fixed, color)) for color in (_D50, *_COLORANTS[numbers[0]])]
+    values = [text, text, *xyz, curve, curve, curve]
+    names = (b"desc", b"cprt", b"wtpt", b"rXYZ", b"gXYZ", b"bXYZ", b"rTRC", b"gTRC", b"bTRC")
+    index, body, start = b"", b"", 132 + 12 * len(names)
+    for name, value in zip(names, values, strict=True):
+        index += struct.pack(">4sII", name, start + len(body), len(value))
+        body += value.ljust(-(-len(value) // 4) * 4, b"\0")
+    head = struct.pack(
+        ">I4xI4s4s4s12x4s28x3i",
+        start + len(body),
+        0x04300000,
+        b"mntr",
+        b"RGB ",
+        b"XYZ ",
+        b"acsp",
+        *map(_to_fixed, _D50),
+    )
+    return head.ljust(128, b"\0") + struct.pack(">I", len(names)) + index + body
+
+
+def _to_fixed(number: float) -> int:
+    """A number as ICC profiles store it, with 16 bits after the point."""
+    return round(number * 65_536)
 
 
 def find_gamma(image: Image.Image, numbers: tuple[int, int] | None) -> float | None:

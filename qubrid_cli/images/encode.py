@@ -107,9 +107,9 @@ def encode_for_upload(image: Image.Image, data: bytes, orientation: int, limits:
     pixel_size = orient_size(image.size, orientation)
     size = orient_size(_stretch_to_square(image), orientation)
     numbers = _read_color_numbers(image, data)
-    gamma = color.find_gamma(image, numbers)
+    gamma, profile = color.find_gamma(image, numbers), color.build_profile(numbers)
     target = tokens.shrink_size(*size, max_pixels=limits.max_pixels, max_side=limits.max_side)
-    if target == pixel_size and orientation == 1 and limits.frame == 1 and gamma is None:
+    if target == pixel_size and orientation == 1 and limits.frame == 1 and gamma is None and profile is None:
         stripped = _strip_original(image, data)
         if stripped is not None:
             mime = "image/png" if image.format == "PNG" else "image/jpeg"
@@ -128,7 +128,7 @@ def encode_for_upload(image: Image.Image, data: bytes, orientation: int, limits:
     image = decode.widen_levels(_decode(image, data), data)
     look = color.examine(image, limits.background)
     is_graphic = color.is_graphic(image, look)
-    result = color.convert_to_srgb(_resize(image, look, stored), image.info.get("icc_profile"), gamma)
+    result = color.convert_to_srgb(_resize(image, look, stored), profile or image.info.get("icc_profile"), gamma)
     if orientation in _TRANSPOSITIONS:
         result = result.transpose(_TRANSPOSITIONS[orientation])
     result.info = {}  # save() would copy a comment from here into the new file

@@ -224,11 +224,29 @@ def test_gamma_is_applied(chunks: bytes, shown: int) -> None:
 
 @pytest.mark.parametrize(
     ("numbers", "name"),
-    [((9, 16), "HDR (PQ), BT.2020"), ((9, 18), "HDR (HLG), BT.2020"), ((12, 13), "Display P3")],
+    [((9, 16), "HDR (PQ), BT.2020"), ((9, 18), "HDR (HLG), BT.2020"), ((11, 13), "DCI-P3"), ((1, 16), "HDR (PQ)")],
 )
 def test_colors_that_are_not_converted_are_said(numbers: tuple[int, int], name: str) -> None:
     note = f"x: its colors are stored as {name} and sent without conversion, so they may look off"
     assert encoded(png_with(files.chunk(b"cICP", bytes((*numbers, 0, 1))))).warnings == (note,)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "AVIF", "HEIF"])
+@pytest.mark.parametrize(
+    ("numbers", "shown"), [((12, 13), (215, 93, 31)), ((9, 13), (241, 76, 29)), ((1, 13), (200, 100, 50))]
+)
+def test_wide_colors_without_a_profile_are_converted(
+    kind: str, numbers: tuple[int, int], shown: tuple[int, int, int]
+) -> None:
+    """By the matrices of CSS Color 4, section 10, from linear light in Display P3 and BT.2020."""
+    data = saved(Image.new("RGB", (64, 64), (200, 100, 50)), kind, **({"quality": 95} if kind != "PNG" else {}))
+    if kind == "PNG":
+        data = data[:33] + files.chunk(b"cICP", bytes((*numbers, 0, 1))) + data[33:]
+    else:
+        place = data.index(b"colrnclx") + 8
+        data = data[:place] + struct.pack(">HH", *numbers) + data[place + 4 :]
+    got = rgb(sent(data))
+    assert (max(abs(a - b) for a, b in zip(got, shown, strict=True)) <= 5, encoded(data).warnings) == (True, ()), got
 
 
 # The crop of HEIF files

@@ -174,7 +174,7 @@ def list_extra_parts(data: bytes) -> Iterator[str]:
         yield "a second image"
     if has_video:
         yield "a video"
-    if behind.strip(b"\0") and not has_image and not has_video:
+    if behind.strip(b"\0\r\n\t ") and not has_image and not has_video:
         yield "data after its end"
 
 

@@ -59,6 +59,16 @@ class Deadline:
         """End the exchange, because its time is over."""
         self.is_expired = self._deadline <= self._shortened_deadline
         self._shut_down()
+        if self.is_expired:
+            self._discard_received()
+
+    def _discard_received(self) -> None:
+        """Take what the system has received away from the reading thread, which could be busy with it for seconds."""
+        flags = getattr(socket, "MSG_DONTWAIT", None)
+        if self._socket is not None and flags is not None:
+            with suppress(OSError):
+                while socket.socket.recv(self._socket, 1 << 20, flags):
+                    pass
 
     def _shut_down(self) -> None:
         if self._socket is not None:

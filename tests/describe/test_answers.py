@@ -1,6 +1,7 @@
 """What counts as an answer, from the bytes of a real server to the ``Description``."""
 
 import asyncio
+import gzip
 import time
 
 import pytest
@@ -109,22 +110,33 @@ def test_one_read_has_no_speed(server: Server) -> None:
     assert describe(server.url).timing.tokens_per_second is None
 
 
+OK = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
+
+
 @pytest.mark.parametrize(
-    "piece",
+    ("head", "piece"),
     [
-        b"data: " + b"x" * 60_000,
-        b": keep-alive\n\n",
-        b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n' * 20,
-        b'{"choices":[{"message":{"content":"' + b"x" * 60_000,
+        (OK + b"\r\n", b"data: " + b"x" * 6_000),
+        (OK + b"\r\n", b": keep-alive\n\n"),
+        (OK + b"\r\n", b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n'),
+        (OK + b"\r\n", b'{"choices":[{"message":{"content":"' + b"x" * 6_000),
+        (OK, b"X: y\r\n"),
+        (b"", b"HTTP/1.1 102 Processing\r\n\r\n"),
+        pytest.param(
+            OK + b"Content-Encoding: gzip\r\n\r\n", gzip.compress(b"data: {}\n\n" * 6_000_000, 1), id="a gzip bomb"
+        ),
     ],
 )
-def test_max_time_is_kept_whatever_the_server_sends(piece: bytes) -> None:
+def test_max_time_is_kept_whatever_the_server_sends(head: bytes, piece: bytes) -> None:
     async def script(writer: asyncio.StreamWriter, _: int) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
-        while True:
-            writer.write(piece)
-            await writer.drain()
-            await asyncio.sleep(0.002)
+        try:
+            writer.write(head)
+            while True:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0.002)
+        finally:
+            writer.transport.abort()  # what could not be sent
 
     with Raw(script) as server:
         started = time.monotonic()

@@ -249,7 +249,7 @@ def test_each_remembers_what_the_endpoint_refused(describe: Ask, server: Server,
 def test_each_ends_at_an_error_that_every_image_would_meet(
     describe: Ask, server: Server, lighthouse: Path, status: int, exit_code: int
 ) -> None:
-    server.answer = refusal(status, {"error": {"message": "no such model"}})
+    server.answer = refusal(status, {"error": {"message": "no"}})
     run = describe(lighthouse, lighthouse, lighthouse, "caption", "--each")
     assert (run.exit_code, len(server.asked)) == (exit_code, 1)
 

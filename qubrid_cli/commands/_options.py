@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import UsageError
-from ..settings.checks import Choice, Range
+from ..settings.checks import Choice, Range, check_color
 from ..settings.fields import FIELDS, OPTIONS, format_flag
 from . import _complete
 
@@ -62,12 +62,12 @@ def _check_finite(value: float | None) -> float | None:
     return value
 
 
-def _make_choice_check(choice: Choice) -> Callable[[str | None], str | None]:
-    """The callback of an option whose value is one of some words."""
+def _make_callback(check_value: Callable[[str], str]) -> Callable[[str | None], str | None]:
+    """The callback of an option whose value is one of some words, or a color: a wrong one is a usage error."""
 
     def check(value: str | None) -> str | None:
         try:
-            return None if value is None else choice(value)
+            return None if value is None else check_value(value)
         except ValueError as error:
             raise typer.BadParameter(f"{value!r} {error}.") from error
 
@@ -80,7 +80,9 @@ def _setting(name: str, autocompletion: Callable[..., list[str]] | None = None) 
     limits = field.check if isinstance(field.check, Range) else None
     callback: Callable[[Any], Any] | None = _check_finite if limits and limits.type is float else None
     if isinstance(field.check, Choice):
-        callback, autocompletion = _make_choice_check(field.check), _complete.make_completer(field.check.words)
+        callback, autocompletion = _make_callback(field.check), _complete.make_completer(field.check.words)
+    if field.check is check_color:
+        callback = _make_callback(check_color)
     return typer.Option(
         f"{flag}/--no-{flag[2:]}" if field.default is True else flag,
         *([option.short] if option.short else []),

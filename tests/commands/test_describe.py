@@ -330,6 +330,7 @@ def test_the_prompt_comes_from_where_it_is_said(
         (["a.jpg", "-O", "seed={"], 2, "'{' is not JSON"),
         (["a.jpg", "-O", "model=x"], 2, "-O cannot set model"),
         (["a.jpg", "--original", "--max-side", "64"], 2, "--original excludes"),
+        (["a.jpg", "--background", "reddish"], 2, "'reddish' is not a color"),
         (["a.jpg", "-o", "nowhere/x.txt"], 2, "there is no folder"),
         (["a.jpg", "-o", "a.jpg"], 2, "which is an input"),
         (["a.jpg", "--field", "nope"], 2, "no field 'nope'"),

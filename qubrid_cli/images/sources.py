@@ -252,8 +252,8 @@ def _read_head(source: ReadableSource) -> bytes:
         case Stdin():
             return source.stream.peek(_PDF_HEAD_BYTES) if isinstance(source.stream, PeekableStream) else b""
         case File():
-            with suppress(ImageError), open_file(source) as file:
-                if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            if os.path.isfile(source.path):  # a named pipe that is opened and closed loses its writer
+                with suppress(ImageError), open_file(source) as file:
                     return file.read(_PDF_HEAD_BYTES)
             return b""
         case _:

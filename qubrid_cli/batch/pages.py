@@ -47,8 +47,8 @@ class PageFinder:
             return self._documents
 
     def find_data(self, source: sources.ReadableSource) -> bytes | None:
-        """The bytes of a link that was downloaded because it might have been a document."""
-        is_kept = isinstance(source, sources.FetchedLink) and self._documents is not None
+        """The bytes of a link or of standard input, if they were read because it might have been a document."""
+        is_kept = isinstance(source, sources.FetchedLink | sources.Stdin) and self._documents is not None
         return self.documents.find_data(source) if is_kept else None
 
     def find_pages(self, source: str, *, is_argument: bool) -> Sequence[int]:

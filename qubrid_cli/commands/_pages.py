@@ -100,6 +100,8 @@ def expand_pages(
                 raise
             # Reading this page raises the same error.
             numbers = (max(first for first, _ in options.choice.ranges) if options.choice else 1,)
+        if not numbers and isinstance(image, sources.Stdin) and (data := documents.find_data(image)) is not None:
+            return [sources.Bytes(image.name, data)]  # it was read to count its pages
         return [sources.DocumentPage(image, number) for number in numbers] or [image]
 
     return [page for image in images for page in expand(image)], documents

@@ -148,6 +148,8 @@ def test_a_document_comes_from_standard_input_and_with_a_password(batch: Batch, 
     assert [(source(line), line["text"]) for line in run.json_lines] == [
         ("-#page=1", "page 1"), ("-#page=2", "page 2"),
     ]  # fmt: skip
+    single = batch("-", "read", *SMALL, stdin=numbered_tiff(1))
+    assert [(source(line), line["text"]) for line in single.json_lines] == [("-", "page 1")]
     (tmp_path / "a.pdf").write_bytes(numbered_pdf(1, password=b"secret"))
     assert json.loads(batch("a.pdf", "read").stdout)["error"]["code"] == "encrypted"
     opened = batch("a.pdf", "read", "--password-file", "-", *SMALL, stdin=b"secret\n")

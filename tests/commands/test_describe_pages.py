@@ -4,9 +4,10 @@ import base64
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from ..conftest import Ask
-from ..support.documents import filled, pdf
+from ..support.documents import filled, pdf, tiff
 from ..support.server import Asked, Reply, Server, stream
 
 THREE = pdf([filled(1, 0, 0), filled(0, 1, 0), filled(0, 0, 1)])
@@ -59,6 +60,12 @@ def test_a_document_is_recognized_by_its_content(describe: Ask, server: Server, 
     assert (run.exit_code, run.stdout) == (0, b"yes\n")
     assert texts(server.asked[-1]) == ["what?", "Page 2", "Page 3"]
     assert len([asked for asked in server.asked if asked.method == "GET"]) == (way == "link")
+
+
+def test_an_image_without_pages_on_standard_input_is_read_once(describe: Ask, server: Server) -> None:
+    run = describe("-", "what?", "--json", stdin=tiff([Image.new("L", (64, 64), 200)]))
+    assert (run.exit_code, run.json["images"][0]["source"], run.json["images"][0]["page"]) == (0, "-", None)
+    assert len(server.asked[0].image_urls) == 1
 
 
 def test_too_many_pages_need_a_choice_or_a_request_for_each(describe: Ask, server: Server, tmp_path: Path) -> None:

@@ -264,8 +264,8 @@ class Endpoint:
 
     def interpret_error(self, body: object, response: Response) -> EndpointError:
         """The error for an error body, also one inside the stream of a successful response."""
-        from .error_body import format_body, parse_error_body
-        from .errors import build_error
+        from .errors.body import format_body, parse_error_body
+        from .errors.rules import build_error
 
         proxy = find_proxy(str(self.url)) if response.status == 407 else None
         error_response = parse_error_body(

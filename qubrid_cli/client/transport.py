@@ -64,7 +64,7 @@ class Connection:
 
     def _translate(self, error: Exception) -> EndpointError:
         from ..images import http_errors
-        from .errors import build_transport_error
+        from .errors.rules import build_transport_error
 
         proxy = find_proxy(self.base_url)
         failure = http_errors.explain(error, self.host, url="--base-url", timeout=self.timeout, proxy=proxy)

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from qubrid_cli.client.error_body import format_body, parse_error_body
-from qubrid_cli.client.errors import build_error
+from qubrid_cli.client.errors.body import format_body, parse_error_body
+from qubrid_cli.client.errors.rules import build_error
 
 INNER = {"error": {"message": "The image is broken.", "type": "invalid_request_error", "code": "bad_image"}}
 PAGE = "a web page instead of an error message"

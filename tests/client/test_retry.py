@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qubrid_cli.client.errors.waits import parse_retry_after
 from qubrid_cli.client.retry import Backoff, RetryLimits, full_jitter, half_jitter
-from qubrid_cli.client.waits import parse_retry_after
 from qubrid_cli.errors import EndpointError
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)

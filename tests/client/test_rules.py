@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from qubrid_cli.client.error_body import parse_error_body
-from qubrid_cli.client.errors import build_error
+from qubrid_cli.client.errors.body import parse_error_body
+from qubrid_cli.client.errors.rules import build_error
 from qubrid_cli.errors import AuthError, ConnectionSetupError, ContextOverflow, EndpointError
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from qubrid_cli.client import waits
+from qubrid_cli.client.errors import waits
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 

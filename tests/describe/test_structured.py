@@ -11,8 +11,8 @@ import pytest
 
 from qubrid_cli.client import request
 from qubrid_cli.client.endpoint import Endpoint
-from qubrid_cli.client.error_body import parse_error_body
-from qubrid_cli.client.errors import build_error
+from qubrid_cli.client.errors.body import parse_error_body
+from qubrid_cli.client.errors.rules import build_error
 from qubrid_cli.client.retry import RetryLimits
 from qubrid_cli.describe.fallbacks import find_fallback
 from qubrid_cli.describe.result import Description

@@ -1,13 +1,13 @@
 """Broken connections, HTTP statuses and error bodies become our errors. Pure; loaded only when a request fails.
 
-``_RULES`` is the one table that says what an error response means: the first rule that matches is used. ``error_body`` reads
+``_RULES`` is the one table that says what an error response means: the first rule that matches is used. ``body`` reads
 the bodies, ``meanings`` recognizes the wordings.
 """
 
 import re
 from collections.abc import Callable
 
-from ..errors import (
+from ...errors import (
     AuthError,
     ConnectionSetupError,
     ContextOverflow,
@@ -15,13 +15,13 @@ from ..errors import (
     NetworkError,
     UnreachableError,
 )
-from ..frozen import frozen
-from ..images.http_errors import Cause, HttpFailure
-from ..images.urls import PROXY_LOGIN_HINT
-from ..providers import Provider, find_provider
+from ...frozen import frozen
+from ...images.http_errors import Cause, HttpFailure
+from ...images.urls import PROXY_LOGIN_HINT
+from ...providers import Provider, find_provider
+from ..endpoint import DEFAULT_COMMANDS, HintCommands
 from . import meanings
-from .endpoint import DEFAULT_COMMANDS, HintCommands
-from .error_body import ErrorResponse
+from .body import ErrorResponse
 from .matching import Searchable, both, either, has_status, no, prepare, says
 from .token_counts import parse_token_counts
 from .waits import format_duration

@@ -7,8 +7,8 @@ a server may repeat the prompt; ``quotes`` searches the whole reason.
 import re
 from collections.abc import Callable
 
-from ..frozen import frozen
-from .error_body import ErrorResponse
+from ...frozen import frozen
+from .body import ErrorResponse
 
 #: Characters of a reason that are searched.
 _MAX_SEARCHED_LENGTH = 4000

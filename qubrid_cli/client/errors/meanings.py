@@ -1,6 +1,6 @@
 """What a server's error can mean, and by which codes and words it is recognized. Pure; loaded only when a request fails.
 
-``errors`` has the table of rules that uses these tests.
+``rules`` has the table of rules that uses these tests.
 
 Source: the error messages of the providers that ``tests/client/test_rules.py`` names.
 """

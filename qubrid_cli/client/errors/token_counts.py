@@ -7,7 +7,7 @@ OpenRouter, Cloudflare, GitHub Models, vLLM, SGLang, llama.cpp, llama-cpp-python
 import re
 from collections.abc import Iterable, Mapping
 
-from ..errors import ContextOverflow
+from ...errors import ContextOverflow
 
 _N = r"([0-9][0-9,_]*)"
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..frozen import frozen
+from ...frozen import frozen
+from ..events import parse_json
 from . import waits
-from .events import parse_json
 
 #: Characters of a code or a request id.
 _MAX_CODE_LENGTH = 200

@@ -16,7 +16,7 @@ from ..metrics import Price
 from ..text import format_size
 from . import entries, tasks
 from .inputs import MissingImage, Task
-from .progress import format_duplicates
+from .progress.stats import format_duplicates
 from .tasks import BatchPlan, LoadedImage
 
 if TYPE_CHECKING:

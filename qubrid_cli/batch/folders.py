@@ -1,9 +1,11 @@
-"""Find the images in a folder and its subfolders, in natural order and filtered by patterns as in a ``.gitignore``.
+"""Find the images in a folder and its subfolders, in natural order; select by patterns as in a ``.gitignore``, or a shard.
 
 The home of pathspec.
 """
 
+import hashlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,6 +13,7 @@ from ..errors import UsageError
 from ..frozen import frozen
 from ..images.sources import has_readable_suffix
 from ..text import natural_key
+from .left_out import LeftOut, is_junk_file, is_preview_folder
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -56,6 +59,35 @@ def _parse_spec(option: str, lines: Sequence[str]) -> "GitIgnoreSpec":
         raise UsageError(f"invalid pattern for {option}: {error}", hint="Write patterns as in a .gitignore.") from error
 
 
+@frozen
+class Shard:
+    """Part ``number`` of ``count``, from 1 on, so that several machines can divide the images without communicating."""
+
+    number: int
+    count: int
+
+    def contains(self, path: str) -> bool:
+        """Whether an image is in this shard: by a hash of its path, so the same on every machine and in every run.
+
+        Args:
+            path: relative to the folder argument, with slashes; for other arguments, the argument itself.
+        """
+        digest = hashlib.blake2b(os.fsencode(path), digest_size=8).digest()
+        return int.from_bytes(digest) % self.count == self.number - 1
+
+
+def parse_shard(text: str) -> Shard:
+    """Parse a shard, ``I/N``.
+
+    Raises:
+        UsageError: it is not valid.
+    """
+    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise UsageError(f"invalid value for --shard: {text}", hint="The second of four shards is 2/4.")
+    return Shard(int(match[1]), int(match[2]))
+
+
 class FolderImage(NamedTuple):
     """An image: its path, and the path relative to the searched folder, with slashes."""
 
@@ -81,15 +113,22 @@ class _OpenFolder(NamedTuple):
 
 
 def find_images(
-    folder: str, *, include_hidden: bool = False, patterns: Patterns | None = None
+    folder: str,
+    *,
+    include_hidden: bool = False,
+    patterns: Patterns | None = None,
+    left_out: LeftOut | None = None,
 ) -> Iterator[FolderImage | UnreadableFolder]:
     """Find all images below a folder, in natural order, with the names of only one folder per level in memory.
 
-    Links to files and folders are followed, except back into a folder that contains them.
+    Links to files and folders are followed, except back into a folder that contains them. Folders of previews and trash
+    are left out, unless ``folder`` is one.
 
     Args:
         include_hidden: also search files and folders whose names begin with a dot.
+        left_out: counts what is left out, of what the patterns select.
     """
+    left_out = left_out or LeftOut()
     levels: list[_OpenFolder] = []
     yield from _enter_folder(levels, folder, "", include_hidden=include_hidden)
     while levels:
@@ -101,10 +140,19 @@ def find_images(
         is_folder = name.endswith("/")
         name = name.removesuffix("/")
         path, relative_path = os.path.join(level.path, name), level.relative_path + name
-        if is_folder and (patterns is None or patterns.accepts_folder(relative_path)):
+        if patterns is not None:
+            accepts = patterns.accepts_folder if is_folder else patterns.accepts_file
+            if not accepts(relative_path):
+                continue
+        if not is_folder:
+            if has_readable_suffix(name):
+                yield FolderImage(path, relative_path)
+            else:
+                left_out.add_file(path)
+        elif is_preview_folder(path):
+            left_out.add_preview_folder(path)
+        else:
             yield from _enter_folder(levels, path, relative_path + "/", include_hidden=include_hidden)
-        elif not is_folder and (patterns is None or patterns.accepts_file(relative_path)):
-            yield FolderImage(path, relative_path)
 
 
 def _enter_folder(
@@ -122,16 +170,15 @@ def _enter_folder(
 
 
 def _list_entries(path: str, *, include_hidden: bool) -> list[str]:
-    """List the images and folders in a folder in reverse order: sort key, separator, name, and a slash after folders.
+    """List the files and folders in a folder in reverse order: sort key, separator, name, and a slash after folders.
 
     One string holds the sort key and the name: a million entries take 100 MB instead of 400.
     """
     with os.scandir(path) as scan:
         entries = [
-            natural_key(entry.name) + (_NAME_SEPARATOR + entry.name) + ("/" if is_folder else "")
+            natural_key(entry.name) + (_NAME_SEPARATOR + entry.name) + ("/" if _is_folder(entry) else "")
             for entry in scan
-            if (include_hidden or not entry.name.startswith("."))
-            and ((is_folder := _is_folder(entry)) or has_readable_suffix(entry.name))
+            if (include_hidden or not entry.name.startswith(".")) and not is_junk_file(entry.name)
         ]
     entries.sort(reverse=True)
     return entries

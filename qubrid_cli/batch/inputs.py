@@ -1,12 +1,12 @@
 """The images of a run, found one at a time while the run goes on, so that a run over a million images starts at once."""
 
 import glob
-import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import field, replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -25,6 +25,7 @@ from ..images.arguments import (
 )
 from ..text import natural_key
 from . import folders
+from .left_out import LeftOut, is_in_preview_folder
 
 if TYPE_CHECKING:  # loaded only by the runs that need them
     from . import lists
@@ -65,35 +66,6 @@ InputItem = Task | MissingImage
 
 
 @frozen
-class Shard:
-    """Part ``number`` of ``count``, from 1 on, so that several machines can divide the images without communicating."""
-
-    number: int
-    count: int
-
-    def contains(self, path: str) -> bool:
-        """Whether an image is in this shard: by a hash of its path, so the same on every machine and in every run.
-
-        Args:
-            path: relative to the folder argument, with slashes; for other arguments, the argument itself.
-        """
-        digest = hashlib.blake2b(os.fsencode(path), digest_size=8).digest()
-        return int.from_bytes(digest) % self.count == self.number - 1
-
-
-def parse_shard(text: str) -> Shard:
-    """Parse a shard, ``I/N``.
-
-    Raises:
-        UsageError: it is not valid.
-    """
-    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
-    if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise UsageError(f"invalid value for --shard: {text}", hint="The second of four shards is 2/4.")
-    return Shard(int(match[1]), int(match[2]))
-
-
-@frozen
 class Selection:
     """Which of the images to process.
 
@@ -103,13 +75,15 @@ class Selection:
         limit: the number of images to take from the start of the list.
         shard: the part of these to process.
         excluded_files: files that are never images, such as the results file.
+        left_out: counts what folders and globs contain besides images.
     """
 
     patterns: folders.Patterns | None = None
     include_hidden: bool = False
     limit: int | None = None
-    shard: Shard | None = None
+    shard: folders.Shard | None = None
     excluded_files: tuple[Path, ...] = ()
+    left_out: LeftOut = field(default_factory=LeftOut)
 
 
 @frozen
@@ -124,21 +98,24 @@ class BatchInputs:
     arguments: tuple[str, ...]
     list_file: Path | BinaryIO | None = None
     is_nul_separated: bool = False
-    selection: Selection = Selection()
+    selection: Selection = field(default_factory=Selection)
     page_finder: "PageFinder | None" = None
 
-    def find_images(self) -> Iterator[InputItem]:
-        """Yield the images, from the first one on at each call."""
+    def find_images(self, *, counts_left_out: bool = True) -> Iterator[InputItem]:
+        """Yield the images, from the first one on at each call.
+
+        Args:
+            counts_left_out: only one of several calls should count.
+        """
+        selection = self.selection if counts_left_out else replace(self.selection, left_out=LeftOut())
+        search = partial(find_images, self.arguments, selection=selection, page_finder=self.page_finder)
         if self.list_file is None:
-            yield from find_images(self.arguments, selection=self.selection, page_finder=self.page_finder)
+            yield from search()
             return
         from . import lists
 
         with open(self.list_file, "rb") if isinstance(self.list_file, Path) else nullcontext(self.list_file) as stream:
-            items = lists.read_items(stream, is_nul_separated=self.is_nul_separated)
-            yield from find_images(
-                self.arguments, list_items=items, selection=self.selection, page_finder=self.page_finder
-            )
+            yield from search(list_items=lists.read_items(stream, is_nul_separated=self.is_nul_separated))
 
     @property
     def can_be_found_twice(self) -> bool:
@@ -326,7 +303,9 @@ def _expand_argument(argument: str, selection: Selection) -> Iterator[_Candidate
 
 
 def _expand_folder(folder: str, selection: Selection) -> Iterator[_Candidate]:
-    for item in folders.find_images(folder, include_hidden=selection.include_hidden, patterns=selection.patterns):
+    for item in folders.find_images(
+        folder, include_hidden=selection.include_hidden, patterns=selection.patterns, left_out=selection.left_out
+    ):
         source = _make_path_unambiguous(item.path)
         if isinstance(item, folders.FolderImage):
             yield _Candidate(source, item.relative_path)
@@ -341,12 +320,16 @@ def _expand_glob(pattern: str, selection: Selection) -> Iterator[_Candidate]:
     if not matches:
         yield _Candidate(pattern, pattern, error=no_match_error(pattern))
     for path in matches:
+        if is_in_preview_folder(path, pattern):
+            continue
         if os.path.isdir(path):
             yield from _expand_folder(path, selection)
-        elif _matches_patterns(path, selection) and (
-            _LITERAL_SUFFIX.search(pattern) or sources.has_readable_suffix(path)
-        ):
+        elif not _matches_patterns(path, selection):
+            continue
+        elif _LITERAL_SUFFIX.search(pattern) or sources.has_readable_suffix(path):
             yield _Candidate(_make_path_unambiguous(path), path)
+        else:
+            selection.left_out.add_file(path)
 
 
 def _iterate_glob(pattern: str, *, include_hidden: bool) -> Iterator[str]:

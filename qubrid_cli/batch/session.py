@@ -11,12 +11,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from ..errors import BatchIncompleteError, InterruptedByUserError, OutputError, QvisionError
+from ..errors import BatchIncompleteError, ImageError, InterruptedByUserError, OutputError, QvisionError
 from ..frozen import frozen
 from ..output.streams import Output, echo_err
 from .budget import Budget
 from .journal import ClaimedByOtherRun, Journal, WorkSharing
-from .progress import BatchStats, ProgressDisplay, show_progress
+from .progress.display import ProgressDisplay, show_progress
+from .progress.stats import BatchStats
 from .run import BatchRun, Idle
 from .tasks import BatchPlan, Done, Failed, Outcome, OutcomeWriter
 from .workers import Workers
@@ -42,6 +43,8 @@ def print_dry_run(plan: BatchPlan) -> None:
     output = Output()
     for line in forecast.format_lines(plan.batch_request.price, plan.batch_request.request.max_tokens):
         output.write(f"{line}\n")
+    if forecast.image_count == 0:
+        _raise_if_all_left_out(plan)
     _print_left_out(plan)
 
 
@@ -56,7 +59,7 @@ def run_batch(plan: BatchPlan) -> None:
     budget = Budget(plan.limits, price=plan.batch_request.price, max_tokens=plan.batch_request.request.max_tokens)
     stats, output = BatchStats(budget.usage), Output()
     if not plan.is_quiet and plan.inputs.can_be_found_twice:
-        stats.count_total(plan.inputs.find_images())
+        stats.count_total(plan.inputs.find_images(counts_left_out=False))
     with ExitStack() as stack:
         journal = stack.enter_context(_open_journal(plan, stack))
         failures = None
@@ -82,6 +85,7 @@ def run_batch(plan: BatchPlan) -> None:
         except OutputError as error:  # the summary is printed all the same
             batch_run.stop_reason = error
     if stats.finished == 0 and batch_run.stop_reason is None:
+        _raise_if_all_left_out(plan)
         echo_err("note: no image was found")
     elif not plan.is_quiet:
         for line in stats.format_summary(jobs=plan.rate_limiter.concurrency.summary):
@@ -90,15 +94,36 @@ def run_batch(plan: BatchPlan) -> None:
     _raise_if_incomplete(batch_run.stop_reason, stats, is_resumable=plan.results is not None)
 
 
-def _print_left_out(plan: BatchPlan) -> None:
-    """Report the documents in folders that could not be read, so that none is left out without a word."""
-    count = len(plan.page_finder.left_out)
-    if count and not plan.is_quiet:
-        from ..installation import format_install_command
+def _raise_if_all_left_out(plan: BatchPlan) -> None:
+    """Raise an error if there are files, but no images among them; an empty folder is not an error."""
+    left_out = plan.inputs.selection.left_out
+    if (line := left_out.format_line()) is not None:
+        raise ImageError(f"no image was found; {line}", hint=left_out.format_hint(), code="no_images")
+    if (documents := _format_unread_documents(plan)) is not None:
+        raise ImageError(f"no image was found; {documents[0]}", hint=documents[1], code="no_images")
 
-        documents = "1 PDF document was" if count == 1 else f"{count:,} PDF documents were"
-        echo_err(f"note: {documents} left out, because reading PDFs needs an extra library")
-        echo_err(f"hint: Run: {format_install_command('pypdfium2')}")
+
+def _print_left_out(plan: BatchPlan) -> None:
+    """Report what the folders contain besides images, so that nothing is left out without a word."""
+    if plan.is_quiet:
+        return
+    if (line := plan.inputs.selection.left_out.format_line()) is not None:
+        echo_err(line)
+    if (documents := _format_unread_documents(plan)) is not None:
+        echo_err(f"note: {documents[0]}")
+        echo_err(f"hint: {documents[1]}")
+
+
+def _format_unread_documents(plan: BatchPlan) -> tuple[str, str] | None:
+    """The documents in folders that cannot be read, and a hint."""
+    count = len(plan.page_finder.left_out)
+    if not count:
+        return None
+    from ..installation import format_install_command
+
+    documents = "1 PDF document was" if count == 1 else f"{count:,} PDF documents were"
+    message = f"{documents} left out, because reading PDFs needs an extra library"
+    return message, f"Run: {format_install_command('pypdfium2')}"
 
 
 def _open_journal(plan: BatchPlan, stack: ExitStack) -> Journal:

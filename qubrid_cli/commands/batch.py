@@ -113,7 +113,7 @@ def batch(
         folders.parse_patterns(include or (), exclude or ()),
         include_hidden=hidden,
         limit=limit,
-        shard=None if shard is None else inputs.parse_shard(shard),
+        shard=None if shard is None else folders.parse_shard(shard),
         excluded_files=_collect_run_files(results, failures, from_),
     )
     from ..batch import session  # loads httpx, so only for a valid command line

@@ -25,7 +25,10 @@ if sys.platform == "win32":
 else:  # the same function; urllib.request takes 13 ms to load
     from urllib.parse import unquote as url2pathname
 
-_READABLE_FORMATS = "jpe?g|jpe|jfif|a?png|gif|webp|avif|hei[cf]|hif|bmp|dib|ico|jp[2fx]|j2[ck]|jpc|p[bgnp]m|qoi|tga|mpo"
+_READABLE_FORMATS = (
+    "p?jpe?g|pjp|jpe|jfif?|jif|jps|insp|mpo|a?png|gif|webp|avifs?|hei[cf]s?|hif|bmp|dib|ico|jp[2fx]|j2[ck]|jpc|p[bfgnp]m"
+    "|qoi|tga|icb|vda|vst"
+)
 _DOCUMENT_FORMATS = "pdf|tiff?"
 _UNREADABLE_FORMATS = "svg|eps|jxl|dng|cr[23w]|nef|arw|orf|raf|rw2|psd|xcf|xpm"
 _READABLE_SUFFIX = re.compile(rf".*\.({_READABLE_FORMATS}|{_DOCUMENT_FORMATS})", re.IGNORECASE | re.DOTALL)

@@ -288,6 +288,33 @@ def test_an_invalid_command_line_is_refused_before_any_request(
     assert "error: " in run.stderr
 
 
+@pytest.mark.parametrize("extra", [(), ("--dry-run",)])
+def test_a_folder_of_other_files_is_an_error_that_says_what_to_do(
+    batch: Batch, tmp_path: Path, extra: tuple[str, ...]
+) -> None:
+    (tmp_path / "photos").mkdir()
+    for name in ("a b.CR2", "c.cr2", "d.mp4", "d.xmp"):
+        (tmp_path / "photos" / name).write_bytes(b"x")
+    run = batch("photos", "caption", *extra)
+    assert run.exit_code == 4
+    assert run.stderr.splitlines() == [
+        "error: no image was found; 3 not read: 2 camera raw, 1 video",
+        'hint: Convert them first, for example: darktable-cli "photos/a b.CR2" out.jpg',
+    ]
+
+
+@pytest.mark.parametrize("extra", [(), ("--dry-run",), ("-q",)])
+def test_a_run_says_in_one_line_what_it_left_out(
+    batch: Batch, draw: Draw, tmp_path: Path, extra: tuple[str, ...]
+) -> None:
+    draw("a.png")
+    for name in ("b.cr2", "c.mp4"):
+        (tmp_path / "photos" / name).write_bytes(b"x")
+    run = batch("photos", "caption", *extra)
+    assert run.exit_code == 0
+    assert run.stderr.splitlines().count("2 not read: 1 camera raw, 1 video") == (0 if "-q" in extra else 1)
+
+
 def test_a_folder_without_images_gets_a_note(batch: Batch, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     run = batch("photos")

@@ -11,17 +11,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from qubrid_cli.batch import lists
-from qubrid_cli.batch.folders import parse_patterns
+from qubrid_cli.batch.folders import Shard, parse_patterns, parse_shard
 from qubrid_cli.batch.inputs import (
     InputItem,
     MissingImage,
     Selection,
-    Shard,
     Task,
     find_images,
-    parse_shard,
     resolve_source,
     split_arguments,
     validate_arguments,
@@ -41,7 +40,7 @@ FILES = (
     "photos/trip/b.png",
     "photos/trip/a.webp",
     "photos/trip 2/c.heic",
-    "photos/.thumbs/t.jpg",
+    "photos/.private/t.jpg",
     "photos/.hidden.jpg",
     "photos/noimage",
     "top.gif",
@@ -81,7 +80,7 @@ def test_the_current_folder() -> None:
 
 def test_hidden_files_and_folders_are_found_on_request() -> None:
     found = names(find_images(["photos"], selection=Selection(include_hidden=True)))
-    assert found == ["photos/.hidden.jpg", "photos/.thumbs/t.jpg", *IN_PHOTOS]
+    assert found == ["photos/.hidden.jpg", "photos/.private/t.jpg", *IN_PHOTOS]
 
 
 def test_images_come_in_the_order_of_the_arguments() -> None:
@@ -92,7 +91,9 @@ def test_images_come_in_the_order_of_the_arguments() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("ending", ["jpg", "JPEG", "png", "webp", "avif", "heic", "tif", "bmp", "jp2", "pgm", "qoi"])
+@pytest.mark.parametrize(
+    "ending", ["jpg", "JPEG", "png", "webp", "avif", "heic", "tif", "bmp", "jp2", "pgm", "qoi", "heics", "vda", "pjp"]
+)
 def test_in_a_folder_images_are_recognized_by_suffix(folder: Path, ending: str) -> None:
     (folder / "new").mkdir()
     (folder / f"new/a.{ending}").touch()
@@ -104,6 +105,76 @@ def test_in_a_folder_files_with_other_suffixes_are_skipped(folder: Path, ending:
     (folder / "new").mkdir()
     (folder / f"new/a.{ending}").touch()
     assert names(find_images(["new"])) == []
+
+
+READ = {
+    "JPEG",
+    "MPO",
+    "PNG",
+    "GIF",
+    "WEBP",
+    "AVIF",
+    "TIFF",
+    "BMP",
+    "DIB",
+    "ICO",
+    "JPEG2000",
+    "PPM",
+    "QOI",
+    "TGA",
+    "HEIF",
+}
+
+
+def test_all_suffixes_of_the_formats_that_pillow_reads_here_are_looked_for(folder: Path) -> None:
+    Image.init()
+    suffixes = [suffix for suffix, name in Image.registered_extensions().items() if name in READ]
+    (folder / "new").mkdir()
+    for suffix in suffixes:
+        (folder / f"new/a{suffix}").touch()
+    assert len(names(find_images(["new"]))) == len(suffixes) > 30
+
+
+PREVIEW_FOLDERS = [
+    "@eaDir", ".@__thumb", "#recycle", "__MACOSX", ".thumbnails", ".dtrash", ".picasaoriginals", ".Trash-1000",
+    "$RECYCLE.BIN", "Trip Previews.lrdata", "CaptureOne", "Mine.photoslibrary/resources",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PREVIEW_FOLDERS)
+def test_previews_and_trash_are_left_out_unless_they_are_named(folder: Path, name: str) -> None:
+    (folder / "new" / name / "sub").mkdir(parents=True)
+    (folder / "new/a.jpg").touch()
+    (folder / "new" / name / "sub/preview.jpg").touch()
+    selection = Selection(include_hidden=True)
+    assert names(find_images(["new"], selection=selection)) == ["new/a.jpg"]
+    assert names(find_images(["new/**/*.jpg"], selection=selection)) == ["new/a.jpg"]
+    inside = f"new/{name}"
+    assert names(find_images([inside], selection=Selection())) == [f"{inside}/sub/preview.jpg"]
+    assert names(find_images([f"{inside}/sub"], selection=Selection())) == [f"{inside}/sub/preview.jpg"]
+    if "$" not in name:
+        assert names(find_images([f"{inside}/sub/*.jpg"], selection=Selection())) == [f"{inside}/sub/preview.jpg"]
+    assert selection.left_out.format_line() == f"1 folder of previews or trash left out: {inside}"
+
+
+def test_what_is_left_out_is_counted_by_kind_and_captions_are_not(folder: Path) -> None:
+    new = folder / "new"
+    new.mkdir()
+    for name in (
+        "a.CR2", "b.dng", "c.mp4", "d.psd", "e.svg", "f.pages", "g.zip", "h", "i.what", "j.mp3",
+        "k.txt", "k.xmp", "k.json", "Thumbs.db", "._a.jpg", "desktop.ini", "r.jsonl", ".hidden.cr2", "l.png",
+    ):  # fmt: skip
+        (new / name).touch()
+    for arguments in (["new"], ["new/*"]):
+        selection = Selection(include_hidden=False)
+        assert names(find_images(arguments, selection=selection)) == ["new/l.png"]
+        assert selection.left_out.format_line() == (
+            "10 not read: 2 camera raw, 2 other, 1 video, 1 image format that cannot be read, 1 vector graphics, "
+            "1 office document, 1 archive, 1 audio"
+        )
+    raw = Selection(parse_patterns(["*.cr2", "*.png"], []))
+    assert names(find_images(["new"], selection=raw)) == ["new/l.png"]
+    assert raw.left_out.format_line() is None  # not selected
 
 
 def test_links_are_followed_but_not_in_a_cycle(folder: Path) -> None:

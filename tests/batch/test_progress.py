@@ -6,7 +6,8 @@ import pytest
 
 from qubrid_cli.batch.budget import TotalUsage
 from qubrid_cli.batch.inputs import Task
-from qubrid_cli.batch.progress import BatchStats, LineDisplay, format_duration
+from qubrid_cli.batch.progress.display import LineDisplay
+from qubrid_cli.batch.progress.stats import BatchStats, format_duration
 from qubrid_cli.batch.tasks import Done, Failed, Skipped
 from qubrid_cli.describe.result import Description
 from qubrid_cli.errors import ImageError

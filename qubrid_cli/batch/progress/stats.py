@@ -1,32 +1,23 @@
-"""What a run has done so far, and how stderr shows it: as progress during the run, as a summary at its end. Uses Rich."""
+"""What a run has done so far: as progress during the run, as a summary at its end."""
 
-import sys
 import threading
 import time
 from array import array
 from collections import deque
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING, Self
 
-from ..metrics import Clock, Cost, parse_server_figures
-from ..output.streams import echo_err
-from ..text import escape_control_characters, format_size
-from .budget import TotalUsage
-from .entries import Record
-from .tasks import Done, Failed, Outcome, Skipped
-
-if TYPE_CHECKING:
-    from rich.console import Console, Group
+from ...metrics import Clock, Cost, parse_server_figures
+from ...text import escape_control_characters, format_size
+from ..budget import TotalUsage
+from ..entries import Record
+from ..tasks import Done, Failed, Outcome, Skipped
 
 #: Answers over which the progress shows the median time.
 _RECENT_ANSWERS = 100
 #: Seconds over which the speed is measured that predicts the time left.
 _SPEED_WINDOW_SECONDS = 60.0
-#: Seconds between lines of progress if there is no bar.
-_LINE_INTERVAL = 30.0
 #: Kinds of failures that the summary lists.
 _MAX_FAILURE_LINES = 10
 #: Kinds of failures that are told apart; a server may send an error code of its own for each image.
@@ -243,95 +234,3 @@ def format_duration(seconds: float) -> str:
 
 def _format_rate(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-@contextmanager
-def show_progress(stats: BatchStats, *, is_quiet: bool, is_shown: bool, as_bar: bool) -> Iterator["ProgressDisplay"]:
-    """Choose how to show progress and messages on stderr.
-
-    Args:
-        is_quiet: show nothing.
-        is_shown: show progress, not only messages.
-        as_bar: draw a bar if stderr is a terminal; results must not go to the same one.
-    """
-    if is_quiet or sys.stderr is None:
-        yield ProgressDisplay()
-    elif not is_shown:
-        yield MessageDisplay()
-    elif as_bar and sys.stderr.isatty():
-        from ..output.terminal import make_console
-
-        with BarDisplay(stats, make_console(color=None, stderr=True)) as bar:
-            yield bar
-    else:
-        yield LineDisplay(stats)
-
-
-class ProgressDisplay:
-    """Shows nothing. The base of the displays that show messages and progress."""
-
-    def update(self) -> None:
-        """Show the current statistics, if it is time to."""
-
-    def print_line(self, text: str) -> None:
-        """Show a message at once."""
-
-
-class MessageDisplay(ProgressDisplay):
-    """Prints messages to stderr."""
-
-    def print_line(self, text: str) -> None:
-        """Print the message."""
-        echo_err(text)
-
-
-class LineDisplay(MessageDisplay):
-    """Prints a line of progress to stderr every half minute, and messages at once."""
-
-    def __init__(self, stats: BatchStats, *, clock: Clock = time.monotonic) -> None:
-        self._stats = stats
-        self._clock = clock
-        self._next_line_at = clock() + _LINE_INTERVAL
-
-    def update(self) -> None:
-        """Print a line if the last one is half a minute old."""
-        if self._clock() >= self._next_line_at:
-            self._next_line_at = self._clock() + _LINE_INTERVAL
-            echo_err(f"{self._stats.format_headline()} · {self._stats.format_details()}")
-
-
-class BarDisplay(ProgressDisplay):
-    """Two lines at the bottom of a terminal, drawn by a thread of Rich. A context manager; at its end, they disappear."""
-
-    def __init__(self, stats: BatchStats, console: "Console") -> None:
-        from rich.live import Live
-
-        self._stats = stats
-        self._console = console
-        self._live = Live(
-            get_renderable=self._render, console=console, transient=True, redirect_stdout=False, redirect_stderr=False
-        )
-
-    def __enter__(self) -> Self:
-        self._live.start()
-        self._console.show_cursor()  # Rich hides it, and it would stay hidden if the process were killed
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._live.stop()
-
-    def print_line(self, text: str) -> None:
-        """Print a line above the bar."""
-        self._console.print(text, markup=False, highlight=False, emoji=False)
-
-    def _render(self) -> "Group":
-        from rich.console import Group
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
-        from rich.text import Text
-
-        stats = self._stats
-        headline = Table.grid(padding=(0, 1))
-        bar = ProgressBar(total=stats.total, completed=stats.finished, pulse=stats.total is None, width=24)
-        headline.add_row(bar, Text(stats.format_headline(), no_wrap=True, overflow="ellipsis"))
-        return Group(headline, Text(stats.format_details(), style="dim", no_wrap=True, overflow="ellipsis"))

@@ -1,0 +1,1 @@
+"""How a run shows on stderr what it has done."""

@@ -59,7 +59,7 @@ def test_a_misspelled_path_is_refused_before_anything_is_requested_or_written(
     draw("a.png")
     run = batch("photos", "./photso/", "caption", "-o", "r.jsonl")
     assert (run.exit_code, sum(gallery.tries.values())) == (4, 0)
-    assert run.stderr.startswith("error: no such image: ./photso/\n")
+    assert run.stderr.startswith("error: no such image: ./photso/; did you mean ./photos?\n")
     assert not (tmp_path / "r.jsonl").exists()
 
 
@@ -140,7 +140,7 @@ def test_hard_file_names_survive_the_way_through_a_list_and_back(
     assert run.exit_code == 0
     assert sorted(os.fsencode(source(line)) for line in lines(tmp_path / "r.jsonl")) == sorted(HARD_NAMES)
     gallery.rule = lambda *_: REFUSED
-    batch("photos", "another", "--failures", "f.jsonl")
+    batch("photos", "-p", "another", "--failures", "f.jsonl")
     gallery.rule = answered
     assert {os.fsencode(source(line)) for line in batch("--from", "f.jsonl").json_lines} == set(HARD_NAMES)
 
@@ -275,7 +275,7 @@ def test_a_terminal_shows_the_progress(draw: Draw, gallery: Gallery, tmp_path: P
         ["photos", "-0"],
         ["photos", "--from", "nope.txt"],
         ["photos", "-o", "same", "--failures", "same"],
-        ["photos", "one", "two"],
+        ["photos", "one thing", "two things"],
         ["-", "--sidecar", "txt"],
     ],
 )

@@ -11,6 +11,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from qubrid_cli.settings.model_cache import BUILT_IN_MODELS
+
 from ..conftest import Qvision, at_home, command, environment
 from ..support.completions import FILES, FOLDER, script
 from ..support.server import JSON, Reply, Server
@@ -129,7 +131,6 @@ def complete(line: str, env: Mapping[str, str]) -> list[str]:
     return done.stdout.decode().split()
 
 
-QWEN = [f"Qwen/Qwen3-VL-{kind}" for kind in ("Plus", "Flash", "8B-Instruct", "30B-A3B-Instruct", "235B-A22B-Instruct")]
 OURS = """
 profile = "work"
 [profiles.work]
@@ -148,7 +149,7 @@ prompt = "The total?"
         ("qvision auth login --profile lm", ["lmstudio"]),
         ("qvision describe -m ", ["example/model"]),
         ("qvision describe --profile ollama --model ", ["qwen3-vl:8b"]),
-        ("qvision --profile qubrid describe -m ", QWEN),
+        ("qvision --profile qubrid describe -m ", [*BUILT_IN_MODELS]),
         ("qvision doctor --profile nonsense -m ", []),
         ("qvision config set mo", ["model"]),
         ("qvision config get pr", ["profile", "prompt", "preset"]),

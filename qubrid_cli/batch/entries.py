@@ -11,7 +11,7 @@ from typing import Any
 from ..files import open_atomic
 from ..frozen import frozen
 from ..output.record import SCHEMA_VERSION, json_text
-from ..text import is_blank, strip_control_characters
+from ..text import is_blank
 
 #: The beginning of every line.
 LINE_START = f'{{"schema_version":{SCHEMA_VERSION},"ok":'.encode()
@@ -79,19 +79,6 @@ def copy_for_duplicate(original: Record, *, source: str) -> Record:
     (image,) = original["images"]
     cleared = {"usage": None, "x_metrics": None, "cost": None, "timing": dict.fromkeys(original["timing"])}
     return original | cleared | {"images": [image | {"source": source}]}
-
-
-def format_caption(record: Record) -> str:
-    """Format an answer as plain text without control characters; an answer that is only tags becomes one line."""
-    return ", ".join(extract_tags(record)) or strip_control_characters(str(record.get("text", ""))).strip()
-
-
-def extract_tags(record: Record) -> tuple[str, ...]:
-    """Return the tags of an answer that is only tags."""
-    match record.get("data"):
-        case {"tags": [*tags], **rest} if not rest and all(isinstance(tag, str) for tag in tags):
-            return tuple(clean for tag in tags if (clean := " ".join(strip_control_characters(tag).split())))
-    return ()
 
 
 @frozen

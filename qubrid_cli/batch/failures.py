@@ -14,7 +14,7 @@ from .. import files
 from ..errors import OutputError, UsageError
 from ..output.record import json_text
 from . import entries
-from .tasks import Failed, Outcome
+from .tasks import Failed, Outcome, SidecarFailed
 
 #: Bytes of the longest line of a list, 16 MiB; no prompt is this long.
 _MAX_LINE_BYTES = 16 << 20
@@ -93,7 +93,7 @@ class FailureList:
         prompt = self._prompt if task.prompt is None else task.prompt
         if (entry_id := entries.digest(task.source, prompt)) in self._previous_ids:
             self._finished_ids.add(entry_id)
-        if isinstance(outcome, Failed) and (error := outcome.record["error"])["code"] != "list":
+        if isinstance(outcome, Failed | SidecarFailed) and (error := outcome.record["error"])["code"] != "list":
             entry = {"image": task.source, "prompt": prompt, "id": task.id, "error": error}
             self._write(json_text(entry).encode() + b"\n")
 

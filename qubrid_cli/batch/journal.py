@@ -23,6 +23,7 @@ from ..errors import OutputError, UsageError
 from ..frozen import frozen
 from . import entries
 from .inputs import InputItem, Task
+from .sidecars.answers import format_caption
 from .tasks import Done, Failed, LoadedImage, Outcome
 
 #: Bytes read from the start of a file to decide whether it may be a results file.
@@ -202,7 +203,7 @@ class Journal:
 
     def _index_line(self, line: entries.ResultLine, offset: int) -> None:
         if self._text_digests is not None and line.is_ok:
-            caption = entries.format_caption(line.record)
+            caption = format_caption(line.record)
             self._text_digests.update(entries.digest_text(source, caption) for source in line.sources)
         self._has_superseded |= line.question_id in self._failed_questions
         if not line.is_ok:

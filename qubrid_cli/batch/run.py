@@ -20,12 +20,14 @@ from ..metrics import Clock
 from . import entries
 from .budget import Budget, count_tokens, is_billed
 from .journal import ClaimedByOtherRun, RecordedAnswer, WorkSharing
+from .outcomes import OutcomeWriter
 from .queues import Admission, InFlightDuplicates, OrderedOutput, QueuedRequest, RequestQueue
 from .rate import FailureKind, InFlightRequest, classify_failure, find_cause
-from .tasks import AttemptResult, BatchPlan, Done, Failed, LoadedImage, Outcome, OutcomeWriter, Skipped
+from .tasks import AttemptResult, BatchPlan, Done, Failed, LoadedImage, Outcome, Skipped
 from .workers import (
     AllFound,
     Answered,
+    ImageComplete,
     ImageLoaded,
     ImageReady,
     ImageRejected,
@@ -189,6 +191,8 @@ class BatchRun:
         match event:
             case ImageLoaded(number=number, loaded=loaded):
                 self._handle_loaded(number, loaded)
+            case ImageComplete(number=number, task=task):
+                self._queue_outcome(number, None, Skipped(task))
             case ImageReady(number=number, ready=ready):
                 self._request_queue.add(QueuedRequest(number, ready))
             case ImageRejected(number=number, task=task, key=key, error=error):
@@ -337,8 +341,6 @@ class BatchRun:
         while (item := self._output.take(is_over=self.stop_reason is not None and not self._in_flight)) is not None:
             key, outcome = item
             yield outcome
-            if isinstance(outcome, Done) and not self.is_discarding:
-                self._outcome_writer.write_sidecar(outcome)
             if key is not None:
                 self._duplicates.remove(key)
                 if self._plan.is_forced:

@@ -16,10 +16,11 @@ from ..frozen import frozen
 from ..output.streams import Output, echo_err
 from .budget import Budget
 from .journal import ClaimedByOtherRun, Journal, WorkSharing
+from .outcomes import OutcomeWriter
 from .progress.display import ProgressDisplay, show_progress
 from .progress.stats import BatchStats
 from .run import BatchRun, Idle
-from .tasks import BatchPlan, Done, Failed, Outcome, OutcomeWriter
+from .tasks import BatchPlan, Done, Failed, Outcome, SidecarFailed
 from .workers import Workers
 
 if TYPE_CHECKING:
@@ -68,8 +69,9 @@ def run_batch(plan: BatchPlan) -> None:
 
             failures = stack.enter_context(FailureList(plan.failures, plan.batch_request.request.prompt))
         work_sharing = stack.enter_context(closing(WorkSharing(journal)))
-        batch_run = _build_run(plan, journal, work_sharing, budget)
-        sink = _Sink(journal, output if plan.results is None else None, failures, work_sharing)
+        outcome_writer = _build_outcome_writer(plan, journal)
+        batch_run = _build_run(plan, work_sharing, budget, outcome_writer)
+        sink = _Sink(journal, output if plan.results is None else None, failures, work_sharing, outcome_writer)
         stack.enter_context(stop_on_signals(batch_run))
         # A bar and the lines of results, perhaps through a pager or jq, would overwrite each other on one terminal.
         display = stack.enter_context(
@@ -129,19 +131,22 @@ def _format_unread_documents(plan: BatchPlan) -> tuple[str, str] | None:
 def _open_journal(plan: BatchPlan, stack: ExitStack) -> Journal:
     """Open the results file, or for standard output a temporary one, by which duplicates are found."""
     if plan.results is not None:
-        return Journal(plan.results, remember_texts=plan.sidecar is not None)
+        return Journal(plan.results, remember_texts=plan.sidecars is not None)
     return Journal(Path(stack.enter_context(TemporaryDirectory(prefix="qvision-"))) / "results.jsonl")
 
 
-def _build_run(plan: BatchPlan, journal: Journal, work_sharing: WorkSharing, budget: Budget) -> BatchRun:
-    sidecars = None
-    if plan.sidecar is not None:
-        from .sidecars import Sidecars
+def _build_outcome_writer(plan: BatchPlan, journal: Journal) -> OutcomeWriter:
+    if plan.sidecars is None:
+        return OutcomeWriter(plan)
+    from .sidecars.writer import Sidecars
 
-        sidecars = Sidecars(plan.sidecar, force=plan.is_forced, has_text=journal.has_text, is_alt_text=plan.is_alt_text)
+    return OutcomeWriter(plan, Sidecars(plan.sidecars, has_text=journal.has_text))
+
+
+def _build_run(plan: BatchPlan, work_sharing: WorkSharing, budget: Budget, outcome_writer: OutcomeWriter) -> BatchRun:
     images = work_sharing.iterate_inputs(plan.inputs.find_images())
-    workers = Workers(plan, images, plan.open_endpoint(), sidecars=sidecars)
-    return BatchRun(plan, workers, work_sharing, budget, OutcomeWriter(plan, sidecars))
+    workers = Workers(plan, images, plan.open_endpoint(), sidecars=outcome_writer.sidecars)
+    return BatchRun(plan, workers, work_sharing, budget, outcome_writer)
 
 
 @frozen
@@ -156,6 +161,7 @@ class _Sink:
     output: Output | None
     failures: "FailureList | None"
     work_sharing: WorkSharing
+    outcome_writer: OutcomeWriter
 
     def write_line(self, item: Outcome | ClaimedByOtherRun) -> None:
         """Write the line of an outcome to the results file.
@@ -166,17 +172,22 @@ class _Sink:
         if isinstance(item, Done | Failed):
             self.journal.append(item.line)
 
-    def finish(self, item: Outcome | ClaimedByOtherRun) -> None:
+    def finish(self, item: Outcome | ClaimedByOtherRun) -> Outcome | ClaimedByOtherRun:
         """Write an outcome to all other places, and release its image for other runs.
+
+        Returns:
+            The outcome, or that a sidecar could not be written.
 
         Raises:
             OutputError: it could not be written.
         """
         if self.output is not None and isinstance(item, Done | Failed):
             self.output.write(item.line.decode())
-        if self.failures is not None and not isinstance(item, ClaimedByOtherRun):
-            self.failures.add_outcome(item)
+        finished = self.outcome_writer.write_sidecars(item) if isinstance(item, Done) else item
+        if self.failures is not None and not isinstance(finished, ClaimedByOtherRun):
+            self.failures.add_outcome(finished)
         self.work_sharing.finish(item)
+        return finished
 
 
 class _Saver:
@@ -193,19 +204,21 @@ class _Saver:
         self._patience = patience
         self.lost_count = 0
 
-    def save(self, item: Outcome | ClaimedByOtherRun) -> bool:
-        """Save an outcome; false if it is lost."""
+    def save(self, item: Outcome | ClaimedByOtherRun) -> Outcome | ClaimedByOtherRun | None:
+        """Save an outcome, and return what became of it; ``None`` if it is lost."""
         if not self._batch_run.is_discarding:
             try:
                 self._write_line(item)
-                self._sink.finish(item)
+                finished = self._sink.finish(item)
             except OutputError as error:
                 self._batch_run.is_discarding = True
                 self._batch_run.stop(error)
             else:
-                return True
+                if isinstance(finished, SidecarFailed) and isinstance(finished.error, OutputError):
+                    self._batch_run.stop(finished.error)
+                return finished
         self.lost_count += isinstance(item, Done) and not item.is_duplicate
-        return False
+        return None
 
     def _write_line(self, item: Outcome | ClaimedByOtherRun) -> None:
         """Write the line of an outcome, and wait for room on the disk.
@@ -236,8 +249,10 @@ def _consume_items(batch_run: BatchRun, saver: _Saver, stats: BatchStats, displa
     is_announced = False
     with closing(batch_run.iterate_items()) as items:
         for item in items:
-            if not isinstance(item, Idle) and saver.save(item) and not isinstance(item, ClaimedByOtherRun):
-                stats.add_outcome(item)
+            if not isinstance(item, Idle):
+                outcome = saver.save(item)
+                if outcome is not None and not isinstance(outcome, ClaimedByOtherRun):
+                    stats.add_outcome(outcome)
             stats.in_flight = batch_run.in_flight
             display.update()
             reason = batch_run.stop_reason

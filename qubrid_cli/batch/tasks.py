@@ -19,12 +19,12 @@ from ..describe import run
 from ..describe.prompt import fill_placeholders
 from ..describe.repetition import vary_sampling
 from ..describe.result import Description, UnpreparedImage
-from ..errors import ContextOverflow, EndpointError, ImageError, QvisionError, UsageError
+from ..errors import ContextOverflow, ImageError, OutputError, QvisionError, UsageError
 from ..frozen import frozen
 from ..images import encode, prepare, sources, urls
 from ..images.tokens import estimate_prompt, estimate_texts
 from ..metrics import Price
-from ..output.record import json_error, json_object
+from ..output.record import json_object
 from . import entries, inputs
 from .budget import AnswerRoom, BudgetLimits
 from .entries import Record
@@ -34,7 +34,7 @@ from .rate import RateLimiter
 
 if TYPE_CHECKING:  # loaded only by the runs that need them
     from ..describe.structured import Session
-    from .sidecars import SidecarFormat, Sidecars
+    from .sidecars.options import SidecarOptions
 
 #: The run itself decides when to retry.
 _NO_RETRIES = RetryLimits(retries=0)
@@ -125,7 +125,6 @@ class BatchPlan:
         is_ordered: outcomes come in the order of the images.
         is_forced: images are requested even if the results file has their answers.
         results: the results file; ``None`` for standard output.
-        is_alt_text: the answers are meant as alternative text.
     """
 
     inputs: BatchInputs
@@ -142,8 +141,7 @@ class BatchPlan:
     is_forced: bool = False
     results: Path | None = None
     failures: Path | None = None
-    sidecar: "SidecarFormat | None" = None
-    is_alt_text: bool = False
+    sidecars: "SidecarOptions | None" = None
     is_quiet: bool = False
 
 
@@ -273,11 +271,6 @@ def request_answer(
     return replace(result, record=merged, attempt_record=result.record)
 
 
-def _mark_failed(result: AttemptResult, error: QvisionError) -> AttemptResult:
-    """Turn a result into a failure."""
-    return replace(result, record={**result.record, "ok": False, "error": json_error(error)}, error=error)
-
-
 def build_unsent_result(task: Task, batch_request: BatchRequest, error: QvisionError) -> AttemptResult:
     """Build the result of an image that was never sent."""
     request, source = batch_request.request, _try_to_resolve(task)
@@ -330,71 +323,19 @@ class Failed(_Recorded):
 
 @frozen
 class Skipped:
-    """An image whose answer is already in the results file."""
+    """An image that needs no request: its answer is in the results file, or it has all of its sidecars."""
 
     task: Task
 
 
-Outcome = Done | Failed | Skipped
+@frozen
+class SidecarFailed:
+    """An image whose answer is in the results file, but which lacks a sidecar; ``record`` has the error."""
+
+    task: Task
+    record: Record
+    error: ImageError | OutputError
+    is_duplicate: bool = False
 
 
-class OutcomeWriter:
-    """Builds the outcomes of images, and writes their sidecars."""
-
-    def __init__(self, plan: BatchPlan, sidecars: "Sidecars | None" = None) -> None:
-        self._plan = plan
-        self._sidecars = sidecars
-
-    def build_outcome(self, task: Task, key: str | None, result: AttemptResult, *, attempts: int) -> Done | Failed:
-        """Build the outcome of an image from the result of its last attempt."""
-        line = entries.encode_line(result.record, index=task.index, key=key, attempts=attempts, source_id=task.id)
-        if len(line) > entries.MAX_LINE_BYTES:
-            return self.build_outcome(task, key, _drop_text(result), attempts=attempts)
-        return (Done if result.error is None else Failed)(task, result.record, line, key=key)
-
-    def build_failure(self, task: Task, key: str | None, error: ImageError) -> Done | Failed:
-        """Build the outcome of an image that cannot be sent."""
-        return self.build_outcome(task, key, build_unsent_result(task, self._plan.batch_request, error), attempts=0)
-
-    def build_duplicate(self, loaded: LoadedImage, record: Record) -> Done | Failed:
-        """Build the outcome of an image that equals another one, whose record is given; it costs nothing."""
-        task = loaded.task
-        result = AttemptResult(entries.copy_for_duplicate(record, source=loaded.source.name))
-        if self._sidecars is not None and record["ok"]:
-            try:
-                self._sidecars.claim(self._plan.open_source(task))
-            except ImageError as error:
-                result = _mark_failed(result, error)
-        original = record["images"][0]["source"]
-        line = entries.encode_line(
-            result.record, index=task.index, key=loaded.key, attempts=0, source_id=task.id, duplicate_of=original
-        )
-        return (Done if result.record["ok"] else Failed)(task, result.record, line, is_duplicate=True)
-
-    def build_skipped(self, loaded: LoadedImage, record: Record) -> Outcome:
-        """Build the outcome of an image whose answer is in the results file, and write its sidecar if it is missing."""
-        task = loaded.task
-        if self._sidecars is not None:
-            try:
-                self._sidecars.write_missing(self._plan.open_source(task), record)
-            except ImageError as error:
-                return self.build_outcome(task, None, _mark_failed(AttemptResult(record), error), attempts=0)
-        return Skipped(task)
-
-    def write_sidecar(self, outcome: Done) -> None:
-        """Write the sidecar of an image; its line must already be in the results file.
-
-        Raises:
-            ImageError: something else was put in its place after the claim.
-            OutputError: it could not be written.
-        """
-        if self._sidecars is not None:
-            self._sidecars.write(self._plan.open_source(outcome.task), outcome.record)
-
-
-def _drop_text(result: AttemptResult) -> AttemptResult:
-    """Turn an answer that is too long for the results file into a failure without its text."""
-    limit = f"{entries.MAX_LINE_BYTES >> 20} MiB"
-    error = EndpointError(f"the answer is longer than {limit}", hint="Lower --max-tokens.", code="too_long")
-    record = result.record | {"complete": False, "text": "", "data": None, "reasoning": None, "warnings": []}
-    return _mark_failed(replace(result, record=record), error)
+Outcome = Done | Failed | Skipped | SidecarFailed

@@ -19,7 +19,7 @@ from .inputs import InputItem, MissingImage, Task
 from .tasks import AttemptResult, BatchPlan, BatchRequest, LoadedImage, ReadyImage
 
 if TYPE_CHECKING:
-    from .sidecars import Sidecars
+    from .sidecars.writer import Sidecars
 
 
 @frozen
@@ -28,6 +28,14 @@ class ImageLoaded:
 
     number: int
     loaded: LoadedImage
+
+
+@frozen
+class ImageComplete:
+    """An image has all of its sidecars, and is not read."""
+
+    number: int
+    task: Task
 
 
 @frozen
@@ -75,7 +83,7 @@ class WakeUp:
     """The main loop should check its state, for example after a signal."""
 
 
-WorkerEvent = ImageLoaded | ImageReady | ImageRejected | Answered | AllFound | ThreadCrashed | WakeUp
+WorkerEvent = ImageLoaded | ImageComplete | ImageReady | ImageRejected | Answered | AllFound | ThreadCrashed | WakeUp
 _PreparationJob = Callable[[], WorkerEvent]
 _RequestJob = Callable[[Endpoint], WorkerEvent]
 
@@ -185,9 +193,10 @@ class Workers:
 
     def _load_image(self, number: int, task: Task) -> WorkerEvent:
         try:
-            plan = self._plan
-            loaded = tasks.load_image(task, plan.open_source(task), plan.batch_request, plan.page_finder)
-            return ImageLoaded(number, loaded)
+            plan, source = self._plan, self._plan.open_source(task)
+            if self._sidecars is not None and self._sidecars.are_complete(source):
+                return ImageComplete(number, task)
+            return ImageLoaded(number, tasks.load_image(task, source, plan.batch_request, plan.page_finder))
         except ImageError as error:
             return ImageRejected(number, task, None, error)
         except UsageError as error:  # an invalid placeholder in the prompt that the list has for this image

@@ -36,11 +36,27 @@ class Color(enum.StrEnum):
 
 
 class SidecarKind(enum.StrEnum):
-    """The file that is written beside each image."""
+    """A file that is written beside each image."""
 
     TXT = "txt"
     JSON = "json"
     XMP = "xmp"
+
+
+class ExistingKind(enum.StrEnum):
+    """What happens if such a file exists already."""
+
+    SKIP = "skip"
+    FAIL = "fail"
+    APPEND = "append"
+    REPLACE = "replace"
+
+
+class XmpNameKind(enum.StrEnum):
+    """The name of an XMP file: that of the image with its suffix, or without."""
+
+    NAME = "{name}.xmp"
+    STEM = "{stem}.xmp"
 
 
 def parse_jobs(text: str) -> int | None:
@@ -249,15 +265,38 @@ Results = Annotated[
         "--output", "-o", metavar="FILE", help="Results file; a new run does only the images that are not in it yet."
     ),
 ]
-Force = Annotated[
-    bool, typer.Option("--force", help="Redo images that are in the results file; overwrite any sidecar.")
-]
+Force = Annotated[bool, typer.Option("--force", help="Redo images that are in the results file; replace any sidecar.")]
 Failures = Annotated[
     Path | None, typer.Option("--failures", metavar="FILE", help="Write a list of the failed images, for --from.")
 ]
 Sidecar = Annotated[
-    SidecarKind | None,
-    typer.Option("--sidecar", help="Also write each answer to a file beside its image.", show_default=False),
+    list[SidecarKind] | None,
+    typer.Option(
+        "--sidecar", help="Also write each answer to a file beside its image; repeatable.", show_default=False
+    ),
+]
+Existing = Annotated[
+    ExistingKind | None,
+    typer.Option(
+        "--existing",
+        help="If another program's sidecar exists: skip the image, fail it, append or replace. [fail]",
+        show_default=False,
+    ),
+]
+CaptionSuffix = Annotated[
+    str | None,
+    typer.Option("--caption-suffix", metavar="SUFFIX", help="Suffix of text sidecars. [.txt]", show_default=False),
+]
+AppendSuffix = Annotated[
+    bool, typer.Option("--append-suffix", help="Name sidecars photo.jpg.txt and photo.jpg.json, not photo.txt.")
+]
+OneLine = Annotated[bool, typer.Option("--one-line", help="Write text sidecars in one line.")]
+Prefix = Annotated[
+    str | None, typer.Option("--prefix", metavar="TEXT", help="Text before each caption in a text sidecar.")
+]
+XmpName = Annotated[
+    XmpNameKind | None,
+    typer.Option("--xmp-name", help="Name of XMP sidecars. [{name}.xmp, such as photo.jpg.xmp]", show_default=False),
 ]
 Ordered = Annotated[bool, typer.Option("--ordered", help="Write results in the order of the images.")]
 Jobs = Annotated[

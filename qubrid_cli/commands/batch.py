@@ -1,11 +1,11 @@
 """``qvision batch``: many images, a request and a line of JSON for each, resumable."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from ..batch.budget import BudgetLimits
     from ..batch.inputs import Task
     from ..batch.rate import RateLimiter
-    from ..batch.sidecars import SidecarFormat
+    from ..batch.sidecars.options import SidecarOptions
     from ..images.sources import Source
     from ..schema.json_schema import Schema
     from ..settings.config_file import Config
     from ..settings.fields import Settings
+    from ..settings.presets import Preset
 
 app = typer.Typer()
 
@@ -53,6 +54,12 @@ def batch(
     force: _options.Force = False,
     failures: _options.Failures = None,
     sidecar: _options.Sidecar = None,
+    existing: _options.Existing = None,
+    caption_suffix: _options.CaptionSuffix = None,
+    append_suffix: _options.AppendSuffix = False,
+    one_line: _options.OneLine = False,
+    prefix: _options.Prefix = None,
+    xmp_name: _options.XmpName = None,
     ordered: _options.Ordered = False,
     jobs: _options.Jobs = "auto",
     rpm: _options.Rpm = None,
@@ -116,6 +123,7 @@ def batch(
         shard=None if shard is None else folders.parse_shard(shard),
         excluded_files=_collect_run_files(results, failures, from_),
     )
+    sidecars = _build_sidecar_options(context.params, paths, chosen_preset, answer_schema)
     from ..batch import session  # loads httpx, so only for a valid command line
     from ..batch.pages import PageFinder
     from ..batch.tasks import BatchPlan, BatchRequest
@@ -140,8 +148,7 @@ def batch(
         is_forced=force,
         results=results,
         failures=failures,
-        sidecar=_parse_sidecar_kind(sidecar, paths),
-        is_alt_text=chosen_preset is not None and chosen_preset.name == "alt",
+        sidecars=sidecars,
         is_quiet=quiet,
     )
     try:
@@ -220,13 +227,32 @@ def _build_rate_limiter(jobs: str, rpm: int | None, tpm: int | None) -> "RateLim
     return RateLimiter(AdaptiveConcurrency() if count is None else FixedConcurrency(count), rpm=rpm, tpm=tpm)
 
 
-def _parse_sidecar_kind(kind: _options.SidecarKind | None, paths: "Sequence[str]") -> "SidecarFormat | None":
-    if kind is None:
-        return None
-    from ..batch.sidecars import SidecarFormat, check_arguments
+def _build_sidecar_options(
+    params: "Mapping[str, Any]", paths: "Sequence[str]", preset: "Preset | None", schema: "Schema | None"
+) -> "SidecarOptions | None":
+    """The options of the sidecars; ``None`` if none is written.
 
+    Args:
+        params: the command line, by the names of the parameters.
+    """
+    kinds, names = (
+        params["sidecar"] or (),
+        ("existing", "caption_suffix", "append_suffix", "one_line", "prefix", "xmp_name"),
+    )
+    changes = {name: params[name] for name in names}
+    if not kinds and not any(changes.values()):
+        return None
+    from ..batch.sidecars.options import build_options, check_arguments
+
+    options = build_options(
+        kinds,
+        changes=changes,
+        force=params["force"],
+        schema=None if schema is None else schema.document,
+        is_alt_text=preset is not None and preset.name == "alt",
+    )
     check_arguments(paths)
-    return SidecarFormat(kind.value)
+    return options
 
 
 def _collect_run_files(results: Path | None, failures: Path | None, list_name: str | None) -> tuple[Path, ...]:

@@ -2,32 +2,32 @@
 
 import json
 import os
-import shutil
 import stat
-import subprocess
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from qubrid_cli.batch import xmp
 from qubrid_cli.batch.entries import Record
-from qubrid_cli.batch.sidecars import SidecarFormat, Sidecars, check_arguments
+from qubrid_cli.batch.sidecars.answers import extract_texts, format_caption, list_fields
+from qubrid_cli.batch.sidecars.options import (
+    ExistingPolicy,
+    SidecarFormat,
+    SidecarOptions,
+    XmpName,
+    build_options,
+    check_arguments,
+)
+from qubrid_cli.batch.sidecars.writer import Sidecars
 from qubrid_cli.describe.result import Description, UnpreparedImage
-from qubrid_cli.errors import ImageError, OutputError, UsageError
+from qubrid_cli.errors import ImageError, UsageError
 from qubrid_cli.files import write_atomic
 from qubrid_cli.images.sources import Bytes, File, Link, Stdin
 from qubrid_cli.output.record import json_object
 
-RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 DESCRIPTION = "{http://purl.org/dc/elements/1.1/}description"
-SUBJECT = "{http://purl.org/dc/elements/1.1/}subject"
-ALT = "{http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/}AltTextAccessibility"
-HARD = "A <b>\"light\"</b> & 'house' – é🎉 ]]>\nsecond line"
 
 
 @pytest.fixture(autouse=True)
@@ -47,23 +47,15 @@ def record(text: str = "A lighthouse.\n", source: str = "photo.jpg", data: Any =
     return made | {"data": data}
 
 
-def sidecars(
-    kind: SidecarFormat, *, force: bool = False, said: tuple[str, str] = ("", ""), is_alt: bool = False
-) -> Sidecars:
-    return Sidecars(kind, force=force, has_text=lambda *asked: asked == said, is_alt_text=is_alt)
+def sidecars(*kinds: SidecarFormat, force: bool = False, said: tuple[str, str] = ("", ""), **options: Any) -> Sidecars:
+    policy = {"existing": ExistingPolicy.REPLACE} if force else {}
+    return Sidecars(SidecarOptions(kinds, **policy | options), has_text=lambda *asked: asked == said)
 
 
-def write(kind: SidecarFormat, text: str = "A lighthouse.\n", *, force: bool = False, is_alt: bool = False) -> None:
-    beside = sidecars(kind, force=force, is_alt=is_alt)
+def write(kind: SidecarFormat, text: str = "A lighthouse.\n", *, force: bool = False, **options: Any) -> None:
+    beside = sidecars(kind, force=force, **options)
     beside.claim(file())
     beside.write(file(), record(text))
-
-
-def properties(path: Path) -> dict[str, list[str | None]]:
-    """The properties of an XMP file, read by an XML parser."""
-    tree = ET.parse(path)
-    (rdf,) = tree.iter(f"{RDF}RDF")
-    return {one.tag: [item.text for item in one.iter(f"{RDF}li")] for block in rdf for one in block}
 
 
 @pytest.mark.parametrize(
@@ -98,17 +90,58 @@ def test_a_text_sidecar_has_the_text_and_one_line_break(text: str, content: str)
     assert Path("photo.txt").read_bytes().decode() == content + "\n"
 
 
-def test_an_answer_of_only_tags_is_one_line() -> None:
-    sidecars(SidecarFormat.TXT).write(
-        file(), record('{"tags": ["sea", "light house"]}', data={"tags": ["sea", "light\nhouse"]})
-    )
-    assert Path("photo.txt").read_text() == "sea, light house\n"
+@pytest.mark.parametrize(
+    ("data", "caption"),
+    [
+        ({"tags": ["sea", "light\nhouse", 1, ""]}, "sea, light house"),
+        ({"keywords": "sea, light; house"}, "sea, light, house"),
+        ({"title": "T", "Caption": "C", "keywords": ["k"], "alt": "A"}, "C"),
+        ({"description": "D", "caption": "C", "people": 2}, "D"),
+        ({"title": "T", "tags": ["k"]}, "T"),
+        ({"title": "T", "alt": "A"}, "A"),
+        ({"title": "T", "rows": [["a"]]}, "as it is"),
+        ({"tags": [1]}, "as it is"),
+        (["a"], "as it is"),
+        ("a", "as it is"),
+    ],
+)
+def test_the_caption_of_an_answer_in_json(data: object, caption: str) -> None:
+    assert format_caption(record("as it is", data=data)) == caption
 
 
-@pytest.mark.parametrize("data", [{"tags": ["a", 1]}, {"tags": ["a"], "title": "b"}, {"tags": "a"}, ["a"], "a"])
-def test_other_data_is_written_as_the_model_wrote_it(data: object) -> None:
-    sidecars(SidecarFormat.TXT).write(file(), record("as it is", data=data))
-    assert Path("photo.txt").read_text() == "as it is\n"
+@pytest.mark.parametrize(
+    ("answer", "texts"),
+    [
+        (record("Sea."), {"description": ("Sea.",)}),
+        (record(" \n"), {}),
+        (record(data={"Title": "A\nB", "caption": "\x1bC ", "tags": ["x"], "keywords": "y, x", "alt-text": "L"}),
+         {"title": ("A B",), "description": ("C",), "keywords": ("y", "x"), "alt": ("L",)}),
+        (record(data={"title": None, "caption": "", "tags": [], "alt": ["a"]}), {}),
+        (record(data={"rows": [["a"]]}), {}),
+        (record(data=["a"]), {}),
+        (record('{"caption": "C"}'), {"description": ("C",)}),
+        (record('```json\n{"caption": "C"}\n```\n'), {"description": ("C",)}),
+        (record('{"people": 2}'), {}),
+        (record("[a note] {sic}"), {"description": ("[a note] {sic}",)}),
+    ],
+)  # fmt: skip
+def test_the_fields_of_an_answer(answer: Record, texts: dict[str, tuple[str, ...]]) -> None:
+    """JSON never becomes a text, whether the model was given a schema or not."""
+    assert extract_texts(answer) == texts
+
+
+@pytest.mark.parametrize(
+    ("schema", "fields"),
+    [
+        (None, {"description"}),
+        ({"properties": {"Caption": {}, "people": {}}}, {"description"}),
+        ({"anyOf": [{"$ref": "#/$defs/a"}, {"$ref": "#"}], "$defs": {"a": {"properties": {"tags": {}}}}}, {"keywords"}),
+        ({"type": "array", "items": {"properties": {"title": {}}}}, set()),
+        (True, set()),
+    ],
+)
+def test_the_fields_that_a_schema_has(schema: object, fields: set[str]) -> None:
+    assert list_fields(schema, is_alt_text=False) == fields
 
 
 @pytest.mark.parametrize(
@@ -172,6 +205,7 @@ def test_a_file_of_other_origin_is_replaced_only_with_force(
             step(file())
         assert caught.value.code == "sidecar"
         assert f"cannot write the sidecar of photo.jpg: {name} already exists" in caught.value.message
+        assert "--existing replace" in str(caught.value.hint)
     assert (folder / name).read_text() == content
     write(kind, "new", force=True)
     assert (folder / name).read_text() != content
@@ -235,7 +269,8 @@ def test_two_images_do_not_share_an_xmp_file() -> None:
     for name in ("photo.jpg", "photo.png"):
         beside.claim(file(name))
         beside.write(file(name), record(name))
-    assert properties(Path("photo.png.xmp"))[DESCRIPTION] == ["photo.png"]
+    texts = [ET.parse(f"{name}.xmp").getroot().findtext(f".//{DESCRIPTION}/*/*") for name in ("photo.jpg", "photo.png")]
+    assert texts == ["photo.jpg", "photo.png"]
 
 
 def test_a_file_created_between_request_and_answer_is_not_lost() -> None:
@@ -273,7 +308,7 @@ def test_a_missing_folder_fails_the_image_before_the_request() -> None:
 
 def test_a_name_that_is_too_long_raises_our_error() -> None:
     long = file("x" * 254)
-    with pytest.raises((ImageError, OutputError)):
+    with pytest.raises(ImageError, match="File name too long"):
         sidecars(SidecarFormat.XMP).write(long, record())
 
 
@@ -293,197 +328,162 @@ def test_arguments_that_may_be_files_pass() -> None:
     check_arguments(["photos", "a.jpg", "file:///a.jpg", "*.jpg", "nope"])
 
 
-@pytest.mark.parametrize("is_alt", [False, True])
-def test_xmp_has_the_description_and_the_alt_text(*, is_alt: bool) -> None:
-    write(SidecarFormat.XMP, HARD, is_alt=is_alt)
-    found = properties(Path("photo.jpg.xmp"))
-    assert found[DESCRIPTION] == [HARD]
-    assert found.get(ALT) == ([HARD] if is_alt else None)
+# Names and options
 
 
-def test_xmp_has_tags_as_keywords() -> None:
-    sidecars(SidecarFormat.XMP).write(file(), record("{}", data={"tags": ["sea", "<light>"]}))
-    found = properties(Path("photo.jpg.xmp"))
-    assert (found[DESCRIPTION], found[SUBJECT]) == (["sea, <light>"], ["sea", "<light>"])
-
-
-@given(st.text(st.characters()))
-@settings(deadline=None)
-def test_any_answer_becomes_valid_xml(text: str) -> None:
-    """All characters that XML allows come back; the others are left out."""
-    tree = ET.fromstring(xmp.merge(None, xmp.XmpMetadata(text, alt_text=text)))
-    told = {one.text or "" for one in tree.iter(f"{RDF}li")}
-    plain = text.replace("\r\n", "\n").replace("\r", "\n")
-    assert told == {
-        "".join(
-            c for c in plain if c in "\t\n" or (c >= " " and not "\ud800" <= c <= "\udfff" and c not in "\ufffe\uffff")
-        )
-    }
-
-
-def test_writing_the_same_metadata_again_changes_nothing() -> None:
-    once = xmp.merge(None, xmp.XmpMetadata("A dog.", alt_text="A dog.", tags=("a", "b")))
-    assert xmp.merge(once, xmp.XmpMetadata("A dog.", alt_text="A dog.", tags=("a", "b"))) == once
-
-
-def test_writing_other_metadata_replaces_ours() -> None:
-    once = xmp.merge(None, xmp.XmpMetadata("A dog."))
-    assert xmp.merge(once, xmp.XmpMetadata("A cat.")) == xmp.merge(None, xmp.XmpMetadata("A cat."))
-
-
-def test_our_keywords_stay_ours_after_an_answer_without_any() -> None:
-    with_tags = xmp.merge(None, xmp.XmpMetadata("A dog.", tags=("dog",)))
-    without = xmp.merge(with_tags, xmp.XmpMetadata("A cat."))
-    assert b"<rdf:li>dog</rdf:li>" in without
-    again = xmp.merge(without, xmp.XmpMetadata("A cat.", tags=("cat",)))
-    assert (b"<rdf:li>dog</rdf:li>" in again, b"<rdf:li>cat</rdf:li>" in again) == (False, True)
-
-
-FOREIGN = """\ufeff<?xpacket begin='\ufeff' id='W5M0MpCehiHzreSzNTczkc9d'?>
-<!-- made by hand: > " ' -->
-<x:xmpmeta xmlns:x='adobe:ns:meta/' x:xmptk="a > b">
- <r:RDF xmlns:r='http://www.w3.org/1999/02/22-rdf-syntax-ns#'>
-  <r:Description r:about='uuid:é' xmlns:xmp='http://ns.adobe.com/xap/1.0/' xmp:Rating='4'/>
-  %s
- </r:RDF>
-</x:xmpmeta>
-<?xpacket end='w'?>
-"""
-OWN = "<r:Description r:about='uuid:é' xmlns:d='http://purl.org/dc/elements/1.1/'>%s</r:Description>"
-TITLE = (
-    "<d:title><r:Alt><r:li xml:lang='de'>é &amp; &#x41; <![CDATA[<x>]]></r:li></r:Alt></d:title><!-- kept --><?kept?>"
-)
-MINE = "<d:description><r:Alt><r:li xml:lang='x-default'>Mine.</r:li></r:Alt></d:description>"
-
-
-@pytest.mark.parametrize("inside", ["", OWN % TITLE, f"{OWN % TITLE}\n{OWN % TITLE}", OWN % "", "<r:Description/>"])
-def test_everything_else_in_an_xmp_file_stays_byte_for_byte(inside: str) -> None:
-    before = (FOREIGN % inside).encode()
-    Path("photo.jpg.xmp").write_bytes(before)
-    write(SidecarFormat.XMP, HARD, is_alt=True)
-    after = Path("photo.jpg.xmp").read_bytes()
-    assert properties(Path("photo.jpg.xmp"))[DESCRIPTION] == [HARD]
-    same = next(place for place, (old, new) in enumerate(zip(before, after, strict=False)) if old != new)
-    assert after.endswith(before[same:])
-    assert {child.get(f"{RDF}about") for child in described(after)} <= {"uuid:é", None}
-
-
-def described(data: bytes) -> list[ET.Element]:
-    return list(ET.fromstring(data).iter(f"{RDF}Description"))
-
-
-def test_an_xmp_file_does_not_grow_with_every_run() -> None:
-    first = xmp.merge((FOREIGN % (OWN % TITLE)).encode(), xmp.XmpMetadata("A dog.", alt_text="A dog."))
-    again = xmp.merge(first, xmp.XmpMetadata("A cat.", alt_text="A cat."))
-    assert len(again) == len(first)
-    assert again.replace(b"A cat.", b"A dog.").count(b"A dog.") == 2
-
-
-ATTRIBUTE = "<r:Description r:about='' xmlns:d='http://purl.org/dc/elements/1.1/' d:description='Mine.'/>"
-
-
-@pytest.mark.parametrize("inside", [OWN % MINE, OWN % (TITLE + MINE)])
-def test_a_description_of_other_origin_is_replaced_only_with_force(inside: str) -> None:
-    path = Path("photo.jpg.xmp")
-    path.write_text(FOREIGN % inside)
-    with pytest.raises(ImageError, match="already has a dc:description that qvision did not write"):
-        sidecars(SidecarFormat.XMP).claim(file())
-    assert path.read_text() == FOREIGN % inside
-    write(SidecarFormat.XMP, "Ours.", force=True)
-    assert properties(path)[DESCRIPTION] == ["Ours."]
-
-
-GERMAN = "<d:description><r:Alt>%s<r:li xml:lang='de'>Mit &lt;Meer&gt;</r:li><r:li xml:lang='fr'>Mer</r:li></r:Alt></d:description>"
-
-
-@pytest.mark.parametrize("default", ["<r:li xml:lang='x-default'>Sea</r:li>", ""])
-def test_texts_in_other_languages_stay(default: str) -> None:
-    Path("photo.jpg.xmp").write_text(FOREIGN % (OWN % (GERMAN % default)))
-    with pytest.raises(ImageError):
-        sidecars(SidecarFormat.XMP).claim(file())
-    write(SidecarFormat.XMP, "Ours.", force=True)
-    assert languages() == {"x-default": "Ours.", "de": "Mit <Meer>", "fr": "Mer"}
-    write(SidecarFormat.XMP, "Ours again.")
-    assert languages() == {"x-default": "Ours again.", "de": "Mit <Meer>", "fr": "Mer"}
-
-
-def test_our_description_stays_ours_when_a_person_adds_a_language() -> None:
-    write(SidecarFormat.XMP, "A dog.")
-    path = Path("photo.jpg.xmp")
-    path.write_text(path.read_text().replace("A dog.</rdf:li>", "A dog.</rdf:li><rdf:li xml:lang='de'>Hund</rdf:li>"))
-    write(SidecarFormat.XMP, "A cat.")
-    assert languages() == {"x-default": "A cat.", "de": "Hund"}
-
-
-def languages() -> dict[str | None, str | None]:
-    """The description in each language."""
-    items = ET.parse("photo.jpg.xmp").iterfind(f".//{DESCRIPTION}//{RDF}li")
-    return {one.get("{http://www.w3.org/XML/1998/namespace}lang"): one.text for one in items}
-
-
-def test_a_description_that_a_person_corrected_is_theirs() -> None:
-    write(SidecarFormat.XMP, "A dog.")
-    path = Path("photo.jpg.xmp")
-    path.write_text(path.read_text().replace("A dog.", "Our dog Rex."))
-    with pytest.raises(ImageError):
-        sidecars(SidecarFormat.XMP).claim(file())
-
-
-def test_keywords_of_other_origin_stay_while_the_description_is_added() -> None:
-    mine = "<d:subject><r:Bag><r:li>mine</r:li></r:Bag></d:subject>"
-    Path("photo.jpg.xmp").write_text(FOREIGN % (OWN % mine))
-    sidecars(SidecarFormat.XMP).write(file(), record("{}", data={"tags": ["sea"]}))
-    found = properties(Path("photo.jpg.xmp"))
-    assert (found[DESCRIPTION], found[SUBJECT]) == (["sea"], ["mine"])
-
-
-BOMB = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;">]>'
-
-
-@pytest.mark.parametrize("force", [False, True])
 @pytest.mark.parametrize(
-    ("content", "reason"),
+    ("options", "name"),
     [
-        (BOMB + FOREIGN[1:] % "", "has a document type"),
-        (BOMB + "<x>&b;</x>", "has a document type"),
-        ('<!DOCTYPE x SYSTEM "file:///etc/passwd"><x/>', "has a document type"),
-        ("Dear diary", "is not XML"),
-        ("<html/>", "has no rdf:RDF"),
-        ("<r:RDF xmlns:r='http://www.w3.org/1999/02/22-rdf-syntax-ns#'/>", "has an empty rdf:RDF"),
-        ("<?xml version='1.0' encoding='latin-1'?><x/>", "is not UTF-8 but latin-1"),
-        (FOREIGN % ATTRIBUTE, "has dc:description in a form that cannot be replaced"),
-        ("\x02", "is not XML"),
+        ({}, "photo.txt"),
+        ({"caption_suffix": ".caption"}, "photo.caption"),
+        ({"caption_suffix": "_tags.txt"}, "photo_tags.txt"),
+        ({"append_suffix": True}, "photo.jpg.txt"),
+        ({"caption_suffix": ".caption", "append_suffix": True}, "photo.jpg.caption"),
     ],
 )
-def test_a_file_that_is_not_xmp_is_never_replaced(content: str, reason: str, *, force: bool) -> None:
-    path = Path("photo.jpg.xmp")
-    path.write_text(content)
-    with pytest.raises(ImageError) as caught:
-        sidecars(SidecarFormat.XMP, force=force).claim(file())
-    assert reason in caught.value.message
-    assert path.read_text() == content
+def test_the_name_of_a_text_sidecar(folder: Path, options: dict[str, Any], name: str) -> None:
+    write(SidecarFormat.TXT, **options)
+    assert (folder / name).read_text() == "A lighthouse.\n"
 
 
-def test_a_mark_that_another_program_turned_into_an_attribute_is_read() -> None:
-    ours = xmp.merge(None, xmp.XmpMetadata("A dog.")).decode()
-    start, end = ours.index("<qvision:"), ours.index("</rdf:Description>")
-    digests = ET.fromstring(ours[start:end]).text
-    attribute = f'<rdf:Description xmlns:qvision="urn:qvision:xmp:1#" qvision:WrittenByQvision="{digests}" '
-    theirs = (ours[:start] + ours[end:]).replace("<rdf:Description ", attribute)
-    again = xmp.merge(theirs.encode(), xmp.XmpMetadata("A cat.")).decode()
-    assert again.count("WrittenByQvision") == 2
-    assert xmp.merge(again.encode(), xmp.XmpMetadata("A cow.")).count(b"A cow.") == 1
+@pytest.mark.parametrize(("name", "path"), [(XmpName.NAME, "photo.jpg.xmp"), (XmpName.STEM, "photo.xmp")])
+def test_the_name_of_an_xmp_sidecar(folder: Path, name: XmpName, path: str) -> None:
+    write(SidecarFormat.XMP, xmp_name=name)
+    assert (folder / path).exists()
 
 
-@pytest.mark.parametrize("text", [HARD, "plain", " é "])
-def test_exiftool_reads_it_back(text: str) -> None:
-    """exiftool, where it is installed, reads the same as an XML parser."""
-    write(SidecarFormat.XMP, text, is_alt=True)
-    found = properties(Path("photo.jpg.xmp"))
-    read = {"Description": found[DESCRIPTION][0], "AltTextAccessibility": found[ALT][0]}
-    if exiftool := shutil.which("exiftool"):
-        names = [f"-{name}" for name in read]
-        done = subprocess.run([exiftool, "-j", *names, "photo.jpg.xmp"], capture_output=True, check=True, timeout=60)
-        (told,) = json.loads(done.stdout)
-        read = {name: told[name] for name in read}
-    assert read == {"Description": text.strip(), "AltTextAccessibility": text.strip()}
+@pytest.mark.parametrize("kind", list(SidecarFormat))
+def test_a_page_has_its_own_sidecar(kind: SidecarFormat) -> None:
+    options = SidecarOptions((kind,), xmp_name=XmpName.STEM)
+    assert options.derive_path(kind, Path("scan.pdf"), 3) == Path(f"scan.pdf-3.{kind}")
+
+
+def test_images_with_the_same_stem_have_their_own_texts_with_the_suffix_of_the_image() -> None:
+    beside = sidecars(SidecarFormat.TXT, append_suffix=True)
+    for name in ("photo.jpg", "photo.png"):
+        beside.claim(file(name))
+
+
+@pytest.mark.parametrize(
+    ("options", "content"),
+    [
+        ({"prefix": "ohwx person, "}, "ohwx person, A dog.\n\nIt runs.\n"),
+        ({"one_line": True}, "A dog. It runs.\n"),
+        ({"prefix": "ohwx,\n", "one_line": True}, "ohwx, A dog. It runs.\n"),
+        ({"prefix": "\udcff <b>"}, "? <b>A dog.\n\nIt runs.\n"),
+    ],
+)
+def test_the_form_of_a_text(options: dict[str, Any], content: str) -> None:
+    write(SidecarFormat.TXT, "A dog.\n\nIt runs.", **options)
+    assert Path("photo.txt").read_text() == content
+    again = sidecars(SidecarFormat.TXT, said=("photo.jpg", "Adog.Itruns."), **options)
+    again.claim(file())  # it is still ours
+
+
+@pytest.mark.parametrize(
+    ("kinds", "changes", "message"),
+    [
+        ((), {"existing": "skip"}, "--existing has no effect without --sidecar txt or --sidecar json or --sidecar xmp"),
+        (("xmp",), {"prefix": "a"}, "--prefix has no effect without --sidecar txt"),
+        (("xmp",), {"one_line": True}, "--one-line has no effect without --sidecar txt"),
+        (
+            ("xmp",),
+            {"append_suffix": True},
+            "--append-suffix has no effect without --sidecar txt or --sidecar json",
+        ),
+        (("txt",), {"xmp_name": "{stem}.xmp"}, "--xmp-name has no effect without --sidecar xmp"),
+        (("txt",), {"caption_suffix": "caption"}, "invalid value for --caption-suffix: caption"),
+        (("txt",), {"caption_suffix": "/a.txt"}, "invalid value for --caption-suffix: /a.txt"),
+        (("txt",), {"caption_suffix": ".JPG"}, "invalid value for --caption-suffix: .JPG"),
+        (("txt", "json"), {"caption_suffix": ".json"}, "two sidecars of an image would have the same name"),
+        (("json",), {"existing": "append"}, "--existing append does not apply to --sidecar json"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(kinds: tuple[str, ...], changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        build_options(kinds, changes=changes)
+    assert caught.value.message.startswith(message)
+    assert caught.value.hint
+
+
+def test_xmp_is_refused_for_a_schema_without_fields_of_photo_managers() -> None:
+    with pytest.raises(UsageError, match="the schema has no field that photo managers have"):
+        build_options(("xmp",), changes={}, schema={"properties": {"people": {}}})
+
+
+# Existing files
+
+
+def update(kind: SidecarFormat, policy: ExistingPolicy, text: str = "new", **options: Any) -> None:
+    """Do what a run does with an image."""
+    beside = sidecars(kind, existing=policy, **options)
+    if not beside.are_complete(file()):
+        beside.claim(file())
+        beside.write(file(), record(text))
+
+
+@pytest.mark.parametrize(
+    ("existing", "options", "content"),
+    [
+        (b"old", {}, b"old\nnew\n"),
+        (b"old \r\n", {}, b"old\r\nnew\r\n"),
+        (b"\xef\xbb\xbfold\n", {}, b"\xef\xbb\xbfold\nnew\n"),
+        (b"old\n", {"one_line": True}, b"old, new\n"),
+        (b"", {}, b"new\n"),
+        (b"old and n\new\n", {}, b"old and n\new\n"),
+    ],
+)
+def test_a_text_is_appended_once(existing: bytes, options: dict[str, Any], content: bytes) -> None:
+    path = Path("photo.txt")
+    path.write_bytes(existing)
+    for _ in range(2):
+        update(SidecarFormat.TXT, ExistingPolicy.APPEND, **options)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("content", [b"mine", b"", b"\xff\0"])
+@pytest.mark.parametrize("kind", [SidecarFormat.TXT, SidecarFormat.JSON])
+def test_an_existing_file_is_skipped(kind: SidecarFormat, content: bytes) -> None:
+    path = Path(f"photo.{kind}")
+    path.write_bytes(content)
+    assert sidecars(kind, existing=ExistingPolicy.SKIP).are_complete(file())
+    update(kind, ExistingPolicy.SKIP)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("make", [lambda path: path.mkdir(), lambda path: path.symlink_to("gone")])
+@pytest.mark.parametrize("kind", list(SidecarFormat))
+def test_what_is_not_a_regular_file_is_skipped_or_refused(kind: SidecarFormat, make: Any) -> None:
+    path = sidecars(kind)._options.derive_path(kind, Path("photo.jpg"))
+    make(path)
+    update(kind, ExistingPolicy.SKIP)
+    with pytest.raises(ImageError, match="it is not a regular file"):
+        update(kind, ExistingPolicy.REPLACE)
+    assert path.is_symlink() or path.is_dir()
+
+
+def test_an_image_with_some_of_its_sidecars_gets_the_others() -> None:
+    Path("photo.txt").write_text("mine")
+    beside = sidecars(SidecarFormat.TXT, SidecarFormat.JSON, existing=ExistingPolicy.SKIP)
+    assert not beside.are_complete(file())
+    beside.claim(file())
+    beside.write(file(), record())
+    assert (Path("photo.txt").read_text(), Path("photo.json").exists()) == ("mine", True)
+
+
+def test_the_sidecar_of_another_image_of_the_run_does_not_count_as_existing() -> None:
+    beside = sidecars(SidecarFormat.TXT, existing=ExistingPolicy.SKIP)
+    beside.claim(file("photo.jpg"))
+    beside.write(file("photo.jpg"), record())
+    assert not beside.are_complete(file("photo.png"))
+    with pytest.raises(ImageError, match="is the sidecar of another image of this run"):
+        beside.claim(file("photo.png"))
+
+
+def test_if_one_sidecar_cannot_be_written_the_others_are() -> None:
+    beside = sidecars(SidecarFormat.TXT, SidecarFormat.JSON)
+    beside.claim(file())
+    Path("photo.txt").write_text("mine")
+    with pytest.raises(ImageError, match=r"photo\.txt already exists"):
+        beside.write(file(), record())
+    assert Path("photo.json").exists()

@@ -19,7 +19,7 @@ from qubrid_cli.settings import presets
 from ..conftest import Ask, Qvision
 from ..support.server import Server
 
-NAMES = ["describe", "caption", "alt", "ocr", "tags", "table", "chart", "ui", "json"]
+NAMES = ["describe", "caption", "alt", "ocr", "tags", "photo", "table", "chart", "ui", "json"]
 
 
 def test_the_built_in_presets_are_those_that_were_promised() -> None:

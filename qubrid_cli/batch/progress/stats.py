@@ -12,7 +12,7 @@ from ...metrics import Clock, Cost, parse_server_figures
 from ...text import escape_control_characters, format_size
 from ..budget import TotalUsage
 from ..entries import Record
-from ..tasks import Done, Failed, Outcome, Skipped
+from ..tasks import Done, Failed, Outcome, SidecarFailed, Skipped
 
 #: Answers over which the progress shows the median time.
 _RECENT_ANSWERS = 100
@@ -115,7 +115,7 @@ class BatchStats:
             case Done():
                 self.done += 1
                 self.duplicates += outcome.is_duplicate
-            case Failed():
+            case Failed() | SidecarFailed():
                 self.failed += 1
                 self._failures.add(outcome.record)
         if not isinstance(outcome, Skipped) and not outcome.is_duplicate:

@@ -1,0 +1,184 @@
+"""Write sidecars. Images are never changed, and files of other origin only as ``ExistingPolicy`` says.
+
+The order matters: ``claim``, request, append the line to the results file, and only then ``write``. If a run is killed
+before ``write``, the next one makes up for it with ``write_missing``. A sidecar that was written before its line would
+look like a file of other origin to the next run, and be refused.
+"""
+
+import errno
+import os
+import stat
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from ...errors import ImageError, OutputError
+from ...files import write_atomic
+from ...images.sources import DocumentPage, Source
+from .. import entries
+from .formats import KeptError, SidecarContent, build_contents
+from .options import ExistingPolicy, SidecarFormat, SidecarOptions, find_file
+
+#: 16 MiB; no sidecar is this large.
+_MAX_BYTES = 16 << 20
+#: Errors of a full disk, which affect the sidecars of all other images too.
+_FULL_DISK_ERRNOS = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+
+class Sidecars:
+    """The sidecars of a run; its methods may be called from any thread. Each claim takes about 150 bytes of memory.
+
+    Args:
+        has_text: whether an earlier answer about this source had this text; then a text file with it is ours.
+    """
+
+    def __init__(self, options: SidecarOptions, *, has_text: Callable[[str, str], bool]) -> None:
+        self._options = options
+        self._contents = build_contents(options, has_text)
+        self._lock = threading.Lock()
+        self._owner_by_path: dict[bytes, bytes] = {}
+
+    def are_complete(self, source: Source) -> bool:
+        """Whether no request is needed, because existing sidecars are skipped and the image has all of them."""
+        if self._options.existing is not ExistingPolicy.SKIP or find_file(source) is None:
+            return False
+        return all(
+            self._find_owner(path, source) == entries.digest(source.name) and _is_complete(self._contents[kind], path)
+            for kind, path in self._derive_paths(source).items()
+        )
+
+    def claim(self, source: Source) -> None:
+        """Check that the sidecars of an image can be written, before the request is sent.
+
+        Raises:
+            ImageError: the image is not a file, a sidecar must not be changed, or another image claimed it.
+        """
+        owner = entries.digest(source.name)
+        for kind, path in self._derive_paths(source).items():
+            with self._lock:
+                if self._owner_by_path.setdefault(_digest_path(path), owner) != owner:
+                    raise _build_shared_error(source, kind, path)
+            try:
+                self._check(source, kind, path)
+            except (KeptError, OSError) as error:
+                raise _build_error(source, path, error) from error
+
+    def write(self, source: Source, record: entries.Record) -> None:
+        """Write the sidecars of an image that was claimed. If one cannot be written, the others still are.
+
+        Raises:
+            ImageError: a sidecar could not be written, for example because a file has been created there meanwhile.
+            OutputError: the disk is full.
+        """
+        self._write_all(source, record, self._options.existing)
+
+    def write_missing(self, source: Source, record: entries.Record) -> None:
+        """Write the sidecars of an image that an earlier run described, but nothing that exists.
+
+        Raises:
+            ImageError, OutputError: as ``write`` does.
+        """
+        self._write_all(source, record, ExistingPolicy.SKIP)
+
+    def _derive_paths(self, source: Source) -> dict[SidecarFormat, Path]:
+        if (image := find_file(source)) is None:
+            message = f"{source.name} is not a file, so it cannot have a sidecar"
+            raise ImageError(message, hint="Leave out --sidecar.", code="sidecar")
+        page = source.number if isinstance(source, DocumentPage) else None
+        paths = {kind: self._options.derive_path(kind, image, page) for kind in self._options.formats}
+        for path in paths.values():
+            with suppress(OSError):
+                if os.path.samefile(path, image):
+                    raise _build_error(source, path, KeptError("is the image itself", "Rename the image."))
+        return paths
+
+    def _find_owner(self, path: Path, source: Source) -> bytes:
+        """Return the image that has claimed a sidecar, or this one."""
+        with self._lock:
+            return self._owner_by_path.get(_digest_path(path), entries.digest(source.name))
+
+    def _check(self, source: Source, kind: SidecarFormat, path: Path) -> None:
+        is_skipped = self._options.existing is ExistingPolicy.SKIP
+        if is_skipped and _is_complete(self._contents[kind], path):
+            return
+        if os.path.lexists(path) and not is_skipped:
+            self._contents[kind].check(source.name, _read(path))
+        if not os.access(path.parent, os.W_OK):
+            raise KeptError("cannot be written", "Check the permissions of the folder.")
+
+    def _write_all(self, source: Source, record: entries.Record, policy: ExistingPolicy) -> None:
+        errors: list[ImageError] = []
+        for kind, path in self._derive_paths(source).items():
+            try:
+                with suppress(FileExistsError):  # it was created this very moment: by another run, or not by us
+                    self._write(source, kind, path, record, policy)
+                    continue
+                self._write(source, kind, path, record, policy)
+            except (KeptError, OSError) as error:
+                if isinstance(error, OSError) and error.errno in _FULL_DISK_ERRNOS:
+                    raise OutputError(f"cannot write {path}: {error.strerror}", hint="Is the disk full?") from error
+                errors.append(_build_error(source, path, error))
+        if errors:
+            raise errors[0]
+
+    def _write(
+        self, source: Source, kind: SidecarFormat, path: Path, record: entries.Record, policy: ExistingPolicy
+    ) -> None:
+        content, existing = self._contents[kind], None
+        if os.path.lexists(path):
+            if policy is ExistingPolicy.SKIP:
+                if _is_complete(content, path):
+                    return
+                existing = _read(path)
+            else:
+                existing = _read(path)
+                content.check(source.name, existing)
+        data = content.update(existing, record, policy)
+        if data != existing:
+            mode = None if existing is None else stat.S_IMODE(path.stat().st_mode)
+            # Not synced to the disk: it can be written again from the results file.
+            write_atomic(path, data, mode=mode, sync=False, overwrite=existing is not None)
+
+
+def _is_complete(content: SidecarContent, path: Path) -> bool:
+    """Whether a sidecar exists and nothing can be added to it."""
+    if not os.path.lexists(path):
+        return False
+    try:
+        return content.is_complete(_read(path))
+    except (KeptError, OSError):  # it cannot be changed, so it is left alone
+        return True
+
+
+def _read(path: Path) -> bytes:
+    """Read an existing sidecar.
+
+    Raises:
+        KeptError: it is not a file that could be replaced.
+        OSError: it cannot be read.
+    """
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise KeptError("cannot be replaced: it is not a regular file")
+    with path.open("rb") as file:
+        data = file.read(_MAX_BYTES + 1)
+    if len(data) > _MAX_BYTES:
+        raise KeptError("cannot be replaced: it is too large for a sidecar")
+    return data
+
+
+def _digest_path(path: Path) -> bytes:
+    return entries.digest(os.path.abspath(path))
+
+
+def _build_shared_error(source: Source, kind: SidecarFormat, path: Path) -> ImageError:
+    option = "--xmp-name {name}.xmp" if kind is SidecarFormat.XMP else "--append-suffix"
+    error = KeptError("is the sidecar of another image of this run", f"Rename one of the images, or add: {option}")
+    return _build_error(source, path, error)
+
+
+def _build_error(source: Source, path: Path, error: KeptError | OSError) -> ImageError:
+    if isinstance(error, OSError):
+        error = KeptError(f"cannot be written: {error.strerror}", "Check the permissions of the folder.")
+    message = f"cannot write the sidecar of {source.name}: {path} {error}"
+    return ImageError(message, hint=error.hint, code="sidecar")

@@ -92,14 +92,25 @@ def file_lock(path: Path) -> Iterator[None]:
     lock = path.with_name(f".{path.name}.lock")
     descriptor = _acquire_lock(lock)
     try:
-        for other in path.parent.iterdir():
-            if re.fullmatch(rf"\.{re.escape(path.name[:40])}\.\w{{8}}{re.escape(_TEMPORARY_SUFFIX)}", other.name):
-                other.unlink()
+        remove_temporary_files(path)
         yield
     finally:
         with suppress(OSError):  # Windows deletes no open file
             os.unlink(lock)
         os.close(descriptor)
+
+
+def remove_temporary_files(path: Path) -> None:
+    """Delete the temporary files of processes that were killed in ``open_atomic``; no process may be in it.
+
+    Raises:
+        OSError: the folder does not exist or is not writable.
+    """
+    pattern = re.compile(rf"\.{re.escape(path.name[:40])}\.\w{{8}}{re.escape(_TEMPORARY_SUFFIX)}")
+    with os.scandir(path.parent) as scan:
+        names = [entry.name for entry in scan if pattern.fullmatch(entry.name)]
+    for name in names:
+        os.unlink(path.with_name(name))
 
 
 def _acquire_lock(lock: Path) -> int:

@@ -122,7 +122,8 @@ def _classify(task: Task, plan: BatchPlan, journal: "Journal | None", duplicates
         loaded = _load_image(task, plan)
     except ImageError:
         return _ImageState.UNREADABLE
-    if journal.find_answer(loaded.key, loaded.source.name) is not None:
+    prompt = plan.batch_request.build_request(task).prompt
+    if journal.find_answer(loaded.key, loaded.build_question(prompt)) is not None:
         return _ImageState.DONE
     return _ImageState.DUPLICATE if duplicates.is_loaded_duplicate(loaded) else _ImageState.TO_REQUEST
 

@@ -46,12 +46,17 @@ class Task:
         source: a path, a URL, or ``-``; bytes of a path that are not UTF-8 are surrogate escapes.
         prompt: the image's own prompt, if the list has one.
         id: the image's ``id`` in the list, if it has one.
+        path: its file, relative to the folder of the results file; ``None`` for what is not a file, and without a
+            results file.
+        version: size and modification time of that file, by which a later run knows that it is unchanged.
     """
 
     index: int
     source: str
     prompt: str | None = None
     id: "lists.ImageId" = None
+    path: str | None = None
+    version: str | None = None
 
 
 @frozen

@@ -1,5 +1,6 @@
 """From the results of attempts to the outcomes of images: the lines of the results file, and the sidecars."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ from ..output.record import json_error
 from . import entries
 from .entries import Record
 from .inputs import Task
+from .results.lines import Question
 from .tasks import (
     AttemptResult,
     BatchPlan,
@@ -16,6 +18,7 @@ from .tasks import (
     LoadedImage,
     SidecarFailed,
     Skipped,
+    build_question,
     build_unsent_result,
 )
 
@@ -24,15 +27,38 @@ if TYPE_CHECKING:
 
 
 class OutcomeWriter:
-    """Builds the outcomes of images, and writes their sidecars."""
+    """Builds the outcomes of images, and writes their sidecars.
 
-    def __init__(self, plan: BatchPlan, sidecars: "Sidecars | None" = None) -> None:
+    Args:
+        count_incomplete: how often the answer with a key was incomplete in earlier runs.
+    """
+
+    def __init__(
+        self,
+        plan: BatchPlan,
+        sidecars: "Sidecars | None" = None,
+        count_incomplete: Callable[[str, Question], int] = lambda _key, _question: 0,
+    ) -> None:
         self.sidecars = sidecars
         self._plan = plan
+        self._count_incomplete = count_incomplete
 
     def build_outcome(self, task: Task, key: str | None, result: AttemptResult, *, attempts: int) -> Done | Failed:
         """Build the outcome of an image from the result of its last attempt."""
-        line = entries.encode_line(result.record, index=task.index, key=key, attempts=attempts, source_id=task.id)
+        record, incomplete_attempts = result.record, 0
+        if key is not None and not record["ok"]:
+            question = build_question(task, record["images"][0]["source"], record["prompt"], key)
+            incomplete_attempts = self._count_incomplete(key, question) + entries.is_incomplete(record)
+        line = entries.encode_line(
+            record,
+            index=task.index,
+            key=key,
+            attempts=attempts,
+            source_id=task.id,
+            path=task.path,
+            version=task.version,
+            incomplete_attempts=incomplete_attempts,
+        )
         if len(line) > entries.MAX_LINE_BYTES:
             return self.build_outcome(task, key, _drop_text(result), attempts=attempts)
         return (Done if result.error is None else Failed)(task, result.record, line, key=key)
@@ -52,7 +78,14 @@ class OutcomeWriter:
                 result = _mark_failed(result, error)
         original = record["images"][0]["source"]
         line = entries.encode_line(
-            result.record, index=task.index, key=loaded.key, attempts=0, source_id=task.id, duplicate_of=original
+            result.record,
+            index=task.index,
+            key=loaded.key,
+            attempts=0,
+            source_id=task.id,
+            duplicate_of=original,
+            path=task.path,
+            version=task.version,
         )
         return (Done if result.record["ok"] else Failed)(task, result.record, line, is_duplicate=True)
 

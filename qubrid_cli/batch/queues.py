@@ -10,7 +10,7 @@ from math import inf
 from ..client.retry import Backoff, half_jitter
 from ..images.sources import Bytes
 from .entries import Record
-from .journal import ClaimedByOtherRun, WorkSharing
+from .results.sharing import ClaimedByOtherRun, WorkSharing
 from .tasks import LoadedImage, Outcome, ReadyImage
 from .workers import Workers
 
@@ -39,22 +39,23 @@ class Admission:
 
     def admit(self, limit: int, *, finished: int, written: int) -> None:
         """Admit images until ``limit`` of them are unfinished, or too many finished ones are not written yet."""
-        while (
-            self._count_unfinished(finished) < limit
-            and self._admitted_count - written - len(self._deferred) < _MAX_WAITING_OUTCOMES
-        ):
-            if self._deferred and (self.total is not None or self._work_sharing.has_found_all):
+        while self._admitted_count - written - len(self._deferred) < _MAX_WAITING_OUTCOMES:
+            if self._may_readmit() and self._count_found() - finished - len(self._deferred) < limit:
                 number, reload = self._deferred.popleft()
                 self._readmitted_numbers.add(number)
                 reload()
-            elif self.total is None:
+            elif self.total is None and self._admitted_count - finished - len(self._deferred) < limit:
                 self._admitted_count += 1
                 self._workers.admit_one()
             else:
                 return
 
-    def _count_unfinished(self, finished: int) -> int:
-        return (self._admitted_count if self.total is None else self.total) - finished - len(self._deferred)
+    def _may_readmit(self) -> bool:
+        return bool(self._deferred) and (self.total is not None or self._work_sharing.has_found_all)
+
+    def _count_found(self) -> int:
+        """Count the images that were found; more may be admitted than there are."""
+        return self._work_sharing.found_count if self.total is None else self.total
 
     def defer(self, number: int, loaded: LoadedImage) -> bool:
         """Put an image behind all others, once; false for standard input, which cannot be read again."""
@@ -114,8 +115,13 @@ class RequestQueue:
         return bool(self._retries) and self._retries[0][0] <= now
 
 
+def _without_bytes(loaded: LoadedImage) -> LoadedImage:
+    return replace(loaded, source=Bytes(loaded.source.name, b""))
+
+
 @dataclass(slots=True)
 class _Original:
+    loaded: LoadedImage
     duplicates: list[tuple[int, LoadedImage]] = field(default_factory=list)
     record: Record | None = None
 
@@ -129,26 +135,26 @@ class InFlightDuplicates:
     def __init__(self) -> None:
         self._originals: dict[str, _Original] = {}
 
-    def add_original(self, key: str) -> None:
-        """Add the first image with this key."""
-        self._originals[key] = _Original()
+    def add_original(self, loaded: LoadedImage) -> None:
+        """Add the first image with its key."""
+        self._originals[loaded.key] = _Original(_without_bytes(loaded))
 
     def add_if_duplicate(self, number: int, loaded: LoadedImage) -> bool:
         """Let an image wait, without its bytes, if it equals one in work; otherwise return false."""
         original = self._originals.get(loaded.key)
         if original is not None:
-            original.duplicates.append((number, replace(loaded, source=Bytes(loaded.source.name, b""))))
+            original.duplicates.append((number, _without_bytes(loaded)))
         return original is not None
 
     def set_record(self, key: str, record: Record) -> None:
         """Set the record of the first image."""
         self._originals[key].record = record
 
-    def pop_duplicates(self, key: str) -> Iterator[tuple[int, LoadedImage, Record]]:
-        """Yield the waiting duplicates with the record of the first image; none before it has a record."""
+    def pop_duplicates(self, key: str) -> Iterator[tuple[int, LoadedImage, LoadedImage, Record]]:
+        """Yield the waiting duplicates with the first image and its record; none before it has a record."""
         original = self._originals[key]
         while original.record is not None and original.duplicates:
-            yield (*original.duplicates.pop(0), original.record)
+            yield (*original.duplicates.pop(0), original.loaded, original.record)
 
     def remove(self, key: str) -> None:
         """Remove the image, whose outcome is written."""

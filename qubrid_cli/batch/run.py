@@ -17,12 +17,13 @@ from ..describe.repetition import MAX_VARIATIONS, REPETITION
 from ..errors import BatchIncompleteError, ConfigError, EndpointError, InterruptedByUserError, QvisionError
 from ..frozen import frozen
 from ..metrics import Clock
-from . import entries
 from .budget import Budget, count_tokens, is_billed
-from .journal import ClaimedByOtherRun, RecordedAnswer, WorkSharing
+from .journal import RecordedAnswer
 from .outcomes import OutcomeWriter
 from .queues import Admission, InFlightDuplicates, OrderedOutput, QueuedRequest, RequestQueue
 from .rate import FailureKind, InFlightRequest, classify_failure, find_cause
+from .results.lines import Question
+from .results.sharing import AlreadyDone, ClaimedByOtherRun, WorkSharing
 from .tasks import AttemptResult, BatchPlan, Done, Failed, LoadedImage, Outcome, Skipped
 from .workers import (
     AllFound,
@@ -63,6 +64,7 @@ class BatchRun:
 
     Attributes:
         stop_reason: why the run stopped before all images were finished; ``None`` if it did not.
+        given_up_count: images that were not requested, because their answers were incomplete too often.
         is_discarding: outcomes can no longer be saved, so no sidecars are written either.
     """
 
@@ -96,7 +98,8 @@ class BatchRun:
         self._request_queue = RequestQueue()
         self._in_flight: dict[int, tuple[QueuedRequest, InFlightRequest]] = {}
         self._duplicates = InFlightDuplicates()
-        self._refreshed_keys: set[bytes] = set()  # requested by this run, with --force
+        self._already_done: deque[Skipped] = deque()
+        self.given_up_count = 0
         self._output = OrderedOutput(is_ordered=plan.is_ordered)
 
     @property
@@ -199,6 +202,9 @@ class BatchRun:
                 self._finish_image(number, key, self._outcome_writer.build_failure(task, key, error))
             case Answered(number=number, result=result):
                 self._handle_result(*self._in_flight.pop(number), result)
+            case AlreadyDone(tasks=tasks):
+                self._already_done.extend(map(Skipped, tasks))
+                self._workers.continue_reporting()
             case AllFound(count=count):
                 self._admission.total = count
             case ThreadCrashed(error=error):
@@ -211,7 +217,8 @@ class BatchRun:
         if self._duplicates.add_if_duplicate(number, loaded):
             self._finish_duplicates(loaded.key)
             return
-        match self._find_recorded_answer(loaded):
+        question = loaded.build_question(self._batch_request.build_request(loaded.task).prompt)
+        match self._work_sharing.find_or_claim(loaded, question):
             case RecordedAnswer(record=record, has_own_line=True):
                 self._queue_outcome(number, None, self._outcome_writer.build_skipped(loaded, record))
             case RecordedAnswer(record=record):
@@ -219,20 +226,26 @@ class BatchRun:
             case ClaimedByOtherRun() as claimed:
                 self._queue_outcome(number, None, claimed)
             case None:
-                if not (self._should_come_last(loaded) and self._admission.defer(number, loaded)):
-                    self._duplicates.add_original(loaded.key)
+                if self._give_up_if_incomplete(number, loaded, question):
+                    return
+                if not (self._should_come_last(question) and self._admission.defer(number, loaded)):
+                    self._duplicates.add_original(loaded)
                     self._workers.enqueue_preparation(number, loaded)
 
-    def _find_recorded_answer(self, loaded: LoadedImage) -> RecordedAnswer | ClaimedByOtherRun | None:
-        if self._plan.is_forced and entries.digest(loaded.key) not in self._refreshed_keys:
-            return None
-        return self._work_sharing.find_or_claim(loaded)
-
-    def _should_come_last(self, loaded: LoadedImage) -> bool:
-        """Whether the image failed in an earlier run, and the order does not matter."""
-        if self._plan.is_ordered:
+    def _give_up_if_incomplete(self, number: int, loaded: LoadedImage, question: Question) -> bool:
+        """Finish an image whose answer was cut off or invalid as often as it may be, over all runs."""
+        if self._plan.may_retry_incomplete:
             return False
-        return self._work_sharing.has_failed(loaded, self._batch_request.build_request(loaded.task).prompt)
+        record = self._work_sharing.find_given_up(loaded.key, question, max(1, self._plan.retries))
+        if record is None:
+            return False
+        self.given_up_count += 1
+        self._queue_outcome(number, None, Failed(loaded.task, record, b"", key=loaded.key))
+        return True
+
+    def _should_come_last(self, question: Question) -> bool:
+        """Whether the image failed in an earlier run, and the order does not matter."""
+        return not self._plan.is_ordered and self._work_sharing.has_failed(question)
 
     def _handle_result(self, request: QueuedRequest, sent: InFlightRequest, result: AttemptResult) -> None:
         now, self._head_start_ends_at = self._clock(), -inf
@@ -319,9 +332,9 @@ class BatchRun:
             self._finish_duplicates(key)
 
     def _finish_duplicates(self, key: str) -> None:
-        for number, loaded, record in self._duplicates.pop_duplicates(key):
+        for number, loaded, original, record in self._duplicates.pop_duplicates(key):
             outcome: Outcome
-            if loaded.source.name == record["images"][0]["source"]:  # the list has the same image twice
+            if loaded.is_same_image(original):  # the list has the same image twice
                 outcome = Skipped(loaded.task)
             else:
                 outcome = self._outcome_writer.build_duplicate(loaded, record)
@@ -338,13 +351,13 @@ class BatchRun:
 
     def _emit_outcomes(self) -> Iterator[Outcome | ClaimedByOtherRun]:
         """Yield the outcomes that can be written; once written, the results file knows them."""
+        while self._already_done:
+            yield self._already_done.popleft()
         while (item := self._output.take(is_over=self.stop_reason is not None and not self._in_flight)) is not None:
             key, outcome = item
             yield outcome
             if key is not None:
                 self._duplicates.remove(key)
-                if self._plan.is_forced:
-                    self._refreshed_keys.add(entries.digest(key))
 
 
 def _build_stop_error(error: QvisionError, message: str, *, hint: str) -> EndpointError:

@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING
 from ..errors import BatchIncompleteError, ImageError, InterruptedByUserError, OutputError, QvisionError
 from ..frozen import frozen
 from ..output.streams import Output, echo_err
+from ..text import format_size
 from .budget import Budget
-from .journal import ClaimedByOtherRun, Journal, WorkSharing
+from .journal import Journal
 from .outcomes import OutcomeWriter
 from .progress.display import ProgressDisplay, show_progress
 from .progress.stats import BatchStats
+from .results.done import DoneFinder
+from .results.sharing import ClaimedByOtherRun, WorkSharing
 from .run import BatchRun, Idle
 from .tasks import BatchPlan, Done, Failed, Outcome, SidecarFailed
 from .workers import Workers
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
 #: Seconds between attempts to write to a full disk.
 _WRITE_RETRY_SECONDS = 0.5
+#: Seconds between messages about the progress of long work on the results file.
+_REPORT_SECONDS = 2.0
 #: Seconds within which a second signal is the same one.
 _SAME_SIGNAL_SECONDS = 1.0
 
@@ -61,15 +66,16 @@ def run_batch(plan: BatchPlan) -> None:
     stats, output = BatchStats(budget.usage), Output()
     if not plan.is_quiet and plan.inputs.can_be_found_twice:
         stats.count_total(plan.inputs.find_images(counts_left_out=False))
+    messages = _Messages(is_quiet=plan.is_quiet)
     with ExitStack() as stack:
-        journal = stack.enter_context(_open_journal(plan, stack))
+        journal = stack.enter_context(_open_journal(plan, stack, messages))
         failures = None
         if plan.failures is not None:
             from .failures import FailureList
 
             failures = stack.enter_context(FailureList(plan.failures, plan.batch_request.request.prompt))
-        work_sharing = stack.enter_context(closing(WorkSharing(journal)))
         outcome_writer = _build_outcome_writer(plan, journal)
+        work_sharing = stack.enter_context(closing(_share_work(plan, journal, outcome_writer)))
         batch_run = _build_run(plan, work_sharing, budget, outcome_writer)
         sink = _Sink(journal, output if plan.results is None else None, failures, work_sharing, outcome_writer)
         stack.enter_context(stop_on_signals(batch_run))
@@ -82,15 +88,21 @@ def run_batch(plan: BatchPlan) -> None:
                 as_bar=plan.results is not None or output.is_stdout_file,
             )
         )
+        messages.display = display
         try:
             _consume_items(batch_run, _Saver(batch_run, sink, display, plan.patience), stats, display)
         except OutputError as error:  # the summary is printed all the same
             batch_run.stop_reason = error
+        if plan.is_forced and batch_run.stop_reason is None:
+            journal.finish_force()
+        messages.display = None
     if stats.finished == 0 and batch_run.stop_reason is None:
         _raise_if_all_left_out(plan)
         echo_err("note: no image was found")
     elif not plan.is_quiet:
         for line in stats.format_summary(jobs=plan.rate_limiter.concurrency.summary):
+            echo_err(line)
+        for line in [*_format_given_up(batch_run.given_up_count), *journal.notes]:
             echo_err(line)
     _print_left_out(plan)
     _raise_if_incomplete(batch_run.stop_reason, stats, is_resumable=plan.results is not None)
@@ -128,19 +140,74 @@ def _format_unread_documents(plan: BatchPlan) -> tuple[str, str] | None:
     return message, f"Run: {format_install_command('pypdfium2')}"
 
 
-def _open_journal(plan: BatchPlan, stack: ExitStack) -> Journal:
+def _format_given_up(count: int) -> list[str]:
+    if not count:
+        return []
+    images = "1 image was" if count == 1 else f"{count:,} images were"
+    reason = "the answer was cut off or did not fit the schema as often as --retries allows"
+    return [f"{images} not requested again, because {reason}; to request them again, add --retry-incomplete"]
+
+
+class _Messages:
+    """Shows messages and the progress of long work on the results file, before, during and after the run.
+
+    Attributes:
+        display: shows the progress of the run, while there is one.
+    """
+
+    def __init__(self, *, is_quiet: bool) -> None:
+        self.display: ProgressDisplay | None = None
+        self._is_quiet = is_quiet
+        self._next_report_at = time.monotonic() + _REPORT_SECONDS
+        self._reported = ""
+
+    def show(self, text: str) -> None:
+        """Show a message."""
+        if self.display is not None:
+            self.display.print_line(text)
+        elif not self._is_quiet:
+            echo_err(text)
+
+    def report(self, name: str, path: Path, done: int, total: int) -> None:
+        """Show the progress of long work, every few seconds."""
+        now = time.monotonic()
+        if name != self._reported:
+            self._reported, self._next_report_at = name, now + _REPORT_SECONDS
+        elif now >= self._next_report_at:
+            self._next_report_at = now + _REPORT_SECONDS
+            self.show(f"{name} {path}: {100 * done // max(total, 1)} % of {format_size(total)}")
+
+
+def _open_journal(plan: BatchPlan, stack: ExitStack, messages: _Messages) -> Journal:
     """Open the results file, or for standard output a temporary one, by which duplicates are found."""
-    if plan.results is not None:
-        return Journal(plan.results, remember_texts=plan.sidecars is not None)
-    return Journal(Path(stack.enter_context(TemporaryDirectory(prefix="qvision-"))) / "results.jsonl")
+    if plan.results is None:
+        return Journal(Path(stack.enter_context(TemporaryDirectory(prefix="qvision-"))) / "results.jsonl")
+    path = plan.results
+    journal = Journal(
+        path,
+        is_forced=plan.is_forced,
+        remember_texts=plan.sidecars is not None,
+        notify=messages.show,
+        report=lambda name, done, total: messages.report(name, path, done, total),
+    )
+    if journal.continued_count:
+        messages.show(f"continuing the last run with --force, of which {path} has {journal.continued_count:,} lines")
+    return journal
+
+
+def _share_work(plan: BatchPlan, journal: Journal, outcome_writer: OutcomeWriter) -> WorkSharing:
+    if plan.results is None:
+        return WorkSharing(journal)
+    sidecars = outcome_writer.sidecars
+    return WorkSharing(journal, DoneFinder(plan, journal, *([] if sidecars is None else [sidecars.exist])))
 
 
 def _build_outcome_writer(plan: BatchPlan, journal: Journal) -> OutcomeWriter:
     if plan.sidecars is None:
-        return OutcomeWriter(plan)
+        return OutcomeWriter(plan, count_incomplete=journal.count_incomplete)
     from .sidecars.writer import Sidecars
 
-    return OutcomeWriter(plan, Sidecars(plan.sidecars, has_text=journal.has_text))
+    return OutcomeWriter(plan, Sidecars(plan.sidecars, has_text=journal.has_text), journal.count_incomplete)
 
 
 def _build_run(plan: BatchPlan, work_sharing: WorkSharing, budget: Budget, outcome_writer: OutcomeWriter) -> BatchRun:
@@ -169,7 +236,7 @@ class _Sink:
         Raises:
             OutputError: it could not be written, but may be later.
         """
-        if isinstance(item, Done | Failed):
+        if isinstance(item, Done | Failed) and item.line:
             self.journal.append(item.line)
 
     def finish(self, item: Outcome | ClaimedByOtherRun) -> Outcome | ClaimedByOtherRun:
@@ -181,7 +248,7 @@ class _Sink:
         Raises:
             OutputError: it could not be written.
         """
-        if self.output is not None and isinstance(item, Done | Failed):
+        if self.output is not None and isinstance(item, Done | Failed) and item.line:
             self.output.write(item.line.decode())
         finished = self.outcome_writer.write_sidecars(item) if isinstance(item, Done) else item
         if self.failures is not None and not isinstance(finished, ClaimedByOtherRun):
@@ -214,6 +281,8 @@ class _Saver:
                 self._batch_run.is_discarding = True
                 self._batch_run.stop(error)
             else:
+                if (problem := self._sink.journal.take_problem()) is not None:
+                    self._batch_run.stop(problem)
                 if isinstance(finished, SidecarFailed) and isinstance(finished.error, OutputError):
                     self._batch_run.stop(finished.error)
                 return finished

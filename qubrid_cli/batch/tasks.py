@@ -31,6 +31,7 @@ from .entries import Record
 from .inputs import BatchInputs, Task
 from .pages import PageFinder
 from .rate import RateLimiter
+from .results.lines import Question, make_question
 
 if TYPE_CHECKING:  # loaded only by the runs that need them
     from ..describe.structured import Session
@@ -88,6 +89,10 @@ class BatchRequest:
         Args:
             page: of the document; 1 for an ordinary image.
         """
+        return entries.combine_key(image_id, self.encode_key_facets(task, page=page))
+
+    def encode_key_facets(self, task: Task, *, page: int = 1) -> str:
+        """Encode what the keys of all images with the same prompt have in common."""
         request = self.build_request(task)
         # These names are part of the hash: with others, every results file would be outdated and paid for again.
         facets: dict[str, Any] = {
@@ -108,7 +113,7 @@ class BatchRequest:
                 **({"background": self.limits.background} if self.limits.background else {}),
             },
         }
-        return entries.compute_key(image_id, {**facets, **self.extra_key_fields})
+        return entries.encode_facets({**facets, **self.extra_key_fields})
 
 
 @frozen
@@ -120,10 +125,13 @@ class BatchPlan:
         open_source: resolves the image of a task: a file, standard input, a link, or a link that is fetched here.
         open_endpoint: called once, and not for a dry run.
         schema_session: makes the requests if the answers must fit a schema.
-        retries: further attempts for an image whose requests fail while those of other images succeed.
+        retries: further attempts for an image whose requests fail while those of other images succeed; and all attempts,
+            over all runs, for an answer that is cut off or does not fit its schema.
+        may_retry_incomplete: such an answer is requested again however often it has been.
         patience: seconds to wait for an endpoint that is unreachable or overloaded, and at most for one image.
         is_ordered: outcomes come in the order of the images.
         is_forced: images are requested even if the results file has their answers.
+        is_verifying: images are read even if size and time of their file are those of an image that is done.
         results: the results file; ``None`` for standard output.
     """
 
@@ -139,6 +147,8 @@ class BatchPlan:
     patience: float = 600.0
     is_ordered: bool = False
     is_forced: bool = False
+    may_retry_incomplete: bool = False
+    is_verifying: bool = False
     results: Path | None = None
     failures: Path | None = None
     sidecars: "SidecarOptions | None" = None
@@ -153,6 +163,19 @@ class LoadedImage:
     source: sources.Bytes | sources.Link | sources.DocumentPage
     key: str
     warnings: tuple[str, ...] = ()
+
+    def is_same_image(self, other: "LoadedImage") -> bool:
+        """Whether another image of the run is the same one, with the same ``id``."""
+        return (self.source.name, self.task.path, self.task.id) == (other.source.name, other.task.path, other.task.id)
+
+    def build_question(self, prompt: str) -> Question:
+        """The image and its prompt, as its line names them."""
+        return build_question(self.task, self.source.name, prompt, self.key)
+
+
+def build_question(task: Task, name: str, prompt: str | None, key: str | None) -> Question:
+    """The image of a task and its prompt, as a line names them."""
+    return make_question(name, prompt, path=task.path, source_id=task.id, key=key)
 
 
 @frozen

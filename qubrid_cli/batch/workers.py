@@ -16,6 +16,7 @@ from ..errors import ImageError, UsageError
 from ..frozen import frozen
 from . import tasks
 from .inputs import InputItem, MissingImage, Task
+from .results.sharing import AlreadyDone
 from .tasks import AttemptResult, BatchPlan, BatchRequest, LoadedImage, ReadyImage
 
 if TYPE_CHECKING:
@@ -83,12 +84,26 @@ class WakeUp:
     """The main loop should check its state, for example after a signal."""
 
 
-WorkerEvent = ImageLoaded | ImageComplete | ImageReady | ImageRejected | Answered | AllFound | ThreadCrashed | WakeUp
+WorkerEvent = (
+    AlreadyDone
+    | ImageLoaded
+    | ImageComplete
+    | ImageReady
+    | ImageRejected
+    | Answered
+    | AllFound
+    | ThreadCrashed
+    | WakeUp
+)
 _PreparationJob = Callable[[], WorkerEvent]
 _RequestJob = Callable[[Endpoint], WorkerEvent]
 
 #: A loaded image is prepared before another one is loaded, so that few files are in memory.
 _STOP_PRIORITY, _PREPARE_PRIORITY, _LOAD_PRIORITY, _RELOAD_PRIORITY = 0, 1, 2, 3
+
+
+#: Events about images that are done that may wait, so that those of a large folder do not fill the memory.
+_MAX_REPORTED = 8
 
 
 class Workers:
@@ -104,7 +119,7 @@ class Workers:
     def __init__(
         self,
         plan: BatchPlan,
-        images: Iterator[InputItem],
+        images: Iterator[InputItem | AlreadyDone],
         endpoint: Endpoint,
         *,
         sidecars: "Sidecars | None" = None,
@@ -121,6 +136,7 @@ class Workers:
         self._request_jobs: SimpleQueue[_RequestJob | None] = SimpleQueue()
         self._request_thread_count = 0
         self._is_closed = False
+        self._reported_slots = threading.Semaphore(_MAX_REPORTED)
 
     def __enter__(self) -> Self:
         self._start_thread(self._find_images)
@@ -131,10 +147,15 @@ class Workers:
     def __exit__(self, *error: object) -> None:
         self._is_closed = True
         self._free_slots.release()
+        self._reported_slots.release()
         for number in range(self.thread_count):
             self._preparation_jobs.put((_STOP_PRIORITY, number, None))
         for _ in range(self._request_thread_count):
             self._request_jobs.put(None)
+
+    def continue_reporting(self) -> None:
+        """Let more images be reported as done; to be called for each event about such images."""
+        self._reported_slots.release()
 
     def admit_one(self) -> None:
         """Let one more image be found."""
@@ -177,7 +198,12 @@ class Workers:
 
     def _find_images(self) -> None:
         number = -1
-        for number, item in enumerate(self._images):
+        for item in self._images:
+            if isinstance(item, AlreadyDone):
+                self._reported_slots.acquire()
+                self.events.put(item)
+                continue
+            number += 1
             self._free_slots.acquire()
             if self._is_closed:
                 return

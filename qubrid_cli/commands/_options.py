@@ -266,6 +266,15 @@ Results = Annotated[
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Redo images that are in the results file; replace any sidecar.")]
+RetryIncomplete = Annotated[
+    bool,
+    typer.Option(
+        "--retry-incomplete", help="Request answers again that were cut off or invalid as often as --retries allows."
+    ),
+]
+Verify = Annotated[
+    bool, typer.Option("--verify", help="Read all images, also those whose size and time have not changed.")
+]
 Failures = Annotated[
     Path | None, typer.Option("--failures", metavar="FILE", help="Write a list of the failed images, for --from.")
 ]

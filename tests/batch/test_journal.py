@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from qubrid_cli.batch import entries
 from qubrid_cli.batch.entries import Record
 from qubrid_cli.batch.inputs import Task
 from qubrid_cli.batch.journal import Journal, RecordedAnswer
+from qubrid_cli.batch.results.lines import Question, make_question, scan_lines
 from qubrid_cli.batch.tasks import BatchRequest
 from qubrid_cli.client.request import Request
 from qubrid_cli.describe.result import Description, UnpreparedImage
@@ -44,8 +46,16 @@ def record(
     return made | {"ok": ok, "usage": {"prompt_tokens": 7}}
 
 
-def line(key: str | None, source: str = "a.jpg", **more: Any) -> bytes:
-    return entries.encode_line(record(source, **more), index=1, key=key, attempts=1)
+def line(
+    key: str | None, source: str = "a.jpg", *, path: str | None = None, source_id: Any = None, **more: Any
+) -> bytes:
+    return entries.encode_line(record(source, **more), index=1, key=key, attempts=1, path=path, source_id=source_id)
+
+
+def question(
+    source: str = "a.jpg", prompt: str = "what?", *, path: str | None = None, source_id: Any = None
+) -> Question:
+    return make_question(source, prompt, path=path, source_id=source_id, key=None)
 
 
 def write(path: Path, *lines: bytes) -> None:
@@ -57,7 +67,7 @@ def write(path: Path, *lines: bytes) -> None:
 def known(path: Path, key: str, source: str = "a.jpg") -> bool | None:
     """Whether the answer has a line for this source; ``None`` if there is no answer."""
     with Journal(path) as journal:
-        found = journal.find_answer(key, source)
+        found = journal.find_answer(key, question(source))
         return None if found is None else found.has_own_line
 
 
@@ -74,12 +84,12 @@ def test_a_line_is_in_the_file_before_the_run_ends(path: Path) -> None:
 
 def test_an_answer_is_found_at_once_and_in_the_next_run(path: Path) -> None:
     with Journal(path) as journal:
-        assert journal.find_answer("k1", "a.jpg") is None
+        assert journal.find_answer("k1", question("a.jpg")) is None
         journal.append(line("k1"))
         expected = RecordedAnswer(json.loads(line("k1")), has_own_line=True)
-        assert journal.find_answer("k1", "a.jpg") == expected
+        assert journal.find_answer("k1", question("a.jpg")) == expected
     with Journal(path) as journal:
-        assert journal.find_answer("k1", "a.jpg") == expected
+        assert journal.find_answer("k1", question("a.jpg")) == expected
 
 
 def test_a_failure_is_not_an_answer(path: Path) -> None:
@@ -98,7 +108,7 @@ def test_an_answer_is_found_under_another_name_of_the_image(path: Path) -> None:
 def test_the_later_of_two_answers_counts(path: Path) -> None:
     write(path, line("k1", text="old"), line("k1", text="new"))
     with Journal(path) as journal:
-        found = journal.find_answer("k1", "a.jpg")
+        found = journal.find_answer("k1", question("a.jpg"))
     assert found is not None
     assert found.record["text"] == "new"
 
@@ -107,7 +117,7 @@ def test_an_answer_that_another_program_overwrote_is_not_found(path: Path) -> No
     write(path, line("k1"))
     with Journal(path) as journal:
         path.write_bytes(line("k2"))
-        assert journal.find_answer("k1", "a.jpg") is None
+        assert journal.find_answer("k1", question("a.jpg")) is None
 
 
 @pytest.mark.parametrize("source", ["caf\udce9.jpg", "new\nline.jpg", 'q"uote.jpg', "é🎉\u2028.jpg", "\x9b\x7f.jpg"])
@@ -124,7 +134,7 @@ def test_a_torn_last_line_is_cut_off_at_the_next_start(path: Path) -> None:
         path.write_bytes(line("k1") + last[:size])
         with Journal(path) as journal:
             assert path.read_bytes() == line("k1"), size
-            assert journal.find_answer("k2", "b.jpg") is None
+            assert journal.find_answer("k2", question("b.jpg")) is None
 
 
 def test_a_torn_first_line_is_cut_off(path: Path) -> None:
@@ -154,14 +164,30 @@ def test_zeros_after_a_loss_of_power_are_cut_off(path: Path) -> None:
     assert path.read_bytes() == line("k1") + line("k2")
 
 
-def test_a_damaged_line_affects_no_other_and_is_counted(path: Path) -> None:
-    damaged = line("k2").replace(b'"ok"', b"\0\0\0\0")
-    path.write_bytes(line("k1") + damaged + line("k3"))
+@pytest.mark.parametrize(
+    "damaged",
+    [line("k2").replace(b'"ok"', b"\0\0\0\0"), line("k2").replace(b"house", b"h\xffuse"), b"diary\n", b"and so on"],
+)
+def test_a_damaged_line_affects_no_other_and_is_moved_to_another_file(path: Path, damaged: bytes) -> None:
+    rest = line("k3") if damaged.endswith(b"\n") else b""
+    path.write_bytes(line("k1") + damaged + rest)
     with Journal(path) as journal:
-        assert (journal.damaged_count, bool(journal.find_answer("k1", "a.jpg")), bool(journal.find_answer("k3", "a.jpg"))) == (
-            1, True, True,
-        )  # fmt: skip
-    assert path.read_bytes() == line("k1") + damaged + line("k3")
+        assert journal.damaged_count == 1
+        assert journal.find_answer("k1", question())
+        assert bool(journal.find_answer("k3", question())) is bool(rest)
+        assert journal.find_answer("k2", question()) is None
+    assert path.read_bytes() == line("k1") + rest
+    assert path.with_name("results.jsonl.damaged").read_bytes() == damaged.rstrip() + b"\n"
+    assert journal.notes == [f"damaged: 1 line of {path} (2), moved to {path}.damaged"]
+
+
+def test_random_bytes_at_the_end_do_not_make_the_file_foreign(path: Path) -> None:
+    for seed in range(20):
+        path.write_bytes(line("k1") + random.Random(seed).randbytes(600))
+        with Journal(path) as journal:
+            assert journal.find_answer("k1", question())
+            journal.append(line("k2"))
+        assert path.read_bytes() == line("k1") + line("k2")
 
 
 @pytest.mark.parametrize(
@@ -174,10 +200,8 @@ def test_a_damaged_line_affects_no_other_and_is_counted(path: Path) -> None:
         b'{\n  "schema_version": 1\n}\n',
         b"[1, 2]\n",
         b"\xff\xd8\xff\xe0",
-        line("k1") + b"and so on",
         b'{"schema_version":3,"token":"precious"}',
         b'{"schema_version":1,"ok":true,"mine":1}',
-        line("k1") + b'{"schema_version":1,"ok":true,"mine":1}',
         b'{"schema_version":2,"ok":tr',
         bytes(100),
         b"\n" + b"diary\n" * 20_000,
@@ -197,9 +221,9 @@ def limited(path: Path, beginning: bytes, size: int, *, seconds: int) -> str:
     path.write_bytes(beginning)
     os.truncate(path, size)
     program = (
-        "import resource, sys; from pathlib import Path; from qubrid_cli.batch.journal import Journal\n"
+        "import resource, sys; from pathlib import Path; from qubrid_cli.batch.journal import Journal; from qubrid_cli.batch.results.lines import make_question\n"
         "resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[2]),) * 2)\n"
-        "try:\n    print(len(Journal(Path(sys.argv[1])).find_answer('k1', 'a.jpg').record['text']))\n"
+        "try:\n    print(len(Journal(Path(sys.argv[1])).find_answer('k1', make_question('a.jpg', 'what?', path=None, source_id=None, key=None)).record['text']))\n"
         "except Exception as error:\n    print(type(error).__name__)\n"
     )
     done = subprocess.run(
@@ -321,11 +345,11 @@ def test_a_run_that_is_killed_at_any_moment_leaves_only_complete_lines(path: Pat
 def test_an_answer_that_another_run_has_just_written_is_found(path: Path) -> None:
     with Journal(path) as journal:
         run = appending(path, "other")
-        assert journal.find_answer("other-199", "a") is None
+        assert journal.find_answer("other-199", question("a")) is None
         tell(run, b"\n")
         assert run.stdout
         assert run.stdout.readline() == b"done\n"
-        found = journal.find_answer("other-199", "a")
+        found = journal.find_answer("other-199", question("a"))
         run.communicate(timeout=60)
     assert found is not None
     assert found.record["key"] == "other-199"
@@ -369,15 +393,97 @@ def test_nothing_else_is_ever_removed(path: Path) -> None:
     ]
     path.write_bytes(b"".join(lines))
     write(path)
-    assert path.read_bytes() == b"".join(one for one in lines if b"goes" not in one)
+    assert path.read_bytes() == b"".join(one for one in lines if b"goes" not in one and one.endswith(b"}\n"))
 
 
 def test_an_answer_about_the_old_content_of_an_image_is_removed(path: Path) -> None:
-    write(path, line("k1", sha256="old"), line("k2", "b.jpg", sha256="old"), line("k3", prompt="why?", sha256="old"))
-    write(path, line("k4", sha256="new"))
-    assert path.read_bytes() == b"".join(
-        (line("k2", "b.jpg", sha256="old"), line("k3", prompt="why?", sha256="old"), line("k4", sha256="new"))
-    )
+    about = {"path": "photos/a.jpg", "sha256": "old"}
+    write(path, line("k1", **about), line("k2", "b.jpg", **about | {"path": "b"}), line("k3", prompt="why?", **about))
+    write(path, line("k4", path="photos/a.jpg", sha256="new"))
+    assert [json.loads(one)["key"] for one in path.read_text().splitlines()] == ["k2", "k3", "k4"]
+
+
+@pytest.mark.parametrize("paths", [("A/x.png", "B/x.png"), (None, "B/x.png"), (None, None)])
+def test_an_answer_stays_if_it_may_be_about_another_image_of_the_same_name(
+    path: Path, paths: tuple[str | None, str | None]
+) -> None:
+    """Lines of earlier versions have no path."""
+    lines = [line(f"k{number}", "x.png", path=one, sha256=f"{number}") for number, one in enumerate(paths)]
+    write(path, *lines)
+    assert path.read_bytes() == b"".join(lines)
+
+
+def test_a_failure_of_an_earlier_version_is_removed_when_there_is_an_answer(path: Path) -> None:
+    write(path, line("k1", ok=False), line("k1", path="photos/a.jpg"))
+    assert path.read_bytes() == line("k1", path="photos/a.jpg")
+
+
+def test_rows_with_the_same_image_and_another_id_have_lines_of_their_own(path: Path) -> None:
+    lines = [line("k1", path="a", source_id=1), line("k1", path="a", source_id="2")]
+    write(path, *lines)
+    assert path.read_bytes() == b"".join(lines)
+    with Journal(path) as journal:
+        found = {name: journal.find_answer("k1", question(path="a", source_id=name)) for name in (1, "2", None, 3)}
+    own = {name: answer and answer.has_own_line for name, answer in found.items()}
+    assert own == {1: True, "2": True, None: True, 3: False}
+
+
+def test_the_results_file_can_be_moved(path: Path, tmp_path: Path) -> None:
+    """The image of the recorded path does not exist any more, so an image of the same name and content is the same."""
+    write(path, line("k1", path="../photos/a.jpg"))
+    with Journal(path) as journal:
+        moved = journal.find_answer("k1", question(path="photos/a.jpg"))
+        (tmp_path.parent / "photos").mkdir(exist_ok=True)
+        (tmp_path.parent / "photos" / "a.jpg").touch()
+        other = journal.find_answer("k1", question(path="photos/a.jpg"))
+    assert (moved and moved.has_own_line, other and other.has_own_line) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "made", [line("k1"), line("k1", path="a/b.jpg", source_id="x", text="é"), line("k1", source_id=1.5, sha256="ab")]
+)
+def test_a_line_that_this_program_wrote_is_indexed_without_decoding_it(path: Path, made: bytes) -> None:
+    """And as if it had been decoded. The same for lines of versions without a path."""
+    decoded = entries.parse_line(made)
+    old = made[: made.index(b',"path"')] + b"}\n"
+    decoded_old = entries.parse_line(old)
+    assert decoded
+    assert decoded_old
+    path.write_bytes(made)
+    with path.open("rb") as file:
+        assert [row for _, _, row in scan_lines(file.fileno())] == [decoded.row]
+    path.write_bytes(old)
+    with path.open("rb") as file:
+        assert [row for _, _, row in scan_lines(file.fileno())] == [decoded_old.row]
+
+
+def test_the_index_of_many_lines_is_exact(path: Path) -> None:
+    with path.open("wb") as file:
+        for number in range(5_000):
+            file.write(line(f"k{number}", f"{number}.jpg", path=f"{number}.jpg"))
+    with Journal(path) as journal:
+        for number in range(0, 5_000, 7):
+            found = journal.find_answer(f"k{number}", question(f"{number}.jpg", path=f"{number}.jpg"))
+            assert found
+            assert (found.record["key"], found.has_own_line) == (f"k{number}", True)
+        assert journal.find_answer("k5000", question()) is None
+
+
+def test_incomplete_answers_are_counted_over_all_runs(path: Path) -> None:
+    cut = record(ok=False) | {"finish_reason": "length", "error": {"code": "length"}}
+    for count in (1, 2, 3):
+        write(path, entries.encode_line(cut, index=1, key="k1", attempts=1, incomplete_attempts=count))
+    with Journal(path) as journal:
+        assert [journal.count_incomplete(key, question()) for key in ("k1", "k2")] == [3, 0]
+        assert journal.find_failure("k1", question())
+    assert len(path.read_bytes().splitlines()) == 1
+
+
+def test_temporary_files_of_a_killed_run_are_deleted(path: Path, tmp_path: Path) -> None:
+    (tmp_path / ".results.jsonl.0123abcd.new").write_bytes(b"half a file")
+    (tmp_path / ".other.jsonl.0123abcd.new").write_bytes(b"half a file")
+    write(path, line("k1"))
+    assert sorted(os.listdir(tmp_path)) == [".other.jsonl.0123abcd.new", "results.jsonl"]
 
 
 def test_answers_to_several_questions_about_an_image_stay(path: Path) -> None:
@@ -523,6 +629,7 @@ def test_a_key_depends_on_the_image_and_on_every_facet() -> None:
 def test_a_line_is_the_record_and_the_fields_of_a_batch() -> None:
     made = entries.encode_line(record(), index=3, key="k", attempts=2, source_id=7, duplicate_of="b.jpg")
     added = {"index": 3, "key": "k", "attempts": 2, "source_id": 7, "duplicate_of": "b.jpg"}
+    added |= {"path": None, "version": None, "incomplete_attempts": 0}
     assert json.loads(made) == record() | added
     assert made.startswith(entries.LINE_START)
 

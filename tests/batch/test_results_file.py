@@ -1,6 +1,8 @@
 """The results file stays the truth: a full disk, signals, and other programs that change the file during a run."""
 
+import os
 import resource
+import shutil
 import signal
 import subprocess
 import threading
@@ -9,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from ..support.gallery import Draw, Gallery, answered, lines, numbered, source
-from ..support.server import Hold, Reply, document
+from ..conftest import KEY, Qvision
+from ..support.gallery import Batch, Draw, Gallery, answered, lines, numbered, source
+from ..support.server import Hold, Reply, document, refusal
 
 Start = Callable[..., subprocess.Popen[bytes]]
 
@@ -87,3 +90,162 @@ def test_a_signal_that_arrives_twice_is_one(
     hold.event.set()
     run.communicate(timeout=30)
     assert (run.returncode, len(lines(tmp_path / "r.jsonl"))) == (130, 3)
+
+
+def replace_by_copy(path: Path) -> None:
+    """As an editor that saves, with a version from before the last answers."""
+    path.with_name("new").write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:1]))
+    path.with_name("new").replace(path)
+
+
+def overwrite(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-40] + b" " * 200 + b"\n")
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "replaced": replace_by_copy,
+    "deleted": Path.unlink,
+    "renamed": lambda path: path.rename(path.with_name("other.jsonl")),
+    "emptied": lambda path: path.write_bytes(b""),
+    "shortened": lambda path: os.truncate(path, path.stat().st_size // 2),
+    "overwritten": overwrite,
+}
+
+
+def change_during_run(
+    start_batch: Start, gallery: Gallery, results: Path, change: Callable[[Path], object], *, left: int
+) -> tuple[int, str]:
+    """Run until ``left`` images are left, change the results file, and let the run go on."""
+    reached, changed = threading.Event(), threading.Event()
+    count = len(gallery.names)
+
+    def rule(name: str, number: int) -> Reply:
+        if sum(gallery.tries.values()) <= count - left:
+            return answered(name, number)
+        reached.set()
+        return Reply([Hold(changed), *answered(name, number).pieces], headers=answered(name, number).headers)
+
+    gallery.rule = rule
+    run = start_batch("photos", "caption", "-o", results, "-j", 1)
+    assert reached.wait(30)
+    change(results)
+    changed.set()
+    stderr = run.communicate(timeout=60)[1].decode()
+    return run.returncode, stderr
+
+
+@pytest.mark.parametrize("left", [1, 3])
+@pytest.mark.parametrize("kind", CHANGES)
+def test_whatever_happens_to_the_results_file_during_a_run_it_has_every_answer_at_the_end(
+    start_batch: Start, draw: Draw, gallery: Gallery, tmp_path: Path, kind: str, left: int
+) -> None:
+    names = numbered(8)
+    draw(*names)
+    results = tmp_path / "r.jsonl"
+    exit_code, stderr = change_during_run(start_batch, gallery, results, CHANGES[kind], left=left)
+    assert (exit_code, sorted(map(source, lines(results)))) == (0, names), stderr
+    assert "r.jsonl was changed by another program" in stderr
+    assert dict(gallery.tries) == dict.fromkeys(names, 1)
+
+
+def replace_by_other_file(path: Path) -> None:
+    path.with_name("new").write_text("Dear diary,\n" * 3)
+    path.with_name("new").replace(path)
+
+
+@pytest.mark.parametrize(("change", "reason"), [(replace_by_other_file, "replaced"), (shutil.rmtree, "deleted")])
+def test_if_it_is_no_results_file_any_more_the_answers_are_kept_in_a_file_that_is_named(
+    start_batch: Start, draw: Draw, gallery: Gallery, tmp_path: Path, change: Callable[[Path], object], reason: str
+) -> None:
+    draw(*numbered(8))
+    results = tmp_path / "folder" / "r.jsonl"
+    results.parent.mkdir()
+    changing = results.parent if change is shutil.rmtree else results
+    exit_code, stderr = change_during_run(start_batch, gallery, results, lambda _: change(changing), left=4)
+    rescued = (tmp_path if change is shutil.rmtree else results.parent) / "r.jsonl.rescued"
+    assert (exit_code, len(lines(rescued))) == (1, 5), stderr
+    assert f"error: {results} was {reason}" in stderr
+    assert f"so the answers of this run are in {rescued}; 3 of 8 images are left" in stderr
+    assert sum(gallery.tries.values()) == 5
+
+
+def test_the_same_names_in_two_folders_are_two_images(
+    qvision: Qvision, draw: Draw, gallery: Gallery, tmp_path: Path
+) -> None:
+    draw("A/x.png", "A/y.png", "B/x.png", "B/y.png")
+    env = {"QUBRID_API_KEY": KEY, "QUBRID_BASE_URL": gallery.url}
+    for folder in "ABAB":
+        run = qvision("batch", ".", "caption", "-o", "../../r.jsonl", env=env, cwd=tmp_path / "photos" / folder)
+        assert run.exit_code == 0
+    found = lines(tmp_path / "r.jsonl")
+    assert sorted((source(line), line["path"], line["text"]) for line in found) == [
+        (name, f"photos/{folder}/{name}", f"This is {folder}/{name}.") for name in ("x.png", "y.png") for folder in "AB"
+    ]
+    assert sum(gallery.tries.values()) == 4
+
+
+def test_rows_with_the_same_image_and_another_id_have_a_line_each(
+    batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path
+) -> None:
+    draw("a.png")
+    rows = b"".join(b'{"image": "photos/a.png", "id": %d}\n' % number for number in (1, 2, 2, 3))
+    for _ in range(2):
+        assert batch("--from", "-", "caption", "-o", "r.jsonl", stdin=rows).exit_code == 0
+        assert sorted(line["source_id"] for line in lines(tmp_path / "r.jsonl")) == [1, 2, 3]
+    assert gallery.tries == {"a.png": 1}
+
+
+def test_images_that_are_done_are_not_read_again(batch: Batch, draw: Draw, gallery: Gallery) -> None:
+    """They have become unreadable, with the same size and time; ``--verify`` reads them."""
+    pictures = draw("a.png", "b.png")
+    for picture in pictures:
+        os.utime(picture, ns=(1_700_000_000_123_456_789,) * 2)
+    assert batch("photos", "caption", "-o", "r.jsonl").exit_code == 0
+    for picture in pictures:
+        picture.write_bytes(bytes(picture.stat().st_size))
+        os.utime(picture, ns=(1_700_000_000_123_456_789,) * 2)
+    again = batch("photos", "caption", "-o", "r.jsonl")
+    assert (again.exit_code, sum(gallery.tries.values())) == (0, 2)
+    assert "0 described, 2 skipped" in again.stderr
+    assert batch("photos", "caption", "-o", "r.jsonl", "--verify").exit_code == 7
+    os.utime(pictures[0])
+    assert batch("photos", "caption", "-o", "r.jsonl").exit_code == 7
+    assert batch("photos", "another question", "-o", "r.jsonl").exit_code == 7
+
+
+def test_an_answer_that_is_cut_off_is_requested_so_often_over_all_runs_as_retries_says(
+    batch: Batch, draw: Draw, gallery: Gallery
+) -> None:
+    draw("a.png", "b.png")
+    cut = document("This is").pieces[0]
+    assert isinstance(cut, bytes)
+    cut_off = Reply([cut.replace(b'"stop"', b'"length"')], headers=document("").headers)
+    gallery.rule = lambda name, number: cut_off if name == "a.png" else answered(name, number)
+    asking = ["photos", "caption", "-o", "r.jsonl", "--retries", 2]
+    assert [batch(*asking).exit_code for _ in range(4)] == [7] * 4
+    assert gallery.tries == {"a.png": 2, "b.png": 1}
+    last = batch(*asking)
+    assert "1 image was not requested again, because the answer was cut off" in last.stderr
+    assert batch("photos", "another question", *asking[2:]).exit_code == 7
+    assert batch(*asking, "--retry-incomplete").exit_code == 7
+    assert gallery.tries == {"a.png": 4, "b.png": 2}
+
+
+def test_a_stopped_run_with_force_goes_on_where_it_stopped(
+    batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path
+) -> None:
+    names = numbered(12)
+    draw(*names)
+    assert batch("photos", "caption", "-o", "r.jsonl").exit_code == 0
+    again = ["photos", "caption", "-o", "r.jsonl", "--force", "-j", 1]
+    gallery.rule = lambda name, _: refusal(402, {}) if sum(gallery.tries.values()) == 18 else answered(name, 2)
+    assert batch(*again).exit_code == 5
+    gallery.rule = answered
+    goes_on = batch(*again)
+    assert goes_on.exit_code == 0
+    assert "continuing the last run with --force, of which r.jsonl has 5 lines" in goes_on.stderr
+    assert sum(gallery.tries.values()) == 12 + 12 + 1
+    assert batch(*again).exit_code == 0
+    assert sum(gallery.tries.values()) == 12 + 12 + 1 + 12
+    assert sorted(map(source, lines(tmp_path / "r.jsonl"))) == names
+    assert sorted(os.listdir(tmp_path)) == ["photos", "r.jsonl"]

@@ -14,10 +14,11 @@ from pathlib import Path
 from qubrid_cli.batch import tasks
 from qubrid_cli.batch.budget import Budget, BudgetLimits, FailureLimit
 from qubrid_cli.batch.inputs import BatchInputs, Task
-from qubrid_cli.batch.journal import Journal, WorkSharing
+from qubrid_cli.batch.journal import Journal
 from qubrid_cli.batch.outcomes import OutcomeWriter
 from qubrid_cli.batch.pages import PageFinder
 from qubrid_cli.batch.rate import FixedConcurrency, RateLimiter
+from qubrid_cli.batch.results.sharing import WorkSharing
 from qubrid_cli.batch.run import BatchRun, Idle
 from qubrid_cli.batch.tasks import BatchPlan, Done, Failed
 from qubrid_cli.batch.workers import Workers

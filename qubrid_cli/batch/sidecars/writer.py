@@ -48,6 +48,10 @@ class Sidecars:
             for kind, path in self._derive_paths(source).items()
         )
 
+    def exist(self, source: Source) -> bool:
+        """Whether an image has all its sidecars, and nothing can be added to them."""
+        return all(_is_complete(self._contents[kind], path) for kind, path in self._derive_paths(source).items())
+
     def claim(self, source: Source) -> None:
         """Check that the sidecars of an image can be written, before the request is sent.
 

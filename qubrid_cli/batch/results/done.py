@@ -1,0 +1,114 @@
+"""Finds the images that are done without reading them: by the size and the modification time of their files."""
+
+import os
+import stat
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+from ...errors import ImageError, UsageError
+from ...images.sources import DocumentPage, FetchedLink, File, Link, Source
+from .. import entries, inputs
+from ..inputs import Task
+from ..journal import Journal
+from ..tasks import BatchPlan, build_question
+
+#: Nanoseconds within which a file may change again without a new modification time: where times have fractions (the tick
+#: of a kernel is 10 ms at most), and where they have none (FAT: two seconds).
+_FINE_TICK, _COARSE_TICK = 20_000_000, 2_000_000_000
+_SECOND = 1_000_000_000
+
+
+class DoneFinder:
+    """Finds images that have an answer in the results file, in the thread that finds the images.
+
+    Args:
+        may_skip: whether an image with an answer needs nothing else, such as a sidecar.
+    """
+
+    def __init__(
+        self, plan: BatchPlan, journal: Journal, may_skip: Callable[[Source], bool] = lambda _source: True
+    ) -> None:
+        self._plan = plan
+        self._journal = journal
+        self._may_skip = may_skip
+        self._results_folder = journal.folder
+        self._folders: tuple[str, str] = ("", "")
+        self._facets: dict[int, str] = {}
+        self._has_common_prompt = not plan.batch_request.request.may_have_placeholders
+
+    def locate(self, task: Task) -> Task:
+        """Add path and version of its file to a task."""
+        file, suffix = _find_file(task)
+        if file is None:
+            return task
+        path = os.fspath(file.path)
+        return Task(
+            task.index, task.source, task.prompt, task.id, self._make_relative(path) + suffix, compute_version(path)
+        )
+
+    def is_done(self, task: Task) -> bool:
+        """Whether the results file has the answer about an image, which has not changed since."""
+        if self._plan.is_verifying or task.source == "-":
+            return False
+        with suppress(ImageError, UsageError):  # loading the image reports it
+            source = self._plan.open_source(task)
+            prompt = self._plan.batch_request.build_request(task).prompt
+            question = build_question(task, source.name, prompt, None)
+            match source:
+                case Link(url=url):
+                    answer = self._journal.find_answer(self._compute_key(task, 1, url), question)
+                    is_done = answer is not None and answer.has_own_line
+                case FetchedLink():
+                    is_done = self._journal.find_unchanged(question, None, partial(self._compute_key, task, 1))
+                case File() | DocumentPage() if task.version is not None:
+                    page = source.number if isinstance(source, DocumentPage) else 1
+                    is_done = self._journal.find_unchanged(
+                        question, task.version, partial(self._compute_key, task, page)
+                    )
+                case _:
+                    return False
+            return is_done and self._may_skip(source)
+        return False
+
+    def _compute_key(self, task: Task, page: int, image_id: str) -> str:
+        if task.prompt is not None or not self._has_common_prompt:
+            return self._plan.batch_request.compute_key(task, image_id, page=page)
+        if page not in self._facets:
+            self._facets[page] = self._plan.batch_request.encode_key_facets(task, page=page)
+        return entries.combine_key(image_id, self._facets[page])
+
+    def _make_relative(self, path: str) -> str:
+        """Write a path relative to the folder of the results file, with slashes; links to folders are resolved."""
+        folder, name = os.path.split(path)
+        if folder != self._folders[0] or not self._folders[1]:
+            real = os.path.realpath(folder or os.curdir)
+            with suppress(ValueError):  # on another drive
+                real = os.path.relpath(real, self._results_folder)
+            self._folders = folder, real.replace(os.sep, "/")
+        return name if self._folders[1] == "." else f"{self._folders[1]}/{name}"
+
+
+def _find_file(task: Task) -> tuple[File | None, str]:
+    """The file of an image, and what distinguishes its page from others."""
+    if task.source != "-":
+        with suppress(ImageError):
+            source = inputs.resolve_source(task)
+            if isinstance(source, DocumentPage) and isinstance(source.document, File):
+                return source.document, f"#page={source.number}"
+            if isinstance(source, File):
+                return source, ""
+    return None, ""
+
+
+def compute_version(path: str) -> str | None:
+    """The size and modification time of a file; ``None`` if it cannot be read, or may change again at the same time."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    tick = _FINE_TICK if status.st_mtime_ns % _SECOND else _COARSE_TICK
+    if not stat.S_ISREG(status.st_mode) or time.time_ns() - status.st_mtime_ns < tick:
+        return None
+    return f"{status.st_size}-{status.st_mtime_ns}"

@@ -1,0 +1,374 @@
+"""A results file that is open: its lines are indexed, appended, restored if another program removes them, and rewritten.
+
+Before each write, the file is compared with what this run knows of it. If another program has replaced, deleted or
+shortened it, the lines of this run are written again; if that is impossible, to another file.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from ... import files
+from ...errors import OutputError, UsageError
+from .. import entries
+from ..sidecars.answers import format_caption
+from . import lines
+from .force import ForceMark
+from .index import LineIndex
+from .rescue import OwnLines, open_rescue_file
+from .rewriting import ReportProgress, get_damaged_path, rewrite
+
+#: Bytes read from the start of a file to decide whether it may be a results file.
+_HEAD_BYTES = 1 << 16
+#: Reading stops at this many more damaged lines than results, and a file is refused at its end at so many: it is not a
+#: results file. 600 random bytes have three line breaks.
+_DAMAGED_LINES_LIMIT, _DAMAGED_LINES_LIMIT_AT_END = 100, 10
+#: Bytes at the end of what is known of the file, by which a change is noticed.
+_END_BYTES = 64
+#: Damaged lines whose numbers are shown.
+_SHOWN_DAMAGED_LINES = 5
+#: Lines between reports of progress, and the length of a line that is assumed for the size of the index.
+_REPORT_LINES, _USUAL_LINE_BYTES = 1 << 14, 1_000
+#: Lines for which there is room in the index before they are read; the file may turn out to be another one.
+_MAX_RESERVED_LINES = 1_400_000
+
+
+def _report_nothing(_name: str, _done: int, _total: int) -> None:
+    """Show no progress."""
+
+
+class ResultsFile:
+    """An open results file, locked as in use. Not safe for threads.
+
+    Args:
+        remember_texts: remember the text of every answer, in ``text_digests``.
+        notify: shows a message to the user.
+        report: shows the progress of long work.
+
+    Attributes:
+        descriptor: of the file; it may change with each ``append``, and ``on_reopened`` is called then.
+        problem: why the lines go to another file, once that is so.
+        notes: what the user should know about the file after it is closed.
+
+    Raises:
+        UsageError: the file cannot be opened, or is not a results file.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        remember_texts: bool = False,
+        notify: Callable[[str], None] = lambda _: None,
+        report: ReportProgress = _report_nothing,
+    ) -> None:
+        self.path = path
+        self.notes: list[str] = []
+        self.problem: OutputError | None = None
+        self.on_reopened: Callable[[], None] = lambda: None
+        self.text_digests: set[bytes] | None = set() if remember_texts else None
+        self._notify = notify
+        self._report = report
+        self._must_restore = False
+        self._reset_index()
+        self.descriptor = _open_results(path)
+        try:
+            real_path = Path(os.path.realpath(path))
+            with suppress(OSError):  # a folder that cannot be read or written
+                files.remove_temporary_files(real_path)
+            self._read_all()
+            with files.lock_for_writing(self.descriptor):
+                self.read_new_lines()
+                self._repair_end()
+            self._remember_end()
+            self.force_mark = ForceMark(real_path)
+            self._own_lines = OwnLines(real_path.parent)
+        except BaseException:
+            os.close(self.descriptor)
+            raise
+
+    @property
+    def size(self) -> int:
+        """The bytes of all lines that are indexed."""
+        return self._read_offset
+
+    def _reset_index(self) -> None:
+        self.index = LineIndex()
+        self.damaged: list[tuple[int, int]] = []  # offset and number of each line
+        self._read_offset = self._line_count = self._result_count = 0
+        self._end = b""
+
+    def append(self, line: bytes) -> None:
+        """Append a line: all of it or nothing.
+
+        Raises:
+            OutputError: it could not be written.
+        """
+        self._restore_if_changed()
+        with files.lock_for_writing(self.descriptor):
+            self.read_new_lines()
+            self._repair_end()
+            self._write(line)
+            self.read_new_lines()
+        self._remember_end()
+        self._own_lines.add(line)
+
+    def close(self) -> None:
+        """Sync the file to the disk, remove superseded lines unless another run is using it, and close it.
+
+        Raises:
+            OutputError: the disk failed.
+        """
+        try:
+            if self._own_lines.count:
+                self._restore_if_changed()
+            self.read_new_lines()
+            os.fsync(self.descriptor)
+            self._rewrite()
+        except OSError as error:
+            raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
+        finally:
+            self._own_lines.close()
+            os.close(self.descriptor)
+
+    def _rewrite(self) -> None:
+        """Remove superseded and damaged lines if there are any, and no other run uses the file."""
+        is_moved = False
+        if (self.index.has_superseded or self.damaged) and not self.force_mark.exists:
+            path = Path(os.path.realpath(self.path))
+            superseded, damaged = self.index.find_superseded(), [offset for offset, _ in self.damaged]
+            self.index = LineIndex()  # frees its memory
+            if not self._is_changed() and files.try_lock_exclusive(self.descriptor):
+                with suppress(OSError):  # a full disk or a read-only folder; such lines do no harm
+                    is_moved = rewrite(
+                        self.descriptor, path, superseded=superseded, damaged=damaged, report=self._report
+                    )
+        if self.damaged:
+            numbers = ", ".join(f"{number:,}" for _, number in self.damaged[:_SHOWN_DAMAGED_LINES])
+            more = ", …" if len(self.damaged) > _SHOWN_DAMAGED_LINES else ""
+            count = "1 line" if len(self.damaged) == 1 else f"{len(self.damaged):,} lines"
+            moved = f"moved to {get_damaged_path(self.path)}" if is_moved else "ignored"
+            self.notes.append(f"damaged: {count} of {self.path} ({numbers}{more}), {moved}")
+
+    def _read_all(self) -> None:
+        """Index the whole file.
+
+        Raises:
+            UsageError: it is not a results file.
+        """
+        size = os.fstat(self.descriptor).st_size
+        self.index.reserve(min(size // _USUAL_LINE_BYTES, _MAX_RESERVED_LINES))
+        self.read_new_lines(is_checked=True)
+        limit = self._result_count + _DAMAGED_LINES_LIMIT_AT_END if self._result_count else 0
+        if len(self.damaged) > limit:
+            raise _build_foreign_file_error(self.path)
+
+    def read_new_lines(self, *, is_checked: bool = False) -> None:
+        """Index the lines that this run or another has appended.
+
+        Raises:
+            UsageError: with ``is_checked``, the file is not a results file.
+        """
+        size = os.fstat(self.descriptor).st_size
+        if size <= self._read_offset:
+            return
+        try:
+            scan = lines.scan_lines(self.descriptor, self._read_offset, is_quick=self.text_digests is None)
+            for offset, self._read_offset, line in scan:
+                self._line_count += 1
+                if isinstance(line, tuple):
+                    self._result_count += 1
+                    self.index.add(offset, line)
+                else:
+                    self._index_decoded(offset, line)
+                    if is_checked and len(self.damaged) > self._result_count + _DAMAGED_LINES_LIMIT:
+                        raise _build_foreign_file_error(self.path)
+                if not self._line_count % _REPORT_LINES:
+                    self._report("reading", self._read_offset, size)
+        except lines.LineTooLongError as error:
+            raise _build_foreign_file_error(self.path) from error
+
+    def _index_decoded(self, offset: int, data: bytes) -> None:
+        line = entries.parse_line(data)
+        if line is None:
+            if data.strip():
+                self.damaged.append((offset, self._line_count))
+            return
+        self._result_count += 1
+        if self.text_digests is not None and line.is_ok:
+            caption = format_caption(line.record)
+            self.text_digests.update(entries.digest_text(source, caption) for source in line.sources)
+        if (row := line.row) is not None:
+            self.index.add(offset, row)
+
+    def _remember_end(self) -> None:
+        size = min(_END_BYTES, self._read_offset)
+        self._end = lines.read_at(self.descriptor, self._read_offset - size, size)
+
+    def _is_changed(self) -> bool:
+        """Whether another program has replaced, deleted, shortened or overwritten the file."""
+        try:
+            if not os.path.samestat(os.stat(self.path), os.fstat(self.descriptor)):
+                return True
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:  # it cannot be seen at the moment, but be written to
+            return False
+        return lines.read_at(self.descriptor, self._read_offset - len(self._end), len(self._end)) != self._end
+
+    def _restore_if_changed(self) -> None:
+        """Write the lines of this run again if the file lacks them; if it is not a results file any more, to another one.
+
+        Raises:
+            OutputError: they could not be written.
+        """
+        if not (self._must_restore or self._is_changed()):
+            return
+        self._must_restore = True
+        path = self.path
+        try:
+            count = self._restore()
+        except UsageError as error:
+            self._rescue(error)
+            count = 0
+        self._must_restore = False
+        self._remember_end()
+        if count:
+            restored = "1 line was" if count == 1 else f"{count:,} lines were"
+            self._notify(f"{path} was changed by another program; {restored} written to it again")
+
+    def _restore(self) -> int:
+        """Write the lines of this run to the file that now has the path; return how many were written.
+
+        An empty file, such as one that is created because the old one was deleted, gets all lines.
+
+        Raises:
+            OutputError: they could not be written.
+            UsageError: it is not a results file.
+        """
+        old = new = self.descriptor
+        if not (os.path.exists(self.path) and os.path.samestat(os.stat(self.path), os.fstat(old))):
+            new = _open_results(self.path)
+        try:
+            self._reset_index()
+            self.descriptor = new
+            with files.lock_for_writing(new):
+                count = self._copy_from(old) if new != old and os.fstat(new).st_size == 0 else 0
+                self._read_all()
+                self._repair_end()
+                count += self._write_own_lines()
+        except BaseException:
+            self.descriptor = old
+            if new != old:
+                os.close(new)
+            raise
+        self._replace_descriptor(old)
+        return count
+
+    def _copy_from(self, old: int) -> int:
+        count = 0
+        try:
+            for _, line in lines.read_lines(old):
+                self._write(line + b"\n")
+                count += 1
+        except OutputError:
+            os.ftruncate(self.descriptor, 0)
+            raise
+        return count
+
+    def _write_own_lines(self) -> int:
+        missing = 0
+        for line in self._own_lines.find_missing(self.descriptor):
+            self._write(line)
+            missing += 1
+        self.read_new_lines()
+        return missing
+
+    def _rescue(self, error: UsageError) -> None:
+        """From now on, write to another file.
+
+        Raises:
+            OutputError: that is impossible too.
+        """
+        name, old = self.path, self.descriptor
+        try:
+            self.descriptor, self.path = open_rescue_file(Path(os.path.realpath(name)))
+        except OSError as rescue_error:
+            raise OutputError(f"{error.message.removeprefix('-o ')}, and {rescue_error}") from error
+        self._reset_index()
+        self._write_own_lines()
+        self._replace_descriptor(old)
+        reason = "was replaced by another file" if os.path.lexists(name) else "was deleted with its folder"
+        self.problem = OutputError(
+            f"{name} {reason} during the run, so the answers of this run are in {self.path}",
+            hint=f"To keep them, append that file to a results file: cat {self.path} >> {name}",
+        )
+
+    def _replace_descriptor(self, old: int) -> None:
+        """Close the descriptor that was used before, and claim again what was claimed by it."""
+        if self.descriptor != old:
+            self.on_reopened()
+            os.close(old)
+
+    def _repair_end(self) -> None:
+        """Cut off the torn line of a run that was killed, or end a line that lacks only its line break."""
+        size = os.fstat(self.descriptor).st_size
+        if size == self._read_offset:
+            return
+        os.lseek(self.descriptor, self._read_offset, os.SEEK_SET)
+        tail = os.read(self.descriptor, size - self._read_offset)
+        if entries.is_torn(tail) or (self._result_count and not tail.strip(b"\0")):
+            os.ftruncate(self.descriptor, self._read_offset)
+        elif self._result_count or entries.parse_line(tail):  # a line that lacks only its end, or is damaged
+            self._write(b"\n")
+            self.read_new_lines()
+        else:
+            raise _build_foreign_file_error(self.path)
+
+    def _write(self, data: bytes) -> None:
+        size = os.fstat(self.descriptor).st_size
+        try:
+            if os.write(self.descriptor, data) == len(data):
+                return
+            reason = os.strerror(errno.ENOSPC)
+        except OSError as error:
+            reason = error.strerror or str(error)
+        with suppress(OSError):
+            os.ftruncate(self.descriptor, size)
+        raise OutputError(f"cannot write {self.path}: {reason}", hint="Is the disk full?")
+
+
+def _open_results(path: Path) -> int:
+    """Open a results file and lock it as in use; once more if another run has replaced it meanwhile.
+
+    Raises:
+        UsageError: it cannot be opened, or its first bytes are not those of a results file.
+    """
+    while True:
+        try:
+            if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+                raise UsageError(f"-o {path} is not a regular file", hint="Leave out -o to write to standard output.")
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+            descriptor = os.open(path, flags, 0o666)
+        except OSError as error:
+            hint = "Create the folder first." if isinstance(error, FileNotFoundError) else "Check the permissions."
+            raise UsageError(f"-o {path} cannot be written: {error.strerror}", hint=hint) from error
+        head = os.read(descriptor, _HEAD_BYTES).lstrip()
+        if head and not head.startswith(b"{") and b'\n{"' not in head:  # the first line may be damaged
+            os.close(descriptor)
+            raise _build_foreign_file_error(path)
+        files.lock_shared(descriptor)
+        with suppress(OSError):
+            if os.path.samestat(os.stat(path), os.fstat(descriptor)):
+                return descriptor
+        os.close(descriptor)
+
+
+def _build_foreign_file_error(path: Path) -> UsageError:
+    return UsageError(
+        f"-o {path} is not a results file, and was not changed",
+        hint="Name another file; a run appends only to files that a run has written.",
+    )

@@ -21,6 +21,7 @@ from .tasks import BatchPlan, LoadedImage
 
 if TYPE_CHECKING:
     from .journal import Journal
+    from .sidecars.writer import Sidecars
 
 #: Images that are prepared to estimate the size of all.
 _SAMPLE_SIZE = 20
@@ -99,13 +100,15 @@ def dry_run(plan: BatchPlan, journal: "Journal | None") -> Forecast:
     sample: list[Task] = []
     page_counts: Counter[str] = Counter()
     dice = random.Random(0)  # noqa: S311  # so that the same folder gives the same figures
+    sidecars = _open_sidecars(plan)
     for item in plan.inputs.find_images():
         if isinstance(item, MissingImage):
             counts[_ImageState.UNREADABLE] += 1
             continue
         if page := split_page(item.source):
             page_counts[page[0]] += 1
-        state = _classify(item, plan, journal, duplicates)
+        is_complete = sidecars is not None and _has_all_sidecars(item, plan, sidecars)
+        state = _ImageState.DONE if is_complete else _classify(item, plan, journal, duplicates)
         counts[state] += 1
         if state is _ImageState.TO_REQUEST:
             if len(sample) < _SAMPLE_SIZE:
@@ -113,6 +116,21 @@ def dry_run(plan: BatchPlan, journal: "Journal | None") -> Forecast:
             elif (place := dice.randrange(counts[state])) < _SAMPLE_SIZE:
                 sample[place] = item
     return _measure_sample(sample, plan, counts, page_counts)
+
+
+def _open_sidecars(plan: BatchPlan) -> "Sidecars | None":
+    if plan.sidecars is None:
+        return None
+    from .sidecars.writer import Sidecars
+
+    return Sidecars(plan.sidecars, has_text=lambda *_: False)
+
+
+def _has_all_sidecars(task: Task, plan: BatchPlan, sidecars: "Sidecars") -> bool:
+    try:
+        return sidecars.are_complete(plan.open_source(task))
+    except ImageError:  # it is counted later
+        return False
 
 
 def _classify(task: Task, plan: BatchPlan, journal: "Journal | None", duplicates: "DuplicateFinder") -> _ImageState:

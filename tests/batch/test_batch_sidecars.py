@@ -216,5 +216,7 @@ def test_force_replaces_sidecars_unless_they_are_skipped(
     path.write_text("mine")
     assert batch("photos", "--sidecar", "txt", "--force", "--existing", "skip").exit_code == 0
     assert (path.read_text(), sum(gallery.tries.values())) == ("mine", 0)
+    forecast = batch("photos", "--sidecar", "txt", "--existing", "skip", "--dry-run").stdout.decode()
+    assert "1 images: 0 to describe, 1 already done" in forecast
     assert batch("photos", "--sidecar", "txt", "--force").exit_code == 0
     assert path.read_text() == "This is a.png.\n"

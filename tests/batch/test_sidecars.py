@@ -301,6 +301,34 @@ def test_an_existing_sidecar_is_not_missing() -> None:
     assert Path("photo.txt").read_text() == "corrected by hand"
 
 
+@pytest.mark.parametrize(
+    ("age", "policy", "content"),
+    [
+        (10, ExistingPolicy.REPLACE, "new\n"),
+        (10, ExistingPolicy.APPEND, "mine\nnew\n"),
+        (10, ExistingPolicy.SKIP, "mine"),
+        (-10, ExistingPolicy.REPLACE, "mine"),
+        (-10, ExistingPolicy.APPEND, "mine"),
+        (-10, ExistingPolicy.FAIL, "mine"),
+    ],
+)
+def test_of_a_recorded_answer_only_what_is_older_is_changed(age: int, policy: ExistingPolicy, content: str) -> None:
+    """What is newer was written by this program, or corrected by a person."""
+    path, answered_at = Path("photo.txt"), 1_700_000_000
+    path.write_text("mine")
+    os.utime(path, (answered_at - age, answered_at - age))
+    answer = record("new") | {"created": "2023-11-14T22:13:20Z"}
+    sidecars(SidecarFormat.TXT, existing=policy).write_missing(file(), answer)
+    assert path.read_text() == content
+
+
+def test_a_recorded_answer_does_not_replace_an_older_file_of_other_origin() -> None:
+    Path("photo.txt").write_text("mine")
+    os.utime("photo.txt", (0, 0))
+    with pytest.raises(ImageError, match="already exists"):
+        sidecars(SidecarFormat.TXT).write_missing(file(), record() | {"created": "2023-11-14T22:13:20Z"})
+
+
 def test_a_missing_folder_fails_the_image_before_the_request() -> None:
     with pytest.raises(ImageError, match="cannot be written"):
         sidecars(SidecarFormat.TXT).claim(file("gone/photo.jpg"))

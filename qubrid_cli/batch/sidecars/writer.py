@@ -11,6 +11,7 @@ import stat
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 from ...errors import ImageError, OutputError
@@ -78,12 +79,14 @@ class Sidecars:
         self._write_all(source, record, self._options.existing)
 
     def write_missing(self, source: Source, record: entries.Record) -> None:
-        """Write the sidecars of an image that an earlier run described, but nothing that exists.
+        """Write the sidecars of an image that an earlier run described, as that run would have.
+
+        A file that was changed after the answer came is kept: by then it was written here, or a person corrected it.
 
         Raises:
             ImageError, OutputError: as ``write`` does.
         """
-        self._write_all(source, record, ExistingPolicy.SKIP)
+        self._write_all(source, record, None)
 
     def _derive_paths(self, source: Source) -> dict[SidecarFormat, Path]:
         if (image := find_file(source)) is None:
@@ -111,7 +114,8 @@ class Sidecars:
         if not os.access(path.parent, os.W_OK):
             raise KeptError("cannot be written", "Check the permissions of the folder.")
 
-    def _write_all(self, source: Source, record: entries.Record, policy: ExistingPolicy) -> None:
+    def _write_all(self, source: Source, record: entries.Record, policy: ExistingPolicy | None) -> None:
+        """Write the sidecars; without a policy, it depends on the age of each."""
         errors: list[ImageError] = []
         for kind, path in self._derive_paths(source).items():
             try:
@@ -127,9 +131,11 @@ class Sidecars:
             raise errors[0]
 
     def _write(
-        self, source: Source, kind: SidecarFormat, path: Path, record: entries.Record, policy: ExistingPolicy
+        self, source: Source, kind: SidecarFormat, path: Path, record: entries.Record, policy: ExistingPolicy | None
     ) -> None:
         content, existing = self._contents[kind], None
+        if policy is None:
+            policy = self._options.existing if _is_older(path, record.get("created")) else ExistingPolicy.SKIP
         if os.path.lexists(path):
             if policy is ExistingPolicy.SKIP:
                 if _is_complete(content, path):
@@ -153,6 +159,14 @@ def _is_complete(content: SidecarContent, path: Path) -> bool:
         return content.is_complete(_read(path))
     except (KeptError, OSError):  # it cannot be changed, so it is left alone
         return True
+
+
+def _is_older(path: Path, created: object) -> bool:
+    """Whether a file was last changed before an answer came; false if that is not known."""
+    try:
+        return path.lstat().st_mtime < datetime.fromisoformat(str(created)).timestamp()
+    except (OSError, ValueError, OverflowError):
+        return False
 
 
 def _read(path: Path) -> bytes:

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import typer
+from typer.exceptions import TyperException
 
 from . import __version__
-from .commands import _options
+from .commands import _help, _options
 from .errors import QvisionError, UsageError
 from .output.streams import echo_err, translate_stdout_errors
 from .text import quote_name, strip_control_characters
@@ -18,14 +19,16 @@ from .text import quote_name, strip_control_characters
 #: The commands and their help texts, in the order of the help. The module of each has an ``app``.
 _COMMANDS = {
     "describe": "Describe images, showing the answer as it is written.",
-    "batch": "Describe many images, one request each, with a line of JSON for each.",
+    "batch": "Describe many images, with a line of JSON for each.",
     "models": "List the models of the endpoint, one id per line.",
-    "doctor": "Check the settings, the key, the network, the endpoint, a test image and this machine.",
+    "doctor": "Check settings, key, network, endpoint and this machine.",
     "config": "Show and change the settings.",
     "auth": "Store, show and remove the key of a profile.",
     "presets": "List and show presets, the prompts that have a name.",
     "completion": "Print the completion script for a shell.",
 }
+#: Commands that stand for an option.
+_OPTIONS_AS_COMMANDS = {"help": "Show the help of a command.", "version": "Show the version."}
 #: Set by the shell that completes a command line.
 _COMPLETION_VARIABLE = "_QVISION_COMPLETE"
 
@@ -40,7 +43,7 @@ def _root(
     *,
     profile: _options.Profile = None,  # see _request.options_from
     version: bool = typer.Option(  # handled by its callback
-        False, "--version", callback=_show_version, is_eager=True, help="Show the version."
+        False, "--version", "-V", callback=_show_version, is_eager=True, help="Show the version."
     ),
 ) -> None:
     """The options before the command."""
@@ -61,7 +64,7 @@ def _build_app(words: Sequence[str]) -> typer.Typer:
         rich_markup_mode=None,  # pretty help costs ten times an empty Python
         pretty_exceptions_enable=False,
         no_args_is_help=True,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": _help.MAX_WIDTH},
     )
     app.callback()(_root)
     for name, summary in _COMMANDS.items():
@@ -69,6 +72,8 @@ def _build_app(words: Sequence[str]) -> typer.Typer:
             app.add_typer(import_module(f".commands.{name}", __package__).app)
         else:
             app.command(name, help=summary)(_placeholder_command)
+    for name, summary in _OPTIONS_AS_COMMANDS.items():
+        app.command(name, help=summary)(_placeholder_command)
     return app
 
 
@@ -83,8 +88,8 @@ def _prepare_completion() -> Sequence[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code; Typer itself exits for usage errors, Ctrl-C and a closed pipe."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    """Run one command and return its exit code; Typer itself exits for a closed pipe."""
+    arguments = _replace_command_by_option(list(sys.argv[1:] if argv is None else argv))
     if not sys.warnoptions:  # Pillow warns about what it repairs; python -W shows that
         warnings.simplefilter("ignore")
     try:
@@ -93,11 +98,38 @@ def main(argv: Sequence[str] | None = None) -> int:
         with translate_stdout_errors():
             app = _build_app(words)
             _check_dashes(app, arguments)
-            app(arguments, prog_name="qvision")
+            return app(arguments, prog_name="qvision", standalone_mode=False) or 0
     except QvisionError as error:
         echo_err(error.format_report())
         return error.exit_code
-    return 0
+    except typer.Abort:
+        echo_err("aborted")
+        return 1
+    except TyperException as error:
+        return _report_usage_error(error)
+
+
+def _replace_command_by_option(arguments: list[str]) -> list[str]:
+    """``help config set`` is ``config set --help``, and ``version`` is ``--version``."""
+    match arguments:
+        case ["help", *words]:
+            return [*words, "--help"]
+        case ["version"]:
+            return ["--version"]
+    return arguments
+
+
+def _report_usage_error(error: TyperException) -> int:
+    """Report an error of Typer like ours: one sentence, and a hint."""
+    context = getattr(error, "ctx", None)
+    message = error.format_message()
+    if type(error).__name__ == "NoArgsIsHelpError":  # the message is the help
+        echo_err(message)
+        return error.exit_code
+    path = context.command_path if context else "qvision"
+    report = UsageError(_help.format_error(message), hint=f"See {path} --help")
+    echo_err(report.format_report())
+    return error.exit_code
 
 
 def _check_arguments(arguments: Sequence[str]) -> None:

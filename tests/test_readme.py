@@ -30,8 +30,9 @@ def section(title: str) -> str:
 
 def in_help(qvision: Qvision, *command: str) -> tuple[set[str], list[str]]:
     """Return the options and the commands that a help page lists."""
-    options, _, commands = qvision(*command, "--help").stdout.decode().partition("Options:")[2].partition("Commands:")
-    names = set(re.findall(r"(?<![\w-])--?[a-zA-Z][a-z-]*", options))
+    text, _, commands = qvision(*command, "--help").stdout.decode().partition("Commands:")
+    firsts = "\n".join(re.findall(r"^  (-.*?)(?:  |$)", text, flags=re.MULTILINE))  # the first column of the options
+    names = set(re.findall(r"(?<![\w-])--?[a-zA-Z][a-z-]*", firsts))
     return names - {"-h", "--help"}, re.findall(r"^  (\w+)", commands, flags=re.MULTILINE)
 
 
@@ -44,7 +45,7 @@ def all_options(qvision: Qvision) -> set[str]:
         command = queue.pop()
         options, commands = in_help(qvision, *command)
         all_options |= options
-        queue += [(*command, name) for name in commands]
+        queue += [(*command, name) for name in commands if name not in {"help", "version"}]
     return all_options
 
 

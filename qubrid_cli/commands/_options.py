@@ -13,7 +13,7 @@ from ..settings.checks import Choice, Range, check_color
 from ..settings.fields import FIELDS, OPTIONS, format_flag
 from . import _complete
 
-#: Shown below the help of every command that sends requests.
+#: Shown below the examples of every command that sends requests.
 EPILOG = (
     "The key is read from QUBRID_API_KEY, or from where qvision auth login stored it. "
     "Exit codes: 0 success, 1 unexpected failure, 2 usage, 3 configuration or key, 4 image, 5 endpoint or network, "

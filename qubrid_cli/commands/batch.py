@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from ..errors import InterruptedByUserError, UsageError
-from . import _body, _options, _pages, _request
+from . import _body, _help, _options, _pages, _request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +27,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+_EXAMPLES = """\
+qvision batch photos/ -P alt -o results.jsonl
+qvision batch --from list.txt "caption" -o results.jsonl -j 16
+qvision batch photos/ -P tags --sidecar xmp"""
 
-@app.command(epilog=_options.EPILOG)
+
+@app.command(cls=_help.Command, epilog=f"{_EXAMPLES}\n\n{_options.EPILOG}")
 def batch(
     context: typer.Context,
     arguments: Annotated[
@@ -99,10 +104,7 @@ def batch(
     fetch: _options.Fetch = None,
     quiet: _options.BatchQuiet = False,
 ) -> None:
-    """Describe many images, one request each, with a line of JSON for each.
-
-    For example: qvision batch photos/ "caption" -o results.jsonl
-    """
+    """Describe many images, with a line of JSON for each."""
     from ..batch import folders, inputs
 
     config = _request.load_config()

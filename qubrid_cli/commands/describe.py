@@ -27,7 +27,7 @@ from ..output.show import (
     show_separator,
 )
 from ..output.streams import Output, echo_err
-from . import _body, _options, _pages, _request
+from . import _body, _help, _options, _pages, _request
 
 if TYPE_CHECKING:
     from ..client.request import Request
@@ -39,6 +39,11 @@ if TYPE_CHECKING:
     from ..settings.fields import Settings
 
 app = typer.Typer()
+
+_EXAMPLES = """\
+qvision describe photo.jpg "what is this?"
+qvision describe *.jpg "alt text, at most 120 characters" --each
+qvision describe receipt.png --schema "shop, total number" | jq .total"""
 
 #: More images than this in one request are more likely a mistake than intended.
 _MAX_IMAGES_PER_REQUEST = 8
@@ -63,7 +68,7 @@ class _Plan:
     prices: Mapping[str, "Price"]
 
 
-@app.command(epilog=_options.EPILOG)
+@app.command(cls=_help.Command, epilog=f"{_EXAMPLES}\n\n{_options.EPILOG}")
 def describe(
     context: typer.Context,
     arguments: Annotated[
@@ -119,10 +124,7 @@ def describe(
     color: _options.ColorWhen = _options.Color.AUTO,
     plain: _options.Plain = None,
 ) -> None:
-    """Describe images, showing the answer as it is written.
-
-    For example: qvision describe photo.jpg "what is this?"
-    """
+    """Describe images, showing the answer as it is written."""
     from ..images.arguments import classify
 
     show = OutputOptions(as_json, field, stats, thinking, quiet, verbose, color.override, plain)

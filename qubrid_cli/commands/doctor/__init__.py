@@ -44,7 +44,7 @@ def doctor(
     offline: _options.Offline = False,
     as_json: _options.JsonObject = False,
 ) -> None:
-    """Check the settings, the key, the network, the endpoint, a test image and this machine.
+    """Check settings, key, network, endpoint and this machine.
 
     Exits with 3 if the settings or the key are wrong, with 5 if the network or the endpoint fails.
     """

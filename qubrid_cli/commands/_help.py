@@ -1,0 +1,117 @@
+"""How the help of a command is laid out: options under headings, ranges in words, examples at the end."""
+
+import re
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from typer.core import TyperCommand
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+#: Columns; longer lines are hard to read.
+MAX_WIDTH = 100
+#: The headings and their options, in the order of the help. Options without a heading come last, under "Other".
+_HEADINGS: "Mapping[str, Sequence[str]]" = {
+    "Prompt": ("prompt", "preset", "system", "schema", "each", "together", "labels"),
+    "Images": (
+        "from_", "null", "include", "exclude", "hidden", "limit", "shard", "pages", "frame", "password_file",
+        "crop", "tiles", "max_pixels", "max_side", "background", "quality", "original", "detail", "image_order", "fetch",
+    ),
+    "Model": (
+        "profile", "model", "max_tokens", "temperature", "top_p", "think", "param", "loop_check",
+    ),
+    "Output": (
+        "output", "failures", "as_json", "json", "field", "thinking", "plain", "page_separator", "stats", "color", "quiet", "verbose",
+        "dry_run", "ordered",
+    ),
+    "Sidecars": (
+        "sidecar", "existing", "caption_suffix", "one_line", "prefix", "append_suffix", "xmp_name",
+    ),
+    "Batch": (
+        "jobs", "rpm", "tpm", "patience", "force", "verify", "retry_incomplete", "max_failures", "max_cost", "max_tokens_total",
+        "time_limit",
+    ),
+    "Connection": (
+        "base_url", "allow_http", "offline", "stream", "no_stream", "timeout", "request_timeout", "retries", "retry_max_wait", "max_time",
+    ),
+}  # fmt: skip
+_RANGE = re.compile(r"(?:(?P<low>[\d.]+)<=)?x(?:(?P<sign>[<>]=?)(?P<high>[\d.]+))?")
+_RANGE_IN_BRACKETS = re.compile(rf" *\[{_RANGE.pattern}\]")
+#: Seconds; a limit this high only excludes infinity.
+_NO_LIMIT = 1e6
+#: A lower limit that only excludes zero.
+_TINY = 0.01
+
+
+class Command(TyperCommand):
+    """A command whose help has headings; ``epilog`` holds its examples, one per line, and is not rewrapped."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the arguments, then the options under their headings."""
+        headings = {name: heading for heading, names in _HEADINGS.items() for name in names}
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": []}
+        sections |= {heading: [] for heading in (*_HEADINGS, "Other")}
+        for parameter in self.get_params(ctx):
+            if (record := parameter.get_help_record(ctx)) is not None:
+                is_argument = parameter.param_type_name == "argument"
+                heading = "Arguments" if is_argument else headings.get(parameter.name or "", "Other")
+                sections[heading].append((record[0], _RANGE_IN_BRACKETS.sub(_bracket_range, record[1])))
+        for heading, records in sections.items():
+            if records:
+                with formatter.section(heading):
+                    formatter.write_dl(records)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002  # Typer's signature
+        """Write the examples as they are, then the rest as paragraphs."""
+        examples, _, rest = (self.epilog or "").partition("\n\n")
+        if examples:
+            formatter.write_paragraph()
+            formatter.write("Examples:\n" + "".join(f"  {line}\n" for line in examples.splitlines()))
+        for paragraph in filter(None, rest.split("\n\n")):
+            formatter.write_paragraph()
+            formatter.write_text(paragraph)
+
+
+def format_error(message: str) -> str:
+    """Typer's message about a command line, worded like ours: one sentence without a full stop."""
+    message = re.sub(r"'(-[^']*)'", r"\1", message).removesuffix(".")
+    message = re.sub(r" is not a valid int(eger)?( range)?$", " is not a whole number", message)
+    message = re.sub(r" is not a valid float( range)?$", " is not a number", message)
+    message = re.sub(rf" is not in the range {_RANGE.pattern}$", _describe_out_of_range, message)
+    message = re.sub(r"(-\S+) \(Possible options: (.*)\)$", _suggest, message)
+    message = re.sub(r"\. Did you mean '(.*)'\?$", r"; did you mean \1?", message)
+    return message[:1].lower() + message[1:]
+
+
+def _describe_out_of_range(match: re.Match[str]) -> str:
+    return f" is out of range ({_describe_range(match) or 'at least 0'})"
+
+
+def _suggest(match: re.Match[str]) -> str:
+    """The mistyped option, and the option that is most like it, if one is much like it."""
+    similar = get_close_matches(match[1], match[2].split(", "), 1, cutoff=0.75)
+    return match[1] + (f"; did you mean {similar[0]}?" if similar else "")
+
+
+def _bracket_range(match: re.Match[str]) -> str:
+    text = _describe_range(match)
+    return f" [{text}]" if text else ""
+
+
+def _describe_range(match: re.Match[str]) -> str:
+    """A range in words; empty if it only excludes negative numbers and infinity."""
+    low, sign, high = match["low"], match["sign"] or "", match["high"]
+    if sign.startswith(">"):
+        low, high = high, None
+    if high is not None and float(high) >= _NO_LIMIT:
+        high = None
+    if low is not None and high is not None:
+        return f"{_shorten(low)} to {_shorten(high)}"
+    if low is None or float(low) == 0:
+        return "" if high is None else f"at most {_shorten(high)}"
+    return "more than 0" if float(low) < _TINY else f"at least {_shorten(low)}"
+
+
+def _shorten(number: str) -> str:
+    return number.removesuffix(".0")

@@ -469,6 +469,14 @@ def test_the_index_of_many_lines_is_exact(path: Path) -> None:
         assert journal.find_answer("k5000", question()) is None
 
 
+def test_the_index_grows_with_the_lines_that_are_appended(path: Path) -> None:
+    with Journal(path) as journal:
+        for number in range(1_500):
+            journal.append(line(f"k{number}", f"{number}.jpg", path=f"{number}.jpg"))
+        assert all(journal.find_answer(f"k{number}", question()) for number in range(1_500))
+        assert path.read_bytes().count(b"\n") == 1_500
+
+
 def test_incomplete_answers_are_counted_over_all_runs(path: Path) -> None:
     cut = record(ok=False) | {"finish_reason": "length", "error": {"code": "length"}}
     for count in (1, 2, 3):

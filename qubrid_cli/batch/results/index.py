@@ -94,6 +94,8 @@ class LineIndex:
         """Add the line at an offset, which is after those of all other lines."""
         row = len(self._offsets)
         key, question, name, kind, content = line
+        self._keys.append(key)  # before the tables refer to them
+        self._questions.append(question)
         if kind & HAS_PATH:
             if self._has_nameless:
                 self._supersede(self._by_question.find(name), kind, key, content)
@@ -103,8 +105,6 @@ class LineIndex:
         if previous >= 0:
             previous = self._supersede(previous, kind, key, content)
         self._offsets.append(offset)
-        self._keys.append(key)
-        self._questions.append(question)
         self._contents.append(content)
         self._previous.append(previous)
         self._kinds.append(kind)

@@ -128,7 +128,7 @@ def _open_sidecars(plan: BatchPlan) -> "Sidecars | None":
 
 def _has_all_sidecars(task: Task, plan: BatchPlan, sidecars: "Sidecars") -> bool:
     try:
-        return sidecars.are_complete(plan.open_source(task))
+        return sidecars.may_skip_request(plan.open_source(task))
     except ImageError:  # it is counted later
         return False
 

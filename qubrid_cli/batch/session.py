@@ -199,7 +199,7 @@ def _share_work(plan: BatchPlan, journal: Journal, outcome_writer: OutcomeWriter
     if plan.results is None:
         return WorkSharing(journal)
     sidecars = outcome_writer.sidecars
-    return WorkSharing(journal, DoneFinder(plan, journal, *([] if sidecars is None else [sidecars.exist])))
+    return WorkSharing(journal, DoneFinder(plan, journal, *([] if sidecars is None else [sidecars.may_skip_recorded])))
 
 
 def _build_outcome_writer(plan: BatchPlan, journal: Journal) -> OutcomeWriter:

@@ -220,7 +220,7 @@ class Workers:
     def _load_image(self, number: int, task: Task) -> WorkerEvent:
         try:
             plan, source = self._plan, self._plan.open_source(task)
-            if self._sidecars is not None and self._sidecars.are_complete(source):
+            if self._sidecars is not None and self._sidecars.may_skip_request(source):
                 return ImageComplete(number, task)
             return ImageLoaded(number, tasks.load_image(task, source, plan.batch_request, plan.page_finder))
         except ImageError as error:

@@ -1,6 +1,7 @@
 """Sidecars of whole runs, with the real program."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -220,3 +221,18 @@ def test_force_replaces_sidecars_unless_they_are_skipped(
     assert "1 images: 0 to describe, 1 already done" in forecast
     assert batch("photos", "--sidecar", "txt", "--force").exit_code == 0
     assert path.read_text() == "This is a.png.\n"
+
+
+@pytest.mark.parametrize("existing", ["fail", "skip", "append", "replace"])
+def test_a_run_with_nothing_left_to_do_adds_what_is_missing_in_xmp(
+    batch: Batch, draw: Draw, tmp_path: Path, existing: str
+) -> None:
+    """Also if the photos are not read again, because their files have not changed."""
+    (photo,) = draw("a.png")
+    os.utime(photo, (1_700_000_000, 1_700_000_000))
+    assert batch("photos", "caption", "-o", "r.jsonl").exit_code == 0
+    path = tmp_path / "photos" / "a.png.xmp"
+    path.write_text(LIGHTROOM)
+    run = batch("photos", "caption", "-o", "r.jsonl", "--sidecar", "xmp", "--existing", existing)
+    assert (run.exit_code, "1 skipped" in run.stderr) == (0, True)
+    assert "This is a.png." in path.read_text()

@@ -9,7 +9,7 @@ import errno
 import os
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -40,18 +40,20 @@ class Sidecars:
         self._lock = threading.Lock()
         self._owner_by_path: dict[bytes, bytes] = {}
 
-    def are_complete(self, source: Source) -> bool:
-        """Whether no request is needed, because existing sidecars are skipped and the image has all of them."""
+    def may_skip_request(self, source: Source) -> bool:
+        """Whether an image needs no answer, because existing sidecars are skipped and it has all of them."""
         if self._options.existing is not ExistingPolicy.SKIP or find_file(source) is None:
             return False
-        return all(
-            self._find_owner(path, source) == entries.digest(source.name) and _is_complete(self._contents[kind], path)
-            for kind, path in self._derive_paths(source).items()
-        )
+        paths, owner = self._derive_paths(source), entries.digest(source.name)
+        return all(self._find_owner(path, owner) == owner for path in paths.values()) and self._are_complete(paths)
 
-    def exist(self, source: Source) -> bool:
-        """Whether an image has all its sidecars, and nothing can be added to them."""
-        return all(_is_complete(self._contents[kind], path) for kind, path in self._derive_paths(source).items())
+    def may_skip_recorded(self, source: Source) -> bool:
+        """Whether an image whose answer is in the results file needs no ``write_missing``."""
+        is_changing = self._options.existing in {ExistingPolicy.APPEND, ExistingPolicy.REPLACE}
+        return not is_changing and self._are_complete(self._derive_paths(source))
+
+    def _are_complete(self, paths: Mapping[SidecarFormat, Path]) -> bool:
+        return all(_is_complete(self._contents[kind], path) for kind, path in paths.items())
 
     def claim(self, source: Source) -> None:
         """Check that the sidecars of an image can be written, before the request is sent.
@@ -79,9 +81,10 @@ class Sidecars:
         self._write_all(source, record, self._options.existing)
 
     def write_missing(self, source: Source, record: entries.Record) -> None:
-        """Write the sidecars of an image that an earlier run described, as that run would have.
+        """Write the sidecars of an image that an earlier run described, unless they exist.
 
-        A file that was changed after the answer came is kept: by then it was written here, or a person corrected it.
+        If existing files are to be appended to or replaced, that is done with those that were last changed before the
+        answer came. What is newer was written here, or corrected by a person.
 
         Raises:
             ImageError, OutputError: as ``write`` does.
@@ -100,10 +103,10 @@ class Sidecars:
                     raise _build_error(source, path, KeptError("is the image itself", "Rename the image."))
         return paths
 
-    def _find_owner(self, path: Path, source: Source) -> bytes:
-        """Return the image that has claimed a sidecar, or this one."""
+    def _find_owner(self, path: Path, default: bytes) -> bytes:
+        """Return the image that has claimed a sidecar."""
         with self._lock:
-            return self._owner_by_path.get(_digest_path(path), entries.digest(source.name))
+            return self._owner_by_path.get(_digest_path(path), default)
 
     def _check(self, source: Source, kind: SidecarFormat, path: Path) -> None:
         is_skipped = self._options.existing is ExistingPolicy.SKIP
@@ -135,7 +138,8 @@ class Sidecars:
     ) -> None:
         content, existing = self._contents[kind], None
         if policy is None:
-            policy = self._options.existing if _is_older(path, record.get("created")) else ExistingPolicy.SKIP
+            is_old = self._options.existing is not ExistingPolicy.FAIL and _is_older(path, record.get("created"))
+            policy = self._options.existing if is_old else ExistingPolicy.SKIP
         if os.path.lexists(path):
             if policy is ExistingPolicy.SKIP:
                 if _is_complete(content, path):

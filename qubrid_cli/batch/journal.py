@@ -13,6 +13,7 @@ the program, but not a loss of power.
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -21,6 +22,7 @@ from ..errors import OutputError, UsageError
 from . import entries
 from .results.file import ResultsFile
 from .results.lines import Question, quote, read_line_at, read_lines
+from .results.spool import Spool, adopt_spools
 
 
 class RecordedAnswer(NamedTuple):
@@ -35,10 +37,18 @@ class RecordedAnswer(NamedTuple):
     has_own_line: bool
 
 
+class SpooledLine(NamedTuple):
+    """A line that a killed run with ``--ordered`` could not write yet, and its object."""
+
+    data: bytes
+    record: entries.Record
+
+
 class Journal:
     """A results file that is open for a run. A context manager; its methods may be called from any thread.
 
     Args:
+        is_ordered: lines of killed runs that wait for earlier ones go on waiting; otherwise they are written at once.
         is_forced: only answers of this run count, and those of the unfinished run with ``--force`` that it continues.
         options: of ``ResultsFile``.
 
@@ -49,15 +59,21 @@ class Journal:
         UsageError: the file cannot be opened, or is not a results file.
     """
 
-    def __init__(self, path: Path, *, is_forced: bool = False, **options: Any) -> None:
+    def __init__(self, path: Path, *, is_forced: bool = False, is_ordered: bool = False, **options: Any) -> None:
         self._lock = threading.RLock()
         self._is_closed = False
         self._claim_ids: set[int] = set()
         self._fresh_from = self.continued_count = 0
         self._file = ResultsFile(path, **options)
         self._file.on_reopened = self._claim_again
+        real_path = Path(os.path.realpath(path))
+        self._spool = Spool(real_path)
+        self._spooled: dict[tuple[str, Question], bytes] = {}
         if is_forced:
             self._begin_force()
+        with suppress(OSError):  # a folder that cannot be read
+            for spooled in adopt_spools(real_path):
+                self._adopt(spooled, is_ordered=is_ordered)
 
     @property
     def folder(self) -> str:
@@ -188,6 +204,36 @@ class Journal:
         assert line.endswith(b"\n")
         with self._lock:
             self._file.append(line)
+            self._spool.remove(line)
+
+    def spool(self, line: bytes) -> None:
+        """Keep a line on the disk until it is appended.
+
+        Raises:
+            OutputError: it could not be written.
+        """
+        with self._lock:
+            self._spool.add(line)
+
+    def take_spooled(self, key: str, question: Question) -> SpooledLine | None:
+        """Remove and return the line about an image that a killed run has left in its spool."""
+        with self._lock:
+            line = self._spooled.pop((key, question), None)
+        parsed = None if line is None else entries.parse_line(line)
+        return None if line is None or parsed is None else SpooledLine(line, parsed.record)
+
+    def _adopt(self, spooled: list[bytes], *, is_ordered: bool) -> None:
+        for data in spooled:
+            line = entries.parse_line(data)
+            if line is None or line.key is None or not line.is_ok:
+                continue
+            if (answer := self.find_answer(line.key, line.question)) is not None and answer.has_own_line:
+                continue
+            if is_ordered:
+                self._spool.add(data)
+                self._spooled[line.key, line.question] = data
+            else:
+                self.append(data)
 
     def take_problem(self) -> OutputError | None:
         """Return, once, why the lines go to another file since the last call."""
@@ -206,7 +252,10 @@ class Journal:
         """
         with self._lock:
             self._is_closed = True
+            for line in self._spooled.values():  # of images that are not part of this run
+                self._file.append(line)
             self._file.close()
+            self._spool.close()
         if (problem := self.take_problem()) is not None:
             raise problem
 

@@ -11,7 +11,7 @@ from ..client.retry import Backoff, half_jitter
 from ..images.sources import Bytes
 from .entries import Record
 from .results.sharing import ClaimedByOtherRun, WorkSharing
-from .tasks import LoadedImage, Outcome, ReadyImage
+from .tasks import Done, LoadedImage, Outcome, ReadyImage
 from .workers import Workers
 
 #: Seconds before an image is requested again: at the first retry, and at most.
@@ -174,11 +174,21 @@ class OrderedOutput:
     def __init__(self, *, is_ordered: bool) -> None:
         self._is_ordered = is_ordered
         self._waiting: list[tuple[int, str | None, Outcome | ClaimedByOtherRun]] = []  # a heap
+        self._new: deque[tuple[int, Done]] = deque()
         self.taken_count = 0
 
     def put(self, number: int, key: str | None, outcome: Outcome | ClaimedByOtherRun) -> None:
         """Add the outcome of an image; with a key if duplicates may wait for it to be written."""
         heapq.heappush(self._waiting, (number, key, outcome))
+        if self._is_ordered and isinstance(outcome, Done):
+            self._new.append((number, outcome))
+
+    def pop_new_waiting(self) -> Iterator[Done]:
+        """Yield the answers that have been added since the last call and have to wait."""
+        while self._new:
+            number, outcome = self._new.popleft()
+            if number > self.taken_count:
+                yield outcome
 
     def take(self, *, is_over: bool) -> tuple[str | None, Outcome | ClaimedByOtherRun] | None:
         """Remove and return an outcome that can be written, if there is one.

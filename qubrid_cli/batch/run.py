@@ -56,7 +56,14 @@ class Idle:
     """Nothing has happened for a moment."""
 
 
-RunItem = Outcome | ClaimedByOtherRun | Idle
+@frozen
+class Waiting:
+    """An answer that waits for those of earlier images, with ``--ordered``; it comes again as an outcome."""
+
+    outcome: Done
+
+
+RunItem = Outcome | ClaimedByOtherRun | Waiting | Idle
 
 
 class BatchRun:
@@ -228,6 +235,10 @@ class BatchRun:
             case None:
                 if self._give_up_if_incomplete(number, loaded, question):
                     return
+                if (line := self._work_sharing.take_spooled(loaded.key, question)) is not None:
+                    self._duplicates.add_original(loaded)
+                    self._finish_image(number, loaded.key, Done(loaded.task, line.record, line.data, key=loaded.key))
+                    return
                 if not (self._should_come_last(question) and self._admission.defer(number, loaded)):
                     self._duplicates.add_original(loaded)
                     self._workers.enqueue_preparation(number, loaded)
@@ -349,7 +360,7 @@ class BatchRun:
             if self._budget.record_and_check_failures(is_failure=is_failure):
                 self.stop(BatchIncompleteError("stopped at --max-failures"))
 
-    def _emit_outcomes(self) -> Iterator[Outcome | ClaimedByOtherRun]:
+    def _emit_outcomes(self) -> Iterator[Outcome | ClaimedByOtherRun | Waiting]:
         """Yield the outcomes that can be written; once written, the results file knows them."""
         while self._already_done:
             yield self._already_done.popleft()
@@ -358,6 +369,7 @@ class BatchRun:
             yield outcome
             if key is not None:
                 self._duplicates.remove(key)
+        yield from map(Waiting, self._output.pop_new_waiting())
 
 
 def _build_stop_error(error: QvisionError, message: str, *, hint: str) -> EndpointError:

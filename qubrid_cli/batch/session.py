@@ -22,7 +22,7 @@ from .progress.display import ProgressDisplay, show_progress
 from .progress.stats import BatchStats
 from .results.done import DoneFinder
 from .results.sharing import ClaimedByOtherRun, WorkSharing
-from .run import BatchRun, Idle
+from .run import BatchRun, Idle, Waiting
 from .tasks import BatchPlan, Done, Failed, Outcome, SidecarFailed
 from .workers import Workers
 
@@ -186,6 +186,7 @@ def _open_journal(plan: BatchPlan, stack: ExitStack, messages: _Messages) -> Jou
     journal = Journal(
         path,
         is_forced=plan.is_forced,
+        is_ordered=plan.is_ordered,
         remember_texts=plan.sidecars is not None,
         notify=messages.show,
         report=lambda name, done, total: messages.report(name, path, done, total),
@@ -230,14 +231,16 @@ class _Sink:
     work_sharing: WorkSharing
     outcome_writer: OutcomeWriter
 
-    def write_line(self, item: Outcome | ClaimedByOtherRun) -> None:
-        """Write the line of an outcome to the results file.
+    def write_line(self, item: Outcome | ClaimedByOtherRun | Waiting) -> None:
+        """Write the line of an outcome to the results file; if it has to wait, to a file beside it.
 
         Raises:
             OutputError: it could not be written, but may be later.
         """
         if isinstance(item, Done | Failed) and item.line:
             self.journal.append(item.line)
+        elif isinstance(item, Waiting):
+            self.journal.spool(item.outcome.line)
 
     def finish(self, item: Outcome | ClaimedByOtherRun) -> Outcome | ClaimedByOtherRun:
         """Write an outcome to all other places, and release its image for other runs.
@@ -289,7 +292,15 @@ class _Saver:
         self.lost_count += isinstance(item, Done) and not item.is_duplicate
         return None
 
-    def _write_line(self, item: Outcome | ClaimedByOtherRun) -> None:
+    def save_waiting(self, item: Waiting) -> None:
+        """Keep an answer on the disk until it can be saved."""
+        if not self._batch_run.is_discarding:
+            try:
+                self._write_line(item)
+            except OutputError as error:  # it is lost only if it cannot be saved later either
+                self._batch_run.stop(error)
+
+    def _write_line(self, item: Outcome | ClaimedByOtherRun | Waiting) -> None:
         """Write the line of an outcome, and wait for room on the disk.
 
         Raises:
@@ -318,7 +329,9 @@ def _consume_items(batch_run: BatchRun, saver: _Saver, stats: BatchStats, displa
     is_announced = False
     with closing(batch_run.iterate_items()) as items:
         for item in items:
-            if not isinstance(item, Idle):
+            if isinstance(item, Waiting):
+                saver.save_waiting(item)
+            elif not isinstance(item, Idle):
                 outcome = saver.save(item)
                 if outcome is not None and not isinstance(outcome, ClaimedByOtherRun):
                     stats.add_outcome(outcome)

@@ -16,9 +16,15 @@ from ..support.gallery import REFUSED, Batch, Draw, Gallery, answered, lines, nu
 from ..support.server import USAGE, Hold, Pause, Reply, document, refusal
 
 
+@pytest.mark.parametrize("ordered", [[], ["--ordered"]])
 def test_killed_at_any_moment_nothing_is_lost_and_nothing_is_answered_twice(
-    start_batch: Callable[..., subprocess.Popen[bytes]], draw: Draw, gallery: Gallery, tmp_path: Path
+    start_batch: Callable[..., subprocess.Popen[bytes]],
+    draw: Draw,
+    gallery: Gallery,
+    tmp_path: Path,
+    ordered: list[str],
 ) -> None:
+    """With ``--ordered``, an early image is slow, so that all others have to wait for it."""
     names = numbered(120)
     draw(*names)
     at_once, kills = 4, 5
@@ -30,19 +36,48 @@ def test_killed_at_any_moment_nothing_is_lost_and_nothing_is_answered_twice(
             if sum(gallery.tries.values()) >= until:
                 reached.set()
             reply = document(f"This is {name}.")
-            return Reply([Pause(0.01), *reply.pieces], headers=reply.headers)
+            seconds = 5.0 if ordered and int(name[:4]) % 40 == 0 else 0.01
+            return Reply([Pause(seconds), *reply.pieces], headers=reply.headers)
 
         gallery.rule = rule
-        running = start_batch("photos", "caption", "-o", results, "-j", at_once)
+        running = start_batch("photos", "caption", "-o", results, "-j", at_once, *ordered)
         assert reached.wait(30)
         running.kill()
         running.communicate()
-    last = start_batch("photos", "caption", "-o", results, "-j", at_once)
+    gallery.rule = answered
+    last = start_batch("photos", "caption", "-o", results, "-j", at_once, *ordered)
     last.communicate(timeout=60)
     found = lines(results)
     assert last.returncode == 0
-    assert sorted(source(line) for line in found if line["ok"]) == names
+    sources = [source(line) for line in found if line["ok"]]
+    assert (sources if ordered else sorted(sources)) == names
     assert sum(gallery.tries.values()) <= len(names) + at_once * kills
+    assert sorted(os.listdir(tmp_path)) == ["photos", "r.jsonl"]
+
+
+def test_answers_that_waited_in_a_killed_run_are_written_by_one_without_order(
+    start_batch: Callable[..., subprocess.Popen[bytes]], batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path
+) -> None:
+    names = numbered(10)
+    draw(*names)
+    all_asked = threading.Event()
+
+    def rule(name: str, number: int) -> Reply:
+        if name == names[-1]:
+            all_asked.set()
+        return Reply([Hold()]) if name in {names[0], names[-1]} else answered(name, number)
+
+    gallery.rule = rule
+    running = start_batch("photos", "caption", "-o", "r.jsonl", "-j", 2, "--ordered")
+    assert all_asked.wait(30)
+    running.kill()
+    running.communicate()
+    assert lines(tmp_path / "r.jsonl") == []
+    gallery.rule = answered
+    assert batch("photos", "caption", "-o", "r.jsonl").exit_code == 0
+    assert sorted(map(source, lines(tmp_path / "r.jsonl"))) == names
+    assert sum(gallery.tries.values()) == len(names) + 2
+    assert sorted(os.listdir(tmp_path)) == ["photos", "r.jsonl"]
 
 
 @pytest.mark.parametrize("runs", [2, 4])

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from ...frozen import frozen
 from ..entries import Record
 from ..inputs import InputItem, Task
-from ..journal import Journal, RecordedAnswer
+from ..journal import Journal, RecordedAnswer, SpooledLine
 from ..tasks import Done, Failed, LoadedImage, Outcome
 from .done import DoneFinder
 from .lines import Question
@@ -79,6 +79,10 @@ class WorkSharing:
         if self._journal.count_incomplete(key, question) < limit:
             return None
         return self._journal.find_failure(key, question)
+
+    def take_spooled(self, key: str, question: Question) -> SpooledLine | None:
+        """Remove and return the answer about an image that a killed run with ``--ordered`` had to keep waiting."""
+        return self._journal.take_spooled(key, question)
 
     def finish(self, outcome: Outcome | ClaimedByOtherRun) -> None:
         """Release an image whose outcome has been written, or postpone it if another run has claimed it."""

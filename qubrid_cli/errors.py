@@ -3,6 +3,7 @@
 An error is complete when it is made: nothing sets its attributes later.
 """
 
+import errno
 from typing import ClassVar, Self
 
 from .frozen import frozen
@@ -57,6 +58,19 @@ class QvisionError(Exception):
         if self.hint:
             lines.append(f"hint: {escape_control_characters(self.hint)}")
         return "\n".join(lines)
+
+
+#: The process or the machine has no file descriptor, memory, thread or local port left.
+_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOBUFS, errno.EADDRNOTAVAIL})
+
+
+def find_shortage(error: BaseException | None) -> OSError | None:
+    """The exception among the causes of an error that says that this machine has no resources left, if there is one."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _SHORTAGES:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 class OutputError(QvisionError):

@@ -16,6 +16,7 @@ from queue import Empty
 from ..describe.repetition import MAX_VARIATIONS, REPETITION
 from ..errors import BatchIncompleteError, ConfigError, EndpointError, InterruptedByUserError, QvisionError
 from ..frozen import frozen
+from ..images.prepare import PreparedImage
 from ..metrics import Clock
 from .budget import Budget, count_tokens, is_billed
 from .journal import RecordedAnswer
@@ -160,7 +161,7 @@ class BatchRun:
     def _admit_images(self) -> None:
         """Admit enough images that the requests hardly ever wait for one."""
         if self.stop_reason is None:
-            concurrency = self._rate_limiter.concurrency.limit
+            concurrency = self._rate_limiter.limit
             limit = concurrency + max(2, concurrency // 4) + self._workers.thread_count
             self._admission.admit(limit, finished=self._finished_count, written=self._output.taken_count)
 
@@ -205,10 +206,14 @@ class BatchRun:
                 self._queue_outcome(number, None, Skipped(task))
             case ImageReady(number=number, ready=ready):
                 self._request_queue.add(QueuedRequest(number, ready))
+                if isinstance(ready.image, PreparedImage):
+                    self._rate_limiter.capacity.record_image(len(ready.image.upload.data))
             case ImageRejected(number=number, task=task, key=key, error=error):
                 self._finish_image(number, key, self._outcome_writer.build_failure(task, key, error))
-            case Answered(number=number, result=result):
-                self._handle_result(*self._in_flight.pop(number), result)
+            case Answered(number=number, result=result, limits=limits):
+                request, sent = self._in_flight.pop(number)
+                self._rate_limiter.record_limits(sent, limits)
+                self._handle_result(request, sent, result)
             case AlreadyDone(tasks=tasks):
                 self._already_done.extend(map(Skipped, tasks))
                 self._workers.continue_reporting()

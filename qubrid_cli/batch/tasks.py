@@ -37,8 +37,6 @@ if TYPE_CHECKING:  # loaded only by the runs that need them
     from ..describe.structured import Session
     from .sidecars.options import SidecarOptions
 
-#: The run itself decides when to retry.
-_NO_RETRIES = RetryLimits(retries=0)
 #: Assumed for an image whose tokens cannot be computed: those of the largest image of Qwen3-VL.
 _DEFAULT_IMAGE_TOKENS = 2_562
 
@@ -129,6 +127,7 @@ class BatchPlan:
             over all runs, for an answer that is cut off or does not fit its schema.
         may_retry_incomplete: such an answer is requested again however often it has been.
         patience: seconds to wait for an endpoint that is unreachable or overloaded, and at most for one image.
+        request_timeout: seconds for one request.
         is_ordered: outcomes come in the order of the images.
         is_forced: images are requested even if the results file has their answers.
         is_verifying: images are read even if size and time of their file are those of an image that is done.
@@ -145,6 +144,7 @@ class BatchPlan:
     limits: BudgetLimits = BudgetLimits()
     retries: int = 4
     patience: float = 600.0
+    request_timeout: float | None = None
     is_ordered: bool = False
     is_forced: bool = False
     may_retry_incomplete: bool = False
@@ -259,9 +259,13 @@ def prepare_image(loaded: LoadedImage, batch_request: BatchRequest, page_finder:
 
 
 def request_answer(
-    ready: ReadyImage, batch_request: BatchRequest, endpoint: Endpoint, schema_session: "Session | None" = None
+    ready: ReadyImage,
+    batch_request: BatchRequest,
+    endpoint: Endpoint,
+    schema_session: "Session | None" = None,
+    timeout: float | None = None,
 ) -> AttemptResult:
-    """Request an answer once. Our errors are in the result, not raised."""
+    """Request an answer once, within ``timeout`` seconds. Our errors are in the result, not raised."""
     if isinstance(ready.image, sources.Link):
         endpoint.set_request_secrets(sources.find_link_secrets([ready.image]))
     future: Future[prepare.PreparedImageOrLink] = Future()
@@ -278,7 +282,7 @@ def request_answer(
         (prepare.PendingImage(ready.image.name, future),),
         labels=False,
         loop_check=batch_request.loop_check,
-        retry_limits=_NO_RETRIES,
+        retry_limits=RetryLimits(retries=0, max_time=timeout),  # the run decides when to retry
         prices=batch_request.prices,
     )
     answer = run.collect(items)

@@ -6,16 +6,19 @@ decodes an image, reads a pipe or waits for an answer.
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from queue import PriorityQueue, SimpleQueue
 from typing import TYPE_CHECKING, Self
 
 from ..client.endpoint import Endpoint
-from ..errors import ImageError, UsageError
+from ..client.rate_limits import RateLimit, parse_limits
+from ..errors import BatchIncompleteError, ImageError, UsageError, find_shortage
 from ..frozen import frozen
 from . import tasks
 from .inputs import InputItem, MissingImage, Task
+from .pace.capacity import measure_capacity
 from .results.sharing import AlreadyDone
 from .tasks import AttemptResult, BatchPlan, BatchRequest, LoadedImage, ReadyImage
 
@@ -59,10 +62,11 @@ class ImageRejected:
 
 @frozen
 class Answered:
-    """A request ended."""
+    """A request ended; ``limits`` are those that the response reports."""
 
     number: int
     result: AttemptResult
+    limits: tuple[RateLimit, ...] = ()
 
 
 @frozen
@@ -100,6 +104,9 @@ _RequestJob = Callable[[Endpoint], WorkerEvent]
 
 #: A loaded image is prepared before another one is loaded, so that few files are in memory.
 _STOP_PRIORITY, _PREPARE_PRIORITY, _LOAD_PRIORITY, _RELOAD_PRIORITY = 0, 1, 2, 3
+
+#: Seconds before an image is read again for which there was no file descriptor.
+_SHORTAGE_PAUSE = 0.2
 
 
 #: Events about images that are done that may wait, so that those of a large folder do not fill the memory.
@@ -139,6 +146,7 @@ class Workers:
         self._reported_slots = threading.Semaphore(_MAX_REPORTED)
 
     def __enter__(self) -> Self:
+        self._plan.rate_limiter.capacity = measure_capacity(self.thread_count)
         self._start_thread(self._find_images)
         for _ in range(self.thread_count):
             self._start_thread(self._run_preparation_jobs)
@@ -176,12 +184,28 @@ class Workers:
             in_flight: requests in flight, with this one; a thread is started if there are fewer.
         """
         if in_flight > self._request_thread_count:
-            self._request_thread_count += 1
+            self._start_request_thread()
+        plan = self._plan
+
+        def request_answer(endpoint: Endpoint) -> Answered:
+            result = tasks.request_answer(ready, batch_request, endpoint, plan.schema_session, plan.request_timeout)
+            return Answered(number, result, tuple(parse_limits(endpoint.last_headers)))
+
+        self._request_jobs.put(request_answer)
+
+    def _start_request_thread(self) -> None:
+        """Start a thread; if there is no room for more, the others have to do."""
+        try:
             self._start_thread(partial(self._run_request_jobs, self._endpoint.clone()))
-        session = self._plan.schema_session
-        self._request_jobs.put(
-            lambda endpoint: Answered(number, tasks.request_answer(ready, batch_request, endpoint, session))
-        )
+        except (RuntimeError, MemoryError) as error:  # "can't start new thread"
+            if self._request_thread_count == 0:
+                message = f"this machine cannot start another thread: {error}"
+                raise BatchIncompleteError(
+                    message, hint="Close other programs, or raise the limit: ulimit -u"
+                ) from error
+            self._plan.rate_limiter.capacity.record_exhausted(self._request_thread_count)
+        else:
+            self._request_thread_count += 1
 
     def wake(self) -> None:
         """Wake the main loop; may be called by a signal handler."""
@@ -218,23 +242,48 @@ class Workers:
             self.events.put(job())
 
     def _load_image(self, number: int, task: Task) -> WorkerEvent:
-        try:
-            plan, source = self._plan, self._plan.open_source(task)
+        plan = self._plan
+
+        def load() -> WorkerEvent:
+            source = plan.open_source(task)
             if self._sidecars is not None and self._sidecars.may_skip_request(source):
                 return ImageComplete(number, task)
             return ImageLoaded(number, tasks.load_image(task, source, plan.batch_request, plan.page_finder))
+
+        try:
+            return self._repeat_while_short(load)
         except ImageError as error:
             return ImageRejected(number, task, None, error)
         except UsageError as error:  # an invalid placeholder in the prompt that the list has for this image
             return ImageRejected(number, task, None, ImageError(error.message, hint=error.hint, code="prompt"))
 
     def _prepare_image(self, number: int, loaded: LoadedImage) -> WorkerEvent:
-        try:
+        plan = self._plan
+
+        def prepare() -> ImageReady:
             if self._sidecars is not None:
-                self._sidecars.claim(self._plan.open_source(loaded.task))
-            return ImageReady(number, tasks.prepare_image(loaded, self._plan.batch_request, self._plan.page_finder))
+                self._sidecars.claim(plan.open_source(loaded.task))
+            return ImageReady(number, tasks.prepare_image(loaded, plan.batch_request, plan.page_finder))
+
+        try:
+            return self._repeat_while_short(prepare)
         except ImageError as error:
             return ImageRejected(number, loaded.task, loaded.key, error)
+
+    def _repeat_while_short(self, job: Callable[[], WorkerEvent]) -> WorkerEvent:
+        """Do a job, and again while this machine has no file descriptors or memory left, which is not the image's fault.
+
+        Raises:
+            ImageError: another error, or it lasts longer than ``--patience``.
+        """
+        give_up_at = time.monotonic() + self._plan.patience
+        while True:
+            try:
+                return job()
+            except ImageError as error:
+                if find_shortage(error) is None or self._is_closed or time.monotonic() >= give_up_at:
+                    raise
+            time.sleep(_SHORTAGE_PAUSE)
 
     def _run_request_jobs(self, endpoint: Endpoint) -> None:
         with endpoint:

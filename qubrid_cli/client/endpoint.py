@@ -68,9 +68,13 @@ class Endpoint:
         query: added to the URL of every request.
         timeout: seconds without data after which a request fails.
         allow_http: send the key over plain http to other machines too.
+        time_option: the option that limits a whole exchange, for its error.
         commands: the commands in hints.
         secrets: further text to remove from what the server sends, such as passwords in links.
         transport: replaces the network, as the offline endpoint does.
+
+    Attributes:
+        last_headers: the headers of the last response; empty if the last request had none.
 
     Raises:
         AuthError: the key, or a header that looks like one, would be sent unencrypted over a network.
@@ -87,6 +91,7 @@ class Endpoint:
         query: Mapping[str, str] = {},
         timeout: float,
         allow_http: bool = False,
+        time_option: str = "--max-time",
         commands: HintCommands = DEFAULT_COMMANDS,
         secrets: Iterable[str] = (),
         transport: httpx.BaseTransport | None = None,
@@ -100,6 +105,7 @@ class Endpoint:
             query=query,
             timeout=timeout,
             allow_http=allow_http,
+            time_option=time_option,
             commands=commands,
             transport=transport,
         )
@@ -139,7 +145,8 @@ class Endpoint:
                 transport=transport,
                 verify=context or False,  # with True, httpx would load certificates that are not needed
             )
-        self._connection = Connection(self.host, base_url, timeout, Deadline(), self.redact)
+        self._connection = Connection(self.host, base_url, timeout, Deadline(), self.redact, time_option)
+        self.last_headers: Mapping[str, str] = {}
 
     @property
     def route(self) -> str:
@@ -213,11 +220,13 @@ class Endpoint:
             return self._client.send(request, stream=True)
 
         started = time.perf_counter()
+        self.last_headers = {}
         self._connection.deadline.start(within)
         response: httpx.Response | None = None
         try:
             with self._connection.translate_errors():
                 response = self._follow_redirects(url, send)
+            self.last_headers = response.headers
             yield Response(response, self._connection, time.perf_counter() - started)
         finally:
             self._connection.deadline.cancel()

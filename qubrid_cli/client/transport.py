@@ -40,6 +40,7 @@ class Connection:
     Attributes:
         timeout: seconds without data after which httpx gives up.
         redact: removes secrets from a text.
+        time_option: the option that limits a whole exchange.
     """
 
     host: str
@@ -47,6 +48,7 @@ class Connection:
     timeout: float
     deadline: Deadline
     redact: Callable[[str], str]
+    time_option: str
 
     @contextmanager
     def translate_errors(self) -> Iterator[None]:
@@ -60,7 +62,8 @@ class Connection:
 
     def build_timeout_error(self) -> NetworkError:
         """The error for a request that took too long as a whole."""
-        return NetworkError(f"{self.host} did not finish within --max-time", hint="Raise --max-time.", code="max_time")
+        option = self.time_option
+        return NetworkError(f"{self.host} did not finish within {option}", hint=f"Raise {option}.", code="max_time")
 
     def _translate(self, error: Exception) -> EndpointError:
         from ..images import http_errors
@@ -155,6 +158,15 @@ def _translate_socket_errors(timeout_error: type[Exception], error: type[Excepti
         raise error(cause) from cause
 
 
+def _is_readable(connected: socket.socket) -> bool:
+    """Whether the server has sent something, or closed the connection."""
+    if not hasattr(select, "poll"):  # Windows
+        return bool(select.select([connected], [], [], 0)[0])
+    poll = select.poll()  # unlike select, it takes descriptors above 1023
+    poll.register(connected, select.POLLIN)
+    return bool(poll.poll(0))
+
+
 class _Stream(httpcore.NetworkStream):
     """A connected socket."""
 
@@ -222,7 +234,7 @@ class _Stream(httpcore.NetworkStream):
             case "server_addr":
                 return self._socket.getpeername()
             case "is_readable":
-                return self._socket.fileno() < 0 or bool(select.select([self._socket], [], [], 0)[0])
+                return self._socket.fileno() < 0 or _is_readable(self._socket)
             case _:
                 return None
 

@@ -323,6 +323,10 @@ ImageRetries = Annotated[
 Patience = Annotated[
     float, _number("--patience", "SECONDS", "Wait this long for an endpoint that is unreachable. [600]", maximum=1e6)
 ]
+RequestTimeout = Annotated[
+    float,
+    _number("--request-timeout", "SECONDS", "Give up a request that takes longer as a whole. [1800]", maximum=1e6),
+]
 MaxCost = Annotated[float | None, _number("--max-cost", "USD", "Stop before the cost would exceed this.")]
 MaxTokensTotal = Annotated[
     int | None,

@@ -307,11 +307,18 @@ def format_url(settings: "Settings", path: str = "") -> str:
     return mask_query(add_query(f"{get_base_url(settings)}{path}", query))
 
 
-def open_endpoint(settings: "Settings", key: str | None, groups: Iterable[Iterable["Source"]] = ()) -> "Endpoint":
+def open_endpoint(
+    settings: "Settings",
+    key: str | None,
+    groups: Iterable[Iterable["Source"]] = (),
+    *,
+    time_option: str = "--max-time",
+) -> "Endpoint":
     """The endpoint, not connected yet.
 
     Args:
         groups: the images, whose links may contain secrets to keep out of messages.
+        time_option: the option that limits a whole request.
     """
     from ..client import preconnect
 
@@ -335,6 +342,7 @@ def open_endpoint(settings: "Settings", key: str | None, groups: Iterable[Iterab
         query=settings.query,
         timeout=settings.timeout,
         allow_http=settings.allow_http,
+        time_option=time_option,
     )
 
 

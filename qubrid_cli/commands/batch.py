@@ -73,6 +73,7 @@ def batch(
     tpm: _options.Tpm = None,
     retries: _options.ImageRetries = None,
     patience: _options.Patience = 600.0,
+    request_timeout: _options.RequestTimeout = 1800.0,
     max_failures: _options.MaxFailures = None,
     max_cost: _options.MaxCost = None,
     max_tokens_total: _options.MaxTokensTotal = None,
@@ -142,12 +143,13 @@ def batch(
         batch_request=BatchRequest(request, image_limits, key_fields, config.prices, loop_check=settings.loop_check),
         open_source=open_source,
         page_finder=page_finder,
-        open_endpoint=partial(_request.open_endpoint, settings, key),
+        open_endpoint=partial(_request.open_endpoint, settings, key, time_option="--request-timeout"),
         rate_limiter=_build_rate_limiter(jobs, rpm, tpm),
         schema_session=_request.open_schema_session(answer_schema),
         limits=_build_limits(max_cost, max_tokens_total, time_limit, max_failures),
         retries=settings.retries,
         patience=patience,
+        request_timeout=request_timeout,
         is_ordered=ordered,
         is_forced=force,
         may_retry_incomplete=retry_incomplete,
@@ -227,10 +229,9 @@ def _resolve_list(name: str | None, stdin: BinaryIO) -> Path | BinaryIO | None:
 
 
 def _build_rate_limiter(jobs: str, rpm: int | None, tpm: int | None) -> "RateLimiter":
-    from ..batch.rate import AdaptiveConcurrency, FixedConcurrency, RateLimiter
+    from ..batch.rate import RateLimiter
 
-    count = _options.parse_jobs(jobs)
-    return RateLimiter(AdaptiveConcurrency() if count is None else FixedConcurrency(count), rpm=rpm, tpm=tpm)
+    return RateLimiter(_options.parse_jobs(jobs), rpm=rpm, tpm=tpm)
 
 
 def _build_sidecar_options(

@@ -13,6 +13,7 @@ from typing import TypeVar
 import httpx
 
 from .. import certificates
+from ..errors import find_shortage
 from ..frozen import frozen
 from .urls import PROXY_LOGIN_HINT
 
@@ -60,6 +61,11 @@ class Cause(enum.Enum):
     TLS_CUT_OFF = ("{host} closed the connection during the TLS handshake", "Try again, or check {url}.", "tls")
     CONNECT_TIMEOUT = ("{host} did not accept a connection in time", "Check {url} and the network.", "timeout")
     UNKNOWN_HOST = ("there is no host named {host}", "Check {url} and the network.", "no_such_host")
+    SHORTAGE = (
+        "this machine cannot open another connection to {host}: {details}",
+        "Send fewer requests at once, or allow more open files: ulimit -n 4096.",
+        "resources",
+    )
     CONNECTION_REFUSED = (
         "{host} refuses the connection",
         "Check that the server is running, and the port in {url}.",
@@ -191,6 +197,8 @@ def _classify(error: Exception) -> tuple[Cause, str]:
     if tls_error is not None and (cause is Cause.NO_CONNECTION or tls_error is error):
         return _classify_tls(tls_error), tls_error.reason or str(tls_error)
     if cause is Cause.NO_CONNECTION:
+        if (shortage := find_shortage(error)) and not isinstance(shortage, socket.gaierror):
+            return Cause.SHORTAGE, shortage.strerror or details
         if _find_cause(error, socket.gaierror):
             return Cause.UNKNOWN_HOST, details
         if _find_cause(error, ConnectionRefusedError):

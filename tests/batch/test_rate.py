@@ -8,15 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qubrid_cli.batch.rate import (
-    AdaptiveConcurrency,
-    FailureKind,
-    FixedConcurrency,
-    InFlightRequest,
-    PerMinuteLimit,
-    RateLimiter,
-    classify_failure,
-)
+from qubrid_cli.batch.pace.allowances import PerMinuteLimit
+from qubrid_cli.batch.pace.capacity import Capacity
+from qubrid_cli.batch.rate import FailureKind, InFlightRequest, RateLimiter, classify_failure
+from qubrid_cli.client.rate_limits import RateLimit
 from qubrid_cli.errors import (
     EndpointError,
     IncompleteAnswerError,
@@ -27,15 +22,6 @@ from qubrid_cli.errors import (
 )
 
 
-def answers(jobs: AdaptiveConcurrency, count: int, seconds: float, *, is_full: bool = True) -> list[int]:
-    """The limits after each of some answers."""
-    limits = []
-    for _ in range(count):
-        jobs.record_success(seconds, is_full=is_full)
-        limits.append(jobs.limit)
-    return limits
-
-
 def longest_wait(seconds: float) -> float:
     """A jitter that always picks the longest wait."""
     return seconds
@@ -43,52 +29,7 @@ def longest_wait(seconds: float) -> float:
 
 def gate(limit: int = 64, *, rpm: int | None = None, tpm: int | None = None) -> RateLimiter:
     """A gate that always pauses for the longest time that it might."""
-    return RateLimiter(FixedConcurrency(limit), rpm=rpm, tpm=tpm, jitter=longest_wait)
-
-
-def test_while_the_latency_holds_the_number_doubles_up_to_64() -> None:
-    jobs = AdaptiveConcurrency()
-    assert jobs.limit == 4
-    assert sorted(set(answers(jobs, 300, 1.0))) == [4, 8, 16, 32, 64]
-
-
-def test_when_the_server_asks_for_a_pause_the_number_is_halved_and_grows_by_one_a_round() -> None:
-    jobs = AdaptiveConcurrency()
-    answers(jobs, 24, 1.0)
-    jobs.record_overload(is_new=True, has_retry_after=True)
-    assert jobs.limit == 8
-    assert sorted(set(answers(jobs, 8 + 9 + 10, 1.0))) == [8, 9, 10, 11]
-
-
-def test_a_latency_that_rises_by_half_ends_the_growth_and_one_that_doubles_turns_it() -> None:
-    jobs = AdaptiveConcurrency()
-    answers(jobs, 8, 1.0)
-    assert (jobs.limit, answers(jobs, 64, 1.6)[-1], answers(jobs, 8, 2.5)[-1]) == (8, 8, 7)
-
-
-def test_one_slow_answer_among_many_changes_nothing() -> None:
-    jobs = AdaptiveConcurrency()
-    jobs.record_success(60.0, is_full=True)
-    assert answers(jobs, 7, 1.0)[-1] == 8
-
-
-def test_the_number_does_not_grow_where_nothing_waits_to_be_sent() -> None:
-    assert answers(AdaptiveConcurrency(), 100, 1.0, is_full=False)[-1] == 4
-
-
-def test_the_number_stays_between_one_and_64() -> None:
-    jobs = AdaptiveConcurrency()
-    for _ in range(10):
-        jobs.record_overload(is_new=True, has_retry_after=True)
-    assert jobs.limit == 1
-    assert max(answers(jobs, 10_000, 1.0)) == 64
-
-
-def test_a_number_that_the_user_gave_stays() -> None:
-    jobs = FixedConcurrency(7)
-    jobs.record_overload(is_new=True, has_retry_after=True)
-    jobs.record_success(100.0, is_full=True)
-    assert jobs.limit == 7
+    return RateLimiter(limit, rpm=rpm, tpm=tpm, jitter=longest_wait)
 
 
 @given(st.integers(1, 600), st.lists(st.floats(0, 5), min_size=1, max_size=300))
@@ -111,6 +52,50 @@ def test_requests_a_minute_are_spread_evenly() -> None:
         limited.start_request(now, image, 10)
         sent.append(now)
     assert [later - earlier for earlier, later in pairwise(sent)] == [1.0] * 4
+
+
+def test_limits_that_responses_report_are_kept() -> None:
+    """A bucket of 10 that gets one a second: 3 are left after a request, and 2 were sent since."""
+    limited = gate()
+    first, *_ = [limited.start_request(0.0, image, 100) for image in range(3)]
+    limited.record_limits(first, [RateLimit("requests", capacity=10, remaining=3, reset=7.0)])
+    assert limited.seconds_until_allowed(0.0) == 0
+    limited.start_request(0.0, 4, 100)
+    assert limited.seconds_until_allowed(0.0) == pytest.approx(1.0)
+    assert limited.seconds_until_allowed(1.0) == 0
+    last = limited.start_request(1.0, 5, 100)
+    limited.record_limits(last, [RateLimit("tokens", capacity=600, remaining=50, reset=5.5)])
+    assert limited.seconds_until_allowed(1.0) == pytest.approx(1.0)  # for the request
+    limited.record_limits(last, [RateLimit("requests", capacity=10, remaining=5, reset=5.0)])
+    limited.record_limits(first, [RateLimit("tokens", capacity=600, remaining=0, reset=6.0)])  # an earlier one
+    assert limited.seconds_until_allowed(1.25) == pytest.approx(0.25)  # for its tokens
+
+
+def test_a_reported_limit_is_not_waited_for_longer_than_a_minute() -> None:
+    limited = gate()
+    limited.record_limits(
+        limited.start_request(0.0, 0, 1), [RateLimit("requests", capacity=200, remaining=0, reset=86_400 * 200)]
+    )
+    assert limited.seconds_until_allowed(0.0) == 60
+
+
+def test_without_a_file_descriptor_fewer_requests_are_sent_with_any_number_of_jobs() -> None:
+    narrow = gate(100)
+    requests = [narrow.start_request(0.0, image, 1) for image in range(10)]
+    for request in requests[:4]:
+        assert not narrow.record_failure(request, 0.0, FailureKind.EXHAUSTED)
+    assert (narrow.limit, narrow.in_flight) == (6, 6)
+    for request in requests[4:]:
+        narrow.record_success(request, 1.0, 1)
+    assert narrow.limit == 6
+
+
+def test_large_images_are_few_at_once() -> None:
+    large = gate(100)
+    large.capacity = Capacity(memory=64e6)
+    for _ in range(100):
+        large.capacity.record_image(2_000_000)
+    assert large.limit == 8
 
 
 def test_tokens_a_minute_are_guessed_before_and_put_right_after() -> None:
@@ -138,80 +123,46 @@ def test_no_more_requests_are_on_their_way_than_there_are_jobs() -> None:
 def test_when_the_server_says_how_long_all_wait_so_long() -> None:
     busy = gate()
     busy.record_failure(busy.start_request(0.0, 0, 1), 1.0, FailureKind.OVERLOADED, 30.0)
-    assert (busy.seconds_until_allowed(1.0), busy.seconds_until_allowed(11.0), busy.seconds_until_allowed(31.0)) == (
-        30.0,
-        20.0,
-        0.0,
-    )
+    waits = [busy.seconds_until_allowed(now) for now in (1.0, 11.0, 32.5)]
+    assert waits == pytest.approx([31.5, 21.5, 0.0])  # with 5 % on top, so that not all clients come at once
 
 
-def test_where_it_does_not_say_the_pause_grows_until_something_comes_through() -> None:
+@pytest.mark.parametrize("kind", [FailureKind.OVERLOADED, FailureKind.REFUSED, FailureKind.EXHAUSTED])
+@pytest.mark.parametrize("retry_after", [None, 0.0])
+def test_pauses_grow_only_while_nothing_comes_through(kind: FailureKind, retry_after: float | None) -> None:
     busy, now, pauses = gate(), 0.0, []
-    for _ in range(4):
-        busy.record_failure(busy.start_request(now, 0, 1), now, FailureKind.OVERLOADED)
+    for _ in range(40):
+        busy.record_failure(busy.start_request(now, 0, 1), now, kind, retry_after)
         pauses.append(busy.seconds_until_allowed(now))
         now += pauses[-1]
-    busy.record_success(busy.start_request(now, 0, 1), now, 1)
-    busy.record_failure(busy.start_request(now, 1, 1), now, FailureKind.OVERLOADED)
-    assert [*pauses, busy.seconds_until_allowed(now)] == pytest.approx([0.1, 0.2, 0.4, 0.8, 0.1])
+    slow = busy.start_request(now, 0, 1)
+    busy.record_failure(busy.start_request(now, 1, 1), now, kind)
+    assert pauses == pytest.approx(sorted(pauses))
+    assert (pauses[0], pauses[-1]) == pytest.approx((0.1, 30.0))
+    busy.record_success(slow, now + 1, 1)  # it was sent before the last failure, and ended after it
+    later = now + 60
+    busy.record_failure(busy.start_request(later, 1, 1), later, kind, retry_after)
+    assert busy.seconds_until_allowed(later) == pytest.approx(0.1)
 
 
-def test_the_longest_pause_is_half_a_minute() -> None:
-    busy, now = gate(), 0.0
-    for number in range(40):
-        busy.record_failure(busy.start_request(now, 0, 1), now, FailureKind.OVERLOADED)
-        assert busy.seconds_until_allowed(now) == pytest.approx(min(30, 0.1 * 2**number))
-        now += busy.seconds_until_allowed(now)
-    assert now > 600
-
-
-def test_sixteen_failures_at_once_are_one_trouble() -> None:
-    jobs = AdaptiveConcurrency()
-    answers(jobs, 24, 1.0)
-    busy = RateLimiter(jobs, jitter=longest_wait)
-    for now in (0.0, 10.0):  # the first time it may be chance
-        tickets = [busy.start_request(now, image, 1) for image in range(16)]
-        for ticket in tickets:
-            busy.record_failure(ticket, now + 1.0, FailureKind.OVERLOADED)
-    assert jobs.limit == 8
-    assert busy.seconds_until_allowed(11.0) == pytest.approx(0.2)
-
-
-def test_one_failure_in_ten_by_chance_takes_no_speed() -> None:
-    jobs = AdaptiveConcurrency()
-    unsteady, now = RateLimiter(jobs, jitter=longest_wait), 0.0
-    for place in range(1_000):
-        now += 1.0
-        tickets = [unsteady.start_request(now, image, 1) for image in range(jobs.limit)]
-        for number, ticket in enumerate(tickets, place):
-            if number % 10 == 0:
-                unsteady.record_failure(ticket, now + 0.5, FailureKind.OVERLOADED)
-            else:
-                unsteady.record_success(ticket, now + 0.5, 1)
-    assert jobs.limit == 64
-
-
-def test_when_every_other_request_is_turned_away_it_is_too_much() -> None:
-    jobs = AdaptiveConcurrency()
-    for _ in range(50):
-        jobs.record_overload(is_new=True, has_retry_after=False)
-        answers(jobs, 1, 1.0)
-    assert jobs.limit == 1
-
-
-@pytest.mark.parametrize("said", [0.0, 0.1])
-def test_a_server_that_asks_for_hardly_a_pause_and_goes_on_refusing_is_asked_ever_more_rarely(said: float) -> None:
-    busy, now = gate(), 0.0
-    for _ in range(8):
-        busy.record_failure(busy.start_request(now, 0, 1), now, FailureKind.OVERLOADED, said)
-        now += busy.seconds_until_allowed(now)
-    assert now == pytest.approx(0.1 * (2**8 - 1))
+def test_nothing_pauses_while_other_requests_are_in_flight() -> None:
+    busy = gate(8)
+    requests = [busy.start_request(0.0, image, 1) for image in range(8)]
+    for request in requests[:3]:
+        busy.record_failure(request, 0.1, FailureKind.REFUSED)
+    assert (busy.limit, busy.seconds_until_allowed(0.1)) == (5, inf)
+    busy.record_success(requests[3], 1.0, 1)
+    assert busy.seconds_until_allowed(1.0) == 0
 
 
 def test_too_many_requests_are_not_held_against_the_image() -> None:
     busy = gate()
     counts = {kind: busy.record_failure(busy.start_request(0.0, 0, 1), 0.0, kind) for kind in FailureKind}
-    assert [kind for kind, is_counted in counts.items() if not is_counted] == [FailureKind.OVERLOADED]
+    assert {kind for kind, is_counted in counts.items() if not is_counted} == {
+        FailureKind.OVERLOADED,
+        FailureKind.REFUSED,
+        FailureKind.EXHAUSTED,
+    }
 
 
 def test_answers_that_are_no_use_pause_nothing_and_count_against_their_images() -> None:
@@ -237,12 +188,17 @@ def test_answers_that_are_no_use_pause_nothing_and_count_against_their_images() 
         (EndpointError("no link", code="link_timeout", status=400, is_temporary=True), FailureKind.TRANSIENT),
         *(
             (EndpointError("later", status=status, is_temporary=True), FailureKind.OVERLOADED)
-            for status in (200, 400, 403, 429, 503)
+            for status in (200, 503, 529)
+        ),
+        *(
+            (EndpointError("later", status=status, is_temporary=True), FailureKind.REFUSED)
+            for status in (400, 403, 429)
         ),
         (
             IncompleteAnswerError("cut", cause=EndpointError("later", status=429, is_temporary=True)),
-            FailureKind.OVERLOADED,
+            FailureKind.REFUSED,
         ),
+        (NetworkError("no descriptors", code="resources", is_temporary=True), FailureKind.EXHAUSTED),
         (IncompleteAnswerError("cut", cause=NetworkError("reset", is_temporary=True)), FailureKind.CONNECTION_LOST),
         (UnreachableError("away"), FailureKind.OVERLOADED),
     ],
@@ -279,42 +235,6 @@ def test_an_endpoint_is_away_from_the_first_failure_until_it_is_heard_of_again()
 def test_a_ticket_that_comes_back_makes_room() -> None:
     narrow = gate(1)
     ticket = narrow.start_request(0.0, 3, 7)
-    assert ticket == InFlightRequest(3, 0.0, 7)
+    assert ticket == InFlightRequest(3, 0.0, 7, number=1, tokens_before=7)
     narrow.record_failure(ticket, 0.0, FailureKind.PERMANENT)
     assert narrow.in_flight == 0
-
-
-@pytest.mark.parametrize("says_how_long", [True, False])
-def test_a_server_that_takes_60_a_minute_is_asked_until_it_has_answered_all(*, says_how_long: bool) -> None:
-    """Played through with a clock of its own: 300 images, answers after 50 ms, 429 beyond 60 in any minute."""
-    limited = RateLimiter(AdaptiveConcurrency(), jitter=longest_wait)
-    now, waiting, accepted, answered = 0.0, deque(range(300)), deque[float](), 0
-    under_way: list[
-        tuple[float, InFlightRequest, float | None]
-    ] = []  # with the seconds to wait, where it is turned away
-    while answered < 300:
-        while waiting and limited.seconds_until_allowed(now) == 0:
-            while accepted and accepted[0] <= now - 60:
-                accepted.popleft()
-            is_taken = len(accepted) < 60
-            if is_taken:
-                accepted.append(now)
-            under_way.append(
-                (
-                    now + 0.05,
-                    limited.start_request(now, waiting.popleft(), 1),
-                    None if is_taken else accepted[0] + 60 - now,
-                )
-            )
-        due = [done for done, _, _ in under_way] + ([now + limited.seconds_until_allowed(now)] if waiting else [])
-        now = max(now + 1e-6, min(due))
-        for done, ticket, left in [one for one in under_way if one[0] <= now]:
-            under_way.remove((done, ticket, left))
-            if left is None:
-                limited.record_success(ticket, now, 1)
-                answered += 1
-            else:
-                assert not limited.record_failure(ticket, now, FailureKind.OVERLOADED, left if says_how_long else None)
-                waiting.appendleft(ticket.image)
-        assert now < 600
-    assert now < (5 * 60 if says_how_long else 8 * 60)

@@ -17,7 +17,7 @@ from qubrid_cli.batch.inputs import BatchInputs, Task
 from qubrid_cli.batch.journal import Journal
 from qubrid_cli.batch.outcomes import OutcomeWriter
 from qubrid_cli.batch.pages import PageFinder
-from qubrid_cli.batch.rate import FixedConcurrency, RateLimiter
+from qubrid_cli.batch.rate import RateLimiter
 from qubrid_cli.batch.results.sharing import WorkSharing
 from qubrid_cli.batch.run import BatchRun, Idle
 from qubrid_cli.batch.tasks import BatchPlan, Done, Failed
@@ -41,7 +41,7 @@ def plan_for(gallery: Gallery, limits: BudgetLimits) -> BatchPlan:
         tasks.BatchRequest(Request("m", "caption", (), 9, 0.1, 1.0, stream=False), encode.ImageLimits()),
         open_source=lambda task: File(task.source, Path(task.source)),
         open_endpoint=lambda: Endpoint(gallery.url, timeout=30),
-        rate_limiter=RateLimiter(FixedConcurrency(2)),
+        rate_limiter=RateLimiter(2),
         limits=limits,
     )
 

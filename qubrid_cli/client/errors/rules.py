@@ -51,6 +51,8 @@ def build_transport_error(failure: HttpFailure, message: str) -> EndpointError:
             | Cause.PROXY_TIMEOUT
         ):
             return UnreachableError(message, hint=failure.hint)
+        case Cause.SHORTAGE:
+            return NetworkError(message, hint=failure.hint, code=failure.code, is_temporary=True)
         case Cause.NOT_HTTP | Cause.CONNECTION_BROKEN:
             return NetworkError(message, hint=failure.hint, is_temporary=True)
         case Cause.SEND_TIMEOUT | Cause.READ_TIMEOUT:

@@ -1,0 +1,51 @@
+"""The limits that a server reports with each response. Pure.
+
+Source: the documentation of OpenAI, Groq and Anthropic. With all of them, the reset is the time until the whole limit may
+be used again, because it is refilled evenly.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Literal
+
+from ..frozen import frozen
+from .errors.waits import parse_number, parse_reset
+
+
+@frozen
+class RateLimit:
+    """A limit that a response reports.
+
+    Attributes:
+        capacity: what may be used at once after a long pause.
+        remaining: what may be used now.
+        reset: seconds until all of the capacity may be used again.
+    """
+
+    unit: Literal["requests", "tokens"]
+    capacity: float
+    remaining: float
+    reset: float
+
+
+def parse_limits(headers: Mapping[str, str], now: datetime | None = None) -> Iterator[RateLimit]:
+    """The limits in headers such as ``x-ratelimit-remaining-requests`` and ``anthropic-ratelimit-tokens-reset``.
+
+    A limit of which all remains, or whose reset is unknown, is left out.
+
+    Args:
+        headers: with case-insensitive or lower-case names.
+        now: the time that a date is compared with; by default the present.
+    """
+    units: tuple[Literal["requests", "tokens"], ...] = ("requests", "tokens")
+    for unit in units:
+        for name in (f"x-ratelimit-{{}}-{unit}", f"anthropic-ratelimit-{unit}-{{}}"):
+            remaining = parse_number(headers.get(name.format("remaining")))
+            if remaining is None:
+                continue
+            reset = parse_reset(headers.get(name.format("reset"), ""), now)
+            capacity = parse_number(headers.get(name.format("limit")))
+            if capacity is None:
+                capacity = remaining + 1  # one more comes with the reset
+            if reset and capacity > remaining:
+                yield RateLimit(unit, capacity, remaining, reset)

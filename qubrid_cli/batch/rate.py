@@ -69,7 +69,7 @@ def classify_failure(error: QvisionError) -> FailureKind:
             return FailureKind.REFUSED
         case EndpointError(is_temporary=True, status=status) if status in _OVERLOAD_STATUSES:
             return FailureKind.OVERLOADED if cause.code != "link_timeout" else FailureKind.TRANSIENT
-        case EndpointError(is_temporary=True) | EndpointError(code="timeout" | "not_json"):
+        case EndpointError(is_temporary=True) | EndpointError(code="timeout" | "max_time" | "not_json"):
             return FailureKind.CONNECTION_LOST if isinstance(cause, NetworkError) else FailureKind.TRANSIENT
         case IncompleteAnswerError(code="cut_off"):
             return FailureKind.TRANSIENT
@@ -138,6 +138,12 @@ class RateLimiter:
     def limit(self) -> int:
         """The requests that may be in flight."""
         return int(min(self.concurrency.limit, self.capacity.limit))
+
+    @property
+    def summary(self) -> str:
+        """The limit, for the summary of the run."""
+        is_reduced = self.limit < self.concurrency.limit
+        return self.concurrency.summary + (f", of which this machine holds {self.limit}" if is_reduced else "")
 
     def seconds_until_allowed(self, now: float) -> float:
         """Return the seconds until a request may be sent; infinity while too many are in flight."""

@@ -25,7 +25,7 @@ from .queues import Admission, InFlightDuplicates, OrderedOutput, QueuedRequest,
 from .rate import FailureKind, InFlightRequest, classify_failure, find_cause
 from .results.lines import Question
 from .results.sharing import AlreadyDone, ClaimedByOtherRun, WorkSharing
-from .tasks import AttemptResult, BatchPlan, Done, Failed, LoadedImage, Outcome, Skipped
+from .tasks import AttemptResult, BatchPlan, Done, Failed, LoadedImage, Outcome, ReadyImage, Skipped
 from .workers import (
     AllFound,
     Answered,
@@ -205,9 +205,7 @@ class BatchRun:
             case ImageComplete(number=number, task=task):
                 self._queue_outcome(number, None, Skipped(task))
             case ImageReady(number=number, ready=ready):
-                self._request_queue.add(QueuedRequest(number, ready))
-                if isinstance(ready.image, PreparedImage):
-                    self._rate_limiter.capacity.record_image(len(ready.image.upload.data))
+                self._handle_ready(number, ready)
             case ImageRejected(number=number, task=task, key=key, error=error):
                 self._finish_image(number, key, self._outcome_writer.build_failure(task, key, error))
             case Answered(number=number, result=result, limits=limits):
@@ -223,6 +221,11 @@ class BatchRun:
                 raise error
             case WakeUp():
                 pass
+
+    def _handle_ready(self, number: int, ready: ReadyImage) -> None:
+        self._request_queue.add(QueuedRequest(number, ready))
+        if isinstance(ready.image, PreparedImage):
+            self._rate_limiter.capacity.record_image(len(ready.image.upload.data))
 
     def _handle_loaded(self, number: int, loaded: LoadedImage) -> None:
         """Decide what to do with an image: wait for an equal one, take a recorded answer, or request one."""

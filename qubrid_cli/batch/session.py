@@ -100,7 +100,7 @@ def run_batch(plan: BatchPlan) -> None:
         _raise_if_all_left_out(plan)
         echo_err("note: no image was found")
     elif not plan.is_quiet:
-        for line in stats.format_summary(jobs=plan.rate_limiter.concurrency.summary):
+        for line in stats.format_summary(jobs=plan.rate_limiter.summary):
             echo_err(line)
         for line in [*_format_given_up(batch_run.given_up_count), *journal.notes]:
             echo_err(line)

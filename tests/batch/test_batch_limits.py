@@ -2,11 +2,13 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from ..support.gallery import BROKEN, OVERLOADED, RESET, Batch, Draw, Gallery, numbered
+from ..conftest import KEY, command, environment
+from ..support.gallery import BROKEN, OVERLOADED, RESET, Batch, Draw, Gallery, numbered, source
 from ..support.server import USAGE, Pause, Reply, document
 
 
@@ -125,3 +127,33 @@ def test_max_cost_without_a_price_stops_after_an_answer_without_its_cost(
     run = batch("photos", "--max-cost", 1, "-j", 8, env={"QVISION_CONFIG": str(tmp_path / "config.toml")})
     assert (run.exit_code, sum(gallery.tries.values()), len(run.json_lines)) == (3, 1, 1)
     assert "--max-cost needs a price for Qwen/Qwen3-VL-Plus, because the endpoint does not report costs" in run.stderr
+
+
+@pytest.mark.parametrize("jobs", ["128", "auto"])
+@pytest.mark.parametrize("descriptors", [32, 64])
+def test_with_few_file_descriptors_all_images_are_done(
+    draw: Draw, gallery: Gallery, tmp_path: Path, descriptors: int, jobs: str
+) -> None:
+    draw(*numbered(100))
+    gallery.rule = lambda name, _: Reply([Pause(0.02), *document(name).pieces], headers={})
+    run = subprocess.run(
+        ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *command("batch", "photos", "-j", jobs)],
+        env=environment({"QUBRID_API_KEY": KEY, "QUBRID_BASE_URL": gallery.url}),
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert (run.returncode, run.stderr.count(b"rror")) == (0, 0)
+    assert len(run.stdout.splitlines()) == sum(gallery.tries.values()) == 100
+
+
+def test_a_request_that_trickles_is_given_up(batch: Batch, draw: Draw, gallery: Gallery) -> None:
+    draw("slow.png", "fast.png")
+    trickle = Reply([piece for _ in range(100) for piece in (b" ", Pause(0.05))], headers={})
+    gallery.rule = lambda name, _: trickle if name == "slow.png" else document(name)
+    run = batch("photos", "--request-timeout", 0.4, "--timeout", 30, "--retries", 1)
+    errors = {source(line): line["error"] for line in run.json_lines}
+    assert (run.exit_code, errors["fast.png"], gallery.tries["slow.png"]) == (7, None, 2)
+    assert errors["slow.png"]["message"].endswith("did not finish within --request-timeout")
+    assert errors["slow.png"]["hint"] == "Raise --request-timeout."

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import typer
+from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from . import __version__
@@ -25,10 +26,12 @@ _COMMANDS = {
     "config": "Show and change the settings.",
     "auth": "Store, show and remove the key of a profile.",
     "presets": "List and show presets, the prompts that have a name.",
-    "completion": "Print the completion script for a shell.",
+    "completion": "Print or install the completion script for a shell.",
 }
 #: Commands that stand for an option.
 _OPTIONS_AS_COMMANDS = {"help": "Show the help of a command.", "version": "Show the version."}
+#: Typer's own options for completion; they install another script than ``completion`` prints.
+_COMPLETION_OPTIONS = {"install_completion", "show_completion"}
 #: Set by the shell that completes a command line.
 _COMPLETION_VARIABLE = "_QVISION_COMPLETE"
 
@@ -96,9 +99,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         _check_arguments(arguments)
         words = _prepare_completion() if _COMPLETION_VARIABLE in os.environ else arguments
         with translate_stdout_errors():
-            app = _build_app(words)
-            _check_dashes(app, arguments)
-            return app(arguments, prog_name="qvision", standalone_mode=False) or 0
+            command = typer.main.get_command(_build_app(words))
+            assert isinstance(command, TyperGroup)
+            command.params = [option for option in command.params if option.name not in _COMPLETION_OPTIONS]
+            _check_dashes(command, arguments)
+            return command(arguments, prog_name="qvision", standalone_mode=False) or 0
     except QvisionError as error:
         echo_err(error.format_report())
         return error.exit_code
@@ -152,7 +157,7 @@ def _find_command(word: str) -> str | None:
     return None
 
 
-def _check_dashes(app: typer.Typer, arguments: Sequence[str]) -> None:
+def _check_dashes(group: TyperGroup, arguments: Sequence[str]) -> None:
     """Reject a long option with one dash: ``-max-tokens 5`` would be read as ``-m ax-tokens`` and the prompt 5.
 
     Raises:
@@ -162,8 +167,7 @@ def _check_dashes(app: typer.Typer, arguments: Sequence[str]) -> None:
     suspects = {word.partition("=")[0] for word in words if len(word) > 2 and word[0] == "-" and word[1].isalpha()}
     if not suspects:
         return
-    group = typer.main.get_command(app)
-    commands = [group, *(command for name, command in getattr(group, "commands", {}).items() if name in words)]
+    commands = [group, *(command for name, command in group.commands.items() if name in words)]
     options = {option for command in commands for parameter in command.params for option in parameter.opts}
     for suspect in sorted(suspects):
         if f"-{suspect}" in options:

@@ -1,12 +1,16 @@
-"""``qvision completion``: print the script that completes commands, options and values in a shell."""
+"""``qvision completion``: print or install the script that completes commands, options and values in a shell."""
 
 import enum
 import io
 import os
+from collections.abc import Mapping
 from contextlib import redirect_stdout, suppress
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from ..errors import OutputError
 
 app = typer.Typer()
 
@@ -47,14 +51,64 @@ class Shell(enum.StrEnum):
 def completion(
     context: typer.Context,
     shell: Annotated[Shell, typer.Argument(help="Shell to print the script for.", show_default=False)],
+    *,
+    install: Annotated[
+        bool, typer.Option("--install", help="Write the script to where the shell looks for it.")
+    ] = False,
 ) -> None:
-    """Print the completion script for a shell."""
-    if shell is Shell.BASH:
-        typer.echo(_BASH_SCRIPT)
+    """Print or install the completion script for a shell."""
+    script = _build_script(context, shell)
+    if not install:
+        typer.echo(script)
         return
+    from ..files import write_atomic
+
+    path, advice = _find_place(shell, os.environ, Path.home())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, (script + "\n").encode(), mode=0o644)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {error.strerror}", hint=f"See qvision completion {shell.value}"
+        ) from error
+    typer.echo(f"wrote {path}")
+    typer.echo(advice)
+
+
+def _build_script(context: typer.Context, shell: Shell) -> str:
+    if shell is Shell.BASH:
+        return _BASH_SCRIPT
     # With this variable set, Typer prints the script and exits.
     os.environ["_QVISION_COMPLETE"] = f"source_{shell.value}"
     script = io.StringIO()
     with suppress(SystemExit), redirect_stdout(script):
         context.find_root().command.main(args=[], prog_name="qvision")
-    typer.echo(script.getvalue().strip() + (_ZSH_AUTOLOAD if shell is Shell.ZSH else ""))
+    return script.getvalue().strip() + (_ZSH_AUTOLOAD if shell is Shell.ZSH else "")
+
+
+def _find_place(shell: Shell, environ: Mapping[str, str], home: Path) -> tuple[Path, str]:
+    """Where a shell looks for the script, and what the user must still do.
+
+    Sources: the README of bash-completion, ``zshcompsys(1)``, ``fish-completions(1)``; PowerShell has no such folder.
+    """
+    data = Path(environ.get("XDG_DATA_HOME") or home / ".local/share")
+    config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
+    match shell:
+        case Shell.BASH:
+            user_folder = environ.get("BASH_COMPLETION_USER_DIR", "").partition(":")[0]
+            path = Path(user_folder or data / "bash-completion") / "completions/qvision"
+            return (
+                path,
+                f"It works in new shells that have bash-completion; in others: echo 'source {path}' >> ~/.bashrc",
+            )
+        case Shell.ZSH:
+            folder = Path(environ.get("ZDOTDIR") or home) / ".zfunc"
+            return folder / "_qvision", (
+                "It works in new shells if ~/.zshrc contains, in this order: "
+                f"fpath+={folder}; autoload -Uz compinit; compinit"
+            )
+        case Shell.FISH:
+            return config / "fish/completions/qvision.fish", "It works in new shells."
+        case Shell.POWERSHELL:
+            path = config / "powershell/qvision.ps1"
+            return path, f"It works in new shells if $PROFILE contains: . {path}"

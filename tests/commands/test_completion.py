@@ -30,6 +30,29 @@ def test_the_scripts_in_the_repository_are_what_the_program_prints(shell: str) -
     assert (FOLDER / FILES[shell]).read_text() == script(shell)
 
 
+@pytest.mark.parametrize(
+    ("shell", "place"),
+    [
+        ("bash", ".local/share/bash-completion/completions/qvision"),
+        ("zsh", ".zfunc/_qvision"),
+        ("fish", ".config/fish/completions/qvision.fish"),
+        ("powershell", ".config/powershell/qvision.ps1"),
+    ],
+)
+def test_the_script_is_installed_where_the_shell_looks(
+    qvision: Qvision, tmp_path: Path, shell: str, place: str
+) -> None:
+    env = {"XDG_DATA_HOME": "", "XDG_CONFIG_HOME": "", "ZDOTDIR": "", "HOME": str(tmp_path / "user")}
+    for _ in range(2):
+        run = qvision("completion", shell, "--install", env=env)
+        assert (run.exit_code, run.stdout.decode().splitlines()[0]) == (0, f"wrote {tmp_path / 'user' / place}")
+    assert (tmp_path / "user" / place).read_bytes() == qvision("completion", shell).stdout
+    (tmp_path / "file").touch()
+    run = qvision("completion", shell, "--install", env={**env, "HOME": str(tmp_path / "file")})
+    assert (run.exit_code, run.stdout) == (1, b"")
+    assert run.stderr.startswith(f"error: cannot write {tmp_path / 'file' / place}: Not a directory\n")
+
+
 def test_an_unknown_shell_is_a_usage_error_that_lists_the_shells(qvision: Qvision) -> None:
     run = qvision("completion", "tcsh")
     assert (run.exit_code, run.stdout) == (2, b"")

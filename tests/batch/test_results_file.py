@@ -249,3 +249,26 @@ def test_a_stopped_run_with_force_goes_on_where_it_stopped(
     assert sum(gallery.tries.values()) == 12 + 12 + 1 + 12
     assert sorted(map(source, lines(tmp_path / "r.jsonl"))) == names
     assert sorted(os.listdir(tmp_path)) == ["photos", "r.jsonl"]
+
+
+def test_a_terminal_that_is_closed_ends_the_run_after_its_requests(
+    start_batch: Start, draw: Draw, gallery: Gallery, tmp_path: Path
+) -> None:
+    """Nothing can be shown any more, and the process gets SIGHUP."""
+    draw(*numbered(10))
+    hold, asked = Hold(), threading.Semaphore(0)
+
+    def rule(name: str, _: int) -> Reply:
+        asked.release()
+        return Reply([hold, *document(f"This is {name}.").pieces], headers={})
+
+    gallery.rule = rule
+    terminal, end = os.openpty()
+    run = start_batch("photos", "-o", "r.jsonl", "-j", 3, stdout=end, stderr=end)
+    os.close(end)
+    for _ in range(3):
+        assert asked.acquire(timeout=30)
+    os.close(terminal)
+    run.send_signal(signal.SIGHUP)
+    hold.event.set()
+    assert (run.wait(30), len(lines(tmp_path / "r.jsonl"))) == (130, 3)

@@ -4,10 +4,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TextIO, cast
 
 from ...metrics import Clock
-from ...output.streams import echo_err
+from ...output.streams import TolerantStream, echo_err
 from .stats import BatchStats
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ class BarDisplay(ProgressDisplay):
 
         self._stats = stats
         self._console = console
+        self._console.file = cast("TextIO", TolerantStream(self._console.file))
         self._live = Live(
             get_renderable=self._render, console=console, transient=True, redirect_stdout=False, redirect_stderr=False
         )

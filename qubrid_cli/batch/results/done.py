@@ -18,6 +18,8 @@ from ..tasks import BatchPlan, build_question
 #: of a kernel is 10 ms at most), and where they have none (FAT: two seconds).
 _FINE_TICK, _COARSE_TICK = 20_000_000, 2_000_000_000
 _SECOND = 1_000_000_000
+#: Between the path of a document and the number of a page.
+_PAGE_MARK = "#page="
 
 
 class DoneFinder:
@@ -27,9 +29,7 @@ class DoneFinder:
         may_skip: whether an image with an answer needs nothing else, such as a sidecar.
     """
 
-    def __init__(
-        self, plan: BatchPlan, journal: Journal, may_skip: Callable[[Source], bool] = lambda _source: True
-    ) -> None:
+    def __init__(self, plan: BatchPlan, journal: Journal, may_skip: Callable[[Source], bool] | None = None) -> None:
         self._plan = plan
         self._journal = journal
         self._may_skip = may_skip
@@ -53,24 +53,34 @@ class DoneFinder:
         if self._plan.is_verifying or task.source == "-":
             return False
         with suppress(ImageError, UsageError):  # loading the image reports it
-            source = self._plan.open_source(task)
-            prompt = self._plan.batch_request.build_request(task).prompt
-            question = build_question(task, source.name, prompt, None)
-            match source:
-                case Link(url=url):
-                    answer = self._journal.find_answer(self._compute_key(task, 1, url), question)
-                    is_done = answer is not None and answer.has_own_line
-                case FetchedLink():
-                    is_done = self._journal.find_unchanged(question, None, partial(self._compute_key, task, 1))
-                case File() | DocumentPage() if task.version is not None:
-                    page = source.number if isinstance(source, DocumentPage) else 1
-                    is_done = self._journal.find_unchanged(
-                        question, task.version, partial(self._compute_key, task, page)
-                    )
-                case _:
-                    return False
-            return is_done and self._may_skip(source)
+            if task.path is None:
+                return self._is_link_done(task)
+            number = task.path.rpartition(_PAGE_MARK)[2]
+            compute_key = partial(self._compute_key, task, int(number) if number.isdecimal() else 1)
+            question = build_question(task, task.source, self._get_prompt(task), None)
+            return (
+                task.version is not None
+                and self._journal.find_unchanged(question, task.version, compute_key)
+                and (self._may_skip is None or self._may_skip(self._plan.open_source(task)))
+            )
         return False
+
+    def _is_link_done(self, task: Task) -> bool:
+        source = self._plan.open_source(task)
+        question = build_question(task, source.name, self._get_prompt(task), None)
+        if isinstance(source, Link):
+            answer = self._journal.find_answer(self._compute_key(task, 1, source.url), question)
+            is_done = answer is not None and answer.has_own_line
+        else:
+            is_done = isinstance(source, FetchedLink) and self._journal.find_unchanged(
+                question, None, partial(self._compute_key, task, 1)
+            )
+        return is_done and (self._may_skip is None or self._may_skip(source))
+
+    def _get_prompt(self, task: Task) -> str:
+        if task.prompt is None and self._has_common_prompt:
+            return self._plan.batch_request.request.prompt
+        return self._plan.batch_request.build_request(task).prompt
 
     def _compute_key(self, task: Task, page: int, image_id: str) -> str:
         if task.prompt is not None or not self._has_common_prompt:
@@ -96,7 +106,7 @@ def _find_file(task: Task) -> tuple[File | None, str]:
         with suppress(ImageError):
             source = inputs.resolve_source(task)
             if isinstance(source, DocumentPage) and isinstance(source.document, File):
-                return source.document, f"#page={source.number}"
+                return source.document, f"{_PAGE_MARK}{source.number}"
             if isinstance(source, File):
                 return source, ""
     return None, ""

@@ -71,6 +71,7 @@ class Concurrency:
         self._changed_at = -inf
         self._samples: list[float] = []
         self._checked_limit, self._checked_throughput = 1, 0.0
+        self._is_doubtful = False
         self._recent_failures: deque[bool] = deque(maxlen=_FAILURE_WINDOW)
         self._answers_since_cut = 0
 
@@ -121,9 +122,13 @@ class Concurrency:
         if growth < _CHECKED_GROWTH:
             self._checked_throughput = throughput
         elif throughput < self._checked_throughput * (1 + _LEAST_GAIN * (growth - 1)):
+            if not self._is_doubtful:  # the first requests of a larger window may be slow for other reasons
+                self._is_doubtful, self._changed_at = True, now
+                return
             self._set_window(self._checked_limit, self._checked_limit, now)
         else:
             self._checked_limit, self._checked_throughput = self.limit, throughput
+        self._is_doubtful = False
         if self._is_first_growth:
             self._changed_at = now
             self._window = min(self._maximum, self._window * _FIRST_GROWTH)
@@ -166,5 +171,5 @@ class Concurrency:
         self._cubic_factor = _CUBIC_FACTOR * max(min(1.0, level), level / _CUBIC_LEVEL)
         self._plateau_round = cbrt((level - window) / self._cubic_factor)
         self._rounds, self._is_first_growth, self._answers_since_cut = 0.0, False, 0
-        self._changed_at, self._samples = now, []
+        self._changed_at, self._samples, self._is_doubtful = now, [], False
         self._checked_limit, self._checked_throughput = self.limit, 0.0

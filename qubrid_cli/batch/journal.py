@@ -156,6 +156,12 @@ class Journal:
         with self._lock:
             return self._file.index.count_incomplete(quote(key), question.tag)
 
+    def has_answer(self, key: str) -> bool:
+        """Whether there is a complete answer with this key, including one that another run has just written."""
+        with self._lock:
+            self._read_new_lines()
+            return entries.digest(key) in self._offsets
+
     def claim(self, key: str) -> bool:
         """Reserve a key until it is released or the process ends; false if another run has claimed it."""
         with self._lock:

@@ -6,7 +6,9 @@ Files are judged by their names; whether a file can be decoded shows only when i
 import os
 import re
 from collections import Counter
+from collections.abc import Iterator
 
+from ..errors import ImageError
 from ..images.sources import has_readable_suffix
 from ..text import escape_control_characters, quote_name
 
@@ -138,3 +140,39 @@ class LeftOut:
         if command := _CONVERSIONS.get(kind):
             return f"Convert them first, for example: {command.format(path)}"
         return f"Convert them to JPEG or PNG first. This names the format of a file: qvision describe {path} --dry-run"
+
+    def format_lines(self, document_count: int) -> Iterator[str]:
+        """Yield the lines of the summary.
+
+        Args:
+            document_count: documents that were left out because the library that reads them is missing.
+        """
+        if (line := self.format_line()) is not None:
+            yield line
+        if document_count:
+            message, hint = _describe_documents(document_count)
+            yield f"note: {message}"
+            yield f"hint: {hint}"
+
+    def raise_if_any(self, document_count: int) -> None:
+        """Raise an error if there are files, to be called if no image was found; an empty folder is not an error.
+
+        Raises:
+            ImageError: something was left out.
+        """
+        message, hint = self.format_line(), None
+        if message is not None:
+            hint = self.format_hint()
+        elif document_count:
+            message, hint = _describe_documents(document_count)
+        if message is not None:
+            raise ImageError(f"no image was found; {message}", hint=hint, code="no_images")
+
+
+def _describe_documents(count: int) -> tuple[str, str]:
+    """What happened to documents without the library that reads them, and a hint."""
+    from ..installation import format_install_command
+
+    documents = "1 PDF document was" if count == 1 else f"{count:,} PDF documents were"
+    message = f"{documents} left out, because reading PDFs needs an extra library"
+    return message, f"Run: {format_install_command('pypdfium2')}"

@@ -67,9 +67,10 @@ class Admission:
 
 @dataclass(slots=True)
 class QueuedRequest:
-    """An image that can be sent, and its attempts so far.
+    """An image that can be sent.
 
     Attributes:
+        attempts: requests about it so far.
         counted_failures: failures that count against the image.
         first_failed_at: the time of its first failure.
     """

@@ -7,7 +7,7 @@ needs a lock, and the run halts when its outcomes are no longer pulled.
 import statistics
 import time
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from math import inf
@@ -21,6 +21,8 @@ from ..metrics import Clock
 from .budget import Budget, count_tokens, is_billed
 from .journal import RecordedAnswer
 from .outcomes import OutcomeWriter
+from .progress.exchanges import format_exchanges
+from .progress.stats import Trouble
 from .queues import Admission, InFlightDuplicates, OrderedOutput, QueuedRequest, RequestQueue
 from .rate import FailureKind, InFlightRequest, classify_failure, find_cause
 from .results.lines import Question
@@ -74,6 +76,7 @@ class BatchRun:
         stop_reason: why the run stopped before all images were finished; ``None`` if it did not.
         given_up_count: images that were not requested, because their answers were incomplete too often.
         is_discarding: outcomes can no longer be saved, so no sidecars are written either.
+        log: shows a line for each request.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class BatchRun:
     ) -> None:
         self.stop_reason: QvisionError | None = None
         self.is_discarding = False
+        self.log: Callable[[str], None] | None = None
         self._plan = plan
         self._batch_request = plan.batch_request  # adapted to what the endpoint refused
         self._rate_limiter = plan.rate_limiter
@@ -102,6 +106,8 @@ class BatchRun:
         self._finished_count = 0
         self._has_sent = self._has_endpoint_answered = False
         self._head_start_ends_at = -inf
+        self._next_send_at = inf
+        self._last_error: str | None = None
         self._admission = Admission(workers, work_sharing)
         self._request_queue = RequestQueue()
         self._in_flight: dict[int, tuple[QueuedRequest, InFlightRequest]] = {}
@@ -114,6 +120,13 @@ class BatchRun:
     def in_flight(self) -> int:
         """Requests without a response."""
         return self._rate_limiter.in_flight
+
+    @property
+    def trouble(self) -> Trouble:
+        """Why nothing is sent at the moment."""
+        next_at = None if self._next_send_at == inf else self._next_send_at
+        since = self._rate_limiter.failing_since
+        return Trouble(next_at=next_at) if since is None else Trouble(self._last_error, since, next_at)
 
     @property
     def shutdown_grace(self) -> float:
@@ -136,7 +149,9 @@ class BatchRun:
         with self._workers:
             while not self._is_finished():
                 self._admit_images()
-                yield from self._handle_events(self._send_requests())
+                wait = self._send_requests()
+                self._next_send_at = self._clock() + wait
+                yield from self._handle_events(wait)
                 yield from self._emit_outcomes()
         self._in_flight.clear()  # given up
         yield from self._emit_outcomes()
@@ -191,7 +206,6 @@ class BatchRun:
     def _send_request(self, request: QueuedRequest, now: float) -> None:
         if not self._has_sent:
             self._has_sent, self._head_start_ends_at = True, now + _FIRST_REQUEST_HEAD_START
-        request.attempts += 1
         tokens = request.ready.input_tokens + (self._budget.mean_output_tokens or _DEFAULT_ANSWER_TOKENS)
         self._in_flight[request.number] = request, self._rate_limiter.start_request(now, request.number, tokens)
         self._workers.enqueue_request(
@@ -268,6 +282,10 @@ class BatchRun:
 
     def _handle_result(self, request: QueuedRequest, sent: InFlightRequest, result: AttemptResult) -> None:
         now, self._head_start_ends_at = self._clock(), -inf
+        request.attempts += len(result.exchanges)
+        if self.log is not None:
+            for line in format_exchanges(request.ready.image.name, result.exchanges, result.error):
+                self.log(line)
         self._budget.record_request(result.billed_record, request.ready.input_tokens)
         if self._budget.lacks_cost:
             model = self._batch_request.request.model
@@ -298,6 +316,7 @@ class BatchRun:
     ) -> None:
         """Stop the run, retry the image or give it up."""
         kind, patience, cause = classify_failure(error), self._plan.patience, find_cause(error)
+        self._last_error = f"HTTP {cause.status}" if cause.status else cause.code.replace("_", " ")
         retry_after = cause.retry_after if isinstance(cause, EndpointError) else None
         counts_for_image = self._rate_limiter.record_failure(sent, now, kind, retry_after)
         # An attempt that is paid for, such as one whose answer was cut off, must not be repeated without end.

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from ..errors import BatchIncompleteError, ImageError, InterruptedByUserError, OutputError, QvisionError
+from ..errors import BatchIncompleteError, InterruptedByUserError, OutputError, QvisionError
 from ..frozen import frozen
 from ..output.streams import Output, echo_err
 from ..text import format_size
@@ -50,7 +50,7 @@ def print_dry_run(plan: BatchPlan) -> None:
     for line in forecast.format_lines(plan.batch_request.price, plan.batch_request.request.max_tokens):
         output.write(f"{line}\n")
     if forecast.image_count == 0:
-        _raise_if_all_left_out(plan)
+        plan.inputs.selection.left_out.raise_if_any(len(plan.page_finder.left_out))
     _print_left_out(plan)
 
 
@@ -89,6 +89,7 @@ def run_batch(plan: BatchPlan) -> None:
             )
         )
         messages.display = display
+        batch_run.log = display.print_line if plan.is_verbose else None
         try:
             _consume_items(batch_run, _Saver(batch_run, sink, display, plan.patience), stats, display)
         except OutputError as error:  # the summary is printed all the same
@@ -97,7 +98,7 @@ def run_batch(plan: BatchPlan) -> None:
             journal.finish_force()
         messages.display = None
     if stats.finished == 0 and batch_run.stop_reason is None:
-        _raise_if_all_left_out(plan)
+        plan.inputs.selection.left_out.raise_if_any(len(plan.page_finder.left_out))
         echo_err("note: no image was found")
     elif not plan.is_quiet:
         for line in stats.format_summary(jobs=plan.rate_limiter.summary):
@@ -108,36 +109,11 @@ def run_batch(plan: BatchPlan) -> None:
     _raise_if_incomplete(batch_run.stop_reason, stats, is_resumable=plan.results is not None)
 
 
-def _raise_if_all_left_out(plan: BatchPlan) -> None:
-    """Raise an error if there are files, but no images among them; an empty folder is not an error."""
-    left_out = plan.inputs.selection.left_out
-    if (line := left_out.format_line()) is not None:
-        raise ImageError(f"no image was found; {line}", hint=left_out.format_hint(), code="no_images")
-    if (documents := _format_unread_documents(plan)) is not None:
-        raise ImageError(f"no image was found; {documents[0]}", hint=documents[1], code="no_images")
-
-
 def _print_left_out(plan: BatchPlan) -> None:
     """Report what the folders contain besides images, so that nothing is left out without a word."""
-    if plan.is_quiet:
-        return
-    if (line := plan.inputs.selection.left_out.format_line()) is not None:
-        echo_err(line)
-    if (documents := _format_unread_documents(plan)) is not None:
-        echo_err(f"note: {documents[0]}")
-        echo_err(f"hint: {documents[1]}")
-
-
-def _format_unread_documents(plan: BatchPlan) -> tuple[str, str] | None:
-    """The documents in folders that cannot be read, and a hint."""
-    count = len(plan.page_finder.left_out)
-    if not count:
-        return None
-    from ..installation import format_install_command
-
-    documents = "1 PDF document was" if count == 1 else f"{count:,} PDF documents were"
-    message = f"{documents} left out, because reading PDFs needs an extra library"
-    return message, f"Run: {format_install_command('pypdfium2')}"
+    if not plan.is_quiet:
+        for line in plan.inputs.selection.left_out.format_lines(len(plan.page_finder.left_out)):
+            echo_err(line)
 
 
 def _format_given_up(count: int) -> list[str]:
@@ -292,6 +268,10 @@ class _Saver:
         self.lost_count += isinstance(item, Done) and not item.is_duplicate
         return None
 
+    def has_answer(self, key: str) -> bool:
+        """Whether the results file has the answer with a key, also from another run."""
+        return self._sink.journal.has_answer(key)
+
     def save_waiting(self, item: Waiting) -> None:
         """Keep an answer on the disk until it can be saved."""
         if not self._batch_run.is_discarding:
@@ -335,7 +315,10 @@ def _consume_items(batch_run: BatchRun, saver: _Saver, stats: BatchStats, displa
                 outcome = saver.save(item)
                 if outcome is not None and not isinstance(outcome, ClaimedByOtherRun):
                     stats.add_outcome(outcome)
-            stats.in_flight = batch_run.in_flight
+            if isinstance(item, ClaimedByOtherRun):
+                stats.add_claimed(item.task.index, item.key)
+            stats.check_claimed(saver.has_answer)
+            stats.in_flight, stats.trouble = batch_run.in_flight, batch_run.trouble
             display.update()
             reason = batch_run.stop_reason
             if isinstance(reason, InterruptedByUserError) and batch_run.in_flight and not is_announced:

@@ -1,7 +1,4 @@
-"""The plan of a run, the work on one image step by step, and the outcomes of an image.
-
-Each step takes and returns plain data that can go to another process or machine; only the endpoint stays where it is.
-"""
+"""The plan of a run, the work on one image step by step, each with plain data, and the outcomes of an image."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -30,6 +27,7 @@ from .budget import AnswerRoom, BudgetLimits
 from .entries import Record
 from .inputs import BatchInputs, Task
 from .pages import PageFinder
+from .progress.exchanges import Exchange, collect
 from .rate import RateLimiter
 from .results.lines import Question, make_question
 
@@ -47,9 +45,7 @@ class BatchRequest:
 
     Attributes:
         extra_key_fields: what shapes the answers besides the request and the limits.
-        prices: by model name.
         answer_room: the tokens that an answer may have, if that may be less than ``max_tokens``.
-        loop_check: end an answer that repeats itself.
     """
 
     request: Request
@@ -153,6 +149,7 @@ class BatchPlan:
     failures: Path | None = None
     sidecars: "SidecarOptions | None" = None
     is_quiet: bool = False
+    is_verbose: bool = False
 
 
 @frozen
@@ -204,10 +201,10 @@ class AttemptResult:
 
     Attributes:
         record: the object that ``--json`` prints.
-        refused_fields: request fields that the endpoint does not accept.
         overflow: why ``max_tokens`` was lowered.
         attempt_record: the record without the tokens and costs of earlier attempts; ``None`` if they are the same.
         answer_to_repair: an answer whose repair failed, so that only the repair is retried.
+        exchanges: the requests that the attempt needed.
     """
 
     record: dict[str, Any]
@@ -216,6 +213,7 @@ class AttemptResult:
     overflow: ContextOverflow | None = None
     attempt_record: dict[str, Any] | None = None
     answer_to_repair: Description | None = None
+    exchanges: tuple[Exchange, ...] = ()
 
     @property
     def billed_record(self) -> dict[str, Any]:
@@ -285,9 +283,9 @@ def request_answer(
         retry_limits=RetryLimits(retries=0, max_time=timeout),  # the run decides when to retry
         prices=batch_request.prices,
     )
-    answer = run.collect(items)
+    answer, exchanges = collect(items)
     answer = replace(answer, warnings=(*notes, *warnings, *answer.warnings))
-    result = AttemptResult(json_object(answer), answer.error, answer_to_repair=answer.first_answer)
+    result = AttemptResult(json_object(answer), answer.error, answer_to_repair=answer.first_answer, exchanges=exchanges)
     if answer.has_answer:  # otherwise the image may be the cause, and not what was left out in vain
         result = replace(result, refused_fields=answer.refused_parameters, overflow=answer.overflow)
     if ready.answer_to_repair is None:
@@ -310,6 +308,7 @@ def build_unsent_result(task: Task, batch_request: BatchRequest, error: QvisionE
         model=request.model,
         requested_model=request.model,
         images=(UnpreparedImage(urls.redact(task.source) if source is None else source.name),),
+        request=request,
         error=error,
     )
     return AttemptResult(json_object(description), error)

@@ -74,6 +74,7 @@ class ResponseFormat:
 
     schema: Mapping[str, Any]
     instruction: str
+    name: str | None = None
 
 
 @frozen

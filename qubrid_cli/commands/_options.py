@@ -344,4 +344,5 @@ Stream = Annotated[bool, typer.Option("--stream", help="Stream the answers.")]
 BatchDryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show what the run would do and cost, without sending anything.")
 ]
+BatchVerbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log a line for each request.")]
 BatchQuiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary; errors are still shown.")]

@@ -255,8 +255,9 @@ def load_schema(option: str | None, preset: "Preset | None", extra: Mapping[str,
     assert preset is not None
     assert preset.schema is not None
     where = f"presets.{preset.name}.schema" if preset.path is None else f"{preset.path}: presets.{preset.name}.schema"
+    folder = "" if preset.path is None else str(preset.path.parent)
     try:
-        return load(preset.schema, where=where, folder="" if preset.path is None else str(preset.path.parent))
+        return load(preset.schema, where=where, folder=folder, name=preset.name)
     except UsageError as error:
         raise ConfigError(error.message, hint=error.hint) from error
 

@@ -104,6 +104,7 @@ def batch(
     original: _options.Original = False,
     fetch: _options.Fetch = None,
     quiet: _options.BatchQuiet = False,
+    verbose: _options.BatchVerbose = False,
 ) -> None:
     """Describe many images, with a line of JSON for each."""
     from ..batch import folders, inputs
@@ -158,6 +159,7 @@ def batch(
         failures=failures,
         sidecars=sidecars,
         is_quiet=quiet,
+        is_verbose=verbose,
     )
     try:
         (session.print_dry_run if dry_run else session.run_batch)(plan)

@@ -3,12 +3,15 @@
 import threading
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ContextOverflow, QvisionError
 from ..frozen import frozen
 from ..images.prepare import PreparedImageOrLink
 from ..metrics import Cost, Timing
+
+if TYPE_CHECKING:
+    from ..client.request import Request
 
 
 @frozen
@@ -84,6 +87,7 @@ class Description:
         refused_parameters: what the endpoint refused, as in ``Request.dropped``.
         overflow: why ``max_tokens`` was lowered or left out; ``None`` if it was not.
         detail: how closely the model looked at the images; ``None`` if the endpoint decided.
+        request: the parameters as they were sent; ``None`` if the request was never built.
         first_answer: an answer that does not fit the schema, if the request for its repair failed.
     """
 
@@ -106,6 +110,7 @@ class Description:
     refused_parameters: frozenset[str] = frozenset()
     overflow: ContextOverflow | None = None
     detail: str | None = None
+    request: "Request | None" = None
     first_answer: "Description | None" = None
 
     @property

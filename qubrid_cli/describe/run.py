@@ -175,6 +175,7 @@ class _Draft:
             refused_parameters=self.request.dropped,
             overflow=self.overflow,
             detail=None if "detail" in self.request.dropped else self.request.detail,
+            request=self.request,
         )
 
     def _find_cost(self) -> Cost | None:

@@ -36,7 +36,7 @@ _REPAIR_WARNING = "the first answer did not fit the schema, so a second one was 
 def build_response_format(schema: "Schema") -> ResponseFormat:
     """Build the part of a request that asks for an answer that fits the schema."""
     document = json.dumps(schema.document, ensure_ascii=False, separators=(",", ":"))
-    return ResponseFormat(schema.document, f"{_SCHEMA_INSTRUCTION}\n{document}")
+    return ResponseFormat(schema.document, f"{_SCHEMA_INSTRUCTION}\n{document}", schema.name)
 
 
 class Session:

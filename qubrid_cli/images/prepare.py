@@ -51,6 +51,7 @@ class PreparedImage:
         page: the number of the page or frame, for a page of a document; its ``width`` and ``height`` are in points for a
             PDF, and ``sha256`` and ``size`` are those of the document.
         page_count: pages in the document.
+        limits: by which it was prepared.
     """
 
     name: str
@@ -65,6 +66,7 @@ class PreparedImage:
     metadata_names: tuple[str, ...] = ()
     page: int | None = None
     page_count: int = 1
+    limits: ImageLimits | None = None
 
     @property
     def url(self) -> DataUrl:
@@ -153,6 +155,7 @@ def _prepare_page(page: sources.DocumentPage, limits: ImageLimits, documents: "D
         metadata_names=content.metadata_names,
         page=page.number,
         page_count=document.page_count,
+        limits=limits,
     )
 
 
@@ -182,6 +185,7 @@ def prepare_image(source: sources.ReadableSource, limits: ImageLimits) -> Prepar
         prepare_seconds=time.perf_counter() - started,
         warnings=_get_notes(source) + content.warnings,
         metadata_names=content.metadata_names,
+        limits=limits,
     )
 
 

@@ -2,17 +2,19 @@
 
 import json
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..client.request import Request, build_fields
 from ..describe.result import Description, UnpreparedImage
 from ..errors import QvisionError, UsageError
 from ..images import tokens
 from ..images.prepare import PreparedImage, PreparedImageOrLink
 from ..metrics import Figures, get_number, parse_server_figures
-from ..text import escape_control_characters, format_size
+from ..text import escape_control_characters, format_size, mask_fields
 
 if TYPE_CHECKING:
     from ..describe.dry_run import DryRunResult
@@ -24,6 +26,10 @@ SCHEMA_FILE = Path(__file__).with_name("description.schema.json")
 _CONTROL_CHARACTERS = re.compile("[\x7f-\x9f]")
 #: The keys of the counts of tokens, in ``usage`` and in the ``metrics`` of Qubrid's older address.
 _TOKEN_KEYS = (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"))
+#: The limits of images that a record states.
+_LIMIT_NAMES = ("max_pixels", "max_side", "quality", "background")
+#: Fields of the body that do not shape the answer, or that are stated otherwise.
+_TRANSPORT_FIELDS = {"stream", "stream_options", "response_format"}
 _INDEX = re.compile("0|[1-9][0-9]*")
 #: The most ``$ref`` steps that are followed, because references may be circular.
 _MAX_REFERENCES = 50
@@ -50,7 +56,34 @@ def json_object(description: Description) -> dict[str, Any]:
         "cost": None if description.cost is None else asdict(description.cost),
         "warnings": list(description.warnings),
         "error": None if error is None else json_error(error),
+        "request": json_request(description),
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+
+
+def json_request(description: Description) -> dict[str, Any] | None:
+    """Return the parameters of a request as they were sent, and the limits of its images; ``None`` if it was never built."""
+    request = description.request
+    if request is None:
+        return None
+    fields = build_fields(request)
+    limits = next((image.limits for image in description.images if isinstance(image, PreparedImage)), None)
+    return {
+        "model": request.model,
+        "system": request.system,
+        "max_tokens": fields.pop("max_tokens", None) or fields.pop("max_completion_tokens", None),
+        "temperature": fields.pop("temperature", None),
+        "top_p": fields.pop("top_p", None),
+        "schema": _name_schema(request),
+        "detail": description.detail,
+        "images": None if limits is None else {name: getattr(limits, name) for name in _LIMIT_NAMES},
+        "params": {name: mask_fields(value, name) for name, value in fields.items() if name not in _TRANSPORT_FIELDS},
+    }
+
+
+def _name_schema(request: Request) -> str | None:
+    """The name of the schema that the answer must fit; an unnamed one has the name that servers see."""
+    return None if request.response_format is None else request.response_format.name or "answer"
 
 
 def json_image(

@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from .example import example_for
 _MAX_PROBLEMS = 10
 #: Characters of a problem; it quotes the value.
 _MAX_PROBLEM_LENGTH = 200
+#: Characters of a schema's name, which may be its short form.
+_MAX_NAME_LENGTH = 200
 #: Raised when a valid schema is applied: it refers to itself or to nothing, has a type of its own (draft 3), or mixes
 #: drafts whose ids differ, for which referencing raises an AttributeError.
 _UNUSABLE_SCHEMA_ERRORS = (RecursionError, referencing.exceptions.Unresolvable, exceptions.UnknownType, AttributeError)
@@ -34,10 +37,11 @@ _UNUSABLE_SCHEMA_ERRORS = (RecursionError, referencing.exceptions.Unresolvable, 
 
 @frozen
 class Schema:
-    """A valid JSON Schema with its validator."""
+    """A valid JSON Schema with its validator; ``name`` is its title, else that of its file or preset."""
 
     document: Mapping[str, Any]
     _validator: Validator
+    name: str | None = None
 
     def find_problems(self, value: Any) -> list[str]:
         """Return the first ten errors in a value, each with its path, such as ``tags.0``.
@@ -60,20 +64,33 @@ def _format_problem(error: exceptions.ValidationError | exceptions.SchemaError) 
     return f"{path}: {text}" if path else text
 
 
-def load(source: str | Mapping[str, Any], *, where: str, folder: str = "") -> Schema:
+def load(source: str | Mapping[str, Any], *, where: str, folder: str = "", name: str | None = None) -> Schema:
     """Load the schema of an option or a preset.
 
     Args:
         source: a file (``@FILE``, an existing one, or a name that ends in ``.json``), a JSON Schema, or the short form.
         where: the option or setting, for messages.
         folder: the folder of relative file names, if it is not the current one.
+        name: of the schema, if it has no title; by default, that of its file or its short form.
 
     Raises:
         UsageError: the file is unreadable, or the schema is invalid.
     """
+    schema = _load(source, where, folder)
+    if isinstance(source, str) and name is None and not source.lstrip().startswith("{"):
+        name = os.path.basename(source).removeprefix("@") if _is_file(source, folder) else source[:_MAX_NAME_LENGTH]
+    title = schema.document.get("title")
+    return replace(schema, name=title if isinstance(title, str) else name)
+
+
+def _is_file(source: str, folder: str) -> bool:
+    return source.startswith("@") or source.endswith(".json") or os.path.isfile(os.path.join(folder, source))
+
+
+def _load(source: str | Mapping[str, Any], where: str, folder: str) -> Schema:
     if not isinstance(source, str):
         return _build_schema(_copy_as_json(source, where), where)
-    if source.startswith("@") or source.endswith(".json") or os.path.isfile(os.path.join(folder, source)):
+    if _is_file(source, folder):
         name = source.removeprefix("@") or "@"
         name = os.path.join(folder, os.path.expanduser(name)) if folder else name
         return _build_schema(_parse_json(_read_file(name, where), f"{where} {name}"), f"{where} {name}")

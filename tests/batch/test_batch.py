@@ -1,14 +1,17 @@
 """``qvision batch`` as its users meet it: the real program, a real server that answers by rule, real files."""
 
+import io
 import os
 import random
 import re
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pexpect
+import pyte
 import pytest
 
 from ..conftest import KEY, environment
@@ -29,6 +32,40 @@ def test_a_line_is_the_object_of_describe_plus_the_fields_of_a_batch(batch: Batc
     assert (line["prompt"], line["usage"], line["ok"], line["complete"]) == ("caption", USAGE, True, True)
     assert (line["index"], line["attempts"], line["source_id"], line["duplicate_of"]) == (1, 1, None, None)
     assert re.fullmatch("[0-9a-f]{64}", line["key"])
+
+
+def test_a_line_says_how_it_was_made(batch: Batch, draw: Draw, tmp_path: Path, gallery: Gallery) -> None:
+    draw("a.png")
+    (tmp_path / "photos/bad.png").write_bytes(b"no image")
+    (tmp_path / "form.json").write_text('{"type": "object"}')
+    gallery.rule = lambda *_: document("{}")
+    before = datetime.now(UTC).replace(microsecond=0)
+    options = ("--max-tokens", 50, "--temperature", 0.5, "--system", "Be brief.", "--max-side", 100, "-O", "seed=7")
+    bad, good = sorted(
+        batch("photos", "caption", "--schema", "form.json", *options, "-m", "llava").json_lines,
+        key=lambda line: line["ok"],
+    )
+    assert good["request"] == {
+        "model": "llava", "system": "Be brief.", "max_tokens": 50, "temperature": 0.5, "top_p": 1.0,
+        "schema": "form.json", "detail": None, "params": {"seed": 7},
+        "images": {"max_pixels": 2_621_440, "max_side": 100, "quality": None, "background": None},
+    }  # fmt: skip
+    assert bad["request"] == good["request"] | {"schema": None, "images": None}
+    assert before <= datetime.fromisoformat(good["created"]) <= datetime.now(UTC)
+
+
+def test_attempts_counts_every_request_and_v_logs_each(batch: Batch, draw: Draw, gallery: Gallery) -> None:
+    draw("a.png")
+    answers = iter([refusal(503, "busy"), document("no JSON"), document('{"a": 1}')])
+    gallery.rule = lambda *_: next(answers)
+    run = batch("photos", "caption", "--schema", '{"type": "object"}', "-v")
+    assert [(line["ok"], line["attempts"]) for line in run.json_lines] == [(True, 3)]
+    log = [line for line in run.stderr.splitlines() if line.startswith("photos/a.png: ")]
+    assert [re.sub(r"[\d.]+ (?:K?B|s)\b|(?<=0\.1):\d+", "N", line) for line in log] == [
+        "photos/a.png: N sent, HTTP 503 after N, 127.0.0.1N failed (HTTP 503): busy",
+        "photos/a.png: N sent, HTTP 200 after N",
+        "photos/a.png: N sent, HTTP 200 after N",
+    ]
 
 
 def test_an_image_may_come_from_standard_input(batch: Batch, draw: Draw) -> None:
@@ -254,13 +291,25 @@ def test_a_terminal_shows_the_progress(draw: Draw, gallery: Gallery, tmp_path: P
         cwd=str(tmp_path),
         dimensions=(24, 100),
     )
+    child.logfile_read = wide = io.BytesIO()
     child.expect(r"6 of 8 ", timeout=30)
     child.expect(r"2 in flight", timeout=30)
+    child.logfile_read = narrow = io.BytesIO()
+    child.setwinsize(24, 40)
+    child.expect(r"6 of 8 .*2 in flight.*\x1b\[1A\r", timeout=30)  # at the new width
+    assert max(map(len, re.split(r"[\r\n]+", re.sub(r"\x1b\[\d*[a-zA-Z]", "", narrow.getvalue().decode())))) < 40
     hold.event.set()
     child.expect(r"8 described", timeout=30)
     child.expect(pexpect.EOF, timeout=30)
     child.close()
     assert child.exitstatus == 0
+    screen = pyte.Screen(100, 24)
+    stream_ = pyte.ByteStream(screen)
+    stream_.feed(wide.getvalue())
+    screen.resize(24, 40)
+    stream_.feed(narrow.getvalue())
+    assert screen.display[0].startswith("8 described")
+    assert "in flight" not in "".join(screen.display)
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_when_a_repair_fails_only_the_repair_is_retried(batch: Batch, draw: Draw
     run = batch("photos", "--schema", "title")
     (line,) = run.json_lines
     assert [len(asked.json["messages"]) for asked in gallery.asked] == [1, 3, 3, 3, 3]
-    assert (run.exit_code, line["data"], line["attempts"]) == (0, {"title": "A"}, 4)
+    assert (run.exit_code, line["data"], line["attempts"]) == (0, {"title": "A"}, 5)
     assert line["usage"] == {name: 2 * count for name, count in USAGE.items()}
     assert f"{2 * USAGE['prompt_tokens']} → {2 * USAGE['completion_tokens']} tokens" in run.stderr
     assert line["warnings"] == ["the first answer did not fit the schema, so a second one was requested"]

@@ -7,7 +7,7 @@ import pytest
 from qubrid_cli.batch.budget import TotalUsage
 from qubrid_cli.batch.inputs import Task
 from qubrid_cli.batch.progress.display import LineDisplay
-from qubrid_cli.batch.progress.stats import BatchStats, format_duration
+from qubrid_cli.batch.progress.stats import BatchStats, Trouble, format_duration
 from qubrid_cli.batch.tasks import Done, Failed, Skipped
 from qubrid_cli.describe.result import Description
 from qubrid_cli.errors import ImageError
@@ -71,7 +71,7 @@ def test_the_summary_of_a_run(stats: BatchStats, total_usage: TotalUsage, clock:
         stats.add_outcome(outcome)
     clock.now += 125
     assert list(stats.format_summary(jobs="-j auto found 12")) == [
-        "100 described, 1 duplicate, 1 skipped, 3 failed · 2 min 5 s · 0.84 images/s · -j auto found 12",
+        "100 described, 1 duplicate, 1 skipped, 3 failed · 2 min 5 s · 0.824 images/s · -j auto found 12",
         "100,000 → 5,000 tokens · $1.00 · 400.0 MB → 40.0 MB",
         "ttft 0.50 s (p95 0.95 s) · total 1.00 s (p95 1.90 s) · 40.0 tok/s",
         "failed: 2 × damaged, first a.jpg: no",
@@ -134,7 +134,7 @@ def test_an_estimate_is_marked_as_one(stats: BatchStats, total_usage: TotalUsage
 def test_a_run_without_requests_does_not_mention_jobs(stats: BatchStats, clock: Clock) -> None:
     stats.add_outcome(Skipped(TASK))
     clock.now += 1
-    assert list(stats.format_summary(jobs="-j auto found 4")) == ["0 described, 1 skipped · 1.0 s · 1 images/s"]
+    assert list(stats.format_summary(jobs="-j auto found 4")) == ["0 described, 1 skipped · 1.0 s"]
 
 
 def test_the_time_left_is_predicted_from_the_speed_of_the_last_minute(stats: BatchStats, clock: Clock) -> None:
@@ -158,6 +158,83 @@ def test_the_details_of_the_progress(stats: BatchStats, total_usage: TotalUsage)
     stats.add_outcome(done(timing=timing))
     stats.add_outcome(failed("damaged"))
     assert stats.format_details() == "1 failed · 1,050 tokens · 7 in flight · p50 2.00 s"
+
+
+def skipped(number: int) -> Skipped:
+    return Skipped(Task(number, "a.jpg"))
+
+
+def test_skipped_images_do_not_count_for_the_speed(stats: BatchStats, clock: Clock) -> None:
+    stats.total = 10_000
+    for number in range(5_000):
+        clock.now += 0.002
+        stats.add_outcome(skipped(number))
+    assert (stats.format_headline(), stats.format_details()) == ("5,000 of 10,000", "5,000 skipped · 0 in flight")
+    for _ in range(20):
+        clock.now += 1
+        stats.add_outcome(done())
+    assert stats.format_headline() == "5,020 of 10,000 · 1/s · 1 h 23 min left"
+
+
+def test_images_that_another_run_answers_meanwhile_count_once(stats: BatchStats, clock: Clock) -> None:
+    stats.total = 100
+    answered: set[str] = set()
+    for number in range(40):
+        stats.add_claimed(number, str(number))
+    for number in range(20):
+        clock.now += 1
+        answered |= {str(2 * number), str(2 * number + 1)} if number < 10 else set()
+        stats.check_claimed(answered.__contains__)
+        stats.add_outcome(Done(Task(50 + number, "a.jpg"), record(), b""))
+    assert stats.format_headline() == "40 of 100 · 2/s · 30.0 s left"
+    for number in range(20):
+        stats.add_outcome(skipped(number))
+    assert stats.format_headline() == "40 of 100 · 2/s · 30.0 s left"
+
+
+@pytest.mark.parametrize(
+    ("trouble", "in_flight", "text"),
+    [
+        (Trouble("HTTP 503", 100.0, 212.0), 0, "HTTP 503 for 1 min 40 s, next try in 12 s"),
+        (Trouble("HTTP 503", 195.0, 200.0), 1, "HTTP 503 for 5 s"),
+        (Trouble("unreachable", 100.0, None), 1, "unreachable for 1 min 40 s"),
+        (Trouble(), 3, "no answer for 1 min 40 s"),
+        (Trouble(next_at=230.0), 0, "next request in 30 s"),
+        (Trouble(), 0, ""),
+    ],
+)
+def test_the_progress_says_why_nothing_moves(
+    stats: BatchStats, clock: Clock, trouble: Trouble, in_flight: int, text: str
+) -> None:
+    clock.now = 200.0
+    stats.trouble, stats.in_flight = trouble, in_flight
+    assert stats.format_trouble() == text
+
+
+def test_the_progress_names_images_that_other_runs_work_on(stats: BatchStats, clock: Clock) -> None:
+    stats.add_claimed(1, "key")
+    clock.now += 11
+    assert stats.format_trouble() == "waiting for other runs, which work on 1 image"
+
+
+@pytest.mark.parametrize(
+    ("width", "headline", "details"),
+    [
+        (80, "1,100 of 10,000 · 1/s · 2 h 28 min left", "50 failed · 999,999,999 tokens · $12.34 · 64 in flight"),
+        (39, "1,100 of 10,000 · 1/s · 2 h 28 min left", "50 failed · $12.34 · 64 in flight"),
+        (38, "1,100 of 10,000 · 1/s", "50 failed · $12.34 · 64 in flight"),
+        (20, "1,100 of 10,000", "64 in flight"),
+    ],
+)
+def test_on_a_narrow_terminal_the_least_important_parts_are_left_out(
+    stats: BatchStats, total_usage: TotalUsage, clock: Clock, width: int, headline: str, details: str
+) -> None:
+    stats.total, stats.in_flight = 10_000, 64
+    total_usage.input_tokens, total_usage.cost = 999_999_999, 12.34
+    for number in range(1_100):
+        clock.now += 1
+        stats.add_outcome(failed("damaged") if number % 22 == 0 else done())
+    assert (stats.format_headline(width), stats.format_details(width)) == (headline, details)
 
 
 def test_a_line_of_progress_is_printed_every_half_minute(

@@ -246,7 +246,7 @@ def test_the_type_comes_from_the_bytes_and_not_from_the_name(tmp_path: Path) -> 
 def test_the_description_of_a_prepared_image(kind: str, said: str) -> None:
     data = saved(plain(size=(40, 32)), kind, **({"sizes": [(40, 32)]} if kind == "ICO" else {}))
     image = encoded(data)
-    assert replace(image, prepare_seconds=0, metadata_names=()) == PreparedImage(
+    assert replace(image, prepare_seconds=0, metadata_names=(), limits=None) == PreparedImage(
         name="x", sha256=hashlib.sha256(data).hexdigest(), format=said, width=40, height=32, size=len(data),
         upload=Upload(image.upload.mime, 40, 32, image.upload.data), prepare_seconds=0,
     )  # fmt: skip

@@ -1,20 +1,27 @@
-"""How stderr shows the progress of a run: as a bar on a terminal, else as a line now and then. Uses Rich."""
+"""How stderr shows the progress of a run: as a bar on a terminal, else as a line now and then."""
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Self, TextIO, cast
+from typing import TYPE_CHECKING, Self
 
 from ...metrics import Clock
 from ...output.streams import TolerantStream, echo_err
 from .stats import BatchStats
 
 if TYPE_CHECKING:
-    from rich.console import Console, Group
+    from rich.console import Console
 
 #: Seconds between lines of progress if there is no bar.
 _LINE_INTERVAL = 30.0
+#: Seconds between drawings of the bar.
+_DRAW_INTERVAL = 0.25
+#: Characters of the bar: at most, and at least to be drawn at all.
+_BAR_WIDTH, _LEAST_BAR_WIDTH = 24, 8
+#: From the start of the line to the end of the screen (ECMA-48, ED); faint text and its end (SGR).
+_ERASE, _DIM, _RESET = "\r\x1b[J", "\x1b[2m", "\x1b[0m"
 
 
 @contextmanager
@@ -33,7 +40,11 @@ def show_progress(stats: BatchStats, *, is_quiet: bool, is_shown: bool, as_bar: 
     elif as_bar and sys.stderr.isatty():
         from ...output.terminal import make_console
 
-        with BarDisplay(stats, make_console(color=None, stderr=True)) as bar:
+        console = make_console(color=None, stderr=True)
+        if console.is_dumb_terminal or console.legacy_windows:  # they know no escape sequences
+            yield LineDisplay(stats)
+            return
+        with BarDisplay(stats, console) as bar:
             yield bar
     else:
         yield LineDisplay(stats)
@@ -69,42 +80,68 @@ class LineDisplay(MessageDisplay):
         """Print a line if the last one is half a minute old."""
         if self._clock() >= self._next_line_at:
             self._next_line_at = self._clock() + _LINE_INTERVAL
-            echo_err(f"{self._stats.format_headline()} · {self._stats.format_details()}")
+            parts = (self._stats.format_headline(), self._stats.format_details(), self._stats.format_trouble())
+            echo_err(" · ".join(filter(None, parts)))
 
 
 class BarDisplay(ProgressDisplay):
-    """Two lines at the bottom of a terminal, drawn by a thread of Rich. A context manager; at its end, they disappear."""
+    """A few lines at the bottom of a terminal, drawn by a thread. A context manager; at its end, they disappear.
+
+    The cursor rests at their start, so that erasing to the end of the screen removes them, however the terminal has
+    wrapped them when it was resized.
+    """
 
     def __init__(self, stats: BatchStats, console: "Console") -> None:
-        from rich.live import Live
-
         self._stats = stats
         self._console = console
-        self._console.file = cast("TextIO", TolerantStream(self._console.file))
-        self._live = Live(
-            get_renderable=self._render, console=console, transient=True, redirect_stdout=False, redirect_stderr=False
-        )
+        self._stream = TolerantStream(console.file)
+        self._lock = threading.Lock()
+        self._is_over = threading.Event()
+        self._drawn = ""
+        is_unicode = (console.encoding or "").lower().startswith("utf")
+        self._full, self._empty = ("━", "╌") if is_unicode else ("#", "-")
 
     def __enter__(self) -> Self:
-        self._live.start()
-        self._console.show_cursor()  # Rich hides it, and it would stay hidden if the process were killed
+        threading.Thread(target=self._keep_drawing, name="bar", daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._live.stop()
+        with self._lock:
+            self._is_over.set()
+            self._write(_ERASE)
 
     def print_line(self, text: str) -> None:
         """Print a line above the bar."""
-        self._console.print(text, markup=False, highlight=False, emoji=False)
+        with self._lock:
+            self._write(f"{_ERASE}{text}\n{self._drawn}")
 
-    def _render(self) -> "Group":
-        from rich.console import Group
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
-        from rich.text import Text
+    def _keep_drawing(self) -> None:
+        while not self._is_over.is_set():
+            with self._lock:
+                drawing = self._draw()
+                if drawing != self._drawn and not self._is_over.is_set():
+                    self._drawn = drawing
+                    self._write(_ERASE + drawing)
+            self._is_over.wait(_DRAW_INTERVAL)
 
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
+
+    def _draw(self) -> str:
+        width, height = self._console.size
+        rows = list(self._format_rows(max(1, width - 1)))[: max(1, height - 1)]
+        back = f"\x1b[{len(rows) - 1}A\r" if len(rows) > 1 else "\r"
+        return "\n".join(rows) + back
+
+    def _format_rows(self, width: int) -> Iterator[str]:
         stats = self._stats
-        headline = Table.grid(padding=(0, 1))
-        bar = ProgressBar(total=stats.total, completed=stats.finished, pulse=stats.total is None, width=24)
-        headline.add_row(bar, Text(stats.format_headline(), no_wrap=True, overflow="ellipsis"))
-        return Group(headline, Text(stats.format_details(), style="dim", no_wrap=True, overflow="ellipsis"))
+        headline = stats.format_headline(width)[:width]
+        bar_width = min(_BAR_WIDTH, width - len(headline) - 1)
+        if stats.total and bar_width >= _LEAST_BAR_WIDTH:
+            done = bar_width * min(stats.shown_finished, stats.total) // stats.total
+            headline = f"{self._full * done}{self._empty * (bar_width - done)} {headline}"
+        yield headline
+        yield f"{_DIM}{stats.format_details(width)[:width]}{_RESET}"
+        if trouble := stats.format_trouble():
+            yield trouble[:width]

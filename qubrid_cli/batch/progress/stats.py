@@ -1,13 +1,17 @@
-"""What a run has done so far: as progress during the run, as a summary at its end."""
+"""What a run has done so far: as progress during the run, as a summary at its end.
+
+Several runs on one results file count together: what another run answers of the images of this one is finished.
+"""
 
 import threading
 import time
 from array import array
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 
+from ...frozen import frozen
 from ...metrics import Clock, Cost, parse_server_figures
 from ...text import escape_control_characters, format_size
 from ..budget import TotalUsage
@@ -18,6 +22,10 @@ from ..tasks import Done, Failed, Outcome, SidecarFailed, Skipped
 _RECENT_ANSWERS = 100
 #: Seconds over which the speed is measured that predicts the time left.
 _SPEED_WINDOW_SECONDS = 60.0
+#: Seconds without an outcome after which the progress says so.
+_QUIET_SECONDS = 10.0
+#: Seconds between checks whether other runs have answered the images that they have claimed.
+_CLAIMS_INTERVAL = 1.0
 #: Kinds of failures that the summary lists.
 _MAX_FAILURE_LINES = 10
 #: Kinds of failures that are told apart; a server may send an error code of its own for each image.
@@ -69,6 +77,21 @@ class _FailureSummary:
             yield f"failed: {count:,} × other errors"
 
 
+@frozen
+class Trouble:
+    """Why a run sends nothing at the moment; times are those of its clock.
+
+    Attributes:
+        reason: the last error of the endpoint, in a few words; ``None`` if it has none.
+        since: when the errors began.
+        next_at: when the next request will be sent; ``None`` if that depends on something else.
+    """
+
+    reason: str | None = None
+    since: float = 0.0
+    next_at: float | None = None
+
+
 class BatchStats:
     """Counts the outcomes of a run, and formats the counts.
 
@@ -78,12 +101,14 @@ class BatchStats:
     Attributes:
         total: images in the whole run; ``None`` until they are counted.
         in_flight: requests without a response.
+        trouble: why nothing is sent.
     """
 
     def __init__(self, usage: TotalUsage, *, clock: Clock = time.monotonic) -> None:
         self._usage = usage
         self.total: int | None = None
         self.in_flight = 0
+        self.trouble = Trouble()
         self.done = self.duplicates = self.failed = self.skipped = 0
         self._original_bytes = self._sent_bytes = 0
         self._documents: set[str] = set()
@@ -93,11 +118,25 @@ class BatchStats:
         self._clock = clock
         self._started_at = clock()
         self._history: deque[tuple[float, int]] = deque([(self._started_at, 0)])
+        self._last_outcome_at = self._next_check_at = self._started_at
+        self._claimed_keys: dict[int, str] = {}  # by the position of the image
+        self._answered_elsewhere: set[int] = set()  # and not yet skipped here
+        self._elsewhere_count = 0
 
     @property
     def finished(self) -> int:
         """Images with an outcome."""
         return self.done + self.failed + self.skipped
+
+    @property
+    def shown_finished(self) -> int:
+        """Images with an outcome here, or with an answer of another run that works on them at the same time."""
+        return self.finished + len(self._answered_elsewhere)
+
+    @property
+    def _request_count(self) -> int:
+        """Images for which requests were needed, here or in another run at the same time."""
+        return self.done - self.duplicates + self.failed + self._elsewhere_count
 
     def count_total(self, images: Iterator[object]) -> None:
         """Count all images of the run in a thread of its own, while the first ones are processed."""
@@ -120,9 +159,37 @@ class BatchStats:
                 self._failures.add(outcome.record)
         if not isinstance(outcome, Skipped) and not outcome.is_duplicate:
             self._add_measurements(outcome.record)
-        now = self._clock()
-        if now - self._history[-1][0] >= 1:
-            self._history.append((now, self.finished))
+        self._claimed_keys.pop(outcome.task.index, None)
+        self._answered_elsewhere.discard(outcome.task.index)
+        self._record_speed()
+
+    def add_claimed(self, index: int, key: str) -> None:
+        """Note that another run has claimed the image at this position."""
+        self._claimed_keys[index] = key
+
+    def check_claimed(self, is_answered: Callable[[str], bool]) -> None:
+        """Count the claimed images that other runs have answered meanwhile, once a second.
+
+        Args:
+            is_answered: whether the answer with a key is in the results file.
+        """
+        if not self._claimed_keys or self._clock() < self._next_check_at:
+            return
+        self._next_check_at = self._clock() + _CLAIMS_INTERVAL
+        answered = [index for index, key in self._claimed_keys.items() if is_answered(key)]
+        for index in answered:
+            del self._claimed_keys[index]
+        self._answered_elsewhere.update(answered)
+        self._elsewhere_count += len(answered)
+        if answered:
+            self._record_speed()
+
+    def _record_speed(self) -> None:
+        now = self._last_outcome_at = self._clock()
+        if self._request_count == 0:  # skipping images says nothing about the speed of requests
+            self._history[0] = now, 0
+        elif now - self._history[-1][0] >= 1:
+            self._history.append((now, self._request_count))
             while self._history[1][0] < now - _SPEED_WINDOW_SECONDS:
                 self._history.popleft()
 
@@ -143,26 +210,61 @@ class BatchStats:
                 if (value := getattr(figures, name)) is not None:
                     values.append(value)
 
-    def format_headline(self) -> str:
-        """Format the progress: images finished, the speed of the last minute, and the time left."""
-        since, count = self._history[0]
-        speed = (self.finished - count) / max(self._clock() - since, 1e-3)
-        if self.total is None:
-            return f"{self.finished:,} · {_format_rate(speed)}/s"
-        left = max(0, self.total - self.finished)
-        eta = f" · {format_duration(left / speed)} left" if speed > 0 and left else ""
-        return f"{self.finished:,} of {self.total:,} · {_format_rate(speed)}/s{eta}"
+    def format_headline(self, width: int | None = None) -> str:
+        """Format the progress: images finished, requests per second in the last minute, and the time left.
 
-    def format_details(self) -> str:
-        """Format the details of the progress: failures, tokens, cost, requests in flight and the median time."""
-        parts = [f"{count:,} {name}" for name, count in (("failed", self.failed), ("skipped", self.skipped)) if count]
-        usage = self._usage
-        parts += [f"{usage.total_tokens:,.0f} tokens"] if usage.total_tokens else []
-        parts += [str(Cost(usage.cost))] if usage.cost is not None else []
-        parts.append(f"{self.in_flight} in flight")
-        recent_seconds = self._total_seconds[-_RECENT_ANSWERS:]
-        parts += [f"p50 {_percentile(recent_seconds, 50):.2f} s"] if recent_seconds else []
-        return " · ".join(parts)
+        Args:
+            width: characters that it may take; what does not fit is left out, the last part first.
+        """
+        since, count = self._history[0]
+        speed = (self._request_count - count) / max(self._clock() - since, 1e-3)
+        finished = self.shown_finished
+        parts = [f"{finished:,}" if self.total is None else f"{finished:,} of {self.total:,}"]
+        parts += [f"{_format_rate(speed)}/s"] if speed > 0 else []
+        left = 0 if self.total is None else max(0, self.total - finished)
+        parts += [f"{format_duration(left / speed)} left"] if speed > 0 and left else []
+        return _join_fitting(parts, width)
+
+    def format_details(self, width: int | None = None) -> str:
+        """Format the details of the progress: failures, tokens, cost, requests in flight and the median time.
+
+        Args:
+            width: characters that they may take; what does not fit is left out, the least important part first.
+        """
+        usage, recent_seconds = self._usage, self._total_seconds[-_RECENT_ANSWERS:]
+        parts = {
+            "failed": f"{self.failed:,} failed" if self.failed else "",
+            "skipped": f"{self.skipped:,} skipped" if self.skipped else "",
+            "tokens": f"{usage.total_tokens:,.0f} tokens" if usage.total_tokens else "",
+            "cost": str(Cost(usage.cost)) if usage.cost is not None else "",
+            "in_flight": f"{self.in_flight} in flight",
+            "median": f"p50 {_percentile(recent_seconds, 50):.2f} s" if recent_seconds else "",
+        }
+        for name in ("median", "tokens", "skipped", "cost", "failed"):
+            text = " · ".join(filter(None, parts.values()))
+            if width is None or len(text) <= width:
+                return text
+            parts[name] = ""
+        return parts["in_flight"]
+
+    def format_trouble(self) -> str:
+        """Format why nothing moves: ``HTTP 503 for 1 min 40 s, next try in 12 s``; empty if something does."""
+        now, trouble = self._clock(), self.trouble
+        wait = None if trouble.next_at is None else trouble.next_at - now
+        if trouble.reason is not None:
+            next_try = f", next try in {_format_seconds(wait)}" if wait is not None and wait >= 0.5 else ""
+            return f"{trouble.reason} for {_format_seconds(now - trouble.since)}{next_try}"
+        seconds = now - max(self._last_outcome_at, self._started_at)
+        if seconds < _QUIET_SECONDS:
+            return ""
+        if self.in_flight:
+            return f"no answer for {_format_seconds(seconds)}"
+        if wait is not None and wait >= 1:
+            return f"next request in {_format_seconds(wait)}"
+        if self._claimed_keys:
+            images = "1 image" if len(self._claimed_keys) == 1 else f"{len(self._claimed_keys):,} images"
+            return f"waiting for other runs, which work on {images}"
+        return ""
 
     def format_summary(self, *, jobs: str) -> Iterator[str]:
         """Format the lines that are shown at the end of the run.
@@ -175,9 +277,10 @@ class BatchStats:
         counts += [format_duplicates(self.duplicates)] if self.duplicates else []
         counts += [f"{count:,} {name}" for name, count in (("skipped", self.skipped), ("failed", self.failed)) if count]
         seconds = self._clock() - self._started_at
-        speed = f"{_format_rate(self.finished / max(seconds, 1e-3))} images/s"
-        parts = [", ".join(counts), format_duration(seconds), speed]
-        yield " · ".join([*parts, jobs] if described + self.failed else parts)
+        parts = [", ".join(counts), format_duration(seconds)]
+        if requested := described + self.failed:
+            parts += [f"{_format_rate(requested / max(seconds, 1e-3))} images/s", jobs]
+        yield " · ".join(parts)
         for parts in (self._format_usage(), self._format_latencies()):
             if parts:
                 yield " · ".join(parts)
@@ -230,6 +333,21 @@ def format_duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _format_seconds(seconds: float) -> str:
+    """Format a duration without fractions of a second, which would flicker."""
+    return f"{round(seconds)} s" if seconds < 59.5 else format_duration(seconds)
+
+
+def _join_fitting(parts: Sequence[str], width: int | None) -> str:
+    """Join as many parts from the first one on as fit."""
+    text = parts[0]
+    for part in parts[1:]:
+        if width is not None and len(f"{text} · {part}") > width:
+            break
+        text += f" · {part}"
+    return text
 
 
 def _format_rate(value: float) -> str:

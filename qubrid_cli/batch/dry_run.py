@@ -2,84 +2,37 @@
 
 import enum
 import random
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ImageError
-from ..frozen import frozen
-from ..images.prepare import PreparedImage
-from ..images.sources import FetchedLink, File, Stdin, split_page
-from ..metrics import Price
-from ..text import format_size
+from ..images.sources import DocumentPage, FetchedLink, File, Source, Stdin, split_page
+from ..metrics import Clock
 from . import entries, tasks
-from .inputs import MissingImage, Task
-from .progress.stats import format_duplicates
+from .forecast import Census, Forecast, SizedTask, build_forecast
+from .inputs import InputItem, MissingImage, Task, find_images
+from .results.done import DoneFinder
 from .tasks import BatchPlan, LoadedImage
 
 if TYPE_CHECKING:
     from .journal import Journal
     from .sidecars.writer import Sidecars
 
-#: Images that are prepared to estimate the size of all.
-_SAMPLE_SIZE = 20
-
-
-@frozen
-class Forecast:
-    """What a run would do; means are over a sample of the images to request.
-
-    Attributes:
-        image_count: all images: those with an answer already (``done_count``), those that cannot be found or read
-            (``unreadable_count``), those that equal another one (``duplicate_count``), and those to request.
-        page_count: images that are pages, of ``document_count`` documents.
-        rejected_count: images of the sample that cannot be sent.
-        mean_tokens: of a request, without its answer; ``None`` if it is unknown how the model counts images.
-    """
-
-    image_count: int
-    done_count: int
-    unreadable_count: int
-    duplicate_count: int
-    page_count: int
-    document_count: int
-    sample_size: int
-    rejected_count: int
-    mean_tokens: float | None
-    mean_original_bytes: float
-    mean_sent_bytes: float
-
-    @property
-    def request_count(self) -> int:
-        """Images to request."""
-        return self.image_count - self.done_count - self.unreadable_count - self.duplicate_count
-
-    def format_lines(self, price: Price | None, max_tokens: int | None) -> Iterator[str]:
-        """Yield the forecast as text."""
-        counts = [f"{self.image_count:,} images: {self.request_count:,} to describe"]
-        counts += [format_duplicates(self.duplicate_count)] if self.duplicate_count else []
-        yield ", ".join([*counts, f"{self.done_count:,} already done", f"{self.unreadable_count:,} unreadable"])
-        if self.page_count:
-            documents = "1 document" if self.document_count == 1 else f"{self.document_count:,} documents"
-            yield f"{self.page_count:,} of them are pages of {documents}"
-        if self.rejected_count:
-            yield f"{self.rejected_count} of a sample of {self.sample_size} cannot be sent"
-        if self.sample_size == self.rejected_count:
-            return
-        answers = "plus the answers" + ("" if max_tokens is None else f" of up to {max_tokens:,} tokens each")
-        tokens = None if self.mean_tokens is None else self.mean_tokens * self.request_count
-        if tokens is None:
-            yield f"unknown number of input tokens, because it is unknown how the model counts images; {answers}"
-        else:
-            yield f"about {tokens:,.0f} input tokens, {self.mean_tokens:,.0f} per image; {answers}"
-        original = format_size(round(self.mean_original_bytes * self.request_count))
-        sent = format_size(round(self.mean_sent_bytes * self.request_count))
-        yield f"about {original} of images, {sent} to send"
-        if tokens is not None and price is not None and price.input is not None and price.output is not None:
-            output_cost = 100 * self.request_count * price.output / 1e6
-            yield f"about ${tokens * price.input / 1e6:,.2f}, plus ${output_cost:,.2f} for every 100 tokens per answer"
+#: Seconds for counting all images; after that, a random sample is counted, for as long again.
+_COUNT_SECONDS = 1.0
+#: Images that are counted all the same, however long that takes.
+_LEAST_COUNTED = 200
+#: Seconds between lines of progress.
+_REPORT_SECONDS = 2.0
+#: Images among which those are chosen that are prepared.
+_RESERVOIR_SIZE = 400
+#: Images that stand for all if there are too many to be counted.
+_MAX_COUNTED = 5_000
 
 
 class _ImageState(enum.Enum):
@@ -89,33 +42,208 @@ class _ImageState(enum.Enum):
     UNREADABLE = enum.auto()
 
 
-def dry_run(plan: BatchPlan, journal: "Journal | None") -> Forecast:
+def dry_run(
+    plan: BatchPlan,
+    journal: "Journal | None",
+    *,
+    report: Callable[[str], None] = lambda _: None,
+    clock: Clock = time.monotonic,
+) -> Forecast:
     """Count the images of a run, and prepare a sample of those to request.
 
     Args:
         journal: the results file; without one, most images need not be read.
+        report: shows a line of progress.
     """
-    counts: Counter[_ImageState] = Counter()
-    duplicates = DuplicateFinder(plan)
-    sample: list[Task] = []
-    page_counts: Counter[str] = Counter()
-    dice = random.Random(0)  # noqa: S311  # so that the same folder gives the same figures
-    sidecars = _open_sidecars(plan)
-    for item in plan.inputs.find_images():
+    return build_forecast(_count_images(plan, journal, report, clock), plan, clock=clock)
+
+
+def _count_images(plan: BatchPlan, journal: "Journal | None", report: Callable[[str], None], clock: Clock) -> Census:
+    counter = _Counter(plan, journal)
+    give_up_at = clock() + _COUNT_SECONDS
+    items = plan.inputs.find_images()
+    for item in items:
+        counter.add(item)
+        if counter.total >= _LEAST_COUNTED and clock() >= give_up_at:
+            break
+    else:
+        return counter.build_census()
+    if isinstance(plan.inputs.list_file, Path) and not plan.inputs.arguments and plan.inputs.can_be_found_twice:
+        return _sample_list(plan, plan.inputs.list_file, _Counter(plan, journal), report, clock)
+    return _sample_rest(items, counter, _Counter(plan, journal), report, clock)
+
+
+def _sample_list(
+    plan: BatchPlan, path: Path, counter: "_Counter", report: Callable[[str], None], clock: Clock
+) -> Census:
+    """Count random rows of a list, which stand for all."""
+    from . import lists
+
+    dice = random.Random(0)  # noqa: S311  # so that the same list gives the same figures
+    row_count, rows = lists.sample_items(path, _MAX_COUNTED, dice, is_nul_separated=plan.inputs.is_nul_separated)
+    report(f"the list has {row_count:,} rows: estimating from a random sample")
+    give_up_at, used = clock() + _COUNT_SECONDS, 0
+    selection = replace(plan.inputs.selection, limit=None)
+    for row in rows:
+        used += 1
+        for item in find_images([], list_items=[row], selection=selection, page_finder=plan.inputs.page_finder):
+            counter.add(item)
+        if used >= _LEAST_COUNTED and clock() >= give_up_at:
+            break
+    total = round(row_count * counter.total / max(1, used))
+    limit = plan.inputs.selection.limit
+    return counter.build_census(total if limit is None else min(total, limit))
+
+
+def _sample_rest(
+    items: Iterator[InputItem],
+    counted: "_Counter",
+    counter: "_Counter",
+    report: Callable[[str], None],
+    clock: Clock,
+) -> Census:
+    """Find all other images without looking at them, and count random ones, which stand for these."""
+    dice = random.Random(0)  # noqa: S311  # so that the same images give the same figures
+    sample: list[InputItem] = []
+    rest_count, next_report_at = 0, clock() + _REPORT_SECONDS
+    for rest_count, item in enumerate(items, 1):
+        if len(sample) < _MAX_COUNTED:
+            sample.append(item)
+        elif (place := dice.randrange(rest_count)) < _MAX_COUNTED:
+            sample[place] = item
+        if clock() >= next_report_at:
+            next_report_at = clock() + _REPORT_SECONDS
+            report(f"{counted.total + rest_count:,} images found so far")
+    dice.shuffle(sample)
+    give_up_at = clock() + _COUNT_SECONDS
+    for item in sample:
+        counter.add(item)
+        if counter.total >= _LEAST_COUNTED and clock() >= give_up_at:
+            break
+    return _add(counted.build_census(), counter.build_census(rest_count))
+
+
+def _add(first: Census, second: Census) -> Census:
+    """Add up the counts of two parts of a run."""
+    counts = {
+        name: getattr(first, name) + getattr(second, name)
+        for name in (
+            *("request_count", "duplicate_count", "done_count", "unreadable_count", "page_count", "document_count"),
+            *("file_bytes", "unsized_count"),
+        )
+    }
+    largest = max(first, second, key=lambda census: census.request_count)
+    return Census(**counts, images=largest.images, is_estimated=True)
+
+
+class _Counter:
+    """Counts images by what a run would do with them, and keeps a random sample of those to request."""
+
+    def __init__(self, plan: BatchPlan, journal: "Journal | None") -> None:
+        self._plan = plan
+        self._journal = journal
+        self._done_finder = None if journal is None else DoneFinder(plan, journal)
+        self._sidecars = _open_sidecars(plan)
+        self._duplicates = DuplicateFinder(plan)
+        self._counts: Counter[_ImageState] = Counter()
+        self._page_counts: Counter[str] = Counter()
+        self._questions: Counter[tuple[str, str | None]] = Counter()
+        self._sized_documents: set[str] = set()
+        self._file_bytes = self._unsized_count = 0
+        self._images: list[SizedTask] = []
+        self._dice = random.Random(0)  # noqa: S311  # so that the same images give the same figures
+
+    @property
+    def total(self) -> int:
+        """All images so far."""
+        return self._counts.total()
+
+    def add(self, item: InputItem) -> None:
+        """Count an image."""
         if isinstance(item, MissingImage):
-            counts[_ImageState.UNREADABLE] += 1
-            continue
+            self._counts[_ImageState.UNREADABLE] += 1
+            return
         if page := split_page(item.source):
-            page_counts[page[0]] += 1
-        is_complete = sidecars is not None and _has_all_sidecars(item, plan, sidecars)
-        state = _ImageState.DONE if is_complete else _classify(item, plan, journal, duplicates)
-        counts[state] += 1
+            self._page_counts[page[0]] += 1
+        state = self._classify(item)
+        self._counts[state] += 1
+        if state in {_ImageState.TO_REQUEST, _ImageState.DUPLICATE}:
+            self._questions[item.source, item.prompt] += 1
         if state is _ImageState.TO_REQUEST:
-            if len(sample) < _SAMPLE_SIZE:
-                sample.append(item)
-            elif (place := dice.randrange(counts[state])) < _SAMPLE_SIZE:
-                sample[place] = item
-    return _measure_sample(sample, plan, counts, page_counts)
+            self._add_to_request(item)
+
+    def _add_to_request(self, task: Task) -> None:
+        source = self._plan.open_source(task)
+        size = _find_size(source)
+        if size is None:
+            self._unsized_count += 1
+        elif not isinstance(source, DocumentPage) or source.document.name not in self._sized_documents:
+            self._file_bytes += size
+        if isinstance(source, DocumentPage):
+            self._sized_documents.add(source.document.name)
+        if len(self._images) < _RESERVOIR_SIZE:
+            self._images.append(SizedTask(task, size))
+        elif (place := self._dice.randrange(self._counts[_ImageState.TO_REQUEST])) < _RESERVOIR_SIZE:
+            self._images[place] = SizedTask(task, size)
+
+    def _classify(self, task: Task) -> _ImageState:
+        if self._sidecars is not None and _has_all_sidecars(task, self._plan, self._sidecars):
+            return _ImageState.DONE
+        if self._done_finder is not None:
+            task = self._done_finder.locate(task)
+            if self._done_finder.is_done(task):
+                return _ImageState.DONE
+        try:
+            if self._journal is None:
+                return _ImageState.DUPLICATE if self._duplicates.is_duplicate(task) else _ImageState.TO_REQUEST
+            loaded = _load_image(task, self._plan)
+        except ImageError:
+            return _ImageState.UNREADABLE
+        prompt = self._plan.batch_request.build_request(task).prompt
+        if self._journal.find_answer(loaded.key, loaded.build_question(prompt)) is not None:
+            return _ImageState.DONE
+        return _ImageState.DUPLICATE if self._duplicates.is_loaded_duplicate(loaded) else _ImageState.TO_REQUEST
+
+    def build_census(self, total: int | None = None) -> Census:
+        """Build the result.
+
+        Args:
+            total: images for which those that were counted stand; ``None`` if they are all.
+        """
+        counts, factor = self._counts, 1.0 if total is None else total / max(1, self.total)
+        requests, duplicates = counts[_ImageState.TO_REQUEST] * factor, counts[_ImageState.DUPLICATE] * factor
+        if total is not None:
+            different = min(self._estimate_questions(requests + duplicates), requests + duplicates)
+            requests, duplicates = different, requests + duplicates - different
+        per_request = requests / max(1, counts[_ImageState.TO_REQUEST])
+        return Census(
+            request_count=round(requests),
+            duplicate_count=round(duplicates),
+            done_count=round(counts[_ImageState.DONE] * factor),
+            unreadable_count=round(counts[_ImageState.UNREADABLE] * factor),
+            page_count=round(self._page_counts.total() * factor),
+            document_count=round(len(self._page_counts) * factor),
+            images=self._images,
+            file_bytes=round(self._file_bytes * per_request),
+            unsized_count=round(self._unsized_count * per_request),
+            is_estimated=total is not None,
+        )
+
+    def _estimate_questions(self, total: float) -> float:
+        """Estimate how many different questions there are among all, from those that were seen once and twice.
+
+        Source: A. Chao, "Nonparametric Estimation of the Number of Classes in a Population" (1984). If no question was seen
+        twice, all are taken to be different.
+        """
+        frequencies = Counter(self._questions.values())
+        once, twice = frequencies[1], frequencies[2]
+        duplicates = self._counts[_ImageState.DUPLICATE]
+        if not duplicates:
+            return total
+        if once == 0:
+            return float(self._counts[_ImageState.TO_REQUEST])
+        share = self._counts[_ImageState.TO_REQUEST] / max(1, len(self._questions))  # equal files under different names
+        return (len(self._questions) + once * (once - 1) / (2 * (twice + 1))) * min(1.0, share)
 
 
 def _open_sidecars(plan: BatchPlan) -> "Sidecars | None":
@@ -133,52 +261,8 @@ def _has_all_sidecars(task: Task, plan: BatchPlan, sidecars: "Sidecars") -> bool
         return False
 
 
-def _classify(task: Task, plan: BatchPlan, journal: "Journal | None", duplicates: "DuplicateFinder") -> _ImageState:
-    try:
-        if journal is None:
-            return _ImageState.DUPLICATE if duplicates.is_duplicate(task) else _ImageState.TO_REQUEST
-        loaded = _load_image(task, plan)
-    except ImageError:
-        return _ImageState.UNREADABLE
-    prompt = plan.batch_request.build_request(task).prompt
-    if journal.find_answer(loaded.key, loaded.build_question(prompt)) is not None:
-        return _ImageState.DONE
-    return _ImageState.DUPLICATE if duplicates.is_loaded_duplicate(loaded) else _ImageState.TO_REQUEST
-
-
 def _load_image(task: Task, plan: BatchPlan) -> LoadedImage:
     return tasks.load_image(task, plan.open_source(task), plan.batch_request, plan.page_finder)
-
-
-def _measure_sample(
-    sample: list[Task], plan: BatchPlan, counts: Mapping[_ImageState, int], page_counts: Mapping[str, int]
-) -> Forecast:
-    estimates: list[int | None] = []
-    original_bytes, sent_bytes = 0.0, 0
-    for task in sample:
-        try:
-            ready = tasks.prepare_image(_load_image(task, plan), plan.batch_request, plan.page_finder)
-        except ImageError:
-            continue
-        estimates.append(ready.tokens_estimate)
-        if isinstance(ready.image, PreparedImage):
-            original_bytes += ready.image.size / ready.image.page_count
-            sent_bytes += len(ready.image.upload.data)
-    known = [tokens for tokens in estimates if tokens is not None]
-    usable = max(1, len(estimates))
-    return Forecast(
-        image_count=sum(counts.values()),
-        done_count=counts[_ImageState.DONE],
-        unreadable_count=counts[_ImageState.UNREADABLE],
-        duplicate_count=counts[_ImageState.DUPLICATE],
-        page_count=sum(page_counts.values()),
-        document_count=len(page_counts),
-        sample_size=len(sample),
-        rejected_count=len(sample) - len(estimates),
-        mean_tokens=sum(known) / usable if len(known) == usable else None,
-        mean_original_bytes=original_bytes / usable,
-        mean_sent_bytes=sent_bytes / usable,
-    )
 
 
 class DuplicateFinder:
@@ -191,6 +275,7 @@ class DuplicateFinder:
         self._plan = plan
         self._unread_by_size: dict[int, Task | None] = {}  # None once files of this size are read
         self._key_digests: set[bytes] = set()
+        self._questions: set[bytes] = set()
 
     def is_duplicate(self, task: Task) -> bool:
         """Whether an image, with its prompt, equals an earlier one.
@@ -198,6 +283,14 @@ class DuplicateFinder:
         Raises:
             ImageError: it had to be read, and cannot be.
         """
+        question = entries.digest(task.source, "\0", task.prompt or "")
+        if question in self._questions and task.source != "-":
+            return True
+        is_duplicate = self._equals_earlier_one(task)
+        self._questions.add(question)
+        return is_duplicate
+
+    def _equals_earlier_one(self, task: Task) -> bool:
         source = self._plan.open_source(task)
         if isinstance(source, Stdin | FetchedLink):  # can be read only once, or needs a download
             return False
@@ -217,6 +310,12 @@ class DuplicateFinder:
         is_duplicate = key_digest in self._key_digests
         self._key_digests.add(key_digest)
         return is_duplicate
+
+
+def _find_size(source: Source) -> int | None:
+    """The bytes of the file of an image, without reading it; ``None`` if it is not a file."""
+    file = source.document if isinstance(source, DocumentPage) else source
+    return _get_size(file.path) if isinstance(file, File) else None
 
 
 def _get_size(path: Path) -> int | None:

@@ -159,8 +159,9 @@ class Journal:
     def has_answer(self, key: str) -> bool:
         """Whether there is a complete answer with this key, including one that another run has just written."""
         with self._lock:
-            self._read_new_lines()
-            return entries.digest(key) in self._offsets
+            self._file.read_new_lines()
+            offset = self._file.index.find_answer(quote(key))
+            return offset is not None and offset >= self._fresh_from
 
     def claim(self, key: str) -> bool:
         """Reserve a key until it is released or the process ends; false if another run has claimed it."""

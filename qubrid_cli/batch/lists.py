@@ -6,8 +6,10 @@ Names are bytes. Those that are not UTF-8 become Python's surrogate escapes, in 
 import codecs
 import json
 import os
+import random
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..frozen import frozen
@@ -16,6 +18,8 @@ from ..frozen import frozen
 ImageId = str | int | float | None
 
 _CHUNK_SIZE = 1 << 16
+#: Bytes that are read at once to count rows, and that hold a row and the end of the one before.
+_COUNT_CHUNK_SIZE, _ROW_SIZE = 1 << 20, 1 << 14
 #: The beginning of a JSON object; ``{1}.jpg`` is a name.
 _OBJECT_START = re.compile(rb'\s*\{\s*("|\}\s*\Z)')
 
@@ -62,6 +66,33 @@ def read_items(stream: BinaryIO, *, is_nul_separated: bool = False) -> Iterator[
         if is_jsonl is None:
             is_jsonl = _OBJECT_START.match(line) is not None
         yield _parse_entry(line, number) if is_jsonl else ListLine(os.fsdecode(line))
+
+
+def sample_items(
+    path: Path, count: int, dice: random.Random, *, is_nul_separated: bool = False
+) -> tuple[int, list[ListItem]]:
+    """Count the rows of a list, and read random ones without the others; a row after a long one is a little more likely.
+
+    Args:
+        count: of random places in the file.
+    """
+    separator = b"\0" if is_nul_separated else b"\n"
+    with open(path, "rb") as stream:
+        row_count = sum(chunk.count(separator) for chunk in iter(lambda: stream.read(_COUNT_CHUNK_SIZE), b""))
+        size = stream.tell()
+        stream.seek(0)
+        first = next(read_items(stream, is_nul_separated=is_nul_separated), None)
+        is_jsonl = isinstance(first, ListEntry | InvalidListEntry)
+        items: list[ListItem] = []
+        for _ in range(count):
+            stream.seek(dice.randrange(size))
+            window = stream.read(_ROW_SIZE)
+            start = window.find(separator) + 1
+            end = window.find(separator, start)
+            row = window[start:end].removesuffix(b"\r") if 0 < start <= end else b""
+            if row.strip():
+                items.append(_parse_entry(row, 0) if is_jsonl else ListLine(os.fsdecode(row)))
+    return row_count, items
 
 
 def _split_lines(stream: BinaryIO) -> Iterator[bytes]:

@@ -76,7 +76,6 @@ class BatchRun:
         stop_reason: why the run stopped before all images were finished; ``None`` if it did not.
         given_up_count: images that were not requested, because their answers were incomplete too often.
         is_discarding: outcomes can no longer be saved, so no sidecars are written either.
-        log: shows a line for each request.
     """
 
     def __init__(
@@ -106,8 +105,7 @@ class BatchRun:
         self._finished_count = 0
         self._has_sent = self._has_endpoint_answered = False
         self._head_start_ends_at = -inf
-        self._next_send_at = inf
-        self._last_error: str | None = None
+        self._next_send_at, self._last_error = inf, ""
         self._admission = Admission(workers, work_sharing)
         self._request_queue = RequestQueue()
         self._in_flight: dict[int, tuple[QueuedRequest, InFlightRequest]] = {}
@@ -124,9 +122,8 @@ class BatchRun:
     @property
     def trouble(self) -> Trouble:
         """Why nothing is sent at the moment."""
-        next_at = None if self._next_send_at == inf else self._next_send_at
         since = self._rate_limiter.failing_since
-        return Trouble(next_at=next_at) if since is None else Trouble(self._last_error, since, next_at)
+        return Trouble(None if since is None else self._last_error, since or 0.0, self._next_send_at)
 
     @property
     def shutdown_grace(self) -> float:
@@ -149,9 +146,7 @@ class BatchRun:
         with self._workers:
             while not self._is_finished():
                 self._admit_images()
-                wait = self._send_requests()
-                self._next_send_at = self._clock() + wait
-                yield from self._handle_events(wait)
+                yield from self._handle_events(self._send_requests())
                 yield from self._emit_outcomes()
         self._in_flight.clear()  # given up
         yield from self._emit_outcomes()
@@ -159,6 +154,7 @@ class BatchRun:
     def _handle_events(self, timeout: float) -> Iterator[Idle]:
         """Wait for an event, then handle all that have come meanwhile: with small images there are often several."""
         event: WorkerEvent = WakeUp()
+        self._next_send_at = self._clock() + timeout
         with suppress(Empty):
             event = self._workers.events.get(timeout=max(0.0, min(timeout, _IDLE_INTERVAL)))
         self._handle_event(event)

@@ -45,11 +45,11 @@ def print_dry_run(plan: BatchPlan) -> None:
 
     results = plan.results if plan.results and plan.results.exists() and not plan.is_forced else None
     with Journal(results) if results else nullcontext() as journal:
-        forecast = dry_run(plan, journal)
+        forecast = dry_run(plan, journal, report=lambda line: None if plan.is_quiet else echo_err(line))
     output = Output()
     for line in forecast.format_lines(plan.batch_request.price, plan.batch_request.request.max_tokens):
         output.write(f"{line}\n")
-    if forecast.image_count == 0:
+    if forecast.census.image_count == 0:
         plan.inputs.selection.left_out.raise_if_any(len(plan.page_finder.left_out))
     _print_left_out(plan)
 

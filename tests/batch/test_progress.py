@@ -197,7 +197,7 @@ def test_images_that_another_run_answers_meanwhile_count_once(stats: BatchStats,
     [
         (Trouble("HTTP 503", 100.0, 212.0), 0, "HTTP 503 for 1 min 40 s, next try in 12 s"),
         (Trouble("HTTP 503", 195.0, 200.0), 1, "HTTP 503 for 5 s"),
-        (Trouble("unreachable", 100.0, None), 1, "unreachable for 1 min 40 s"),
+        (Trouble("unreachable", 100.0), 1, "unreachable for 1 min 40 s"),
         (Trouble(), 3, "no answer for 1 min 40 s"),
         (Trouble(next_at=230.0), 0, "next request in 30 s"),
         (Trouble(), 0, ""),

@@ -9,7 +9,7 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, inf
 
 from ...frozen import frozen
 from ...metrics import Clock, Cost, parse_server_figures
@@ -84,12 +84,12 @@ class Trouble:
     Attributes:
         reason: the last error of the endpoint, in a few words; ``None`` if it has none.
         since: when the errors began.
-        next_at: when the next request will be sent; ``None`` if that depends on something else.
+        next_at: when the next request will be sent; infinity if that depends on something else.
     """
 
     reason: str | None = None
     since: float = 0.0
-    next_at: float | None = None
+    next_at: float = inf
 
 
 class BatchStats:
@@ -250,16 +250,16 @@ class BatchStats:
     def format_trouble(self) -> str:
         """Format why nothing moves: ``HTTP 503 for 1 min 40 s, next try in 12 s``; empty if something does."""
         now, trouble = self._clock(), self.trouble
-        wait = None if trouble.next_at is None else trouble.next_at - now
+        wait = trouble.next_at - now
         if trouble.reason is not None:
-            next_try = f", next try in {_format_seconds(wait)}" if wait is not None and wait >= 0.5 else ""
+            next_try = f", next try in {_format_seconds(wait)}" if 0.5 <= wait < inf else ""
             return f"{trouble.reason} for {_format_seconds(now - trouble.since)}{next_try}"
         seconds = now - max(self._last_outcome_at, self._started_at)
         if seconds < _QUIET_SECONDS:
             return ""
         if self.in_flight:
             return f"no answer for {_format_seconds(seconds)}"
-        if wait is not None and wait >= 1:
+        if 1 <= wait < inf:
             return f"next request in {_format_seconds(wait)}"
         if self._claimed_keys:
             images = "1 image" if len(self._claimed_keys) == 1 else f"{len(self._claimed_keys):,} images"

@@ -207,7 +207,7 @@ def _measure(image: SizedTask, plan: BatchPlan) -> _Measurement | None:
     if not isinstance(ready.image, PreparedImage):
         return measurement
     original_bytes = ready.image.size / ready.image.page_count
-    return replace(measurement, original_bytes=original_bytes, sent_bytes=len(ready.image.upload.data))
+    return replace(measurement, original_bytes=original_bytes, sent_bytes=ready.image.upload_size)
 
 
 def estimate_total(values: Sequence[float], count: int) -> TotalEstimate:

@@ -235,7 +235,7 @@ class BatchRun:
     def _handle_ready(self, number: int, ready: ReadyImage) -> None:
         self._request_queue.add(QueuedRequest(number, ready))
         if isinstance(ready.image, PreparedImage):
-            self._rate_limiter.capacity.record_image(len(ready.image.upload.data))
+            self._rate_limiter.capacity.record_image(ready.image.upload_size)
 
     def _handle_loaded(self, number: int, loaded: LoadedImage) -> None:
         """Decide what to do with an image: wait for an equal one, take a recorded answer, or request one."""

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import field, replace
 from functools import partial
@@ -46,14 +45,16 @@ class BatchRequest:
     Attributes:
         extra_key_fields: what shapes the answers besides the request and the limits.
         answer_room: the tokens that an answer may have, if that may be less than ``max_tokens``.
+        reads_tiles: each tile of an image has a request of its own, and the texts are joined.
     """
 
     request: Request
     limits: encode.ImageLimits
     extra_key_fields: Mapping[str, Any] = field(default_factory=dict)
     prices: Mapping[str, Price] = field(default_factory=dict)
-    answer_room: AnswerRoom = AnswerRoom()
     loop_check: bool = True
+    reads_tiles: bool = False
+    answer_room: AnswerRoom = AnswerRoom()
 
     @property
     def price(self) -> Price | None:
@@ -182,7 +183,9 @@ class ReadyImage:
     Attributes:
         tokens_estimate: tokens of the whole request; ``None`` if it is unknown how the model counts images.
         input_tokens: the same, with an assumption for an image whose tokens are unknown.
-        answer_to_repair: an earlier answer that does not fit the schema, so that only its repair is requested.
+        answer_to_repair: an earlier answer that does not fit the schema, or is that of some tiles only, so that only what is
+            left is requested.
+        request_count: requests that are made one after the other.
         repetitions: answers that repeated themselves, so that the next one is requested with more variety.
     """
 
@@ -193,6 +196,7 @@ class ReadyImage:
     input_tokens: int
     answer_to_repair: Description | None = None
     repetitions: int = 0
+    request_count: int = 1
 
 
 @frozen
@@ -245,15 +249,17 @@ def prepare_image(loaded: LoadedImage, batch_request: BatchRequest, page_finder:
         ImageError: not an image, damaged, or impossible to send.
     """
     documents = page_finder.documents if isinstance(loaded.source, sources.DocumentPage) else None
-    image, size = prepare.prepare_image_or_link(loaded.source, batch_request.limits, documents), None
+    image = prepare.prepare_image_or_link(loaded.source, batch_request.limits, documents)
+    sizes: list[tuple[int, int] | None] = [None]
     if isinstance(image, prepare.PreparedImage):
         image = replace(image, warnings=loaded.warnings + image.warnings)
-        size = image.upload.width, image.upload.height
+        sizes = [(upload.width, upload.height) for upload in image.uploads]
     request = batch_request.build_request(loaded.task)
-    texts = [request.prompt, request.system or ""]
-    estimate = estimate_prompt(request.model, [size], texts, detail=request.detail)
-    input_tokens = _DEFAULT_IMAGE_TOKENS + estimate_texts(texts) if estimate is None else estimate
-    return ReadyImage(loaded.task, loaded.key, image, estimate, input_tokens)
+    count = len(sizes) if batch_request.reads_tiles else 1
+    texts = [request.prompt, request.system or ""] * count
+    estimate = estimate_prompt(request.model, sizes, texts, detail=request.detail)
+    input_tokens = _DEFAULT_IMAGE_TOKENS * len(sizes) + estimate_texts(texts) if estimate is None else estimate
+    return ReadyImage(loaded.task, loaded.key, image, estimate, input_tokens, request_count=count)
 
 
 def request_answer(
@@ -266,19 +272,21 @@ def request_answer(
     """Request an answer once, within ``timeout`` seconds. Our errors are in the result, not raised."""
     if isinstance(ready.image, sources.Link):
         endpoint.set_request_secrets(sources.find_link_secrets([ready.image]))
-    future: Future[prepare.PreparedImageOrLink] = Future()
-    future.set_result(ready.image)
     describe: run.DescribeFunction = run.describe
     if schema_session is not None:
         describe = partial(schema_session.describe, first_answer=ready.answer_to_repair)
+    elif batch_request.reads_tiles:
+        from ..describe.tiles import describe_tiles  # needed only with --preset ocr
+
+        describe = partial(describe_tiles, first_answer=ready.answer_to_repair)
     request = batch_request.build_request(ready.task)
-    request, warnings = batch_request.answer_room.limit_answer(request, ready.input_tokens)
+    request, warnings = batch_request.answer_room.limit_answer(request, ready.input_tokens // ready.request_count)
     request, notes = vary_sampling(request, ready.repetitions)
     items = describe(
         endpoint,
         request,
-        (prepare.PendingImage(ready.image.name, future),),
-        labels=False,
+        (prepare.make_pending(ready.image),),
+        labels=True,
         loop_check=batch_request.loop_check,
         retry_limits=RetryLimits(retries=0, max_time=timeout),  # the run decides when to retry
         prices=batch_request.prices,
@@ -290,9 +298,11 @@ def request_answer(
         result = replace(result, refused_fields=answer.refused_parameters, overflow=answer.overflow)
     if ready.answer_to_repair is None:
         return result
-    from ..describe.structured import merge_with_repair  # needed only with a schema
-
-    merged = json_object(merge_with_repair(ready.answer_to_repair, answer))
+    if schema_session is None:
+        from ..describe.totals import add_answers as merge
+    else:
+        from ..describe.structured import merge_with_repair as merge  # needed only with a schema
+    merged = json_object(merge(ready.answer_to_repair, answer))
     return replace(result, record=merged, attempt_record=result.record)
 
 

@@ -199,6 +199,24 @@ Original = Annotated[
     bool,
     typer.Option("--original", help="Do not shrink images (they are still rotated upright and stripped of metadata)."),
 ]
+Tiles = Annotated[
+    str | None,
+    typer.Option(
+        "--tiles",
+        metavar="N",
+        help="Send a large image in N overlapping parts, each at full size; auto decides by its detail. [off; ocr: auto]",
+        autocompletion=_complete.make_completer(("auto", "off")),
+        show_default=False,
+    ),
+]
+Crop = Annotated[
+    str | None,
+    typer.Option(
+        "--crop",
+        metavar="X,Y,W,H",
+        help="Send only this part of the upright image, in pixels or per cent: 0,50%,100%,50%.",
+    ),
+]
 Fetch = Annotated[
     bool | None,
     typer.Option(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..settings.fields import Settings
     from ..settings.keys import Key
     from ..settings.presets import Preset
+    from ._parts import PartOptions
 
 #: The settings that a preset can set, between the options and the environment.
 _PRESET_SETTINGS = ("max_tokens", "temperature", "top_p")
@@ -262,8 +263,13 @@ def load_schema(option: str | None, preset: "Preset | None", extra: Mapping[str,
         raise ConfigError(error.message, hint=error.hint) from error
 
 
-def build_image_limits(settings: "Settings", *, original: bool) -> "ImageLimits":
+def build_image_limits(
+    settings: "Settings", parts: "PartOptions", *, original: bool, note_for: Mapping[str, Any] | None
+) -> "ImageLimits":
     """The limits of the images that are sent; ``--original`` overrides those of the config file.
+
+    Args:
+        note_for: the fields that ``-O`` adds to the body, for a note about useless pixels; ``None`` for no note.
 
     Raises:
         UsageError: ``--original`` together with an option that shrinks.
@@ -271,11 +277,21 @@ def build_image_limits(settings: "Settings", *, original: bool) -> "ImageLimits"
     from ..images.encode import ImageLimits
     from ..settings.fields import OriginKind
 
-    if original:
-        if any(settings.origins[name].kind is OriginKind.OPTION for name in ("max_pixels", "max_side")):
-            raise UsageError("--original excludes --max-pixels and --max-side", hint="Leave one of them out.")
-        return ImageLimits(None, None, settings.quality, background=settings.background)
-    return ImageLimits(settings.max_pixels, settings.max_side, settings.quality, background=settings.background)
+    if original and any(settings.origins[name].kind is OriginKind.OPTION for name in ("max_pixels", "max_side")):
+        raise UsageError("--original excludes --max-pixels and --max-side", hint="Leave one of them out.")
+    if note_for is not None and not original:
+        from ._parts import note_useless_pixels
+
+        note_useless_pixels(settings, note_for)
+    max_pixels, max_side = (None, None) if original else (settings.max_pixels, settings.max_side)
+    return ImageLimits(
+        max_pixels,
+        max_side,
+        settings.quality,
+        background=settings.background,
+        crop=parts.crop,
+        tiles=parts.build_tile_choice(settings.model),
+    )
 
 
 def resolve_images(sources: Iterable["Source"], settings: "Settings", *, fetch: bool | None) -> Sequence["Source"]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from ..errors import InterruptedByUserError, UsageError
-from . import _body, _help, _options, _pages, _request
+from . import _body, _help, _options, _pages, _parts, _request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ..batch.inputs import Task
     from ..batch.rate import RateLimiter
     from ..batch.sidecars.options import SidecarOptions
+    from ..batch.tasks import BatchRequest
+    from ..client.request import Request
+    from ..images.encode import ImageLimits
     from ..images.sources import Source
     from ..schema.json_schema import Schema
     from ..settings.config_file import Config
@@ -102,6 +105,8 @@ def batch(
     frame: _options.Frame = None,
     password_file: _options.PasswordFile = None,
     original: _options.Original = False,
+    tiles: _options.Tiles = None,
+    crop: _options.Crop = None,
     fetch: _options.Fetch = None,
     quiet: _options.BatchQuiet = False,
     verbose: _options.BatchVerbose = False,
@@ -132,16 +137,16 @@ def batch(
     sidecars = _build_sidecar_options(context.params, paths, chosen_preset, answer_schema)
     from ..batch import session  # loads httpx, so only for a valid command line
     from ..batch.pages import PageFinder
-    from ..batch.tasks import BatchPlan, BatchRequest
+    from ..batch.tasks import BatchPlan
 
-    image_limits = _request.build_image_limits(settings, original=original)
+    parts = _parts.read_options(tiles, crop, chosen_preset, has_schema=answer_schema is not None)
+    image_limits = _request.build_image_limits(settings, parts, original=original, note_for=None if quiet else extra)
     open_source = _build_source_opener(settings, stdin, fetch=fetch)
     page_finder = PageFinder(open_source, page_options.choice, page_options.password)
     key = None if dry_run else _request.require_key(settings, quiet=quiet)
-    key_fields = _collect_key_fields(settings, answer_schema)
     plan = BatchPlan(
         inputs=inputs.BatchInputs(paths, _resolve_list(from_, stdin), null, selection, page_finder),
-        batch_request=BatchRequest(request, image_limits, key_fields, config.prices, loop_check=settings.loop_check),
+        batch_request=_build_batch_request(request, image_limits, settings, config, schema=answer_schema, parts=parts),
         open_source=open_source,
         page_finder=page_finder,
         open_endpoint=partial(_request.open_endpoint, settings, key, time_option="--request-timeout"),
@@ -165,6 +170,28 @@ def batch(
         (session.print_dry_run if dry_run else session.run_batch)(plan)
     except KeyboardInterrupt as error:  # before the run handles signals, or after its end
         raise InterruptedByUserError("stopped by Ctrl-C") from error
+
+
+def _build_batch_request(
+    request: "Request",
+    limits: "ImageLimits",
+    settings: "Settings",
+    config: "Config",
+    *,
+    schema: "Schema | None",
+    parts: _parts.PartOptions,
+) -> "BatchRequest":
+    from ..batch.tasks import BatchRequest
+
+    key_fields = {**_collect_key_fields(settings, schema), **parts.key_fields}
+    return BatchRequest(
+        request,
+        limits,
+        key_fields,
+        config.prices,
+        loop_check=settings.loop_check,
+        reads_tiles=parts.reads_tiles,
+    )
 
 
 def _collect_key_fields(settings: "Settings", schema: "Schema | None") -> dict[str, object]:

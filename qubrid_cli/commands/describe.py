@@ -27,7 +27,7 @@ from ..output.show import (
     show_separator,
 )
 from ..output.streams import Output, echo_err
-from . import _body, _help, _options, _pages, _request
+from . import _body, _help, _options, _pages, _parts, _request
 
 if TYPE_CHECKING:
     from ..client.request import Request
@@ -54,6 +54,7 @@ class _Plan:
     """The requests that will be sent: the same one for each group of images.
 
     Attributes:
+        reads_tiles: each tile of an image has a request of its own, and the texts are joined.
         documents: the open documents of the pages among the images.
         separator: is written between the answers; ``None`` for nothing.
     """
@@ -61,6 +62,7 @@ class _Plan:
     request: "Request"
     groups: Sequence[Sequence["Source"]]
     limits: "ImageLimits"
+    reads_tiles: bool
     documents: "Documents | None"
     separator: str | None
     schema: "Schema | None"
@@ -108,6 +110,8 @@ def describe(
     detail: _options.Detail = None,
     image_order: _options.ImageOrder = None,
     original: _options.Original = False,
+    tiles: _options.Tiles = None,
+    crop: _options.Crop = None,
     pages: _options.Pages = None,
     frame: _options.Frame = None,
     password_file: _options.PasswordFile = None,
@@ -151,6 +155,7 @@ def describe(
         answer_schema = _request.load_schema(schema, chosen_preset, extra)
         show = show.for_answers(answer_schema, chosen_preset)
         system = _request.read_system_prompt(system, stdin, chosen_preset, settings)
+        part_options = _parts.read_options(tiles, crop, chosen_preset, has_schema=answer_schema is not None)
         images = _request.resolve_images(classified.images, settings, fetch=fetch)
         is_ocr = chosen_preset is not None and chosen_preset.name == "ocr" and not together
         images, documents = _pages.expand_pages(images, page_options, each=each or is_ocr)
@@ -158,7 +163,10 @@ def describe(
         plan = _Plan(
             request=_body.build_request(settings, info.prompt, system, extra, stream=not no_stream),
             groups=_group_images(images, each=each, together=together),
-            limits=_request.build_image_limits(settings, original=original),
+            limits=_request.build_image_limits(
+                settings, part_options, original=original, note_for=None if quiet else extra
+            ),
+            reads_tiles=part_options.reads_tiles,
             documents=documents,
             separator=_format_separator(page_separator, is_ocr=is_ocr and documents is not None),
             schema=answer_schema,
@@ -232,6 +240,10 @@ def _describe_groups(plan: _Plan, key: str | None, show: OutputOptions, target: 
 
         session = _request.open_schema_session(plan.schema)
         request_answer, request = run.describe if session is None else session.describe, plan.request
+        if plan.reads_tiles:
+            from ..describe.tiles import describe_tiles
+
+            request_answer = describe_tiles
         retry_limits = RetryLimits(plan.settings.retries, plan.settings.retry_max_wait, plan.settings.max_time)
         for number, (group, next_group) in enumerate(zip(plan.groups, [*plan.groups[1:], ()], strict=True), 1):
             submitted.append(pool.submit(next_group))
@@ -264,7 +276,7 @@ def _describe_groups(plan: _Plan, key: str | None, show: OutputOptions, target: 
 
 def _show_dry_runs(plan: _Plan, show: OutputOptions, target: Output) -> list[QvisionError]:
     """Build each request and show it in place of an answer; failures as for ``_describe_groups``."""
-    from ..describe.dry_run import dry_run
+    from ..describe.dry_run import dry_run, split_tiles
     from ..images.prepare import PreparationPool
 
     failures: list[QvisionError] = []
@@ -274,7 +286,10 @@ def _show_dry_runs(plan: _Plan, show: OutputOptions, target: Output) -> list[Qvi
         request = _request.fill_placeholders(request_template, group, number)
         images = pool.submit(group)
         try:
-            result = dry_run(url, request, images, labels=plan.settings.labels, prices=plan.prices)
+            requests = split_tiles(images) if plan.reads_tiles else [images]
+            for request_images in requests:
+                result = dry_run(url, request, request_images, labels=plan.settings.labels, prices=plan.prices)
+                show_dry_run(result, show, target)
         except QvisionError as error:
             if len(plan.groups) == 1:
                 raise
@@ -282,6 +297,4 @@ def _show_dry_runs(plan: _Plan, show: OutputOptions, target: Output) -> list[Qvi
             info = RequestInfo(target, request.model, request.prompt, tuple(image.name for image in group))
             show_failed_request(error, info, show)
             echo_err(error.format_report())
-        else:
-            show_dry_run(result, show, target)
     return failures

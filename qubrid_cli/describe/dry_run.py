@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..client.request import ImagePart, Request, build_body
+from ..client.request import Request, build_body
 from ..frozen import frozen
 from ..images import tokens, urls
-from ..images.prepare import PendingImage, PreparedImage, PreparedImageOrLink
+from ..images.prepare import PendingImage, PreparedImage, PreparedImageOrLink, make_pending
 from ..metrics import Cost, Price, compute_cost
-from .prompt import label_images
+from .prompt import build_parts
 
 #: Characters of a data URL that are shown.
 _DATA_URL_PREFIX_LENGTH = 48
@@ -48,11 +48,11 @@ def dry_run(
         ImageError: an image cannot be sent.
     """
     prepared = tuple(image.future.result() for image in images)
-    has_labels = labels and len(prepared) > 1
-    parts = label_images(prepared) if has_labels else tuple(ImagePart(image.url) for image in prepared)
-    whole = replace(request, images=parts)
+    whole = replace(request, images=build_parts(prepared, labels=labels))
     short = replace(whole, images=tuple(replace(part, url=_shorten_url(str(part.url))) for part in whole.images))
-    uploads = [image.upload if isinstance(image, PreparedImage) else None for image in prepared]
+    uploads = [
+        upload for image in prepared for upload in (image.uploads if isinstance(image, PreparedImage) else (None,))
+    ]
     estimate = tokens.estimate_prompt(
         request.model,
         [(upload.width, upload.height) if upload else None for upload in uploads],
@@ -71,6 +71,13 @@ def dry_run(
         cost_estimate=compute_cost(prices, request.model, None, usage),
         warnings=tuple(warning for image in prepared if isinstance(image, PreparedImage) for warning in image.warnings),
     )
+
+
+def split_tiles(images: Sequence[PendingImage]) -> list[Sequence[PendingImage]]:
+    """The images of each request, if each tile of an image that is alone has its own."""
+    if len(images) > 1 or not isinstance(image := images[0].future.result(), PreparedImage):
+        return [images]
+    return [(make_pending(tile),) for tile in image.split()]
 
 
 def _shorten_url(url: str) -> str:

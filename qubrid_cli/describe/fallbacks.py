@@ -96,8 +96,8 @@ def suggest_max_pixels(
         return error
     if (_compute_room(overflow) or 0) >= _MIN_ANSWER_TOKENS or not overflow.is_prompt_exact:
         return error
-    uploads = [image.upload for image in images if isinstance(image, PreparedImage)]
-    if not uploads or len(uploads) < len(images):
+    uploads = [upload for image in images if isinstance(image, PreparedImage) for upload in image.uploads]
+    if not uploads or not all(isinstance(image, PreparedImage) for image in images):
         return error
     text_tokens = len(request.prompt + (request.system or "")) / CHARACTERS_PER_TOKEN
     answer_tokens = min(_USUAL_ANSWER_TOKENS, overflow.context_size // 4)

@@ -17,6 +17,7 @@ from ..text import escape_control_characters
 if TYPE_CHECKING:
     from ..images.prepare import PreparedImageOrLink
     from ..images.sources import Source
+    from ..images.urls import DataUrl
 
 PLACEHOLDERS = ("name", "stem", "dir", "index")
 #: Placeholders that describe an image, so that a request must have only one.
@@ -156,19 +157,50 @@ def check_placeholders(text: str, *, images: int) -> None:
         )
 
 
+def build_parts(images: Sequence["PreparedImageOrLink"], *, labels: bool) -> tuple[ImagePart, ...]:
+    """Build the images of a request, with labels if there are several, or the tiles of one."""
+    parts = label_images(images)
+    return parts if labels and len(parts) > 1 else tuple(replace(part, label=None) for part in parts)
+
+
 def label_images(images: Sequence["PreparedImageOrLink"]) -> tuple[ImagePart, ...]:
-    """Build the images of a request, each with a label; ``Page 3`` suffices if all are pages of one document."""
+    """Build the images of a request, each with a label, and each tile with its own.
+
+    ``Page 3`` suffices if all are pages of one document, and ``Part 2 of 5`` if there is one image.
+    """
+    return tuple(
+        ImagePart(url, ", ".join(filter(None, (label, part))) if label else part[:1].upper() + part[1:])
+        for image, label in zip(images, _format_labels(images), strict=True)
+        for url, part in _format_parts(image)
+    )
+
+
+def _format_labels(images: Sequence["PreparedImageOrLink"]) -> list[str]:
     pages = [_format_page(image) for image in images]
+    if len(images) == 1:
+        return [""]
     documents = {image.name.rpartition("#")[0] for image in images}
     if len(documents) == 1 and all(pages):
-        return tuple(ImagePart(image.url, page.capitalize()) for image, page in zip(images, pages, strict=True))
-    labels = [
+        return [page.capitalize() for page in pages]
+    return [
         f"{format_image_label(number, image.name.rpartition('#')[0])}, {page}"
         if page
         else format_image_label(number, image.name)
         for number, (image, page) in enumerate(zip(images, pages, strict=True), 1)
     ]
-    return tuple(ImagePart(image.url, label) for image, label in zip(images, labels, strict=True))
+
+
+def _format_parts(image: "PreparedImageOrLink") -> list[tuple["str | DataUrl", str]]:
+    """What is sent of an image, each with the text that tells a tile from the others; empty for a whole image."""
+    from ..images.prepare import PreparedImage
+
+    if not isinstance(image, PreparedImage):
+        return [(image.url, "")]
+    if not (tiles := image.upload.tiles):
+        return [(image.upload.url, "")]
+    tops, lefts = ({tile.box[side] for tile in tiles if tile.box} for side in (1, 0))
+    order = "top to bottom" if len(lefts) == 1 else "left to right" if len(tops) == 1 else "row by row"
+    return [(tile.url, f"part {number} of {len(tiles)}, {order}") for number, tile in enumerate(tiles, 1)]
 
 
 def _format_page(image: "PreparedImageOrLink") -> str:

@@ -88,7 +88,9 @@ class Description:
         overflow: why ``max_tokens`` was lowered or left out; ``None`` if it was not.
         detail: how closely the model looked at the images; ``None`` if the endpoint decided.
         request: the parameters as they were sent; ``None`` if the request was never built.
-        first_answer: an answer that does not fit the schema, if the request for its repair failed.
+        first_answer: an answer that does not fit the schema, if the request for its repair failed; or the texts of the first
+            tiles, if the request for the next one failed.
+        tile_texts: the texts of the tiles that were read, if each has its own request.
     """
 
     prompt: str | None = None
@@ -112,6 +114,7 @@ class Description:
     detail: str | None = None
     request: "Request | None" = None
     first_answer: "Description | None" = None
+    tile_texts: tuple[str, ...] = ()
 
     @property
     def has_answer(self) -> bool:

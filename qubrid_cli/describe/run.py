@@ -244,11 +244,12 @@ def _add_images(draft: _Draft, images: Sequence[PendingImage], *, labels: bool) 
         prepared.append(image)
         if isinstance(image, PreparedImage):
             draft.warnings += image.warnings
-    parts = tuple(ImagePart(image.url) for image in prepared)
-    if labels and len(prepared) > 1:
-        from .prompt import label_images
+    if len(prepared) == 1 and not (isinstance(prepared[0], PreparedImage) and prepared[0].upload.tiles):
+        parts: tuple[ImagePart, ...] = (ImagePart(prepared[0].url),)
+    else:
+        from .prompt import build_parts
 
-        parts = label_images(prepared)
+        parts = build_parts(prepared, labels=labels)
     draft.request = replace(draft.request, images=parts)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..client.endpoint import Endpoint
 from ..client.events import TextDelta
@@ -14,12 +14,13 @@ from ..client.request import Message, Request, ResponseFormat
 from ..client.retry import RetryLimits
 from ..errors import EmptyAnswerError, IncompleteAnswerError, SchemaMismatchError
 from ..images.prepare import PendingImage
-from ..metrics import Clock, Cost, Price, Stopwatch, get_number
+from ..metrics import Clock, Price, Stopwatch
 from . import run
 from .json_text import Invalid, Valid, parse_answer
 from .repetition import REPETITION
 from .result import Description, Repairing, Sending, Writing
 from .run import Item, Items
+from .totals import add_answers
 
 if TYPE_CHECKING:
     from ..schema.json_schema import Schema  # loads jsonschema
@@ -167,38 +168,4 @@ def _add_data(answer: Description, parsed: Valid | Invalid | None) -> Descriptio
 
 def merge_with_repair(first: Description, second: Description) -> Description:
     """Return the second answer with the usage, cost and time of both."""
-    return replace(
-        second,
-        text=second.text or first.text,
-        cost=_add_costs(first.cost, second.cost),
-        usage=_add_usage(first.usage, second.usage) if first.usage and second.usage else second.usage or first.usage,
-        timing=replace(
-            second.timing,
-            ttft_seconds=first.timing.ttft_seconds,
-            total_seconds=_add_seconds(first.timing.total_seconds, second.timing.total_seconds),
-        ),
-        warnings=tuple(dict.fromkeys([*first.warnings, _REPAIR_WARNING, *second.warnings])),
-    )
-
-
-def _add_usage(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Add numbers, also in nested objects (``prompt_tokens_details``); all other values are those of the second."""
-    total = dict(second)
-    for key, value in second.items():
-        other = first.get(key)
-        if isinstance(value, dict) and isinstance(other, dict):
-            total[key] = _add_usage(other, value)
-        elif get_number(first, key) is not None and get_number(second, key) is not None:
-            total[key] = value + other
-    return total
-
-
-def _add_costs(first: Cost | None, second: Cost | None) -> Cost | None:
-    if first is None or second is None:
-        return second or first
-    source = first.source if first.source == second.source else "prices"
-    return replace(second, amount=round(first.amount + second.amount, 12), source=source)
-
-
-def _add_seconds(first: float | None, second: float | None) -> float | None:
-    return round((first or 0) + (second or 0), 4) if first is not None or second is not None else None
+    return add_answers(replace(first, warnings=(*first.warnings, _REPAIR_WARNING)), second)

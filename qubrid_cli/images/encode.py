@@ -9,6 +9,7 @@ from ..errors import ImageError
 from ..frozen import frozen
 from . import boxes, color, damage, decode, prefetch, tokens
 from .metadata import find_png_chunk, read_jpeg_frame, strip_metadata
+from .tiles.choice import Box, Crop, TileChoice
 from .urls import DataUrl
 
 #: Lossless formats: a small image may be sent lossless too.
@@ -68,6 +69,8 @@ class ImageLimits:
         quality: of a JPEG, from 1 to 95; ``None`` to choose it by the image.
         frame: the frame or page to send, from 1.
         background: what transparent pixels show, as ``#rrggbb``; ``None`` to choose it by the image.
+        crop: the part that is sent; ``None`` for all of it.
+        tiles: whether the image is divided, and each tile sent at full size; ``None`` to send it whole.
     """
 
     max_pixels: int | None = tokens.QWEN3.max_pixels  #: what Qwen3-VL looks at, 2,560 image tokens
@@ -75,17 +78,44 @@ class ImageLimits:
     quality: int | None = None
     frame: int = 1
     background: str | None = None
+    crop: Crop | None = None
+    tiles: TileChoice | None = None
+
+    @property
+    def tile_limits(self) -> tuple[int | None, int | None]:
+        """The most pixels of a tile, and of its longer side; ``None`` for no limit."""
+        pixels, side = (self.tiles.max_pixels, self.tiles.max_side) if self.tiles else (None, None)
+        return _min_limit(self.max_pixels, pixels), _min_limit(self.max_side, side)
+
+
+def _min_limit(first: int | None, second: int | None) -> int | None:
+    """The lower of two limits, where ``None`` is none."""
+    return min((limit for limit in (first, second) if limit is not None), default=None)
 
 
 @frozen
 class Upload:
-    """The encoded file that is sent, PNG or JPEG, and the warnings about it."""
+    """The encoded file that is sent, PNG or JPEG, and the warnings about it.
+
+    Attributes:
+        box: the part of the upright image that it shows; ``None`` for all of it.
+        repeated_lines: for a tile, the lines that it shares with the tile above it; see ``tiles.layout.Piece``.
+        tiles: what is sent in its place if the image is divided; it is the first of them.
+    """
 
     mime: str
     width: int
     height: int
     data: bytes
     warnings: tuple[str, ...] = ()
+    box: Box | None = None
+    repeated_lines: int | None = None
+    tiles: "tuple[Upload, ...]" = ()
+
+    @property
+    def url(self) -> DataUrl:
+        """The file as it stands in a request."""
+        return DataUrl(self.mime, self.data)
 
 
 def orient_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
@@ -106,36 +136,114 @@ def encode_for_upload(image: Image.Image, data: bytes, orientation: int, limits:
     """
     pixel_size = orient_size(image.size, orientation)
     size = orient_size(_stretch_to_square(image), orientation)
+    target = tokens.shrink_size(*size, max_pixels=limits.max_pixels, max_side=limits.max_side)
     numbers = _read_color_numbers(image, data)
     gamma, profile = color.find_gamma(image, numbers), color.build_profile(numbers)
-    target = tokens.shrink_size(*size, max_pixels=limits.max_pixels, max_side=limits.max_side)
-    if target == pixel_size and orientation == 1 and limits.frame == 1 and gamma is None and profile is None:
-        stripped = _strip_original(image, data)
-        if stripped is not None:
-            mime = "image/png" if image.format == "PNG" else "image/jpeg"
-            return Upload(mime, *size, stripped, _name_all(name, color.describe_color(numbers)))
+    is_whole = limits.crop is None and not _may_be_divided(size, limits)
+    is_unchanged = target == pixel_size and orientation == 1 and limits.frame == 1 and gamma is None and profile is None
+    if is_whole and is_unchanged and (stripped := _strip_original(image, data)) is not None:
+        mime = "image/png" if image.format == "PNG" else "image/jpeg"
+        return Upload(mime, *size, stripped, _name_all(name, color.describe_color(numbers)))
     stored = orient_size(target, orientation)
-    if image.format in {"JPEG", "MPO"} and stored != image.size:
-        # The decoder itself scales by 1/2, 1/4 or 1/8, to no less than the target: under half the CPU of full decoding,
-        # with 40 dB PSNR to its result. The target's shape matters: for a square box, 4:3 has no such step.
-        image.draft(None, stored)
-    if max(target) > _MAX_JPEG_SIDE:
+    if is_whole:
+        if image.format in {"JPEG", "MPO"} and stored != image.size:
+            # The decoder itself scales by 1/2, 1/4 or 1/8, to no less than the target: under half the CPU of full
+            # decoding, with 40 dB PSNR to its result. The target's shape matters: for a square box, 4:3 has no such step.
+            image.draft(None, stored)
+        check_jpeg_side(target, name)
+    image = decode.widen_levels(_decode(image, data), data)
+    look = color.examine(image, limits.background)
+    profile = profile or image.info.get("icc_profile")
+    conversion = Conversion(name, limits, image.format or "", color.is_graphic(image, look), profile, gamma)
+    notes = _name_all(name, *look.notes, color.describe_color(numbers), _describe_stretch(pixel_size, size))
+    if is_whole:
+        notes += conversion.note_lost_detail(image, look, size, target)
+        upload = conversion.encode(image, look, stored, orientation)
+        notes += _get_shape_warnings(size, target, name)
+    else:
+        from .tiles.parts import encode_parts  # few images need it
+
+        stretch = size[0] / pixel_size[0], size[1] / pixel_size[1]
+        upload = encode_parts(conversion, _turn_upright(image, look, orientation), stretch)
+    return replace(upload, warnings=notes + upload.warnings)
+
+
+def _may_be_divided(size: tuple[int, int], limits: ImageLimits) -> bool:
+    """Whether tiles are made of an image of this size, if it has sharp detail."""
+    if limits.tiles is None or limits.tiles.count is not None:
+        return limits.tiles is not None
+    pixels, side = limits.tile_limits
+    return is_halved(size, tokens.shrink_size(*size, max_pixels=pixels, max_side=side))
+
+
+def is_halved(size: tuple[int, int], target: tuple[int, int]) -> bool:
+    """Whether an image loses more than half of its pixels."""
+    return 2 * target[0] * target[1] < size[0] * size[1]
+
+
+def check_jpeg_side(size: tuple[int, int], name: str) -> None:
+    """Refuse a size that a JPEG cannot have."""
+    if max(size) > _MAX_JPEG_SIDE:
         raise ImageError(
-            f"{name} is {max(target)} pixels long, but a JPEG can be at most {_MAX_JPEG_SIDE}",
+            f"{name} is {max(size)} pixels long, but a JPEG can be at most {_MAX_JPEG_SIDE}",
             hint=f"Leave out --original, or add --max-side {_MAX_JPEG_SIDE}.",
             code="too_large",
         )
-    image = decode.widen_levels(_decode(image, data), data)
-    look = color.examine(image, limits.background)
-    is_graphic = color.is_graphic(image, look)
-    result = color.convert_to_srgb(_resize(image, look, stored), profile or image.info.get("icc_profile"), gamma)
-    if orientation in _TRANSPOSITIONS:
-        result = result.transpose(_TRANSPOSITIONS[orientation])
-    result.info = {}  # save() would copy a comment from here into the new file
-    may_be_png = image.format not in _LOSSY if is_graphic else image.format in _LOSSLESS and _is_small(result)
-    upload = _Encoder(name, limits, is_graphic).encode(result, may_be_png=may_be_png)
-    notes = _name_all(name, *look.notes, color.describe_color(numbers), _describe_stretch(pixel_size, size))
-    return replace(upload, warnings=notes + _get_shape_warnings(size, target, name) + upload.warnings)
+
+
+def _turn_upright(image: Image.Image, look: color.Look, orientation: int) -> Image.Image:
+    """The whole image, opaque and upright."""
+    pixels = color.normalize_mode(image, look)
+    return pixels.transpose(_TRANSPOSITIONS[orientation]) if orientation in _TRANSPOSITIONS else pixels.copy()
+
+
+@frozen
+class Conversion:
+    """How the pixels of one image become what is sent.
+
+    Attributes:
+        format: of the file.
+        profile: the ICC profile of its colors, and ``gamma`` what is used without one.
+    """
+
+    name: str
+    limits: ImageLimits
+    format: str
+    is_graphic: bool
+    profile: bytes | None
+    gamma: float | None
+
+    def encode(self, image: Image.Image, look: color.Look, size: tuple[int, int], orientation: int = 1) -> Upload:
+        """Encode a loaded image or a part of it.
+
+        Args:
+            size: in pixels, before the image is turned upright.
+            orientation: that must still be applied.
+        """
+        result = color.convert_to_srgb(_resize(image, look, size), self.profile, self.gamma)
+        if orientation in _TRANSPOSITIONS:
+            result = result.transpose(_TRANSPOSITIONS[orientation])
+        result.info = {}  # save() would copy a comment from here into the new file
+        is_lossless = self.format in _LOSSLESS and _is_small(result)
+        may_be_png = self.format not in _LOSSY if self.is_graphic else is_lossless
+        return _Encoder(self.name, self.limits, self.is_graphic).encode(result, may_be_png=may_be_png)
+
+    def has_sharp_detail(self, image: Image.Image, look: color.Look) -> bool:
+        """Whether the image, or a part of it, has text or thin lines."""
+        if not self.is_graphic:
+            return False
+        from .tiles.detail import has_sharp_detail  # not for photos
+
+        return has_sharp_detail(image, look)
+
+    def note_lost_detail(
+        self, image: Image.Image, look: color.Look, size: tuple[int, int], target: tuple[int, int]
+    ) -> tuple[str, ...]:
+        """A note if sharp detail loses more than half of its pixels."""
+        if not is_halved(size, target) or not self.has_sharp_detail(image, look):
+            return ()
+        change = f"it has text or fine lines and is shrunk from {size[0]} × {size[1]} to {target[0]} × {target[1]}"
+        return (f"{self.name}: {change}, which may make them illegible; --tiles auto or --crop keeps them sharp",)
 
 
 def _name_all(name: str, *notes: str | None) -> tuple[str, ...]:

@@ -70,8 +70,24 @@ class PreparedImage:
 
     @property
     def url(self) -> DataUrl:
-        """The encoded image as it stands in a request."""
-        return DataUrl(self.upload.mime, self.upload.data)
+        """The encoded image, or the first of its tiles, as it stands in a request."""
+        return self.upload.url
+
+    @property
+    def uploads(self) -> tuple[Upload, ...]:
+        """The files that are sent: one, or the tiles into which the image is divided."""
+        return self.upload.tiles or (self.upload,)
+
+    @property
+    def upload_size(self) -> int:
+        """The bytes of all of them."""
+        return sum(len(upload.data) for upload in self.uploads)
+
+    def split(self) -> "tuple[PreparedImage, ...]":
+        """The same for each of these files alone; the first one has the warnings and the time."""
+        whole = replace(self, upload=replace(self.upload, tiles=()))
+        rest = (replace(whole, upload=upload, warnings=(), prepare_seconds=0.0) for upload in self.upload.tiles[1:])
+        return (whole, *rest)
 
 
 PreparedImageOrLink = PreparedImage | sources.Link
@@ -83,6 +99,13 @@ class PendingImage:
 
     name: str
     future: Future[PreparedImageOrLink]
+
+
+def make_pending(image: PreparedImageOrLink) -> PendingImage:
+    """An image that is prepared already, in place of one that is being prepared."""
+    future: Future[PreparedImageOrLink] = Future()
+    future.set_result(image)
+    return PendingImage(image.name, future)
 
 
 class PreparationPool:
@@ -140,8 +163,11 @@ def _prepare_page(page: sources.DocumentPage, limits: ImageLimits, documents: "D
     started = time.perf_counter()
     document = documents.open(page.document)
     image = document.read_page(page.number, limits)
+    if image.size is not None and limits.crop is not None:  # in points, like the size in the record
+        limits = replace(limits, crop=limits.crop.to_percent(image.size))
     content = _prepare_undamaged_or_rest(image.data, page.name, limits)
     width, height = image.size or content.size
+    scale = width / content.size[0], height / content.size[1]
     return PreparedImage(
         name=page.name,
         sha256=document.sha256,
@@ -149,7 +175,7 @@ def _prepare_page(page: sources.DocumentPage, limits: ImageLimits, documents: "D
         width=width,
         height=height,
         size=document.size,
-        upload=content.upload,
+        upload=content.upload if image.size is None else _scale_boxes(content.upload, scale),
         prepare_seconds=time.perf_counter() - started,
         warnings=_get_notes(page.document) + document.warnings + image.warnings + content.warnings,
         metadata_names=content.metadata_names,
@@ -157,6 +183,15 @@ def _prepare_page(page: sources.DocumentPage, limits: ImageLimits, documents: "D
         page_count=document.page_count,
         limits=limits,
     )
+
+
+def _scale_boxes(upload: Upload, scale: tuple[float, float]) -> Upload:
+    """The same with the boxes in points of the page instead of the pixels in which it was drawn."""
+    tiles = tuple(_scale_boxes(tile, scale) for tile in upload.tiles)
+    if upload.box is None:
+        return upload
+    left, top, width, height = (round(value * factor) for value, factor in zip(upload.box, scale * 2, strict=True))
+    return replace(upload, box=(left, top, width, height), tiles=tiles)
 
 
 def _get_notes(source: sources.Source) -> tuple[str, ...]:

@@ -90,6 +90,18 @@ def estimate(width: int, height: int, model: str, detail: str | None) -> int | N
     return _estimate_gemini(width, height, model.lower(), detail)
 
 
+def find_view(model: str) -> tuple[int | None, int | None]:
+    """The most pixels of an image that a model looks at, and of its longer side; see ``tokens.find_view``."""
+    match _find_rule(model.lower()):
+        case ClaudeLimits() as limits:
+            return limits.tokens * _CLAUDE_PATCH**2, limits.side
+        case TileRule():
+            return _TILED_SQUARE * _TILED_SHORT_SIDE, _TILED_SQUARE
+        case PatchRule() as rule:
+            return rule.max_patches * _OPENAI_PATCH**2, _TILED_SQUARE
+    return None, None
+
+
 @functools.cache
 def _find_rule(model: str) -> TileRule | PatchRule | ClaudeLimits | None:
     for names, rule in _OPENAI_RULES.items():

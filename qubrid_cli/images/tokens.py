@@ -46,6 +46,16 @@ def find_family(model: str) -> ModelFamily | None:
     return None
 
 
+def find_view(model: str) -> tuple[int | None, int | None]:
+    """The most pixels of an image that a model looks at, and of its longer side; ``None`` where that is unknown."""
+    family = find_family(model)
+    if family is not None:
+        return family.max_pixels, None
+    from . import token_rules
+
+    return token_rules.find_view(model)
+
+
 def smart_resize(width: int, height: int, family: ModelFamily) -> tuple[int, int]:
     """The width and height, in pixels, to which the model's own processor resizes an image."""
     factor = family.factor

@@ -12,6 +12,7 @@ from ..client.request import Request, build_fields
 from ..describe.result import Description, UnpreparedImage
 from ..errors import QvisionError, UsageError
 from ..images import tokens
+from ..images.encode import Upload
 from ..images.prepare import PreparedImage, PreparedImageOrLink
 from ..metrics import Figures, get_number, parse_server_figures
 from ..text import escape_control_characters, format_size, mask_fields
@@ -92,7 +93,6 @@ def json_image(
     """Return the facts about an image and about what is sent of it; ``None`` for those of links and unprepared images."""
     if not isinstance(image, PreparedImage):
         return {"source": image.name} | dict.fromkeys(("sha256", "format", "width", "height", "bytes", "page", "sent"))
-    upload = image.upload
     return {
         "source": image.name,
         "sha256": image.sha256,
@@ -101,13 +101,32 @@ def json_image(
         "height": image.height,
         "bytes": image.size,
         "page": image.page,
-        "sent": {
-            "mime": upload.mime,
-            "width": upload.width,
-            "height": upload.height,
-            "bytes": len(upload.data),
-            "tokens_estimate": tokens.estimate(upload.width, upload.height, model or "", detail),
-        },
+        "sent": _json_sent(image, model or "", detail),
+    }
+
+
+def _json_sent(image: PreparedImage, model: str, detail: str | None) -> dict[str, Any]:
+    """Return the facts about what is sent: of tiles those of the first one, and the sums of their bytes and tokens."""
+    uploads = [_json_upload(upload, model, detail) for upload in image.uploads]
+    if len(uploads) == 1:
+        return {**uploads[0], "tiles": None}
+    estimates = [upload["tokens_estimate"] for upload in uploads]
+    return {
+        **uploads[0],
+        "bytes": sum(upload["bytes"] for upload in uploads),
+        "tokens_estimate": None if None in estimates else sum(estimates),
+        "tiles": uploads,
+    }
+
+
+def _json_upload(upload: Upload, model: str, detail: str | None) -> dict[str, Any]:
+    return {
+        "mime": upload.mime,
+        "width": upload.width,
+        "height": upload.height,
+        "bytes": len(upload.data),
+        "tokens_estimate": tokens.estimate(upload.width, upload.height, model, detail),
+        "box": None if upload.box is None else list(upload.box),
     }
 
 
@@ -260,7 +279,7 @@ def format_statistics(description: Description, *, width: int | None = None) -> 
     if images:
         documents = {image.sha256: image.size for image in images if image.page is not None}
         read = sum(documents.values()) + sum(image.size for image in images if image.page is None)
-        sent = sum(len(image.upload.data) for image in images)
+        sent = sum(image.upload_size for image in images)
         parts.append(f"{format_size(read)} → {format_size(sent)}")
     parts += [escape_control_characters(description.model)] if description.model else []
     return _join_parts(parts, width)
@@ -321,13 +340,20 @@ def _format_dry_run_image(image: PreparedImageOrLink, result: "DryRunResult") ->
     name = escape_control_characters(image.name)
     if not isinstance(image, PreparedImage):
         return f"{name}: a link, which the endpoint would fetch"
-    upload = image.upload
-    estimate = tokens.estimate(upload.width, upload.height, result.model, result.detail)
+    sent = [_format_upload(upload, result) for upload in image.uploads]
+    if len(sent) > 1:
+        sent = ["".join(f"\n  part {number}: {text}" for number, text in enumerate(sent, 1)) + "\n "]
     return "".join(
         [
             f"{name}: {image.format}, {image.width} × {image.height}, {format_size(image.size)}",
-            f" → {upload.mime}, {upload.width} × {upload.height}, {format_size(len(upload.data))}",
-            f", about {estimate:,} tokens" if estimate is not None else "",
+            f" → {sent[0]}" if image.uploads == (image.upload,) else f" → {len(image.uploads)} parts:{sent[0]}",
             f"; removed: {', '.join(image.metadata_names)}" if image.metadata_names else "",
         ]
-    )
+    ).rstrip()
+
+
+def _format_upload(upload: Upload, result: "DryRunResult") -> str:
+    estimate = tokens.estimate(upload.width, upload.height, result.model, result.detail)
+    text = f"{upload.mime}, {upload.width} × {upload.height}, {format_size(len(upload.data))}"
+    text += f", about {estimate:,} tokens" if estimate is not None else ""
+    return text if upload.box is None else f"{text}, from {','.join(map(str, upload.box))}"

@@ -17,6 +17,7 @@ from qubrid_cli.images.documents.pdf import PdfReader
 from qubrid_cli.images.encode import ImageLimits
 from qubrid_cli.images.prepare import PreparedImage, prepare_image_or_link
 from qubrid_cli.images.sources import Bytes, DocumentPage, File, PeekableStream, Stdin
+from qubrid_cli.images.tiles.choice import parse_crop
 from qubrid_cli.installation import format_install_command
 
 from ..support.documents import PdfPage, filled, pdf, stream, tiff, written
@@ -438,3 +439,19 @@ def test_pages_are_read_in_any_order_from_several_threads() -> None:
 
     with ThreadPoolExecutor(4) as threads:
         assert list(threads.map(red, [5, 1, 8, 3, 2, 7, 4, 6])) == [4, 0, 7, 2, 1, 6, 3, 5]
+
+
+def test_a_large_page_is_drawn_larger_for_tiles_and_crops_and_a_note_says_when_it_is_small() -> None:
+    page = PdfPage(b"0 0 1192 3370 re f", box=(0, 0, 2384, 3370))  # A1
+    source = DocumentPage(Bytes("plan", pdf([page])), 1)
+    whole = prepare_image_or_link(source, ImageLimits(), Documents())
+    assert isinstance(whole, PreparedImage)
+    assert whole.warnings == (
+        "plan#page=1: drawn at 41 dpi, so small text may be illegible; --tiles auto or --crop draws it larger",
+    )
+    crop = prepare_image_or_link(source, ImageLimits(crop=parse_crop("596,0,1192,25%")), Documents())
+    assert isinstance(crop, PreparedImage)
+    assert crop.upload.box is not None
+    assert all(abs(a - b) <= 1 for a, b in zip(crop.upload.box, (596, 0, 1192, 842), strict=True))
+    assert crop.upload.width > 1192
+    assert crop.warnings == ()

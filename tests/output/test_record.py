@@ -112,7 +112,7 @@ def test_a_possible_field_passes(path: str) -> None:
             "nope",
             "Available: prepare_seconds, ttft_seconds, total_seconds, tokens_per_second, elapsed_seconds",
         ),
-        ("images.0.sent.nope", "nope", "Available: mime, width, height, bytes, tokens_estimate"),
+        ("images.0.sent.nope", "nope", "Available: mime, width, height, bytes, tokens_estimate, box, tiles"),
         ("text.0", "0", "This value has no fields."),
         ("schema_version.x", "x", "This value has no fields."),
         ("images.0.sent.mime.x", "x", "This value has no fields."),

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from ...errors import ImageError, UsageError
 from ...frozen import frozen
 from .. import sources, tokens
 from ..sources import DocumentKind, DocumentPage, Link, ReadableSource, detect_document
+from ..tiles.choice import MAX_AUTO_TILES
 
 if TYPE_CHECKING:
     from ..encode import ImageLimits
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 _MAX_OPEN, _MAX_OPEN_BYTES = 4, 256 << 20
 #: Without a limit of pixels: the resolution at which pages are scanned, and the most pixels of a page.
 _UNLIMITED_DPI, _UNLIMITED_PIXELS = 300, 64_000_000
+#: The resolution of pages that are divided as they need, the share of the tiles' pixels that neighbors do not share, and the
+#: resolution below which text of 7 points is lost.
+_TILED_DPI, _TILE_SHARE, _LEGIBLE_DPI = 150, 0.8, 72
 _POINTS_PER_INCH = 72
 
 
@@ -147,12 +152,38 @@ class _PdfDocument(Document):
                 hint=f"Vision models accept shapes up to {tokens.MAX_RATIO}:1.",
                 code="too_long",
             )
-        size = _fit_page(width, height, limits)
+        size = _fit_page(width, height, _enlarge(width, height, limits, name))
         page_size = max(1, round(width)), max(1, round(height))
-        warnings: tuple[str, ...] = ()
+        warnings = _describe_resolution(width, size, limits, name)
         if tokens.measure_shape_change(*page_size, *size) > tokens.MAX_SHAPE_CHANGE:
-            warnings = (f"{name}: its shape changes from {width:.0f} × {height:.0f} to {size[0]} × {size[1]}",)
+            warnings += (f"{name}: its shape changes from {width:.0f} × {height:.0f} to {size[0]} × {size[1]}",)
         return PageImage(self._file.draw_page(number, size), page_size, warnings)
+
+
+def _enlarge(width: float, height: float, limits: "ImageLimits", name: str) -> "ImageLimits":
+    """The limits of a page of this size in points from which a part or tiles are taken."""
+    if limits.max_pixels is None or (limits.crop is None and limits.tiles is None):
+        return limits
+    factor = float(MAX_AUTO_TILES)
+    if limits.crop is not None:
+        _, _, wide, high = limits.crop.find_box((max(1, round(width)), max(1, round(height))), name, unit="points")
+        factor = min(factor, max(1.0, width * height / (wide * high)))
+    elif limits.tiles is not None and limits.tiles.count is None:
+        pixels = width * height * (_TILED_DPI / _POINTS_PER_INCH) ** 2
+        factor = min(factor * _TILE_SHARE, max(1.0, pixels / limits.max_pixels))
+    elif limits.tiles is not None and limits.tiles.count is not None:
+        factor = max(1.0, limits.tiles.count * _TILE_SHARE)
+    max_side = None if limits.max_side is None else round(limits.max_side * factor)
+    return replace(limits, max_pixels=round(limits.max_pixels * factor), max_side=max_side)
+
+
+def _describe_resolution(width: float, size: tuple[int, int], limits: "ImageLimits", name: str) -> tuple[str, ...]:
+    """A note about a page with so few pixels that its small text is illegible, unless the user chose a low limit."""
+    dpi = size[0] * _POINTS_PER_INCH / width
+    is_chosen = limits.max_side is not None or (limits.max_pixels or 0) < tokens.QWEN3.max_pixels
+    if dpi >= _LEGIBLE_DPI or is_chosen:
+        return ()
+    return (f"{name}: drawn at {dpi:.0f} dpi, so small text may be illegible; --tiles auto or --crop draws it larger",)
 
 
 def _fit_page(width: float, height: float, limits: "ImageLimits") -> tuple[int, int]:

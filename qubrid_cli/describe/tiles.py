@@ -1,0 +1,138 @@
+"""Read the tiles of an image one by one, and join their texts: for text that must be complete, not for questions."""
+
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+
+from ..client.endpoint import Endpoint
+from ..client.events import TextDelta, TextWasReasoning
+from ..client.request import Request
+from ..client.retry import RetryLimits
+from ..errors import QvisionError
+from ..images.prepare import PendingImage, PreparedImage, make_pending
+from ..metrics import Clock, Price, Stopwatch
+from . import run
+from .joining import join_tiles
+from .result import Description, Preparing, Sending, Writing
+from .run import Item, Items
+from .totals import add_answers
+
+
+def describe_tiles(
+    endpoint: Endpoint,
+    request: Request,
+    images: Sequence[PendingImage],
+    *,
+    labels: bool,
+    loop_check: bool = True,
+    retry_limits: RetryLimits,
+    prices: Mapping[str, Price] = {},
+    first_answer: Description | None = None,
+    clock: Clock = time.perf_counter,
+) -> Items:
+    """Make one request for each tile of an image, as ``run.describe`` does; the text is that of all tiles.
+
+    Several images, and one that is not divided, have one request as usual. If the request for a tile fails, the
+    ``Description`` has the text of those before it, and the error.
+
+    Args:
+        first_answer: the ``first_answer`` of an earlier ``Description``, whose tiles are not requested again. The result
+            counts only the usage, cost and time of the others.
+    """
+    send = partial(run.describe, endpoint, labels=labels, loop_check=loop_check, prices=prices, clock=clock)
+    tiles: tuple[PreparedImage, ...] = ()
+    if len(images) == 1:
+        yield Preparing(images[0].name)
+        tiles = _split(images[0])
+    if len(tiles) < 2:
+        yield from send(request, images, retry_limits=retry_limits)
+        return
+    stopwatch = Stopwatch(clock, retry_limits.max_time)
+    text = _Text(tiles, first_answer.tile_texts if first_answer else ())
+    total: Description | None = None
+    for tile in tiles[len(text.texts) :]:
+        limits = replace(retry_limits, max_time=stopwatch.seconds_left())
+        items = send(request, (make_pending(tile),), retry_limits=limits)
+        answer = yield from _forward_items(items, stopwatch)
+        total = answer if total is None else add_answers(total, answer)
+        if answer.error is not None:
+            yield from text.finish(answer.text)
+            break
+        request = replace(request, dropped=request.dropped | answer.refused_parameters)
+        yield from text.add(answer.text)
+    assert total is not None
+    yield _build_whole(total, images[0], text, first_answer)
+
+
+def _split(pending: PendingImage) -> tuple[PreparedImage, ...]:
+    """The tiles of an image; empty for a link, and for an image that cannot be sent, which the usual request reports."""
+    try:
+        image = pending.future.result()
+    except QvisionError:
+        return ()
+    return image.split() if isinstance(image, PreparedImage) else ()
+
+
+def _forward_items(items: Items, stopwatch: Stopwatch) -> Generator[Item, None, Description]:
+    """Yield the items except the text, which may be in the next tile too; return the ``Description``."""
+    with closing(items):
+        for item in items:
+            match item:
+                case Description():
+                    return item
+                case TextDelta():
+                    yield Writing()
+                case TextWasReasoning():
+                    pass
+                case Sending():
+                    stopwatch.mark_sent()
+                    yield item
+                case _:
+                    yield item
+    raise AssertionError("the last item is a description")
+
+
+class _Text:
+    """The text of the tiles so far; what the next tile cannot change is yielded.
+
+    Attributes:
+        texts: of the tiles.
+        joined: the text without repeated lines.
+    """
+
+    def __init__(self, tiles: Sequence[PreparedImage], texts: Sequence[str]) -> None:
+        self.texts = list(texts)
+        self.joined = ""
+        self._repeated = [tile.upload.repeated_lines for tile in tiles]
+        self._shown = 0
+
+    def add(self, text: str) -> Iterator[TextDelta]:
+        """Add the text of the next tile."""
+        self.texts.append(text)
+        self.joined = join_tiles(self.texts, self._repeated[: len(self.texts)])
+        if not any(self._repeated[len(self.texts) : len(self.texts) + 1]):
+            yield from self._show()
+
+    def finish(self, text: str) -> Iterator[TextDelta]:
+        """Add the part of a text that was broken off."""
+        texts = [*self.texts, text]
+        self.joined = join_tiles(texts, self._repeated[: len(texts)])
+        yield from self._show()
+
+    def _show(self) -> Iterator[TextDelta]:
+        if len(self.joined) > self._shown:
+            yield TextDelta(self.joined[self._shown :])
+            self._shown = len(self.joined)
+
+
+def _build_whole(total: Description, image: PendingImage, text: _Text, first_answer: Description | None) -> Description:
+    """Build the ``Description`` of all requests; the server's figures, of one of them, are left out."""
+    whole = replace(
+        total, images=(image.future.result(),), text=text.joined, metrics=None, tile_texts=tuple(text.texts)
+    )
+    if whole.error is None or not text.texts:
+        return whole
+    done = whole if first_answer is None else add_answers(first_answer, whole)
+    return replace(whole, first_answer=replace(done, tile_texts=whole.tile_texts))

@@ -1,0 +1,47 @@
+"""Add up the usage, cost and time of several requests that make one answer. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..metrics import Cost, get_number
+from .result import Description
+
+
+def add_answers(first: Description, second: Description) -> Description:
+    """Return the second answer with the usage, cost, time and warnings of both, and the text of the first if it has none."""
+    return replace(
+        second,
+        text=second.text or first.text,
+        cost=_add_costs(first.cost, second.cost),
+        usage=_add_usage(first.usage, second.usage) if first.usage and second.usage else second.usage or first.usage,
+        timing=replace(
+            second.timing,
+            ttft_seconds=first.timing.ttft_seconds,
+            total_seconds=_add_seconds(first.timing.total_seconds, second.timing.total_seconds),
+        ),
+        warnings=tuple(dict.fromkeys([*first.warnings, *second.warnings])),
+    )
+
+
+def _add_usage(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Add numbers, also in nested objects (``prompt_tokens_details``); all other values are those of the second."""
+    total = dict(second)
+    for key, value in second.items():
+        other = first.get(key)
+        if isinstance(value, dict) and isinstance(other, dict):
+            total[key] = _add_usage(other, value)
+        elif get_number(first, key) is not None and get_number(second, key) is not None:
+            total[key] = value + other
+    return total
+
+
+def _add_costs(first: Cost | None, second: Cost | None) -> Cost | None:
+    if first is None or second is None:
+        return second or first
+    source = first.source if first.source == second.source else "prices"
+    return replace(second, amount=round(first.amount + second.amount, 12), source=source)
+
+
+def _add_seconds(first: float | None, second: float | None) -> float | None:
+    return round((first or 0) + (second or 0), 4) if first is not None or second is not None else None

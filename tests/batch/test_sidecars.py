@@ -44,7 +44,7 @@ def file(name: str = "photo.jpg") -> File:
 
 def record(text: str = "A lighthouse.\n", source: str = "photo.jpg", data: Any = None) -> Record:
     made = json_object(Description(prompt="what?", text=text, complete=True, images=(UnpreparedImage(source),)))
-    return made | {"data": data}
+    return made | {"data": data, "created": "2020-01-01T00:00:00Z"}
 
 
 def sidecars(*kinds: SidecarFormat, force: bool = False, said: tuple[str, str] = ("", ""), **options: Any) -> Sidecars:

@@ -55,7 +55,7 @@ def test_an_empty_file_says_nothing() -> None:
     assert parse_config("# nothing\n", FILE) == Config(FILE)
 
 
-PRESET = "Did you mean caption? Available: describe, caption, alt, ocr, tags, table, chart, ui, json"
+PRESET = "Did you mean caption? Available: describe, caption, alt, ocr, tags, photo, table, chart, ui, json"
 THERE_IS = "Available: qubrid, ollama, lmstudio, vllm, openrouter, openai"
 
 

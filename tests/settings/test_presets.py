@@ -216,7 +216,7 @@ def test_each_image_has_its_own_words_in_the_prompt(
         (["{nmae}"], "unknown placeholder {nmae} in the prompt", "Did you mean {name}? "),
         (["-p", "a", "-s", "{filename}"], "unknown placeholder {filename} in the prompt", "Did you mean {name}? "),
         (
-            ["Is it {stem}?", "{lighthouse}"],
+            ["Is it {stem}?", "{another}"],
             "{stem} in the prompt is ambiguous: the request has 2 images",
             "--each makes one request ",
         ),
@@ -225,7 +225,8 @@ def test_each_image_has_its_own_words_in_the_prompt(
 def test_words_that_cannot_be_filled_in_are_refused_before_anything_is_asked(
     describe: Ask, server: Server, lighthouse: Path, arguments: list[str], says: str, hint: str
 ) -> None:
-    run = describe(lighthouse, *(lighthouse if text == "{lighthouse}" else text for text in arguments))
+    another = lighthouse.with_suffix(".gif")
+    run = describe(lighthouse, *(another if text == "{another}" else text for text in arguments))
     assert (run.exit_code, run.stdout, server.asked) == (2, b"", [])
     assert run.stderr.startswith(f"error: {says}\nhint: {hint}")
 

@@ -102,10 +102,10 @@ def recover(data: bytes, name: str, frame: int) -> Recovered | None:
         if data.startswith(b"\xff\xd8"):
             return _recover_jpeg(data, name)
         if data[:4] == b"RIFF":
-            fillers = [byte * (int.from_bytes(data[4:8], "little") + 8 - len(data)) for byte in (b"\0", b"\x55")]
-            return (
-                _compare([_decode_all(data + filler, name, frame) for filler in fillers], name) if fillers[0] else None
-            )
+            missing = int.from_bytes(data[4:8], "little") + 8 - len(data)
+            if not 0 < missing <= len(data):  # a damaged length may say 4 GB
+                return None
+            return _compare([_decode_all(data + byte * missing, name, frame) for byte in (b"\0", b"\x55")], name)
         if data.startswith(b"\x89PNG"):
             data = _cut_before_damage(data)
         return _compare([_decode_over(lambda: decode.open_image(data, name, frame), fill) for fill in (_GRAY, 0)], name)

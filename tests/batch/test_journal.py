@@ -45,7 +45,7 @@ def record(
 ) -> Record:
     made = json_object(Description(prompt=prompt, text=text, complete=ok, images=(UnpreparedImage(source),)))
     made["images"][0]["sha256"] = sha256
-    return made | {"ok": ok, "usage": {"prompt_tokens": 7}}
+    return made | {"ok": ok, "usage": {"prompt_tokens": 7}, "created": "2020-01-01T00:00:00Z"}
 
 
 def line(

@@ -255,3 +255,9 @@ def test_a_damaged_image_is_exit_4_and_nothing_is_sent(describe: Ask, server: Se
     path.write_bytes(flip(made("PNG"), 0.5))
     run = describe(path, "what?", "--json")
     assert (run.exit_code, run.json["error"]["code"], server.asked) == (4, "damaged_image", [])
+
+
+def test_a_webp_that_claims_to_be_4_gb_is_refused_without_making_up_the_rest() -> None:
+    whole = bytearray(saved(photo(), "WEBP"))
+    whole[4:8] = (2**32 - 10).to_bytes(4, "little")
+    assert refusal(sources.Bytes("x", bytes(whole)))[0] == "damaged_image"

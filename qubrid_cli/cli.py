@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from . import __version__
-from .commands import _help, _options
+from .commands.shared import help_layout, options
 from .errors import QvisionError, UsageError
 from .output.streams import echo_err, translate_stdout_errors
 from .text import quote_name, strip_control_characters
@@ -44,7 +44,7 @@ def _show_version(value: bool) -> None:  # noqa: FBT001  # the signature of Type
 
 def _root(
     *,
-    profile: _options.Profile = None,  # see _request.options_from
+    profile: options.Profile = None,  # see setup.options_from
     version: bool = typer.Option(  # handled by its callback
         False, "--version", "-V", callback=_show_version, is_eager=True, help="Show the version."
     ),
@@ -67,7 +67,7 @@ def _build_app(words: Sequence[str]) -> typer.Typer:
         rich_markup_mode=None,  # pretty help costs ten times an empty Python
         pretty_exceptions_enable=False,
         no_args_is_help=True,
-        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": _help.MAX_WIDTH},
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": help_layout.MAX_WIDTH},
     )
     app.callback()(_root)
     for name, summary in _COMMANDS.items():
@@ -132,7 +132,7 @@ def _report_usage_error(error: TyperException) -> int:
         echo_err(message)
         return error.exit_code
     path = context.command_path if context else "qvision"
-    report = UsageError(_help.format_error(message), hint=f"See {path} --help")
+    report = UsageError(help_layout.format_error(message), hint=f"See {path} --help")
     echo_err(report.format_report())
     return error.exit_code
 

@@ -10,7 +10,7 @@ from ..errors import AuthError, InterruptedByUserError, UsageError
 from ..output import show
 from ..output.streams import echo_err
 from ..settings.checks import get_origin
-from . import _options, _request
+from .shared import options, setup
 
 if TYPE_CHECKING:
     from ..settings.fields import Settings
@@ -29,8 +29,8 @@ _PIPE_HINT = "Pipe the key in: qvision auth login --stdin"
 def login(
     context: typer.Context,
     *,
-    profile: _options.Profile = None,
-    base_url: _options.BaseUrl = None,
+    profile: options.Profile = None,
+    base_url: options.BaseUrl = None,
     from_stdin: Annotated[bool, typer.Option("--stdin", help="Read the key from standard input.")] = False,
 ) -> None:
     """Store the key of a profile.
@@ -39,11 +39,11 @@ def login(
     """
     from ..settings import keys
 
-    settings = _request.resolve_settings(context)
+    settings = setup.resolve_settings(context)
     key = keys.clean_pasted_key(_read_key_from_stdin() if from_stdin else _prompt_for_key(settings), "the key")
     if key is None:
         raise UsageError("the key is empty", hint="Nothing was stored.")
-    location, problem = keys.store_key(settings, key, _request.locate_key_file(), keys.Keychain())
+    location, problem = keys.store_key(settings, key, setup.locate_key_file(), keys.Keychain())
     if problem:
         echo_err(f"note: {problem}")
     echo_err(f"stored the key of profile {settings.profile} for {get_origin(settings.base_url)} in {location}")
@@ -55,9 +55,9 @@ def login(
 def status(
     context: typer.Context,
     *,
-    profile: _options.Profile = None,
-    base_url: _options.BaseUrl = None,
-    as_json: _options.JsonObject = False,
+    profile: options.Profile = None,
+    base_url: options.BaseUrl = None,
+    as_json: options.JsonObject = False,
 ) -> None:
     """Show which key is used and where it comes from.
 
@@ -66,8 +66,8 @@ def status(
     from ..settings import keys
     from ..text import mask_key
 
-    settings = _request.resolve_settings(context)
-    key = _request.find_key(settings)
+    settings = setup.resolve_settings(context)
+    key = setup.find_key(settings)
     if as_json:
         show.print_json(
             {
@@ -85,12 +85,12 @@ def status(
 
 
 @app.command()
-def logout(context: typer.Context, *, profile: _options.Profile = None) -> None:
+def logout(context: typer.Context, *, profile: options.Profile = None) -> None:
     """Remove the stored key of a profile."""
     from ..settings import keys
 
-    settings = _request.resolve_settings(context)
-    if keys.remove_key(settings.profile, _request.locate_key_file(), keys.Keychain()):
+    settings = setup.resolve_settings(context)
+    if keys.remove_key(settings.profile, setup.locate_key_file(), keys.Keychain()):
         echo_err(f"removed the key of profile {settings.profile}")
     else:
         echo_err(f"no key is stored for profile {settings.profile}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from ..errors import InterruptedByUserError, UsageError
-from . import _body, _help, _options, _pages, _parts, _request
+from .shared import help_layout, options, page_options, request_body, setup, tile_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,7 @@ qvision batch --from list.txt "caption" -o results.jsonl -j 16
 qvision batch photos/ -P tags --sidecar xmp"""
 
 
-@app.command(cls=_help.Command, epilog=f"{_EXAMPLES}\n\n{_options.EPILOG}")
+@app.command(cls=help_layout.Command, epilog=f"{_EXAMPLES}\n\n{options.EPILOG}")
 def batch(
     context: typer.Context,
     arguments: Annotated[
@@ -47,85 +47,85 @@ def batch(
         ),
     ] = None,
     *,
-    prompt: _options.Prompt = None,
-    preset: _options.Preset = None,
-    system: _options.System = None,
-    schema: _options.Schema = None,
-    from_: _options.From = None,
-    null: _options.Null = False,
-    include: _options.Include = None,
-    exclude: _options.Exclude = None,
-    hidden: _options.Hidden = False,
-    limit: _options.Limit = None,
-    shard: _options.Shard = None,
-    output: _options.Results = None,
-    force: _options.Force = False,
-    retry_incomplete: _options.RetryIncomplete = False,
-    verify: _options.Verify = False,
-    failures: _options.Failures = None,
-    sidecar: _options.Sidecar = None,
-    existing: _options.Existing = None,
-    caption_suffix: _options.CaptionSuffix = None,
-    append_suffix: _options.AppendSuffix = False,
-    one_line: _options.OneLine = False,
-    prefix: _options.Prefix = None,
-    xmp_name: _options.XmpName = None,
-    ordered: _options.Ordered = False,
-    jobs: _options.Jobs = "auto",
-    rpm: _options.Rpm = None,
-    tpm: _options.Tpm = None,
-    retries: _options.ImageRetries = None,
-    patience: _options.Patience = 600.0,
-    request_timeout: _options.RequestTimeout = 1800.0,
-    max_failures: _options.MaxFailures = None,
-    max_cost: _options.MaxCost = None,
-    max_tokens_total: _options.MaxTokensTotal = None,
-    time_limit: _options.TimeLimit = None,
-    dry_run: _options.BatchDryRun = False,
-    profile: _options.Profile = None,
-    model: _options.Model = None,
-    base_url: _options.BaseUrl = None,
-    max_tokens: _options.MaxTokens = None,
-    temperature: _options.Temperature = None,
-    top_p: _options.TopP = None,
-    think: _options.Think = None,
-    param: _options.Param = None,
-    timeout: _options.Timeout = None,
-    allow_http: _options.AllowHttp = False,
-    stream: _options.Stream = False,
-    loop_check: _options.LoopCheck = None,
-    offline: _options.Offline = False,
-    max_pixels: _options.MaxPixels = None,
-    max_side: _options.MaxSide = None,
-    background: _options.Background = None,
-    quality: _options.Quality = None,
-    detail: _options.Detail = None,
-    image_order: _options.ImageOrder = None,
-    pages: _options.Pages = None,
-    frame: _options.Frame = None,
-    password_file: _options.PasswordFile = None,
-    original: _options.Original = False,
-    tiles: _options.Tiles = None,
-    crop: _options.Crop = None,
-    fetch: _options.Fetch = None,
-    quiet: _options.BatchQuiet = False,
-    verbose: _options.BatchVerbose = False,
+    prompt: options.Prompt = None,
+    preset: options.Preset = None,
+    system: options.System = None,
+    schema: options.Schema = None,
+    from_: options.From = None,
+    null: options.Null = False,
+    include: options.Include = None,
+    exclude: options.Exclude = None,
+    hidden: options.Hidden = False,
+    limit: options.Limit = None,
+    shard: options.Shard = None,
+    output: options.Results = None,
+    force: options.Force = False,
+    retry_incomplete: options.RetryIncomplete = False,
+    verify: options.Verify = False,
+    failures: options.Failures = None,
+    sidecar: options.Sidecar = None,
+    existing: options.Existing = None,
+    caption_suffix: options.CaptionSuffix = None,
+    append_suffix: options.AppendSuffix = False,
+    one_line: options.OneLine = False,
+    prefix: options.Prefix = None,
+    xmp_name: options.XmpName = None,
+    ordered: options.Ordered = False,
+    jobs: options.Jobs = "auto",
+    rpm: options.Rpm = None,
+    tpm: options.Tpm = None,
+    retries: options.ImageRetries = None,
+    patience: options.Patience = 600.0,
+    request_timeout: options.RequestTimeout = 1800.0,
+    max_failures: options.MaxFailures = None,
+    max_cost: options.MaxCost = None,
+    max_tokens_total: options.MaxTokensTotal = None,
+    time_limit: options.TimeLimit = None,
+    dry_run: options.BatchDryRun = False,
+    profile: options.Profile = None,
+    model: options.Model = None,
+    base_url: options.BaseUrl = None,
+    max_tokens: options.MaxTokens = None,
+    temperature: options.Temperature = None,
+    top_p: options.TopP = None,
+    think: options.Think = None,
+    param: options.Param = None,
+    timeout: options.Timeout = None,
+    allow_http: options.AllowHttp = False,
+    stream: options.Stream = False,
+    loop_check: options.LoopCheck = None,
+    offline: options.Offline = False,
+    max_pixels: options.MaxPixels = None,
+    max_side: options.MaxSide = None,
+    background: options.Background = None,
+    quality: options.Quality = None,
+    detail: options.Detail = None,
+    image_order: options.ImageOrder = None,
+    pages: options.Pages = None,
+    frame: options.Frame = None,
+    password_file: options.PasswordFile = None,
+    original: options.Original = False,
+    tiles: options.Tiles = None,
+    crop: options.Crop = None,
+    fetch: options.Fetch = None,
+    quiet: options.BatchQuiet = False,
+    verbose: options.BatchVerbose = False,
 ) -> None:
     """Describe many images, with a line of JSON for each."""
     from ..batch import folders, inputs
 
-    config = _request.load_config()
-    chosen_preset, settings = _request.resolve_preset_and_settings(context, config, preset)
-    stdin = _request.open_stdin([*(arguments or []), prompt, system, from_, password_file])
+    config = setup.load_config()
+    chosen_preset, settings = setup.resolve_preset_and_settings(context, config, preset)
+    stdin = setup.open_stdin([*(arguments or []), prompt, system, from_, password_file])
     paths, argument = _split_arguments(arguments or [], config, prompt_given=prompt is not None)
     _check_sources(paths, from_, null=null)
-    page_options = _pages.read_options(pages, frame, password_file, stdin)
-    extra = _body.parse_params(param)
-    answer_schema = _request.load_schema(schema, chosen_preset, extra)
-    prompt = _request.compose_prompt(_request.read_prompt("-p", prompt, stdin), argument, chosen_preset, settings)
-    system = _request.read_system_prompt(system, stdin, chosen_preset, settings)
-    request = _body.build_request(settings, prompt, system, extra, stream=stream)
-    _request.check_placeholders(request, images=1)
+    document_options = page_options.read_options(pages, frame, password_file, stdin)
+    extra = request_body.parse_params(param)
+    answer_schema = setup.load_schema(schema, chosen_preset, extra)
+    prompt = setup.compose_prompt(setup.read_prompt("-p", prompt, stdin), argument, chosen_preset, settings)
+    system = setup.read_system_prompt(system, stdin, chosen_preset, settings)
+    request = request_body.build_request(settings, prompt, system, extra, stream=stream)
+    setup.check_placeholders(request, images=1)
     results = None if output is None or str(output) == "-" else output
     selection = inputs.Selection(
         folders.parse_patterns(include or (), exclude or ()),
@@ -139,19 +139,19 @@ def batch(
     from ..batch.pages import PageFinder
     from ..batch.tasks import BatchPlan
 
-    parts = _parts.read_options(tiles, crop, chosen_preset, has_schema=answer_schema is not None)
-    image_limits = _request.build_image_limits(settings, parts, original=original, note_for=None if quiet else extra)
+    parts = tile_options.read_options(tiles, crop, chosen_preset, has_schema=answer_schema is not None)
+    image_limits = setup.build_image_limits(settings, parts, original=original, note_for=None if quiet else extra)
     open_source = _build_source_opener(settings, stdin, fetch=fetch)
-    page_finder = PageFinder(open_source, page_options.choice, page_options.password)
-    key = None if dry_run else _request.require_key(settings, quiet=quiet)
+    page_finder = PageFinder(open_source, document_options.choice, document_options.password)
+    key = None if dry_run else setup.require_key(settings, quiet=quiet)
     plan = BatchPlan(
         inputs=inputs.BatchInputs(paths, _resolve_list(from_, stdin), null, selection, page_finder),
         batch_request=_build_batch_request(request, image_limits, settings, config, schema=answer_schema, parts=parts),
         open_source=open_source,
         page_finder=page_finder,
-        open_endpoint=partial(_request.open_endpoint, settings, key, time_option="--request-timeout"),
+        open_endpoint=partial(setup.open_endpoint, settings, key, time_option="--request-timeout"),
         rate_limiter=_build_rate_limiter(jobs, rpm, tpm),
-        schema_session=_request.open_schema_session(answer_schema),
+        schema_session=setup.open_schema_session(answer_schema),
         limits=_build_limits(max_cost, max_tokens_total, time_limit, max_failures),
         retries=settings.retries,
         patience=patience,
@@ -179,7 +179,7 @@ def _build_batch_request(
     config: "Config",
     *,
     schema: "Schema | None",
-    parts: _parts.PartOptions,
+    parts: tile_options.PartOptions,
 ) -> "BatchRequest":
     from ..batch.tasks import BatchRequest
 
@@ -196,7 +196,7 @@ def _build_batch_request(
 
 def _collect_key_fields(settings: "Settings", schema: "Schema | None") -> dict[str, object]:
     """What shapes the answers besides the request and the limits."""
-    fields = _body.list_key_facets(settings) | ({"offline": True} if settings.offline else {})
+    fields = request_body.list_key_facets(settings) | ({"offline": True} if settings.offline else {})
     return fields if schema is None else {**fields, "schema": schema.document}
 
 
@@ -211,7 +211,7 @@ def _build_source_opener(settings: "Settings", stdin: BinaryIO, *, fetch: bool |
         if (page := split_page(task.source)) and page[0] == "-":
             return DocumentPage(standard_input, page[1])
         source = standard_input if task.source == "-" else resolve_source(task)
-        (image,) = _request.resolve_images([source], settings, fetch=fetch)
+        (image,) = setup.resolve_images([source], settings, fetch=fetch)
         return image
 
     return open_source
@@ -260,7 +260,7 @@ def _resolve_list(name: str | None, stdin: BinaryIO) -> Path | BinaryIO | None:
 def _build_rate_limiter(jobs: str, rpm: int | None, tpm: int | None) -> "RateLimiter":
     from ..batch.rate import RateLimiter
 
-    return RateLimiter(_options.parse_jobs(jobs), rpm=rpm, tpm=tpm)
+    return RateLimiter(options.parse_jobs(jobs), rpm=rpm, tpm=tpm)
 
 
 def _build_sidecar_options(

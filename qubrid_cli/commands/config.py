@@ -10,7 +10,7 @@ import typer
 from ..errors import ConfigError
 from ..output.show import print_json, print_line, show_rows
 from ..output.streams import echo_err
-from . import _complete, _options, _request
+from .shared import completions, options, setup
 
 if TYPE_CHECKING:
     from ..settings.config_file import Config
@@ -21,7 +21,7 @@ KeyArgument = Annotated[
     str,
     typer.Argument(
         metavar="KEY",
-        autocompletion=_complete.complete_keys,
+        autocompletion=completions.complete_keys,
         help="Dotted key, such as model or profiles.work.base_url.",
     ),
 ]
@@ -39,34 +39,34 @@ def print_path() -> None:
 def show(
     context: typer.Context,
     *,
-    profile: _options.Profile = None,
-    model: _options.Model = None,
-    base_url: _options.BaseUrl = None,
-    max_tokens: _options.MaxTokens = None,
-    temperature: _options.Temperature = None,
-    top_p: _options.TopP = None,
-    think: _options.Think = None,
-    timeout: _options.Timeout = None,
-    retries: _options.Retries = None,
-    retry_max_wait: _options.RetryMaxWait = None,
-    max_time: _options.MaxTime = None,
-    allow_http: _options.AllowHttp = False,
-    offline: _options.Offline = False,
-    max_pixels: _options.MaxPixels = None,
-    max_side: _options.MaxSide = None,
-    background: _options.Background = None,
-    quality: _options.Quality = None,
-    detail: _options.Detail = None,
-    image_order: _options.ImageOrder = None,
-    labels: _options.Labels = None,
-    loop_check: _options.LoopCheck = None,
-    as_json: _options.JsonObject = False,
+    profile: options.Profile = None,
+    model: options.Model = None,
+    base_url: options.BaseUrl = None,
+    max_tokens: options.MaxTokens = None,
+    temperature: options.Temperature = None,
+    top_p: options.TopP = None,
+    think: options.Think = None,
+    timeout: options.Timeout = None,
+    retries: options.Retries = None,
+    retry_max_wait: options.RetryMaxWait = None,
+    max_time: options.MaxTime = None,
+    allow_http: options.AllowHttp = False,
+    offline: options.Offline = False,
+    max_pixels: options.MaxPixels = None,
+    max_side: options.MaxSide = None,
+    background: options.Background = None,
+    quality: options.Quality = None,
+    detail: options.Detail = None,
+    image_order: options.ImageOrder = None,
+    labels: options.Labels = None,
+    loop_check: options.LoopCheck = None,
+    as_json: options.JsonObject = False,
 ) -> None:
     """Show every setting and where it comes from.
 
     Add the options of another command to see the settings it would use.
     """
-    settings = _request.resolve_settings(context)
+    settings = setup.resolve_settings(context)
     values = {name: _mask((name,), getattr(settings, name)) for name in settings.origins}
     if as_json:
         print_json(
@@ -111,7 +111,7 @@ def set_(
 
     def check(config: "Config") -> None:
         if names[0] == "presets" and names[1:]:
-            _request.check_preset(names[1], config)
+            setup.check_preset(names[1], config)
 
     config_edit.set_value(config_file.get_config_path(os.environ), names, value, check)
 
@@ -198,7 +198,7 @@ def _validate_edited(text: str, copy: Path) -> None:
     try:
         config = config_file.validate_config(tables, copy, text)
         for name in config.presets:
-            _request.check_preset(name, config)
+            setup.check_preset(name, config)
     except ConfigError as error:
         raise ConfigError(error.message, hint=f"{error.hint} {location}" if error.hint else location) from error
 

@@ -27,7 +27,7 @@ from ..output.show import (
     show_separator,
 )
 from ..output.streams import Output, echo_err
-from . import _body, _help, _options, _pages, _parts, _request
+from .shared import help_layout, options, page_options, request_body, setup, tile_options
 
 if TYPE_CHECKING:
     from ..client.request import Request
@@ -70,7 +70,7 @@ class _Plan:
     prices: Mapping[str, "Price"]
 
 
-@app.command(cls=_help.Command, epilog=f"{_EXAMPLES}\n\n{_options.EPILOG}")
+@app.command(cls=help_layout.Command, epilog=f"{_EXAMPLES}\n\n{options.EPILOG}")
 def describe(
     context: typer.Context,
     arguments: Annotated[
@@ -80,53 +80,53 @@ def describe(
         ),
     ] = None,
     *,
-    prompt: _options.Prompt = None,
-    preset: _options.Preset = None,
-    system: _options.System = None,
-    schema: _options.Schema = None,
+    prompt: options.Prompt = None,
+    preset: options.Preset = None,
+    system: options.System = None,
+    schema: options.Schema = None,
     each: Annotated[bool, typer.Option("--each", help="One request per image, in order.")] = False,
     together: Annotated[bool, typer.Option("--together", help="One request for all images, even more than 8.")] = False,
-    labels: _options.Labels = None,
-    profile: _options.Profile = None,
-    model: _options.Model = None,
-    base_url: _options.BaseUrl = None,
-    max_tokens: _options.MaxTokens = None,
-    temperature: _options.Temperature = None,
-    top_p: _options.TopP = None,
-    think: _options.Think = None,
-    param: _options.Param = None,
-    timeout: _options.Timeout = None,
-    retries: _options.Retries = None,
-    retry_max_wait: _options.RetryMaxWait = None,
-    max_time: _options.MaxTime = None,
-    allow_http: _options.AllowHttp = False,
-    no_stream: _options.NoStream = False,
-    loop_check: _options.LoopCheck = None,
-    offline: _options.Offline = False,
-    max_pixels: _options.MaxPixels = None,
-    max_side: _options.MaxSide = None,
-    background: _options.Background = None,
-    quality: _options.Quality = None,
-    detail: _options.Detail = None,
-    image_order: _options.ImageOrder = None,
-    original: _options.Original = False,
-    tiles: _options.Tiles = None,
-    crop: _options.Crop = None,
-    pages: _options.Pages = None,
-    frame: _options.Frame = None,
-    password_file: _options.PasswordFile = None,
-    page_separator: _options.PageSeparator = None,
-    fetch: _options.Fetch = None,
-    as_json: _options.Json = False,
-    field: _options.Field = None,
-    output: _options.OutputFile = None,
-    dry_run: _options.DryRun = False,
-    stats: _options.Stats = None,
-    thinking: _options.Thinking = False,
-    quiet: _options.Quiet = False,
-    verbose: _options.Verbose = False,
-    color: _options.ColorWhen = _options.Color.AUTO,
-    plain: _options.Plain = None,
+    labels: options.Labels = None,
+    profile: options.Profile = None,
+    model: options.Model = None,
+    base_url: options.BaseUrl = None,
+    max_tokens: options.MaxTokens = None,
+    temperature: options.Temperature = None,
+    top_p: options.TopP = None,
+    think: options.Think = None,
+    param: options.Param = None,
+    timeout: options.Timeout = None,
+    retries: options.Retries = None,
+    retry_max_wait: options.RetryMaxWait = None,
+    max_time: options.MaxTime = None,
+    allow_http: options.AllowHttp = False,
+    no_stream: options.NoStream = False,
+    loop_check: options.LoopCheck = None,
+    offline: options.Offline = False,
+    max_pixels: options.MaxPixels = None,
+    max_side: options.MaxSide = None,
+    background: options.Background = None,
+    quality: options.Quality = None,
+    detail: options.Detail = None,
+    image_order: options.ImageOrder = None,
+    original: options.Original = False,
+    tiles: options.Tiles = None,
+    crop: options.Crop = None,
+    pages: options.Pages = None,
+    frame: options.Frame = None,
+    password_file: options.PasswordFile = None,
+    page_separator: options.PageSeparator = None,
+    fetch: options.Fetch = None,
+    as_json: options.Json = False,
+    field: options.Field = None,
+    output: options.OutputFile = None,
+    dry_run: options.DryRun = False,
+    stats: options.Stats = None,
+    thinking: options.Thinking = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    color: options.ColorWhen = options.Color.AUTO,
+    plain: options.Plain = None,
 ) -> None:
     """Describe images, showing the answer as it is written."""
     from ..images.arguments import classify
@@ -136,34 +136,34 @@ def describe(
     with _recording_failures(info, show):
         show.validate(dry_run=dry_run)
         info.target = target = Output(output)
-        config = _request.load_config()
-        chosen_preset, settings = _request.resolve_preset_and_settings(context, config, preset)
+        config = setup.load_config()
+        chosen_preset, settings = setup.resolve_preset_and_settings(context, config, preset)
         info.model = settings.model
         words = arguments or []
-        stdin = _request.open_stdin([*words, prompt, system, password_file])
+        stdin = setup.open_stdin([*words, prompt, system, password_file])
         schema_file = schema and f"@{schema.removeprefix('@')}"
-        target.refuse_overwriting(_request.find_referenced_files(prompt, system, schema_file))
-        info.prompt = _request.read_prompt("-p", prompt, stdin)
-        page_options = _pages.read_options(pages, frame, password_file, stdin)
+        target.refuse_overwriting(setup.find_referenced_files(prompt, system, schema_file))
+        info.prompt = setup.read_prompt("-p", prompt, stdin)
+        document_options = page_options.read_options(pages, frame, password_file, stdin)
         classified = classify(words, prompt_given=prompt is not None, stdin=stdin)
         info.images = classified.names
-        info.prompt = _request.compose_prompt(info.prompt, classified.prompt, chosen_preset, settings)
+        info.prompt = setup.compose_prompt(info.prompt, classified.prompt, chosen_preset, settings)
         if classified.error is not None:
             raise classified.error
-        target.refuse_overwriting(_pages.list_files(classified.images))
-        extra = _body.parse_params(param)
-        answer_schema = _request.load_schema(schema, chosen_preset, extra)
+        target.refuse_overwriting(page_options.list_files(classified.images))
+        extra = request_body.parse_params(param)
+        answer_schema = setup.load_schema(schema, chosen_preset, extra)
         show = show.for_answers(answer_schema, chosen_preset)
-        system = _request.read_system_prompt(system, stdin, chosen_preset, settings)
-        part_options = _parts.read_options(tiles, crop, chosen_preset, has_schema=answer_schema is not None)
-        images = _request.resolve_images(classified.images, settings, fetch=fetch)
+        system = setup.read_system_prompt(system, stdin, chosen_preset, settings)
+        part_options = tile_options.read_options(tiles, crop, chosen_preset, has_schema=answer_schema is not None)
+        images = setup.resolve_images(classified.images, settings, fetch=fetch)
         is_ocr = chosen_preset is not None and chosen_preset.name == "ocr" and not together
-        images, documents = _pages.expand_pages(images, page_options, each=each or is_ocr)
+        images, documents = page_options.expand_pages(images, document_options, each=each or is_ocr)
         each = each or (is_ocr and documents is not None)
         plan = _Plan(
-            request=_body.build_request(settings, info.prompt, system, extra, stream=not no_stream),
+            request=request_body.build_request(settings, info.prompt, system, extra, stream=not no_stream),
             groups=_group_images(images, each=each, together=together),
-            limits=_request.build_image_limits(
+            limits=setup.build_image_limits(
                 settings, part_options, original=original, note_for=None if quiet else extra
             ),
             reads_tiles=part_options.reads_tiles,
@@ -173,11 +173,11 @@ def describe(
             settings=settings,
             prices=config.prices,
         )
-        _request.check_placeholders(plan.request, images=max(map(_pages.count_files, plan.groups)))
+        setup.check_placeholders(plan.request, images=max(map(page_options.count_files, plan.groups)))
         if dry_run:
             failures = _show_dry_runs(plan, show, target)
         else:
-            failures = _describe_groups(plan, _request.require_key(settings, quiet=quiet), show, target)
+            failures = _describe_groups(plan, setup.require_key(settings, quiet=quiet), show, target)
         if failures:
             raise SomeRequestsFailedError(f"{len(failures)} of {len(plan.groups)} requests failed", first=failures[0])
 
@@ -207,7 +207,7 @@ def _group_images(images: Sequence["Source"], *, each: bool, together: bool) -> 
         raise UsageError("--each and --together exclude each other", hint="Choose one.")
     if len(images) > _MAX_IMAGES_PER_REQUEST and not each and not together:
         hint = "--each sends a request for each image, --together one request for all of them."
-        if _pages.count_files(images) == 1:  # a document
+        if page_options.count_files(images) == 1:  # a document
             name = images[0].name.rpartition("#page=")[0]
             hint = f"Choose some with --pages 1-{_MAX_IMAGES_PER_REQUEST}. {hint.replace('each image', 'each page')}"
             raise UsageError(f"{name}: {len(images):,} pages for one request", hint=hint)
@@ -234,11 +234,11 @@ def _describe_groups(plan: _Plan, key: str | None, show: OutputOptions, target: 
     has_several = len(plan.groups) > 1
     pool = PreparationPool(plan.limits, plan.documents)
     submitted = deque([pool.submit(plan.groups[0])])  # prepared in threads while the next lines load httpx
-    with _request.open_endpoint(plan.settings, key, plan.groups) as endpoint:
+    with setup.open_endpoint(plan.settings, key, plan.groups) as endpoint:
         from ..client.retry import RetryLimits
         from ..describe import run
 
-        session = _request.open_schema_session(plan.schema)
+        session = setup.open_schema_session(plan.schema)
         request_answer, request = run.describe if session is None else session.describe, plan.request
         if plan.reads_tiles:
             from ..describe.tiles import describe_tiles
@@ -253,7 +253,7 @@ def _describe_groups(plan: _Plan, key: str | None, show: OutputOptions, target: 
                 show_separator(plan.separator, show, target)
             items = request_answer(
                 endpoint,
-                _request.fill_placeholders(request, group, number),
+                setup.fill_placeholders(request, group, number),
                 submitted.popleft(),
                 labels=plan.settings.labels,
                 loop_check=plan.settings.loop_check,
@@ -280,10 +280,10 @@ def _show_dry_runs(plan: _Plan, show: OutputOptions, target: Output) -> list[Qvi
     from ..images.prepare import PreparationPool
 
     failures: list[QvisionError] = []
-    pool, url = PreparationPool(plan.limits, plan.documents), _request.format_url(plan.settings, "/chat/completions")
-    request_template = _body.add_response_format(plan.request, plan.schema)
+    pool, url = PreparationPool(plan.limits, plan.documents), setup.format_url(plan.settings, "/chat/completions")
+    request_template = request_body.add_response_format(plan.request, plan.schema)
     for number, group in enumerate(plan.groups, 1):
-        request = _request.fill_placeholders(request_template, group, number)
+        request = setup.fill_placeholders(request_template, group, number)
         images = pool.submit(group)
         try:
             requests = split_tiles(images) if plan.reads_tiles else [images]

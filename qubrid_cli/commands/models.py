@@ -11,7 +11,7 @@ from ..output import show
 from ..output.streams import echo_err
 from ..settings.checks import get_origin
 from ..text import escape_control_characters
-from . import _options, _request
+from .shared import options, setup
 
 if TYPE_CHECKING:
     from ..client.endpoint import Endpoint
@@ -28,15 +28,15 @@ _MAX_RETRIES = 2
 def models(
     context: typer.Context,
     *,
-    profile: _options.Profile = None,
-    base_url: _options.BaseUrl = None,
-    timeout: _options.Timeout = None,
-    retries: _options.Retries = None,
-    retry_max_wait: _options.RetryMaxWait = None,
-    max_time: _options.MaxTime = None,
-    allow_http: _options.AllowHttp = False,
-    offline: _options.Offline = False,
-    as_json: _options.JsonObject = False,
+    profile: options.Profile = None,
+    base_url: options.BaseUrl = None,
+    timeout: options.Timeout = None,
+    retries: options.Retries = None,
+    retry_max_wait: options.RetryMaxWait = None,
+    max_time: options.MaxTime = None,
+    allow_http: options.AllowHttp = False,
+    offline: options.Offline = False,
+    as_json: options.JsonObject = False,
 ) -> None:
     """List the models of the endpoint, one id per line.
 
@@ -45,7 +45,7 @@ def models(
     from ..settings import model_cache
 
     try:
-        settings = _request.resolve_settings(context)
+        settings = setup.resolve_settings(context)
         endpoint_models = _fetch_models(settings)
     except (QvisionError, KeyboardInterrupt) as error:
         failure = error if isinstance(error, QvisionError) else InterruptedByUserError("stopped by Ctrl-C")
@@ -55,7 +55,7 @@ def models(
     ids = model_cache.get_built_in_models(settings.base_url) if endpoint_models is None else endpoint_models
     if as_json:
         source = "built-in" if endpoint_models is None else "endpoint"
-        _print_json(source, ids, None, _request.get_base_url(settings))
+        _print_json(source, ids, None, setup.get_base_url(settings))
         return
     if endpoint_models is None:
         host, date = get_origin(settings.base_url).removeprefix("https://"), model_cache.BUILT_IN_MODELS_DATE
@@ -95,13 +95,13 @@ def _fetch_models(settings: "Settings") -> tuple[str, ...] | None:
     from ..client.retry import RetryLimits
     from ..settings import config_file, keys, model_cache
 
-    key = None if settings.offline else _request.find_key(settings)
+    key = None if settings.offline else setup.find_key(settings)
     sent_key = key.text if key is not None and key.withheld_reason is None else None
     if key is not None and key.withheld_reason is not None:
         echo_err(f"note: the key from {key.location} is not sent: {key.withheld_reason}")
     limits = RetryLimits(min(settings.retries, _MAX_RETRIES), settings.retry_max_wait, settings.max_time)
     try:
-        with _request.open_endpoint(settings, sent_key) as endpoint:
+        with setup.open_endpoint(settings, sent_key) as endpoint:
             try:
                 ids = _list_models(endpoint, limits)
             except NoModelListError as error:

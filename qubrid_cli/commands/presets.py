@@ -11,7 +11,7 @@ import typer
 from ..errors import ConfigError
 from ..output.streams import Output, echo_err
 from ..text import escape_control_characters
-from . import _complete, _request
+from .shared import completions, setup
 
 if TYPE_CHECKING:
     from ..settings.presets import Preset
@@ -28,7 +28,7 @@ def list_presets(
     """List the presets and what they are for."""
     from ..settings.presets import find_all
 
-    config, output = _request.load_config(), Output()
+    config, output = setup.load_config(), Output()
     presets, errors = find_all(config.presets, config.path)
     if as_json:
         objects = []
@@ -58,13 +58,13 @@ def _write_table(presets: Mapping[str, "Preset"], output: Output) -> None:
 @app.command("show")
 def show_preset(
     name: Annotated[
-        str, typer.Argument(help="Name of the preset.", show_default=False, autocompletion=_complete.complete_presets)
+        str, typer.Argument(help="Name of the preset.", show_default=False, autocompletion=completions.complete_presets)
     ],
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, with its JSON Schema.")] = False,
 ) -> None:
     """Show the prompt, the settings and the schema of a preset."""
-    preset, output = _request.find_preset(name, _request.load_config()), Output()
+    preset, output = setup.find_preset(name, setup.load_config()), Output()
     if as_json:
         _write_json(_build_object(preset), output)
         return
@@ -88,7 +88,7 @@ def _format_schema(schema: Any) -> str:
 
 def _build_object(preset: "Preset") -> dict[str, Any]:
     """Return the JSON object of a preset; raises a ``ConfigError`` if its schema is invalid."""
-    schema = _request.load_schema(None, preset, {})
+    schema = setup.load_schema(None, preset, {})
     values = {key: getattr(preset, key) for key in ("name", "about", "prompt", *_SHOWN_SETTINGS)}
     return {**values, "schema": schema.document if schema else None}
 

@@ -1,7 +1,7 @@
 """The settings, each declared once in ``Settings``, and the built-in profiles.
 
 A new attribute of ``Settings`` is at once a key of the config file and of ``qvision config``, and, with ``variables``,
-an environment variable. One with an ``Option`` also needs an alias in ``commands/_options.py`` and a parameter in each
+an environment variable. One with an ``Option`` also needs an alias in ``commands/shared/options.py`` and a parameter in each
 command that takes it.
 """
 

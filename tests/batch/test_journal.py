@@ -18,7 +18,7 @@ from qubrid_cli.batch.journal import Journal, RecordedAnswer
 from qubrid_cli.batch.results.lines import Question, make_question, scan_lines
 from qubrid_cli.batch.tasks import BatchRequest
 from qubrid_cli.client.request import Request
-from qubrid_cli.commands._parts import read_options
+from qubrid_cli.commands.shared.tile_options import read_options
 from qubrid_cli.describe.result import Description, UnpreparedImage
 from qubrid_cli.errors import UsageError
 from qubrid_cli.images.encode import ImageLimits

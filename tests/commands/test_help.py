@@ -2,7 +2,7 @@
 
 import pytest
 
-from qubrid_cli.commands._help import _HEADINGS, MAX_WIDTH
+from qubrid_cli.commands.shared.help_layout import _HEADINGS, MAX_WIDTH
 
 from ..conftest import Qvision
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qubrid_cli.commands import _request
+from qubrid_cli.commands.shared import setup
 from qubrid_cli.describe.prompt import check_placeholders, expand_placeholders, placeholder_values
 from qubrid_cli.errors import ConfigError, UsageError
 from qubrid_cli.images.sources import Bytes, File, Link, Source, Stdin
@@ -179,13 +179,13 @@ def test_a_preset_is_asked_with_its_settings_and_a_prompt_goes_behind_it(
 def test_options_win_over_the_preset_and_the_preset_over_all_else() -> None:
     chosen = presets.Preset("p", "Read it.", max_tokens=9, top_p=0.5)
     values = {"max_tokens": 7, "model": "m"}
-    assert _request.apply_preset(values, chosen) == {"max_tokens": 7, "top_p": 0.5, "temperature": None, "model": "m"}
-    assert _request.apply_preset(values, None) == values
+    assert setup.apply_preset(values, chosen) == {"max_tokens": 7, "top_p": 0.5, "temperature": None, "model": "m"}
+    assert setup.apply_preset(values, None) == values
 
 
 def test_a_preset_whose_schema_is_none_is_a_matter_of_the_configuration() -> None:
     with pytest.raises(ConfigError, match=r"^presets\.p\.schema: unknown type 'b' at character 3: 'b'$"):
-        _request.load_schema(None, presets.Preset("p", "Read it.", schema="a b"), {})
+        setup.load_schema(None, presets.Preset("p", "Read it.", schema="a b"), {})
 
 
 def test_a_schema_wins_over_that_of_the_preset(describe: Ask, server: Server, lighthouse: Path) -> None:

@@ -10,7 +10,7 @@ from ...errors import InterruptedByUserError
 from ...output import show
 from ...output.streams import echo_err
 from ...text import escape_control_characters
-from .. import _options, _request
+from ..shared import options, setup
 
 if TYPE_CHECKING:
     from .checks import Check
@@ -35,14 +35,14 @@ NoRequest = Annotated[bool, typer.Option("--no-request", help="Send no test imag
 def doctor(
     context: typer.Context,
     *,
-    profile: _options.Profile = None,
-    model: _options.Model = None,
-    base_url: _options.BaseUrl = None,
+    profile: options.Profile = None,
+    model: options.Model = None,
+    base_url: options.BaseUrl = None,
     check_timeout: CheckTimeout = None,
     no_request: NoRequest = False,
-    allow_http: _options.AllowHttp = False,
-    offline: _options.Offline = False,
-    as_json: _options.JsonObject = False,
+    allow_http: options.AllowHttp = False,
+    offline: options.Offline = False,
+    as_json: options.JsonObject = False,
 ) -> None:
     """Check settings, key, network, endpoint and this machine.
 
@@ -55,7 +55,7 @@ def doctor(
     interrupt = None
     try:
         for check in run.run_checks(
-            lambda config: _request.resolve_settings(context, config), timeout=check_timeout, send_image=not no_request
+            lambda config: setup.resolve_settings(context, config), timeout=check_timeout, send_image=not no_request
         ):
             checks.append(check)
             if not as_json:

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UsageError
-from ..settings.fields import format_flag, get_default_image_order
+from ...errors import UsageError
+from ...settings.fields import format_flag, get_default_image_order
 
 if TYPE_CHECKING:
-    from ..client.request import Request
-    from ..client.thinking import Thinking
-    from ..schema.json_schema import Schema
-    from ..settings.fields import Settings
+    from ...client.request import Request
+    from ...client.thinking import Thinking
+    from ...schema.json_schema import Schema
+    from ...settings.fields import Settings
 
 #: A value of ``-O`` that needs no quotes, so that ``reasoning_effort=low`` can be typed.
 _BARE_WORD = re.compile(r"[A-Za-z][\w.-]*")
@@ -25,7 +25,7 @@ def parse_params(pairs: Sequence[str] | None) -> dict[str, Any]:
     Raises:
         UsageError: no ``=``, invalid JSON, or a field that has its own option.
     """
-    from ..settings.checks import RESERVED_BODY_FIELDS
+    from ...settings.checks import RESERVED_BODY_FIELDS
 
     fields: dict[str, Any] = {}
     for pair in pairs or ():
@@ -55,7 +55,7 @@ def build_request(
     settings: "Settings", prompt: str, system: str | None, extra: dict[str, object], *, stream: bool
 ) -> "Request":
     """The request without its images."""
-    from ..client import request
+    from ...client import request
 
     return request.Request(
         model=settings.required_model,
@@ -82,8 +82,8 @@ def _choose_thinking(settings: "Settings", extra: Mapping[str, object]) -> "Thin
     """
     if settings.think is None:
         return None
-    from ..client import thinking
-    from ..settings.fields import OriginKind
+    from ...client import thinking
+    from ...settings.fields import OriginKind
 
     if field := next((name for name in thinking.THINKING_FIELDS if not isinstance(extra.get(name, {}), dict)), None):
         if settings.origins["think"].kind is OriginKind.OPTION:
@@ -106,6 +106,6 @@ def add_response_format(request: "Request", schema: "Schema | None") -> "Request
     """The request as it is sent first if the answer must fit a schema."""
     if schema is None:
         return request
-    from ..describe import structured
+    from ...describe import structured
 
     return replace(request, response_format=structured.build_response_format(schema))

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import UsageError
-from ..settings.checks import Choice, Range, check_color
-from ..settings.fields import FIELDS, OPTIONS, format_flag
-from . import _complete
+from ...errors import UsageError
+from ...settings.checks import Choice, Range, check_color
+from ...settings.fields import FIELDS, OPTIONS, format_flag
+from . import completions
 
 #: Shown below the examples of every command that sends requests.
 EPILOG = (
@@ -96,7 +96,7 @@ def _setting(name: str, autocompletion: Callable[..., list[str]] | None = None) 
     limits = field.check if isinstance(field.check, Range) else None
     callback: Callable[[Any], Any] | None = _check_finite if limits and limits.type is float else None
     if isinstance(field.check, Choice):
-        callback, autocompletion = _make_callback(field.check), _complete.make_completer(field.check.words)
+        callback, autocompletion = _make_callback(field.check), completions.make_completer(field.check.words)
     if field.check is check_color:
         callback = _make_callback(check_color)
     return typer.Option(
@@ -118,8 +118,8 @@ def _number(flag: str, metavar: str, help_text: str, *, maximum: float | None = 
     )
 
 
-Profile = Annotated[str | None, _setting("profile", _complete.complete_profiles)]
-Model = Annotated[str | None, _setting("model", _complete.complete_models)]
+Profile = Annotated[str | None, _setting("profile", completions.complete_profiles)]
+Model = Annotated[str | None, _setting("model", completions.complete_models)]
 BaseUrl = Annotated[str | None, _setting("base_url")]
 MaxTokens = Annotated[int | None, _setting("max_tokens")]
 Temperature = Annotated[float | None, _setting("temperature")]
@@ -155,7 +155,7 @@ Preset = Annotated[
         "-P",
         metavar="NAME",
         help="Use a preset; a prompt is appended to its own.",
-        autocompletion=_complete.complete_presets,
+        autocompletion=completions.complete_presets,
     ),
 ]
 Schema = Annotated[
@@ -205,7 +205,7 @@ Tiles = Annotated[
         "--tiles",
         metavar="N",
         help="Send a large image in N overlapping parts, each at full size; auto decides by its detail. [off; ocr: auto]",
-        autocompletion=_complete.make_completer(("auto", "off")),
+        autocompletion=completions.make_completer(("auto", "off")),
         show_default=False,
     ),
 ]

@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from ..errors import ImageError, UsageError
-from ..frozen import frozen
+from ...errors import ImageError, UsageError
+from ...frozen import frozen
 
 if TYPE_CHECKING:
-    from ..images.documents.pages import Documents, PageChoice
-    from ..images.sources import Source
+    from ...images.documents.pages import Documents, PageChoice
+    from ...images.sources import Source
 
 
 @frozen
@@ -25,7 +25,7 @@ class PageOptions:
 
     def open_documents(self) -> "Documents":
         """The documents of a run, none of them open yet."""
-        from ..images.documents.pages import Documents
+        from ...images.documents.pages import Documents
 
         return Documents(self.password)
 
@@ -40,7 +40,7 @@ def read_options(pages: str | None, frame: int | None, password_file: str | None
         raise UsageError("--pages and --frame exclude each other", hint="--frame N is the same as --pages N.")
     choice = None
     if (text := pages if frame is None else str(frame)) is not None:
-        from ..images.documents.pages import parse_pages
+        from ...images.documents.pages import parse_pages
 
         choice = parse_pages(text)
     return PageOptions(choice, None if password_file is None else _read_password(password_file, stdin))
@@ -72,7 +72,7 @@ def expand_pages(
     Raises:
         ImageError: a document cannot be opened, or has no such page.
     """
-    from ..images import sources
+    from ...images import sources
 
     def is_document(image: "Source") -> bool:
         match image:
@@ -109,7 +109,7 @@ def expand_pages(
 
 def _look_ahead(images: Sequence["Source"]) -> list["Source"]:
     """The images, with the links that may be documents downloaded at the same time, and standard input begun."""
-    from ..images import sources
+    from ...images import sources
 
     def begin(image: "Source") -> "Source":
         match image:
@@ -144,7 +144,7 @@ def _start(read: Callable[[], bytes]) -> Future[bytes]:
 
 def list_files(images: Sequence["Source"]) -> list[Path]:
     """The files among the images, and those that hold their pages."""
-    from ..images import sources
+    from ...images import sources
 
     documents = [image.document if isinstance(image, sources.DocumentPage) else image for image in images]
     return [document.path for document in documents if isinstance(document, sources.File)]
@@ -152,6 +152,6 @@ def list_files(images: Sequence["Source"]) -> list[Path]:
 
 def count_files(images: Sequence["Source"]) -> int:
     """How many images there are, the pages of a document counted as one."""
-    from ..images import sources
+    from ...images import sources
 
     return len({image.document.name if isinstance(image, sources.DocumentPage) else image.name for image in images})

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ..errors import QvisionError
+from ...errors import QvisionError
 
 if TYPE_CHECKING:
-    from ..settings.config_file import Config
+    from ...settings.config_file import Config
 
 #: Names that every shell reads the same with and without quotes. Others, such as those of a hostile server's models, are
 #: not offered: zsh evaluates suggestions, and a backslash defeats Typer's quoting.
@@ -27,8 +27,8 @@ def complete_profiles(incomplete: str) -> list[str]:
 
 def complete_models(context: typer.Context, incomplete: str) -> list[str]:
     """Models of the endpoint that the line names so far, from the list that was cached last."""
-    from ..settings import config_file, model_cache
-    from ..settings.resolve import resolve
+    from ...settings import config_file, model_cache
+    from ...settings.resolve import resolve
 
     options = {name: _get_option(context, name) for name in ("profile", "base_url")}
     try:
@@ -42,7 +42,7 @@ def complete_models(context: typer.Context, incomplete: str) -> list[str]:
 
 def complete_presets(incomplete: str) -> list[tuple[str, str]]:
     """Presets, and the purpose of the built-in ones."""
-    from ..settings.presets import list_names, load_built_in_presets
+    from ...settings.presets import list_names, load_built_in_presets
 
     built_in = load_built_in_presets()
     names = _filter_by_prefix(list_names(_load_config().presets), incomplete)
@@ -60,8 +60,8 @@ def make_completer(words: Iterable[str]) -> Callable[[str], list[str]]:
 
 def complete_keys(incomplete: str) -> list[str]:
     """Dotted keys of the config file, including those of profiles and presets."""
-    from ..settings.fields import GLOBAL_FIELDS, PROFILE_FIELDS
-    from ..settings.presets import PRESET_KEYS
+    from ...settings.fields import GLOBAL_FIELDS, PROFILE_FIELDS
+    from ...settings.presets import PRESET_KEYS
 
     config = _load_config()
     profiles = [f"profiles.{profile}.{name}" for profile in config.profile_names for name in PROFILE_FIELDS]
@@ -72,7 +72,7 @@ def complete_keys(incomplete: str) -> list[str]:
 
 
 def _load_config() -> "Config":
-    from ..settings import config_file
+    from ...settings import config_file
 
     try:
         return config_file.load_config(os.environ)

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..frozen import frozen
-from ..output.streams import echo_err
+from ...frozen import frozen
+from ...output.streams import echo_err
 
 if TYPE_CHECKING:
-    from ..images.tiles.choice import Crop, TileChoice
-    from ..settings.fields import Settings
-    from ..settings.presets import Preset
+    from ...images.tiles.choice import Crop, TileChoice
+    from ...settings.fields import Settings
+    from ...settings.presets import Preset
 
 #: With these, Qwen's servers look at more pixels than usual.
 _RESOLUTION_FIELDS = ("vl_high_resolution_images", "mm_processor_kwargs")
@@ -39,8 +39,8 @@ class PartOptions:
         """The tiles for a model; ``None`` for whole images."""
         if self.tile_count == 1:
             return None
-        from ..images.tiles.choice import TileChoice
-        from ..images.tokens import find_view
+        from ...images.tiles.choice import TileChoice
+        from ...images.tokens import find_view
 
         return TileChoice(self.tile_count, *find_view(model or ""))
 
@@ -55,7 +55,7 @@ def read_options(tiles: str | None, crop: str | None, preset: "Preset | None", *
     default = None if is_ocr else 1
     if tiles is None and crop is None:
         return PartOptions(default, None, is_ocr, {})
-    from ..images.tiles.choice import parse_crop, parse_tiles
+    from ...images.tiles.choice import parse_crop, parse_tiles
 
     count = default if tiles is None else parse_tiles(tiles)
     part = None if crop is None else parse_crop(crop)
@@ -71,13 +71,13 @@ def note_useless_pixels(settings: "Settings", extra: Mapping[str, Any]) -> None:
     Args:
         extra: the fields that ``-O`` adds to the body.
     """
-    from ..settings.fields import OriginKind
+    from ...settings.fields import OriginKind
 
     if settings.max_pixels is None or settings.origins["max_pixels"].kind is OriginKind.DEFAULT:
         return
     if any(name in extra for name in _RESOLUTION_FIELDS):
         return
-    from ..images.tokens import find_view
+    from ...images.tokens import find_view
 
     pixels, _ = find_view(settings.model or "")
     if pixels is not None and settings.max_pixels > pixels:

@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import typer
 
-from ..errors import ConfigError, UsageError
-from ..output.streams import echo_err
-from ..settings.fields import OPTIONS
+from ...errors import ConfigError, UsageError
+from ...output.streams import echo_err
+from ...settings.fields import OPTIONS
 
 if TYPE_CHECKING:
-    from ..client.endpoint import Endpoint
-    from ..client.request import Request
-    from ..describe.structured import Session
-    from ..images.encode import ImageLimits
-    from ..images.sources import Link, Source
-    from ..schema.json_schema import Schema
-    from ..settings.config_file import Config
-    from ..settings.fields import Settings
-    from ..settings.keys import Key
-    from ..settings.presets import Preset
-    from ._parts import PartOptions
+    from ...client.endpoint import Endpoint
+    from ...client.request import Request
+    from ...describe.structured import Session
+    from ...images.encode import ImageLimits
+    from ...images.sources import Link, Source
+    from ...schema.json_schema import Schema
+    from ...settings.config_file import Config
+    from ...settings.fields import Settings
+    from ...settings.keys import Key
+    from ...settings.presets import Preset
+    from .tile_options import PartOptions
 
 #: The settings that a preset can set, between the options and the environment.
 _PRESET_SETTINGS = ("max_tokens", "temperature", "top_p")
@@ -51,7 +51,7 @@ def options_from(context: typer.Context) -> dict[str, Any]:
 
 def load_config() -> "Config":
     """The content of the config file."""
-    from ..settings import config_file
+    from ...settings import config_file
 
     return config_file.load_config(os.environ)
 
@@ -60,7 +60,7 @@ def resolve_settings(
     context: typer.Context, config: "Config | None" = None, preset: "Preset | None" = None
 ) -> "Settings":
     """The settings of this run, with those of the config file unless ``config`` replaces them."""
-    from ..settings.resolve import resolve
+    from ...settings.resolve import resolve
 
     return resolve(apply_preset(options_from(context), preset), os.environ, config or load_config())
 
@@ -84,7 +84,7 @@ def apply_preset(options: Mapping[str, Any], preset: "Preset | None") -> dict[st
 
 def find_preset(name: str, config: "Config") -> "Preset":
     """The preset of a name."""
-    from ..settings import presets
+    from ...settings import presets
 
     return presets.find(name, config.presets, config.path)
 
@@ -95,21 +95,21 @@ def check_preset(name: str, config: "Config") -> None:
     Raises:
         ConfigError: what is wrong with it.
     """
-    from ..settings import presets
+    from ...settings import presets
 
     load_schema(None, presets.merge_with_built_in(name, config.presets[name], config.path), {})
 
 
 def locate_key_file() -> Path:
     """The key file. It is not beside the file that ``QVISION_CONFIG`` names, which may be shared."""
-    from ..settings import config_file
+    from ...settings import config_file
 
     return config_file.get_config_folder() / "keys.toml"
 
 
 def find_key(settings: "Settings") -> "Key | None":
     """The key of the profile, from any source."""
-    from ..settings import keys
+    from ...settings import keys
 
     return keys.find_key(settings, os.environ, locate_key_file(), keys.Keychain())
 
@@ -118,7 +118,7 @@ def require_key(settings: "Settings", *, quiet: bool = False) -> str | None:
     """The key to send; notes say where requests go instead of the profile's URL, and why a key is not sent."""
     if settings.offline:
         return None
-    from ..settings import keys
+    from ...settings import keys
 
     key = find_key(settings)
     text = keys.require_key(key, settings)
@@ -158,7 +158,7 @@ def read_prompt(option: str, text: str | None, stdin: BinaryIO) -> str | None:
     if text is None:
         return None
     if text == "-" or text.startswith("@"):
-        from ..describe import prompt
+        from ...describe import prompt
 
         text = prompt.read_prompt(text, option=option, stdin=stdin)
     return validate_prompt(text, option)
@@ -211,7 +211,7 @@ def check_placeholders(request: "Request", *, images: int) -> None:
     """
     if not request.may_have_placeholders:
         return
-    from ..describe.prompt import check_placeholders
+    from ...describe.prompt import check_placeholders
 
     for text in (request.prompt, request.system or ""):
         check_placeholders(text, images=images)
@@ -225,7 +225,7 @@ def fill_placeholders(request: "Request", group: Sequence["Source"], number: int
     """
     if not request.may_have_placeholders:
         return request
-    from ..describe import prompt
+    from ...describe import prompt
 
     return prompt.fill_placeholders(request, group[0], number)
 
@@ -249,7 +249,7 @@ def load_schema(option: str | None, preset: "Preset | None", extra: Mapping[str,
         return None
     if "response_format" in extra:
         raise UsageError("a schema and -O response_format exclude each other", hint="Leave one of them out.")
-    from ..schema.json_schema import load
+    from ...schema.json_schema import load
 
     if option is not None:
         return load(option, where="--schema")
@@ -274,13 +274,13 @@ def build_image_limits(
     Raises:
         UsageError: ``--original`` together with an option that shrinks.
     """
-    from ..images.encode import ImageLimits
-    from ..settings.fields import OriginKind
+    from ...images.encode import ImageLimits
+    from ...settings.fields import OriginKind
 
     if original and any(settings.origins[name].kind is OriginKind.OPTION for name in ("max_pixels", "max_side")):
         raise UsageError("--original excludes --max-pixels and --max-side", hint="Leave one of them out.")
     if note_for is not None and not original:
-        from ._parts import note_useless_pixels
+        from .tile_options import note_useless_pixels
 
         note_useless_pixels(settings, note_for)
     max_pixels, max_side = (None, None) if original else (settings.max_pixels, settings.max_side)
@@ -296,10 +296,10 @@ def build_image_limits(
 
 def resolve_images(sources: Iterable["Source"], settings: "Settings", *, fetch: bool | None) -> Sequence["Source"]:
     """The images with some links, or with ``fetch`` all, replaced by ones that are downloaded when they are read."""
-    from ..images.sources import resolve_links
+    from ...images.sources import resolve_links
 
     def download(link: "Link") -> bytes:
-        from ..images.download import download  # in the thread that needs it, because it loads httpx
+        from ...images.download import download  # in the thread that needs it, because it loads httpx
 
         return download(link, timeout=settings.timeout, within=settings.max_time)
 
@@ -311,14 +311,14 @@ def get_base_url(settings: "Settings") -> str:
     """The URL of the endpoint that receives the requests, without its query."""
     if not settings.offline:
         return settings.base_url
-    from ..client.offline import OfflineTransport
+    from ...client.offline import OfflineTransport
 
     return OfflineTransport.URL
 
 
 def format_url(settings: "Settings", path: str = "") -> str:
     """A URL of the endpoint as it is shown: with its query, but without the secrets in it."""
-    from ..images.urls import add_query, mask_query
+    from ...images.urls import add_query, mask_query
 
     query = {} if settings.offline else settings.query
     return mask_query(add_query(f"{get_base_url(settings)}{path}", query))
@@ -337,16 +337,16 @@ def open_endpoint(
         groups: the images, whose links may contain secrets to keep out of messages.
         time_option: the option that limits a whole request.
     """
-    from ..client import preconnect
+    from ...client import preconnect
 
     if not settings.offline:
         preconnect.start(settings.base_url)  # while httpx is loaded
-    from ..client.endpoint import Endpoint
-    from ..images import sources
-    from ._hints import build_hint_commands
+    from ...client.endpoint import Endpoint
+    from ...images import sources
+    from .hints import build_hint_commands
 
     if settings.offline:
-        from ..client.offline import OfflineTransport
+        from ...client.offline import OfflineTransport
 
         return Endpoint(OfflineTransport.URL, timeout=settings.timeout, transport=OfflineTransport())
     return Endpoint(
@@ -367,6 +367,6 @@ def open_schema_session(schema: "Schema | None") -> "Session | None":
     """The session for requests whose answers must fit a schema; ``None`` without one."""
     if schema is None:
         return None
-    from ..describe.structured import Session
+    from ...describe.structured import Session
 
     return Session(schema)

@@ -1,3 +1,3 @@
 """qvision: the command line for vision models."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -14,20 +14,23 @@ import pytest
 from qubrid_cli.settings.model_cache import BUILT_IN_MODELS
 
 from ..conftest import Qvision, at_home, command, environment
-from ..support.completions import FILES, FOLDER, script
+from ..support.completions import FILES, script
 from ..support.server import JSON, Reply, Server
 
 SETUP = {
-    "bash": (["bash", "--norc", "--noprofile", "-i"], f"source {FOLDER}/qvision.bash"),
-    "zsh": (["zsh", "-f", "-i"], f"autoload -Uz compinit; compinit -u -D; source {FOLDER}/_qvision"),
-    "zsh in fpath": (["zsh", "-f", "-i"], f"fpath=({FOLDER} $fpath); autoload -Uz compinit; compinit -u -D"),
+    "bash": (["bash", "--norc", "--noprofile", "-i"], f"source {FILES['bash']}"),
+    "zsh": (["zsh", "-f", "-i"], f"autoload -Uz compinit; compinit -u -D; source {FILES['zsh']}"),
+    "zsh in fpath": (
+        ["zsh", "-f", "-i"],
+        f"fpath=({FILES['zsh'].parent} $fpath); autoload -Uz compinit; compinit -u -D",
+    ),
 }
 HERE = [name for name, (argv, _) in SETUP.items() if shutil.which(argv[0])]
 
 
 @pytest.mark.parametrize("shell", FILES)
 def test_the_scripts_in_the_repository_are_what_the_program_prints(shell: str) -> None:
-    assert (FOLDER / FILES[shell]).read_text() == script(shell)
+    assert FILES[shell].read_text() == script(shell)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +140,7 @@ if shutil.which("bash"):
     ) -> None:
         """Bash treats ``:`` and ``=`` as separate words and replaces only the text after them."""
         ask = (
-            f"source {FOLDER}/qvision.bash; COMP_WORDS=({shlex.join(words)}); COMP_CWORD={len(words) - 1}; "
+            f"source {FILES['bash']}; COMP_WORDS=({shlex.join(words)}); COMP_CWORD={len(words) - 1}; "
             '_qvision_completion qvision; for one in "${COMPREPLY[@]}"; do echo "$one"; done'
         )
         done = subprocess.run(["bash", "--norc", "-c", ask], capture_output=True, env=listed, check=True, timeout=60)
@@ -251,7 +254,7 @@ if shutil.which("fish"):
         ],
     )
     def test_fish_offers_the_same(line: str, offered: set[str], listed: dict[str, str], tmp_path: Path) -> None:
-        ask = f"source {FOLDER}/qvision.fish; complete -C {shlex.quote(line)}"
+        ask = f"source {FILES['fish']}; complete -C {shlex.quote(line)}"
         done = subprocess.run(
             ["fish", "-c", ask], capture_output=True, env=listed, cwd=tmp_path, check=True, timeout=60
         )

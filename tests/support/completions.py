@@ -5,8 +5,14 @@ from pathlib import Path
 
 from ..conftest import command, environment
 
-FOLDER = Path(__file__).parent.parent.parent / "completions"
-FILES = {"bash": "qvision.bash", "zsh": "_qvision", "fish": "qvision.fish", "powershell": "qvision.ps1"}
+#: Installed by the wheel below the prefix of Python, so each script is where its shell looks for it there.
+FOLDER = Path(__file__).parent.parent.parent / "completions" / "share"
+FILES = {
+    "bash": FOLDER / "bash-completion/completions/qvision",
+    "zsh": FOLDER / "zsh/site-functions/_qvision",
+    "fish": FOLDER / "fish/vendor_completions.d/qvision.fish",
+    "powershell": FOLDER / "pwsh/completions/_qvision.ps1",
+}
 
 
 def script(shell: str) -> str:
@@ -16,5 +22,5 @@ def script(shell: str) -> str:
 
 
 if __name__ == "__main__":
-    for shell, name in FILES.items():
-        (FOLDER / name).write_text(script(shell))
+    for shell, path in FILES.items():
+        path.write_text(script(shell))

@@ -27,9 +27,10 @@ _COMMANDS = {
     "auth": "Store, show and remove the key of a profile.",
     "presets": "List and show presets, the prompts that have a name.",
     "completion": "Print or install the completion script for a shell.",
+    "help": "Show a page of the manual, or the help of a command.",
 }
-#: Commands that stand for an option.
-_OPTIONS_AS_COMMANDS = {"help": "Show the help of a command.", "version": "Show the version."}
+#: Command lines of one word that stand for an option.
+_WORDS_FOR_OPTIONS = {"help": "--help", "version": "--version"}
 #: Typer's own options for completion; they install another script than ``completion`` prints.
 _COMPLETION_OPTIONS = {"install_completion", "show_completion"}
 #: Set by the shell that completes a command line.
@@ -63,6 +64,7 @@ def _build_app(words: Sequence[str]) -> typer.Typer:
     Loading and building all of them would take twice as long as an empty Python, and add a third to ``--help``.
     """
     app = typer.Typer(
+        cls=help_layout.Group,
         help="Ask vision models about images.",
         rich_markup_mode=None,  # pretty help costs ten times an empty Python
         pretty_exceptions_enable=False,
@@ -75,8 +77,7 @@ def _build_app(words: Sequence[str]) -> typer.Typer:
             app.add_typer(import_module(f".commands.{name}", __package__).app)
         else:
             app.command(name, help=summary)(_placeholder_command)
-    for name, summary in _OPTIONS_AS_COMMANDS.items():
-        app.command(name, help=summary)(_placeholder_command)
+    app.command("version", help="Show the version.")(_placeholder_command)
     return app
 
 
@@ -92,7 +93,9 @@ def _prepare_completion() -> Sequence[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; Typer itself exits for a closed pipe."""
-    arguments = _replace_command_by_option(list(sys.argv[1:] if argv is None else argv))
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if len(arguments) == 1:
+        arguments = [_WORDS_FOR_OPTIONS.get(arguments[0], arguments[0])]
     if not sys.warnoptions:  # Pillow warns about what it repairs; python -W shows that
         warnings.simplefilter("ignore")
     try:
@@ -112,16 +115,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except TyperException as error:
         return _report_usage_error(error)
-
-
-def _replace_command_by_option(arguments: list[str]) -> list[str]:
-    """``help config set`` is ``config set --help``, and ``version`` is ``--version``."""
-    match arguments:
-        case ["help", *words]:
-            return [*words, "--help"]
-        case ["version"]:
-            return ["--version"]
-    return arguments
 
 
 def _report_usage_error(error: TyperException) -> int:

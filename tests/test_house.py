@@ -111,7 +111,13 @@ def test_the_package_is_written_in_plain_english(module: str) -> None:
     assert [problem for prose in prose_of(MODULES[module]) for problem in awkward(prose)] == []
 
 
-@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", ".github/CONTRIBUTING.md"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("README.md", "CHANGELOG.md", ".github/CONTRIBUTING.md"),
+        *(str(path.relative_to(ROOT)) for path in sorted(PACKAGE.glob("manual/*.md"))),
+    ],
+)
 def test_the_documents_are_written_in_plain_english(name: str) -> None:
     assert awkward(" ".join((ROOT / name).read_text("utf-8").split())) == []
 
@@ -150,6 +156,7 @@ def test_version_loads_nothing_but_the_standard_library() -> None:
 #: What each command line may load of the libraries, at most and at least.
 LOADS = {
     "--help": {"typer"},
+    "help images": {"typer"},
     "nonsense": {"typer"},
     "describe --help": {"typer"},
     "describe --no-such-option": {"typer"},

@@ -1,4 +1,4 @@
-"""The README matches the program, and the contributing guide the packages."""
+"""The README and the manual match the program, and the contributing guide the packages."""
 
 import json
 import re
@@ -17,23 +17,32 @@ from .conftest import Qvision
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / ".github/CONTRIBUTING.md").read_text()
+MANUAL = {path.stem: path.read_text("utf-8") for path in sorted((ROOT / "qubrid_cli/manual").glob("*.md"))}
+TEXT = "\n".join([README, *MANUAL.values()])
 #: Code blocks, and inline code with one span per line.
-CODE = "\n".join(block or inline for block, inline in re.findall(r"```(.*?)```|`([^`\n]+)`", README, flags=re.DOTALL))
+CODE = "\n".join(block or inline for block, inline in re.findall(r"```(.*?)```|`([^`\n]+)`", TEXT, flags=re.DOTALL))
 #: Options of other programs that the README shows.
 FOREIGN = {"--quiet", "--editable", "--only", "--pairs"}
 
 
 def section(title: str) -> str:
-    """Return the text between a heading and the next one."""
-    return re.split(r"^#+ ", README.split(f"# {title}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+    """Return the text between a heading of the manual and the next one."""
+    return re.split(r"^#+ ", TEXT.split(f"# {title}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def list_commands(help_text: str) -> list[str]:
+    """The commands that a help page lists."""
+    return re.findall(r"^  (\w+)", help_text.partition("Commands:")[2].partition("Topics")[0], flags=re.MULTILINE)
 
 
 def in_help(qvision: Qvision, *command: str) -> tuple[set[str], list[str]]:
     """Return the options and the commands that a help page lists."""
-    text, _, commands = qvision(*command, "--help").stdout.decode().partition("Commands:")
-    firsts = "\n".join(re.findall(r"^  (-.*?)(?:  |$)", text, flags=re.MULTILINE))  # the first column of the options
+    text = qvision(*command, "--help").stdout.decode()
+    firsts = "\n".join(
+        re.findall(r"^  (-.*?)(?:  |$)", text.partition("Commands:")[0], flags=re.MULTILINE)
+    )  # the first column of the options
     names = set(re.findall(r"(?<![\w-])--?[a-zA-Z][a-z-]*", firsts))
-    return names - {"-h", "--help"}, re.findall(r"^  (\w+)", commands, flags=re.MULTILINE)
+    return names - {"-h", "--help"}, list_commands(text)
 
 
 @pytest.fixture
@@ -45,12 +54,12 @@ def all_options(qvision: Qvision) -> set[str]:
         command = queue.pop()
         options, commands = in_help(qvision, *command)
         all_options |= options
-        queue += [(*command, name) for name in commands if name not in {"help", "version"}]
+        queue += [(*command, name) for name in commands if name != "version"]
     return all_options
 
 
-def test_every_option_in_the_readme_exists(all_options: set[str]) -> None:
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))
+def test_every_option_in_the_manual_exists(all_options: set[str]) -> None:
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", TEXT))
     assert named - FOREIGN <= all_options | {"--help"}
 
 
@@ -104,14 +113,18 @@ def test_the_contributing_guide_lists_every_package_and_its_public_modules() -> 
         }
 
 
-def test_every_linked_file_exists() -> None:
-    links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+@pytest.mark.parametrize("path", [ROOT / "README.md", *(ROOT / "qubrid_cli/manual").glob("*.md")], ids=lambda p: p.stem)
+def test_every_linked_file_and_heading_exists(path: Path) -> None:
+    for link in re.findall(r"\]\((?!http)([^)]+)\)", path.read_text("utf-8")):
+        name, _, heading = link.partition("#")
+        target = path.parent / name if name else path
+        assert target.exists(), link
+        headings = re.findall("^#+ (.*)", target.read_text("utf-8"), re.MULTILINE) if heading else []
+        assert not heading or heading in {re.sub(r"[^\w -]", "", title).replace(" ", "-").lower() for title in headings}
 
 
 def test_the_commands_are_those_of_the_program(qvision: Qvision) -> None:
-    listed = re.findall(r"^  (\w+)", qvision("--help").stdout.decode().partition("Commands:")[2], flags=re.MULTILINE)
+    listed = list_commands(qvision("--help").stdout.decode())
     named = re.findall(r"(?:^|[|(;] ?|\$ |do |'|bin/)qvision ([a-z]+)\b", CODE, flags=re.MULTILINE)
     assert set(named) == set(listed)
 
@@ -131,23 +144,23 @@ def test_the_profiles_are_those_of_the_program() -> None:
     ]
 
 
-def test_the_configuration_in_the_readme_is_valid() -> None:
-    (source,) = re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL)
+def test_the_configuration_in_the_manual_is_valid() -> None:
+    (source,) = re.findall(r"```toml\n(.*?)```", TEXT, flags=re.DOTALL)
     assert set(parse_config(source, Path("config.toml")).profiles) == {"work"}
 
 
-def test_the_output_of_config_show_in_the_readme_is_what_it_prints(qvision: Qvision) -> None:
-    shown = README.partition("qvision config show | head -n 3\n")[2].partition("```")[0]
+def test_the_output_of_config_show_in_the_manual_is_what_it_prints(qvision: Qvision) -> None:
+    shown = TEXT.partition("qvision config show | head -n 3\n")[2].partition("```")[0]
     run = qvision("config", "show", env={"QVISION_MODEL": "Qwen/Qwen3-VL-Flash"})
     assert run.stdout.decode().startswith(shown)
 
 
 def shown_after(command: str) -> list[str]:
     """Return the lines that a ``console`` block shows after a command."""
-    return README.partition(f"$ {command}\n")[2].partition("```")[0].splitlines()
+    return TEXT.partition(f"$ {command}\n")[2].partition("```")[0].splitlines()
 
 
-def test_the_offline_answer_in_the_readme_is_what_it_prints(qvision: Qvision) -> None:
+def test_the_offline_answer_in_the_manual_is_what_it_prints(qvision: Qvision) -> None:
     """Words only: on the README's terminal, Markdown is rendered and a line of statistics follows, which varies."""
     command = 'qvision describe tests/images/lighthouse.jpg "what is this?" --offline'
     run = qvision("describe", "tests/images/lighthouse.jpg", "what is this?", "--offline", cwd=ROOT)
@@ -157,7 +170,7 @@ def test_the_offline_answer_in_the_readme_is_what_it_prints(qvision: Qvision) ->
     assert mode == "offline"
 
 
-def test_the_checks_of_doctor_in_the_readme_are_what_it_prints(qvision: Qvision) -> None:
+def test_the_checks_of_doctor_in_the_manual_are_what_it_prints(qvision: Qvision) -> None:
     """Except for the lines that depend on the machine: the path of the settings, and its optional libraries."""
     machine = ("config", "formats", "hint:", "keyring", "versions")
 

@@ -36,6 +36,11 @@ def build_parser() -> MarkdownIt:
     return parser
 
 
+def build_page_parser() -> MarkdownIt:
+    """Build a parser for pages of the manual, whose paragraphs are set to the width of the terminal."""
+    return MarkdownIt("commonmark", {"html": False}).enable("table").disable("autolink")
+
+
 def _parse_newline(state: StateInline, silent: bool) -> bool:  # noqa: FBT001  # called by position
     """Keep each line break, as comments on GitHub do."""
     if not newline(state, silent):

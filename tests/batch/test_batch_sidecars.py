@@ -13,7 +13,7 @@ from PIL import Image
 
 from ..support.gallery import Batch, Draw, Gallery, answered, digest, lines, source
 from ..support.server import Reply, document
-from ..test_readme import README
+from ..test_readme import MANUAL
 
 PHOTO = {
     "title": "Old & new <b>",
@@ -123,14 +123,14 @@ def test_photos_are_described_once_and_what_other_programs_wrote_stays(
 
 
 @needs_exiftool
-def test_the_recipe_of_the_readme_embeds_sidecars_into_photos(batch: Batch, gallery: Gallery, tmp_path: Path) -> None:
+def test_the_recipe_of_the_manual_embeds_sidecars_into_photos(batch: Batch, gallery: Gallery, tmp_path: Path) -> None:
     photo = tmp_path / "photos" / "a b.jpg"
     photo.parent.mkdir()
     Image.new("RGB", (48, 32)).save(photo)
     gallery.names[digest(photo.read_bytes())] = photo.name
     gallery.rule = lambda *_: document(json.dumps(PHOTO))
     (asking, embedding) = (
-        next(line for line in README.splitlines() if line.startswith(start))
+        next(line for line in MANUAL["sidecars"].splitlines() if line.startswith(start))
         for start in ("qvision batch photos/ -P photo", "exiftool ")
     )
     assert batch(*shlex.split(asking, comments=True)[2:]).exit_code == 0

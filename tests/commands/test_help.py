@@ -2,6 +2,8 @@
 
 import pytest
 
+from qubrid_cli import cli
+from qubrid_cli.commands.shared import manual
 from qubrid_cli.commands.shared.help_layout import _HEADINGS, MAX_WIDTH
 
 from ..conftest import Qvision
@@ -31,11 +33,21 @@ def test_help_and_version_are_commands_too(qvision: Qvision) -> None:
     assert "..." not in qvision("--help").stdout.decode().partition("Commands:")[2]
 
 
+@pytest.mark.parametrize("topic", manual.load_topics())
+def test_help_shows_the_page_of_a_topic_as_it_is_written_in_a_pipe(
+    topic: str, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    assert cli.main(["help", topic]) == 0
+    assert capfdbinary.readouterr().out == (manual.FOLDER / f"{topic}.md").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("line", "error", "hint"),
     [
         ("nonsense", "no such command 'nonsense'", "qvision --help"),
-        ("help nonsense", "no such command 'nonsense'", "qvision --help"),
+        ("help nonsense", "no such command or topic: nonsense", "qvision help"),
+        ("help imags", "no such command or topic: imags; did you mean images?", "qvision help"),
+        ("help config se", "no such command 'se'; did you mean set?", "qvision config --help"),
         ("describ a.jpg", "no such command 'describ'; did you mean describe?", "qvision --help"),
         ("config se", "no such command 'se'; did you mean set?", "qvision config --help"),
         ("describe a.jpg --nonsense", "no such option: --nonsense", "qvision describe --help"),

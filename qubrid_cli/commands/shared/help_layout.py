@@ -4,7 +4,9 @@ import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
+
+from . import manual
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,6 +73,16 @@ class Command(TyperCommand):
         for paragraph in filter(None, rest.split("\n\n")):
             formatter.write_paragraph()
             formatter.write_text(paragraph)
+
+
+class Group(TyperGroup):
+    """The program, whose help also lists the topics of the manual."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands, then the topics."""
+        super().format_commands(ctx, formatter)
+        with formatter.section("Topics of the manual (qvision help TOPIC)"):
+            formatter.write_dl(list(manual.load_topics().items()))
 
 
 def format_error(message: str) -> str:

@@ -1,0 +1,51 @@
+"""``qvision help``: show the help of a command, or a page of the manual."""
+
+from difflib import get_close_matches
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+from ..errors import UsageError
+from ..text import quote_name
+from .shared import help_layout, manual
+
+app = typer.Typer()
+
+
+def _complete_names(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Topics and commands; after one of them, nothing."""
+    group = context.find_root().command
+    assert isinstance(group, TyperGroup)
+    commands = {name: command.get_short_help_str(100) for name, command in group.commands.items()}
+    names = {} if context.params.get("words") else manual.load_topics() | commands
+    return [(name, summary) for name, summary in names.items() if name.startswith(incomplete)]
+
+
+@app.command("help", cls=help_layout.Command, epilog="qvision help images\nqvision help config set")
+def show_help(
+    context: typer.Context,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[TOPIC | COMMAND...]",
+            help="Topic of the manual, or command; without one, all of them are listed.",
+            show_default=False,
+            autocompletion=_complete_names,
+        ),
+    ] = None,
+) -> None:
+    """Show a page of the manual, or the help of a command."""
+    words = words or []
+    if len(words) == 1 and words[0] in (topics := manual.load_topics()):
+        from ..output.pager import show_page
+
+        show_page(manual.read_page(words[0]), topics)
+        return
+    group = context.find_root().command
+    assert isinstance(group, TyperGroup)
+    if words and words[0] not in group.commands:
+        similar = get_close_matches(words[0], [*manual.load_topics(), *group.commands], 1)
+        suggestion = f"; did you mean {similar[0]}?" if similar else ""
+        raise UsageError(f"no such command or topic: {quote_name(words[0])}{suggestion}", hint="See qvision help")
+    group.main([*words, "--help"], prog_name="qvision", standalone_mode=False)

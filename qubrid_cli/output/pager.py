@@ -1,0 +1,70 @@
+"""Pages of the manual: drawn, and shown through the pager, on a terminal; elsewhere as they are written."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+
+from .streams import Output, translate_stdout_errors
+
+#: Columns of the text; longer lines are hard to read.
+_MAX_WIDTH = 100
+#: What git sets too: ``less`` ends at once if the page fits on the screen, shows colors, and leaves the page on the screen.
+_LESS_OPTIONS = "FRX"
+
+
+def show_page(source: str, topics: Collection[str]) -> None:
+    """Show a page of the manual.
+
+    Args:
+        topics: the pages that it may link to; links to others keep their target.
+    """
+    output = Output()
+    if not output.is_terminal:
+        output.write(source)
+        return
+    text = _draw(re.sub(r"\[([^]]+)\]\((\w[\w-]*)\.md[^)]*\)", lambda m: m[1] if m[2] in topics else m[0], source))
+    pager = _find_pager(os.environ)
+    if pager is None or not _run_pager(pager, text):
+        with translate_stdout_errors():
+            print(text, end="", flush=True)
+
+
+def _draw(source: str) -> str:
+    from .blocks import Page, build_page_parser
+    from .terminal import make_console
+
+    console, page = make_console(color=None), Page()
+    page.parsed = build_page_parser().parse(source)
+    with console.capture() as capture:
+        console.print(page, width=min(console.width, _MAX_WIDTH))
+    return "".join(f"{row.rstrip()}\n" for row in capture.get().splitlines())
+
+
+def _find_pager(environ: Mapping[str, str]) -> Sequence[str] | None:
+    """The command line of the pager; ``None`` if there is none, or ``PAGER`` is empty or ``cat``."""
+    if environ.get("TERM") == "dumb":
+        return None
+    try:
+        command = shlex.split(environ.get("PAGER", "less"))
+    except ValueError:
+        return None
+    return command if command and command != ["cat"] and shutil.which(command[0]) else None
+
+
+def _run_pager(command: Sequence[str], text: str) -> bool:
+    """Run the pager until its user quits; return whether it could be started."""
+    try:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, env={"LESS": _LESS_OPTIONS, **os.environ})  # noqa: S603  # the command of the user
+    except OSError:
+        return False
+    assert process.stdin is not None
+    with suppress(OSError, KeyboardInterrupt), process.stdin:  # the user may quit before the end
+        process.stdin.write(text.encode(errors="replace"))
+    while process.returncode is None:
+        with suppress(KeyboardInterrupt):  # Ctrl-C is for the pager
+            process.wait()
+    return True

@@ -106,6 +106,19 @@ class ImageError(QvisionError):
     default_code = "image"
 
 
+class StorageError(QvisionError):
+    """A folder, or a bucket, could not be read."""
+
+    exit_code = 4
+    default_code = "storage"
+
+
+class MissingObjectError(StorageError):
+    """There is no object with this name."""
+
+    default_code = "no_such_object"
+
+
 @frozen
 class ContextOverflow:
     """The numbers of tokens in a server's error about a request that is too long; ``None`` for what it does not say.

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import jsonschema
 import pytest
@@ -16,6 +16,9 @@ from qubrid_cli.output.record import SCHEMA_FILE
 
 from .support import draw
 from .support.server import Server
+
+if TYPE_CHECKING:
+    from .support.buckets import Bucket
 
 SCHEMA = json.loads(SCHEMA_FILE.read_text("utf-8"))
 #: Made once: ``jsonschema.validate`` checks the schema itself each time, which takes 10 ms.
@@ -119,6 +122,17 @@ def describe(qvision: Qvision, server: Server) -> Ask:
 def server() -> Iterator[Server]:
     with Server() as running:
         yield running
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator["Bucket"]:
+    """An empty bucket of a real server, which this process can reach; programs need its ``env``."""
+    from .support.buckets import make_bucket  # imports the server
+
+    with make_bucket() as new:
+        for name, value in new.env.items():
+            monkeypatch.setenv(name, value)
+        yield new
 
 
 @pytest.fixture

@@ -1,0 +1,159 @@
+"""A folder in a bucket of S3, Google Cloud Storage, Azure or a compatible server: the home of obstore."""
+
+import io
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, BinaryIO, cast
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+from ..errors import MissingObjectError
+from .connection import open_store, parse_url
+from .failures import translate_errors
+from .folder import StoredItem, StoredObject, Version, join_name
+from .opening import StorageOptions
+
+#: Bytes that are read at once from a stream.
+_CHUNK_SIZE = 1 << 20
+#: Entries of a list that are held at once; a server sends at most a thousand at a time.
+_LIST_CHUNK = 1000
+
+
+class BucketFolder:
+    """A folder in a bucket; see ``Folder``.
+
+    Args:
+        url: such as ``s3://bucket/run1/``.
+
+    Raises:
+        ConfigError: the URL is invalid, or the endpoint or the credentials cannot be used.
+    """
+
+    def __init__(self, url: str, options: StorageOptions) -> None:
+        self._location = parse_url(url)
+        self._options = options
+        self.url = self._location.folder_url
+        self._store, self._place = open_store(self._location, options)
+
+    def __reduce__(self) -> tuple[type["BucketFolder"], tuple[str, StorageOptions]]:
+        """Pickle the URL: the credentials stay here."""
+        return BucketFolder, (self.url, self._options)
+
+    def read(self, name: str) -> bytes:
+        """See ``Folder``."""
+        return self.read_versioned(name).data
+
+    def read_versioned(self, name: str) -> StoredObject:
+        """See ``Folder``."""
+        with translate_errors(self._place, join_name(self.url, name)):
+            result = obstore.get(self._store, self._get_key(name))
+            return StoredObject(bytes(result.bytes()), _get_version(result.meta))
+
+    def open(self, name: str) -> BinaryIO:
+        """See ``Folder``."""
+        with translate_errors(self._place, join_name(self.url, name)):
+            chunks = iter(obstore.get(self._store, self._get_key(name)).stream(_CHUNK_SIZE))
+        return io.BufferedReader(_ChunkReader(self._translate_chunks(chunks, name)), _CHUNK_SIZE)
+
+    def find_version(self, name: str) -> Version | None:
+        """See ``Folder``."""
+        with suppress(MissingObjectError), translate_errors(self._place, join_name(self.url, name)):
+            return _get_version(obstore.head(self._store, self._get_key(name)))
+        return None
+
+    def exists(self, name: str) -> bool:
+        """See ``Folder``."""
+        return self.find_version(name) is not None
+
+    def put(self, name: str, data: bytes) -> Version:
+        """See ``Folder``."""
+        return self._put(name, data, "overwrite")
+
+    def create(self, name: str, data: bytes) -> Version | None:
+        """See ``Folder``."""
+        try:
+            return self._put(name, data, "create")
+        except (AlreadyExistsError, PreconditionError):
+            return self._find_same(name, data)
+
+    def update(self, name: str, data: bytes, version: Version) -> Version | None:
+        """See ``Folder``."""
+        # A version that is None must be left out.
+        parts = {"e_tag": version.etag, "version": version.number}
+        try:
+            return self._put(name, data, {key: value for key, value in parts.items() if value is not None})
+        except (AlreadyExistsError, PreconditionError):
+            return self._find_same(name, data)
+
+    def delete(self, name: str) -> None:
+        """See ``Folder``."""
+        with suppress(MissingObjectError), translate_errors(self._place, join_name(self.url, name), is_writing=True):
+            obstore.delete(self._store, self._get_key(name))
+
+    def list(self, prefix: str = "") -> Iterator[StoredItem]:
+        """See ``Folder``."""
+        root = self._location.key + prefix
+        pages = iter(obstore.list(self._store, root or None, chunk_size=_LIST_CHUNK))
+        while True:
+            with translate_errors(self._place, self.url + prefix):
+                page = next(pages, None)
+            if page is None:
+                return
+            for entry in page:
+                if entry["path"].startswith(root):
+                    yield StoredItem(entry["path"].removeprefix(self._location.key), entry["size"], _get_version(entry))
+
+    def _get_key(self, name: str) -> str:
+        return self._location.key + name
+
+    def _put(self, name: str, data: bytes, mode: Any) -> Version:
+        # Conditional writes are never divided into several requests.
+        key = self._get_key(name)
+        with translate_errors(self._place, join_name(self.url, name), is_writing=True):
+            try:
+                return _get_version(obstore.put(self._store, key, data, mode=mode, use_multipart=False))
+            except (AlreadyExistsError, PreconditionError) as error:
+                conflict = error
+        raise conflict
+
+    def _find_same(self, name: str, data: bytes) -> Version | None:
+        """The version of an object with these bytes; ``None`` if it has others."""
+        with suppress(MissingObjectError):
+            stored = self.read_versioned(name)
+            return stored.version if stored.data == data else None
+        return None
+
+    def _translate_chunks(self, chunks: Iterator[Any], name: str) -> Iterator[bytes]:
+        while True:
+            with translate_errors(self._place, self.url + name):
+                chunk = next(chunks, None)
+            if chunk is None:
+                return
+            yield bytes(chunk)
+
+
+class _ChunkReader(io.RawIOBase):
+    """Reads chunks as a file."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._rest:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return 0
+            self._rest = memoryview(chunk)
+        size = min(len(buffer), len(self._rest))
+        buffer[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
+        return size
+
+
+def _get_version(meta: Any) -> Version:
+    return Version(cast("str | None", meta["e_tag"]), cast("str | None", meta["version"]))

@@ -1,0 +1,216 @@
+"""Where the credentials for a bucket come from: the same environment and files as for the provider's own tools.
+
+obstore itself reads the keys in the environment, Google's application default credentials, and the roles of containers
+and machines. What it does not read is added here: the profiles of AWS, and the variables of Azure's command line.
+"""
+
+import configparser
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigError
+from ..frozen import frozen
+from ..installation import format_install_command
+from ..text import quote_name
+
+if TYPE_CHECKING:
+    from obstore.store import S3Credential
+
+#: Variables of which one is enough for S3, besides AWS_ACCESS_KEY_ID: obstore does the rest.
+_AWS_VARIABLES = (
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+)
+#: Keys of a profile that lead to credentials which have to be requested.
+_REQUESTED = (
+    "sso_session",
+    "sso_start_url",
+    "role_arn",
+    "credential_process",
+    "login_session",
+    "web_identity_token_file",
+)
+#: Azure's own variables, by the names of obstore.
+_AZURE_NAMES = {"account_name": "AZURE_STORAGE_ACCOUNT", "account_key": "AZURE_STORAGE_KEY"}
+_AZURE_CONNECTION = {
+    "AccountName": "account_name",
+    "AccountKey": "account_key",
+    "SharedAccessSignature": "sas_key",
+    "BlobEndpoint": "endpoint",
+}
+_AZURE_SECRETS = ("ACCOUNT_KEY", "ACCESS_KEY", "MASTER_KEY", "KEY", "SAS_KEY", "SAS_TOKEN", "TOKEN", "CLIENT_SECRET")
+#: Seconds for a command that prints credentials, and for which credentials without an end are used.
+_COMMAND_TIMEOUT, _DEFAULT_LIFETIME = 60.0, timedelta(minutes=15)
+
+
+@frozen
+class StorageProvider:
+    """What distinguishes the storage of a provider.
+
+    Attributes:
+        endpoint_variables: name the URL of a compatible server; the first one that is set applies.
+        http_variable: allows an endpoint without TLS.
+        sign_in: a hint how to get credentials.
+    """
+
+    endpoint_variables: tuple[str, ...]
+    http_variable: str
+    sign_in: str
+
+
+PROVIDERS = {
+    "s3": StorageProvider(
+        ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+        "AWS_ALLOW_HTTP",
+        "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; for a public bucket, AWS_SKIP_SIGNATURE=true",
+    ),
+    "gs": StorageProvider(
+        ("GOOGLE_BASE_URL", "STORAGE_EMULATOR_HOST"),
+        "GOOGLE_ALLOW_HTTP",
+        "Run: gcloud auth application-default login; for a public bucket, set GOOGLE_SKIP_SIGNATURE=true",
+    ),
+    "az": StorageProvider(
+        ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+        "AZURE_ALLOW_HTTP",
+        "Set AZURE_STORAGE_ACCOUNT, and AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN; or run: az login",
+    ),
+}
+
+
+@frozen
+class Access:
+    """What obstore does not find out by itself.
+
+    Attributes:
+        config: its settings, by its names.
+        request: returns credentials that expire; ``None`` if they are in the settings, or obstore requests them.
+    """
+
+    config: Mapping[str, Any] = field(default_factory=dict)
+    request: "Callable[[], S3Credential] | None" = None
+
+
+def find_access(scheme: str, environment: Mapping[str, str]) -> Access:
+    """The credentials and settings for the storage of a provider.
+
+    Raises:
+        ConfigError: there are none, or the command or library that requests them is missing.
+    """
+    if scheme == "s3":
+        return _find_aws_access(environment)
+    return Access(_find_azure_config(environment) if scheme == "az" else _find_google_config(environment))
+
+
+def _find_aws_access(environment: Mapping[str, str]) -> Access:
+    name = environment.get("AWS_PROFILE") or environment.get("AWS_DEFAULT_PROFILE")
+    profile = _read_profile(name or "default", environment)
+    config = {}
+    if not (environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")) and profile.get("region"):
+        config["region"] = profile["region"]
+    if profile.get("endpoint_url"):
+        config["endpoint"] = profile["endpoint_url"]
+    if _is_true(environment.get("AWS_SKIP_SIGNATURE")):
+        return Access({**config, "skip_signature": True})
+    if environment.get("AWS_ACCESS_KEY_ID") or any(map(environment.get, _AWS_VARIABLES)):
+        return Access(config)
+    if profile.get("aws_access_key_id") and profile.get("aws_secret_access_key"):
+        keys = {"access_key_id": profile["aws_access_key_id"], "secret_access_key": profile["aws_secret_access_key"]}
+        if profile.get("aws_session_token"):
+            keys["session_token"] = profile["aws_session_token"]
+        return Access({**config, **keys})
+    if any(map(profile.get, _REQUESTED)):
+        return Access(config, _find_requester(name or "default"))
+    if name and not profile:
+        raise ConfigError(
+            f"there is no AWS profile {name}",
+            hint=f"Run: aws configure --profile {quote_name(name)}",
+            code="credentials",
+        )
+    if _is_true(environment.get("AWS_EC2_METADATA_DISABLED")):
+        raise ConfigError("there are no credentials for S3", hint=PROVIDERS["s3"].sign_in, code="credentials")
+    return Access(config)
+
+
+def _read_profile(name: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """The keys of an AWS profile, from both files; those of ``credentials`` win."""
+    paths = {
+        environment.get("AWS_CONFIG_FILE") or "~/.aws/config": name if name == "default" else f"profile {name}",
+        environment.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials": name,
+    }
+    keys: dict[str, str] = {}
+    for path, section in paths.items():
+        parser = configparser.RawConfigParser(strict=False, default_section="")
+        try:
+            parser.read(os.path.expanduser(path), "utf-8")
+        except (configparser.Error, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is not valid: {str(error).splitlines()[0]}", hint="Correct it.") from error
+        if parser.has_section(section):
+            keys.update(parser.items(section))
+    return keys
+
+
+def _find_requester(profile: str) -> "Callable[[], S3Credential]":
+    """What requests the credentials of a profile: ``boto3``, or the command of AWS."""
+    try:
+        from obstore.auth.boto3 import Boto3CredentialProvider  # imports boto3
+    except ImportError as error:
+        if shutil.which("aws") is None:
+            raise ConfigError(
+                f"the AWS profile {profile} requests its credentials, for which boto3 or the command aws is needed",
+                hint=f"Run: {format_install_command('boto3')}",
+                code="credentials",
+            ) from error
+        return _AwsCommand(profile)
+    import boto3
+
+    return Boto3CredentialProvider(boto3.Session(profile_name=profile))
+
+
+@frozen
+class _AwsCommand:
+    """Requests credentials by the command of AWS, which knows all kinds of profiles."""
+
+    profile: str
+
+    def __call__(self) -> "S3Credential":
+        """Return credentials, and when they expire."""
+        command = ["aws", "configure", "export-credentials", "--profile", self.profile, "--format", "process"]
+        result = subprocess.run(command, capture_output=True, timeout=_COMMAND_TIMEOUT, check=True)  # noqa: S603
+        answer = json.loads(result.stdout)
+        expires_at = datetime.now(UTC) + _DEFAULT_LIFETIME
+        if answer.get("Expiration"):
+            expires_at = datetime.fromisoformat(answer["Expiration"])
+        return {
+            "access_key_id": answer["AccessKeyId"],
+            "secret_access_key": answer["SecretAccessKey"],
+            "token": answer.get("SessionToken"),
+            "expires_at": expires_at,
+        }
+
+
+def _find_azure_config(environment: Mapping[str, str]) -> dict[str, Any]:
+    config: dict[str, Any] = {name: environment[key] for name, key in _AZURE_NAMES.items() if environment.get(key)}
+    for part in environment.get("AZURE_STORAGE_CONNECTION_STRING", "").split(";"):
+        key, _, value = part.partition("=")
+        if key in _AZURE_CONNECTION:
+            config[_AZURE_CONNECTION[key]] = value
+    has_secret = any(environment.get(f"AZURE_STORAGE_{name}") for name in _AZURE_SECRETS)
+    if not has_secret and not config.keys() & {"account_key", "sas_key"} and not environment.get("AZURE_CLIENT_ID"):
+        config |= {"use_azure_cli": True} if shutil.which("az") else {}
+    return config
+
+
+def _find_google_config(environment: Mapping[str, str]) -> dict[str, Any]:
+    # Google's own tools send nothing secret to an emulator.
+    return {"skip_signature": True} if environment.get("STORAGE_EMULATOR_HOST") else {}
+
+
+def _is_true(value: str | None) -> bool:
+    return value is not None and value.lower() in {"true", "1", "yes", "on"}

@@ -1,0 +1,121 @@
+"""What a folder can do, whether it is on a disk or in a bucket."""
+
+from collections.abc import Iterator
+from typing import BinaryIO, Protocol
+
+from ..errors import StorageError
+from ..frozen import frozen
+
+
+@frozen
+class Version:
+    """A version of an object: it differs from that of the object with any other content.
+
+    Attributes:
+        etag: what the storage calls the content.
+        number: what the storage calls the version; Google has only this.
+    """
+
+    etag: str | None
+    number: str | None = None
+
+
+@frozen
+class StoredObject:
+    """The content of an object and its version, which belong together."""
+
+    data: bytes
+    version: Version
+
+
+@frozen
+class StoredItem:
+    """An entry of a list: the name in the folder, with slashes, the size in bytes, and the version.
+
+    Attributes:
+        version: ``None`` for a file on a disk.
+    """
+
+    name: str
+    size: int
+    version: Version | None = None
+
+
+class Folder(Protocol):
+    """A folder on a disk or in a bucket. Names have slashes between their parts, and their folders need not exist.
+
+    All methods may be called from any thread, and a folder can be pickled: credentials are not, the other process has its
+    own. An object is written whole or not at all, and readers see the old one or the new one.
+
+    All methods raise:
+        ConfigError: the credentials, the region or the endpoint cannot be used, or a library is not installed.
+        StorageError: what was requested could not be read.
+        OutputError: what was requested could not be written.
+    """
+
+    @property
+    def url(self) -> str:
+        """The path or the URL, with a slash at the end."""
+
+    def read(self, name: str) -> bytes:
+        """The content of an object.
+
+        Raises:
+            MissingObjectError: there is none.
+        """
+
+    def read_versioned(self, name: str) -> StoredObject:
+        """The content of an object and its version.
+
+        Raises:
+            MissingObjectError: there is none.
+        """
+
+    def open(self, name: str) -> BinaryIO:
+        """A stream of the content from its start to its end, for objects larger than the memory.
+
+        Raises:
+            MissingObjectError: there is none.
+        """
+
+    def find_version(self, name: str) -> Version | None:
+        """The version of an object; ``None`` if there is none."""
+
+    def exists(self, name: str) -> bool:
+        """Whether there is an object with this name."""
+
+    def put(self, name: str, data: bytes) -> Version:
+        """Write an object, in place of another one if there is one."""
+
+    def create(self, name: str, data: bytes) -> Version | None:
+        """Write an object unless there is one; then return ``None``, and of several writers only one succeeds.
+
+        If the same bytes are there already, as after a response that was lost, that is a success too.
+        """
+
+    def update(self, name: str, data: bytes, version: Version) -> Version | None:
+        """Replace this version of an object; ``None`` if there is another one by now, or none.
+
+        If the same bytes are there already, as after a response that was lost, that is a success too.
+        """
+
+    def delete(self, name: str) -> None:
+        """Delete an object, if there is one."""
+
+    def list(self, prefix: str = "") -> Iterator[StoredItem]:
+        """Iterate over all objects in the folder and the folders in it, a page at a time, in no particular order.
+
+        Args:
+            prefix: only those in this folder; it ends with a slash.
+        """
+
+
+def join_name(folder: str, name: str) -> str:
+    """The path or URL of an object.
+
+    Raises:
+        StorageError: the name leads out of the folder, or nowhere.
+    """
+    if not name or any(part in {"", ".", ".."} for part in name.split("/")):
+        raise StorageError(f"{name!r} cannot be the name of an object", hint="Name it like this: folder/file.jsonl")
+    return folder + name

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import AuthError, InterruptedByUserError, UsageError
+from ..library import connection
 from ..output import show
 from ..output.streams import echo_err
 from ..settings.checks import get_origin
@@ -43,7 +44,7 @@ def login(
     key = keys.clean_pasted_key(_read_key_from_stdin() if from_stdin else _prompt_for_key(settings), "the key")
     if key is None:
         raise UsageError("the key is empty", hint="Nothing was stored.")
-    location, problem = keys.store_key(settings, key, setup.locate_key_file(), keys.Keychain())
+    location, problem = keys.store_key(settings, key, connection.locate_key_file(), keys.Keychain())
     if problem:
         echo_err(f"note: {problem}")
     echo_err(f"stored the key of profile {settings.profile} for {get_origin(settings.base_url)} in {location}")
@@ -67,7 +68,7 @@ def status(
     from ..text import mask_key
 
     settings = setup.resolve_settings(context)
-    key = setup.find_key(settings)
+    key = connection.find_key(settings)
     if as_json:
         show.print_json(
             {
@@ -90,7 +91,7 @@ def logout(context: typer.Context, *, profile: options.Profile = None) -> None:
     from ..settings import keys
 
     settings = setup.resolve_settings(context)
-    if keys.remove_key(settings.profile, setup.locate_key_file(), keys.Keychain()):
+    if keys.remove_key(settings.profile, connection.locate_key_file(), keys.Keychain()):
         echo_err(f"removed the key of profile {settings.profile}")
     else:
         echo_err(f"no key is stored for profile {settings.profile}")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from ..errors import InterruptedByUserError, UsageError
-from .shared import help_layout, options, page_options, request_body, setup, tile_options
+from ..library import connection, image_options, question
+from .shared import help_layout, options, page_options, setup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,12 +121,12 @@ def batch(
     paths, argument = _split_arguments(arguments or [], config, prompt_given=prompt is not None)
     _check_sources(paths, from_, null=null)
     document_options = page_options.read_options(pages, frame, password_file, stdin)
-    extra = request_body.parse_params(param)
-    answer_schema = setup.load_schema(schema, chosen_preset, extra)
-    prompt = setup.compose_prompt(setup.read_prompt("-p", prompt, stdin), argument, chosen_preset, settings)
+    extra = setup.parse_params(param)
+    answer_schema = question.load_schema(schema, chosen_preset, extra)
+    prompt = question.compose_prompt(setup.read_prompt("-p", prompt, stdin), argument, chosen_preset, settings)
     system = setup.read_system_prompt(system, stdin, chosen_preset, settings)
-    request = request_body.build_request(settings, prompt, system, extra, stream=stream)
-    setup.check_placeholders(request, images=1)
+    request = question.build_request(settings, prompt, system, extra, stream=stream)
+    question.check_placeholders(request, images=1)
     results = None if output is None or str(output) == "-" else output
     selection = inputs.Selection(
         folders.parse_patterns(include or (), exclude or ()),
@@ -139,8 +140,9 @@ def batch(
     from ..batch.pages import PageFinder
     from ..batch.tasks import BatchPlan
 
-    parts = tile_options.read_options(tiles, crop, chosen_preset, has_schema=answer_schema is not None)
-    image_limits = setup.build_image_limits(settings, parts, original=original, note_for=None if quiet else extra)
+    parts = image_options.read_part_options(tiles, crop, chosen_preset, has_schema=answer_schema is not None)
+    image_limits = image_options.build_image_limits(settings, parts, original=original)
+    setup.note_useless_pixels(settings, extra, quiet=quiet or original)
     open_source = _build_source_opener(settings, stdin, fetch=fetch)
     page_finder = PageFinder(open_source, document_options.choice, document_options.password)
     key = None if dry_run else setup.require_key(settings, quiet=quiet)
@@ -149,9 +151,9 @@ def batch(
         batch_request=_build_batch_request(request, image_limits, settings, config, schema=answer_schema, parts=parts),
         open_source=open_source,
         page_finder=page_finder,
-        open_endpoint=partial(setup.open_endpoint, settings, key, time_option="--request-timeout"),
+        open_endpoint=partial(connection.open_endpoint, settings, key, time_option="--request-timeout"),
         rate_limiter=_build_rate_limiter(jobs, rpm, tpm),
-        schema_session=setup.open_schema_session(answer_schema),
+        schema_session=question.open_schema_session(answer_schema),
         limits=_build_limits(max_cost, max_tokens_total, time_limit, max_failures),
         retries=settings.retries,
         patience=patience,
@@ -179,7 +181,7 @@ def _build_batch_request(
     config: "Config",
     *,
     schema: "Schema | None",
-    parts: tile_options.PartOptions,
+    parts: image_options.PartOptions,
 ) -> "BatchRequest":
     from ..batch.tasks import BatchRequest
 
@@ -196,7 +198,7 @@ def _build_batch_request(
 
 def _collect_key_fields(settings: "Settings", schema: "Schema | None") -> dict[str, object]:
     """What shapes the answers besides the request and the limits."""
-    fields = request_body.list_key_facets(settings) | ({"offline": True} if settings.offline else {})
+    fields = question.list_key_facets(settings) | ({"offline": True} if settings.offline else {})
     return fields if schema is None else {**fields, "schema": schema.document}
 
 
@@ -211,7 +213,7 @@ def _build_source_opener(settings: "Settings", stdin: BinaryIO, *, fetch: bool |
         if (page := split_page(task.source)) and page[0] == "-":
             return DocumentPage(standard_input, page[1])
         source = standard_input if task.source == "-" else resolve_source(task)
-        (image,) = setup.resolve_images([source], settings, fetch=fetch)
+        (image,) = image_options.resolve_images([source], settings, fetch=fetch)
         return image
 
     return open_source

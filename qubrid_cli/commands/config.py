@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigError
+from ..library import question
 from ..output.show import print_json, print_line, show_rows
 from ..output.streams import echo_err
 from .shared import completions, options, setup
@@ -111,7 +112,7 @@ def set_(
 
     def check(config: "Config") -> None:
         if names[0] == "presets" and names[1:]:
-            setup.check_preset(names[1], config)
+            question.check_preset(names[1], config)
 
     config_edit.set_value(config_file.get_config_path(os.environ), names, value, check)
 
@@ -198,7 +199,7 @@ def _validate_edited(text: str, copy: Path) -> None:
     try:
         config = config_file.validate_config(tables, copy, text)
         for name in config.presets:
-            setup.check_preset(name, config)
+            question.check_preset(name, config)
     except ConfigError as error:
         raise ConfigError(error.message, hint=f"{error.hint} {location}" if error.hint else location) from error
 

@@ -17,6 +17,8 @@ from ..errors import (
     UsageError,
 )
 from ..frozen import frozen
+from ..images.documents import expansion
+from ..library import connection, image_options, question
 from ..output.show import (
     OutputOptions,
     RequestInfo,
@@ -27,7 +29,7 @@ from ..output.show import (
     show_separator,
 )
 from ..output.streams import Output, echo_err
-from .shared import help_layout, options, page_options, request_body, setup, tile_options
+from .shared import help_layout, options, page_options, setup
 
 if TYPE_CHECKING:
     from ..client.request import Request
@@ -147,25 +149,25 @@ def describe(
         document_options = page_options.read_options(pages, frame, password_file, stdin)
         classified = classify(words, prompt_given=prompt is not None, stdin=stdin)
         info.images = classified.names
-        info.prompt = setup.compose_prompt(info.prompt, classified.prompt, chosen_preset, settings)
+        info.prompt = question.compose_prompt(info.prompt, classified.prompt, chosen_preset, settings)
         if classified.error is not None:
             raise classified.error
-        target.refuse_overwriting(page_options.list_files(classified.images))
-        extra = request_body.parse_params(param)
-        answer_schema = setup.load_schema(schema, chosen_preset, extra)
+        target.refuse_overwriting(expansion.list_files(classified.images))
+        extra = setup.parse_params(param)
+        answer_schema = question.load_schema(schema, chosen_preset, extra)
         show = show.for_answers(answer_schema, chosen_preset)
         system = setup.read_system_prompt(system, stdin, chosen_preset, settings)
-        part_options = tile_options.read_options(tiles, crop, chosen_preset, has_schema=answer_schema is not None)
-        images = setup.resolve_images(classified.images, settings, fetch=fetch)
+        part_options = image_options.read_part_options(tiles, crop, chosen_preset, has_schema=answer_schema is not None)
+        images = image_options.resolve_images(classified.images, settings, fetch=fetch)
         is_ocr = chosen_preset is not None and chosen_preset.name == "ocr" and not together
-        images, documents = page_options.expand_pages(images, document_options, each=each or is_ocr)
+        images, documents = expansion.expand_pages(
+            images, document_options.choice, document_options.password, each=each or is_ocr
+        )
         each = each or (is_ocr and documents is not None)
         plan = _Plan(
-            request=request_body.build_request(settings, info.prompt, system, extra, stream=not no_stream),
+            request=question.build_request(settings, info.prompt, system, extra, stream=not no_stream),
             groups=_group_images(images, each=each, together=together),
-            limits=setup.build_image_limits(
-                settings, part_options, original=original, note_for=None if quiet else extra
-            ),
+            limits=image_options.build_image_limits(settings, part_options, original=original),
             reads_tiles=part_options.reads_tiles,
             documents=documents,
             separator=_format_separator(page_separator, is_ocr=is_ocr and documents is not None),
@@ -173,7 +175,8 @@ def describe(
             settings=settings,
             prices=config.prices,
         )
-        setup.check_placeholders(plan.request, images=max(map(page_options.count_files, plan.groups)))
+        setup.note_useless_pixels(settings, extra, quiet=quiet or original)
+        question.check_placeholders(plan.request, images=max(map(expansion.count_files, plan.groups)))
         if dry_run:
             failures = _show_dry_runs(plan, show, target)
         else:
@@ -207,7 +210,7 @@ def _group_images(images: Sequence["Source"], *, each: bool, together: bool) -> 
         raise UsageError("--each and --together exclude each other", hint="Choose one.")
     if len(images) > _MAX_IMAGES_PER_REQUEST and not each and not together:
         hint = "--each sends a request for each image, --together one request for all of them."
-        if page_options.count_files(images) == 1:  # a document
+        if expansion.count_files(images) == 1:  # a document
             name = images[0].name.rpartition("#page=")[0]
             hint = f"Choose some with --pages 1-{_MAX_IMAGES_PER_REQUEST}. {hint.replace('each image', 'each page')}"
             raise UsageError(f"{name}: {len(images):,} pages for one request", hint=hint)
@@ -234,11 +237,11 @@ def _describe_groups(plan: _Plan, key: str | None, show: OutputOptions, target: 
     has_several = len(plan.groups) > 1
     pool = PreparationPool(plan.limits, plan.documents)
     submitted = deque([pool.submit(plan.groups[0])])  # prepared in threads while the next lines load httpx
-    with setup.open_endpoint(plan.settings, key, plan.groups) as endpoint:
+    with connection.open_endpoint(plan.settings, key, plan.groups) as endpoint:
         from ..client.retry import RetryLimits
         from ..describe import run
 
-        session = setup.open_schema_session(plan.schema)
+        session = question.open_schema_session(plan.schema)
         request_answer, request = run.describe if session is None else session.describe, plan.request
         if plan.reads_tiles:
             from ..describe.tiles import describe_tiles
@@ -253,7 +256,7 @@ def _describe_groups(plan: _Plan, key: str | None, show: OutputOptions, target: 
                 show_separator(plan.separator, show, target)
             items = request_answer(
                 endpoint,
-                setup.fill_placeholders(request, group, number),
+                question.fill_placeholders(request, group, number),
                 submitted.popleft(),
                 labels=plan.settings.labels,
                 loop_check=plan.settings.loop_check,
@@ -280,10 +283,10 @@ def _show_dry_runs(plan: _Plan, show: OutputOptions, target: Output) -> list[Qvi
     from ..images.prepare import PreparationPool
 
     failures: list[QvisionError] = []
-    pool, url = PreparationPool(plan.limits, plan.documents), setup.format_url(plan.settings, "/chat/completions")
-    request_template = request_body.add_response_format(plan.request, plan.schema)
+    pool, url = PreparationPool(plan.limits, plan.documents), connection.format_url(plan.settings, "/chat/completions")
+    request_template = question.add_response_format(plan.request, plan.schema)
     for number, group in enumerate(plan.groups, 1):
-        request = setup.fill_placeholders(request_template, group, number)
+        request = question.fill_placeholders(request_template, group, number)
         images = pool.submit(group)
         try:
             requests = split_tiles(images) if plan.reads_tiles else [images]

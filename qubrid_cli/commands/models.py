@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..errors import AuthError, InterruptedByUserError, QvisionError
+from ..library import connection
 from ..output import show
 from ..output.streams import echo_err
 from ..settings.checks import get_origin
@@ -55,7 +56,7 @@ def models(
     ids = model_cache.get_built_in_models(settings.base_url) if endpoint_models is None else endpoint_models
     if as_json:
         source = "built-in" if endpoint_models is None else "endpoint"
-        _print_json(source, ids, None, setup.get_base_url(settings))
+        _print_json(source, ids, None, connection.get_base_url(settings))
         return
     if endpoint_models is None:
         host, date = get_origin(settings.base_url).removeprefix("https://"), model_cache.BUILT_IN_MODELS_DATE
@@ -95,13 +96,13 @@ def _fetch_models(settings: "Settings") -> tuple[str, ...] | None:
     from ..client.retry import RetryLimits
     from ..settings import config_file, keys, model_cache
 
-    key = None if settings.offline else setup.find_key(settings)
+    key = None if settings.offline else connection.find_key(settings)
     sent_key = key.text if key is not None and key.withheld_reason is None else None
     if key is not None and key.withheld_reason is not None:
         echo_err(f"note: the key from {key.location} is not sent: {key.withheld_reason}")
     limits = RetryLimits(min(settings.retries, _MAX_RETRIES), settings.retry_max_wait, settings.max_time)
     try:
-        with setup.open_endpoint(settings, sent_key) as endpoint:
+        with connection.open_endpoint(settings, sent_key) as endpoint:
             try:
                 ids = _list_models(endpoint, limits)
             except NoModelListError as error:

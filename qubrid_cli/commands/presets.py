@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigError
+from ..library import question
 from ..output.streams import Output, echo_err
 from ..text import escape_control_characters
 from .shared import completions, setup
@@ -64,7 +65,10 @@ def show_preset(
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, with its JSON Schema.")] = False,
 ) -> None:
     """Show the prompt, the settings and the schema of a preset."""
-    preset, output = setup.find_preset(name, setup.load_config()), Output()
+    from ..settings import presets
+
+    config, output = setup.load_config(), Output()
+    preset = presets.find(name, config.presets, config.path)
     if as_json:
         _write_json(_build_object(preset), output)
         return
@@ -88,7 +92,7 @@ def _format_schema(schema: Any) -> str:
 
 def _build_object(preset: "Preset") -> dict[str, Any]:
     """Return the JSON object of a preset; raises a ``ConfigError`` if its schema is invalid."""
-    schema = setup.load_schema(None, preset, {})
+    schema = question.load_schema(None, preset, {})
     values = {key: getattr(preset, key) for key in ("name", "about", "prompt", *_SHOWN_SETTINGS)}
     return {**values, "schema": schema.document if schema else None}
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
 from ..frozen import frozen
@@ -21,6 +21,12 @@ from .fields import (
     format_flag,
     list_available,
 )
+
+if TYPE_CHECKING:
+    from .presets import Preset
+
+#: The settings that a preset can set, between the options and the environment.
+_PRESET_SETTINGS = ("max_tokens", "temperature", "top_p")
 
 
 def resolve(options: Mapping[str, Any], env: Mapping[str, str], config: Config) -> Settings:
@@ -66,6 +72,25 @@ def resolve(options: Mapping[str, Any], env: Mapping[str, str], config: Config) 
     origins["query"] = origins["base_url"]
     profile_query = settings.query if settings.is_base_url_trusted else {}
     return replace(settings, query={**profile_query, **url_query}, origins=origins)
+
+
+def resolve_with_preset(
+    options: Mapping[str, Any], env: Mapping[str, str], config: Config, preset_name: str | None
+) -> tuple["Preset | None", Settings]:
+    """The preset of this name, else the one that the settings name, if any; and the settings with the preset's values.
+
+    Raises:
+        ConfigError: as ``resolve``; or the user's preset is invalid.
+        UsageError: there is no such preset.
+    """
+    settings = resolve(options, env, config)
+    if (name := preset_name or settings.preset) is None:
+        return None, settings
+    from . import presets
+
+    preset = presets.find(name, config.presets, config.path)
+    values = {name: getattr(preset, name) for name in _PRESET_SETTINGS}
+    return preset, resolve({**values, **options}, env, config)
 
 
 @frozen

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from qubrid_cli.commands.shared.request_body import list_key_facets
-from qubrid_cli.commands.shared.setup import read_prompt, validate_prompt
+from qubrid_cli.commands.shared.setup import read_prompt
 from qubrid_cli.errors import UsageError
+from qubrid_cli.library.question import list_key_facets, validate_prompt
 from qubrid_cli.settings.config_file import validate_config
 from qubrid_cli.settings.resolve import resolve
 

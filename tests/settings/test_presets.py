@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qubrid_cli.commands.shared import setup
 from qubrid_cli.describe.prompt import check_placeholders, expand_placeholders, placeholder_values
 from qubrid_cli.errors import ConfigError, UsageError
 from qubrid_cli.images.sources import Bytes, File, Link, Source, Stdin
+from qubrid_cli.library import question
 from qubrid_cli.schema import json_schema
 from qubrid_cli.settings import presets
+from qubrid_cli.settings.config_file import Config
+from qubrid_cli.settings.resolve import resolve_with_preset
 
 from ..conftest import Ask, Qvision
 from ..support.server import Server
@@ -177,15 +179,15 @@ def test_a_preset_is_asked_with_its_settings_and_a_prompt_goes_behind_it(
 
 
 def test_options_win_over_the_preset_and_the_preset_over_all_else() -> None:
-    chosen = presets.Preset("p", "Read it.", max_tokens=9, top_p=0.5)
-    values = {"max_tokens": 7, "model": "m"}
-    assert setup.apply_preset(values, chosen) == {"max_tokens": 7, "top_p": 0.5, "temperature": None, "model": "m"}
-    assert setup.apply_preset(values, None) == values
+    config = Config(presets={"p": {"prompt": "Read it.", "max_tokens": 9, "top_p": 0.5}}, defaults={"top_p": 0.7})
+    preset, settings = resolve_with_preset({"max_tokens": 7}, {}, config, "p")
+    assert preset is not None
+    assert (preset.prompt, settings.max_tokens, settings.top_p) == ("Read it.", 7, 0.5)
 
 
 def test_a_preset_whose_schema_is_none_is_a_matter_of_the_configuration() -> None:
     with pytest.raises(ConfigError, match=r"^presets\.p\.schema: unknown type 'b' at character 3: 'b'$"):
-        setup.load_schema(None, presets.Preset("p", "Read it.", schema="a b"), {})
+        question.load_schema(None, presets.Preset("p", "Read it.", schema="a b"), {})
 
 
 def test_a_schema_wins_over_that_of_the_preset(describe: Ask, server: Server, lighthouse: Path) -> None:

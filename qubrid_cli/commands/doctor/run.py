@@ -20,11 +20,11 @@ from ...errors import ConfigError, EndpointError, IncompleteAnswerError, Network
 from ...images.encode import ImageLimits
 from ...images.prepare import PreparationPool
 from ...images.sources import Bytes
+from ...library import connection, question
 from ...settings import config_file, keys, model_cache, presets
 from ...settings.config_file import Config
 from ...settings.fields import Settings
 from ...text import escape_control_characters, mask_fields, mask_key
-from ..shared import request_body, setup
 from . import probes
 from .checks import Check, CheckStatus, make_failure, make_ok, make_warning, run_with_timeout
 
@@ -88,7 +88,7 @@ def _check_config() -> tuple[Config, Check]:
 
 def _check_settings(settings: Settings) -> Iterator[Check]:
     yield make_ok("profile", f"{settings.profile} ({settings.origins['profile'].location})")
-    url = setup.format_url(replace(settings, offline=False))
+    url = connection.format_url(replace(settings, offline=False))
     yield make_ok("base_url", f"{url} ({settings.origins['base_url'].location})")
     try:
         yield make_ok("model", f"{settings.required_model} ({settings.origins['model'].location})")
@@ -113,14 +113,14 @@ def _check_key_and_endpoint(settings: Settings, request_seconds: float | None) -
             if check.status is CheckStatus.FAIL:
                 return
     try:
-        with setup.open_endpoint(settings, key) as endpoint:
+        with connection.open_endpoint(settings, key) as endpoint:
             for check in _check_models(settings, endpoint, is_key_ok=is_key_ok):
                 yield check
                 # A request works without a list of models, but not without an endpoint or a valid key.
                 if check.status is CheckStatus.FAIL and (check.name != "models" or check.exit_code == 3):
                     return
         if request_seconds is not None and is_key_ok and settings.model is not None:
-            with setup.open_endpoint(replace(settings, timeout=request_seconds), key) as endpoint:
+            with connection.open_endpoint(replace(settings, timeout=request_seconds), key) as endpoint:
                 yield _check_request(settings, endpoint, request_seconds)
     except QvisionError as error:  # an address, a proxy or a certificate file that cannot be used
         yield make_failure("endpoint", error)
@@ -131,7 +131,7 @@ def _check_key(settings: Settings) -> tuple[str | None, Check]:
     if settings.offline:
         return None, make_ok("key", "not needed: --offline uses the built-in endpoint")
     try:
-        key = run_with_timeout(lambda: setup.find_key(settings), settings.timeout)
+        key = run_with_timeout(lambda: connection.find_key(settings), settings.timeout)
         keys.require_key(key, settings)
     except TimeoutError:
         message = f"the keyring did not return the key within {settings.timeout:g} s"
@@ -205,7 +205,7 @@ def _timeout_error(endpoint: Endpoint, seconds: float) -> NetworkError:
 
 
 def _check_request(settings: Settings, endpoint: Endpoint, seconds: float) -> Check:
-    request = request_body.build_request(
+    request = question.build_request(
         replace(settings, max_tokens=_MAX_TOKENS), "Which color is this?", None, {}, stream=True
     )
     images = PreparationPool(ImageLimits(), threads=1).submit([Bytes("a test image", _TEST_IMAGE)])

@@ -1,1 +1,1 @@
-"""What several commands need: options, help, hints, and the way from a command line to a request."""
+"""What several commands need: options, help, completions, and what a command line says."""

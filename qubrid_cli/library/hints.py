@@ -4,9 +4,9 @@ import shlex
 from collections.abc import Mapping
 from functools import partial
 
-from ...client.endpoint import HintCommands
-from ...images.urls import add_query, mask_query
-from ...settings.fields import DEFAULT_PROFILE, OriginKind, Settings
+from ..client.endpoint import HintCommands
+from ..images.urls import add_query, mask_query
+from ..settings.fields import DEFAULT_PROFILE, OriginKind, Settings
 
 
 def build_hint_commands(settings: Settings, key: str | None, env: Mapping[str, str]) -> HintCommands:
@@ -38,7 +38,7 @@ def _suggest_model(settings: Settings) -> str | None:
 
     Qubrid's own models are known at every address that its profile uses, which may be a proxy for it.
     """
-    from ...settings import config_file, model_cache
+    from ..settings import config_file, model_cache
 
     if settings.model is None:
         return None

@@ -1,0 +1,108 @@
+"""The pages that the documents among some images become."""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...errors import ImageError
+from .. import sources
+
+if TYPE_CHECKING:
+    from ..sources import Source
+    from .pages import Documents, PageChoice
+
+
+def expand_pages(
+    images: Sequence["Source"], choice: "PageChoice | None", password: str | None, *, each: bool
+) -> tuple[list["Source"], "Documents | None"]:
+    """Replace each document by its pages; return them with the open documents, ``None`` if there is no document.
+
+    Args:
+        choice: which pages; ``None`` for all.
+        password: for encrypted PDFs.
+        each: each page has a request of its own, so a document that cannot be opened affects only its own request.
+
+    Raises:
+        ImageError: a document cannot be opened, or has no such page.
+    """
+
+    def is_document(image: "Source") -> bool:
+        match image:
+            case sources.Link() | sources.DocumentPage():
+                return False
+            case sources.FetchedLink():  # the names of most say that they are not, and they are downloaded later
+                return sources.may_be_document(image.name) and sources.detect_document(image) is not None
+            case _:
+                return sources.detect_document(image) is not None
+
+    images = _look_ahead(images)
+    if choice is None and not any(isinstance(image, sources.DocumentPage) or is_document(image) for image in images):
+        return list(images), None
+    from .pages import Documents
+
+    documents = Documents(password)
+
+    def expand(image: "Source") -> list["Source"]:
+        if isinstance(image, sources.Link | sources.DocumentPage) or not (choice or is_document(image)):
+            return [image]
+        try:
+            numbers = documents.find_pages(image, choice)
+        except ImageError:
+            if not each:
+                raise
+            # Reading this page raises the same error.
+            numbers = (max(first for first, _ in choice.ranges) if choice else 1,)
+        if not numbers and isinstance(image, sources.Stdin) and (data := documents.find_data(image)) is not None:
+            return [sources.Bytes(image.name, data)]  # it was read to count its pages
+        return [sources.DocumentPage(image, number) for number in numbers] or [image]
+
+    return [page for image in images for page in expand(image)], documents
+
+
+def _look_ahead(images: Sequence["Source"]) -> list["Source"]:
+    """The images, with the links that may be documents downloaded at the same time, and standard input begun."""
+
+    def begin(image: "Source") -> "Source":
+        match image:
+            case sources.FetchedLink() if sources.may_be_document(image.name):
+                return replace(image, fetch=_start(image.fetch).result)
+            case sources.Stdin(stream=stream):
+                stream = stream if isinstance(stream, sources.PeekableStream) else sources.PeekableStream(stream)
+                started.append(_start(partial(stream.peek, 1)))
+                return replace(image, stream=stream)
+            case _:
+                return image
+
+    started: list[Future[bytes]] = []
+    result = [begin(image) for image in images]
+    for future in started:  # in a thread of its own, so that Ctrl-C ends the program while a pipe is silent
+        future.result()
+    return result
+
+
+def _start(read: Callable[[], bytes]) -> Future[bytes]:
+    future: Future[bytes] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(read())
+        except BaseException as error:  # noqa: BLE001  # raised where the image is read
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="read", daemon=True).start()
+    return future
+
+
+def list_files(images: Sequence["Source"]) -> list[Path]:
+    """The files among the images, and those that hold their pages."""
+    documents = [image.document if isinstance(image, sources.DocumentPage) else image for image in images]
+    return [document.path for document in documents if isinstance(document, sources.File)]
+
+
+def count_files(images: Sequence["Source"]) -> int:
+    """How many images there are, the pages of a document counted as one."""
+    return len({image.document.name if isinstance(image, sources.DocumentPage) else image.name for image in images})

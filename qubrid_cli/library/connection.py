@@ -1,0 +1,102 @@
+"""Where requests go: from settings to the key and the endpoint."""
+
+import os
+from collections.abc import Iterable
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..client.endpoint import Endpoint
+    from ..images.sources import Source
+    from ..settings.fields import Settings
+    from ..settings.keys import Key
+
+
+def locate_key_file() -> Path:
+    """The key file. It is not beside the file that ``QVISION_CONFIG`` names, which may be shared."""
+    from ..settings import config_file
+
+    return config_file.get_config_folder() / "keys.toml"
+
+
+def find_key(settings: "Settings") -> "Key | None":
+    """The key of the profile, from any source."""
+    from ..settings import keys
+
+    return keys.find_key(settings, os.environ, locate_key_file(), keys.Keychain())
+
+
+def require_key(settings: "Settings") -> tuple[str | None, list[str]]:
+    """The key to send, ``None`` without one; and notes where requests go instead of the profile's URL, and why it is not sent.
+
+    Raises:
+        AuthError: a key is needed and missing.
+    """
+    if settings.offline:
+        return None, []
+    from ..settings import keys
+
+    key = find_key(settings)
+    notes = []
+    if not settings.is_base_url_trusted:
+        notes.append(f"QUBRID_BASE_URL overrides the URL of profile {settings.profile}")
+    if key is not None and key.withheld_reason is not None:
+        notes.append(f"the key from {key.location} is not sent: {key.withheld_reason}")
+    return keys.require_key(key, settings), notes
+
+
+def get_base_url(settings: "Settings") -> str:
+    """The URL of the endpoint that receives the requests, without its query."""
+    if not settings.offline:
+        return settings.base_url
+    from ..client.offline import OfflineTransport
+
+    return OfflineTransport.URL
+
+
+def format_url(settings: "Settings", path: str = "") -> str:
+    """A URL of the endpoint as it is shown: with its query, but without the secrets in it."""
+    from ..images.urls import add_query, mask_query
+
+    query = {} if settings.offline else settings.query
+    return mask_query(add_query(f"{get_base_url(settings)}{path}", query))
+
+
+def open_endpoint(
+    settings: "Settings",
+    key: str | None,
+    groups: Iterable[Iterable["Source"]] = (),
+    *,
+    time_option: str = "--max-time",
+) -> "Endpoint":
+    """The endpoint, not connected yet.
+
+    Args:
+        groups: the images, whose links may contain secrets to keep out of messages.
+        time_option: the option that limits a whole request.
+    """
+    from ..client import preconnect
+
+    if not settings.offline:
+        preconnect.start(settings.base_url)  # while httpx is loaded
+    from ..client.endpoint import Endpoint
+    from ..images import sources
+    from .hints import build_hint_commands
+
+    if settings.offline:
+        from ..client.offline import OfflineTransport
+
+        return Endpoint(OfflineTransport.URL, timeout=settings.timeout, transport=OfflineTransport())
+    return Endpoint(
+        settings.base_url,
+        key=key,
+        key_header=settings.key_header,
+        commands=build_hint_commands(settings, key, os.environ),
+        secrets=sources.find_link_secrets(chain(*groups)),
+        headers=settings.headers if settings.is_base_url_trusted else {},
+        query=settings.query,
+        timeout=settings.timeout,
+        allow_http=settings.allow_http,
+        time_option=time_option,
+    )

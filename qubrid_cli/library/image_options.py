@@ -1,0 +1,125 @@
+"""How images are sent: their limits, tiles and crop, what of them the model looks at, and which links are fetched here."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UsageError
+from ..frozen import frozen
+
+if TYPE_CHECKING:
+    from ..images.encode import ImageLimits
+    from ..images.sources import Link, Source
+    from ..images.tiles.choice import Crop, TileChoice
+    from ..settings.fields import Settings
+    from ..settings.presets import Preset
+
+#: With these, Qwen's servers look at more pixels than usual.
+_RESOLUTION_FIELDS = ("vl_high_resolution_images", "mm_processor_kwargs")
+
+
+@frozen
+class PartOptions:
+    """Which parts of images are sent.
+
+    Attributes:
+        tile_count: 1 for whole images, ``None`` to decide by the image.
+        is_ocr: the text of images is read, so each tile has a request of its own.
+        key_fields: what of it shapes the answers of a batch, if it differs from what is usual.
+    """
+
+    tile_count: int | None
+    crop: "Crop | None"
+    is_ocr: bool
+    key_fields: Mapping[str, Any]
+
+    @property
+    def reads_tiles(self) -> bool:
+        """Whether each tile of an image has a request of its own, and the texts are joined."""
+        return self.is_ocr and self.tile_count != 1
+
+    def build_tile_choice(self, model: str | None) -> "TileChoice | None":
+        """The tiles for a model; ``None`` for whole images."""
+        if self.tile_count == 1:
+            return None
+        from ..images.tiles.choice import TileChoice
+        from ..images.tokens import find_view
+
+        return TileChoice(self.tile_count, *find_view(model or ""))
+
+
+def read_part_options(tiles: str | None, crop: str | None, preset: "Preset | None", *, has_schema: bool) -> PartOptions:
+    """The values of ``--tiles`` and ``--crop``; with ``--preset ocr``, images with much detail are divided by default.
+
+    Raises:
+        UsageError: they are not valid.
+    """
+    is_ocr = preset is not None and preset.name == "ocr" and not has_schema
+    default = None if is_ocr else 1
+    if tiles is None and crop is None:
+        return PartOptions(default, None, is_ocr, {})
+    from ..images.tiles.choice import parse_crop, parse_tiles
+
+    count = default if tiles is None else parse_tiles(tiles)
+    part = None if crop is None else parse_crop(crop)
+    key_fields: dict[str, Any] = {} if count == default else {"tiles": count}
+    if part is not None:
+        key_fields["crop"] = part.numbers
+    return PartOptions(count, part, is_ocr, key_fields)
+
+
+def find_useless_pixels(settings: "Settings", extra: Mapping[str, Any]) -> str | None:
+    """A note if the user raised ``max_pixels`` beyond what the model looks at.
+
+    Args:
+        extra: the fields that ``-O`` adds to the body.
+    """
+    from ..settings.fields import OriginKind
+
+    if settings.max_pixels is None or settings.origins["max_pixels"].kind is OriginKind.DEFAULT:
+        return None
+    if any(name in extra for name in _RESOLUTION_FIELDS):
+        return None
+    from ..images.tokens import find_view
+
+    pixels, _ = find_view(settings.model or "")
+    if pixels is None or settings.max_pixels <= pixels:
+        return None
+    return (
+        f"--max-pixels {settings.max_pixels} is of no use: {settings.model} looks at {pixels} pixels of an image, "
+        "unless its server is set up for more; --tiles sends an image in parts"
+    )
+
+
+def build_image_limits(settings: "Settings", parts: PartOptions, *, original: bool) -> "ImageLimits":
+    """The limits of the images that are sent; ``--original`` overrides those of the config file.
+
+    Raises:
+        UsageError: ``--original`` together with an option that shrinks.
+    """
+    from ..images.encode import ImageLimits
+    from ..settings.fields import OriginKind
+
+    if original and any(settings.origins[name].kind is OriginKind.OPTION for name in ("max_pixels", "max_side")):
+        raise UsageError("--original excludes --max-pixels and --max-side", hint="Leave one of them out.")
+    max_pixels, max_side = (None, None) if original else (settings.max_pixels, settings.max_side)
+    return ImageLimits(
+        max_pixels,
+        max_side,
+        settings.quality,
+        background=settings.background,
+        crop=parts.crop,
+        tiles=parts.build_tile_choice(settings.model),
+    )
+
+
+def resolve_images(sources: Iterable["Source"], settings: "Settings", *, fetch: bool | None) -> Sequence["Source"]:
+    """The images with some links, or with ``fetch`` all, replaced by ones that are downloaded when they are read."""
+    from ..images.sources import resolve_links
+
+    def download(link: "Link") -> bytes:
+        from ..images.download import download  # in the thread that needs it, because it loads httpx
+
+        return download(link, timeout=settings.timeout, within=settings.max_time)
+
+    endpoint = None if settings.offline else settings.base_url
+    return resolve_links(sources, fetch=fetch, endpoint=endpoint, download=download)

@@ -1,0 +1,187 @@
+"""From settings, preset, prompt and schema to a request, and what of it belongs to the key of an answer."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigError, UsageError
+from ..settings.fields import get_default_image_order
+
+if TYPE_CHECKING:
+    from ..client.request import Request
+    from ..client.thinking import Thinking
+    from ..describe.structured import Session
+    from ..images.sources import Source
+    from ..schema.json_schema import Schema
+    from ..settings.config_file import Config
+    from ..settings.fields import Settings
+    from ..settings.presets import Preset
+
+_DEFAULT_PROMPT = "Describe this image."
+
+
+def compose_prompt(option_text: str | None, argument: str | None, preset: "Preset | None", settings: "Settings") -> str:
+    """The prompt of the preset, with the user's own appended; without either, the profile's or the default.
+
+    Args:
+        option_text: the text of ``-p``, which wins over the ``argument``.
+    """
+    prompt = option_text
+    if prompt is None and argument is not None:
+        prompt = validate_prompt(argument, "the prompt")
+    if preset is not None:
+        return f"{preset.prompt}\n\n{prompt}" if prompt else preset.prompt
+    return prompt or settings.prompt or _DEFAULT_PROMPT
+
+
+def validate_prompt(text: str, where: str) -> str:
+    """The prompt unless it is empty, which is most often an empty variable of a script.
+
+    Args:
+        where: the option or argument, for messages.
+
+    Raises:
+        UsageError: the prompt is empty or not UTF-8.
+    """
+    if not text.strip():
+        raise UsageError(f"{where} is empty", hint="Write a prompt in quotes, or leave it out.")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # surrogates, which stand for the bytes of an argument that are not UTF-8
+        raise UsageError(f"{where} is not UTF-8 text", hint="Check the terminal's encoding.") from error
+    return text
+
+
+def load_schema(option: str | None, preset: "Preset | None", extra: Mapping[str, Any]) -> "Schema | None":
+    """The schema of the answer: that of ``--schema``, else the preset's.
+
+    Args:
+        extra: the fields that ``-O`` adds to the body.
+
+    Raises:
+        UsageError: the schema is invalid, or ``-O`` sets ``response_format`` too.
+        ConfigError: the preset's schema is invalid.
+    """
+    if option is None and (preset is None or preset.schema is None):
+        return None
+    if "response_format" in extra:
+        raise UsageError("a schema and -O response_format exclude each other", hint="Leave one of them out.")
+    from ..schema.json_schema import load
+
+    if option is not None:
+        return load(option, where="--schema")
+    assert preset is not None
+    assert preset.schema is not None
+    where = f"presets.{preset.name}.schema" if preset.path is None else f"{preset.path}: presets.{preset.name}.schema"
+    folder = "" if preset.path is None else str(preset.path.parent)
+    try:
+        return load(preset.schema, where=where, folder=folder, name=preset.name)
+    except UsageError as error:
+        raise ConfigError(error.message, hint=error.hint) from error
+
+
+def check_preset(name: str, config: "Config") -> None:
+    """Refuse invalid values of a user's preset; its prompt may still be missing.
+
+    Raises:
+        ConfigError: what is wrong with it.
+    """
+    from ..settings import presets
+
+    load_schema(None, presets.merge_with_built_in(name, config.presets[name], config.path), {})
+
+
+def open_schema_session(schema: "Schema | None") -> "Session | None":
+    """The session for requests whose answers must fit a schema; ``None`` without one."""
+    if schema is None:
+        return None
+    from ..describe.structured import Session
+
+    return Session(schema)
+
+
+def build_request(
+    settings: "Settings", prompt: str, system: str | None, extra: dict[str, object], *, stream: bool
+) -> "Request":
+    """The request without its images."""
+    from ..client import request
+
+    return request.Request(
+        model=settings.required_model,
+        prompt=prompt,
+        images=(),
+        max_tokens=settings.max_tokens,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        system=system,
+        stream=stream,
+        extra=extra,
+        params=settings.params,
+        thinking=_choose_thinking(settings, extra),
+        detail=settings.detail,
+        images_first=settings.image_order == "first",
+    )
+
+
+def _choose_thinking(settings: "Settings", extra: Mapping[str, object]) -> "Thinking | None":
+    """How much the model may think; ``-O`` with a field that says so wins over the settings.
+
+    Raises:
+        UsageError: ``--think`` and such a field.
+    """
+    if settings.think is None:
+        return None
+    from ..client import thinking
+    from ..settings.fields import OriginKind
+
+    if field := next((name for name in thinking.THINKING_FIELDS if not isinstance(extra.get(name, {}), dict)), None):
+        if settings.origins["think"].kind is OriginKind.OPTION:
+            raise UsageError(f"--think and -O {field} exclude each other", hint="Leave one of them out.")
+        return None
+    return thinking.choose_thinking(
+        settings.think, profile=settings.profile, base_url=settings.base_url, model=settings.required_model
+    )
+
+
+def list_key_facets(settings: "Settings") -> dict[str, object]:
+    """What shapes an answer besides the request's older fields, for the key of a batch; only what the user has set."""
+    facets: dict[str, object] = {"think": settings.think, "detail": settings.detail, "params": dict(settings.params)}
+    if settings.image_order != get_default_image_order(settings.profile):
+        facets["image_order"] = settings.image_order
+    return {name: value for name, value in facets.items() if value}
+
+
+def add_response_format(request: "Request", schema: "Schema | None") -> "Request":
+    """The request as it is sent first if the answer must fit a schema."""
+    if schema is None:
+        return request
+    from ..describe import structured
+
+    return replace(request, response_format=structured.build_response_format(schema))
+
+
+def check_placeholders(request: "Request", *, images: int) -> None:
+    """Refuse placeholders that could not be filled in, before any request is sent.
+
+    Args:
+        images: the number of images in the request.
+    """
+    if not request.may_have_placeholders:
+        return
+    from ..describe.prompt import check_placeholders
+
+    for text in (request.prompt, request.system or ""):
+        check_placeholders(text, images=images)
+
+
+def fill_placeholders(request: "Request", group: Sequence["Source"], number: int) -> "Request":
+    """The request for one group of images, with the placeholders filled in.
+
+    Args:
+        number: of the request, from 1.
+    """
+    if not request.may_have_placeholders:
+        return request
+    from ..describe import prompt
+
+    return prompt.fill_placeholders(request, group[0], number)

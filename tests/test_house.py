@@ -225,7 +225,12 @@ def test_a_description_into_a_pipe_loads_no_screen(lighthouse: Path) -> None:
     loaded = loaded_by("describe", str(lighthouse), "--offline")
     assert loaded.isdisjoint(
         {
-            *("qubrid_cli.output.terminal", "qubrid_cli.output.markdown", "qubrid_cli.output.record"),
+            *(
+                "qubrid_cli.output.terminal",
+                "qubrid_cli.output.markdown",
+                "qubrid_cli.output.record",
+                "qubrid_cli.describe.record",
+            ),
             *("qubrid_cli.describe.dry_run", "qubrid_cli.describe.structured"),
         }
     )

@@ -5,8 +5,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from ..describe.record import SCHEMA_VERSION
 from ..frozen import frozen
-from ..output.record import SCHEMA_VERSION, json_text
+from ..output.record import json_text
 from ..text import is_blank
 from .results.lines import DUPLICATE, HAS_PATH, MAX_LINE_BYTES, LineRow, Question, make_question, make_row, quote
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ..describe.record import json_error
 from ..errors import EndpointError, ImageError, OutputError, QvisionError
-from ..output.record import json_error
 from . import entries
 from .entries import Record
 from .inputs import Task

@@ -20,7 +20,6 @@ from ..frozen import frozen
 from ..images import encode, prepare, sources, urls
 from ..images.tokens import estimate_prompt, estimate_texts
 from ..metrics import Price
-from ..output.record import json_object
 from . import entries, inputs
 from .budget import AnswerRoom, BudgetLimits
 from .entries import Record
@@ -293,7 +292,7 @@ def request_answer(
     )
     answer, exchanges = collect(items)
     answer = replace(answer, warnings=(*notes, *warnings, *answer.warnings))
-    result = AttemptResult(json_object(answer), answer.error, answer_to_repair=answer.first_answer, exchanges=exchanges)
+    result = AttemptResult(answer.to_dict(), answer.error, answer_to_repair=answer.first_answer, exchanges=exchanges)
     if answer.has_answer:  # otherwise the image may be the cause, and not what was left out in vain
         result = replace(result, refused_fields=answer.refused_parameters, overflow=answer.overflow)
     if ready.answer_to_repair is None:
@@ -302,7 +301,7 @@ def request_answer(
         from ..describe.totals import add_answers as merge
     else:
         from ..describe.structured import merge_with_repair as merge  # needed only with a schema
-    merged = json_object(merge(ready.answer_to_repair, answer))
+    merged = merge(ready.answer_to_repair, answer).to_dict()
     return replace(result, record=merged, attempt_record=result.record)
 
 
@@ -321,7 +320,7 @@ def build_unsent_result(task: Task, batch_request: BatchRequest, error: QvisionE
         request=request,
         error=error,
     )
-    return AttemptResult(json_object(description), error)
+    return AttemptResult(description.to_dict(), error)
 
 
 def _try_to_resolve(task: Task) -> sources.Source | None:

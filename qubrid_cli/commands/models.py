@@ -74,9 +74,9 @@ def _print_json(
 
     error_object = None
     if error is not None:
-        from ..output import record  # loads what images need
+        from ..describe.record import json_error  # loads what images need
 
-        error_object = record.json_error(error)
+        error_object = json_error(error)
     show.print_json(
         {
             "schema_version": 1,

@@ -116,6 +116,16 @@ class Description:
     first_answer: "Description | None" = None
     tile_texts: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        """The text of the answer."""
+        return self.text
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record: the object that ``qvision describe --json`` prints, which can be encoded as JSON."""
+        from .record import json_object
+
+        return json_object(self)
+
     @property
     def has_answer(self) -> bool:
         """Whether any part of an answer arrived, so that there are statistics to show."""

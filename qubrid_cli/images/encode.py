@@ -101,6 +101,7 @@ class Upload:
         box: the part of the upright image that it shows; ``None`` for all of it.
         repeated_lines: for a tile, the lines that it shares with the tile above it; see ``tiles.layout.Piece``.
         tiles: what is sent in its place if the image is divided; it is the first of them.
+        dropped_bytes: how long ``data`` was, if it was dropped.
     """
 
     mime: str
@@ -111,6 +112,16 @@ class Upload:
     box: Box | None = None
     repeated_lines: int | None = None
     tiles: "tuple[Upload, ...]" = ()
+    dropped_bytes: int = 0
+
+    @property
+    def size(self) -> int:
+        """The bytes of the file."""
+        return len(self.data) + self.dropped_bytes
+
+    def drop_data(self) -> "Upload":
+        """The same without the file, to save memory when it has been sent."""
+        return replace(self, data=b"", dropped_bytes=self.size, tiles=tuple(tile.drop_data() for tile in self.tiles))
 
     @property
     def url(self) -> DataUrl:

@@ -81,7 +81,7 @@ class PreparedImage:
     @property
     def upload_size(self) -> int:
         """The bytes of all of them."""
-        return sum(len(upload.data) for upload in self.uploads)
+        return sum(upload.size for upload in self.uploads)
 
     def split(self) -> "tuple[PreparedImage, ...]":
         """The same for each of these files alone; the first one has the warnings and the time."""

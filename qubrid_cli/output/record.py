@@ -1,144 +1,33 @@
-"""A ``Description`` as data: the object of ``--json``, one field of it, the statistics line; and a dry run likewise."""
+"""A ``Description`` as text: the line of ``--json``, one field of it, the statistics line; and a dry run likewise."""
 
 import json
 import re
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..client.request import Request, build_fields
-from ..describe.result import Description, UnpreparedImage
-from ..errors import QvisionError, UsageError
+from ..describe.record import SCHEMA_VERSION, json_image
+from ..describe.result import Description
+from ..errors import UsageError
 from ..images import tokens
 from ..images.encode import Upload
 from ..images.prepare import PreparedImage, PreparedImageOrLink
 from ..metrics import Figures, get_number, parse_server_figures
-from ..text import escape_control_characters, format_size, mask_fields
+from ..text import escape_control_characters, format_size
 
 if TYPE_CHECKING:
     from ..describe.dry_run import DryRunResult
 
-SCHEMA_VERSION = 1
 #: The JSON Schema (draft 2020-12) of the object.
 SCHEMA_FILE = Path(__file__).with_name("description.schema.json")
 #: DEL and C1: allowed in JSON strings, but terminals interpret them.
 _CONTROL_CHARACTERS = re.compile("[\x7f-\x9f]")
 #: The keys of the counts of tokens, in ``usage`` and in the ``metrics`` of Qubrid's older address.
 _TOKEN_KEYS = (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"))
-#: The limits of images that a record states.
-_LIMIT_NAMES = ("max_pixels", "max_side", "quality", "background")
-#: Fields of the body that do not shape the answer, or that are stated otherwise.
-_TRANSPORT_FIELDS = {"stream", "stream_options", "response_format"}
 _INDEX = re.compile("0|[1-9][0-9]*")
 #: The most ``$ref`` steps that are followed, because references may be circular.
 _MAX_REFERENCES = 50
-
-
-def json_object(description: Description) -> dict[str, Any]:
-    """Return the object that ``--json`` prints; ``SCHEMA_FILE`` describes it."""
-    error = description.error
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "ok": error is None,
-        "complete": description.complete,
-        "finish_reason": description.finish_reason,
-        "id": description.id,
-        "model": description.model,
-        "prompt": description.prompt,
-        "images": [json_image(image, description.requested_model, description.detail) for image in description.images],
-        "text": description.text,
-        "data": description.data,
-        "reasoning": description.reasoning,
-        "usage": description.usage,
-        "x_metrics": description.metrics,
-        "timing": asdict(description.timing),
-        "cost": None if description.cost is None else asdict(description.cost),
-        "warnings": list(description.warnings),
-        "error": None if error is None else json_error(error),
-        "request": json_request(description),
-        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-
-
-def json_request(description: Description) -> dict[str, Any] | None:
-    """Return the parameters of a request as they were sent, and the limits of its images; ``None`` if it was never built."""
-    request = description.request
-    if request is None:
-        return None
-    fields = build_fields(request)
-    limits = next((image.limits for image in description.images if isinstance(image, PreparedImage)), None)
-    return {
-        "model": request.model,
-        "system": request.system,
-        "max_tokens": fields.pop("max_tokens", None) or fields.pop("max_completion_tokens", None),
-        "temperature": fields.pop("temperature", None),
-        "top_p": fields.pop("top_p", None),
-        "schema": _name_schema(request),
-        "detail": description.detail,
-        "images": None if limits is None else {name: getattr(limits, name) for name in _LIMIT_NAMES},
-        "params": {name: mask_fields(value, name) for name, value in fields.items() if name not in _TRANSPORT_FIELDS},
-    }
-
-
-def _name_schema(request: Request) -> str | None:
-    """The name of the schema that the answer must fit; an unnamed one has the name that servers see."""
-    return None if request.response_format is None else request.response_format.name or "answer"
-
-
-def json_image(
-    image: PreparedImageOrLink | UnpreparedImage, model: str | None, detail: str | None = None
-) -> dict[str, Any]:
-    """Return the facts about an image and about what is sent of it; ``None`` for those of links and unprepared images."""
-    if not isinstance(image, PreparedImage):
-        return {"source": image.name} | dict.fromkeys(("sha256", "format", "width", "height", "bytes", "page", "sent"))
-    return {
-        "source": image.name,
-        "sha256": image.sha256,
-        "format": image.format,
-        "width": image.width,
-        "height": image.height,
-        "bytes": image.size,
-        "page": image.page,
-        "sent": _json_sent(image, model or "", detail),
-    }
-
-
-def _json_sent(image: PreparedImage, model: str, detail: str | None) -> dict[str, Any]:
-    """Return the facts about what is sent: of tiles those of the first one, and the sums of their bytes and tokens."""
-    uploads = [_json_upload(upload, model, detail) for upload in image.uploads]
-    if len(uploads) == 1:
-        return {**uploads[0], "tiles": None}
-    estimates = [upload["tokens_estimate"] for upload in uploads]
-    return {
-        **uploads[0],
-        "bytes": sum(upload["bytes"] for upload in uploads),
-        "tokens_estimate": None if None in estimates else sum(estimates),
-        "tiles": uploads,
-    }
-
-
-def _json_upload(upload: Upload, model: str, detail: str | None) -> dict[str, Any]:
-    return {
-        "mime": upload.mime,
-        "width": upload.width,
-        "height": upload.height,
-        "bytes": len(upload.data),
-        "tokens_estimate": tokens.estimate(upload.width, upload.height, model, detail),
-        "box": None if upload.box is None else list(upload.box),
-    }
-
-
-def json_error(error: QvisionError) -> dict[str, Any]:
-    """Return an error as it appears in that object."""
-    return {
-        "code": error.code,
-        "message": error.message,
-        "hint": error.hint,
-        "status": error.status,
-        "request_id": error.request_id,
-    }
 
 
 def json_text(value: object, *, indent: int | None = None) -> str:
@@ -354,6 +243,6 @@ def _format_dry_run_image(image: PreparedImageOrLink, result: "DryRunResult") ->
 
 def _format_upload(upload: Upload, result: "DryRunResult") -> str:
     estimate = tokens.estimate(upload.width, upload.height, result.model, result.detail)
-    text = f"{upload.mime}, {upload.width} × {upload.height}, {format_size(len(upload.data))}"
+    text = f"{upload.mime}, {upload.width} × {upload.height}, {format_size(upload.size)}"
     text += f", about {estimate:,} tokens" if estimate is not None else ""
     return text if upload.box is None else f"{text}, from {','.join(map(str, upload.box))}"

@@ -219,7 +219,7 @@ def _draw_live(items: "Items", options: OutputOptions, target: Output) -> "Descr
 def _write_record(answer: "Description", options: OutputOptions, target: Output) -> "Description":
     from . import record
 
-    json_object = record.json_object(answer)
+    json_object = answer.to_dict()
     if options.field is None:
         target.write(record.json_text(json_object) + "\n")
         return answer

@@ -22,7 +22,7 @@ from qubrid_cli.describe.result import Description, UnpreparedImage
 from qubrid_cli.errors import UsageError
 from qubrid_cli.images.encode import ImageLimits
 from qubrid_cli.library.image_options import read_part_options
-from qubrid_cli.output.record import json_object, json_text
+from qubrid_cli.output.record import json_text
 from qubrid_cli.settings.presets import Preset
 
 from ..conftest import environment
@@ -43,7 +43,7 @@ def record(
     prompt: str = "what?",
     sha256: str | None = None,
 ) -> Record:
-    made = json_object(Description(prompt=prompt, text=text, complete=ok, images=(UnpreparedImage(source),)))
+    made = Description(prompt=prompt, text=text, complete=ok, images=(UnpreparedImage(source),)).to_dict()
     made["images"][0]["sha256"] = sha256
     return made | {"ok": ok, "usage": {"prompt_tokens": 7}, "created": "2020-01-01T00:00:00Z"}
 

@@ -11,7 +11,6 @@ from qubrid_cli.batch.progress.stats import BatchStats, Trouble, format_duration
 from qubrid_cli.batch.tasks import Done, Failed, Skipped
 from qubrid_cli.describe.result import Description
 from qubrid_cli.errors import ImageError
-from qubrid_cli.output.record import json_object
 
 TASK = Task(1, "a.jpg")
 
@@ -40,7 +39,7 @@ def stats(clock: Clock, total_usage: TotalUsage) -> BatchStats:
 
 
 def record(error: ImageError | None = None, **known: Any) -> dict[str, Any]:
-    return json_object(Description(complete=True, error=error)) | known
+    return Description(complete=True, error=error).to_dict() | known
 
 
 def done(*, is_duplicate: bool = False, **known: Any) -> Done:

@@ -25,7 +25,6 @@ from qubrid_cli.describe.result import Description, UnpreparedImage
 from qubrid_cli.errors import ImageError, UsageError
 from qubrid_cli.files import write_atomic
 from qubrid_cli.images.sources import Bytes, File, Link, Stdin
-from qubrid_cli.output.record import json_object
 
 DESCRIPTION = "{http://purl.org/dc/elements/1.1/}description"
 
@@ -43,7 +42,7 @@ def file(name: str = "photo.jpg") -> File:
 
 
 def record(text: str = "A lighthouse.\n", source: str = "photo.jpg", data: Any = None) -> Record:
-    made = json_object(Description(prompt="what?", text=text, complete=True, images=(UnpreparedImage(source),)))
+    made = Description(prompt="what?", text=text, complete=True, images=(UnpreparedImage(source),)).to_dict()
     return made | {"data": data, "created": "2020-01-01T00:00:00Z"}
 
 

@@ -136,7 +136,7 @@ def test_a_path_that_exists_in_no_object_is_refused(path: str) -> None:
 
 
 def test_every_field_of_an_object_can_be_asked_for() -> None:
-    for name in record.json_object(Description()):
+    for name in Description().to_dict():
         record.check_field(name)
 
 

@@ -1,11 +1,13 @@
 """The program: its commands, and the one place where our errors become a message and an exit code."""
 
+import copy
 import itertools
 import os
 import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 import typer
 from typer.core import TyperGroup
@@ -14,7 +16,8 @@ from typer.exceptions import TyperException
 from . import __version__
 from .commands.shared import help_layout, options
 from .errors import QvisionError, UsageError
-from .output.streams import echo_err, translate_stdout_errors
+from .output.appearance import settle_color
+from .output.streams import echo_err, echo_error, translate_stdout_errors
 from .text import quote_name, strip_control_characters
 
 #: The commands and their help texts, in the order of the help. The module of each has an ``app``.
@@ -29,28 +32,44 @@ _COMMANDS = {
     "completion": "Print or install the completion script for a shell.",
     "help": "Show a page of the manual, or the help of a command.",
 }
-#: Command lines of one word that stand for an option.
-_WORDS_FOR_OPTIONS = {"help": "--help", "version": "--version"}
 #: Typer's own options for completion; they install another script than ``completion`` prints.
 _COMPLETION_OPTIONS = {"install_completion", "show_completion"}
+#: Options before the command that have a value.
+_OPTIONS_WITH_VALUES = {"--profile", "--color"}
 #: Set by the shell that completes a command line.
 _COMPLETION_VARIABLE = "_QVISION_COMPLETE"
 
 
+def _print_version() -> None:
+    typer.echo(f"qvision {__version__}")
+
+
 def _show_version(value: bool) -> None:  # noqa: FBT001  # the signature of Typer's callbacks
     if value:
-        typer.echo(f"qvision {__version__}")
+        _print_version()
         raise typer.Exit
 
 
 def _root(
+    context: typer.Context,
     *,
-    profile: options.Profile = None,  # see setup.options_from
-    version: bool = typer.Option(  # handled by its callback
+    profile: options.Profile = None,
+    offline: options.Offline = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    color: options.ColorWhen = options.Color.AUTO,  # noqa: ARG001  # see _find_color
+    version: bool = typer.Option(  # noqa: ARG001  # handled by its callback
         False, "--version", "-V", callback=_show_version, is_eager=True, help="Show the version."
     ),
 ) -> None:
-    """The options before the command."""
+    """The options before the command become the defaults of those behind it, in each command that has them."""
+    values = {"profile": profile, "offline": offline, "quiet": quiet, "verbose": verbose}
+    used = {name: value for name, value in values.items() if value}
+    assert isinstance(context.command, TyperGroup)
+    context.default_map = {
+        name: {**used, **dict.fromkeys(getattr(command, "commands", ()), used)}
+        for name, command in context.command.commands.items()
+    }
 
 
 def _placeholder_command() -> None:
@@ -77,7 +96,7 @@ def _build_app(words: Sequence[str]) -> typer.Typer:
             app.add_typer(import_module(f".commands.{name}", __package__).app)
         else:
             app.command(name, help=summary)(_placeholder_command)
-    app.command("version", help="Show the version.")(_placeholder_command)
+    app.command("version", help="Show the version.")(_print_version)
     return app
 
 
@@ -94,8 +113,9 @@ def _prepare_completion() -> Sequence[str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; Typer itself exits for a closed pipe."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if len(arguments) == 1:
-        arguments = [_WORDS_FOR_OPTIONS.get(arguments[0], arguments[0])]
+    settle_color(_find_color(arguments), os.environ)
+    if arguments == ["help"]:
+        arguments = ["--help"]
     if not sys.warnoptions:  # Pillow warns about what it repairs; python -W shows that
         warnings.simplefilter("ignore")
     try:
@@ -105,16 +125,48 @@ def main(argv: Sequence[str] | None = None) -> int:
             command = typer.main.get_command(_build_app(words))
             assert isinstance(command, TyperGroup)
             command.params = [option for option in command.params if option.name not in _COMPLETION_OPTIONS]
+            _add_color_option(command, command.params)
             _check_dashes(command, arguments)
             return command(arguments, prog_name="qvision", standalone_mode=False) or 0
     except QvisionError as error:
-        echo_err(error.format_report())
+        echo_error(error)
         return error.exit_code
     except typer.Abort:
         echo_err("aborted")
         return 1
     except TyperException as error:
         return _report_usage_error(error)
+
+
+def _count_leading_options(arguments: Sequence[str]) -> int:
+    """The number of words before the command that are options, or their values."""
+    count = 0
+    while count < len(arguments) and arguments[count].startswith("-") and arguments[count] not in {"-", "--"}:
+        count += 2 if arguments[count] in _OPTIONS_WITH_VALUES else 1
+    return count
+
+
+def _find_color(arguments: Sequence[str]) -> str | None:
+    """The value of ``--color``, wherever it stands: an error about the command line has color too."""
+    words = itertools.takewhile(lambda argument: argument != "--", arguments)
+    value = None
+    for word, next_word in itertools.pairwise([*words, ""]):
+        if word == "--color":
+            value = next_word
+        elif word.startswith("--color="):
+            value = word.partition("=")[2]
+    return value
+
+
+def _add_color_option(group: TyperGroup, parameters: Sequence[Any]) -> None:
+    """Let every command have the ``--color`` of the program; its value is already in use."""
+    (option,) = (copy.copy(parameter) for parameter in parameters if parameter.name == "color")
+    option.expose_value = False
+    for command in group.commands.values():
+        if isinstance(command, TyperGroup):
+            _add_color_option(command, parameters)
+        else:
+            command.params.append(option)
 
 
 def _report_usage_error(error: TyperException) -> int:
@@ -126,7 +178,7 @@ def _report_usage_error(error: TyperException) -> int:
         return error.exit_code
     path = context.command_path if context else "qvision"
     report = UsageError(help_layout.format_error(message), hint=f"See {path} --help")
-    echo_err(report.format_report())
+    echo_error(report)
     return error.exit_code
 
 
@@ -137,8 +189,9 @@ def _check_arguments(arguments: Sequence[str]) -> None:
             continue
         if strip_control_characters(argument) != argument or (os.path.lexists(argument) and "." in argument):
             raise UsageError(f"{argument} would be read as an option", hint=f"For the file: ./{argument}")
-    if arguments and arguments[0] not in _COMMANDS and (example := _find_command(arguments[0])) is not None:
-        raise UsageError(f"{quote_name(arguments[0])} is not a command", hint=f"For example: {example}")
+    word = next(iter(arguments[_count_leading_options(arguments) :]), "")
+    if word not in _COMMANDS and (example := _find_command(word)) is not None:
+        raise UsageError(f"{quote_name(word)} is not a command", hint=f"For example: {example}")
 
 
 def _find_command(word: str) -> str | None:

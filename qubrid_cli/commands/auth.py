@@ -33,6 +33,7 @@ def login(
     profile: options.Profile = None,
     base_url: options.BaseUrl = None,
     from_stdin: Annotated[bool, typer.Option("--stdin", help="Read the key from standard input.")] = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Store the key of a profile.
 
@@ -45,6 +46,8 @@ def login(
     if key is None:
         raise UsageError("the key is empty", hint="Nothing was stored.")
     location, problem = keys.store_key(settings, key, connection.locate_key_file(), keys.Keychain())
+    if quiet:
+        return
     if problem:
         echo_err(f"note: {problem}")
     echo_err(f"stored the key of profile {settings.profile} for {get_origin(settings.base_url)} in {location}")
@@ -86,12 +89,15 @@ def status(
 
 
 @app.command()
-def logout(context: typer.Context, *, profile: options.Profile = None) -> None:
+def logout(context: typer.Context, *, profile: options.Profile = None, quiet: options.Quiet = False) -> None:
     """Remove the stored key of a profile."""
     from ..settings import keys
 
     settings = setup.resolve_settings(context)
-    if keys.remove_key(settings.profile, connection.locate_key_file(), keys.Keychain()):
+    is_removed = keys.remove_key(settings.profile, connection.locate_key_file(), keys.Keychain())
+    if quiet:
+        return
+    if is_removed:
         echo_err(f"removed the key of profile {settings.profile}")
     else:
         echo_err(f"no key is stored for profile {settings.profile}")

@@ -28,7 +28,7 @@ from ..output.show import (
     show_failed_request,
     show_separator,
 )
-from ..output.streams import Output, echo_err
+from ..output.streams import Output, echo_error
 from .shared import help_layout, options, page_options, setup
 
 if TYPE_CHECKING:
@@ -127,13 +127,12 @@ def describe(
     thinking: options.Thinking = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
-    color: options.ColorWhen = options.Color.AUTO,
     plain: options.Plain = None,
 ) -> None:
     """Describe images, showing the answer as it is written."""
     from ..images.arguments import classify
 
-    show = OutputOptions(as_json, field, stats, thinking, quiet, verbose, color.override, plain)
+    show = OutputOptions(as_json, field, stats, thinking, quiet, verbose, plain)
     info = RequestInfo()
     with _recording_failures(info, show):
         show.validate(dry_run=dry_run)
@@ -273,7 +272,7 @@ def _describe_groups(plan: _Plan, key: str | None, show: OutputOptions, target: 
             if isinstance(error, EndpointError) and error.is_fatal:
                 raise error
             failures.append(error)
-            echo_err(error.format_report())
+            echo_error(error)
     return failures
 
 
@@ -299,5 +298,5 @@ def _show_dry_runs(plan: _Plan, show: OutputOptions, target: Output) -> list[Qvi
             failures.append(error)
             info = RequestInfo(target, request.model, request.prompt, tuple(image.name for image in group))
             show_failed_request(error, info, show)
-            echo_err(error.format_report())
+            echo_error(error)
     return failures

@@ -38,6 +38,7 @@ def models(
     allow_http: options.AllowHttp = False,
     offline: options.Offline = False,
     as_json: options.JsonObject = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """List the models of the endpoint, one id per line.
 
@@ -47,7 +48,7 @@ def models(
 
     try:
         settings = setup.resolve_settings(context)
-        endpoint_models = _fetch_models(settings)
+        endpoint_models = _fetch_models(settings, quiet=quiet)
     except (QvisionError, KeyboardInterrupt) as error:
         failure = error if isinstance(error, QvisionError) else InterruptedByUserError("stopped by Ctrl-C")
         if as_json:
@@ -58,10 +59,10 @@ def models(
         source = "built-in" if endpoint_models is None else "endpoint"
         _print_json(source, ids, None, connection.get_base_url(settings))
         return
-    if endpoint_models is None:
+    if endpoint_models is None and not quiet:
         host, date = get_origin(settings.base_url).removeprefix("https://"), model_cache.BUILT_IN_MODELS_DATE
         echo_err(f"note: {host} does not list its models; these are the vision models in its documentation of {date}")
-    elif not ids:
+    elif not ids and not quiet:
         echo_err("note: the endpoint's list is empty")
     _print_models(ids, settings)
 
@@ -90,7 +91,7 @@ def _print_json(
     )
 
 
-def _fetch_models(settings: "Settings") -> tuple[str, ...] | None:
+def _fetch_models(settings: "Settings", *, quiet: bool) -> tuple[str, ...] | None:
     """Request the list and cache it for completion; ``None`` if the endpoint has none and the built-in list is used."""
     from ..client.models import NoModelListError, check_address
     from ..client.retry import RetryLimits
@@ -98,13 +99,13 @@ def _fetch_models(settings: "Settings") -> tuple[str, ...] | None:
 
     key = None if settings.offline else connection.find_key(settings)
     sent_key = key.text if key is not None and key.withheld_reason is None else None
-    if key is not None and key.withheld_reason is not None:
+    if key is not None and key.withheld_reason is not None and not quiet:
         echo_err(f"note: the key from {key.location} is not sent: {key.withheld_reason}")
     limits = RetryLimits(min(settings.retries, _MAX_RETRIES), settings.retry_max_wait, settings.max_time)
     try:
         with connection.open_endpoint(settings, sent_key) as endpoint:
             try:
-                ids = _list_models(endpoint, limits)
+                ids = _list_models(endpoint, limits, quiet=quiet)
             except NoModelListError as error:
                 if model_cache.get_built_in_models(settings.base_url):
                     return None
@@ -119,7 +120,7 @@ def _fetch_models(settings: "Settings") -> tuple[str, ...] | None:
     return ids
 
 
-def _list_models(endpoint: "Endpoint", limits: "RetryLimits") -> tuple[str, ...]:
+def _list_models(endpoint: "Endpoint", limits: "RetryLimits", *, quiet: bool) -> tuple[str, ...]:
     """Request the list, and show each retry on a terminal."""
     from ..client.models import list_models
     from ..client.retry import RetryScheduled
@@ -129,7 +130,7 @@ def _list_models(endpoint: "Endpoint", limits: "RetryLimits") -> tuple[str, ...]
         for item in items:
             if not isinstance(item, RetryScheduled):
                 ids = item
-            elif sys.stderr is not None and sys.stderr.isatty():
+            elif sys.stderr is not None and sys.stderr.isatty() and not quiet:
                 echo_err(f"{escape_control_characters(item.reason)}, trying again in {item.seconds:.1f} s")
     return ids
 

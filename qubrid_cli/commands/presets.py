@@ -12,7 +12,7 @@ from ..errors import ConfigError
 from ..library import question
 from ..output.streams import Output, echo_err
 from ..text import escape_control_characters
-from .shared import completions, setup
+from .shared import completions, options, setup
 
 if TYPE_CHECKING:
     from ..settings.presets import Preset
@@ -24,7 +24,9 @@ app = typer.Typer(name="presets", help="List and show presets, the prompts that 
 
 @app.command("list")
 def list_presets(
-    *, as_json: Annotated[bool, typer.Option("--json", help="Print them as a JSON array.")] = False
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print them as a JSON array.")] = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """List the presets and what they are for."""
     from ..settings.presets import find_all
@@ -41,7 +43,7 @@ def list_presets(
         _write_json(objects, output)
     else:
         _write_table(presets, output)
-    for problem in errors:
+    for problem in errors if not quiet else ():
         echo_err(f"note: {escape_control_characters(problem.message)}")
 
 

@@ -8,10 +8,9 @@ import subprocess
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 
+from .appearance import MAX_PROSE_WIDTH
 from .streams import Output, translate_stdout_errors
 
-#: Columns of the text; longer lines are hard to read.
-_MAX_WIDTH = 100
 #: What git sets too: ``less`` ends at once if the page fits on the screen, shows colors, and leaves the page on the screen.
 _LESS_OPTIONS = "FRX"
 
@@ -37,10 +36,10 @@ def _draw(source: str) -> str:
     from .blocks import Page, build_page_parser
     from .terminal import make_console
 
-    console, page = make_console(color=None), Page()
+    console, page = make_console(), Page()
     page.parsed = build_page_parser().parse(source)
     with console.capture() as capture:
-        console.print(page, width=min(console.width, _MAX_WIDTH))
+        console.print(page, width=min(console.width, MAX_PROSE_WIDTH))
     return "".join(f"{row.rstrip()}\n" for row in capture.get().splitlines())
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..errors import QvisionError, UsageError
 from ..frozen import frozen
 from ..text import escape_control_characters
+from .appearance import is_color_forced
 from .streams import Output, echo_err, translate_stdout_errors
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 @frozen
 class OutputOptions:
-    """How to show answers; ``None`` for ``stats`` and ``color`` depends on where the output goes.
+    """How to show answers; ``None`` for ``stats`` depends on where the output goes.
 
     Attributes:
         plain: print an answer on a terminal as the model wrote it, not as Markdown; ``None`` leaves it to the preset.
@@ -38,7 +39,6 @@ class OutputOptions:
     thinking: bool
     quiet: bool
     verbose: bool
-    color: bool | None
     plain: bool | None = None
     schema: "Schema | None" = None
 
@@ -110,7 +110,7 @@ def show_answer(items: "Items", options: OutputOptions, target: Output) -> "Desc
     if is_interactive or options.verbose or options.thinking:
         from . import terminal
 
-        console = terminal.make_console(color=options.color, stderr=True)
+        console = terminal.make_console(stderr=True)
         items = terminal.with_spinner(items, console, thinking=options.thinking) if is_interactive else items
         items = terminal.with_thinking(items, console) if options.thinking else items
         items = terminal.with_log(items, console, has_spinner=is_interactive) if options.verbose else items
@@ -143,9 +143,9 @@ def _show_in_format(items: "Items", options: OutputOptions, target: Output) -> "
         return _write_record(run.collect(items), options, target)
     if options.schema is not None:
         return _write_data(items, target)
-    is_drawn = target.is_terminal or (options.color and not target.is_file and sys.stdout is not None)
+    is_drawn = target.is_terminal or (is_color_forced() and not target.is_file and sys.stdout is not None)
     if is_drawn and not options.plain:
-        return _draw_live(items, options, target)
+        return _draw_live(items, target)
     return _write_whole(items, target) if target.is_file else _write_plain(items, target)
 
 
@@ -195,7 +195,7 @@ def _write_plain(items: "Items", target: Output) -> "Description":
     return description
 
 
-def _draw_live(items: "Items", options: OutputOptions, target: Output) -> "Description":
+def _draw_live(items: "Items", target: Output) -> "Description":
     from . import terminal
 
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that is not UTF-8 shows question marks
@@ -203,7 +203,7 @@ def _draw_live(items: "Items", options: OutputOptions, target: Output) -> "Descr
     if target.is_terminal:  # the terminal's own size is right, unlike variables inherited from another one
         for name in ("COLUMNS", "LINES"):
             os.environ.pop(name, None)
-    console = terminal.make_console(color=options.color)
+    console = terminal.make_console()
     can_move = target.is_terminal and not console.is_dumb_terminal and not console.legacy_windows
 
     def open_view() -> "LiveView":

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterable, Iterator
@@ -9,9 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, TextIO
 
-from ..errors import OutputError, UsageError
+from ..errors import OutputError, QvisionError, UsageError
 from ..files import write_atomic
 from ..text import strip_control_characters
+from . import appearance
 
 
 class Output:
@@ -166,3 +168,28 @@ def echo_err(text: str, *, end: str = "\n") -> None:
         print(text, file=sys.stderr, end=end, flush=True)
     except OSError:
         _redirect_to_devnull(sys.stderr)
+
+
+def echo_error(error: QvisionError) -> None:
+    """Print an error and its hint on stderr: on a terminal wrapped at words, and marked with color."""
+    report, stream = error.format_report(), sys.stderr
+    if stream is not None and stream.isatty():
+        message, *hints = report.split("\n")
+        width = min(appearance.measure_width(stream), appearance.MAX_PROSE_WIDTH)
+        # A hint may hold a command, which can be pasted only if the terminal itself wraps it.
+        report = "\n".join(
+            [_wrap(message, width), *(hint if "qvision" in hint else _wrap(hint, width) for hint in hints)]
+        )
+    if appearance.has_color(stream):
+        report = re.sub("^error:", "\x1b[1;31merror:\x1b[0m", report, count=1)
+        report = re.sub("^hint:", "\x1b[36mhint:\x1b[0m", report, flags=re.MULTILINE)
+    echo_err(report)
+
+
+def _wrap(line: str, width: int) -> str:
+    """Break a line at blanks, but not behind its label; words that are longer than a line stay whole."""
+    import textwrap
+
+    line = line.replace(": ", ":\xa0", 1)
+    lines = textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines).replace(":\xa0", ": ", 1)

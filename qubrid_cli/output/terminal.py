@@ -1,6 +1,7 @@
 """What a person sees on a terminal: the spinner, the answer as it arrives, dimmed log lines, tables."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -34,18 +35,11 @@ class LiveView(Protocol):
         """Draw the rest."""
 
 
-def make_console(*, color: bool | None, stderr: bool = False) -> Console:
-    """Make a console for stdout or stderr.
-
-    Args:
-        color: ``True`` writes escape sequences wherever the output goes; ``False`` no colors; ``None`` colors on a
-            terminal unless ``NO_COLOR`` is set.
-    """
+def make_console(*, stderr: bool = False) -> Console:
+    """Make a console for stdout or stderr; ``streams.settle_color`` decides about escape sequences."""
     return Console(
         stderr=stderr,
-        force_terminal=True if color else None,
-        no_color=False if color else None,
-        color_system=None if color is False else "auto",
+        color_system=None if os.environ.get("NO_COLOR") else "auto",
         highlight=False,
         emoji=False,
         markup=False,
@@ -59,7 +53,7 @@ def show_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         table.add_column(title, overflow="fold")
     for row in rows:
         table.add_row(*(StyledText(strip_control_characters(cell)) for cell in row))
-    make_console(color=None).print(table)
+    make_console().print(table)
 
 
 def show_check(status: str, text: str, hint: str | None) -> None:
@@ -70,7 +64,7 @@ def show_check(status: str, text: str, hint: str | None) -> None:
     table.add_row(StyledText(status, style=_STATUS_STYLES.get(status, "")), StyledText(strip_control_characters(text)))
     if hint:
         table.add_row("", StyledText(strip_control_characters(hint), style="dim"))
-    make_console(color=None).print(table)
+    make_console().print(table)
 
 
 def draw_answer(items: Items, open_view: Callable[[], LiveView]) -> Description:

@@ -119,7 +119,7 @@ class _Plain:
 
 
 _WAYS: Mapping[str, Callable[[], _Drawing]] = {
-    "ours": lambda: LiveMarkdown(terminal.make_console(color=None), live=True),
+    "ours": lambda: LiveMarkdown(terminal.make_console(), live=True),
     "window": _Windowed,
     "whole": _Whole,
     "plain": _Plain,

@@ -40,7 +40,7 @@ def show_progress(stats: BatchStats, *, is_quiet: bool, is_shown: bool, as_bar: 
     elif as_bar and sys.stderr.isatty():
         from ...output.terminal import make_console
 
-        console = make_console(color=None, stderr=True)
+        console = make_console(stderr=True)
         if console.is_dumb_terminal or console.legacy_windows:  # they know no escape sequences
             yield LineDisplay(stats)
             return

@@ -8,7 +8,7 @@ import typer
 
 from ...errors import InterruptedByUserError
 from ...output import show
-from ...output.streams import echo_err
+from ...output.streams import echo_error
 from ...text import escape_control_characters
 from ..shared import options, setup
 
@@ -43,13 +43,14 @@ def doctor(
     allow_http: options.AllowHttp = False,
     offline: options.Offline = False,
     as_json: options.JsonObject = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only the checks that found a problem.")] = False,
 ) -> None:
     """Check settings, key, network, endpoint and this machine.
 
     Exits with 3 if the settings or the key are wrong, with 5 if the network or the endpoint fails.
     """
     from . import run
-    from .checks import is_check_still_running
+    from .checks import CheckStatus, is_check_still_running
 
     checks: list[Check] = []
     interrupt = None
@@ -58,7 +59,7 @@ def doctor(
             lambda config: setup.resolve_settings(context, config), timeout=check_timeout, send_image=not no_request
         ):
             checks.append(check)
-            if not as_json:
+            if not as_json and not (quiet and check.status is CheckStatus.OK):
                 _show_check(check)
     except KeyboardInterrupt:
         interrupt = InterruptedByUserError("stopped by Ctrl-C")
@@ -67,7 +68,7 @@ def doctor(
         objects = [{name: getattr(check, name) for name in ("name", "status", "message", "hint")} for check in checks]
         show.print_json({"schema_version": 1, "ok": exit_code == 0 and interrupt is None, "checks": objects})
     if interrupt is not None:
-        echo_err(interrupt.format_report())
+        echo_error(interrupt)
         exit_code = interrupt.exit_code
     if is_check_still_running():  # a keyring may wait in a thread that is not a daemon, and Python would wait for it
         sys.stdout.flush()

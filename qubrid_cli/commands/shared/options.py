@@ -29,11 +29,6 @@ class Color(enum.StrEnum):
     ALWAYS = "always"
     NEVER = "never"
 
-    @property
-    def override(self) -> bool | None:
-        """``True`` or ``False`` if the user decided, else ``None``."""
-        return {"always": True, "never": False}.get(self.value)
-
 
 class SidecarKind(enum.StrEnum):
     """A file that is written beside each image."""
@@ -241,7 +236,7 @@ Stats = Annotated[
     typer.Option("--stats/--no-stats", help="End with a line of statistics. [on a terminal]", show_default=False),
 ]
 Thinking = Annotated[bool, typer.Option("--thinking", help="Show the model's reasoning on stderr.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No spinner, notes or statistics; errors are still shown.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, notes or statistics; errors are still shown.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show details of requests and responses.")]
 Plain = Annotated[
     bool | None,

@@ -32,7 +32,9 @@ def options_from(context: typer.Context) -> dict[str, Any]:
     """
     sources = {name: context.get_parameter_source(name) for name in OPTIONS}
     options = {
-        name: context.params[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"
+        name: context.params[name]
+        for name, source in sources.items()
+        if source and source.name in {"COMMANDLINE", "DEFAULT_MAP"}  # after the command, or before it
     }
     before, after = context.find_root().params["profile"], options.get("profile")
     if before and after and before != after:

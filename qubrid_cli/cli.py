@@ -32,6 +32,10 @@ _COMMANDS = {
     "completion": "Print or install the completion script for a shell.",
     "help": "Show a page of the manual, or the help of a command.",
 }
+_EXAMPLES = """\
+qvision describe photo.jpg "what is this?"
+qvision batch photos/ -P alt -o results.jsonl
+qvision help recipes"""
 #: Typer's own options for completion; they install another script than ``completion`` prints.
 _COMPLETION_OPTIONS = {"install_completion", "show_completion"}
 #: Options before the command that have a value.
@@ -83,10 +87,11 @@ def _build_app(words: Sequence[str]) -> typer.Typer:
     Loading and building all of them would take twice as long as an empty Python, and add a third to ``--help``.
     """
     app = typer.Typer(
-        cls=help_layout.Group,
+        cls=help_layout.Program,
         help="Ask vision models about images.",
         rich_markup_mode=None,  # pretty help costs ten times an empty Python
         pretty_exceptions_enable=False,
+        epilog=_EXAMPLES,
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": help_layout.MAX_WIDTH},
     )

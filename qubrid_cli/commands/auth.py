@@ -11,13 +11,23 @@ from ..library import connection
 from ..output import show
 from ..output.streams import echo_err
 from ..settings.checks import get_origin
-from .shared import options, setup
+from .shared import help_layout, options, setup
 
 if TYPE_CHECKING:
     from ..settings.fields import Settings
     from ..settings.keys import Key
 
-app = typer.Typer(name="auth", help="Store, show and remove the key of a profile.", no_args_is_help=True)
+_EXAMPLES = """\
+qvision auth login
+qvision auth login --profile openrouter
+qvision auth status"""
+app = typer.Typer(
+    cls=help_layout.Group,
+    name="auth",
+    help="Store, show and remove the key of a profile.",
+    epilog=_EXAMPLES,
+    no_args_is_help=True,
+)
 
 #: Bytes that are read from standard input, far more than a key may have.
 _MAX_KEY_BYTES = 65_536
@@ -26,7 +36,7 @@ _MAX_LINE_LENGTH = 4095
 _PIPE_HINT = "Pipe the key in: qvision auth login --stdin"
 
 
-@app.command()
+@app.command(cls=help_layout.Command, epilog="qvision auth login\npass show qubrid | qvision auth login --stdin")
 def login(
     context: typer.Context,
     *,
@@ -55,7 +65,7 @@ def login(
         echo_err(f"note: {settings.key_env} is set, and is used instead of the stored key")
 
 
-@app.command()
+@app.command(cls=help_layout.Command, epilog="qvision auth status\nqvision auth status --json | jq -r .where")
 def status(
     context: typer.Context,
     *,
@@ -88,7 +98,7 @@ def status(
     keys.require_key(key, settings)
 
 
-@app.command()
+@app.command(cls=help_layout.Command, epilog="qvision auth logout\nqvision auth logout --profile openrouter")
 def logout(context: typer.Context, *, profile: options.Profile = None, quiet: options.Quiet = False) -> None:
     """Remove the stored key of a profile."""
     from ..settings import keys

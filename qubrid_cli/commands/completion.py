@@ -11,8 +11,13 @@ from typing import Annotated
 import typer
 
 from ..errors import OutputError
+from .shared import help_layout
 
 app = typer.Typer()
+
+_EXAMPLES = """\
+qvision completion bash --install
+echo 'source <(qvision completion bash)' >> ~/.bashrc"""
 
 #: Makes the script work as a file in the ``fpath`` of zsh too, where the first Tab runs the file, not the function.
 _ZSH_AUTOLOAD = '\nif [[ $funcstack[1] == _qvision ]]; then _qvision_completion "$@"; fi'
@@ -47,10 +52,10 @@ class Shell(enum.StrEnum):
     POWERSHELL = "powershell"
 
 
-@app.command()
+@app.command(cls=help_layout.Command, epilog=_EXAMPLES)
 def completion(
     context: typer.Context,
-    shell: Annotated[Shell, typer.Argument(help="Shell to print the script for.", show_default=False)],
+    shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh, fish or powershell.", show_default=False)],
     *,
     install: Annotated[
         bool, typer.Option("--install", help="Write the script to where the shell looks for it.")

@@ -11,12 +11,22 @@ from ..errors import ConfigError
 from ..library import question
 from ..output.show import print_json, print_line, show_rows
 from ..output.streams import echo_err
-from .shared import completions, options, setup
+from .shared import completions, help_layout, options, setup
 
 if TYPE_CHECKING:
     from ..settings.config_file import Config
 
-app = typer.Typer(name="config", help="Show and change the settings.", no_args_is_help=True)
+_EXAMPLES = """\
+qvision config show
+qvision config set model Qwen/Qwen3-VL-Flash
+qvision config set profiles.work.base_url https://llm.example.com/v1"""
+app = typer.Typer(
+    cls=help_layout.Group,
+    name="config",
+    help="Show and change the settings.",
+    epilog=_EXAMPLES,
+    no_args_is_help=True,
+)
 
 KeyArgument = Annotated[
     str,
@@ -28,7 +38,7 @@ KeyArgument = Annotated[
 ]
 
 
-@app.command("path")
+@app.command("path", cls=help_layout.Command, epilog="qvision config path")
 def print_path() -> None:
     """Print the path of the file, even if there is no file yet."""
     from ..settings import config_file
@@ -36,7 +46,10 @@ def print_path() -> None:
     print_line(str(config_file.get_config_path(os.environ)))
 
 
-@app.command()
+@app.command(
+    cls=help_layout.Command,
+    epilog="qvision config show\nqvision config show --profile ollama --json | jq -r .model.where",
+)
 def show(
     context: typer.Context,
     *,
@@ -84,7 +97,7 @@ def show(
     show_rows(("setting", "value", "from"), rows)
 
 
-@app.command()
+@app.command(cls=help_layout.Command, epilog="qvision config get max_tokens")
 def get(key: KeyArgument) -> None:
     """Print the value of a key in the file.
 
@@ -101,7 +114,12 @@ def get(key: KeyArgument) -> None:
     print_line(_format_value(_mask(names, value)))
 
 
-@app.command("set", context_settings={"ignore_unknown_options": True})
+@app.command(
+    "set",
+    cls=help_layout.Command,
+    epilog="qvision config set max_tokens 2048\nqvision config set profiles.work.base_url https://llm.example.com/v1",
+    context_settings={"ignore_unknown_options": True},
+)
 def set_(
     key: KeyArgument, value: Annotated[str, typer.Argument(metavar="VALUE", help="A string, or any TOML value.")]
 ) -> None:
@@ -117,7 +135,7 @@ def set_(
     config_edit.set_value(config_file.get_config_path(os.environ), names, value, check)
 
 
-@app.command()
+@app.command(cls=help_layout.Command, epilog="qvision config unset max_tokens\nqvision config unset profiles.work")
 def unset(key: KeyArgument) -> None:
     """Remove a key or a table from the file."""
     from ..settings import config_edit, config_file
@@ -125,7 +143,7 @@ def unset(key: KeyArgument) -> None:
     config_edit.unset_value(config_file.get_config_path(os.environ), config_file.parse_key(key))
 
 
-@app.command()
+@app.command(cls=help_layout.Command, epilog="qvision config edit\nEDITOR=nano qvision config edit")
 def edit() -> None:
     """Open the file in your editor.
 

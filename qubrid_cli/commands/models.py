@@ -12,7 +12,7 @@ from ..output import show
 from ..output.streams import echo_err
 from ..settings.checks import get_origin
 from ..text import escape_control_characters
-from .shared import options, setup
+from .shared import help_layout, options, setup
 
 if TYPE_CHECKING:
     from ..client.endpoint import Endpoint
@@ -21,11 +21,16 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+_EXAMPLES = """\
+qvision models
+qvision models --profile ollama
+qvision models --base-url http://localhost:8000/v1"""
+
 #: Running the command again is faster than waiting for more retries.
 _MAX_RETRIES = 2
 
 
-@app.command()
+@app.command(cls=help_layout.Command, epilog=_EXAMPLES)
 def models(
     context: typer.Context,
     *,

@@ -12,17 +12,29 @@ from ..errors import ConfigError
 from ..library import question
 from ..output.streams import Output, echo_err
 from ..text import escape_control_characters
-from .shared import completions, options, setup
+from .shared import completions, help_layout, options, setup
 
 if TYPE_CHECKING:
     from ..settings.presets import Preset
 
 _SHOWN_SETTINGS = ("system", "max_tokens", "temperature", "top_p", "verbatim")
 
-app = typer.Typer(name="presets", help="List and show presets, the prompts that have a name.", no_args_is_help=True)
+_EXAMPLES = """\
+qvision presets list
+qvision presets show alt
+qvision describe photo.jpg -P alt"""
+app = typer.Typer(
+    cls=help_layout.Group,
+    name="presets",
+    help="List and show presets, the prompts that have a name.",
+    epilog=_EXAMPLES,
+    no_args_is_help=True,
+)
 
 
-@app.command("list")
+@app.command(
+    "list", cls=help_layout.Command, epilog="qvision presets list\nqvision presets list --json | jq -r '.[].name'"
+)
 def list_presets(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print them as a JSON array.")] = False,
@@ -58,10 +70,15 @@ def _write_table(presets: Mapping[str, "Preset"], output: Output) -> None:
         )
 
 
-@app.command("show")
+@app.command(
+    "show", cls=help_layout.Command, epilog="qvision presets show alt\nqvision presets show photo --json | jq .schema"
+)
 def show_preset(
     name: Annotated[
-        str, typer.Argument(help="Name of the preset.", show_default=False, autocompletion=completions.complete_presets)
+        str,
+        typer.Argument(
+            metavar="NAME", help="Name of the preset.", show_default=False, autocompletion=completions.complete_presets
+        ),
     ],
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, with its JSON Schema.")] = False,

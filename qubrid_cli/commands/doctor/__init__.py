@@ -10,12 +10,17 @@ from ...errors import InterruptedByUserError
 from ...output import show
 from ...output.streams import echo_error
 from ...text import escape_control_characters
-from ..shared import options, setup
+from ..shared import help_layout, options, setup
 
 if TYPE_CHECKING:
     from .checks import Check
 
 app = typer.Typer()
+
+_EXAMPLES = """\
+qvision doctor
+qvision doctor --profile ollama
+qvision doctor --json | jq '.checks[] | select(.status != "ok")'"""
 
 CheckTimeout = Annotated[
     int | None,
@@ -31,7 +36,7 @@ CheckTimeout = Annotated[
 NoRequest = Annotated[bool, typer.Option("--no-request", help="Send no test image, which costs a few tokens.")]
 
 
-@app.command()
+@app.command(cls=help_layout.Command, epilog=_EXAMPLES)
 def doctor(
     context: typer.Context,
     *,

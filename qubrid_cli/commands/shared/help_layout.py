@@ -38,6 +38,10 @@ _HEADINGS: "Mapping[str, Sequence[str]]" = {
         "base_url", "allow_http", "offline", "stream", "no_stream", "timeout", "request_timeout", "retries", "retry_max_wait", "max_time",
     ),
 }  # fmt: skip
+#: A list of so many options needs no headings.
+_SHORT_LIST = 12
+#: Columns for the names of options; the texts of longer ones begin in the next line.
+_NAME_WIDTH = 25
 _RANGE = re.compile(r"(?:(?P<low>[\d.]+)<=)?x(?:(?P<sign>[<>]=?)(?P<high>[\d.]+))?")
 _RANGE_IN_BRACKETS = re.compile(rf" *\[{_RANGE.pattern}\]")
 #: Seconds; a limit this high only excludes infinity.
@@ -49,33 +53,39 @@ _TINY = 0.01
 class Command(TyperCommand):
     """A command whose help has headings; ``epilog`` holds its examples, one per line, and is not rewrapped."""
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the words after the command's name; Typer puts required arguments into braces."""
+        return [re.sub(r"^\{(.*)\}$", r"\1", piece) for piece in super().collect_usage_pieces(ctx)]
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments, then the options under their headings."""
-        headings = {name: heading for heading, names in _HEADINGS.items() for name in names}
-        sections: dict[str, list[tuple[str, str]]] = {"Arguments": []}
-        sections |= {heading: [] for heading in (*_HEADINGS, "Other")}
-        for parameter in self.get_params(ctx):
-            if (record := parameter.get_help_record(ctx)) is not None:
-                is_argument = parameter.param_type_name == "argument"
-                heading = "Arguments" if is_argument else headings.get(parameter.name or "", "Other")
-                sections[heading].append((record[0], _RANGE_IN_BRACKETS.sub(_bracket_range, record[1])))
-        for heading, records in sections.items():
-            if records:
-                with formatter.section(heading):
-                    formatter.write_dl(records)
+        _write_sections(collect_sections(self, ctx), formatter)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002  # Typer's signature
         """Write the examples as they are, then the rest as paragraphs."""
-        examples, _, rest = (self.epilog or "").partition("\n\n")
-        if examples:
-            formatter.write_paragraph()
-            formatter.write("Examples:\n" + "".join(f"  {line}\n" for line in examples.splitlines()))
-        for paragraph in filter(None, rest.split("\n\n")):
-            formatter.write_paragraph()
-            formatter.write_text(paragraph)
+        _write_epilog(self.epilog, formatter)
 
 
 class Group(TyperGroup):
+    """A command with commands below it; ``epilog`` as for ``Command``."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the options, then the commands with their whole summaries."""
+        _write_sections(collect_sections(self, ctx), formatter)
+        self.format_commands(ctx, formatter)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002  # Typer's signature
+        """Write the commands."""
+        rows = [(name, command.get_short_help_str(1000)) for name, command in self.commands.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002  # Typer's signature
+        """Write the examples as they are."""
+        _write_epilog(self.epilog, formatter)
+
+
+class Program(Group):
     """The program, whose help also lists the topics of the manual."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -83,6 +93,43 @@ class Group(TyperGroup):
         super().format_commands(ctx, formatter)
         with formatter.section("Topics of the manual (qvision help TOPIC)"):
             formatter.write_dl(list(manual.load_topics().items()))
+
+
+def collect_sections(command: Any, ctx: Any) -> "Mapping[str, Sequence[tuple[str, str]]]":
+    """The arguments and options with their texts, by heading; the options of a short list have one heading."""
+    headings = {name: heading for heading, names in _HEADINGS.items() for name in names}
+    sections: dict[str, list[tuple[str, str]]] = {"Arguments": []}
+    sections |= {heading: [] for heading in (*_HEADINGS, "Options", "Other")}
+    records = {parameter: parameter.get_help_record(ctx) for parameter in command.get_params(ctx)}
+    options = {parameter for parameter, record in records.items() if record and parameter.param_type_name == "option"}
+    for parameter, record in records.items():
+        if record is None:
+            continue
+        heading = "Arguments" if parameter not in options else headings.get(parameter.name or "", "Other")
+        if parameter in options and len(options) <= _SHORT_LIST:
+            heading = "Options"
+        text = _RANGE_IN_BRACKETS.sub(_bracket_range, record[1].replace("  [required]", ""))
+        sections[heading].append((record[0], re.sub(r"\] +\[", "; ", text).replace("  [", " [")))
+    return {heading: rows for heading, rows in sections.items() if rows}
+
+
+def _write_sections(sections: "Mapping[str, Sequence[tuple[str, str]]]", formatter: Any) -> None:
+    """Write the sections with texts that begin in the same column; what is longer has a line of its own."""
+    longest = max((len(name) for rows in sections.values() for name, _ in rows), default=0)
+    width = min(longest, _NAME_WIDTH)
+    for heading, rows in sections.items():
+        with formatter.section(heading):
+            formatter.write_dl([(name.ljust(width), text) for name, text in rows], col_max=width)
+
+
+def _write_epilog(epilog: str | None, formatter: Any) -> None:
+    examples, _, rest = (epilog or "").partition("\n\n")
+    if examples:
+        formatter.write_paragraph()
+        formatter.write("Examples:\n" + "".join(f"  {line}\n" for line in examples.splitlines()))
+    for paragraph in filter(None, rest.split("\n\n")):
+        formatter.write_paragraph()
+        formatter.write_text(paragraph)
 
 
 def format_error(message: str) -> str:

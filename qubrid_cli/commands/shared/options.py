@@ -246,7 +246,10 @@ Plain = Annotated[
         show_default=False,
     ),
 ]
-ColorWhen = Annotated[Color, typer.Option("--color", help="When to use color.", show_default=True)]
+ColorWhen = Annotated[
+    Color,
+    typer.Option("--color", metavar="WHEN", help="Use color: auto, always or never. [auto]", show_default=False),
+]
 
 From = Annotated[
     str | None,
@@ -294,13 +297,17 @@ Failures = Annotated[
 Sidecar = Annotated[
     list[SidecarKind] | None,
     typer.Option(
-        "--sidecar", help="Also write each answer to a file beside its image; repeatable.", show_default=False
+        "--sidecar",
+        metavar="KIND",
+        help="Also write each answer to a file beside its image: txt, json or xmp; repeatable.",
+        show_default=False,
     ),
 ]
 Existing = Annotated[
     ExistingKind | None,
     typer.Option(
         "--existing",
+        metavar="ACTION",
         help="If another program's sidecar exists: skip the image, fail it, append or replace. [fail]",
         show_default=False,
     ),
@@ -318,7 +325,12 @@ Prefix = Annotated[
 ]
 XmpName = Annotated[
     XmpNameKind | None,
-    typer.Option("--xmp-name", help="Name of XMP sidecars. [{name}.xmp, such as photo.jpg.xmp]", show_default=False),
+    typer.Option(
+        "--xmp-name",
+        metavar="FORM",
+        help="Name of XMP sidecars: {name}.xmp (photo.jpg.xmp) or {stem}.xmp (photo.xmp). [{name}.xmp]",
+        show_default=False,
+    ),
 ]
 Ordered = Annotated[bool, typer.Option("--ordered", help="Write results in the order of the images.")]
 Jobs = Annotated[

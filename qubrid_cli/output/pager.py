@@ -40,7 +40,8 @@ def _draw(source: str) -> str:
     page.parsed = build_page_parser().parse(source)
     with console.capture() as capture:
         console.print(page, width=min(console.width, MAX_PROSE_WIDTH))
-    return "".join(f"{row.rstrip()}\n" for row in capture.get().splitlines())
+    rows = (row.rstrip() for row in capture.get().splitlines())
+    return re.sub("\n{3,}", "\n\n", "".join(f"{row}\n" for row in rows))
 
 
 def _find_pager(environ: Mapping[str, str]) -> Sequence[str] | None:

@@ -9,8 +9,8 @@ import pytest
 
 from qubrid_cli import errors
 from qubrid_cli.output.record import SCHEMA_FILE
-from qubrid_cli.settings.config_file import parse_config
-from qubrid_cli.settings.fields import BUILT_IN_PROFILES, PROFILE_FIELDS
+from qubrid_cli.settings.fields import BUILT_IN_PROFILES, FIELDS, PROFILE_FIELDS
+from qubrid_cli.settings.presets import load_built_in_presets
 
 from .conftest import Qvision
 
@@ -22,7 +22,7 @@ TEXT = "\n".join([README, *MANUAL.values()])
 #: Code blocks, and inline code with one span per line.
 CODE = "\n".join(block or inline for block, inline in re.findall(r"```(.*?)```|`([^`\n]+)`", TEXT, flags=re.DOTALL))
 #: Options of other programs that the README shows.
-FOREIGN = {"--quiet", "--editable", "--only", "--pairs"}
+FOREIGN = {"--quiet", "--editable", "--install"}
 
 
 def section(title: str) -> str:
@@ -63,12 +63,51 @@ def test_every_option_in_the_manual_exists(all_options: set[str]) -> None:
     assert named - FOREIGN <= all_options | {"--help"}
 
 
-@pytest.mark.parametrize("command", ["describe", "batch"])
-def test_every_option_is_in_a_table_of_options(qvision: Qvision, command: str) -> None:
-    """Options that ``batch`` shares with ``describe`` are only in the table of ``describe``."""
-    tables = section("Options of `describe`") + section(f"Options of `{command}`")
-    listed = set(re.findall(r"(?<=`)--?[a-zA-Z][a-z-]*", tables))
-    assert listed >= {option for option in in_help(qvision, command)[0] if option.startswith("--")}
+def in_tables(page: str) -> set[str]:
+    """The options in the first columns of the tables of a page."""
+    cells = re.findall(r"^\| (`.*?`) \|", MANUAL[page], flags=re.MULTILINE)
+    return {option for cell in cells for option in re.findall(r"(?<=`)--?[a-zA-Z][a-z-]*", cell)}
+
+
+def test_the_tables_of_options_are_complete(qvision: Qvision) -> None:
+    """Options that ``batch`` shares with ``describe`` are only in the tables of ``describe``."""
+    describe, batch = (in_help(qvision, command)[0] - {"-0"} for command in ("describe", "batch"))
+    assert in_tables("describe") | {"--frame"} == describe
+    own = in_tables("batch") | in_tables("sidecars")
+    assert own <= batch
+    assert batch <= own | describe
+
+
+def test_every_option_is_in_the_manual(all_options: set[str]) -> None:
+    pages = "\n".join(MANUAL.values())
+    assert {name for name in all_options if not re.search(rf"(?<![\w-]){name}(?![\w-])", pages)} <= {"--version", "-V"}
+
+
+def test_the_sizes_of_the_pages() -> None:
+    assert len(README.encode()) <= 10_240
+    assert {topic: len(page.encode()) for topic, page in MANUAL.items() if len(page.encode()) > 8192} == {}
+
+
+def test_each_page_says_first_what_it_is_about_and_the_readme_links_to_it() -> None:
+    assert {topic for topic, page in MANUAL.items() if not re.match(f"# {topic}: [^\n.]{{10,60}}\n\n", page)} == set()
+    assert set(re.findall(r"\]\(qubrid_cli/manual/([\w-]+)\.md\) \|", README)) == set(MANUAL)
+
+
+def test_the_presets_are_those_of_the_program() -> None:
+    listed = re.findall(r"^\| `(\w+)` \|", MANUAL["presets"].partition("## ")[0], flags=re.MULTILINE)
+    assert listed == list(load_built_in_presets())
+
+
+def test_the_environment_variables_are_those_of_the_program() -> None:
+    listed = re.findall(r"`([A-Z_]+)`(?=[^|]*\|[^|]*\|$)", section("Environment"), flags=re.MULTILINE)
+    assert {name for field in FIELDS.values() for name in field.variables} <= set(listed)
+
+
+def test_the_error_codes_are_those_of_the_program() -> None:
+    """Except for ``length``, which servers send."""
+    codes = re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?`) \|", section("Error codes"), flags=re.MULTILINE)))
+    source = "\n".join(path.read_text("utf-8") for path in (ROOT / "qubrid_cli").rglob("*.py"))
+    assert {code for code in codes if f'"{code}"' not in source} <= {"length"}
 
 
 def test_the_exit_codes_are_those_of_the_errors() -> None:
@@ -127,6 +166,7 @@ def test_the_commands_are_those_of_the_program(qvision: Qvision) -> None:
     listed = list_commands(qvision("--help").stdout.decode())
     named = re.findall(r"(?:^|[|(;] ?|\$ |do |'|bin/)qvision ([a-z]+)\b", CODE, flags=re.MULTILINE)
     assert set(named) == set(listed)
+    assert set(re.findall(r"^\| `qvision (\w+)` \|", README, flags=re.MULTILINE)) == set(listed)
 
 
 def test_the_settings_are_those_of_the_program() -> None:
@@ -142,11 +182,6 @@ def test_the_profiles_are_those_of_the_program() -> None:
         [name, profile["base_url"], profile["model"], profile.get("key_env", "none")]
         for name, profile in BUILT_IN_PROFILES.items()
     ]
-
-
-def test_the_configuration_in_the_manual_is_valid() -> None:
-    (source,) = re.findall(r"```toml\n(.*?)```", TEXT, flags=re.DOTALL)
-    assert set(parse_config(source, Path("config.toml")).profiles) == {"work"}
 
 
 def test_the_output_of_config_show_in_the_manual_is_what_it_prints(qvision: Qvision) -> None:

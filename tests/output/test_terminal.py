@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+import qubrid_cli
 from qubrid_cli.output.blocks import SOFT_BREAK, Page, build_parser
 from qubrid_cli.output.markdown import IncrementalRenderer
 
@@ -418,9 +419,9 @@ def test_color_is_used_when_it_is_wanted(server: Server, lighthouse: Path, color
     assert "Title" in "".join(Screen().feed(out).lines)
 
 
-def test_the_readme_shows_what_the_program_shows(server: Server, lighthouse: Path) -> None:
+def test_the_manual_shows_what_the_program_shows(server: Server, lighthouse: Path) -> None:
     """All but the statistics, whose figures differ from run to run."""
-    readme = (Path(__file__).parent.parent.parent / "README.md").read_text()
-    shown = readme.partition("```console\n")[2].partition("```")[0].splitlines()[1:-1]
+    page = (Path(qubrid_cli.__file__).parent / "manual/privacy.md").read_text()
+    shown = page.partition("```console\n")[2].partition("```")[0].splitlines()[1:-1]
     out, exit_code = run(server, lighthouse, "what is this?", "--offline", "--no-stats")
     assert (exit_code, Screen().feed(out).lines) == (0, [line.rstrip() for line in shown[:-2]])

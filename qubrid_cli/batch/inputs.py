@@ -16,12 +16,14 @@ from ..frozen import frozen
 from ..images import sources
 from ..images.arguments import (
     choose_prompt,
+    expand_home,
     find_existing_path,
     is_path,
     is_path_beside_folder,
     no_match_error,
     no_such_image_error,
     refuse_list,
+    resolve_name,
 )
 from ..text import natural_key
 from . import folders
@@ -160,7 +162,7 @@ def split_arguments(
     """
     paths: list[str] = []
     prompts: list[str] = []
-    has_folder = any(word and os.path.isdir(_expand_home(word)) for word in words)
+    has_folder = any(word and os.path.isdir(expand_home(word)) for word in words)
     for word in words:
         refuse_list(word)
         is_url = sources.is_url(word)
@@ -180,7 +182,7 @@ def split_arguments(
 
 
 def _names_folder_or_match(argument: str) -> bool:
-    if argument and os.path.isdir(_expand_home(argument)):
+    if argument and os.path.isdir(expand_home(argument)):
         return True
     return bool(_PATH_GLOB.fullmatch(argument) and next(_iterate_glob(argument, include_hidden=False), None))
 
@@ -259,13 +261,8 @@ def resolve_source(task: Task) -> sources.Source:
     Raises:
         ImageError: an invalid URL.
     """
-    if not sources.is_url(task.source):
-        path = _expand_home(task.source)
-        if (page := sources.split_page(task.source)) and not os.path.lexists(path):
-            return sources.DocumentPage(sources.File(page[0], Path(_expand_home(page[0]))), page[1])
-        return sources.File(task.source, Path(path))
     try:
-        return sources.resolve_url(task.source)
+        return resolve_name(task.source)
     except UsageError as error:
         raise ImageError(error.message, hint=error.hint) from error
 
@@ -298,7 +295,7 @@ def _expand_document(candidate: _Candidate, page_finder: "PageFinder") -> Iterat
 
 
 def _expand_argument(argument: str, selection: Selection) -> Iterator[_Candidate]:
-    path = _expand_home(argument)
+    path = expand_home(argument)
     if os.path.isdir(path):
         yield from _expand_folder(path, selection)
     elif _GLOB_CHARACTERS.search(argument) and not sources.is_url(argument) and not os.path.lexists(path):
@@ -363,11 +360,6 @@ def _expand_list_item(item: "lists.ListItem", selection: Selection) -> Iterator[
 
 def _matches_patterns(path: str, selection: Selection) -> bool:
     return selection.patterns is None or selection.patterns.accepts_file(path.replace(os.sep, "/"))
-
-
-def _expand_home(name: str) -> str:
-    """Replace ``~`` by the home folder, unless a file or folder with that very name exists."""
-    return os.path.expanduser(name) if name.startswith("~") and not os.path.lexists(name) else name
 
 
 def _make_path_unambiguous(path: str) -> str:

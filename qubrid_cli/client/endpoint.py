@@ -165,6 +165,10 @@ class Endpoint:
 
     def __exit__(self, *_: object) -> None:
         """Close the connections, and an early one that no request has used."""
+        self.close()
+
+    def close(self) -> None:
+        """The same."""
         preconnect.cancel()
         self._client.close()
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ContextOverflow, QvisionError
 from ..frozen import frozen
-from ..images.prepare import PreparedImageOrLink
 from ..metrics import Cost, Timing
 
 if TYPE_CHECKING:
     from ..client.request import Request
+    from ..images.prepare import PreparedImageOrLink
 
 
 @frozen
@@ -96,7 +96,7 @@ class Description:
     prompt: str | None = None
     model: str | None = None
     requested_model: str | None = None
-    images: tuple[PreparedImageOrLink | UnpreparedImage, ...] = ()
+    images: "tuple[PreparedImageOrLink | UnpreparedImage, ...]" = ()
     text: str = ""
     reasoning: str | None = None
     complete: bool = False

@@ -225,6 +225,26 @@ def _resolve(argument: str, stdin: BinaryIO) -> list[Source] | None:
     return None
 
 
+def resolve_name(name: str) -> Source:
+    """The image that a path or a URL means, whether it exists or not.
+
+    Raises:
+        ImageError: an invalid ``data:`` URL, or a file on another machine.
+        UsageError: an invalid URL, or one of a folder.
+    """
+    if sources.is_url(name):
+        return sources.resolve_url(name)
+    path = expand_home(name)
+    if (page := sources.split_page(name)) and not os.path.lexists(path):
+        return DocumentPage(File(page[0], Path(expand_home(page[0]))), page[1])
+    return File(name, Path(path))
+
+
+def expand_home(name: str) -> str:
+    """Replace ``~`` by the home folder, unless a file or folder with that very name exists."""
+    return os.path.expanduser(name) if name.startswith("~") and not os.path.lexists(name) else name
+
+
 def _expand_glob(pattern: str) -> list[Source]:
     names = [name for name in glob.glob(os.path.expanduser(pattern), recursive=True) if os.path.isfile(name)]
     if not names:

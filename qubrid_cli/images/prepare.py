@@ -83,6 +83,10 @@ class PreparedImage:
         """The bytes of all of them."""
         return sum(upload.size for upload in self.uploads)
 
+    def drop_data(self) -> "PreparedImage":
+        """The same without the files that are sent, to save memory."""
+        return replace(self, upload=self.upload.drop_data())
+
     def split(self) -> "tuple[PreparedImage, ...]":
         """The same for each of these files alone; the first one has the warnings and the time."""
         whole = replace(self, upload=replace(self.upload, tiles=()))
@@ -106,6 +110,22 @@ def make_pending(image: PreparedImageOrLink) -> PendingImage:
     future: Future[PreparedImageOrLink] = Future()
     future.set_result(image)
     return PendingImage(image.name, future)
+
+
+def prepare_pending(image: sources.Source, limits: ImageLimits, documents: "Documents | None" = None) -> PendingImage:
+    """Prepare an image at once; an error is raised where the image is needed."""
+    pending = PendingImage(image.name, Future())
+    _prepare_into(pending.future, image, limits, documents)
+    return pending
+
+
+def _prepare_into(
+    future: Future[PreparedImageOrLink], image: sources.Source, limits: ImageLimits, documents: "Documents | None"
+) -> None:
+    try:
+        future.set_result(prepare_image_or_link(image, limits, documents))
+    except BaseException as error:  # noqa: BLE001  # raised where the image is needed
+        future.set_exception(error)
 
 
 class PreparationPool:
@@ -132,10 +152,7 @@ class PreparationPool:
     def _run(self) -> None:
         while True:
             future, image = self._queue.get()
-            try:
-                future.set_result(prepare_image_or_link(image, self._limits, self._documents))
-            except BaseException as error:  # noqa: BLE001  # raised in the thread that waits for the image
-                future.set_exception(error)
+            _prepare_into(future, image, self._limits, self._documents)
 
 
 def prepare_image_or_link(

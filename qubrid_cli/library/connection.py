@@ -69,17 +69,19 @@ def open_endpoint(
     groups: Iterable[Iterable["Source"]] = (),
     *,
     time_option: str = "--max-time",
+    connects_early: bool = True,
 ) -> "Endpoint":
     """The endpoint, not connected yet.
 
     Args:
         groups: the images, whose links may contain secrets to keep out of messages.
         time_option: the option that limits a whole request.
+        connects_early: connect while httpx is loaded; then the process must soon send a request, and only one thread.
     """
     from ..client import preconnect
 
-    if not settings.offline:
-        preconnect.start(settings.base_url)  # while httpx is loaded
+    if connects_early and not settings.offline:
+        preconnect.start(settings.base_url)
     from ..client.endpoint import Endpoint
     from ..images import sources
     from .hints import build_hint_commands

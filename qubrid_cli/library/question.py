@@ -52,7 +52,9 @@ def validate_prompt(text: str, where: str) -> str:
     return text
 
 
-def load_schema(option: str | None, preset: "Preset | None", extra: Mapping[str, Any]) -> "Schema | None":
+def load_schema(
+    option: str | Mapping[str, Any] | None, preset: "Preset | None", extra: Mapping[str, Any]
+) -> "Schema | None":
     """The schema of the answer: that of ``--schema``, else the preset's.
 
     Args:

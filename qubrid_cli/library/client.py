@@ -1,0 +1,274 @@
+"""The program as a Python library: ``describe`` for one request, ``Client`` for several.
+
+Settings, profiles, presets and keys are those of the command line. Nothing is printed, and errors are those of ``errors``.
+"""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self, Unpack
+
+from ..describe.result import Description, UnpreparedImage
+from ..errors import EndpointError, ImageError, InterruptedByUserError, UsageError
+from . import question
+from .options import ClientOptions
+from .threads import map_in_threads
+
+if TYPE_CHECKING:
+    from ..describe.run import Item, Items
+    from ..images.objects import ImageInput
+    from .plan import ClientPlan
+
+    ImageInputs = ImageInput | Sequence[ImageInput]
+
+
+class AnswerStream:
+    """The text of an answer as it arrives: an iterator of strings. Close it to stop early."""
+
+    def __init__(self, items: "Items") -> None:
+        self._items = items
+        self._description: Description | None = None
+
+    def __iter__(self) -> Self:
+        """The stream is its own iterator."""
+        return self
+
+    def __next__(self) -> str:
+        """The next piece of the text.
+
+        Raises:
+            QvisionError: the request failed; ``description`` has the part of the answer that arrived.
+        """
+        from ..client.events import TextDelta
+
+        for item in self._items:
+            match item:
+                case TextDelta():
+                    return item.text
+                case Description():
+                    self._description = item
+                    raise_error(item)
+        raise StopIteration
+
+    @property
+    def description(self) -> Description:
+        """The whole answer, and the facts about it; the rest of the text is read if there is any.
+
+        Raises:
+            QvisionError: the request failed while the rest was read.
+            UsageError: the stream was closed before its end.
+        """
+        if self._description is None:
+            deque(self, maxlen=0)
+        if self._description is None:
+            raise UsageError("the answer has no description", hint="The stream was closed before its end.")
+        return self._description
+
+    def close(self) -> None:
+        """End the request, if it has not ended."""
+        self._items.close()
+
+    def __enter__(self) -> Self:
+        """The stream."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+
+class Client:
+    """Makes requests to the endpoint of a profile, and keeps its connections open.
+
+    A client can be used by several threads at once. One that was pickled, or that is used after a fork, connects anew:
+    the config file, the environment and the key are those of the machine and process where it is used.
+
+    Args:
+        profile: of the config file, or a built-in one such as ``ollama``.
+        options: see ``ClientOptions``; what is not given comes from the environment, the profile and the config file.
+
+    Raises:
+        AuthError: there is no key, and one is needed.
+        ConfigError: a setting of the config file or the environment cannot be used.
+        TypeError: there is no such option.
+        UsageError: an option has a value that cannot be used, or excludes another one.
+    """
+
+    def __init__(self, profile: str | None = None, **options: Unpack[ClientOptions]) -> None:
+        self.__setstate__({"profile": profile, **options})
+        self._get_plan()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The options, without the key and the connections."""
+        return self._options
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the options; everything else is read when it is first used."""
+        self._options = state
+        self._lock = threading.Lock()
+        self._plan: ClientPlan | None = None
+        self._dropped: frozenset[str] = frozenset()
+
+    def describe(self, images: "ImageInputs", prompt: str | None = None, *, check: bool = True) -> Description:
+        """Make one request about an image, or about several in a list, and return the answer.
+
+        Args:
+            images: a path, a URL, bytes, a file object opened for reading bytes, a Pillow image; or a list of them.
+            prompt: what to ask; it is appended to that of a preset. By default, that of the preset or the settings.
+            check: raise the error of a request that failed; otherwise it is the ``error`` of the description, which also has
+                the part of the answer that arrived.
+
+        Raises:
+            QvisionError: the request failed (with ``check``), or could not be made.
+        """
+        (description,) = (item for item in self._iterate_items(images, prompt) if isinstance(item, Description))
+        if check or isinstance(description.error, InterruptedByUserError):
+            raise_error(description)
+        return description
+
+    def stream(self, images: "ImageInputs", prompt: str | None = None) -> AnswerStream:
+        """Make one request, and yield the text as it arrives. With a schema or tiles, it arrives all at the end.
+
+        Arguments and errors are those of ``describe``. The request is sent when the first piece is pulled.
+        """
+        return AnswerStream(self._iterate_items(images, prompt))
+
+    def map(
+        self, images: "Iterable[ImageInputs]", prompt: str | None = None, *, jobs: int = 8, ordered: bool = True
+    ) -> Iterator[Description]:
+        """Make one request for each image, several at a time, and yield the descriptions.
+
+        Images are pulled as they are needed, so the iterable may be endless. A request that fails has a description with
+        an ``error``; only an error that every other request would meet too is raised. Images in memory are named by their
+        position: ``image 17``. In the prompt, ``{name}``, ``{stem}``, ``{dir}`` and ``{index}`` stand for the image's.
+
+        Args:
+            jobs: requests at a time.
+            ordered: yield the descriptions in the order of the images; otherwise each as soon as it is there.
+
+        Raises:
+            EndpointError: the key, the address, the model or the credits are wrong.
+            UsageError: something among the images is not an image, or an argument cannot be used.
+        """
+        if jobs < 1:
+            raise UsageError(f"jobs is below 1: {jobs}", hint="For example: jobs=8")
+        self._get_plan()
+
+        def request(number: int, item: "ImageInputs", stopped: threading.Event) -> Description:
+            with closing(self._iterate_items(item, prompt, number)) as items:
+                for progress in items:
+                    if isinstance(progress, Description):
+                        return progress
+                    if stopped.is_set():
+                        break
+            return Description(error=InterruptedByUserError("the result is not needed any more"))
+
+        return _raise_fatal(map_in_threads(request, images, threads=jobs, is_ordered=ordered))
+
+    def close(self) -> None:
+        """Close the connections that no request uses; a later request opens new ones."""
+        plan = self._plan
+        while plan is not None and plan.idle:
+            plan.idle.pop().close()
+
+    def __enter__(self) -> Self:
+        """The client."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the connections."""
+        self.close()
+
+    def _get_plan(self) -> "ClientPlan":
+        from .plan import build_plan
+
+        with self._lock:
+            if self._plan is None or self._plan.process != os.getpid():
+                self._plan = build_plan(self._options)
+            return self._plan
+
+    def _iterate_items(
+        self, images: "ImageInputs", prompt: str | None, number: int = 1
+    ) -> "Generator[Item, None, None]":
+        """Make one request; yield what ``describe.run.describe`` yields.
+
+        Args:
+            number: of the request, from 1.
+        """
+        from ..images.documents.expansion import count_files
+        from ..images.prepare import prepare_pending
+        from ..images.sources import find_link_secrets
+        from ..images.urls import redact
+
+        plan = self._get_plan()
+        request = plan.build_request(prompt)
+        objects = images if isinstance(images, list | tuple) else [images]
+        try:
+            sources, documents = plan.find_sources(objects, number)
+        except ImageError as error:
+            texts = (redact(image) if isinstance(image, str) else f"image {number}" for image in objects)
+            names = tuple(map(UnpreparedImage, texts))
+            yield Description(request.prompt, request.model, request.model, names, request=request, error=error)
+            return
+        question.check_placeholders(request, images=count_files(sources))
+        request = question.fill_placeholders(request, sources, number)
+        request = replace(request, dropped=request.dropped | self._dropped)
+        pending = [prepare_pending(source, plan.limits, documents) for source in sources]
+        with plan.borrow_endpoint() as endpoint:
+            endpoint.set_request_secrets(find_link_secrets(sources))
+            items = plan.describe(
+                endpoint,
+                request,
+                pending,
+                labels=plan.settings.labels,
+                loop_check=plan.settings.loop_check,
+                retry_limits=plan.retry_limits,
+                prices=plan.prices,
+            )
+            with closing(items):
+                for item in items:
+                    yield self._finish(item) if isinstance(item, Description) else item
+
+    def _finish(self, description: Description) -> Description:
+        """The description without the files that were sent; and remember what the endpoint refused."""
+        from ..images.prepare import PreparedImage
+
+        if description.has_answer:
+            self._dropped |= description.refused_parameters
+        images = tuple(image.drop_data() if isinstance(image, PreparedImage) else image for image in description.images)
+        request = description.request and replace(description.request, images=())
+        return replace(description, images=images, request=request, first_answer=None)
+
+
+def describe(
+    images: "ImageInputs",
+    prompt: str | None = None,
+    *,
+    profile: str | None = None,
+    check: bool = True,
+    **options: Unpack[ClientOptions],
+) -> Description:
+    """Make one request about an image, or about several in a list, and return the answer.
+
+    Arguments and errors are those of ``Client`` and ``Client.describe``. For several requests, a ``Client`` is faster.
+    """
+    with Client(profile, **options) as client:
+        return client.describe(images, prompt, check=check)
+
+
+def raise_error(description: Description) -> None:
+    """Raise the error of a request that failed; a Ctrl-C is Python's own exception."""
+    if isinstance(description.error, InterruptedByUserError):
+        raise KeyboardInterrupt from description.error
+    if description.error is not None:
+        raise description.error
+
+
+def _raise_fatal(descriptions: Iterator[Description]) -> Iterator[Description]:
+    for description in descriptions:
+        if isinstance(description.error, EndpointError) and description.error.is_fatal:
+            raise description.error
+        yield description

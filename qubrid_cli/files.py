@@ -6,17 +6,13 @@ All locks end with the process that holds them, however it ends. On a file syste
 import errno
 import os
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
+from .operating_system import IS_WINDOWS, FileLocks, get_locks, replace_file
 
 _TEMPORARY_SUFFIX = ".new"
 # Locks on an open file are on bytes far beyond its end, so that they do not block readers. They also end when the process
@@ -31,17 +27,19 @@ _LOCKED_ERRNOS = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
 
 @contextmanager
 def open_atomic(
-    path: Path, *, mode: int | None = None, sync: bool = True, overwrite: bool = True
+    path: Path, *, mode: int | None = None, sync: bool = True, overwrite: bool = True, wait: bool = True
 ) -> Iterator[BinaryIO]:
     """Open a temporary file that becomes ``path`` when the block ends, and is deleted if the block raises.
 
-    It lies in the same folder. A reader of ``path`` sees the old file or the new one, never a part.
+    It lies in the same folder. A reader of ``path`` sees the old file or the new one, never a part. On Windows, a file that
+    another program has open cannot be replaced; then the temporary file is deleted after some seconds.
 
     Args:
         mode: permissions of the finished file, which only its owner can read until then; ``None`` for those that the
             user's umask gives to any new file.
         sync: write the data to the disk first, so that it survives a loss of power.
         overwrite: if false, an existing file stays (on file systems without hard links, it is overwritten anyway).
+        wait: on Windows, for a program that has the old file open.
 
     Raises:
         FileExistsError: ``overwrite`` is false and ``path`` exists.
@@ -57,7 +55,7 @@ def open_atomic(
         if mode is not None:
             os.chmod(temporary, mode)
         if overwrite or not _link_if_absent(temporary, path):
-            os.replace(temporary, path)
+            replace_file(temporary, path, is_windows=wait and IS_WINDOWS)
     finally:
         with suppress(OSError):  # it has been moved, or was never created
             os.unlink(temporary)
@@ -95,8 +93,19 @@ def file_lock(path: Path) -> Iterator[None]:
         remove_temporary_files(path)
         yield
     finally:
-        with suppress(OSError):  # Windows deletes no open file
-            os.unlink(lock)
+        close_and_delete(descriptor, lock)
+
+
+def close_and_delete(descriptor: int, path: Path, *, is_windows: bool = IS_WINDOWS) -> None:
+    """Delete a file that is open and locked, so that no other process gets its lock before it is gone.
+
+    Windows deletes no open file. There it is closed first, and stays if another process has opened it.
+    """
+    if is_windows:
+        os.close(descriptor)
+    with suppress(OSError):
+        os.unlink(path)
+    if not is_windows:
         os.close(descriptor)
 
 
@@ -118,7 +127,7 @@ def _acquire_lock(lock: Path) -> int:
     while True:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            _wait_for_lock(descriptor)
+            get_locks().lock_file(descriptor)
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(descriptor), os.stat(lock)):
                     return descriptor
@@ -132,17 +141,17 @@ def _acquire_lock(lock: Path) -> int:
 def lock_for_writing(descriptor: int) -> Iterator[None]:
     """Wait until no other process is writing to the open file, and keep others from it."""
     with suppress(OSError):
-        _lock_byte(descriptor, _WRITE_LOCK_BYTE, wait=True)
+        get_locks().lock(descriptor, _WRITE_LOCK_BYTE, is_shared=False, wait=True)
     try:
         yield
     finally:
-        _unlock_byte(descriptor, _WRITE_LOCK_BYTE)
+        _unlock(descriptor, _WRITE_LOCK_BYTE)
 
 
 def claim(descriptor: int, number: int) -> bool:
     """Claim a number below 2⁵⁶ that only one process can have; false if another process has it."""
     try:
-        _lock_byte(descriptor, _FIRST_CLAIM_BYTE + number, wait=False)
+        get_locks().lock(descriptor, _FIRST_CLAIM_BYTE + number, is_shared=False, wait=False)
     except OSError as error:
         return error.errno not in _LOCKED_ERRNOS
     return True
@@ -150,54 +159,30 @@ def claim(descriptor: int, number: int) -> bool:
 
 def release_claim(descriptor: int, number: int) -> None:
     """Release a claimed number."""
-    _unlock_byte(descriptor, _FIRST_CLAIM_BYTE + number)
+    _unlock(descriptor, _FIRST_CLAIM_BYTE + number)
 
 
-if sys.platform == "win32":
+def lock_shared(descriptor: int, *, locks: FileLocks | None = None) -> None:
+    """Mark the open file as in use; wait while a process has it exclusively."""
+    with suppress(OSError):
+        (locks or get_locks()).lock(descriptor, _USE_LOCK_BYTE, is_shared=True, wait=True)
 
-    def lock_shared(descriptor: int) -> None:
-        """Do nothing: Windows has no shared locks."""
 
-    def try_lock_exclusive(descriptor: int) -> bool:
-        """Return false: without shared locks, other processes could be using the file."""
-        return descriptor < 0
-
-    def _wait_for_lock(descriptor: int) -> None:
-        while True:
-            with suppress(OSError):  # it gives up after ten seconds
-                msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)
-                return
-
-    def _lock_byte(descriptor: int, position: int, *, wait: bool) -> None:
-        os.lseek(descriptor, position, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
-
-    def _unlock_byte(descriptor: int, position: int) -> None:
+def try_lock_exclusive(descriptor: int, *, locks: FileLocks | None = None) -> bool:
+    """Keep other processes from using the open file, which is marked as in use; false if one is using it."""
+    locks = locks or get_locks()
+    if not locks.can_convert:
         with suppress(OSError):
-            os.lseek(descriptor, position, os.SEEK_SET)
-            msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+            locks.unlock(descriptor, _USE_LOCK_BYTE)
+    try:
+        locks.lock(descriptor, _USE_LOCK_BYTE, is_shared=False, wait=False)
+    except OSError:
+        if not locks.can_convert:
+            lock_shared(descriptor, locks=locks)
+        return False
+    return True
 
-else:
 
-    def lock_shared(descriptor: int) -> None:
-        """Mark the open file as in use; wait while a process has it exclusively."""
-        with suppress(OSError):
-            fcntl.lockf(descriptor, fcntl.LOCK_SH, 1, _USE_LOCK_BYTE)
-
-    def try_lock_exclusive(descriptor: int) -> bool:
-        """Keep other processes from using the open file; false if one is using it."""
-        try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _USE_LOCK_BYTE)
-        except OSError:
-            return False
-        return True
-
-    def _wait_for_lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-
-    def _lock_byte(descriptor: int, position: int, *, wait: bool) -> None:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, position)
-
-    def _unlock_byte(descriptor: int, position: int) -> None:
-        with suppress(OSError):
-            fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, position)
+def _unlock(descriptor: int, position: int) -> None:
+    with suppress(OSError):
+        get_locks().unlock(descriptor, position)

@@ -2,9 +2,10 @@
 
 import os
 import re
-import shlex
 import sys
 from contextlib import suppress
+
+from .text import quote_name
 
 
 def format_install_command(library: str, *, prefix: str = sys.prefix, python: str = sys.executable) -> str:
@@ -15,12 +16,10 @@ def format_install_command(library: str, *, prefix: str = sys.prefix, python: st
         python: the interpreter in it.
     """
     if os.path.exists(os.path.join(prefix, "pipx_metadata.json")):
-        return f"pipx inject {shlex.quote(os.path.basename(prefix))} {library}"
+        return f"pipx inject {quote_name(os.path.basename(prefix))} {library}"
     installer = "uv pip install --python" if _is_made_by_uv(prefix) else None
     return (
-        f"{installer} {shlex.quote(python)} {library}"
-        if installer
-        else f"{shlex.quote(python)} -m pip install {library}"
+        f"{installer} {quote_name(python)} {library}" if installer else f"{quote_name(python)} -m pip install {library}"
     )
 
 

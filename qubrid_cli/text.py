@@ -5,6 +5,8 @@ import string
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .operating_system import IS_WINDOWS
+
 #: Characters that affect a terminal instead of being shown: C0, DEL, C1, the bidirectional overrides, and halves of
 #: surrogate pairs (in which Python keeps file names that are not UTF-8).
 _UNPRINTABLE_PATTERN = "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -43,8 +45,34 @@ def natural_key(name: str) -> str:
     return _NUMBER_PATTERN.sub(lambda match: f"\0{chr(1 + len(match[1]))}{match[1]}", name)
 
 
-def quote_name(name: str) -> str:
-    """Quote a name for a message and for a command that is pasted into a shell, if it needs quotes."""
+def find_encoding(data: bytes) -> str:
+    """The encoding that a byte order mark at the beginning of a text names, else UTF-8; the mark is not decoded.
+
+    PowerShell 5 writes UTF-16 with ``>``, and Windows' own programs often begin UTF-8 with a mark.
+    """
+    return "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+
+
+def decode_text(data: bytes) -> str:
+    """Decode a text file of the user's.
+
+    Raises:
+        UnicodeDecodeError: it is neither UTF-8 nor UTF-16 with a byte order mark.
+    """
+    return data.decode(find_encoding(data))
+
+
+def quote_name(name: str, *, is_windows: bool = IS_WINDOWS) -> str:
+    """Quote a name for a message and for a command that is pasted into a shell, if it needs quotes.
+
+    On Windows the quotes are double: ``cmd`` has no others, and PowerShell understands them as well.
+
+    Source: for Windows, "Parsing C command-line arguments" in Microsoft's C language reference.
+    """
+    if is_windows:
+        if re.fullmatch(r"[\w+=:./\\~-]+", name):
+            return name
+        return '"' + re.sub(r'(\\*)("|\Z)', lambda match: match[1] * 2 + match[2].replace('"', '\\"'), name) + '"'
     if re.fullmatch(r"[\w@%+=:,./~-]+", name):
         return name
     quote = "'" if re.search(r'["$`\\!]', name) else '"'

@@ -70,10 +70,24 @@ class Shard:
         """Whether an image is in this shard: by a hash of its path, so the same on every machine and in every run.
 
         Args:
-            path: relative to the folder argument, with slashes; for other arguments, the argument itself.
+            path: relative to the folder argument; for other arguments, the argument itself.
         """
-        digest = hashlib.blake2b(os.fsencode(path), digest_size=8).digest()
+        digest = hashlib.blake2b(os.fsencode(_normalize_path(path)), digest_size=8).digest()
         return int.from_bytes(digest) % self.count == self.number - 1
+
+
+def _normalize_path(path: str) -> str:
+    """The same for paths that name the same file on machines that write them differently.
+
+    They may have backslashes, a ``./`` before them, or accents as separate characters (macOS).
+    """
+    if "://" not in path:
+        path = path.replace("\\", "/").removeprefix("./")
+    if path.isascii():
+        return path
+    import unicodedata
+
+    return unicodedata.normalize("NFC", path)
 
 
 def parse_shard(text: str) -> Shard:

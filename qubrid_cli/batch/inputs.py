@@ -20,11 +20,14 @@ from ..images.arguments import (
     find_existing_path,
     is_path,
     is_path_beside_folder,
+    is_unexpanded,
     no_match_error,
     no_such_image_error,
+    prepare_glob,
     refuse_list,
     resolve_name,
 )
+from ..operating_system import IS_WINDOWS
 from ..text import natural_key
 from . import folders
 from .left_out import LeftOut, is_in_preview_folder
@@ -149,7 +152,7 @@ class _Candidate:
 
 
 def split_arguments(
-    words: Sequence[str], *, prompt_given: bool, is_preset: Callable[[str], bool]
+    words: Sequence[str], *, prompt_given: bool, is_preset: Callable[[str], bool], is_windows: bool = IS_WINDOWS
 ) -> tuple[tuple[str, ...], str | None]:
     """Separate images and prompt as ``describe`` does, but folders and globs that match are images too.
 
@@ -162,6 +165,7 @@ def split_arguments(
     """
     paths: list[str] = []
     prompts: list[str] = []
+    exists = partial(find_existing_path, is_windows=is_windows)
     has_folder = any(word and os.path.isdir(expand_home(word)) for word in words)
     for word in words:
         refuse_list(word)
@@ -174,8 +178,13 @@ def split_arguments(
             word == "-"
             or is_url
             or _names_folder_or_match(word)
-            or (bool(word) and (find_existing_path(word) or find_existing_path(name)) is not None)
-            or (is_path_beside_folder(name, is_preset) if has_folder else is_path(name))
+            or is_unexpanded(word, is_windows=is_windows)
+            or (bool(word) and (exists(word) or exists(name)) is not None)
+            or (
+                is_path_beside_folder(name, is_preset, is_windows=is_windows)
+                if has_folder
+                else is_path(name, is_windows=is_windows)
+            )
         )
         (paths if is_image else prompts).append(word)
     return tuple(paths), choose_prompt(prompts, prompt_given=prompt_given)
@@ -336,7 +345,7 @@ def _expand_glob(pattern: str, selection: Selection) -> Iterator[_Candidate]:
 
 def _iterate_glob(pattern: str, *, include_hidden: bool) -> Iterator[str]:
     """Iterate over the files and folders that a glob matches; only files for ``**``, which searches the folders itself."""
-    paths = glob.iglob(os.path.expanduser(pattern), recursive=True, include_hidden=include_hidden)
+    paths = glob.iglob(prepare_glob(pattern), recursive=True, include_hidden=include_hidden)
     return (path for path in paths if "**" not in pattern or not os.path.isdir(path))
 
 

@@ -1,18 +1,23 @@
 r"""Lists of images: a name per line, names separated by NULs, or a JSON object per line.
 
-Names are bytes. Those that are not UTF-8 become Python's surrogate escapes, in JSON ``\udc80`` to ``\udcff``.
+Names are bytes. Those that are not UTF-8 become Python's surrogate escapes, in JSON ``\udc80`` to ``\udcff``; on Windows
+they are decoded as its own programs write them. A list may be UTF-16 with a byte order mark.
 """
 
 import codecs
+import io
 import json
 import os
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..frozen import frozen
+from ..operating_system import get_list_encodings
+from ..text import find_encoding
 
 #: The ``id`` of an image in a list.
 ImageId = str | int | float | None
@@ -60,12 +65,13 @@ def read_items(stream: BinaryIO, *, is_nul_separated: bool = False) -> Iterator[
         is_nul_separated: names end with NUL instead of a line break, as from ``find -print0``; they are never JSON.
     """
     is_jsonl: bool | None = False if is_nul_separated else None
-    for number, line in enumerate(_split_names(stream) if is_nul_separated else _split_lines(stream), 1):
+    lines = _split_names(stream) if is_nul_separated else _split_lines(stream)
+    for number, line in enumerate(lines, 1):
         if not line.strip() and not (is_nul_separated and line):
             continue
         if is_jsonl is None:
             is_jsonl = _OBJECT_START.match(line) is not None
-        yield _parse_entry(line, number) if is_jsonl else ListLine(os.fsdecode(line))
+        yield _parse_entry(line, number) if is_jsonl else ListLine(decode_name(line))
 
 
 def sample_items(
@@ -77,7 +83,7 @@ def sample_items(
         count: of random places in the file.
     """
     separator = b"\0" if is_nul_separated else b"\n"
-    with open(path, "rb") as stream:
+    with _open_as_utf8(path) as stream:
         row_count = sum(chunk.count(separator) for chunk in iter(lambda: stream.read(_COUNT_CHUNK_SIZE), b""))
         size = stream.tell()
         stream.seek(0)
@@ -91,14 +97,50 @@ def sample_items(
             end = window.find(separator, start)
             row = window[start:end].removesuffix(b"\r") if 0 < start <= end else b""
             if row.strip():
-                items.append(_parse_entry(row, 0) if is_jsonl else ListLine(os.fsdecode(row)))
+                items.append(_parse_entry(row, 0) if is_jsonl else ListLine(decode_name(row)))
     return row_count, items
 
 
+def decode_name(name: bytes, *, encodings: Sequence[str] = get_list_encodings()) -> str:
+    """The name of a file, as ``os.fsdecode`` returns it where names are bytes.
+
+    Args:
+        encodings: of names that are not UTF-8; the first in which the name is that of a file wins.
+    """
+    if not encodings:
+        return os.fsdecode(name)
+    try:
+        return name.decode()
+    except UnicodeDecodeError:
+        names = [name.decode(encoding, errors="replace") for encoding in encodings]
+        return next(filter(os.path.lexists, names), names[0])
+
+
+def _open_as_utf8(path: Path) -> BinaryIO:
+    with open(path, "rb") as stream:
+        if find_encoding(stream.read(2)) == "utf-16":
+            stream.seek(0)
+            return io.BytesIO(stream.read().decode("utf-16", errors="replace").encode())
+    return open(path, "rb")
+
+
 def _split_lines(stream: BinaryIO) -> Iterator[bytes]:
-    for number, line in enumerate(stream):
+    first = stream.readline()
+    lines = _decode_utf16(stream, first) if find_encoding(first) == "utf-16" else chain([first], stream)
+    for number, line in enumerate(lines):
         text = line.removeprefix(codecs.BOM_UTF8) if number == 0 else line
         yield text.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def _decode_utf16(stream: BinaryIO, beginning: bytes) -> Iterator[bytes]:
+    """Yield the lines of a list in UTF-16, encoded in UTF-8."""
+    chunks = chain([beginning], iter(lambda: stream.read(_CHUNK_SIZE), b""))
+    rest = ""
+    for text in codecs.iterdecode(chunks, "utf-16", errors="replace"):
+        *lines, rest = (rest + text).split("\n")
+        for line in lines:
+            yield line.encode(errors="replace")
+    yield rest.encode(errors="replace")
 
 
 def _split_names(stream: BinaryIO) -> Iterator[bytes]:
@@ -109,9 +151,16 @@ def _split_names(stream: BinaryIO) -> Iterator[bytes]:
     yield rest
 
 
+def _decode_json(line: bytes, *, encodings: Sequence[str] = get_list_encodings()) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return line.decode(encodings[0]) if encodings else line.decode(errors="surrogateescape")
+
+
 def _parse_entry(line: bytes, number: int) -> ListEntry | InvalidListEntry:
     try:
-        entry: Any = json.loads(line.decode(errors="surrogateescape"))
+        entry: Any = json.loads(_decode_json(line))
     except (ValueError, RecursionError) as error:
         return InvalidListEntry(number, f"is not valid JSON: {error}")
     match entry:

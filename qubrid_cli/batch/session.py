@@ -352,8 +352,8 @@ def stop_on_signals(batch_run: BatchRun) -> Iterator[None]:
         stopped_at = time.monotonic()
         batch_run.interrupt("Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name)
 
-    names = ("SIGINT", "SIGTERM", "SIGHUP")
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]  # Windows has no SIGHUP
+    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")  # Windows has no SIGHUP, and others no SIGBREAK
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     # A program started in the background may have been told to ignore Ctrl-C, and one started by nohup SIGHUP.
     numbers = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
     previous = {number: signal.signal(number, handle) for number in numbers}

@@ -10,6 +10,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -20,6 +21,7 @@ from ..deadline import Deadline
 from ..errors import EndpointError, NetworkError
 from ..frozen import frozen
 from ..images.urls import find_proxy
+from ..operating_system import call_interruptibly, receive
 from . import preconnect
 
 #: Seconds to wait for usage and metrics on an open connection: after a ``finish_reason``, and after ``[DONE]``.
@@ -180,8 +182,7 @@ class _Stream(httpcore.NetworkStream):
         """Write what is pending, then read."""
         self._flush(timeout)
         with _translate_socket_errors(httpcore.ReadTimeout, httpcore.ReadError):
-            self._socket.settimeout(timeout)
-            data = self._socket.recv(max_bytes)
+            data = receive(self._socket, max_bytes, timeout)
         if not self._has_read:
             self._has_read = True
             if data and data[0] < 0x20 and data[0] not in b"\r\n":  # h11 would refuse it without a quotation
@@ -217,7 +218,8 @@ class _Stream(httpcore.NetworkStream):
         with _translate_socket_errors(httpcore.ConnectTimeout, httpcore.ConnectError):
             try:
                 self._socket.settimeout(timeout)
-                return _Stream(ssl_context.wrap_socket(self._socket, server_hostname=server_hostname))
+                secure = partial(ssl_context.wrap_socket, self._socket, server_hostname=server_hostname)
+                return _Stream(call_interruptibly(secure))
             except Exception:
                 self._socket.close()
                 raise
@@ -252,8 +254,9 @@ class _Network(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         """Return a connection; one that ``preconnect`` has opened is secured already."""
         with _translate_socket_errors(httpcore.ConnectTimeout, httpcore.ConnectError):
-            connected = preconnect.take(host, port, timeout) or socket.create_connection(
-                (host, port), timeout, None if local_address is None else (local_address, 0)
+            source = None if local_address is None else (local_address, 0)
+            connected = call_interruptibly(
+                lambda: preconnect.take(host, port, timeout) or socket.create_connection((host, port), timeout, source)
             )
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for option in socket_options or ():

@@ -43,6 +43,25 @@ _qvision_completion() {
 complete -o default -F _qvision_completion qvision"""
 
 
+#: Typer's own script loads PSReadLine and changes what Tab does in every other program. A tool tip must not be empty.
+_POWERSHELL_SCRIPT = """\
+Register-ArgumentCompleter -Native -CommandName qvision -ScriptBlock {
+    param($wordToComplete, $commandAst, $cursorPosition)
+    $Env:_QVISION_COMPLETE = "complete_powershell"
+    $Env:_TYPER_COMPLETE_ARGS = $commandAst.ToString()
+    $Env:_TYPER_COMPLETE_WORD_TO_COMPLETE = $wordToComplete
+    try {
+        qvision | ForEach-Object {
+            $value, $help = $_ -split ":::", 2
+            if (-not "$help".Trim()) { $help = $value }
+            [System.Management.Automation.CompletionResult]::new($value, $value, "ParameterValue", $help)
+        }
+    } finally {
+        Remove-Item Env:_QVISION_COMPLETE, Env:_TYPER_COMPLETE_ARGS, Env:_TYPER_COMPLETE_WORD_TO_COMPLETE -ErrorAction Ignore
+    }
+}"""
+
+
 class Shell(enum.StrEnum):
     """The shells that Typer supports."""
 
@@ -50,6 +69,9 @@ class Shell(enum.StrEnum):
     ZSH = "zsh"
     FISH = "fish"
     POWERSHELL = "powershell"
+
+
+_SCRIPTS = {Shell.BASH: _BASH_SCRIPT, Shell.POWERSHELL: _POWERSHELL_SCRIPT}
 
 
 @app.command(cls=help_layout.Command, epilog=_EXAMPLES)
@@ -81,8 +103,8 @@ def completion(
 
 
 def _build_script(context: typer.Context, shell: Shell) -> str:
-    if shell is Shell.BASH:
-        return _BASH_SCRIPT
+    if shell in _SCRIPTS:
+        return _SCRIPTS[shell]
     # With this variable set, Typer prints the script and exits.
     os.environ["_QVISION_COMPLETE"] = f"source_{shell.value}"
     script = io.StringIO()
@@ -116,4 +138,4 @@ def _find_place(shell: Shell, environ: Mapping[str, str], home: Path) -> tuple[P
             return config / "fish/completions/qvision.fish", "It works in new shells."
         case Shell.POWERSHELL:
             path = config / "powershell/qvision.ps1"
-            return path, f"It works in new shells if $PROFILE contains: . {path}"
+            return path, f'It works in new shells if the file that $PROFILE names contains: . "{path}"'

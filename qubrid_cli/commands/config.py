@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -151,7 +152,7 @@ def edit() -> None:
     """
     from ..settings import config_edit, config_file
 
-    command = _parse_editor_command()
+    command = _find_editor()
     path = config_file.get_config_path(os.environ)
     original = config_file.read_text(path) or ""
     offered = original or config_edit.TEMPLATE
@@ -171,17 +172,19 @@ def edit() -> None:
     copy.unlink(missing_ok=True)
 
 
-def _parse_editor_command() -> list[str]:
-    """Return the program in VISUAL or EDITOR, and its arguments."""
-    import shlex
+def _find_editor() -> list[str]:
+    """Return the program in VISUAL or EDITOR, or that of the system, and its arguments."""
+    from ..operating_system import IS_WINDOWS, find_editor_command, format_set_variable
 
-    command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ""
+    is_interactive = sys.stdin is not None and sys.stdin.isatty()
     try:
-        words = shlex.split(command)
+        words = find_editor_command(os.environ, is_interactive=is_interactive)
     except ValueError as error:
+        command = os.environ.get("VISUAL") or os.environ["EDITOR"]
         raise ConfigError(f"invalid editor command: {command} ({error})", hint="Check VISUAL and EDITOR.") from error
     if not words:
-        raise ConfigError("no editor is set", hint="For example: EDITOR=nano qvision config edit")
+        example = format_set_variable("EDITOR", "notepad" if IS_WINDOWS else "nano")
+        raise ConfigError("no editor is set", hint=f"For example: {example}")
     return words
 
 

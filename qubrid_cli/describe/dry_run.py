@@ -47,7 +47,7 @@ def dry_run(
     Raises:
         ImageError: an image cannot be sent.
     """
-    prepared = tuple(image.future.result() for image in images)
+    prepared = tuple(image.wait() for image in images)
     whole = replace(request, images=build_parts(prepared, labels=labels))
     short = replace(whole, images=tuple(replace(part, url=_shorten_url(str(part.url))) for part in whole.images))
     uploads = [
@@ -75,7 +75,7 @@ def dry_run(
 
 def split_tiles(images: Sequence[PendingImage]) -> list[Sequence[PendingImage]]:
     """The images of each request, if each tile of an image that is alone has its own."""
-    if len(images) > 1 or not isinstance(image := images[0].future.result(), PreparedImage):
+    if len(images) > 1 or not isinstance(image := images[0].wait(), PreparedImage):
         return [images]
     return [(make_pending(tile),) for tile in image.split()]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from ..client.request import ImagePart, Request
 from ..errors import UsageError
-from ..text import escape_control_characters
+from ..text import decode_text, escape_control_characters, quote_name
 
 if TYPE_CHECKING:
     from ..images.prepare import PreparedImageOrLink
@@ -51,13 +51,13 @@ def _read_file(name: str, option: str) -> bytes:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise UsageError(
             f"cannot read {name}, named by {option}: {reason}",
-            hint=f"If the prompt begins with @, double it: {option} '@@{name}'",
+            hint=f"If the prompt begins with @, double it: {option} {quote_name(f'@@{name}')}",
         ) from error
 
 
 def _decode(data: bytes, name: str) -> str:
     try:
-        return data.decode("utf-8-sig").rstrip("\r\n")
+        return decode_text(data).rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise UsageError(
             f"{name} is not UTF-8 text", hint="-p and -s read text; name images without an option."

@@ -239,7 +239,7 @@ def _add_images(draft: _Draft, images: Sequence[PendingImage], *, labels: bool) 
     prepared = []
     for index, pending in enumerate(images):
         yield Preparing(pending.name)
-        image = pending.future.result()
+        image = pending.wait()
         draft.images[index] = image
         prepared.append(image)
         if isinstance(image, PreparedImage):

@@ -69,7 +69,7 @@ def describe_tiles(
 def _split(pending: PendingImage) -> tuple[PreparedImage, ...]:
     """The tiles of an image; empty for a link, and for an image that cannot be sent, which the usual request reports."""
     try:
-        image = pending.future.result()
+        image = pending.wait()
     except QvisionError:
         return ()
     return image.split() if isinstance(image, PreparedImage) else ()
@@ -129,9 +129,7 @@ class _Text:
 
 def _build_whole(total: Description, image: PendingImage, text: _Text, first_answer: Description | None) -> Description:
     """Build the ``Description`` of all requests; the server's figures, of one of them, are left out."""
-    whole = replace(
-        total, images=(image.future.result(),), text=text.joined, metrics=None, tile_texts=tuple(text.texts)
-    )
+    whole = replace(total, images=(image.wait(),), text=text.joined, metrics=None, tile_texts=tuple(text.texts))
     if whole.error is None or not text.texts:
         return whole
     done = whole if first_answer is None else add_answers(first_answer, whole)

@@ -15,11 +15,11 @@ from typing import BinaryIO
 
 from ..errors import ImageError, UsageError
 from ..frozen import frozen
+from ..operating_system import IS_WINDOWS
 from ..text import natural_key, quote_name
 from . import sources, urls
 from .sources import IMAGE_SUFFIX, DocumentPage, File, Source, Stdin
 
-_IS_WINDOWS = os.name == "nt"
 _PATH_START = re.compile(r"\.{0,2}[\\/]|~[\\/]|[A-Za-z]:[\\/]")
 #: A name with a suffix like ``.jgp``: no blanks, and letters or digits after the last dot.
 _FILE_NAME = re.compile(r"\S*[^\s.]\.[A-Za-z][A-Za-z0-9]{1,4}")
@@ -29,76 +29,12 @@ _WORDS_WITH_SLASH = frozenset({"yes/no", "no/yes", "true/false", "and/or", "eith
 _HOST_AND_PATH = re.compile(r"(www\.\S+|[\w-]+(\.[\w-]+)*\.[a-z]{2,24})(:\d+)?/\S*", re.IGNORECASE)
 #: Words that begin a sentence about an image; no file name that people use does.
 _FIRST_WORDS = frozenset(
-    [
-        "what",
-        "what's",
-        "which",
-        "who",
-        "whose",
-        "where",
-        "when",
-        "why",
-        "how",
-        "is",
-        "are",
-        "was",
-        "were",
-        "does",
-        "do",
-        "did",
-        "can",
-        "could",
-        "has",
-        "have",
-        "should",
-        "would",
-        "will",
-        "describe",
-        "caption",
-        "compare",
-        "read",
-        "list",
-        "count",
-        "extract",
-        "transcribe",
-        "translate",
-        "write",
-        "explain",
-        "find",
-        "give",
-        "tell",
-        "show",
-        "name",
-        "identify",
-        "summarize",
-        "summarise",
-        "ocr",
-        "detect",
-        "classify",
-        "rate",
-        "check",
-        "convert",
-        "return",
-        "answer",
-        "analyze",
-        "analyse",
-        "guess",
-        "locate",
-        "estimate",
-        "generate",
-        "create",
-        "make",
-        "look",
-        "please",
-        "say",
-        "draw",
-        "label",
-        "tag",
-        "score",
-        "verify",
-        "format",
-        "output",
-    ]
+    """
+    what what's which who whose where when why how is are was were does do did can could has have should would
+    will describe caption compare read list count extract transcribe translate write explain find give tell show
+    name identify summarize summarise ocr detect classify rate check convert return answer analyze analyse guess
+    locate estimate generate create make look please say draw label tag score verify format output
+    """.split()
 )
 #: One-word prompts, which ``batch`` takes for a prompt beside a folder.
 _ONE_WORD_PROMPTS = _FIRST_WORDS | {"alt", "captions", "description", "text", "tags", "title", "keywords", "colors"}
@@ -130,7 +66,9 @@ class Arguments:
     error: ImageError | None = None
 
 
-def classify(arguments: Sequence[str], *, prompt_given: bool, stdin: BinaryIO) -> Arguments:
+def classify(
+    arguments: Sequence[str], *, prompt_given: bool, stdin: BinaryIO, is_windows: bool = IS_WINDOWS
+) -> Arguments:
     """Separate the images of ``describe`` from its prompt.
 
     Args:
@@ -145,7 +83,7 @@ def classify(arguments: Sequence[str], *, prompt_given: bool, stdin: BinaryIO) -
     missing: list[ImageError] = []
     for argument in arguments:
         try:
-            resolved = _resolve(argument, stdin)
+            resolved = _resolve(argument, stdin, is_windows=is_windows)
         except ImageError as error:
             names.append(urls.redact(argument))
             missing.append(error)
@@ -205,7 +143,7 @@ def _join_errors(errors: Sequence[ImageError]) -> ImageError | None:
     )
 
 
-def _resolve(argument: str, stdin: BinaryIO) -> list[Source] | None:
+def _resolve(argument: str, stdin: BinaryIO, *, is_windows: bool) -> list[Source] | None:
     """The images that an argument of ``describe`` stands for, or ``None`` if it is the prompt."""
     if argument == "-":
         return [Stdin(stdin)]
@@ -213,15 +151,22 @@ def _resolve(argument: str, stdin: BinaryIO) -> list[Source] | None:
         return None
     if sources.is_url(argument):
         return [sources.resolve_url(argument)]
-    path = find_existing_path(argument)
+    path = find_existing_path(argument, is_windows=is_windows)
     if path is not None:
         return [sources.make_file(argument, path)]
-    if (page := sources.split_page(argument)) and (documents := _resolve(page[0], stdin)):
+    if (page := sources.split_page(argument)) and (documents := _resolve(page[0], stdin, is_windows=is_windows)):
         return [DocumentPage(document, page[1]) for document in documents if not isinstance(document, DocumentPage)]
-    if IMAGE_SUFFIX.fullmatch(argument) and re.search(r"[*?\[]", argument):
-        return _expand_glob(argument)
-    if is_path(argument):
-        raise no_such_image_error(argument)
+    has_image_suffix = IMAGE_SUFFIX.fullmatch(argument) is not None
+    if (has_image_suffix and re.search(r"[*?\[]", argument)) or is_unexpanded(argument, is_windows=is_windows):
+        names = filter(os.path.isfile, glob.iglob(prepare_glob(argument, is_windows=is_windows), recursive=True))
+        images = sorted(
+            (name for name in names if has_image_suffix or sources.has_readable_suffix(name)), key=natural_key
+        )
+        if not images:
+            raise no_match_error(argument)
+        return [File(name, Path(name)) for name in images]
+    if is_path(argument, is_windows=is_windows):
+        raise no_such_image_error(argument, is_windows=is_windows)
     return None
 
 
@@ -245,17 +190,30 @@ def expand_home(name: str) -> str:
     return os.path.expanduser(name) if name.startswith("~") and not os.path.lexists(name) else name
 
 
-def _expand_glob(pattern: str) -> list[Source]:
-    names = [name for name in glob.glob(os.path.expanduser(pattern), recursive=True) if os.path.isfile(name)]
-    if not names:
-        raise no_match_error(pattern)
-    return [File(name, Path(name)) for name in sorted(names, key=natural_key)]
+def is_unexpanded(word: str, *, is_windows: bool = IS_WINDOWS) -> bool:
+    r"""Whether a word is a pattern such as ``*`` or ``photos\*``, which the shells of Windows leave to the program.
+
+    A prompt may contain the same characters; then it matches nothing, and is not written like a path.
+    """
+    if not is_windows or not re.search(r"[*?]", word) or len(word) > _MAX_NAME_LENGTH or sources.is_url(word):
+        return False
+    is_bare = "*" in word and re.fullmatch(r"\S*[\\/]\S*|[*?.]+", word) is not None
+    return is_bare or next(glob.iglob(prepare_glob(word, is_windows=is_windows)), None) is not None
 
 
-def find_existing_path(argument: str) -> Path | None:
+def prepare_glob(pattern: str, *, is_windows: bool = IS_WINDOWS) -> str:
+    """The pattern for the module ``glob``, with the home folder in place of ``~``."""
+    return os.path.expanduser(_use_slashes(pattern, is_windows=is_windows))
+
+
+def _use_slashes(path: str, *, is_windows: bool) -> str:
+    return path.replace("\\", "/") if is_windows else path
+
+
+def find_existing_path(argument: str, *, is_windows: bool = IS_WINDOWS) -> Path | None:
     """The file or folder that an argument names, also a broken link; ``None`` if there is none."""
     try:
-        path = Path(argument).expanduser()
+        path = Path(_use_slashes(argument, is_windows=is_windows)).expanduser()
         path.lstat()
     except PermissionError:  # it may exist; reading it will show
         return path
@@ -264,7 +222,7 @@ def find_existing_path(argument: str) -> Path | None:
     return path
 
 
-def is_path(text: str, *, is_windows: bool = _IS_WINDOWS) -> bool:
+def is_path(text: str, *, is_windows: bool = IS_WINDOWS) -> bool:
     """Whether an argument that names nothing is a mistyped path, and not a prompt.
 
     A path ends in the suffix of an image or a document, begins like a path, or ends in a slash, with blanks or without;
@@ -283,18 +241,20 @@ def is_path(text: str, *, is_windows: bool = _IS_WINDOWS) -> bool:
         is_sentence = text.rstrip().endswith("?") or text.split(maxsplit=1)[0].lower() in _FIRST_WORDS
         if is_sentence and not looks_like_path:
             return False
-        return (looks_like_path and not is_sentence) or bool(find_similar(text, exact=not looks_like_path))
+        return (looks_like_path and not is_sentence) or bool(
+            find_similar(text, exact=not looks_like_path, is_windows=is_windows)
+        )
     if text.lower() in _WORDS_WITH_SLASH or text.lower() in _ONE_WORD_PROMPTS:
         return False
     return (
         _PATH_START.match(text) is not None
         or _FILE_NAME.fullmatch(text) is not None
         or (("/" in text or "\\" in text) and re.search(r"\w", text) is not None)
-        or bool(find_similar(text, exact=True))
+        or bool(find_similar(text, exact=True, is_windows=is_windows))
     )
 
 
-def is_path_beside_folder(text: str, is_preset: Callable[[str], bool], *, is_windows: bool = _IS_WINDOWS) -> bool:
+def is_path_beside_folder(text: str, is_preset: Callable[[str], bool], *, is_windows: bool = IS_WINDOWS) -> bool:
     """The same beside a folder, where a single word is a mistyped one unless it is a usual prompt or a preset's name."""
     if is_path(text, is_windows=is_windows):
         return True
@@ -304,12 +264,13 @@ def is_path_beside_folder(text: str, is_preset: Callable[[str], bool], *, is_win
     return text.lower() not in _ONE_WORD_PROMPTS | _WORDS_WITH_SLASH and not is_preset(text)
 
 
-def find_similar(text: str, *, exact: bool = False) -> list[str]:
+def find_similar(text: str, *, exact: bool = False, is_windows: bool = IS_WINDOWS) -> list[str]:
     """The names of up to three existing files or folders that the user may have meant, the most similar first.
 
     Args:
         exact: only those that differ in case, blanks, Unicode form, or the suffix of an image alone.
     """
+    text = _use_slashes(text, is_windows=is_windows)
     folder, name = os.path.split(text.rstrip("/\\") if text.strip("/\\") else text)
     try:
         with os.scandir(os.path.expanduser(folder) or os.curdir) as entries:
@@ -345,10 +306,10 @@ def _normalize(name: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
-def no_such_image_error(argument: str, *, is_batch: bool = False) -> ImageError:
+def no_such_image_error(argument: str, *, is_batch: bool = False, is_windows: bool = IS_WINDOWS) -> ImageError:
     """The error for a path that does not exist, with the names that the user may have meant."""
     message, hint = f"no such image: {quote_name(urls.redact(argument))}", "Check the name."
-    if similar := find_similar(argument):
+    if similar := find_similar(argument, is_windows=is_windows):
         message += f"; did you mean {' or '.join(map(quote_name, similar))}?"
     elif _HOST_AND_PATH.fullmatch(argument):
         hint = f"If it is a link: https://{urls.redact(argument)}"

@@ -1,7 +1,6 @@
 """Recognize files that cannot be read, by their first bytes, and word the errors about images."""
 
 import re
-import shlex
 from io import BytesIO
 
 from PIL import TiffTags
@@ -9,6 +8,7 @@ from PIL import TiffTags
 from ..errors import ImageError
 from ..frozen import frozen
 from ..installation import format_install_command
+from ..text import quote_name
 from . import boxes
 from .metadata import read_jpeg_frame
 
@@ -208,9 +208,9 @@ def _unreadable_heif_error(data: bytes, name: str, *, can_read_heif: bool) -> Im
 
 def unsupported_error(unsupported: UnsupportedFormat, name: str) -> ImageError:
     """The error for a format that is not read, with a command that converts the file."""
-    is_file = name != "-" and not re.match("[a-z]+:", name, re.IGNORECASE)
-    file = shlex.quote(f"./{name}" if name.startswith("-") else name) if is_file else "FILE"
-    page = shlex.quote(f"./{name}[0]" if name.startswith("-") else f"{name}[0]") if is_file else "FILE[0]"
+    is_file = name != "-" and not re.match("[a-z]{2,}:", name, re.IGNORECASE)
+    file = quote_name(f"./{name}" if name.startswith("-") else name) if is_file else "FILE"
+    page = quote_name(f"./{name}[0]" if name.startswith("-") else f"{name}[0]") if is_file else "FILE[0]"
     hint = "Open it in a program that can read it, and save it as PNG or JPEG."
     if unsupported.command is not None:
         hint = f"Convert it to an image first: {unsupported.command.format(file, page=page)}"

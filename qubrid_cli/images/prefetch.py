@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from ..errors import ImageError
+from ..operating_system import call_interruptibly, wait_until
 from . import damage, decode, tokens
 
 #: Bytes; a larger file is not a camera's photo, and reading it might be wasted work.
@@ -72,7 +73,7 @@ def take(path: Path) -> bytes | None:
     """
     if _prefetch is None or path != _prefetch.path:
         return None
-    _prefetch.is_read.wait()
+    wait_until(_prefetch.is_read.wait)
     return _prefetch.data
 
 
@@ -85,6 +86,6 @@ def get_decoded(image: Image.Image, data: bytes) -> Image.Image:
     """
     if _prefetch is None or data is not _prefetch.data:
         return image
-    _prefetch.thread.join()
+    call_interruptibly(_prefetch.thread.join)
     decoded = _prefetch.image
     return image if decoded is None or (decoded.size, decoded.mode) != (image.size, image.mode) else decoded

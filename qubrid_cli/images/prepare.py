@@ -14,6 +14,7 @@ from PIL import ExifTags, Image
 
 from ..errors import ImageError
 from ..frozen import frozen
+from ..operating_system import call_interruptibly
 from . import damage, decode, prefetch, sources
 from .encode import ImageLimits, Upload, encode_for_upload, orient_size
 from .metadata import keep_sound_chunks, list_extra_parts
@@ -103,6 +104,14 @@ class PendingImage:
 
     name: str
     future: Future[PreparedImageOrLink]
+
+    def wait(self) -> PreparedImageOrLink:
+        """Wait until it is prepared.
+
+        Raises:
+            ImageError: it cannot be prepared.
+        """
+        return call_interruptibly(self.future.result)
 
 
 def make_pending(image: PreparedImageOrLink) -> PendingImage:

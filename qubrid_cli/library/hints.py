@@ -1,19 +1,19 @@
 """The commands in hints about an endpoint. Loaded with the endpoint."""
 
-import shlex
 from collections.abc import Mapping
 from functools import partial
 
 from ..client.endpoint import HintCommands
 from ..images.urls import add_query, mask_query
 from ..settings.fields import DEFAULT_PROFILE, OriginKind, Settings
+from ..text import quote_name
 
 
 def build_hint_commands(settings: Settings, key: str | None, env: Mapping[str, str]) -> HintCommands:
     """The commands in hints, with the profile and the address in use."""
     options = "" if settings.profile == DEFAULT_PROFILE else f" --profile {settings.profile}"
     if settings.origins["base_url"].kind is OriginKind.OPTION:
-        options += f" --base-url {shlex.quote(mask_query(add_query(settings.base_url, settings.query)))}"
+        options += f" --base-url {quote_name(mask_query(add_query(settings.base_url, settings.query)))}"
     key_hint, variable = None, settings.key_env
     if settings.has_authorization:
         header = settings.key_header or "Authorization"

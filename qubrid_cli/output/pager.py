@@ -2,12 +2,12 @@
 
 import os
 import re
-import shlex
 import shutil
 import subprocess
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 
+from ..operating_system import split_command
 from .appearance import MAX_PROSE_WIDTH
 from .streams import Output, translate_stdout_errors
 
@@ -49,7 +49,7 @@ def _find_pager(environ: Mapping[str, str]) -> Sequence[str] | None:
     if environ.get("TERM") == "dumb":
         return None
     try:
-        command = shlex.split(environ.get("PAGER", "less"))
+        command = split_command(environ.get("PAGER", "less"))
     except ValueError:
         return None
     return command if command and command != ["cat"] and shutil.which(command[0]) else None

@@ -12,6 +12,7 @@ from typing import IO, Any, TextIO
 
 from ..errors import OutputError, QvisionError, UsageError
 from ..files import write_atomic
+from ..operating_system import IS_WINDOWS, get_pipe_encoding
 from ..text import strip_control_characters
 from . import appearance
 
@@ -81,15 +82,17 @@ class Output:
         elif sys.stdout is None:
             raise OutputError("standard output is closed")
         else:
-            encoding = "utf-8"
+            encoding = sys.stdout.encoding
             if self.is_terminal:
-                text, encoding = strip_control_characters(text), sys.stdout.encoding
+                text = strip_control_characters(text)
+            else:
+                encoding = get_pipe_encoding(encoding, os.environ)
             with translate_stdout_errors():
                 sys.stdout.buffer.write(text.encode(encoding, errors="replace"))
                 sys.stdout.buffer.flush()
 
     def save(self, *, may_replace: bool = True) -> None:
-        """Write the file of ``-o``, if there is anything to write.
+        """Write the file of ``-o``, if there is anything to write. What cannot be written goes to stdout.
 
         Args:
             may_replace: if the file exists, replace it; otherwise what was written goes to stdout, so that it is not lost.
@@ -103,7 +106,12 @@ class Output:
         try:
             _write_file(self._path, b"".join(self._chunks))
         except OSError as error:
-            raise OutputError(f"cannot write {self._path}: {error.strerror}", hint="Is the disk full?") from error
+            Output().write(b"".join(self._chunks).decode())
+            is_open = IS_WINDOWS and isinstance(error, PermissionError)
+            raise OutputError(
+                f"cannot write {self._path}: {error.strerror}; what was received is on standard output",
+                hint="Close the program that has the file open." if is_open else "Is the disk full?",
+            ) from error
 
 
 def _resolve_target(path: Path) -> Path:
@@ -126,7 +134,7 @@ def translate_stdout_errors() -> Iterator[None]:
     except OSError as error:
         _redirect_to_devnull(sys.stdout)
         # On Windows a closed pipe is EINVAL.
-        if isinstance(error, BrokenPipeError) or (sys.platform == "win32" and error.errno == errno.EINVAL):
+        if isinstance(error, BrokenPipeError) or (IS_WINDOWS and error.errno == errno.EINVAL):
             raise BrokenPipeError(errno.EPIPE, "closed") from error
         raise OutputError(f"cannot write to standard output: {error.strerror}", hint="Is the disk full?") from error
 

@@ -21,6 +21,7 @@ from referencing.jsonschema import DRAFT202012
 
 from ..errors import UsageError
 from ..frozen import frozen
+from ..text import decode_text
 from . import shorthand
 from .example import example_for
 
@@ -110,7 +111,7 @@ def _copy_as_json(document: Mapping[str, Any], where: str) -> Any:
 
 def _read_file(name: str, where: str) -> str:
     try:
-        return Path(name).expanduser().read_text("utf-8-sig")
+        return decode_text(Path(name).expanduser().read_bytes())
     except (OSError, ValueError, RuntimeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is not UTF-8 text"
         raise UsageError(

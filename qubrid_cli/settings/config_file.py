@@ -13,11 +13,13 @@ from platformdirs import user_cache_path, user_config_path
 from ..errors import ConfigError, UsageError
 from ..frozen import frozen
 from ..metrics import Price
+from ..text import quote_name
 from .checks import Range, is_profile_name
 from .fields import BUILT_IN_PROFILES, GLOBAL_FIELDS, PROFILE_FIELDS, Field, list_available
 
 _TABLE_NAMES = ("profiles", "presets", "prices")
 _PRICE_KEYS = ("input", "output")
+_QUOTED_KEY = 'prices."Qwen/Qwen3-VL-8B-Instruct".input'
 #: What people call an API key. There is no such setting, on purpose.
 _API_KEY_PATTERN = re.compile("(api_?)?key|token|secret", re.IGNORECASE)
 #: Limits of ``line_of_key``: lines of one value; and lines with the name, each of which costs a parse of all above it.
@@ -277,7 +279,7 @@ def parse_key(key: str) -> list[str]:
     if not names or value != 0:
         raise UsageError(
             f"{key} is not a key of a TOML file",
-            hint="A name with dots or slashes goes in quotes: 'prices.\"Qwen/Qwen3-VL-8B-Instruct\".input'",
+            hint=f"A name with dots or slashes goes in quotes: {quote_name(_QUOTED_KEY)}",
         )
     return names
 

@@ -8,8 +8,6 @@ history would show it.
 import json
 import os
 import re
-import shlex
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +15,9 @@ from pathlib import Path
 from ..errors import AuthError, ConfigError, KeyringError
 from ..files import file_lock, write_atomic
 from ..frozen import frozen
+from ..operating_system import IS_WINDOWS, format_set_variable
 from ..providers import find_provider
-from ..text import redact_secrets
+from ..text import quote_name, redact_secrets
 from .checks import get_origin
 from .fields import DEFAULT_PROFILE, QUBRID_URL, Settings
 
@@ -202,7 +201,7 @@ def require_key(key: Key | None, settings: Settings) -> str | None:
     run = "Run: " if page is None else f"Create a key at {page} and run: "
     raise AuthError(
         f"no API key: {variable} is not set, and none is stored for profile {settings.profile}",
-        hint=f"{run}{_format_login_command(settings.profile)}, or: export {variable}=YOUR_KEY; "
+        hint=f"{run}{_format_login_command(settings.profile)}, or: {format_set_variable(str(variable), 'YOUR_KEY')}; "
         "or add --offline to try it without.",
         code="no_key",
     )
@@ -282,10 +281,10 @@ def read_key_file(path: Path) -> dict[str, StoredKey]:
     try:
         with open(path, "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            if sys.platform != "win32" and mode & 0o077:
+            if not IS_WINDOWS and mode & 0o077:
                 raise ConfigError(
                     f"{path} holds keys, and other users can read it (mode {mode & 0o777:04o})",
-                    hint=f"Run: chmod 600 {shlex.quote(str(path))}",
+                    hint=f"Run: chmod 600 {quote_name(str(path))}",
                     code="key_file_mode",
                 )
             data = file.read()

@@ -305,7 +305,7 @@ def test_a_change_made_during_the_edit_is_not_overwritten(qvision: Qvision, writ
         ("no-such-editor", 3, "error: cannot run no-such-editor: No such file or directory\nhint: Check VISUAL"),
         ("'", 3, "error: invalid editor command: ' (No closing quotation)\n"),
         (" ", 3, "error: no editor is set\n"),
-        ("", 3, "error: no editor is set\nhint: For example: EDITOR=nano qvision config edit\n"),
+        ("", 3, "error: no editor is set\nhint: For example: export EDITOR=nano\n"),
     ],
 )
 def test_without_an_edit_nothing_is_changed(

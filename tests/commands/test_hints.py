@@ -17,7 +17,7 @@ URL = "https://a.example/v1"
         ({}, {}, None, "", None),
         ({"profile": "openai"}, {}, "k", " --profile openai", None),
         ({"base_url": URL}, {}, "k", f" --base-url {URL}", None),
-        ({"base_url": f"{URL}/a;b"}, {}, "k", f" --base-url '{URL}/a;b'", None),
+        ({"base_url": f"{URL}/a;b"}, {}, "k", f' --base-url "{URL}/a;b"', None),
         (
             {"profile": "openai"},
             {"OPENAI_API_KEY": "k"},

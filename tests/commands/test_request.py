@@ -11,6 +11,7 @@ from qubrid_cli.errors import UsageError
 from qubrid_cli.library.question import list_key_facets, validate_prompt
 from qubrid_cli.settings.config_file import validate_config
 from qubrid_cli.settings.resolve import resolve
+from qubrid_cli.text import quote_name
 
 NOTHING = BytesIO()
 
@@ -80,7 +81,7 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(name: str, reason: 
         read_prompt("-s", f"@{name}", NOTHING)
     assert (caught.value.message, caught.value.hint) == (
         f"cannot read {name}, named by -s: {reason}",
-        f"If the prompt begins with @, double it: -s '@@{name}'",
+        f"If the prompt begins with @, double it: -s {quote_name(f'@@{name}')}",
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ... import files
 from ...errors import OutputError, UsageError
+from ...operating_system import IS_WINDOWS
 from .. import entries
 from ..sidecars.answers import format_caption
 from . import lines
@@ -132,7 +133,18 @@ class ResultsFile:
             raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
         finally:
             self._own_lines.close()
+            if self.descriptor >= 0:
+                os.close(self.descriptor)
+
+    def _release(self) -> None:
+        """Close the file before it is replaced, because Windows replaces no open file.
+
+        Until then no other run could begin to use it. One that does so at this very moment has it open, and so prevents
+        that it is replaced.
+        """
+        if IS_WINDOWS:
             os.close(self.descriptor)
+            self.descriptor = -1
 
     def _rewrite(self) -> None:
         """Remove superseded and damaged lines if there are any, and no other run uses the file."""
@@ -144,7 +156,12 @@ class ResultsFile:
             if not self._is_changed() and files.try_lock_exclusive(self.descriptor):
                 with suppress(OSError):  # a full disk or a read-only folder; such lines do no harm
                     is_moved = rewrite(
-                        self.descriptor, path, superseded=superseded, damaged=damaged, report=self._report
+                        self.descriptor,
+                        path,
+                        superseded=superseded,
+                        damaged=damaged,
+                        report=self._report,
+                        release=self._release,
                     )
         if self.damaged:
             numbers = ", ".join(f"{number:,}" for _, number in self.damaged[:_SHOWN_DAMAGED_LINES])

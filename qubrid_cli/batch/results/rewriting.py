@@ -15,7 +15,13 @@ ReportProgress = Callable[[str, int, int], None]
 
 
 def rewrite(
-    descriptor: int, path: Path, *, superseded: Iterable[int], damaged: Iterable[int], report: ReportProgress
+    descriptor: int,
+    path: Path,
+    *,
+    superseded: Iterable[int],
+    damaged: Iterable[int],
+    report: ReportProgress,
+    release: Callable[[], None],
 ) -> bool:
     """Replace a results file by a copy without superseded and damaged lines; false if it must not be replaced.
 
@@ -25,6 +31,7 @@ def rewrite(
     Args:
         path: of the file itself, not of a link.
         superseded: the offsets of superseded lines, in order.
+        release: called before the file is replaced.
 
     Raises:
         OSError: the new file cannot be written; the old one is unchanged.
@@ -42,7 +49,7 @@ def rewrite(
             start += len(chunk)
             report("rewriting", start, status.st_size)
 
-    with open_atomic(path, mode=stat.S_IMODE(status.st_mode)) as file:
+    with open_atomic(path, mode=stat.S_IMODE(status.st_mode), wait=False) as file:
         position = 0
         for offset in sorted([*superseded, *damaged]):
             copy(position, offset)
@@ -50,6 +57,9 @@ def rewrite(
         copy(position, status.st_size)
         _copy_owner(file.fileno(), status)  # before the mode is set: changing the owner clears bits of it
         _append_damaged(descriptor, path, damaged, stat.S_IMODE(status.st_mode))
+        file.flush()
+        os.fsync(file.fileno())
+        release()
     return True
 
 

@@ -62,9 +62,7 @@ class Spool:
     def close(self) -> None:
         """Delete the file: all its lines are in the results file."""
         if self._path is not None:
-            with suppress(OSError):
-                os.unlink(self._path)
-            os.close(self._descriptor)
+            files.close_and_delete(self._descriptor, self._path)
             self._path = None
 
     def _open(self) -> None:
@@ -80,8 +78,7 @@ class Spool:
         for line in waiting:
             self.add(line)
         if old_path is not None:
-            os.unlink(old_path)
-            os.close(old)
+            files.close_and_delete(old, old_path)
 
 
 def adopt_spools(path: Path) -> Iterator[list[bytes]]:
@@ -95,7 +92,19 @@ def adopt_spools(path: Path) -> Iterator[list[bytes]]:
     for name in names:
         if not name.startswith(f".{path.name}."):
             continue
-        with suppress(OSError), open(path.with_name(name), "r+b", buffering=0) as file:
-            if files.claim(file.fileno(), 0) and os.fstat(file.fileno()).st_nlink:
-                yield [line + b"\n" for _, line in read_lines(file.fileno())]
-                os.unlink(path.with_name(name))
+        with suppress(OSError):
+            yield from _adopt(path.with_name(name))
+
+
+def _adopt(spool: Path) -> Iterator[list[bytes]]:
+    descriptor = os.open(spool, os.O_RDWR | getattr(os, "O_BINARY", 0))
+    is_ours = False
+    try:
+        if files.claim(descriptor, 0) and os.fstat(descriptor).st_nlink:
+            yield [line + b"\n" for _, line in read_lines(descriptor)]
+            is_ours = True
+    finally:
+        if is_ours:
+            files.close_and_delete(descriptor, spool)
+        else:
+            os.close(descriptor)

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from ...errors import QvisionError
 from ...frozen import frozen
+from ...operating_system import call_interruptibly
 
 _Result = TypeVar("_Result")
 _THREAD_NAME = "check"
@@ -69,7 +70,7 @@ def run_with_timeout(work: Callable[[], _Result], seconds: float) -> _Result:
             future.set_exception(error)
 
     threading.Thread(target=run, name=_THREAD_NAME, daemon=True).start()
-    return future.result(timeout=seconds)
+    return call_interruptibly(lambda: future.result(timeout=seconds))
 
 
 def is_check_still_running() -> bool:

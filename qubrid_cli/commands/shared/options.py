@@ -156,7 +156,7 @@ Preset = Annotated[
 Schema = Annotated[
     str | None,
     typer.Option(
-        "--schema", metavar="SCHEMA", help="Answer as JSON with this schema: @FILE, or 'title, tags [string]'."
+        "--schema", metavar="SCHEMA", help='Answer as JSON with this schema: @FILE, or "title, tags [string]".'
     ),
 ]
 

@@ -14,6 +14,7 @@ import typer
 from ...errors import UsageError
 from ...output.streams import echo_err
 from ...settings.fields import OPTIONS, format_flag
+from ...text import quote_name
 
 if TYPE_CHECKING:
     from ...settings.config_file import Config
@@ -156,8 +157,9 @@ def parse_params(pairs: Sequence[str] | None) -> dict[str, Any]:
             json.dumps(fields[key], allow_nan=False)  # Python reads NaN and 1e999, which are not JSON
         except (ValueError, RecursionError) as error:
             if not _BARE_WORD.fullmatch(text):
+                example = quote_name(f'{key}="text"')
                 raise UsageError(
-                    f"-O {pair}: {text!r} is not JSON", hint=f"Text goes in quotes: -O '{key}=\"text\"'"
+                    f"-O {pair}: {text!r} is not JSON", hint=f"Text goes in quotes: -O {example}"
                 ) from error
             fields[key] = text
     return fields

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import ImageError
+from ...operating_system import call_interruptibly
 from .. import sources
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _look_ahead(images: Sequence["Source"]) -> list["Source"]:
     started: list[Future[bytes]] = []
     result = [begin(image) for image in images]
     for future in started:  # in a thread of its own, so that Ctrl-C ends the program while a pipe is silent
-        future.result()
+        call_interruptibly(future.result)
     return result
 
 

@@ -1,0 +1,319 @@
+"""What Windows does differently: commands, wildcards, encodings, locks, open files, and Ctrl-C.
+
+Each function takes ``is_windows``, so that the rules of both kinds of systems can be tested on either.
+"""
+
+import errno
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    import socket
+    from pathlib import Path
+
+IS_WINDOWS = sys.platform == "win32"
+
+_Result = TypeVar("_Result")
+
+#: Seconds after which a wait looks whether Ctrl-C was pressed; Windows does not interrupt waits for locks and sockets.
+_WAIT_SLICE = 0.2
+#: Seconds between attempts to replace a file that another program has open, 6 in all: virus scanners, indexers and
+#: programs that synchronize folders have new files open for a moment.
+_REPLACE_WAITS = (0.05, 0.15, 0.4, 0.9, 1.5, 3.0)
+#: Seconds between attempts to lock.
+_LOCK_WAIT = 0.05
+
+
+def split_command(command: str, *, is_windows: bool = IS_WINDOWS) -> list[str]:
+    r"""Split a command with arguments, such as that in ``EDITOR``; on Windows, a backslash separates folders.
+
+    Raises:
+        ValueError: a quote is not closed.
+    """
+    if not is_windows:
+        import shlex
+
+        return shlex.split(command)
+    if os.path.isfile(command):  # C:\Program Files\Notepad++\notepad++.exe
+        return [command]
+    words = re.findall(r"""(?:"[^"]*"|'[^']*'|[^\s"'])+|\S""", command)
+    if any(word in {'"', "'"} for word in words):
+        raise ValueError("No closing quotation")
+    return [re.sub(r"""["']""", "", word) for word in words]
+
+
+def find_editor_command(
+    environment: Mapping[str, str], *, is_interactive: bool, is_windows: bool = IS_WINDOWS
+) -> list[str]:
+    """The program in ``VISUAL`` or ``EDITOR``, and its arguments; otherwise the editor that every such system has.
+
+    Args:
+        is_interactive: the program runs in a terminal; otherwise, without one of the variables, there is no editor.
+
+    Raises:
+        ValueError: a quote is not closed.
+    """
+    from shutil import which
+
+    command = environment.get("VISUAL", "").strip() or environment.get("EDITOR", "").strip()
+    words = split_command(command, is_windows=is_windows)
+    if not words and is_interactive:
+        words = ["notepad" if is_windows else "vi"]
+    if words and is_windows:  # Windows itself adds only .exe to the name of a program; those of editors may end in .cmd
+        words[0] = which(words[0]) or words[0]
+    return words
+
+
+def format_set_variable(name: str, value: str, *, is_windows: bool = IS_WINDOWS) -> str:
+    """The command that sets an environment variable; on Windows the one that ``cmd`` and PowerShell share.
+
+    It sets the variable for programs that are started later from other windows.
+    """
+    return f"setx {name} {value}" if is_windows else f"export {name}={value}"
+
+
+def get_pipe_encoding(encoding: str, environment: Mapping[str, str]) -> str:
+    """The encoding of text that is written to a pipe or a file: UTF-8, unless ``PYTHONIOENCODING`` names another one.
+
+    UTF-8 is right for JSON (RFC 8259, section 8.1), and for the redirection of ``cmd`` and PowerShell 7.4. Older ones of
+    PowerShell decode what a program writes, by ``[Console]::OutputEncoding``.
+
+    Args:
+        encoding: that of Python's standard output.
+    """
+    return encoding if environment.get("PYTHONIOENCODING", "").partition(":")[0] else "utf-8"
+
+
+def get_list_encodings(*, is_windows: bool = IS_WINDOWS) -> tuple[str, ...]:
+    """The encodings of names that are not UTF-8: on Windows those of its own programs and of its console."""
+    return ("mbcs", "oem") if is_windows else ()
+
+
+def replace_file(
+    source: "Path",
+    target: "Path",
+    *,
+    is_windows: bool = IS_WINDOWS,
+    replace: Callable[["Path", "Path"], None] = os.replace,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Rename a file to a name that may exist; on Windows, wait some seconds for a program that has it open.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    for seconds in _REPLACE_WAITS if is_windows else ():
+        try:
+            replace(source, target)
+        except PermissionError:
+            sleep(seconds)
+        else:
+            return
+    replace(source, target)
+
+
+def wait_until(wait: Callable[[float | None], bool], *, is_windows: bool = IS_WINDOWS) -> None:
+    """Wait without a limit, such as for an event, so that Ctrl-C interrupts it.
+
+    Args:
+        wait: waits for some seconds, or without a limit, and returns whether what it waits for has happened.
+    """
+    while not wait(_WAIT_SLICE if is_windows else None):
+        pass
+
+
+def call_interruptibly(function: Callable[[], _Result], *, is_windows: bool = IS_WINDOWS) -> _Result:
+    """Call a function that waits for the network, so that Ctrl-C interrupts it: on Windows, in a thread."""
+    if not is_windows or threading.current_thread() is not threading.main_thread():
+        return function()
+    from concurrent.futures import Future
+
+    future: Future[_Result] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:  # noqa: BLE001  # raised by the caller
+            future.set_exception(error)
+
+    thread = threading.Thread(target=run, name="interruptible", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(_WAIT_SLICE)
+    return future.result()
+
+
+def receive(connected: "socket.socket", size: int, timeout: float | None, *, is_windows: bool = IS_WINDOWS) -> bytes:
+    """Read from a socket so that Ctrl-C interrupts it.
+
+    Raises:
+        TimeoutError: nothing came for so many seconds.
+    """
+    if not is_windows:
+        connected.settimeout(timeout)
+        return connected.recv(size)
+    ends_at = None if timeout is None else time.monotonic() + timeout
+    while True:
+        left = _WAIT_SLICE if ends_at is None else max(0.001, ends_at - time.monotonic())
+        connected.settimeout(min(_WAIT_SLICE, left))
+        try:
+            return connected.recv(size)
+        except TimeoutError:
+            if ends_at is not None and time.monotonic() >= ends_at:
+                raise
+
+
+class FileLocks(Protocol):
+    """Locks on single bytes of an open file, which end with the process that holds them.
+
+    Attributes:
+        can_convert: a shared lock becomes an exclusive one in one step.
+    """
+
+    can_convert: bool
+
+    def lock(self, descriptor: int, position: int, *, is_shared: bool, wait: bool) -> None:
+        """Lock a byte.
+
+        Raises:
+            OSError: another process holds the lock (``EACCES``, ``EAGAIN``), or the file system has no locks.
+        """
+        ...
+
+    def unlock(self, descriptor: int, position: int) -> None:
+        """Release a lock.
+
+        Raises:
+            OSError: there is none.
+        """
+        ...
+
+    def lock_file(self, descriptor: int) -> None:
+        """Wait for an exclusive lock of a file that serves only as a lock, also against threads of this process.
+
+        Raises:
+            OSError: the file system has no locks.
+        """
+        ...
+
+
+class Kernel(Protocol):
+    """The two functions of Windows that lock a byte of a file; neither waits."""
+
+    def lock(self, descriptor: int, position: int, is_shared: bool) -> None:  # noqa: FBT001
+        """``LockFileEx``.
+
+        Raises:
+            OSError: ``EACCES`` if the byte is locked, by whatever handle.
+        """
+        ...
+
+    def unlock(self, descriptor: int, position: int) -> None:
+        """``UnlockFileEx``."""
+        ...
+
+
+class WindowsLocks:
+    """Locks on Windows, where a lock belongs to a handle, and no second one on the same byte may contradict it."""
+
+    can_convert = False
+
+    def __init__(self, kernel: Kernel, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._kernel = kernel
+        self._sleep = sleep
+
+    def lock(self, descriptor: int, position: int, *, is_shared: bool, wait: bool) -> None:
+        """Lock a byte; the waits are short ones, because Ctrl-C does not interrupt those of Windows."""
+        while True:
+            try:
+                self._kernel.lock(descriptor, position, is_shared)
+            except OSError as error:
+                if not wait or error.errno != errno.EACCES:
+                    raise
+                self._sleep(_LOCK_WAIT)
+            else:
+                return
+
+    def unlock(self, descriptor: int, position: int) -> None:
+        """Release a lock."""
+        self._kernel.unlock(descriptor, position)
+
+    def lock_file(self, descriptor: int) -> None:
+        """Wait for an exclusive lock of a file that serves only as a lock."""
+        self.lock(descriptor, 0, is_shared=False, wait=True)
+
+
+if sys.platform == "win32":
+
+    class _Kernel32:
+        """``LockFileEx`` and ``UnlockFileEx``, because ``msvcrt.locking`` has no shared locks."""
+
+        def __init__(self) -> None:
+            import ctypes
+            from ctypes import wintypes
+
+            class Overlapped(ctypes.Structure):
+                _fields_ = (
+                    ("internal", ctypes.c_size_t),
+                    ("internal_high", ctypes.c_size_t),
+                    ("offset", wintypes.DWORD),
+                    ("offset_high", wintypes.DWORD),
+                    ("event", wintypes.HANDLE),
+                )
+
+            dword, handle, pointer = wintypes.DWORD, wintypes.HANDLE, ctypes.POINTER(Overlapped)
+            self._ctypes, self._overlapped = ctypes, Overlapped
+            library = ctypes.WinDLL("kernel32", use_last_error=True)
+            self._lock, self._unlock = library.LockFileEx, library.UnlockFileEx
+            self._lock.argtypes = (handle, dword, dword, dword, dword, pointer)
+            self._unlock.argtypes = (handle, dword, dword, dword, pointer)
+            self._lock.restype = self._unlock.restype = wintypes.BOOL
+
+        def lock(self, descriptor: int, position: int, is_shared: bool) -> None:  # noqa: FBT001
+            flags = 1 if is_shared else 3  # LOCKFILE_FAIL_IMMEDIATELY, and LOCKFILE_EXCLUSIVE_LOCK
+            self._call(self._lock, descriptor, position, flags, 0)
+
+        def unlock(self, descriptor: int, position: int) -> None:
+            self._call(self._unlock, descriptor, position, 0)
+
+        def _call(self, function: Callable[..., int], descriptor: int, position: int, *arguments: int) -> None:
+            import msvcrt
+
+            where = self._overlapped(offset=position & 0xFFFFFFFF, offset_high=position >> 32)
+            done = function(msvcrt.get_osfhandle(descriptor), *arguments, 1, 0, self._ctypes.byref(where))
+            if not done:
+                raise self._ctypes.WinError(self._ctypes.get_last_error())
+
+    @cache
+    def get_locks() -> FileLocks:
+        """The locks of this system."""
+        return WindowsLocks(_Kernel32())
+
+else:
+    import fcntl
+
+    class _PosixLocks:
+        """Locks of POSIX, which belong to a process; it must have only one descriptor of the file."""
+
+        can_convert = True
+
+        def lock(self, descriptor: int, position: int, *, is_shared: bool, wait: bool) -> None:
+            kind = fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX
+            fcntl.lockf(descriptor, kind | (0 if wait else fcntl.LOCK_NB), 1, position)
+
+        def unlock(self, descriptor: int, position: int) -> None:
+            fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, position)
+
+        def lock_file(self, descriptor: int) -> None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+    @cache
+    def get_locks() -> FileLocks:
+        """The locks of this system."""
+        return _PosixLocks()

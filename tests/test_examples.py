@@ -1,5 +1,6 @@
 """Every code block of the README and the manual runs: in bash, fish, zsh and Python, against a server on loopback."""
 
+import importlib.util
 import json
 import re
 import shlex
@@ -37,6 +38,7 @@ IMAGES = {
         "before.jpg",
         "after.jpg",
         "receipt.jpg",
+        "receipt.png",
         "scan.png",
         "form.png",
         "webpage.png",
@@ -57,6 +59,15 @@ FILES = {
 def find_blocks(source: str) -> list[tuple[str, str]]:
     """The language and the text of each code block."""
     return re.findall(r"^```(\w*)\n(.*?)^```$", source, flags=re.MULTILINE | re.DOTALL)
+
+
+def find_program(language: str, text: str) -> list[str] | None:
+    """The command that runs a block; ``None`` if this machine lacks the shell, or a library that the block imports."""
+    if language == "python":
+        imported = re.findall(r"^(?:import|from) (\w+)", text, flags=re.MULTILINE)
+        return [sys.executable] if all(map(importlib.util.find_spec, imported)) else None
+    shell = SHELLS.get(language)
+    return shell if shell and shutil.which(shell[0]) else None
 
 
 def answer(asked: Asked) -> Reply:
@@ -140,8 +151,8 @@ def test_the_code_blocks_of_a_page_run(page: str, template: Path, env: dict[str,
     (tmp_path / "home").mkdir()
     lines, count = ["exec >stdout 2>stderr"], 0
     for count, (language, text) in enumerate(find_blocks(README if page == "README" else MANUAL[page])):
-        program = [sys.executable] if language == "python" else SHELLS.get(language)
-        if program is None or text.startswith(INSTALLING) or not shutil.which(program[0]):
+        program = find_program(language, text)
+        if program is None or text.startswith(INSTALLING):
             continue
         script = tmp_path / f"{count}.{language}"
         script.write_text(f"set -eo pipefail\n{text}" if language in {"sh", "zsh"} else text)

@@ -3,7 +3,6 @@
 import io
 import itertools
 import pickle
-import re
 import subprocess
 import sys
 import threading
@@ -18,7 +17,6 @@ from PIL import Image
 
 import qubrid_cli
 from qubrid_cli import Client, Description, describe
-from qubrid_cli.commands.shared.manual import read_page
 from qubrid_cli.errors import (
     AuthError,
     ConfigError,
@@ -86,27 +84,6 @@ def test_the_example_works(server: Server, tmp_path: Path, capsys: pytest.Captur
     assert example.shout(Image.open(LIGHTHOUSE)).text == "They differ."
     assert capsys.readouterr().out == "THEY DIFFER."
     assert len(server.asked[-1].image_urls) == 2
-
-
-#: The examples of the manual that need no library of others.
-EXAMPLES = [
-    block
-    for block in re.findall(r"^```python\n(.*?)^```", read_page("python"), re.DOTALL | re.MULTILINE)
-    if not re.search("^import (pandas|dask|ray|daft)", block, re.MULTILINE)
-]
-
-
-@pytest.mark.parametrize("block", EXAMPLES, ids=range(len(EXAMPLES)))
-def test_the_examples_of_the_manual_work(
-    block: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "photos").mkdir()
-    for name in ("photo.jpg", "receipt.png", "before.jpg", "after.jpg", "photos/a.jpg"):
-        (tmp_path / name).write_bytes(LIGHTHOUSE.read_bytes())
-    server.answer = lambda asked: stream('{"shop": "A", "total": 3}' if "response_format" in asked.json else "A tower.")
-    exec(compile(block, "python.md", "exec"), {})
-    assert server.asked or "nope.jpg" in block
 
 
 # What an image may be

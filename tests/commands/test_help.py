@@ -79,6 +79,13 @@ def test_help_and_version_are_commands_too(qvision: Qvision) -> None:
     assert "..." not in qvision("--help").stdout.decode().partition("Commands:")[2]
 
 
+def test_the_help_of_a_command_names_a_page_of_the_manual(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in cli._COMMANDS.keys() - {"help"}:
+        assert cli.main([command, "--help"]) == 0
+        topic = capsys.readouterr().out.rpartition("More: qvision help ")[2].strip()
+        assert topic in manual.load_topics()
+
+
 @pytest.mark.parametrize("topic", manual.load_topics())
 def test_help_shows_the_page_of_a_topic_as_it_is_written_in_a_pipe(
     topic: str, capfdbinary: pytest.CaptureFixture[bytes]

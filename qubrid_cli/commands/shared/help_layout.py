@@ -44,6 +44,17 @@ _SHORT_LIST = 12
 _NAME_WIDTH = 25
 _RANGE = re.compile(r"(?:(?P<low>[\d.]+)<=)?x(?:(?P<sign>[<>]=?)(?P<high>[\d.]+))?")
 _RANGE_IN_BRACKETS = re.compile(rf" *\[{_RANGE.pattern}\]")
+#: The page of the manual about a command.
+_PAGES = {
+    "describe": "describe",
+    "batch": "batch",
+    "presets": "presets",
+    "config": "settings",
+    "auth": "keys",
+    "models": "profiles",
+    "doctor": "troubleshooting",
+    "completion": "troubleshooting",
+}
 #: Seconds; a limit this high only excludes infinity.
 _NO_LIMIT = 1e6
 #: A lower limit that only excludes zero.
@@ -61,9 +72,9 @@ class Command(TyperCommand):
         """Write the arguments, then the options under their headings."""
         _write_sections(collect_sections(self, ctx), formatter)
 
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002  # Typer's signature
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Write the examples as they are, then the rest as paragraphs."""
-        _write_epilog(self.epilog, formatter)
+        _write_epilog(self.epilog, ctx, formatter)
 
 
 class Group(TyperGroup):
@@ -80,9 +91,9 @@ class Group(TyperGroup):
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002  # Typer's signature
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Write the examples as they are."""
-        _write_epilog(self.epilog, formatter)
+        _write_epilog(self.epilog, ctx, formatter)
 
 
 class Program(Group):
@@ -122,7 +133,8 @@ def _write_sections(sections: "Mapping[str, Sequence[tuple[str, str]]]", formatt
             formatter.write_dl([(name.ljust(width), text) for name, text in rows], col_max=width)
 
 
-def _write_epilog(epilog: str | None, formatter: Any) -> None:
+def _write_epilog(epilog: str | None, ctx: Any, formatter: Any) -> None:
+    """Write the examples, further paragraphs, and where the manual has more."""
     examples, _, rest = (epilog or "").partition("\n\n")
     if examples:
         formatter.write_paragraph()
@@ -130,6 +142,10 @@ def _write_epilog(epilog: str | None, formatter: Any) -> None:
     for paragraph in filter(None, rest.split("\n\n")):
         formatter.write_paragraph()
         formatter.write_text(paragraph)
+    _, *words = ctx.command_path.split()
+    if words and (topic := _PAGES.get(words[0])) is not None:
+        formatter.write_paragraph()
+        formatter.write_text(f"More: qvision help {topic}")
 
 
 def format_error(message: str) -> str:

@@ -34,7 +34,7 @@ _FIRST_WORDS = frozenset(
     will describe caption compare read list count extract transcribe translate write explain find give tell show
     name identify summarize summarise ocr detect classify rate check convert return answer analyze analyse guess
     locate estimate generate create make look please say draw label tag score verify format output
-    """.split()
+    """.split()  # noqa: SIM905
 )
 #: One-word prompts, which ``batch`` takes for a prompt beside a folder.
 _ONE_WORD_PROMPTS = _FIRST_WORDS | {"alt", "captions", "description", "text", "tags", "title", "keywords", "colors"}
@@ -238,7 +238,7 @@ def is_path(text: str, *, is_windows: bool = IS_WINDOWS) -> bool:
             or text.endswith(("/", "\\"))
             or (is_windows and re.match(r"\S+\\", text) is not None)
         )
-        is_sentence = text.rstrip().endswith("?") or text.split(maxsplit=1)[0].lower() in _FIRST_WORDS
+        is_sentence = text.rstrip().endswith("?") or "://" in text or text.split(maxsplit=1)[0].lower() in _FIRST_WORDS
         if is_sentence and not looks_like_path:
             return False
         return (looks_like_path and not is_sentence) or bool(

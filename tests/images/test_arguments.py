@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from qubrid_cli.batch.inputs import split_arguments
-from qubrid_cli.images.arguments import classify, is_path, is_path_beside_folder, no_such_image_error
+from qubrid_cli.images.arguments import classify, is_path_beside_folder, no_such_image_error
 
 from ..conftest import Qvision, command, environment
 from ..support.server import Server
@@ -29,60 +29,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lighthouse: Path) ->
     (tmp_path / "list.txt").write_text("photo.jpg\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.mark.parametrize(
-    ("text", "posix", "windows"),
-    [
-        ("my photo (3).jpg", IMAGE, IMAGE),
-        ("./my picture.jpg", IMAGE, IMAGE),
-        ("./no suffix at all", IMAGE, IMAGE),
-        ("../a b", IMAGE, IMAGE),
-        ("/srv/a b", IMAGE, IMAGE),
-        ("~/my pictures", IMAGE, IMAGE),
-        ("C:\\My Pictures\\a b", IMAGE, IMAGE),
-        ("D:/My Pictures", IMAGE, IMAGE),
-        ("\\\\server\\share\\my photo", IMAGE, IMAGE),
-        ("photos\\my scans", PROMPT, IMAGE),
-        ("my pictures/", IMAGE, IMAGE),
-        ("my pictures\\", IMAGE, IMAGE),
-        ("the scan.pdf", IMAGE, IMAGE),
-        ("old scan 2.TIFF", IMAGE, IMAGE),
-        ("phots/a", IMAGE, IMAGE),
-        ("phots\\a", IMAGE, IMAGE),
-        ("holidy/", IMAGE, IMAGE),
-        ("nope.jpg", IMAGE, IMAGE),
-        ("nope.jgp", IMAGE, IMAGE),
-        ("./nope", IMAGE, IMAGE),
-        ("www.example.org/a.jpg", IMAGE, IMAGE),
-        ("IMG_0012", IMAGE, IMAGE),
-        ("img_0012", IMAGE, IMAGE),
-        ("My  Photo", IMAGE, IMAGE),
-        ("my\u00a0photo.jpg", IMAGE, IMAGE),
-        ("what is foo.png?", PROMPT, PROMPT),
-        ("what is in foo.png", PROMPT, PROMPT),
-        ("Describe photo2.jpg", PROMPT, PROMPT),
-        ("compare it with the chart in report.pdf", PROMPT, PROMPT),
-        ("is this /etc/passwd", PROMPT, PROMPT),
-        ("list all files in C:\\temp\\", PROMPT, PROMPT),
-        ("a short caption in French", PROMPT, PROMPT),
-        ("yes/no", PROMPT, PROMPT),
-        ("and/or", PROMPT, PROMPT),
-        ("caption", PROMPT, PROMPT),
-        ("hi", PROMPT, PROMPT),
-        ("Qwen3.5", PROMPT, PROMPT),
-        ("1/2", IMAGE, IMAGE),
-        ("…?", PROMPT, PROMPT),
-        ("/", IMAGE, IMAGE),
-        ("これは何ですか", PROMPT, PROMPT),
-        ("one line\nanother.jpg", PROMPT, PROMPT),
-        (" ", PROMPT, PROMPT),
-        ("word " * 60 + "a.jpg", PROMPT, PROMPT),
-    ],
-)
-def test_what_a_word_is_on_each_platform(text: str, posix: str, windows: str) -> None:
-    kinds = [IMAGE if is_path(text, is_windows=is_windows) else PROMPT for is_windows in (False, True)]
-    assert kinds == [posix, windows]
 
 
 @pytest.mark.parametrize(

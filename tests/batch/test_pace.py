@@ -172,7 +172,7 @@ def play(endpoint: Endpoint, jobs: int | None, seconds: float) -> Played:
             request = limiter.start_request(now, retries.popleft() if retries else images, 100)
             reply = endpoint.arrive(now)
             heapq.heappush(pending, (reply.end, images, request, reply))
-            free_at = now + (1.0 if images == 1 else SENDING_SECONDS)  # the first one goes ahead
+            free_at = now + (0.5 if images == 1 else SENDING_SECONDS)  # the first one goes ahead
         now = max(now + 1e-9, min(now + wait, pending[0][0] if pending else inf))
         while pending and pending[0][0] <= now:
             _, _, request, reply = heapq.heappop(pending)
@@ -252,6 +252,19 @@ def test_in_a_minute_auto_gives_nearly_as_many_answers_as_the_best_fixed_number(
 @pytest.mark.parametrize("name", [name for name, (fast, _) in BEST.items() if fast < 7000])
 def test_the_same_with_fast_answers(name: str) -> None:
     assert play(SERVERS[name](0.5), None, MINUTE).answers >= 0.85 * BEST[name][0]
+
+
+@pytest.mark.parametrize("latency", [0.25, 0.5, 1.0, 2.0])
+def test_pauses_of_a_second_cost_little_even_in_a_short_run(latency: float) -> None:
+    """A server that takes 8 at once, and would give 8 answers per latency with the best fixed number."""
+    assert play(Limited(latency, retry_after=1.0), None, 30.0).answers >= 0.88 * 30 * 8 / latency
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_limit_per_minute_is_not_taken_for_a_limit_at_once(seed: int) -> None:
+    """Requests that are not spread are refused, and each refusal costs a second."""
+    endpoint = Bucket(0.5, per_minute=600, says_how_long=True, chance=random.Random(1000 + seed))
+    assert play(endpoint, None, MINUTE).answers >= 0.85 * BEST["600 a minute, Retry-After"][0]
 
 
 @pytest.mark.parametrize("jobs", [16, 512])

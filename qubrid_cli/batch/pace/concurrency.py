@@ -35,7 +35,7 @@ _SPREAD_FACTOR = 1.1
 _LONGEST_GAP, _LEAST_LATENCY = 60.0, 1e-6
 #: Where a refusal costs a pause: a round counts for this part of one more after each, but is not more than this many times
 #: shorter than the pause.
-_STEP_CUT, _ROUNDS_PER_PAUSE = 1 / 3, 16
+_STEP_CUT, _ROUNDS_PER_PAUSE = 1 / 8, 16
 #: The server is overloaded when this many of the last 20 requests failed. If one request in ten fails by chance, that
 #: happens once in 10,000 times.
 _FAILURE_WINDOW, _OVERLOAD_FAILURES = 20, 9
@@ -49,6 +49,10 @@ class Concurrency:
     back to the level where the server refused, slowly around it, and ever faster above it. Source: CUBIC, RFC 9438,
     section 4. Two things differ: a round trip is the latency of an answer, and the level is measured and not a part of
     the old window, because a refusal shows what the server holds, and a lost packet does not.
+
+    After a refusal the requests are spread over the latency, because servers that limit requests per minute also refuse
+    those that come together. If the server then refuses at the same number again, it limits that number, and until the
+    next refusal requests are sent as soon as others are answered. A refusal at a smaller number shows that this was wrong.
 
     Args:
         jobs: the number of ``-j``, which is the maximum; ``None`` for ``auto``. Then the window triples until the server
@@ -66,7 +70,9 @@ class Concurrency:
         self._rounds = 0.0  # since the window was lowered
         self._step = 1.0  # rounds that one round of answers counts
         self._window_before_trouble = self._window
-        self._has_refused = False
+        self._is_spread = False
+        self._refused_at = 0
+        self._must_spread, self._misjudged_at = False, -inf
         self._latency: float | None = None
         self._changed_at = -inf
         self._samples: list[float] = []
@@ -82,8 +88,8 @@ class Concurrency:
 
     @property
     def gap(self) -> float:
-        """Seconds between two requests, so that they are spread over the latency once the server has refused one."""
-        if not self._has_refused or self._latency is None:
+        """Seconds between two requests, while they are spread over the latency."""
+        if not self._is_spread or self._latency is None:
             return 0.0
         return min(_LONGEST_GAP, self._latency / (_SPREAD_FACTOR * self._window))
 
@@ -140,9 +146,16 @@ class Concurrency:
             held: the requests that the server had not refused when the last one was sent.
             pause: seconds that the server asks to wait; 0 if it does not.
         """
-        is_new = sent_at >= self._changed_at
-        self._has_refused = True
         self._recent_failures.append(True)
+        if sent_at < self._misjudged_at:
+            return
+        if not self._is_spread and held < self._refused_at:
+            self._is_spread, self._must_spread, self._misjudged_at = True, True, now
+            return
+        is_new = sent_at >= self._changed_at
+        is_same = self._is_spread and is_new and held == self._refused_at and held > 1
+        self._is_spread = self._must_spread or not is_same
+        self._refused_at = held
         if is_new:
             least = self._latency / (_ROUNDS_PER_PAUSE * pause) if pause and self._latency else 1.0
             self._step = min(1.0, max(least, self._step * _STEP_CUT))

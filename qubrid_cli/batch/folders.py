@@ -118,7 +118,7 @@ class UnreadableFolder:
 
 
 class _OpenFolder(NamedTuple):
-    """A folder that is being searched; its remaining entries are in reverse order."""
+    """A folder that is being searched; its path ends with a separator, and its remaining entries are in reverse order."""
 
     path: str
     relative_path: str
@@ -153,7 +153,7 @@ def find_images(
         name = level.entries.pop().rpartition(_NAME_SEPARATOR)[2]
         is_folder = name.endswith("/")
         name = name.removesuffix("/")
-        path, relative_path = os.path.join(level.path, name), level.relative_path + name
+        path, relative_path = level.path + name, level.relative_path + name
         if patterns is not None:
             accepts = patterns.accepts_folder if is_folder else patterns.accepts_file
             if not accepts(relative_path):
@@ -178,7 +178,7 @@ def _enter_folder(
         identity = (status.st_dev, status.st_ino)
         if all(level.identity != identity for level in levels):
             entries = _list_entries(path, include_hidden=include_hidden)
-            levels.append(_OpenFolder(path, relative_path, identity, entries))
+            levels.append(_OpenFolder(os.path.join(path, ""), relative_path, identity, entries))
     except OSError as error:
         yield UnreadableFolder(path, error.strerror or str(error))
 

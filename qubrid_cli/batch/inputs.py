@@ -3,7 +3,7 @@
 import glob
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import field, replace
 from functools import partial
@@ -253,9 +253,10 @@ def find_images(
         chain.from_iterable(_expand_argument(argument, selection) for argument in arguments),
         chain.from_iterable(_expand_list_item(item, selection) for item in list_items),
     )
-    allowed: Iterator[_Candidate] = (
-        item for item in candidates if not _is_excluded_file(item.source, selection.excluded_files)
-    )
+    excluded_files: dict[str, list[str]] = {}
+    for path in selection.excluded_files:
+        excluded_files.setdefault(path.name, []).append(os.path.realpath(path))
+    allowed: Iterator[_Candidate] = (item for item in candidates if not _is_excluded_file(item.source, excluded_files))
     if page_finder is not None:
         allowed = chain.from_iterable(_expand_document(item, page_finder) for item in allowed)
     for index, item in enumerate(islice(allowed, selection.limit), 1):
@@ -276,9 +277,10 @@ def resolve_source(task: Task) -> sources.Source:
         raise ImageError(error.message, hint=error.hint) from error
 
 
-def _is_excluded_file(source: str, excluded_files: Sequence[Path]) -> bool:
-    name = os.path.basename(source)
-    return any(path.name == name and os.path.realpath(path) == os.path.realpath(source) for path in excluded_files)
+def _is_excluded_file(source: str, excluded_files: Mapping[str, Sequence[str]]) -> bool:
+    """Whether an image is one of the files, whose real paths are given by their names."""
+    paths = excluded_files.get(os.path.basename(source))
+    return paths is not None and os.path.realpath(source) in paths
 
 
 def _expand_document(candidate: _Candidate, page_finder: "PageFinder") -> Iterator[_Candidate]:

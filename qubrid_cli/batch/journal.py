@@ -133,14 +133,16 @@ class Journal:
         """
         with self._lock:
             self._file.read_new_lines()
-            key = None
             for offset in self._file.index.find_answers(question.tag):
-                line = entries.parse_line(read_line_at(self._file.descriptor, offset))
-                if offset < self._fresh_from or line is None or line.record.get("version") != version:
+                if offset < self._fresh_from:
                     continue
-                if key is None and _is_same_image(line.question, question):
-                    key = compute_key(str(line.record["images"][0].get("sha256")))
-                if key is not None and line.key == key:
+                record = entries.parse_answer(read_line_at(self._file.descriptor, offset))
+                if (
+                    record is not None
+                    and record.get("version") == version
+                    and entries.is_about(record, question)
+                    and record["key"] == compute_key(str(record["images"][0].get("sha256")))
+                ):
                     return True
         return False
 
@@ -290,13 +292,6 @@ class Journal:
     def _claim_again(self) -> None:
         for claim_id in self._claim_ids:
             files.claim(self._file.descriptor, claim_id)
-
-
-def _is_same_image(one: Question, other: Question) -> bool:
-    """Whether two questions with the same tag are about the same image."""
-    return (one.path, one.source_id) == (other.path, other.source_id) and (
-        one.path != b"null" or one.source == other.source
-    )
 
 
 def _compute_claim_id(key: str) -> int:

@@ -66,7 +66,7 @@ class Waiting:
     outcome: Done
 
 
-RunItem = Outcome | ClaimedByOtherRun | Waiting | Idle
+RunItem = Outcome | AlreadyDone | ClaimedByOtherRun | Waiting | Idle
 
 
 class BatchRun:
@@ -110,7 +110,7 @@ class BatchRun:
         self._request_queue = RequestQueue()
         self._in_flight: dict[int, tuple[QueuedRequest, InFlightRequest]] = {}
         self._duplicates = InFlightDuplicates()
-        self._already_done: deque[Skipped] = deque()
+        self._already_done: deque[AlreadyDone] = deque()
         self.given_up_count = 0
         self._output = OrderedOutput(is_ordered=plan.is_ordered)
 
@@ -222,8 +222,8 @@ class BatchRun:
                 request, sent = self._in_flight.pop(number)
                 self._rate_limiter.record_limits(sent, limits)
                 self._handle_result(request, sent, result)
-            case AlreadyDone(tasks=tasks):
-                self._already_done.extend(map(Skipped, tasks))
+            case AlreadyDone():
+                self._already_done.append(event)
                 self._workers.continue_reporting()
             case AllFound(count=count):
                 self._admission.total = count
@@ -383,7 +383,7 @@ class BatchRun:
             if self._budget.record_and_check_failures(is_failure=is_failure):
                 self.stop(BatchIncompleteError("stopped at --max-failures"))
 
-    def _emit_outcomes(self) -> Iterator[Outcome | ClaimedByOtherRun | Waiting]:
+    def _emit_outcomes(self) -> Iterator[Outcome | AlreadyDone | ClaimedByOtherRun | Waiting]:
         """Yield the outcomes that can be written; once written, the results file knows them."""
         while self._already_done:
             yield self._already_done.popleft()

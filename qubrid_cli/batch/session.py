@@ -21,9 +21,9 @@ from .outcomes import OutcomeWriter
 from .progress.display import ProgressDisplay, show_progress
 from .progress.stats import BatchStats
 from .results.done import DoneFinder
-from .results.sharing import ClaimedByOtherRun, WorkSharing
+from .results.sharing import AlreadyDone, ClaimedByOtherRun, WorkSharing
 from .run import BatchRun, Idle, Waiting
-from .tasks import BatchPlan, Done, Failed, Outcome, SidecarFailed
+from .tasks import BatchPlan, Done, Failed, Outcome, SidecarFailed, Skipped
 from .workers import Workers
 
 if TYPE_CHECKING:
@@ -64,8 +64,6 @@ def run_batch(plan: BatchPlan) -> None:
     gc.set_threshold(5_000)
     budget = Budget(plan.limits, price=plan.batch_request.price, max_tokens=plan.batch_request.request.max_tokens)
     stats, output = BatchStats(budget.usage), Output()
-    if not plan.is_quiet and plan.inputs.can_be_found_twice:
-        stats.count_total(plan.inputs.find_images(counts_left_out=False))
     messages = _Messages(is_quiet=plan.is_quiet)
     with ExitStack() as stack:
         journal = stack.enter_context(_open_journal(plan, stack, messages))
@@ -76,6 +74,8 @@ def run_batch(plan: BatchPlan) -> None:
             failures = stack.enter_context(FailureList(plan.failures, plan.batch_request.request.prompt))
         outcome_writer = _build_outcome_writer(plan, journal)
         work_sharing = stack.enter_context(closing(_share_work(plan, journal, outcome_writer)))
+        if not plan.is_quiet and plan.inputs.can_be_found_twice:
+            stats.count_total(plan.inputs.find_images(counts_left_out=False), work_sharing.has_work)
         batch_run = _build_run(plan, work_sharing, budget, outcome_writer)
         sink = _Sink(journal, output if plan.results is None else None, failures, work_sharing, outcome_writer)
         stack.enter_context(stop_on_signals(batch_run))
@@ -280,6 +280,12 @@ class _Saver:
             except OutputError as error:  # it is lost only if it cannot be saved later either
                 self._batch_run.stop(error)
 
+    def save_already_done(self, item: AlreadyDone) -> None:
+        """Take images with an answer off the list of failures."""
+        if self._sink.failures is not None:
+            for task in item.tasks:
+                self._sink.failures.add_outcome(Skipped(task))
+
     def _write_line(self, item: Outcome | ClaimedByOtherRun | Waiting) -> None:
         """Write the line of an outcome, and wait for room on the disk.
 
@@ -311,6 +317,9 @@ def _consume_items(batch_run: BatchRun, saver: _Saver, stats: BatchStats, displa
         for item in items:
             if isinstance(item, Waiting):
                 saver.save_waiting(item)
+            elif isinstance(item, AlreadyDone):
+                saver.save_already_done(item)
+                stats.add_already_done(len(item.tasks))
             elif not isinstance(item, Idle):
                 outcome = saver.save(item)
                 if outcome is not None and not isinstance(outcome, ClaimedByOtherRun):

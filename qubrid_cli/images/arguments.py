@@ -179,10 +179,15 @@ def resolve_name(name: str) -> Source:
     """
     if sources.is_url(name):
         return sources.resolve_url(name)
-    path = expand_home(name)
-    if (page := sources.split_page(name)) and not os.path.lexists(path):
-        return DocumentPage(File(page[0], Path(expand_home(page[0]))), page[1])
-    return File(name, Path(path))
+    name, page = split_name(name)
+    file = File(name, Path(expand_home(name)))
+    return file if page is None else DocumentPage(file, page)
+
+
+def split_name(name: str) -> tuple[str, int | None]:
+    """Split the name of a file from that of its page; a file may also have such a name itself."""
+    page = sources.split_page(name)
+    return (name, None) if page is None or os.path.lexists(expand_home(name)) else page
 
 
 def expand_home(name: str) -> str:

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import BinaryIO, assert_never
 from urllib.parse import unquote
@@ -228,7 +228,12 @@ def has_document_suffix(name: str) -> bool:
 
 def _has_suffix(name: str, formats: str) -> bool:
     path = re.split("[?#]", name)[0] if is_url(name) else name
-    return re.fullmatch(rf".*\.({formats})", path, re.IGNORECASE | re.DOTALL) is not None
+    return _compile_suffix(formats).fullmatch(path) is not None
+
+
+@cache
+def _compile_suffix(formats: str) -> re.Pattern[str]:
+    return re.compile(rf".*\.({formats})", re.IGNORECASE | re.DOTALL)
 
 
 class DocumentKind(enum.Enum):

@@ -122,6 +122,34 @@ def test_an_answer_that_another_program_overwrote_is_not_found(path: Path) -> No
         assert journal.find_answer("k1", question("a.jpg")) is None
 
 
+UNCHANGED = entries.encode_line(
+    record(sha256="5" * 64), index=1, key="k1", attempts=1, path="a.jpg", version="9-1", source_id=7
+)
+
+
+@pytest.mark.parametrize(
+    ("data", "version", "is_unchanged"),
+    [
+        (UNCHANGED, "9-1", True),
+        (UNCHANGED, "9-2", False),
+        (UNCHANGED.replace(b'"k1"', b'"k2"'), "9-1", False),  # another model
+        (UNCHANGED.replace(b"lighthouse", b"light\\u0020house"), "9-1", True),
+        (UNCHANGED.replace(b'":', b'": '), "9-1", True),  # as other programs write JSON
+        (UNCHANGED.replace(b'"a.jpg"', b'"b.jpg"'), "9-1", False),
+        (UNCHANGED.replace(b'source_id":7', b'source_id":8'), "9-1", False),
+        (UNCHANGED.replace(b"lighthouse", b'light"house'), "9-1", False),  # damaged between a sound beginning and end
+        (UNCHANGED.replace(b"lighthouse", b"light\xffhouse"), "9-1", False),
+    ],
+)
+def test_an_image_is_done_if_a_sound_line_has_its_path_id_version_and_key(
+    path: Path, data: bytes, version: str, *, is_unchanged: bool
+) -> None:
+    write(path, line("k0", "z.jpg"), data)
+    with Journal(path) as journal:
+        image = question(path="a.jpg", source_id=7)
+        assert journal.find_unchanged(image, version, {"5" * 64: "k1"}.__getitem__) is is_unchanged
+
+
 @pytest.mark.parametrize("source", ["caf\udce9.jpg", "new\nline.jpg", 'q"uote.jpg', "é🎉\u2028.jpg", "\x9b\x7f.jpg"])
 def test_images_with_unusual_names_are_found_again(path: Path, source: str) -> None:
     write(path, line("k1", source))

@@ -26,6 +26,8 @@ _SPEED_WINDOW_SECONDS = 60.0
 _QUIET_SECONDS = 10.0
 #: Seconds between checks whether other runs have answered the images that they have claimed.
 _CLAIMS_INTERVAL = 1.0
+#: Seconds before the images are counted if all so far are already done.
+_COUNT_DELAY = 10.0
 #: Kinds of failures that the summary lists.
 _MAX_FAILURE_LINES = 10
 #: Kinds of failures that are told apart; a server may send an error code of its own for each image.
@@ -138,10 +140,15 @@ class BatchStats:
         """Images for which requests were needed, here or in another run at the same time."""
         return self.done - self.duplicates + self.failed + self._elsewhere_count
 
-    def count_total(self, images: Iterator[object]) -> None:
-        """Count all images of the run in a thread of its own, while the first ones are processed."""
+    def count_total(self, images: Iterator[object], has_work: threading.Event) -> None:
+        """Count all images of the run in a thread of its own, while the first ones are processed.
+
+        Args:
+            has_work: an image is not already done. A short run that has nothing to do is over before they are counted.
+        """
 
         def count() -> None:
+            has_work.wait(_COUNT_DELAY)
             self.total = sum(1 for _ in images)
 
         threading.Thread(target=count, name="count", daemon=True).start()
@@ -161,6 +168,11 @@ class BatchStats:
             self._add_measurements(outcome.record)
         self._claimed_keys.pop(outcome.task.index, None)
         self._answered_elsewhere.discard(outcome.task.index)
+        self._record_speed()
+
+    def add_already_done(self, count: int) -> None:
+        """Count images whose answers were found without reading them."""
+        self.skipped += count
         self._record_speed()
 
     def add_claimed(self, index: int, key: str) -> None:

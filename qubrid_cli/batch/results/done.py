@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 from ...errors import ImageError, UsageError
-from ...images.sources import DocumentPage, FetchedLink, File, Link, Source
+from ...images.arguments import expand_home, split_name
+from ...images.sources import DocumentPage, FetchedLink, File, Link, Source, is_url
 from .. import entries, inputs
 from ..inputs import Task
 from ..journal import Journal
@@ -20,6 +22,8 @@ _FINE_TICK, _COARSE_TICK = 20_000_000, 2_000_000_000
 _SECOND = 1_000_000_000
 #: Between the path of a document and the number of a page.
 _PAGE_MARK = "#page="
+#: Ends of a path that mean nothing.
+_IGNORED_ENDS = ("/", "/.", os.sep)
 
 
 class DoneFinder:
@@ -40,13 +44,13 @@ class DoneFinder:
 
     def locate(self, task: Task) -> Task:
         """Add path and version of its file to a task."""
-        file, suffix = _find_file(task)
-        if file is None:
+        path, page = _find_file(task)
+        if path is None:
             return task
-        path = os.fspath(file.path)
-        return Task(
-            task.index, task.source, task.prompt, task.id, self._make_relative(path) + suffix, compute_version(path)
-        )
+        relative_path = self._make_relative(path)
+        if page is not None:
+            relative_path = f"{relative_path}{_PAGE_MARK}{page}"
+        return Task(task.index, task.source, task.prompt, task.id, relative_path, compute_version(path))
 
     def is_done(self, task: Task) -> bool:
         """Whether the results file has the answer about an image, which has not changed since."""
@@ -100,16 +104,21 @@ class DoneFinder:
         return name if self._folders[1] == "." else f"{self._folders[1]}/{name}"
 
 
-def _find_file(task: Task) -> tuple[File | None, str]:
-    """The file of an image, and what distinguishes its page from others."""
-    if task.source != "-":
-        with suppress(ImageError):
-            source = inputs.resolve_source(task)
-            if isinstance(source, DocumentPage) and isinstance(source.document, File):
-                return source.document, f"{_PAGE_MARK}{source.number}"
-            if isinstance(source, File):
-                return source, ""
-    return None, ""
+def _find_file(task: Task) -> tuple[str | None, int | None]:
+    """The path of the file of an image, and its page."""
+    if task.source == "-":
+        return None, None
+    if not is_url(task.source):
+        name, page = split_name(task.source)
+        path = expand_home(name)
+        return os.fspath(Path(path)) if path.endswith(_IGNORED_ENDS) else path, page
+    with suppress(ImageError):
+        source = inputs.resolve_source(task)
+        if isinstance(source, DocumentPage) and isinstance(source.document, File):
+            return os.fspath(source.document.path), source.number
+        if isinstance(source, File):
+            return os.fspath(source.path), None
+    return None, None
 
 
 def compute_version(path: str) -> str | None:

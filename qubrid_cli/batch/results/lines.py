@@ -72,14 +72,19 @@ def quote(text: str | None) -> bytes:
     return b"null" if text is None else b'"%b"' % text.encode(errors="surrogatepass")
 
 
+def quote_id(source_id: str | float | None) -> bytes:
+    """Quote the ``id`` of an image, which may be a number."""
+    return quote(source_id) if source_id is None or isinstance(source_id, str) else str(source_id).encode()
+
+
 def make_question(
     source: str, prompt: str | None, *, path: str | None, source_id: str | float | None, key: str | None
 ) -> Question:
     """Build a question. Standard input and ``data:`` URLs always have the same name, so the key tells them apart."""
-    number = source_id if isinstance(source_id, str | None) else None
-    quoted_id = quote(number) if source_id is None or number is not None else str(source_id).encode()
     is_ambiguous = source.startswith(("-", "data:"))
-    return Question(quote(source), quote(prompt), quote(path), quoted_id, quote(key if is_ambiguous else None))
+    return Question(
+        quote(source), quote(prompt), quote(path), quote_id(source_id), quote(key if is_ambiguous else None)
+    )
 
 
 #: What the index keeps of a line: the hash of its key; the tag of its question, and the tag that its question has in lines
@@ -159,11 +164,11 @@ def _split_block(offset: int, block: bytes, begin: int, end: int) -> Iterator[tu
         begin = line_end + 1
 
 
-def _read_blocks(descriptor: int, start: int, chunk_size: int = _BULK_READ_BYTES) -> Iterator[tuple[int, bytes]]:
+def _read_blocks(descriptor: int, start: int) -> Iterator[tuple[int, bytes]]:
     """Read complete lines, several at a time, with the offset of the first."""
     pieces: list[bytes] = []
     offset, size = start, 0
-    while chunk := read_at(descriptor, offset + size, chunk_size):
+    while chunk := read_at(descriptor, offset + size, _BULK_READ_BYTES):
         end = chunk.rfind(b"\n") + 1
         if end:
             block = b"".join([*pieces, chunk[:end]])
@@ -176,21 +181,24 @@ def _read_blocks(descriptor: int, start: int, chunk_size: int = _BULK_READ_BYTES
             raise LineTooLongError
 
 
-def read_lines(descriptor: int, start: int = 0, *, chunk_size: int = _BULK_READ_BYTES) -> Iterator[tuple[int, bytes]]:
+def read_lines(descriptor: int, start: int = 0) -> Iterator[tuple[int, bytes]]:
     """Read the complete lines of an open file from an offset on; yield each line's offset, and the line without its end.
 
     Raises:
         LineTooLongError: a line has more than ``MAX_LINE_BYTES``.
     """
-    for offset, block in _read_blocks(descriptor, start, chunk_size):
+    for offset, block in _read_blocks(descriptor, start):
         for begin, _, line in _split_block(offset, block, 0, len(block)):
             yield begin, line
 
 
 def read_line_at(descriptor: int, offset: int) -> bytes:
     """Read the line at an offset; empty if there is none."""
+    head = read_at(descriptor, offset, _SINGLE_READ_BYTES)
+    if (end := head.find(b"\n")) >= 0:
+        return head[:end]
     try:
-        return next((line for _, line in read_lines(descriptor, offset, chunk_size=_SINGLE_READ_BYTES)), b"")
+        return next((line for _, line in read_lines(descriptor, offset)), b"")
     except LineTooLongError:
         return b""
 

@@ -40,6 +40,7 @@ class WorkSharing:
 
     Attributes:
         has_found_all: all images have been found; only postponed ones may still come.
+        has_work: an image was found that is not already done.
         found_count: images that were found and are not already done, with those that come again.
     """
 
@@ -51,6 +52,7 @@ class WorkSharing:
         self._in_progress_count = 0
         self._is_closed = False
         self.has_found_all = False
+        self.has_work = threading.Event()
         self.found_count = 0
 
     def has_failed(self, question: Question) -> bool:
@@ -104,7 +106,6 @@ class WorkSharing:
         """Yield the inputs, then each postponed image again once it is free. For a thread of its own: it waits."""
         done: list[Task] = []
         for item in inputs:
-            self._count_started()
             located = item
             if self._done_finder is not None and isinstance(item, Task):
                 located = self._done_finder.locate(item)
@@ -115,7 +116,7 @@ class WorkSharing:
             if done:
                 yield AlreadyDone(tuple(done))
             if not done or done[-1] is not located:
-                self.found_count += 1
+                self._count_started()
                 yield located
             done = []
         if done:
@@ -123,10 +124,11 @@ class WorkSharing:
         self.has_found_all = True
         while (postponed := self._wait_for_postponed()) is not None:
             self._count_started()
-            self.found_count += 1
             yield postponed
 
     def _count_started(self) -> None:
+        self.found_count += 1
+        self.has_work.set()
         with self._changed:
             self._in_progress_count += 1
 

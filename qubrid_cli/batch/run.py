@@ -49,7 +49,7 @@ _MIN_SHUTDOWN_GRACE, _MAX_SHUTDOWN_GRACE = 5.0, 60.0
 _RECENT_ANSWERS = 100
 #: Seconds that all other requests wait for the response to the first one. A refused key or an unknown model is reported
 #: sooner, and then costs one request; an answer usually takes longer.
-_FIRST_REQUEST_HEAD_START = 1.0
+_FIRST_REQUEST_HEAD_START = 0.5
 #: Assumed for an answer before there is a first one.
 _DEFAULT_ANSWER_TOKENS = 256
 

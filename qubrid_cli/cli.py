@@ -100,8 +100,8 @@ def _build_app(words: Sequence[str]) -> typer.Typer:
         if name in words:
             app.add_typer(import_module(f".commands.{name}", __package__).app)
         else:
-            app.command(name, help=summary)(_placeholder_command)
-    app.command("version", help="Show the version.")(_print_version)
+            app.command(name, cls=help_layout.Command, help=summary)(_placeholder_command)
+    app.command("version", cls=help_layout.Command, help="Show the version.")(_print_version)
     return app
 
 

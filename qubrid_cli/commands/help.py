@@ -17,7 +17,7 @@ def _complete_names(context: typer.Context, incomplete: str) -> list[tuple[str, 
     """Topics and commands; after one of them, nothing."""
     group = context.find_root().command
     assert isinstance(group, TyperGroup)
-    commands = {name: command.get_short_help_str(100) for name, command in group.commands.items()}
+    commands = {name: command.get_short_help_str() for name, command in group.commands.items()}
     names = {} if context.params.get("words") else manual.load_topics() | commands
     return [(name, summary) for name, summary in names.items() if name.startswith(incomplete)]
 

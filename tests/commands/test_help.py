@@ -15,7 +15,7 @@ from qubrid_cli.commands.shared.help_layout import _HEADINGS, MAX_WIDTH, collect
 
 from ..conftest import Qvision
 
-PROGRAM = typer.main.get_command(cli._build_app([*cli._COMMANDS]))
+PROGRAM: Any = typer.main.get_command(cli._build_app([*cli._COMMANDS]))
 
 
 def commands_below(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -65,6 +65,11 @@ def split_commands(line: str) -> Iterator[list[str]]:
     for is_operator, group in itertools.groupby(words, lambda word: set(word) <= set("|<>")):
         if not is_operator:
             yield [*group]
+
+
+def test_completion_shows_whole_summaries() -> None:
+    items = PROGRAM.shell_complete(PROGRAM.make_context("qvision", [], resilient_parsing=True), "")
+    assert cli._COMMANDS.items() <= {item.value: item.help for item in items}.items()
 
 
 def test_no_option_stands_under_two_headings() -> None:

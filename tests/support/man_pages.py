@@ -39,12 +39,17 @@ def _name_page(topic: str) -> str:
     return f"{roff.bold(f'qvision-{topic}')}({1 if topic in COMMANDS else 7})"
 
 
+def _convert(topic: str, source: str) -> Iterator[str]:
+    """Convert a part of the page about a topic."""
+    return roff.convert(source, lambda other: "" if other == topic else _name_page(other))
+
+
 def _begin(name: str, section: int, summary: str) -> Iterator[str]:
     changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
     (date,) = re.findall(rf"^## \[?{re.escape(__version__)}\]? - (\S+)$", changes, flags=re.MULTILINE)
     yield roff.macro("TH", name.upper(), str(section), date, f"qvision {__version__}", "qvision manual")
-    # Words such as QUBRID_API_KEY are neither hyphenated nor stretched.
-    yield from (".nh", ".ad l")
+    # Words such as QUBRID_API_KEY are neither hyphenated nor stretched; HY is the register of groff that macros restore.
+    yield from (".nr HY 0", ".nh", ".ad l")
     yield roff.heading("Name")
     yield rf"{roff.escape_code(name)} \- {roff.escape(summary[:1].lower() + summary[1:].removesuffix('.'))}"
 
@@ -55,14 +60,14 @@ def _build_program_page() -> str:
         roff.heading("Synopsis"),
         roff.bold("qvision") + " " + roff.format_usage("[OPTIONS] COMMAND [ARGUMENTS]..."),
         roff.heading("Description"),
-        *roff.convert(_introduction(), _name_page),
+        *_convert("", _introduction()),
         *_format_options((), PROGRAM),
         roff.heading("Commands"),
         *(line for name, command in COMMANDS.items() for line in roff.term(_name_page(name), _summarize(command))),
         roff.heading("Topics"),
         *_format_topics(),
         roff.heading("Exit status"),
-        *roff.convert(re.sub(r"^## .*", "", manual.read_page("exit-codes"), flags=re.MULTILINE), _name_page),
+        *_convert("", _sections("exit-codes")[1].partition("\n")[2]),
         *_format_examples(PROGRAM),
     ])  # fmt: skip
 
@@ -74,16 +79,16 @@ def _build_command_page(name: str) -> str:
     leaves = [*_find_leaves((name,), command)]
     usages = [line for path, leaf in leaves for line in (".br", _format_usage(path, leaf))]
     return roff.join([
-        *_begin(f"qvision-{name}", 1, command.help.partition("\n")[0]),
+        *_begin(f"qvision-{name}", 1, command.get_short_help_str()),
         roff.heading("Synopsis"),
         *usages[1:],
         roff.heading("Description"),
         *_format_help_text(command),
-        *roff.convert(introduction, _name_page),
+        *_convert(name, introduction),
         *([roff.heading("Commands")] if len(leaves) > 1 else ()),
         *(line for path, leaf in leaves for line in _format_options(path, leaf, is_part=len(leaves) > 1)),
-        *(line for section in about_options for line in roff.convert(_drop_table(section), _name_page)),
-        *(line for section in sections if section not in about_options for line in roff.convert(section, _name_page)),
+        *(line for section in about_options for line in _convert(name, _drop_table(section))),
+        *(line for section in sections if section not in about_options for line in _convert(name, section)),
         *_format_examples(command),
         roff.heading("See also"),
         *roff.fill(f"{roff.bold('qvision')}(1), whose page lists the exit codes, the other commands and the topics"),
@@ -92,20 +97,19 @@ def _build_command_page(name: str) -> str:
 
 def _build_topic_page(topic: str) -> str:
     introduction, *sections = _sections(topic)
-    description = [*roff.convert(introduction, _name_page)]
+    description = [*_convert(topic, introduction)]
     return roff.join([
         *_begin(f"qvision-{topic}", 7, TOPICS[topic]),
         *([roff.heading("Description"), *description] if description else ()),
-        *(line for section in sections for line in roff.convert(section, _name_page)),
+        *(line for section in sections for line in _convert(topic, section)),
         roff.heading("See also"),
         f"{roff.bold('qvision')}(1)",
     ])  # fmt: skip
 
 
 def _introduction() -> str:
-    """The first paragraph of the README."""
-    paragraphs = (ROOT / "README.md").read_text("utf-8").split("\n\n")
-    return next(text for text in paragraphs if text.startswith(("qvision", "**qvision", "`qvision")))
+    """The sentence below the title of the README, which is printed in bold there."""
+    return (ROOT / "README.md").read_text("utf-8").split("\n\n")[1].strip("*")
 
 
 def _sections(topic: str) -> list[str]:
@@ -137,7 +141,7 @@ def _format_usage(path: tuple[str, ...], command: Any) -> str:
 
 
 def _summarize(command: Any) -> str:
-    return roff.escape(command.help.partition("\n")[0])
+    return roff.escape(command.get_short_help_str())
 
 
 def _format_help_text(command: Any) -> Iterator[str]:

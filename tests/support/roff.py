@@ -21,7 +21,7 @@ _INLINE = {
 #: Characters of a line of text, and of code that is not cut off on a terminal of 80 columns.
 _TEXT_WIDTH, _CODE_WIDTH = 78, 68
 
-#: Returns how a page of the manual is cited, as roff.
+#: Returns how a page of the manual is cited, as roff; empty for the page that cites it.
 NamePage = Callable[[str], str]
 
 
@@ -146,7 +146,7 @@ def convert(source: str, name_page: NamePage) -> Iterator[str]:
 
 
 def _convert_table(tokens: Sequence[Token], name_page: NamePage) -> Iterator[str]:
-    """A list of terms, which are the first column; further columns begin with their title."""
+    """A list of terms, which are the first column; several other columns have their titles."""
     rows: list[list[str]] = []
     for index, token in enumerate(tokens):
         if token.type == "tr_open":
@@ -156,9 +156,9 @@ def _convert_table(tokens: Sequence[Token], name_page: NamePage) -> Iterator[str
         elif token.type == "table_close":
             break
     titles, *rows = rows
-    for name, first, *others in rows:
-        texts = [first, *(f"{title}: {cell}" for title, cell in zip(titles[2:], others, strict=True) if cell)]
-        yield from term(name, "; ".join(filter(None, texts)))
+    for name, *cells in rows:
+        texts = [f"{title}: {cell}" for title, cell in zip(titles[1:], cells, strict=True) if cell]
+        yield from term(name, cells[0] if len(cells) == 1 else "; ".join(texts))
 
 
 def _convert_inline(token: Token, name_page: NamePage) -> str:
@@ -173,7 +173,7 @@ def _convert_inline(token: Token, name_page: NamePage) -> str:
             case "link_open":
                 target = "" if child.info == "auto" else str(child.attrs["href"])
             case "link_close" if page := re.fullmatch(r"([\w-]+)\.md(#.*)?", target):
-                parts.append(f", {name_page(page[1])}")
+                parts.append(f" ({citation})" if (citation := name_page(page[1])) else "")
             case "link_close" if "://" in target:
                 parts.append(rf" <\fI{escape_code(target)}\fR>")
             case _:

@@ -61,39 +61,60 @@ _NO_LIMIT = 1e6
 _TINY = 0.01
 
 
-class Command(TyperCommand):
-    """A command whose help has headings; ``epilog`` holds its examples, one per line, and is not rewrapped."""
+class _Layout:
+    """What the help of all commands has in common; ``epilog`` holds examples, one per line, which are not rewrapped."""
+
+    help: str | None
+    epilog: str | None
+
+    def get_short_help_str(self, limit: int = 0) -> str:  # noqa: ARG002  # Typer cuts it off at a limit
+        """Return the first line of the help text."""
+        return (self.help or "").partition("\n")[0]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the arguments and options under their headings."""
+        sections = collect_sections(self, ctx)
+        longest = max(len(name) for rows in sections.values() for name, _ in rows)
+        width = min(longest, _NAME_WIDTH)
+        for heading, rows in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(width), text) for name, text in rows], col_max=width)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the examples as they are, then further paragraphs, and where the manual has more."""
+        examples, _, rest = (self.epilog or "").partition("\n\n")
+        if examples:
+            formatter.write_paragraph()
+            formatter.write("Examples:\n" + "".join(f"  {line}\n" for line in examples.splitlines()))
+        for paragraph in filter(None, rest.split("\n\n")):
+            formatter.write_paragraph()
+            formatter.write_text(paragraph)
+        _, *words = ctx.command_path.split()
+        if words and (topic := _PAGES.get(words[0])) is not None:
+            formatter.write_paragraph()
+            formatter.write_text(f"More: qvision help {topic}")
+
+
+class Command(_Layout, TyperCommand):
+    """A command."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the words after the command's name; Typer puts required arguments into braces."""
         return [re.sub(r"^\{(.*)\}$", r"\1", piece) for piece in super().collect_usage_pieces(ctx)]
 
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the arguments, then the options under their headings."""
-        _write_sections(collect_sections(self, ctx), formatter)
 
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """Write the examples as they are, then the rest as paragraphs."""
-        _write_epilog(self.epilog, ctx, formatter)
-
-
-class Group(TyperGroup):
-    """A command with commands below it; ``epilog`` as for ``Command``."""
+class Group(_Layout, TyperGroup):
+    """A command with commands below it."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the options, then the commands with their whole summaries."""
-        _write_sections(collect_sections(self, ctx), formatter)
+        """Write the options, then the commands."""
+        super().format_options(ctx, formatter)
         self.format_commands(ctx, formatter)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002  # Typer's signature
         """Write the commands."""
-        rows = [(name, command.get_short_help_str(1000)) for name, command in self.commands.items()]
         with formatter.section("Commands"):
-            formatter.write_dl(rows)
-
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """Write the examples as they are."""
-        _write_epilog(self.epilog, ctx, formatter)
+            formatter.write_dl([(name, command.get_short_help_str()) for name, command in self.commands.items()])
 
 
 class Program(Group):
@@ -122,30 +143,6 @@ def collect_sections(command: Any, ctx: Any) -> "Mapping[str, Sequence[tuple[str
         text = _RANGE_IN_BRACKETS.sub(_bracket_range, record[1].replace("  [required]", ""))
         sections[heading].append((record[0], re.sub(r"\] +\[", "; ", text).replace("  [", " [")))
     return {heading: rows for heading, rows in sections.items() if rows}
-
-
-def _write_sections(sections: "Mapping[str, Sequence[tuple[str, str]]]", formatter: Any) -> None:
-    """Write the sections with texts that begin in the same column; what is longer has a line of its own."""
-    longest = max((len(name) for rows in sections.values() for name, _ in rows), default=0)
-    width = min(longest, _NAME_WIDTH)
-    for heading, rows in sections.items():
-        with formatter.section(heading):
-            formatter.write_dl([(name.ljust(width), text) for name, text in rows], col_max=width)
-
-
-def _write_epilog(epilog: str | None, ctx: Any, formatter: Any) -> None:
-    """Write the examples, further paragraphs, and where the manual has more."""
-    examples, _, rest = (epilog or "").partition("\n\n")
-    if examples:
-        formatter.write_paragraph()
-        formatter.write("Examples:\n" + "".join(f"  {line}\n" for line in examples.splitlines()))
-    for paragraph in filter(None, rest.split("\n\n")):
-        formatter.write_paragraph()
-        formatter.write_text(paragraph)
-    _, *words = ctx.command_path.split()
-    if words and (topic := _PAGES.get(words[0])) is not None:
-        formatter.write_paragraph()
-        formatter.write_text(f"More: qvision help {topic}")
 
 
 def format_error(message: str) -> str:

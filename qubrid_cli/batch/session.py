@@ -4,7 +4,7 @@ import gc
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from math import inf
 from pathlib import Path
@@ -18,7 +18,7 @@ from ..text import format_size
 from .budget import Budget
 from .journal import Journal
 from .outcomes import OutcomeWriter
-from .progress.display import ProgressDisplay, show_progress
+from .progress.display import ProgressDisplay, make_writer, show_progress
 from .progress.stats import BatchStats
 from .results.done import DoneFinder
 from .results.sharing import AlreadyDone, ClaimedByOtherRun, WorkSharing
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from .failures import FailureList
 
+_UNSAVED = "the answers are not saved; to save them, add -o results.jsonl"
 #: Seconds between attempts to write to a full disk.
 _WRITE_RETRY_SECONDS = 0.5
 #: Seconds between messages about the progress of long work on the results file.
@@ -47,7 +48,8 @@ def print_dry_run(plan: BatchPlan) -> None:
     with Journal(results) if results else nullcontext() as journal:
         forecast = dry_run(plan, journal, report=lambda line: None if plan.is_quiet else echo_err(line))
     output = Output()
-    for line in forecast.format_lines(plan.batch_request.price, plan.batch_request.request.max_tokens):
+    lines = forecast.format_lines(plan.batch_request.price, plan.batch_request.request.max_tokens)
+    for line in [*lines, *plan.request_lines]:
         output.write(f"{line}\n")
     if forecast.census.image_count == 0:
         plan.inputs.selection.left_out.raise_if_any(len(plan.page_finder.left_out))
@@ -64,6 +66,7 @@ def run_batch(plan: BatchPlan) -> None:
     gc.set_threshold(5_000)
     budget = Budget(plan.limits, price=plan.batch_request.price, max_tokens=plan.batch_request.request.max_tokens)
     stats, output = BatchStats(budget.usage), Output()
+    as_table = plan.has_table and output.is_terminal
     messages = _Messages(is_quiet=plan.is_quiet)
     with ExitStack() as stack:
         journal = stack.enter_context(_open_journal(plan, stack, messages))
@@ -77,17 +80,18 @@ def run_batch(plan: BatchPlan) -> None:
         if not plan.is_quiet and plan.inputs.can_be_found_twice:
             stats.count_total(plan.inputs.find_images(counts_left_out=False), work_sharing.has_work)
         batch_run = _build_run(plan, work_sharing, budget, outcome_writer)
-        sink = _Sink(journal, output if plan.results is None else None, failures, work_sharing, outcome_writer)
         stack.enter_context(stop_on_signals(batch_run))
         # A bar and the lines of results, perhaps through a pager or jq, would overwrite each other on one terminal.
         display = stack.enter_context(
             show_progress(
                 stats,
                 is_quiet=plan.is_quiet,
-                is_shown=plan.results is not None or not output.is_terminal,
-                as_bar=plan.results is not None or output.is_stdout_file,
+                is_shown=plan.results is not None or not output.is_terminal or as_table,
+                as_bar=plan.results is not None or output.is_stdout_file or as_table,
             )
         )
+        show = None if plan.results is not None else make_writer(output, display, as_table=as_table)
+        sink = _Sink(journal, show, failures, work_sharing, outcome_writer)
         messages.display = display
         batch_run.log = display.print_line if plan.is_verbose else None
         try:
@@ -103,7 +107,8 @@ def run_batch(plan: BatchPlan) -> None:
     elif not plan.is_quiet:
         for line in stats.format_summary(jobs=plan.rate_limiter.summary):
             echo_err(line)
-        for line in [*_format_given_up(batch_run.given_up_count), *journal.notes]:
+        unsaved = [_UNSAVED] if as_table and plan.sidecars is None else []
+        for line in [*_format_given_up(batch_run.given_up_count), *journal.notes, *unsaved]:
             echo_err(line)
     _print_left_out(plan)
     _raise_if_incomplete(batch_run.stop_reason, stats, is_resumable=plan.results is not None)
@@ -198,11 +203,11 @@ class _Sink:
     """Where the outcomes of a run go.
 
     Attributes:
-        output: standard output, if the run has no results file; then ``journal`` is a temporary one.
+        show: writes an outcome to standard output, if the run has no results file; then ``journal`` is a temporary one.
     """
 
     journal: Journal
-    output: Output | None
+    show: Callable[[Done | Failed], None] | None
     failures: "FailureList | None"
     work_sharing: WorkSharing
     outcome_writer: OutcomeWriter
@@ -227,8 +232,8 @@ class _Sink:
         Raises:
             OutputError: it could not be written.
         """
-        if self.output is not None and isinstance(item, Done | Failed) and item.line:
-            self.output.write(item.line.decode())
+        if self.show is not None and isinstance(item, Done | Failed) and item.line:
+            self.show(item)
         finished = self.outcome_writer.write_sidecars(item) if isinstance(item, Done) else item
         if self.failures is not None and not isinstance(finished, ClaimedByOtherRun):
             self.failures.add_outcome(finished)

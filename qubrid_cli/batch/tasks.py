@@ -128,6 +128,8 @@ class BatchPlan:
         is_forced: images are requested even if the results file has their answers.
         is_verifying: images are read even if size and time of their file are those of an image that is done.
         results: the results file; ``None`` for standard output.
+        request_lines: what a dry run says about the requests: prompt, model, endpoint.
+        has_table: on a terminal, standard output shows a table instead of lines of JSON.
     """
 
     inputs: BatchInputs
@@ -146,6 +148,8 @@ class BatchPlan:
     may_retry_incomplete: bool = False
     is_verifying: bool = False
     results: Path | None = None
+    request_lines: tuple[str, ...] = ()
+    has_table: bool = False
     failures: Path | None = None
     sidecars: "SidecarOptions | None" = None
     is_quiet: bool = False

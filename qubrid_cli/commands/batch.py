@@ -11,6 +11,7 @@ import typer
 
 from ..errors import InterruptedByUserError, UsageError
 from ..library import connection, image_options, question
+from ..text import escape_control_characters
 from .shared import help_layout, options, page_options, setup
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+#: Characters of a label of the dry run, such as "endpoint:", with the blank behind it.
+_LABEL_WIDTH = 10
 _EXAMPLES = """\
 qvision batch photos/ -P alt -o results.jsonl
 qvision batch --from list.txt "caption" -o results.jsonl -j 16
@@ -136,17 +139,16 @@ def batch(
         excluded_files=_collect_run_files(results, failures, from_),
     )
     sidecars = _build_sidecar_options(context.params, paths, chosen_preset, answer_schema)
-    from ..batch import session  # loads httpx, so only for a valid command line
-    from ..batch.pages import PageFinder
-    from ..batch.tasks import BatchPlan
+    from ..batch import pages as documents  # they load httpx, so only for a valid command line
+    from ..batch import session, tasks
 
     parts = image_options.read_part_options(tiles, crop, chosen_preset, has_schema=answer_schema is not None)
     image_limits = image_options.build_image_limits(settings, parts, original=original)
     setup.note_useless_pixels(settings, extra, quiet=quiet or original)
     open_source = _build_source_opener(settings, stdin, fetch=fetch)
-    page_finder = PageFinder(open_source, document_options.choice, document_options.password)
+    page_finder = documents.PageFinder(open_source, document_options.choice, document_options.password)
     key = None if dry_run else setup.require_key(settings, quiet=quiet)
-    plan = BatchPlan(
+    plan = tasks.BatchPlan(
         inputs=inputs.BatchInputs(paths, _resolve_list(from_, stdin), null, selection, page_finder),
         batch_request=_build_batch_request(request, image_limits, settings, config, schema=answer_schema, parts=parts),
         open_source=open_source,
@@ -163,6 +165,8 @@ def batch(
         may_retry_incomplete=retry_incomplete,
         is_verifying=verify,
         results=results,
+        request_lines=_format_request(request, settings, chosen_preset),
+        has_table=output is None,
         failures=failures,
         sidecars=sidecars,
         is_quiet=quiet,
@@ -172,6 +176,21 @@ def batch(
         (session.print_dry_run if dry_run else session.run_batch)(plan)
     except KeyboardInterrupt as error:  # before the run handles signals, or after its end
         raise InterruptedByUserError("stopped by Ctrl-C") from error
+
+
+def _format_request(request: "Request", settings: "Settings", preset: "Preset | None") -> tuple[str, ...]:
+    """What a dry run says about every request."""
+    values = {
+        "preset": None if preset is None else preset.name,
+        "prompt": request.prompt,
+        "system": request.system,
+        "model": settings.model,
+        "endpoint": connection.format_url(settings),
+        "profile": settings.profile,
+    }
+    line_break = "\n" + " " * _LABEL_WIDTH
+    texts = {name: map(escape_control_characters, text.splitlines()) for name, text in values.items() if text}
+    return tuple(f"{name + ':':{_LABEL_WIDTH}}{line_break.join(lines)}" for name, lines in texts.items())
 
 
 def _build_batch_request(

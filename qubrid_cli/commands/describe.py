@@ -29,6 +29,7 @@ from ..output.show import (
     show_separator,
 )
 from ..output.streams import Output, echo_error
+from ..text import quote_name
 from .shared import help_layout, options, page_options, setup
 
 if TYPE_CHECKING:
@@ -250,7 +251,7 @@ def _describe_groups(plan: _Plan, key: str | None, show: OutputOptions, target: 
         for number, (group, next_group) in enumerate(zip(plan.groups, [*plan.groups[1:], ()], strict=True), 1):
             submitted.append(pool.submit(next_group))
             if has_several:
-                announce_image(group[0].name, show)
+                announce_image(group[0].name, show, target, has_heading=plan.separator is None)
             if number > 1 and plan.separator is not None:
                 show_separator(plan.separator, show, target)
             items = request_answer(
@@ -272,8 +273,15 @@ def _describe_groups(plan: _Plan, key: str | None, show: OutputOptions, target: 
             if isinstance(error, EndpointError) and error.is_fatal:
                 raise error
             failures.append(error)
-            echo_error(error)
+            echo_error(error if show.is_interactive else _name_image(error, group[0].name))
     return failures
+
+
+def _name_image(error: QvisionError, name: str) -> QvisionError:
+    """The error of one of several requests, with the image that it is about."""
+    if name in error.message:
+        return error
+    return error.with_message(f"{quote_name(name)}: {error.message}", hint=error.hint)
 
 
 def _show_dry_runs(plan: _Plan, show: OutputOptions, target: Output) -> list[QvisionError]:

@@ -1,17 +1,20 @@
 """What Markdown looks like on a terminal: Rich's blocks, changed so that no text is lost and code can be copied."""
 
 import re
+from collections.abc import Callable
 from itertools import accumulate
 
 from markdown_it import MarkdownIt
 from markdown_it.rules_inline import StateInline, image, newline
 from rich.cells import cell_len, chop_cells
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.markdown import CodeBlock, Markdown, TableElement
+from rich.markdown import CodeBlock, Heading, Markdown, Paragraph, TableElement
 from rich.segment import Segment
 from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
+
+from .appearance import MAX_PROSE_WIDTH
 
 #: Ends a row of code that the terminal would wrap. Printed without the line break that follows, the rows are one line
 #: when they are copied. Text has no carriage returns, and they do not change what is seen.
@@ -95,6 +98,33 @@ def _find_folds(line: str, width: int) -> list[int]:
     return list(accumulate(map(len, chop_cells(line, width)[:-1])))
 
 
+def _render_prose(
+    render: Callable[[Console, ConsoleOptions], RenderResult], console: Console, options: ConsoleOptions
+) -> RenderResult:
+    """Render text in lines that are not too long to be read, also on a wide terminal."""
+    margin = console.width - options.max_width  # of a list or a quote
+    narrow = options.update(max_width=max(1, min(options.max_width, MAX_PROSE_WIDTH - margin)))
+    for renderable in render(console, options):
+        if isinstance(renderable, Segment):
+            yield renderable
+        else:
+            yield from console.render(renderable, narrow)
+
+
+class _Paragraph(Paragraph):
+    """A paragraph of at most 100 columns."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        return _render_prose(super().__rich_console__, console, options)
+
+
+class _Heading(Heading):
+    """A heading above such paragraphs."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        return _render_prose(super().__rich_console__, console, options)
+
+
 class _FoldingTable(TableElement):
     """A table whose cells are folded, not cut; too narrow for its columns, it has a line for each cell."""
 
@@ -123,6 +153,8 @@ class Page(Markdown):
     """Blocks of Markdown; ``parsed`` are their tokens. The URLs of links are shown, because their texts may differ."""
 
     elements = Markdown.elements | {
+        "paragraph_open": _Paragraph,
+        "heading_open": _Heading,
         "fence": _PlainCodeBlock,
         "code_block": _PlainCodeBlock,
         "table_open": _FoldingTable,

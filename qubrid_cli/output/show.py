@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..errors import QvisionError, UsageError
 from ..frozen import frozen
 from ..text import escape_control_characters
-from .appearance import is_color_forced
+from .appearance import is_color_forced, may_repaint
 from .streams import Output, echo_err, translate_stdout_errors
 
 if TYPE_CHECKING:
@@ -98,10 +98,21 @@ class RequestInfo:
     images: tuple[str, ...] = ()
 
 
-def announce_image(name: str, options: OutputOptions) -> None:
-    """Name the image of the next answer, if there are several and a person watches."""
-    if not options.is_machine_readable and options.is_interactive:
-        echo_err(f"{escape_control_characters(name)}:")
+def announce_image(name: str, options: OutputOptions, target: Output, *, has_heading: bool) -> None:
+    """Name the image of the next answer, of several: where a person watches, and in text that is read later.
+
+    Args:
+        has_heading: whether a line above the answer says so, unless the answers are values for a program.
+    """
+    name = escape_control_characters(name)
+    is_text = not options.is_machine_readable and options.schema is None
+    has_heading = has_heading and is_text and not target.is_terminal
+    if has_heading:
+        target.begin_section(f"== {name} ==")
+    # The output of a pipe most often appears on the same terminal.
+    is_seen = has_heading and not target.is_file and not target.is_stdout_file
+    if not options.is_machine_readable and options.is_interactive and not is_seen:
+        echo_err(f"{name}:")
 
 
 def show_answer(items: "Items", options: OutputOptions, target: Output) -> "Description":
@@ -190,8 +201,8 @@ def _write_plain(items: "Items", target: Output) -> "Description":
                 case Description():
                     description = item
     finally:
-        if not last.endswith("\n"):
-            target.write("\n" if last else "")
+        if last and not last.endswith("\n"):
+            target.write("\n")
     return description
 
 
@@ -204,11 +215,12 @@ def _draw_live(items: "Items", target: Output) -> "Description":
         for name in ("COLUMNS", "LINES"):
             os.environ.pop(name, None)
     console = terminal.make_console()
-    can_move = target.is_terminal and not console.is_dumb_terminal and not console.legacy_windows
+    can_move = target.is_terminal and may_repaint() and not console.legacy_windows
 
     def open_view() -> "LiveView":
         from .markdown import LiveMarkdown  # the expensive part of Rich
 
+        target.write("")  # the heading
         return LiveMarkdown(console, live=can_move)
 
     target.is_untouched = False

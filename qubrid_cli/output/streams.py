@@ -34,6 +34,7 @@ class Output:
     def __init__(self, path: Path | None = None) -> None:
         self._chunks: list[bytes] = []
         self._path: Path | None = None
+        self._heading = ""
         self.is_untouched = True
         self.has_answer = False
         if path is None or str(path) == "-":
@@ -74,8 +75,17 @@ class Output:
             name, self._path = self._path, None
             raise UsageError(f"-o would overwrite {name}, which is an input", hint="Name another file.")
 
-    def write(self, text: str) -> None:
-        """Write text: to a file at the end, to stdout at once; a terminal gets it without control characters."""
+    def begin_section(self, heading: str) -> None:
+        """Write a line above the next text, and an empty line between it and the text before."""
+        self._heading = f"{heading}\n" if self.is_untouched else f"\n{heading}\n"
+
+    def write(self, text: str, *, is_styled: bool = False) -> None:
+        """Write text: to a file at the end, to stdout at once; a terminal gets it without control characters.
+
+        Args:
+            is_styled: the control characters of the text are our own.
+        """
+        text, self._heading = self._heading + text, ""
         self.is_untouched = False
         if self._path is not None:
             self._chunks.append(text.encode(errors="replace"))
@@ -84,7 +94,7 @@ class Output:
         else:
             encoding = sys.stdout.encoding
             if self.is_terminal:
-                text = strip_control_characters(text)
+                text = text if is_styled else strip_control_characters(text)
             else:
                 encoding = get_pipe_encoding(encoding, os.environ)
             with translate_stdout_errors():

@@ -3,6 +3,8 @@
 import json
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Protocol
@@ -18,10 +20,13 @@ from ..client.retry import RetryScheduled
 from ..describe.result import Description, Preparing, Receiving, Refused, Repairing, Sending, Writing
 from ..describe.run import Item, Items
 from ..text import escape_control_characters, format_size, mask_fields, strip_control_characters
+from .appearance import may_repaint
 from .streams import echo_err
 
 #: Characters of the body's fields that ``-v`` shows; a schema may be long.
 _MAX_FIELDS_LENGTH = 400
+#: Seconds between lines about a phase that goes on, where there is no spinner.
+_PHASE_INTERVAL = 10.0
 _STATUS_STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
@@ -96,12 +101,12 @@ def draw_answer(items: Items, open_view: Callable[[], LiveView]) -> Description:
 
 
 def with_spinner(items: Items, console: Console, *, thinking: bool = False) -> Items:
-    """Yield the items, with a spinner on stderr that names the current phase until text arrives.
+    """Yield the items, with a spinner on stderr that names the current phase and counts seconds until text arrives.
 
     Args:
         thinking: the reasoning is shown on stderr too, so it also ends the spinner.
     """
-    spinner = _SpinnerLine(console)
+    spinner = _SpinnerLine(console) if may_repaint() else _PhaseLines()
     last_phases = (TextDelta, Description, ReasoningDelta) if thinking else (TextDelta, Description)
     has_begun = False  # reasoning may arrive between pieces of the answer, which is being drawn by then
     with closing(items):
@@ -168,6 +173,7 @@ class _SpinnerLine:
 
     def __init__(self, console: Console) -> None:
         self._item: Item | None = None
+        self._started_at = time.monotonic()
         self._console = console
         self._spinner = Spinner("dots" if (console.encoding or "").lower().startswith("utf") else "line")
         self._live = Live(
@@ -193,11 +199,47 @@ class _SpinnerLine:
             self._live.stop()
 
     def _render(self) -> Spinner:
-        self._spinner.update(text=StyledText(_format_phase(self._item), no_wrap=True, overflow="ellipsis"))
+        text = _format_phase(self._item, time.monotonic() - self._started_at)
+        self._spinner.update(text=StyledText(text, no_wrap=True, overflow="ellipsis"))
         return self._spinner
 
 
-def _format_phase(item: Item | None) -> str:
+class _PhaseLines:
+    """The phases as lines, for a screen reader or a terminal that cannot redraw a line: each one, and how long it takes."""
+
+    def __init__(self) -> None:
+        self._item: Item | None = None
+        self._text = ""
+        self._started_at = time.monotonic()
+        self._is_over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def show(self, item: Item) -> None:
+        self._item = item
+        if (text := _format_phase(item)) != self._text:
+            self._text = text
+            echo_err(text)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._repeat, name="phases", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        self._is_over.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _repeat(self) -> None:
+        while not self._is_over.wait(_PHASE_INTERVAL):
+            echo_err(_format_phase(self._item, time.monotonic() - self._started_at))
+
+
+def _format_phase(item: Item | None, seconds: float = 0) -> str:
+    """The phase in words, and the seconds since the first one, if they are not the first."""
+    text = _name_phase(item)
+    return f"{text} ({int(seconds)} s)" if seconds >= 1 else text
+
+
+def _name_phase(item: Item | None) -> str:
     match item:
         case RetryScheduled():
             return "waiting before the next attempt"

@@ -133,6 +133,8 @@ def test_a_dry_run_prints_a_forecast_and_sends_nothing(
     assert run.exit_code == 0
     assert run.stdout.decode().splitlines()[0] == "3 images: 2 to describe, 1 already done, 0 unreadable"
     assert b"about 148 input tokens, 74 per image" in run.stdout
+    request = ["prompt:   caption", "model:    Qwen/Qwen3-VL-Plus", f"endpoint: {gallery.url}", "profile:  qubrid"]
+    assert run.stdout.decode().splitlines()[-4:] == request
     assert ((tmp_path / "r.jsonl").read_bytes(), sum(gallery.tries.values())) == (before, 1)
     batch("photos", "--dry-run", "-o", "none.jsonl")
     assert not (tmp_path / "none.jsonl").exists()
@@ -275,6 +277,40 @@ def test_the_summary_has_the_figures_of_the_server(batch: Batch, draw: Draw) -> 
     told = batch("photos").stderr
     for part in ("3 described", "360 → 144 tokens", "ttft 0.41 s", "total 1.92 s", "38.4 tok/s", "-j auto found"):
         assert part in told
+
+
+@pytest.mark.parametrize(("columns", "term"), [(40, "xterm-256color"), (100, "xterm-256color"), (100, "dumb")])
+def test_a_terminal_shows_a_row_for_each_image_above_the_progress(
+    draw: Draw, gallery: Gallery, tmp_path: Path, columns: int, term: str
+) -> None:
+    draw(*numbered(5))
+    (tmp_path / "photos/x.jpg").write_bytes(b"not an image")
+    hold = Hold()
+    gallery.rule = lambda name, _: (
+        answered(name, 1) if name != "0004.png" else Reply([hold, *document(name).pieces], headers={})
+    )
+    child: pexpect.spawn[bytes] = pexpect.spawn(
+        sys.executable,
+        ["-m", "qubrid_cli", "batch", "photos"],
+        env=environment({"QUBRID_API_KEY": KEY, "QUBRID_BASE_URL": gallery.url, "TERM": term}),
+        cwd=str(tmp_path),
+        dimensions=(24, columns),
+    )
+    child.logfile_read = out = io.BytesIO()
+    child.expect("5 of 6 " if term != "dumb" else "0003.png", timeout=30)
+    hold.event.set()
+    child.expect("5 described", timeout=30)
+    child.expect(pexpect.EOF, timeout=30)
+    child.close()
+    screen = pyte.Screen(columns, 24)
+    pyte.ByteStream(screen).feed(out.getvalue())
+    assert screen.display[0].split() == ["image", "answer", *(("tok", "s") if columns == 40 else ("tokens", "seconds"))]
+    rows = screen.display[1:7]
+    assert sorted(row.split()[0][-8:] for row in rows) == [*(f"000{n}.png" for n in range(5)), "os/x.jpg"]
+    (failed,) = (number for number, row in enumerate(rows, 1) if "x.jpg" in row)
+    assert screen.buffer[failed][0].fg == ("default" if term == "dumb" else "red")
+    assert (screen.display[7].startswith("5 described"), child.exitstatus) == (True, 7)
+    assert "\x1b[J" not in out.getvalue().decode() or term != "dumb"
 
 
 def test_a_terminal_shows_the_progress(draw: Draw, gallery: Gallery, tmp_path: Path) -> None:

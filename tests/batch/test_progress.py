@@ -8,6 +8,7 @@ from qubrid_cli.batch.budget import TotalUsage
 from qubrid_cli.batch.inputs import Task
 from qubrid_cli.batch.progress.display import LineDisplay
 from qubrid_cli.batch.progress.stats import BatchStats, Trouble, format_duration
+from qubrid_cli.batch.progress.table import format_row
 from qubrid_cli.batch.tasks import Done, Failed, Skipped
 from qubrid_cli.describe.result import Description
 from qubrid_cli.errors import ImageError
@@ -259,3 +260,29 @@ def test_a_line_of_progress_is_printed_every_half_minute(
 )
 def test_the_format_of_a_duration(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
+
+
+NAME = "photos/2024/a photo with a long name.jpg"
+UNREADABLE = {"message": f'"{NAME}" is not an image that can be read'}
+
+
+@pytest.mark.parametrize(
+    ("width", "known", "row"),
+    [
+        (39, {}, "…name.jpg  # A lighthous…  1,234   2.35"),
+        (79, {}, "…o with a long name.jpg  # A lighthouse on a rock, by the sea    1,234     2.35"),
+        (39, {"text": "灯台は岩の上にあります"}, "…name.jpg  灯台は岩の上…   1,234   2.35"),
+        (39, {"usage": None, "data": {"a": [1, 2]}}, '…name.jpg  {"a":[1,2]}         -   2.35'),
+        (39, {"error": UNREADABLE}, "…name.jpg  is not an image that can be…"),
+        (12, {}, "…ame.jpg…"),
+    ],
+)
+def test_the_row_of_an_image_is_as_wide_as_the_terminal(width: int, known: dict[str, Any], row: str) -> None:
+    text = "\n\n# A lighthouse  on a rock,\tby the sea\nMore."
+    answer = {"images": [{"source": NAME}], "usage": {"total_tokens": 1234}, "text": text}
+    assert format_row(record(timing={"total_seconds": 2.345}) | answer | known, width) == row
+
+
+def test_a_row_cannot_control_the_terminal() -> None:
+    answer = record(images=[{"source": "a\x1b[2J.jpg"}], text="\x1b[2J\x9b31m", timing={"total_seconds": 1.0})
+    assert format_row(answer, 79).isprintable()

@@ -263,6 +263,35 @@ def test_each_goes_on_after_a_bad_image_and_says_so_at_the_end(
     assert run.stderr.splitlines()[-1] == "error: 1 of 2 requests failed"
 
 
+@pytest.mark.parametrize("is_file", [False, True])
+def test_each_answer_in_a_pipe_or_a_file_has_the_name_of_its_image_above_it(
+    describe: Ask, server: Server, lighthouse: Path, tmp_path: Path, *, is_file: bool
+) -> None:
+    (tmp_path / "bad one.jpg").write_bytes(b"\xff\xd8\xff broken")
+    (tmp_path / "a.jpg").write_bytes(lighthouse.read_bytes())
+    server.answer = stream("A light", "house.")
+    run = describe("a.jpg", "bad one.jpg", lighthouse, "--each", *(("-o", "out.txt") if is_file else ()))
+    text = (tmp_path / "out.txt").read_bytes() if is_file else run.stdout
+    assert text.decode() == f"== a.jpg ==\nA lighthouse.\n\n== {lighthouse} ==\nA lighthouse.\n"
+    assert (run.exit_code, "bad one.jpg" in run.stderr) == (4, True)
+
+
+@pytest.mark.parametrize("options", [["--field", "text"], ["--page-separator", "--"], ["--schema", "a"]])
+def test_values_and_separated_answers_have_no_name_above_them(
+    describe: Ask, server: Server, lighthouse: Path, options: list[str]
+) -> None:
+    server.answer = stream('{"a": "x"}')
+    run = describe(lighthouse, lighthouse, "--each", *options)
+    assert (run.exit_code, b"==" in run.stdout) == (0, False)
+
+
+def test_a_prompt_from_standard_input_may_be_named_as_curl_names_it(
+    describe: Ask, server: Server, lighthouse: Path
+) -> None:
+    assert describe(lighthouse, "-p", "@-", stdin=b"What is this?\n").exit_code == 0
+    assert server.asked[0].json["messages"][0]["content"][0]["text"] == "What is this?"
+
+
 def test_more_than_eight_images_need_a_word_about_how(describe: Ask, server: Server, lighthouse: Path) -> None:
     run = describe(*[lighthouse] * 9, "compare")
     assert (run.exit_code, "--each" in run.stderr, "--together" in run.stderr, server.asked) == (2, True, True, [])
@@ -758,7 +787,8 @@ def test_the_exit_code_holds_where_nobody_can_be_told(
     done = subprocess.run(
         ["bash", "-c", script], capture_output=True, env=environment(), cwd=tmp_path, check=False, timeout=60
     )
-    assert (done.returncode, done.stderr.decode().partition("hint:")[0]) == (exit_code, said)
+    stderr = re.sub("\x1b\\[[0-9;]*m", "", done.stderr.decode())
+    assert (done.returncode, stderr.partition("hint:")[0]) == (exit_code, said)
 
 
 def _waits_for_standard_input(pid: int) -> bool:

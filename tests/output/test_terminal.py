@@ -265,6 +265,15 @@ def test_a_block_is_not_drawn_again_while_the_paragraph_below_is_written() -> No
     assert ("A paragraph is mostly one line" in frame, "row" in frame) == (True, False)
 
 
+def test_prose_is_at_most_100_columns_wide_and_code_and_tables_may_be_wider() -> None:
+    words = "word " * 60
+    table = f"|a|b|\n|-|-|\n|{'x' * 60}|{'y' * 60}|\n"
+    lines = drawn([f"# {words}\n\n{words}\n\n- {words}\n\n> {words}\n\n```\n{'c' * 130}\n```\n\n{table}"], columns=140)
+    widths = {line.strip(" •▌")[:4]: len(line) for line in sorted(lines, key=len)}
+    assert all(90 < len(line) <= 100 for line in lines if line.count("word") > 12)
+    assert (widths["cccc"], widths["xxxx"] > 120, sum(line.count("word") for line in lines)) == (130, True, 240)
+
+
 VERBATIM = (
     "5.\n__init__ and *this*\n# comment\nfirst line\nsecond line\n\n1) a\n2) b\n    indented\tby\ttabs\n| a | b |\n|---|---|\n"
     f"{'a long line ' * 20}\n{'長い行' * 30}\n日本 <br> <b>bold</b> ![x](y.png)\n```\ncode\n```\ntrailing   \n"
@@ -333,12 +342,23 @@ def test_the_spinner_names_the_phase_and_leaves_no_trace(server: Server, lightho
     server.answer = Reply([hold, delta("Here.", finish="stop"), figures(), DONE])
 
     def until(child: "pexpect.spawn[bytes]") -> None:
-        child.expect_exact("waiting for the first token")
+        child.expect_exact("waiting for the first token (1 s)")
         hold.event.set()
 
     out, _ = run(server, lighthouse, until=until)
     lines = Screen().feed(out).lines
     assert (lines[:2], lines[2].startswith(STATISTICS), lines[3:]) == (["Here.", ""], True, ["test/vlm"])
+
+
+@pytest.mark.parametrize("env", [{"TERM": "dumb"}, {"ACCESSIBLE": "1"}])
+def test_phases_are_lines_where_nothing_may_be_repainted(server: Server, lighthouse: Path, env: dict[str, str]) -> None:
+    server.answer = stream("A *light", "house*.")
+    out, _ = run(server, lighthouse, "--no-stats", env=env)
+    text = re.sub("\x1b\\[[0-9;]*m", "", out.decode())
+    assert ("\x1b" in text, re.search("\r(?!\n)", text)) == (False, None)
+    preparing, sending, *rest = text.split("\r\n")
+    assert (preparing, sending[:8]) == (f"preparing {lighthouse}", "sending ")
+    assert rest == ["waiting for the first token", "A lighthouse.", ""]
 
 
 def test_reasoning_after_a_piece_of_the_answer_does_not_restart_the_spinner(server: Server, lighthouse: Path) -> None:

@@ -3,12 +3,14 @@
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from ...metrics import Clock
-from ...output.streams import TolerantStream, echo_err
+from ...output.appearance import has_color, may_repaint
+from ...output.streams import Output, TolerantStream, echo_err
+from ..tasks import Done, Failed
 from .stats import BatchStats
 
 if TYPE_CHECKING:
@@ -41,13 +43,22 @@ def show_progress(stats: BatchStats, *, is_quiet: bool, is_shown: bool, as_bar: 
         from ...output.terminal import make_console
 
         console = make_console(stderr=True)
-        if console.is_dumb_terminal or console.legacy_windows:  # they know no escape sequences
+        if console.legacy_windows or not may_repaint():
             yield LineDisplay(stats)
             return
         with BarDisplay(stats, console) as bar:
             yield bar
     else:
         yield LineDisplay(stats)
+
+
+def make_writer(output: Output, display: "ProgressDisplay", *, as_table: bool) -> Callable[[Done | Failed], None]:
+    """Return the function that writes an outcome to standard output: a row of a table, or the line of JSON."""
+    if not as_table:
+        return lambda outcome: output.write(outcome.line.decode())
+    from .table import make_table_writer
+
+    return make_table_writer(output, display)
 
 
 class ProgressDisplay:
@@ -58,6 +69,11 @@ class ProgressDisplay:
 
     def print_line(self, text: str) -> None:
         """Show a message at once."""
+
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Leave the terminal to other output for a moment."""
+        yield
 
 
 class MessageDisplay(ProgressDisplay):
@@ -98,6 +114,7 @@ class BarDisplay(ProgressDisplay):
         self._lock = threading.Lock()
         self._is_over = threading.Event()
         self._drawn = ""
+        self._is_colored = has_color(console.file)
         is_unicode = (console.encoding or "").lower().startswith("utf")
         self._full, self._empty = ("━", "╌") if is_unicode else ("#", "-")
 
@@ -114,6 +131,14 @@ class BarDisplay(ProgressDisplay):
         """Print a line above the bar."""
         with self._lock:
             self._write(f"{_ERASE}{text}\n{self._drawn}")
+
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Remove the bar for a moment."""
+        with self._lock:
+            self._write(_ERASE)
+            yield
+            self._write(self._drawn)
 
     def _keep_drawing(self) -> None:
         while not self._is_over.is_set():
@@ -142,6 +167,7 @@ class BarDisplay(ProgressDisplay):
             done = bar_width * min(stats.shown_finished, stats.total) // stats.total
             headline = f"{self._full * done}{self._empty * (bar_width - done)} {headline}"
         yield headline
-        yield f"{_DIM}{stats.format_details(width)[:width]}{_RESET}"
+        details = stats.format_details(width)[:width]
+        yield f"{_DIM}{details}{_RESET}" if self._is_colored else details
         if trouble := stats.format_trouble():
             yield trouble[:width]

@@ -135,12 +135,19 @@ MaxSide = Annotated[int | None, _setting("max_side")]
 Background = Annotated[str | None, _setting("background")]
 Quality = Annotated[int | None, _setting("quality")]
 
+
+def _text_option(flag: str, short: str, help_text: str) -> Any:
+    """An option whose text may be in a file or come from standard input, which curl and others call ``@-``."""
+    return typer.Option(
+        flag, short, callback=lambda value: "-" if value == "@-" else value, metavar="TEXT", help=help_text
+    )
+
+
 Prompt = Annotated[
-    str | None, typer.Option("--prompt", "-p", metavar="TEXT", help="The prompt; @FILE reads a file, - standard input.")
+    str | None, _text_option("--prompt", "-p", "The prompt; @FILE reads a file, - or @- standard input.")
 ]
 System = Annotated[
-    str | None,
-    typer.Option("--system", "-s", metavar="TEXT", help="System prompt; @FILE reads a file, - standard input."),
+    str | None, _text_option("--system", "-s", "System prompt; @FILE reads a file, - or @- standard input.")
 ]
 
 Preset = Annotated[

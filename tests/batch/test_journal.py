@@ -470,7 +470,13 @@ def test_the_results_file_can_be_moved(path: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "made", [line("k1"), line("k1", path="a/b.jpg", source_id="x", text="é"), line("k1", source_id=1.5, sha256="ab")]
+    "made",
+    [
+        line("k1"),
+        line("k1", path="a/b.jpg", source_id="x", text="é"),
+        line("k1", source_id=1.5, sha256="ab"),
+        line("k1", path="a.jpg", prompt='Two lines:\n"é\\"\x01'),
+    ],
 )
 def test_a_line_that_this_program_wrote_is_indexed_without_decoding_it(path: Path, made: bytes) -> None:
     """And as if it had been decoded. The same for lines of versions without a path."""

@@ -1,8 +1,10 @@
 """Reading the lines of a results file: quickly, without decoding JSON, where a line looks like those of this program."""
 
+import json
 import os
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 #: Bytes of the longest line, 64 MiB.
@@ -14,10 +16,12 @@ _ANY_TEXT = rb'(?:null|"[^"\\\x00-\x1f]*")'
 _TEXT = rb"(" + _ANY_TEXT + rb")"
 #: The first character of a text that is not blank, among the usual ones; texts that begin in another way are decoded.
 _FIRST_CHARACTER = rb"(?:[!#-\[\]-~\xc3-\xdf\xe4-\xed]|\xe3[\x81-\xbf]|\xf0\x9f)"
+#: The same with escapes: prompts often have several lines.
+_PROMPT = rb'(null|"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[\da-fA-F]{4})[^"\\\x00-\x1f]*+)*+")'
 _START = b"".join(
     [
         rb'^\{"schema_version":1,"ok":true,"complete":true,"finish_reason":' + _ANY_TEXT,
-        rb',"id":' + _ANY_TEXT + rb',"model":' + _TEXT + rb',"prompt":' + _TEXT,
+        rb',"id":' + _ANY_TEXT + rb',"model":' + _TEXT + rb',"prompt":' + _PROMPT,
         rb',"images":\[\{"source":' + _TEXT + rb',"sha256":' + _TEXT + rb',[^\n]*?\],"text":"' + _FIRST_CHARACTER,
         rb'[^\n]*,"index":\d+,"key":' + _TEXT + rb',"attempts":\d+,"source_id":(' + _ANY_TEXT + rb"|-?[\d.]+)",
         rb',"duplicate_of":' + _TEXT,
@@ -140,12 +144,20 @@ def scan_lines(descriptor: int, start: int = 0, *, is_quick: bool = True) -> Ite
 def _make_row_from_match(texts: tuple[bytes, ...]) -> LineRow:
     """Build the row of an answer from its texts as they stand in the line: called a million times for a million lines."""
     model, prompt, source, sha256, key, source_id, duplicate_of, path = texts
+    if b"\\" in prompt:
+        prompt = _unescape(prompt)
     name = hash((source, prompt, source_id, key if source[:2] == b'"-' or source[:6] == b'"data:' else b"null"))
     content = (hash(sha256) & 0xFFFFFFFF) | ((hash(model) & 0x7FFFFFFF) << 32)
     kind = ANSWER if duplicate_of == b"null" else ANSWER | DUPLICATE
     if path == b"null" or not path:
         return hash(key), name, name, kind, content
     return hash(key), hash((path, prompt, source_id)), name, kind | HAS_PATH, content
+
+
+@lru_cache(maxsize=64)
+def _unescape(text: bytes) -> bytes:
+    """Turn a JSON string into the same text without escapes."""
+    return quote(json.loads(text))
 
 
 def _is_clean(block: bytes) -> bool:

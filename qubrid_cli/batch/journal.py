@@ -194,9 +194,9 @@ class Journal:
             return not is_free
 
     def has_text(self, source: str, text: str) -> bool:
-        """Whether an answer about this source has, or had when the run began, this text."""
+        """Whether an answer about this source has this text."""
         with self._lock:
-            return self._file.text_digests is not None and entries.digest_text(source, text) in self._file.text_digests
+            return self._file.has_text(source, text)
 
     def has_failed(self, question: Question) -> bool:
         """Whether the file has a failure for this image and prompt."""

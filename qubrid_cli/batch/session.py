@@ -168,7 +168,6 @@ def _open_journal(plan: BatchPlan, stack: ExitStack, messages: _Messages) -> Jou
         path,
         is_forced=plan.is_forced,
         is_ordered=plan.is_ordered,
-        remember_texts=plan.sidecars is not None,
         notify=messages.show,
         report=lambda name, done, total: messages.report(name, path, done, total),
     )

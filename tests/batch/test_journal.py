@@ -615,17 +615,15 @@ def test_a_run_does_not_write_to_a_file_that_was_replaced(path: Path) -> None:
     assert len(path.read_text().splitlines()) == 201
 
 
-def test_texts_are_remembered_on_request(path: Path) -> None:
+def test_the_texts_of_all_answers_about_an_image_are_found(path: Path) -> None:
     write(path, line("k1", text="A light\nhouse.\n"))
-    with Journal(path, remember_texts=True) as journal:
+    with Journal(path) as journal:
         journal.append(line("k2", "b.jpg", text="A dog."))
         assert [journal.has_text(*said) for said in (("a.jpg", "A light house."), ("b.jpg", "A dog."))] == [True, True]
         assert [journal.has_text(*said) for said in (("b.jpg", "A light house."), ("a.jpg", "A cat."))] == [
             False,
             False,
         ]
-    with Journal(path) as journal:
-        assert not journal.has_text("a.jpg", "A light house.")
 
 
 def test_a_key_is_the_same_in_every_version() -> None:

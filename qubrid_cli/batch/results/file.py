@@ -45,7 +45,6 @@ class ResultsFile:
     """An open results file, locked as in use. Not safe for threads.
 
     Args:
-        remember_texts: remember the text of every answer, in ``text_digests``.
         notify: shows a message to the user.
         report: shows the progress of long work.
 
@@ -62,7 +61,6 @@ class ResultsFile:
         self,
         path: Path,
         *,
-        remember_texts: bool = False,
         notify: Callable[[str], None] = lambda _: None,
         report: ReportProgress = _report_nothing,
     ) -> None:
@@ -70,7 +68,7 @@ class ResultsFile:
         self.notes: list[str] = []
         self.problem: OutputError | None = None
         self.on_reopened: Callable[[], None] = lambda: None
-        self.text_digests: set[bytes] | None = set() if remember_texts else None
+        self._text_digests: set[bytes] = set()
         self._notify = notify
         self._report = report
         self._must_restore = False
@@ -99,7 +97,7 @@ class ResultsFile:
     def _reset_index(self) -> None:
         self.index = LineIndex()
         self.damaged: list[tuple[int, int]] = []  # offset and number of each line
-        self._read_offset = self._line_count = self._result_count = 0
+        self._read_offset = self._line_count = self._result_count = self._text_offset = 0
         self._end = b""
 
     def append(self, line: bytes) -> None:
@@ -193,7 +191,7 @@ class ResultsFile:
         if size <= self._read_offset:
             return
         try:
-            scan = lines.scan_lines(self.descriptor, self._read_offset, is_quick=self.text_digests is None)
+            scan = lines.scan_lines(self.descriptor, self._read_offset)
             for offset, self._read_offset, line in scan:
                 self._line_count += 1
                 if isinstance(line, tuple):
@@ -215,11 +213,19 @@ class ResultsFile:
                 self.damaged.append((offset, self._line_count))
             return
         self._result_count += 1
-        if self.text_digests is not None and line.is_ok:
-            caption = format_caption(line.record)
-            self.text_digests.update(entries.digest_text(source, caption) for source in line.sources)
         if (row := line.row) is not None:
             self.index.add(offset, row)
+
+    def has_text(self, source: str, text: str) -> bool:
+        """Whether an answer about this source has this text. The first call reads the whole file."""
+        with suppress(lines.LineTooLongError):
+            for offset, data in lines.read_lines(self.descriptor, self._text_offset):
+                self._text_offset = offset + len(data) + 1
+                self._report("reading", self._text_offset, self._read_offset)
+                if (line := entries.parse_line(data)) is not None and line.is_ok:
+                    caption = format_caption(line.record)
+                    self._text_digests.update(entries.digest_text(name, caption) for name in line.sources)
+        return entries.digest_text(source, text) in self._text_digests
 
     def _remember_end(self) -> None:
         size = min(_END_BYTES, self._read_offset)

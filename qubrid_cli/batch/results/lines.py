@@ -115,11 +115,8 @@ class LineTooLongError(ValueError):
     """A line is longer than any line of a results file."""
 
 
-def scan_lines(descriptor: int, start: int = 0, *, is_quick: bool = True) -> Iterator[tuple[int, int, LineRow | bytes]]:
+def scan_lines(descriptor: int, start: int = 0) -> Iterator[tuple[int, int, LineRow | bytes]]:
     """Read the complete lines of an open file from an offset on.
-
-    Args:
-        is_quick: if false, all lines are to be decoded.
 
     Yields:
         The offsets of each line and of the next one, and its row; or the line without its end, if its JSON has to be
@@ -130,7 +127,7 @@ def scan_lines(descriptor: int, start: int = 0, *, is_quick: bool = True) -> Ite
     """
     for offset, block in _read_blocks(descriptor, start):
         position = 0
-        if is_quick and _is_clean(block):
+        if _is_clean(block):
             pattern = _ANSWER_LINE if b',"path":' in block else _OLD_ANSWER_LINE
             for match in pattern.finditer(block):
                 begin, end = match.span()

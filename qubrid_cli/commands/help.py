@@ -45,7 +45,11 @@ def show_help(
     group = context.find_root().command
     assert isinstance(group, TyperGroup)
     if words and words[0] not in group.commands:
-        similar = get_close_matches(words[0], [*manual.load_topics(), *group.commands], 1)
+        similar = get_close_matches(words[0], [*manual.load_topics(), *group.commands], 1, cutoff=0.75)
         suggestion = f"; did you mean {similar[0]}?" if similar else ""
-        raise UsageError(f"no such command or topic: {quote_name(words[0])}{suggestion}", hint="See qvision help")
+        page = manual.find_page(words[0]) if not similar else None
+        raise UsageError(
+            f"no such command or topic: {quote_name(words[0])}{suggestion}",
+            hint=f"See qvision help {page}, which mentions it" if page else "See qvision help",
+        )
     group.main([*words, "--help"], prog_name="qvision", standalone_mode=False)

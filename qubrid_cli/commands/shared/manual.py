@@ -1,5 +1,6 @@
 """The pages of the manual, which are Markdown files in ``qubrid_cli/manual``: ``images.md`` is the topic ``images``."""
 
+import re
 from pathlib import Path
 
 FOLDER = Path(__file__).parent.parent.parent / "manual"
@@ -12,6 +13,20 @@ def load_topics() -> dict[str, str]:
         with path.open(encoding="utf-8") as page:
             topics[path.stem] = page.readline().partition(": ")[2].strip()
     return topics
+
+
+def find_page(word: str) -> str | None:
+    """The topic whose text mentions a word most often, above all in its headings; ``None`` if none does."""
+    pattern = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)", re.IGNORECASE)
+
+    def count(topic: str) -> int:
+        page = re.sub(r"^```.*?^```$", "", read_page(topic), flags=re.MULTILINE | re.DOTALL)
+        headings = "\n".join(line for line in page.splitlines() if line.startswith("#"))
+        return len(pattern.findall(page)) + 10 * len(pattern.findall(headings))
+
+    counts = {topic: count(topic) for topic in load_topics()}
+    best = max(counts, key=counts.__getitem__)
+    return best if counts[best] else None
 
 
 def read_page(topic: str) -> str:

@@ -12,7 +12,7 @@ import typer
 from ..errors import InterruptedByUserError, UsageError
 from ..library import connection, image_options, question
 from ..text import escape_control_characters
-from .shared import help_layout, options, page_options, setup
+from .shared import completions, help_layout, options, page_options, setup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +47,7 @@ def batch(
         list[str] | None,
         typer.Argument(
             metavar="[PATH...] [PROMPT]",
+            autocompletion=completions.complete_images,
             help="Folders, files, URLs, quoted globs, - for standard input; and the prompt.",
         ),
     ] = None,

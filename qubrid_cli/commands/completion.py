@@ -1,17 +1,15 @@
 """``qvision completion``: print or install the script that completes commands, options and values in a shell."""
 
 import enum
-import io
 import os
 from collections.abc import Mapping
-from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..errors import OutputError
-from .shared import help_layout
+from .shared import help_layout, shell_scripts
 
 app = typer.Typer()
 
@@ -19,51 +17,9 @@ _EXAMPLES = """\
 qvision completion bash --install
 echo 'source <(qvision completion bash)' >> ~/.bashrc"""
 
-#: Makes the script work as a file in the ``fpath`` of zsh too, where the first Tab runs the file, not the function.
-_ZSH_AUTOLOAD = '\nif [[ $funcstack[1] == _qvision ]]; then _qvision_completion "$@"; fi'
-
-#: Bash splits words at ``:`` and ``=``. Typer's own script does not join them again and fails on ``qwen3-vl:8b`` and
-#: ``--model=Q``; this one does.
-_BASH_SCRIPT = """\
-_qvision_completion() {
-    local IFS=$'\\n' words=() word value joins=
-    for word in "${COMP_WORDS[@]:0:COMP_CWORD+1}"; do
-        if [[ ${#words[@]} -gt 1 && ( $joins || $word == [:=]* ) ]]; then words[-1]+=$word; else words+=("$word"); fi
-        if [[ $word == *[:=] ]]; then joins=1; else joins=; fi
-    done
-    COMPREPLY=( $( env COMP_WORDS="${words[*]}" \\
-                   COMP_CWORD=$((${#words[@]} - 1)) \\
-                   _QVISION_COMPLETE=complete_bash $1 ) )
-    value=${words[-1]}
-    if [[ $value == --*=* ]]; then value=${value#*=}; fi
-    if [[ $COMP_WORDBREAKS == *:* ]]; then COMPREPLY=( "${COMPREPLY[@]#"${value%"${value##*[:=]}"}"}" ); fi
-    return 0
-}
-
-complete -o default -F _qvision_completion qvision"""
-
-
-#: Typer's own script loads PSReadLine and changes what Tab does in every other program. A tool tip must not be empty.
-_POWERSHELL_SCRIPT = """\
-Register-ArgumentCompleter -Native -CommandName qvision -ScriptBlock {
-    param($wordToComplete, $commandAst, $cursorPosition)
-    $Env:_QVISION_COMPLETE = "complete_powershell"
-    $Env:_TYPER_COMPLETE_ARGS = $commandAst.ToString()
-    $Env:_TYPER_COMPLETE_WORD_TO_COMPLETE = $wordToComplete
-    try {
-        qvision | ForEach-Object {
-            $value, $help = $_ -split ":::", 2
-            if (-not "$help".Trim()) { $help = $value }
-            [System.Management.Automation.CompletionResult]::new($value, $value, "ParameterValue", $help)
-        }
-    } finally {
-        Remove-Item Env:_QVISION_COMPLETE, Env:_TYPER_COMPLETE_ARGS, Env:_TYPER_COMPLETE_WORD_TO_COMPLETE -ErrorAction Ignore
-    }
-}"""
-
 
 class Shell(enum.StrEnum):
-    """The shells that Typer supports."""
+    """The shells with a script."""
 
     BASH = "bash"
     ZSH = "zsh"
@@ -71,12 +27,8 @@ class Shell(enum.StrEnum):
     POWERSHELL = "powershell"
 
 
-_SCRIPTS = {Shell.BASH: _BASH_SCRIPT, Shell.POWERSHELL: _POWERSHELL_SCRIPT}
-
-
 @app.command(cls=help_layout.Command, epilog=_EXAMPLES)
 def completion(
-    context: typer.Context,
     shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh, fish or powershell.", show_default=False)],
     *,
     install: Annotated[
@@ -84,7 +36,7 @@ def completion(
     ] = False,
 ) -> None:
     """Print or install the completion script for a shell."""
-    script = _build_script(context, shell)
+    script = shell_scripts.build_script(shell.value)
     if not install:
         typer.echo(script)
         return
@@ -100,17 +52,6 @@ def completion(
         ) from error
     typer.echo(f"wrote {path}")
     typer.echo(advice)
-
-
-def _build_script(context: typer.Context, shell: Shell) -> str:
-    if shell in _SCRIPTS:
-        return _SCRIPTS[shell]
-    # With this variable set, Typer prints the script and exits.
-    os.environ["_QVISION_COMPLETE"] = f"source_{shell.value}"
-    script = io.StringIO()
-    with suppress(SystemExit), redirect_stdout(script):
-        context.find_root().command.main(args=[], prog_name="qvision")
-    return script.getvalue().strip() + (_ZSH_AUTOLOAD if shell is Shell.ZSH else "")
 
 
 def _find_place(shell: Shell, environ: Mapping[str, str], home: Path) -> tuple[Path, str]:

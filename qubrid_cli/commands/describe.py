@@ -30,7 +30,7 @@ from ..output.show import (
 )
 from ..output.streams import Output, echo_error
 from ..text import quote_name
-from .shared import help_layout, options, page_options, setup
+from .shared import completions, help_layout, options, page_options, setup
 
 if TYPE_CHECKING:
     from ..client.request import Request
@@ -79,7 +79,9 @@ def describe(
     arguments: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="IMAGE... [PROMPT]", help="Files, URLs, quoted globs, - for standard input; and the prompt."
+            metavar="IMAGE... [PROMPT]",
+            autocompletion=completions.complete_images,
+            help="Files, URLs, quoted globs, - for standard input; and the prompt.",
         ),
     ] = None,
     *,

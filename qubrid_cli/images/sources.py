@@ -30,12 +30,12 @@ _READABLE_FORMATS = (
     "|qoi|tga|icb|vda|vst"
 )
 _DOCUMENT_FORMATS = "pdf|tiff?"
+#: The suffixes of what can be read, as a regular expression for lower case.
+READABLE_FORMATS = f"{_READABLE_FORMATS}|{_DOCUMENT_FORMATS}"
 _UNREADABLE_FORMATS = "svg|eps|jxl|dng|cr[23w]|nef|arw|orf|raf|rw2|psd|xcf|xpm"
-_READABLE_SUFFIX = re.compile(rf".*\.({_READABLE_FORMATS}|{_DOCUMENT_FORMATS})", re.IGNORECASE | re.DOTALL)
+_READABLE_SUFFIX = re.compile(rf".*\.({READABLE_FORMATS})", re.IGNORECASE | re.DOTALL)
 #: Suffixes that mark an argument as an image; used for globs and for names that do not exist.
-IMAGE_SUFFIX = re.compile(
-    rf".*\.({_READABLE_FORMATS}|{_DOCUMENT_FORMATS}|{_UNREADABLE_FORMATS})", re.IGNORECASE | re.DOTALL
-)
+IMAGE_SUFFIX = re.compile(rf".*\.({READABLE_FORMATS}|{_UNREADABLE_FORMATS})", re.IGNORECASE | re.DOTALL)
 #: The page in the name of a file, and in the fragment of a URL among other parameters (RFC 8118, section 3).
 _PAGE_OF_FILE = r"(.+)#page=([1-9][0-9]{0,6})"
 _PAGE_OF_URL = r"([^#]+)#(?:[^#]*&)?page=([1-9][0-9]{0,6})(?:&[^#]*)?"

@@ -69,7 +69,9 @@ def on_path(tmp_path: Path) -> dict[str, str]:
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec {shlex.join(command())} "$@"\n')
     program.chmod(0o755)
-    (tmp_path / "sunset.jpg").touch()
+    for name in ("sunset.jpg", "sun;it's.png", "sun.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "sun-folder").mkdir()
     env = environment({"TERM": "dumb", "PS1": "% ", "HOME": str(tmp_path)})
     return {**env, "PATH": f"{program.parent}:{env['PATH']}"}
 
@@ -85,6 +87,8 @@ def test_tab_completes_commands_files_options_and_values(shell: str, on_path: di
         ("suns", "et.jpg "),
         ("--max-tok", "ens "),
         ("5 --color alw", "ays "),
+        ("--color=nev", "er "),
+        ("sun\\;", "it\\'s.png "),
         ("--profile ope", "n"),
         ("r", "outer "),
     ):
@@ -132,19 +136,26 @@ if shutil.which("bash"):
             (["qvision", "describe", "--model", "=", "qwen3-vl", ":", "8"], ["8b"]),
             (["qvision", "describe", "-m", "qwen3-vl", ":"], ["8b", "30b"]),
             (["qvision", "describe", "-O", "seed", "=", "1", "--profile", "oll"], ["ollama"]),
-            (["qvision", "describe", "sun"], []),
+            (["qvision", "--color", "=", "al"], ["always"]),
+            (["qvision", "models", "--color", "=", ""], ["auto", "always", "never"]),
+            (["qvision", "describe", "su"], ["sun;it's.png", "sunset.jpg", "sun-folder"]),
+            (["qvision", "batch", '"sun;i'], ["sun;it's.png"]),
+            (["qvision", "describe", "-o", "su"], []),  # all files: the default of the shell
+            (["qvision", "describe", "--max-tokens", ""], []),
         ],
     )
     def test_bash_completes_words_with_colons_and_equal_signs(
-        words: list[str], offered: list[str], listed: dict[str, str]
+        words: list[str], offered: list[str], listed: dict[str, str], tmp_path: Path
     ) -> None:
         """Bash treats ``:`` and ``=`` as separate words and replaces only the text after them."""
         ask = (
             f"source {FILES['bash']}; COMP_WORDS=({shlex.join(words)}); COMP_CWORD={len(words) - 1}; "
             '_qvision_completion qvision; for one in "${COMPREPLY[@]}"; do echo "$one"; done'
         )
-        done = subprocess.run(["bash", "--norc", "-c", ask], capture_output=True, env=listed, check=True, timeout=60)
-        assert done.stdout.decode().split() == offered
+        done = subprocess.run(
+            ["bash", "--norc", "-c", ask], capture_output=True, env=listed, cwd=tmp_path, check=True, timeout=60
+        )
+        assert sorted(done.stdout.decode().split()) == sorted(offered)
 
 
 def complete(line: str, env: Mapping[str, str]) -> list[str]:
@@ -248,8 +259,11 @@ if shutil.which("fish"):
         [
             ("qvision de", {"describe"}),
             ("qvision describe --max-t", {"--max-tokens", "--max-time"}),
-            ("qvision describe suns", {"sunset.jpg"}),
-            ("qvision describe -o suns", {"sunset.jpg"}),
+            ("qvision describe sun", {"sunset.jpg", "sun;it's.png", "sun-folder/"}),
+            ("qvision describe --output=sun.", {"--output=sun.txt"}),
+            ("qvision describe --max-tokens ", set()),
+            ("qvision --color=al", {"--color=always"}),
+            ("qvision describe -P al", {"alt"}),
             ("qvision describe -m qw", {"qwen3-vl:8b", "qwen3-vl:30b"}),
         ],
     )

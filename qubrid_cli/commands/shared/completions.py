@@ -49,6 +49,16 @@ def complete_presets(incomplete: str) -> list[tuple[str, str]]:
     return [(name, built_in[name].about if name in built_in else "") for name in names]
 
 
+def complete_files(incomplete: str) -> list[str]:
+    """Tell the script of the shell to offer files; Typer drops what does not begin like the word on the line."""
+    return [f"{incomplete}:complete-files"]
+
+
+def complete_images(incomplete: str) -> list[str]:
+    """Tell the script of the shell to offer folders and images."""
+    return [f"{incomplete}:complete-images"]
+
+
 def make_completer(words: Iterable[str]) -> Callable[[str], list[str]]:
     """The function that completes an option whose value is one of these words."""
 

@@ -163,7 +163,10 @@ Preset = Annotated[
 Schema = Annotated[
     str | None,
     typer.Option(
-        "--schema", metavar="SCHEMA", help='Answer as JSON with this schema: @FILE, or "title, tags [string]".'
+        "--schema",
+        metavar="SCHEMA",
+        help='Answer as JSON with this schema: @FILE, or "title, tags [string]".',
+        autocompletion=completions.complete_files,
     ),
 ]
 
@@ -186,7 +189,12 @@ Frame = Annotated[
 ]
 PasswordFile = Annotated[
     str | None,
-    typer.Option("--password-file", metavar="FILE", help="File with the password of a PDF; - reads standard input."),
+    typer.Option(
+        "--password-file",
+        metavar="FILE",
+        help="File with the password of a PDF; - reads standard input.",
+        autocompletion=completions.complete_files,
+    ),
 ]
 PageSeparator = Annotated[
     str | None,
@@ -235,7 +243,13 @@ Field = Annotated[
 ]
 OutputFile = Annotated[
     Path | None,
-    typer.Option("--output", "-o", metavar="FILE", help="Write the answer to a file, which is replaced atomically."),
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Write the answer to a file, which is replaced atomically.",
+        autocompletion=completions.complete_files,
+    ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be sent, without sending it.")]
 Stats = Annotated[
@@ -264,6 +278,7 @@ From = Annotated[
         "--from",
         metavar="FILE",
         help="A list of images: lines, or JSONL with image, prompt and id; - reads standard input.",
+        autocompletion=completions.complete_files,
     ),
 ]
 Null = Annotated[bool, typer.Option("--null", "-0", help="Names in the list end with NUL, as from find -print0.")]
@@ -285,7 +300,11 @@ Shard = Annotated[
 Results = Annotated[
     Path | None,
     typer.Option(
-        "--output", "-o", metavar="FILE", help="Results file; a new run does only the images that are not in it yet."
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Results file; a new run does only the images that are not in it yet.",
+        autocompletion=completions.complete_files,
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Redo images that are in the results file; replace any sidecar.")]
@@ -299,7 +318,13 @@ Verify = Annotated[
     bool, typer.Option("--verify", help="Read all images, also those whose size and time have not changed.")
 ]
 Failures = Annotated[
-    Path | None, typer.Option("--failures", metavar="FILE", help="Write a list of the failed images, for --from.")
+    Path | None,
+    typer.Option(
+        "--failures",
+        metavar="FILE",
+        help="Write a list of the failed images, for --from.",
+        autocompletion=completions.complete_files,
+    ),
 ]
 Sidecar = Annotated[
     list[SidecarKind] | None,

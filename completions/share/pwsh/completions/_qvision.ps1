@@ -4,7 +4,7 @@ Register-ArgumentCompleter -Native -CommandName qvision -ScriptBlock {
     $Env:_TYPER_COMPLETE_ARGS = $commandAst.ToString()
     $Env:_TYPER_COMPLETE_WORD_TO_COMPLETE = $wordToComplete
     try {
-        qvision | ForEach-Object {
+        qvision | Where-Object { $_ -notmatch ":complete-(files|images)" } | ForEach-Object {
             $value, $help = $_ -split ":::", 2
             if (-not "$help".Trim()) { $help = $value }
             [System.Management.Automation.CompletionResult]::new($value, $value, "ParameterValue", $help)

@@ -22,7 +22,7 @@ TEXT = "\n".join([README, *MANUAL.values()])
 #: Code blocks, and inline code with one span per line.
 CODE = "\n".join(block or inline for block, inline in re.findall(r"```(.*?)```|`([^`\n]+)`", TEXT, flags=re.DOTALL))
 #: Options of other programs that the README shows.
-FOREIGN = {"--quiet", "--editable", "--install"}
+FOREIGN = {"--quiet", "--editable", "--install", "--array", "--nthreads", "--nworkers"}
 
 
 def section(title: str) -> str:
@@ -73,7 +73,7 @@ def test_the_tables_of_options_are_complete(qvision: Qvision) -> None:
     """Options that ``batch`` shares with ``describe`` are only in the tables of ``describe``."""
     describe, batch = (in_help(qvision, command)[0] - {"-0"} for command in ("describe", "batch"))
     assert in_tables("describe") | {"--frame"} == describe
-    own = in_tables("batch") | in_tables("sidecars")
+    own = in_tables("batch") | in_tables("sidecars") | in_tables("parts")
     assert own <= batch
     assert batch <= own | describe
 

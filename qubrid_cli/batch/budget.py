@@ -149,6 +149,14 @@ class TotalUsage:
         """The tokens in both directions."""
         return self.input_tokens + self.output_tokens
 
+    def add_totals(self, input_tokens: float, output_tokens: float, cost: float | None, *, is_estimated: bool) -> None:
+        """Add what another process has counted."""
+        self.input_tokens += input_tokens
+        self.output_tokens += output_tokens
+        self.is_estimated = self.is_estimated or is_estimated
+        if cost is not None:
+            self.cost = (self.cost or 0.0) + cost
+
     def add(self, record: Record, input_estimate: int) -> None:
         """Add an answer.
 

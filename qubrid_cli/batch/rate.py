@@ -20,7 +20,7 @@ from ..errors import (
 from ..frozen import frozen
 from .pace.allowances import PerMinuteLimit, ServerLimit
 from .pace.capacity import Capacity
-from .pace.concurrency import Concurrency
+from .pace.concurrency import Concurrency, ConcurrencyState
 
 #: Seconds that all requests pause when none is in flight and the server does not say how long: a part of the time that
 #: nothing has come through.
@@ -109,6 +109,7 @@ class RateLimiter:
         jobs: the most requests at once; ``None`` for as many as the server takes.
         rpm: requests per minute.
         tpm: tokens per minute.
+        start: with ``-j auto``, what an earlier run has found.
         jitter: makes pauses random.
 
     Attributes:
@@ -118,9 +119,15 @@ class RateLimiter:
     """
 
     def __init__(
-        self, jobs: int | None, *, rpm: int | None = None, tpm: int | None = None, jitter: Jitter = half_jitter
+        self,
+        jobs: int | None,
+        *,
+        rpm: float | None = None,
+        tpm: float | None = None,
+        start: ConcurrencyState | None = None,
+        jitter: Jitter = half_jitter,
     ) -> None:
-        self.concurrency = Concurrency(jobs)
+        self.concurrency = Concurrency(jobs, start)
         self.capacity = Capacity()
         self.in_flight = 0
         self.failing_since: float | None = None
@@ -138,6 +145,17 @@ class RateLimiter:
     def limit(self) -> int:
         """The requests that may be in flight."""
         return int(min(self.concurrency.limit, self.capacity.limit))
+
+    def change_limits(self, jobs: int | None, rpm: float | None, tpm: float | None) -> None:
+        """Replace the limits that the user has set."""
+        if jobs is not None:
+            self.concurrency.change_maximum(jobs)
+        self._request_limit.change(rpm)
+        self._token_limit.change(tpm)
+
+    def seconds_paused(self, now: float) -> float:
+        """Return the seconds that the endpoint has asked to wait from now on."""
+        return max(0.0, self._paused_until - now)
 
     @property
     def summary(self) -> str:
@@ -228,10 +246,10 @@ class RateLimiter:
         elif is_endpoint or kind is FailureKind.CONNECTION_LOST:
             self.concurrency.record_overload(now, held=held)
         if retry_after:
-            self._pause(now, retry_after + self._jitter(_SPREAD * retry_after))
+            self.pause(now, retry_after + self._jitter(_SPREAD * retry_after))
         if (is_endpoint or kind is FailureKind.EXHAUSTED) and self.in_flight == 0:
             seconds = max(_FIRST_PAUSE, _PAUSE_PART * (now - self.failing_since))
-            self._pause(now, self._jitter(min(_LONGEST_PAUSE, seconds)))
+            self.pause(now, self._jitter(min(_LONGEST_PAUSE, seconds)))
         return not (is_endpoint or kind is FailureKind.EXHAUSTED)
 
     def _end_request(self, request: InFlightRequest, tokens: int | None) -> None:
@@ -243,5 +261,6 @@ class RateLimiter:
         self.failing_since = None
         self._failing_images.clear()
 
-    def _pause(self, now: float, seconds: float) -> None:
+    def pause(self, now: float, seconds: float) -> None:
+        """Send nothing for a time."""
         self._paused_until = max(self._paused_until, now + seconds)

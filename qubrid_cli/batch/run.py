@@ -131,10 +131,10 @@ class BatchRun:
         median = statistics.median(self._answer_seconds or [0.0])
         return min(_MAX_SHUTDOWN_GRACE, max(_MIN_SHUTDOWN_GRACE, median))
 
-    def interrupt(self, signal_name: str) -> None:
-        """Stop after the requests in flight; may be called by a signal handler."""
-        self.stop_reason = InterruptedByUserError(f"stopped by {signal_name}")
-        self._give_up_at = self._clock() + self.shutdown_grace
+    def interrupt(self, cause: str, grace: float | None = None) -> None:
+        """Stop after the requests in flight; may be called by a signal handler and by any thread."""
+        self.stop_reason = InterruptedByUserError(f"stopped by {cause}")
+        self._give_up_at = self._clock() + (self.shutdown_grace if grace is None else grace)
         self._workers.wake()
 
     def stop(self, reason: QvisionError) -> None:
@@ -181,7 +181,7 @@ class BatchRun:
         while self.stop_reason is None:
             now = self._clock()
             if limit := self._budget.find_exceeded_time_limit(now - self._started_at):
-                self.stop(BatchIncompleteError(f"stopped at {limit}"))
+                self.stop(BatchIncompleteError(f"stopped at {limit}", code="limit"))
                 break
             wait = max(
                 self._request_queue.seconds_until_next(now),
@@ -192,7 +192,7 @@ class BatchRun:
                 return wait
             input_tokens = self._request_queue.peek(now).ready.input_tokens
             if limit := self._budget.find_limit_for_next_request(input_tokens):
-                self.stop(BatchIncompleteError(f"stopped at {limit}"))
+                self.stop(BatchIncompleteError(f"stopped at {limit}", code="limit"))
             elif self._budget.is_reserved(input_tokens, self._rate_limiter.in_flight):
                 return inf
             else:
@@ -381,7 +381,7 @@ class BatchRun:
         if isinstance(outcome, Done | Failed) and not outcome.is_duplicate:
             is_failure = isinstance(outcome, Failed)
             if self._budget.record_and_check_failures(is_failure=is_failure):
-                self.stop(BatchIncompleteError("stopped at --max-failures"))
+                self.stop(BatchIncompleteError("stopped at --max-failures", code="limit"))
 
     def _emit_outcomes(self) -> Iterator[Outcome | AlreadyDone | ClaimedByOtherRun | Waiting]:
         """Yield the outcomes that can be written; once written, the results file knows them."""

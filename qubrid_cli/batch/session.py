@@ -1,12 +1,9 @@
 """A run from its plan to its summary: the forecast of a dry run, or the run itself and how it ended."""
 
 import gc
-import os
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, nullcontext
-from math import inf
+from collections.abc import Callable
+from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -14,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..errors import BatchIncompleteError, InterruptedByUserError, OutputError, QvisionError
 from ..frozen import frozen
 from ..output.streams import Output, echo_err
+from ..signals import stop_on_signals
 from ..text import format_size
 from .budget import Budget
 from .journal import Journal
@@ -27,8 +25,6 @@ from .tasks import BatchPlan, Done, Failed, Outcome, SidecarFailed, Skipped
 from .workers import Workers
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from .failures import FailureList
 
 _UNSAVED = "the answers are not saved; to save them, add -o results.jsonl"
@@ -36,8 +32,6 @@ _UNSAVED = "the answers are not saved; to save them, add -o results.jsonl"
 _WRITE_RETRY_SECONDS = 0.5
 #: Seconds between messages about the progress of long work on the results file.
 _REPORT_SECONDS = 2.0
-#: Seconds within which a second signal is the same one.
-_SAME_SIGNAL_SECONDS = 1.0
 
 
 def print_dry_run(plan: BatchPlan) -> None:
@@ -346,37 +340,6 @@ def _consume_items(batch_run: BatchRun, saver: _Saver, stats: BatchStats, displa
         batch_run.stop_reason = batch_run.stop_reason.with_message(
             f"{batch_run.stop_reason.message}; {lost}", hint=batch_run.stop_reason.hint
         )
-
-
-@contextmanager
-def stop_on_signals(batch_run: BatchRun) -> Iterator[None]:
-    """Stop the run at the first Ctrl-C, SIGTERM or SIGHUP, and end the program at the second.
-
-    A second signal within a second is the same one: ``timeout`` and shells signal the process and then its group.
-    """
-    stopped_at = -inf
-
-    def handle(number: int, _: "FrameType | None") -> None:
-        nonlocal stopped_at
-        if isinstance(batch_run.stop_reason, InterruptedByUserError):
-            if time.monotonic() - stopped_at >= _SAME_SIGNAL_SECONDS:
-                os._exit(InterruptedByUserError.exit_code)  # no line is cut off: each is one write
-            return
-        stopped_at = time.monotonic()
-        batch_run.interrupt("Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name)
-
-    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")  # Windows has no SIGHUP, and others no SIGBREAK
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    # A program started in the background may have been told to ignore Ctrl-C, and one started by nohup SIGHUP.
-    numbers = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
-    previous = {number: signal.signal(number, handle) for number in numbers}
-    try:
-        yield
-    finally:
-        # After an interrupt the program is about to end, and a second signal must still end it at once.
-        if not isinstance(batch_run.stop_reason, InterruptedByUserError):
-            for number, handler in previous.items():
-                signal.signal(number, handler)
 
 
 def _raise_if_incomplete(stop_reason: QvisionError | None, stats: BatchStats, *, is_resumable: bool) -> None:

@@ -12,7 +12,7 @@ import typer
 from ..errors import InterruptedByUserError, UsageError
 from ..library import connection, image_options, question
 from ..text import escape_control_characters
-from .shared import completions, help_layout, options, page_options, setup
+from .shared import completions, help_layout, options, page_options, parts, setup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..batch.inputs import Task
     from ..batch.rate import RateLimiter
     from ..batch.sidecars.options import SidecarOptions
-    from ..batch.tasks import BatchRequest
+    from ..batch.tasks import BatchPlan, BatchRequest
     from ..client.request import Request
     from ..images.encode import ImageLimits
     from ..images.sources import Source
@@ -64,6 +64,11 @@ def batch(
     limit: options.Limit = None,
     shard: options.Shard = None,
     output: options.Results = None,
+    processes: parts.Processes = None,
+    dask: parts.Dask = None,
+    part_size: parts.PartSize = None,
+    plan_only: parts.PlanOnly = False,
+    send_key: parts.SendKey = False,
     force: options.Force = False,
     retry_incomplete: options.RetryIncomplete = False,
     verify: options.Verify = False,
@@ -131,7 +136,8 @@ def batch(
     system = setup.read_system_prompt(system, stdin, chosen_preset, settings)
     request = question.build_request(settings, prompt, system, extra, stream=stream)
     question.check_placeholders(request, images=1)
-    results = None if output is None or str(output) == "-" else output
+    location = parts.find_location(context.params)
+    results = None if output is None or str(output) == "-" or location else output
     selection = inputs.Selection(
         folders.parse_patterns(include or (), exclude or ()),
         include_hidden=hidden,
@@ -141,17 +147,17 @@ def batch(
     )
     sidecars = _build_sidecar_options(context.params, paths, chosen_preset, answer_schema)
     from ..batch import pages as documents  # they load httpx, so only for a valid command line
-    from ..batch import session, tasks
+    from ..batch import tasks
 
-    parts = image_options.read_part_options(tiles, crop, chosen_preset, has_schema=answer_schema is not None)
-    image_limits = image_options.build_image_limits(settings, parts, original=original)
+    tiling = image_options.read_part_options(tiles, crop, chosen_preset, has_schema=answer_schema is not None)
+    limits = image_options.build_image_limits(settings, tiling, original=original)
     setup.note_useless_pixels(settings, extra, quiet=quiet or original)
     open_source = _build_source_opener(settings, stdin, fetch=fetch)
     page_finder = documents.PageFinder(open_source, document_options.choice, document_options.password)
-    key = None if dry_run else setup.require_key(settings, quiet=quiet)
+    key = None if dry_run or parts.has_other_keys(context.params) else setup.require_key(settings, quiet=quiet)
     plan = tasks.BatchPlan(
         inputs=inputs.BatchInputs(paths, _resolve_list(from_, stdin), null, selection, page_finder),
-        batch_request=_build_batch_request(request, image_limits, settings, config, schema=answer_schema, parts=parts),
+        batch_request=_build_batch_request(request, limits, settings, config, schema=answer_schema, tiling=tiling),
         open_source=open_source,
         page_finder=page_finder,
         open_endpoint=partial(connection.open_endpoint, settings, key, time_option="--request-timeout"),
@@ -173,8 +179,27 @@ def batch(
         is_quiet=quiet,
         is_verbose=verbose,
     )
+    _run(plan, context.params, location=location, settings=settings, key=key, schema=answer_schema)
+
+
+def _run(
+    plan: "BatchPlan",
+    params: "Mapping[str, Any]",
+    *,
+    location: str | None,
+    settings: "Settings",
+    key: str | None,
+    schema: "Schema | None",
+) -> None:
+    from ..batch import session
+
     try:
-        (session.print_dry_run if dry_run else session.run_batch)(plan)
+        if params["dry_run"]:
+            session.print_dry_run(plan)
+        elif location is None:
+            session.run_batch(plan)
+        else:
+            parts.run(plan, location=location, settings=settings, key=key, params=params, schema=schema)
     except KeyboardInterrupt as error:  # before the run handles signals, or after its end
         raise InterruptedByUserError("stopped by Ctrl-C") from error
 
@@ -201,18 +226,18 @@ def _build_batch_request(
     config: "Config",
     *,
     schema: "Schema | None",
-    parts: image_options.PartOptions,
+    tiling: image_options.PartOptions,
 ) -> "BatchRequest":
     from ..batch.tasks import BatchRequest
 
-    key_fields = {**_collect_key_fields(settings, schema), **parts.key_fields}
+    key_fields = {**_collect_key_fields(settings, schema), **tiling.key_fields}
     return BatchRequest(
         request,
         limits,
         key_fields,
         config.prices,
         loop_check=settings.loop_check,
-        reads_tiles=parts.reads_tiles,
+        reads_tiles=tiling.reads_tiles,
     )
 
 

@@ -15,9 +15,13 @@ class PerMinuteLimit:
         per_minute: ``None`` for no limit.
     """
 
-    def __init__(self, per_minute: int | None) -> None:
-        self._seconds_each = 60 / per_minute if per_minute else 0.0
+    def __init__(self, per_minute: float | None) -> None:
         self._free_at = -inf
+        self.change(per_minute)
+
+    def change(self, per_minute: float | None) -> None:
+        """Replace the amount per minute."""
+        self._seconds_each = 60 / per_minute if per_minute else 0.0
 
     def seconds_until_free(self, now: float) -> float:
         """Return the seconds until more may be spent."""

@@ -8,6 +8,8 @@ import statistics
 from collections import deque
 from math import cbrt, ceil, inf
 
+from ...frozen import frozen
+
 #: Requests at once: how many ``-j auto`` starts with, and the maximum.
 _INITIAL_CONCURRENCY, _MAX_CONCURRENCY = 8, 512
 #: The growth of the window until the server refuses or gives no more answers per second. With a factor of 2, a run of a
@@ -41,6 +43,14 @@ _STEP_CUT, _ROUNDS_PER_PAUSE = 1 / 8, 16
 _FAILURE_WINDOW, _OVERLOAD_FAILURES = 20, 9
 
 
+@frozen
+class ConcurrencyState:
+    """What a run has found: how many requests the server takes at once, and whether more may be possible."""
+
+    window: float
+    is_growing: bool
+
+
 class Concurrency:
     """How many requests may be in flight: as many as the server takes.
 
@@ -57,13 +67,15 @@ class Concurrency:
     Args:
         jobs: the number of ``-j``, which is the maximum; ``None`` for ``auto``. Then the window triples until the server
             refuses, or gives no more answers per second than with a smaller one.
+        start: with ``auto``, what an earlier run has found.
     """
 
-    def __init__(self, jobs: int | None = None) -> None:
+    def __init__(self, jobs: int | None = None, start: ConcurrencyState | None = None) -> None:
+        start = start or ConcurrencyState(_INITIAL_CONCURRENCY, is_growing=True)
         self._maximum = jobs or _MAX_CONCURRENCY
         self._is_auto = jobs is None
-        self._is_first_growth = self._is_auto
-        self._window = float(jobs or _INITIAL_CONCURRENCY)
+        self._is_first_growth = self._is_auto and start.is_growing
+        self._window = float(jobs or start.window)
         self._level = self._window
         self._plateau_round = 0.0  # K of CUBIC
         self._cubic_factor = _CUBIC_FACTOR
@@ -85,6 +97,19 @@ class Concurrency:
     def limit(self) -> int:
         """The requests that may be in flight."""
         return max(1, ceil(self._window - _HYSTERESIS))
+
+    @property
+    def state(self) -> ConcurrencyState:
+        """What a later run can start from."""
+        return ConcurrencyState(self._window, self._is_first_growth)
+
+    def change_maximum(self, jobs: int) -> None:
+        """Replace the number of ``-j``."""
+        if not self._is_auto and jobs != self._maximum:
+            # A window that the server has lowered grows by itself.
+            self._window = float(jobs) if jobs < self._window or self._window == self._maximum else self._window
+            self._level = min(self._level, jobs) if self._window < jobs else float(jobs)
+            self._maximum = jobs
 
     @property
     def gap(self) -> float:

@@ -7,16 +7,16 @@ import threading
 import time
 from array import array
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from math import ceil, inf
 
 from ...frozen import frozen
 from ...metrics import Clock, Cost, parse_server_figures
-from ...text import escape_control_characters, format_size
+from ...text import format_size
 from ..budget import TotalUsage
 from ..entries import Record
 from ..tasks import Done, Failed, Outcome, SidecarFailed, Skipped
+from .failures import FailureCount, FailureSummary
 
 #: Answers over which the progress shows the median time.
 _RECENT_ANSWERS = 100
@@ -28,55 +28,6 @@ _QUIET_SECONDS = 10.0
 _CLAIMS_INTERVAL = 1.0
 #: Seconds before the images are counted if all so far are already done.
 _COUNT_DELAY = 10.0
-#: Kinds of failures that the summary lists.
-_MAX_FAILURE_LINES = 10
-#: Kinds of failures that are told apart; a server may send an error code of its own for each image.
-_MAX_FAILURE_KINDS = 100
-#: Characters of an image's name, and of a message, in the summary.
-_MAX_NAME_LENGTH, _MAX_MESSAGE_LENGTH = 60, 200
-
-
-@dataclass(slots=True)
-class _FailureKind:
-    """Failures with the same code and status: how many, the first image, and its message."""
-
-    name: str
-    first_image: str
-    first_message: str
-    count: int = 1
-
-    def format_line(self) -> str:
-        image = _shorten(escape_control_characters(self.first_image), _MAX_NAME_LENGTH, from_start=True)
-        message = _shorten(escape_control_characters(self.first_message), _MAX_MESSAGE_LENGTH)
-        name = _shorten(escape_control_characters(self.name), _MAX_NAME_LENGTH)
-        return f"failed: {self.count:,} × {name}, first {image}: {message}"
-
-
-class _FailureSummary:
-    """The kinds of failures of a run."""
-
-    def __init__(self) -> None:
-        self._kinds: dict[str, _FailureKind] = {}
-        self._other_count = 0
-
-    def add(self, record: Record) -> None:
-        """Count a failed image."""
-        error = record["error"]
-        name = f"{error['code']} (HTTP {error['status']})" if error["status"] else str(error["code"])
-        if (kind := self._kinds.get(name)) is not None:
-            kind.count += 1
-        elif len(self._kinds) < _MAX_FAILURE_KINDS:
-            self._kinds[name] = _FailureKind(name, record["images"][0]["source"], error["message"])
-        else:
-            self._other_count += 1
-
-    def format_lines(self) -> Iterator[str]:
-        """Format a line for each of the most frequent kinds, and one for all others."""
-        kinds = sorted(self._kinds.values(), key=lambda kind: -kind.count)
-        for kind in kinds[:_MAX_FAILURE_LINES]:
-            yield kind.format_line()
-        if count := self._other_count + sum(kind.count for kind in kinds[_MAX_FAILURE_LINES:]):
-            yield f"failed: {count:,} × other errors"
 
 
 @frozen
@@ -103,18 +54,21 @@ class BatchStats:
     Attributes:
         total: images in the whole run; ``None`` until they are counted.
         in_flight: requests without a response.
+        part_count: parts in work, in a run that is divided into parts; then other processes make the requests.
         trouble: why nothing is sent.
+        original_bytes: of the images before they were prepared; ``sent_bytes`` after.
     """
 
     def __init__(self, usage: TotalUsage, *, clock: Clock = time.monotonic) -> None:
         self._usage = usage
         self.total: int | None = None
         self.in_flight = 0
+        self.part_count: int | None = None
         self.trouble = Trouble()
         self.done = self.duplicates = self.failed = self.skipped = 0
-        self._original_bytes = self._sent_bytes = 0
+        self.original_bytes = self.sent_bytes = 0
         self._documents: set[str] = set()
-        self._failures = _FailureSummary()
+        self._failures = FailureSummary()
         self._total_seconds = array("d")
         self._server_figures = {name: array("d") for name in ("ttft", "total", "rate")}
         self._clock = clock
@@ -175,6 +129,19 @@ class BatchStats:
         self.skipped += count
         self._record_speed()
 
+    def list_failures(self) -> list[FailureCount]:
+        """The failures by kind, as plain data."""
+        return self._failures.list_counts()
+
+    def add_counts(self, done: int, duplicates: int, failed: int, failures: Iterable[FailureCount]) -> None:
+        """Add what another process has counted."""
+        self.done += done
+        self.duplicates += duplicates
+        self.failed += failed
+        for failure in failures:
+            self._failures.add_count(failure)
+        self._record_speed()
+
     def add_claimed(self, index: int, key: str) -> None:
         """Note that another run has claimed the image at this position."""
         self._claimed_keys[index] = key
@@ -209,10 +176,10 @@ class BatchStats:
         for image in record["images"]:
             if image["sent"] is not None:
                 if image.get("page") is None or image["sha256"] not in self._documents:
-                    self._original_bytes += image["bytes"]
+                    self.original_bytes += image["bytes"]
                 if image.get("page") is not None:
                     self._documents.add(image["sha256"])
-                self._sent_bytes += image["sent"]["bytes"]
+                self.sent_bytes += image["sent"]["bytes"]
         if record["error"] is not None:
             return
         if (seconds := record["timing"]["total_seconds"]) is not None:
@@ -249,7 +216,9 @@ class BatchStats:
             "skipped": f"{self.skipped:,} skipped" if self.skipped else "",
             "tokens": f"{usage.total_tokens:,.0f} tokens" if usage.total_tokens else "",
             "cost": str(Cost(usage.cost)) if usage.cost is not None else "",
-            "in_flight": f"{self.in_flight} in flight",
+            "in_flight": f"{self.in_flight} in flight"
+            if self.part_count is None
+            else f"{self.part_count} parts in work",
             "median": f"p50 {_percentile(recent_seconds, 50):.2f} s" if recent_seconds else "",
         }
         for name in ("median", "tokens", "skipped", "cost", "failed"):
@@ -282,7 +251,7 @@ class BatchStats:
         """Format the lines that are shown at the end of the run.
 
         Args:
-            jobs: how many requests there were at once, in words.
+            jobs: how many requests there were at once, in words; empty if that is unknown.
         """
         described = self.done - self.duplicates
         counts = [f"{described:,} described"]
@@ -291,7 +260,7 @@ class BatchStats:
         seconds = self._clock() - self._started_at
         parts = [", ".join(counts), format_duration(seconds)]
         if requested := described + self.failed:
-            parts += [f"{_format_rate(requested / max(seconds, 1e-3))} images/s", jobs]
+            parts += [f"{_format_rate(requested / max(seconds, 1e-3))} images/s", *([jobs] if jobs else [])]
         yield " · ".join(parts)
         for parts in (self._format_usage(), self._format_latencies()):
             if parts:
@@ -304,8 +273,8 @@ class BatchStats:
         parts += [f"{about}{Cost(usage.cost)}"] if usage.cost is not None else []
         if parts and usage.is_estimated:
             parts[-1] += " (estimated: the server does not report usage)"
-        if self._original_bytes:
-            parts.append(f"{format_size(self._original_bytes)} → {format_size(self._sent_bytes)}")
+        if self.original_bytes:
+            parts.append(f"{format_size(self.original_bytes)} → {format_size(self.sent_bytes)}")
         return parts
 
     def _format_latencies(self) -> list[str]:
@@ -325,13 +294,6 @@ def _percentile(values: Collection[float], percent: int) -> float:
 
 def _format_percentiles(name: str, seconds: Collection[float]) -> str:
     return f"{name} {_percentile(seconds, 50):.2f} s (p95 {_percentile(seconds, 95):.2f} s)"
-
-
-def _shorten(text: str, length: int, *, from_start: bool = False) -> str:
-    """Cut a text that is too long: at its end, or at its start, as for a path, whose end says more."""
-    if len(text) <= length:
-        return text
-    return f"…{text[1 - length :]}" if from_start else f"{text[: length - 1]}…"
 
 
 def format_duplicates(count: int) -> str:

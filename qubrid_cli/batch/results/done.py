@@ -31,13 +31,24 @@ class DoneFinder:
 
     Args:
         may_skip: whether an image with an answer needs nothing else, such as a sidecar.
+        results_folder: the folder of the results; by default, that of the journal. If it is empty, paths are absolute.
+        image_folder: where relative paths begin; by default, in the current folder.
     """
 
-    def __init__(self, plan: BatchPlan, journal: Journal, may_skip: Callable[[Source], bool] | None = None) -> None:
+    def __init__(
+        self,
+        plan: BatchPlan,
+        journal: Journal,
+        may_skip: Callable[[Source], bool] | None = None,
+        *,
+        results_folder: str | None = None,
+        image_folder: str = "",
+    ) -> None:
         self._plan = plan
         self._journal = journal
         self._may_skip = may_skip
-        self._results_folder = journal.folder
+        self._results_folder = journal.folder if results_folder is None else results_folder
+        self._image_folder = image_folder
         self._folders: tuple[str, str] = ("", "")
         self._facets: dict[int, str] = {}
         self._has_common_prompt = not plan.batch_request.request.may_have_placeholders
@@ -47,6 +58,7 @@ class DoneFinder:
         path, page = _find_file(task)
         if path is None:
             return task
+        path = os.path.join(self._image_folder, path)
         relative_path = self._make_relative(path)
         if page is not None:
             relative_path = f"{relative_path}{_PAGE_MARK}{page}"
@@ -98,8 +110,9 @@ class DoneFinder:
         folder, name = os.path.split(path)
         if folder != self._folders[0] or not self._folders[1]:
             real = os.path.realpath(folder or os.curdir)
-            with suppress(ValueError):  # on another drive
-                real = os.path.relpath(real, self._results_folder)
+            if self._results_folder:
+                with suppress(ValueError):  # on another drive
+                    real = os.path.relpath(real, self._results_folder)
             self._folders = folder, real.replace(os.sep, "/")
         return name if self._folders[1] == "." else f"{self._folders[1]}/{name}"
 

@@ -34,6 +34,7 @@ _HEADINGS: "Mapping[str, Sequence[str]]" = {
         "jobs", "rpm", "tpm", "patience", "force", "verify", "retry_incomplete", "max_failures", "max_cost", "max_tokens_total",
         "time_limit",
     ),
+    "Parts": ("processes", "dask", "send_key", "part_size", "plan_only"),
     "Connection": (
         "base_url", "allow_http", "offline", "stream", "no_stream", "timeout", "request_timeout", "retries", "retry_max_wait", "max_time",
     ),
@@ -48,6 +49,7 @@ _RANGE_IN_BRACKETS = re.compile(rf" *\[{_RANGE.pattern}\]")
 _PAGES = {
     "describe": "describe",
     "batch": "batch",
+    "join": "parts",
     "presets": "presets",
     "config": "settings",
     "auth": "keys",

@@ -303,7 +303,7 @@ Results = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="Results file; a new run does only the images that are not in it yet.",
+        help="Results file; a new run does only the images that are not in it yet. A folder/ for a run in parts.",
         autocompletion=completions.complete_files,
     ),
 ]

@@ -1,0 +1,214 @@
+"""The executors that work on parts: processes of this machine, threads of this process, and Dask.
+
+The driver needs only a ``concurrent.futures.Executor`` and a number of workers.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from queue import SimpleQueue
+from typing import Any, ParamSpec, TypeVar
+
+from ... import __version__
+from ...errors import ConfigError
+from ...frozen import frozen
+from ...installation import format_install_command
+from .part import SHORT_GRACE
+
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
+
+#: The exit code of a process that SIGTERM has ended.
+_TERMINATED = 128 + 15
+#: Seconds to find a scheduler.
+_CONNECT_SECONDS = 10
+#: Exceptions of a future whose worker died.
+_LOST_WORKER: tuple[type[BaseException], ...] = (BrokenExecutor, CancelledError)
+
+
+@frozen
+class PartExecutor:
+    """An executor, and what the driver has to know about it.
+
+    Attributes:
+        count_workers: how many parts it works on at the same time, at the moment.
+        lost_worker_errors: the exceptions of futures whose worker died, so that the part can be submitted again.
+        is_local: its workers are processes of this machine and this user, or threads of this process.
+    """
+
+    executor: Executor
+    count_workers: Callable[[], int]
+    lost_worker_errors: tuple[type[BaseException], ...] = _LOST_WORKER
+    is_local: bool = True
+
+
+@contextmanager
+def open_threads(count: int) -> Iterator[PartExecutor]:
+    """Threads of this process."""
+    executor = ThreadPoolExecutor(count, thread_name_prefix="part")
+    try:
+        yield PartExecutor(executor, lambda: count)
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def open_processes(count: int) -> Iterator[PartExecutor]:
+    """Processes of this machine."""
+    with _Processes(count) as executor:
+        yield PartExecutor(executor, lambda: count)
+
+
+class _Processes(Executor):
+    """Pools of one process each, so that a process that dies takes no other one with it; each is replaced when it is broken."""
+
+    def __init__(self, count: int) -> None:
+        self._pools = SimpleQueue[ProcessPoolExecutor]()
+        for _ in range(count):
+            self._pools.put(self._make_pool())
+
+    @staticmethod
+    def _make_pool() -> ProcessPoolExecutor:
+        import multiprocessing
+
+        return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _prepare_process)
+
+    def submit(
+        self, function: Callable[_Parameters, _Result], /, *args: _Parameters.args, **kwargs: _Parameters.kwargs
+    ) -> Future[_Result]:
+        """Submit to a free process; wait for one, which the driver never does for long."""
+        pool = self._pools.get()
+        try:
+            future = pool.submit(_run_until_terminated, partial(function, *args, **kwargs))
+        except BrokenExecutor:  # it died while it was idle
+            pool.shutdown(wait=False)
+            pool = self._make_pool()
+            future = pool.submit(_run_until_terminated, partial(function, *args, **kwargs))
+        future.add_done_callback(partial(self._give_back, pool))
+        return future
+
+    def _give_back(self, pool: ProcessPoolExecutor, future: Future[Any]) -> None:
+        is_broken = not future.cancelled() and isinstance(future.exception(), BrokenExecutor)
+        if is_broken:
+            pool.shutdown(wait=False)
+        self._pools.put(self._make_pool() if is_broken else pool)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002  # the interface
+        """End the processes that are free, which all are at the end of a run."""
+        while not self._pools.empty():
+            self._pools.get().shutdown(wait=wait, cancel_futures=cancel_futures)
+
+
+_is_terminated = False
+
+
+def _prepare_process() -> None:
+    """Let the driver decide about Ctrl-C, and save what was answered before the process ends by SIGTERM or without a driver."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: _terminate("SIGTERM", None))
+    # A process of a pool does not notice by itself that its parent was killed.
+    threading.Thread(target=_follow_parent, name="parent", daemon=True).start()
+
+
+def _follow_parent() -> None:
+    import multiprocessing
+
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        _terminate("the end of the process that started it", SHORT_GRACE)
+
+
+def _terminate(cause: str, grace: float | None) -> None:
+    """End the process, after the part that it works on has been saved."""
+    global _is_terminated  # noqa: PLW0603  # a signal handler has no other way
+    from .worker import interrupt_all
+
+    _is_terminated = True
+    if not interrupt_all(cause, grace):
+        os._exit(_TERMINATED)
+
+
+def _run_until_terminated(function: Callable[[], _Result]) -> _Result:
+    result = function()
+    if _is_terminated:
+        os._exit(_TERMINATED)
+    return result
+
+
+@contextmanager
+def open_dask(address: str) -> Iterator[PartExecutor]:
+    """The workers of a Dask scheduler, or of a cluster on this machine.
+
+    Args:
+        address: of the scheduler, or ``local`` or ``local:N``.
+
+    Raises:
+        ConfigError: Dask is not installed, there is no scheduler, or a worker lacks this version of the program.
+    """
+    # The command line keeps httpx from loading click, which Dask needs.
+    if sys.modules.get("click", sys) is None:
+        del sys.modules["click"]
+    try:
+        from dask.distributed import Client, KilledWorker, LocalCluster
+    except ImportError as error:
+        command = format_install_command("'dask[distributed]'")
+        raise ConfigError("--dask needs the library dask", hint=f"Run: {command}") from error
+    kind, _, count = address.partition(":")
+    with ExitStack() as stack:
+        if kind == "local" and (not count or count.isdecimal()):
+            workers = int(count) if count else None
+            cluster = LocalCluster(
+                n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.ERROR
+            )
+            stack.enter_context(cluster)
+            client = Client(cluster)
+        else:
+            client = _connect(Client, address)
+        stack.enter_context(client)
+        _check_versions(client)
+        executor = client.get_executor(pure=False)
+        yield PartExecutor(
+            executor,
+            lambda: sum(client.nthreads().values()),
+            (*_LOST_WORKER, KilledWorker),
+            is_local=False,
+        )
+
+
+def _connect(make_client: Callable[..., Any], address: str) -> Any:
+    try:
+        return make_client(address, timeout=_CONNECT_SECONDS)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise ConfigError(
+            f"there is no Dask scheduler at {address}", hint="Its log shows its address, such as tcp://10.0.0.5:8786."
+        ) from error
+
+
+def _check_versions(client: Any) -> None:
+    """Refuse workers that lack this version of the program.
+
+    Raises:
+        ConfigError: one of them does.
+    """
+
+    def find_version() -> str | None:  # sent as code, because a worker may not have the program
+        try:
+            import qubrid_cli
+        except ImportError:
+            return None
+        return qubrid_cli.__version__
+
+    for worker, version in client.run(find_version).items():
+        if version != __version__:
+            problem = f"has qvision {version}" if isinstance(version, str) else "does not have qvision"
+            raise ConfigError(
+                f"the Dask worker {worker} {problem}, and this is {__version__}",
+                hint=f"On every worker: pip install qubrid-cli=={__version__}",
+                code="version",
+            )

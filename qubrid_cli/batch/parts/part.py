@@ -1,0 +1,99 @@
+"""A part of a run, and what its worker reports about it. Plain data that can be sent to another machine."""
+
+from math import inf
+
+from ...errors import QvisionError
+from ...frozen import frozen
+from ..budget import FailureLimit
+from ..pace.concurrency import ConcurrencyState
+from ..progress.failures import FailureCount
+from .access import Credentials, EndpointAccess
+from .lease import LeaseKey
+
+#: Seconds that requests in flight may still take when the driver is gone: another one may take over soon.
+SHORT_GRACE = 5.0
+
+
+@frozen
+class Share:
+    """What a part may use of the limits of the run.
+
+    Attributes:
+        jobs: requests at once; ``None`` for ``-j auto``.
+        rpm: requests per minute, ``None`` for no limit.
+        tpm: tokens per minute, likewise.
+        cost: US dollars.
+        tokens: in both directions.
+        seconds: after which no request begins.
+        failures: images that may fail.
+        pause: seconds before the first request, because the endpoint has asked another part to wait.
+        concurrency: what ``-j auto`` has found in earlier parts.
+    """
+
+    jobs: int | None = None
+    rpm: float | None = None
+    tpm: float | None = None
+    cost: float = inf
+    tokens: float = inf
+    seconds: float = inf
+    failures: FailureLimit = FailureLimit()
+    pause: float = 0.0
+    concurrency: ConcurrencyState | None = None
+
+
+@frozen
+class Part:
+    """A part of a run.
+
+    Attributes:
+        output: the folder of the run: an absolute path or a URL. Its ``run.json`` has the question, and ``plan/`` the
+            images of each part.
+        version: of this program, where the part was made.
+        redo: request the failed images of a finished part again.
+        credentials: ``None`` if the worker has its own.
+        lock: that of the driver; the part stops when the driver does. ``None`` for a part without a driver.
+    """
+
+    output: str
+    number: int
+    access: EndpointAccess
+    version: str
+    share: Share = Share()
+    redo: bool = False
+    credentials: Credentials | None = None
+    lock: LeaseKey | None = None
+
+
+@frozen
+class PartSummary:
+    """What a worker has done. The answers themselves are in the output.
+
+    Attributes:
+        was_finished: the result was there already, so nothing was done.
+        skipped: images whose answers were in the output already.
+        cost: US dollars; ``None`` if it is unknown.
+        is_estimated: tokens or cost.
+        stop_reason: why the part is not finished; its answers so far are in the output.
+        pause: seconds that the endpoint has asked to wait, from the end of the part on.
+        worker: the name of the machine, and the number of the process.
+    """
+
+    number: int
+    was_finished: bool = False
+    done: int = 0
+    duplicates: int = 0
+    failed: int = 0
+    skipped: int = 0
+    given_up: int = 0
+    input_tokens: float = 0.0
+    output_tokens: float = 0.0
+    cost: float | None = None
+    is_estimated: bool = False
+    original_bytes: int = 0
+    sent_bytes: int = 0
+    failures: tuple[FailureCount, ...] = ()
+    seconds: float = 0.0
+    stop_reason: QvisionError | None = None
+    pause: float = 0.0
+    concurrency: ConcurrencyState | None = None
+    worker: str = ""

@@ -1,0 +1,187 @@
+"""A run in parts from its description to its summary."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ... import __version__
+from ...errors import BatchIncompleteError, ConfigError, UsageError
+from ...frozen import frozen
+from ...output.streams import echo_err
+from ...settings.config_file import load_config
+from ...settings.resolve import resolve
+from ...signals import stop_on_signals
+from ...storage.opening import open_folder
+from ..budget import TotalUsage
+from ..progress.display import show_progress
+from ..progress.stats import BatchStats
+from .access import Credentials, EndpointAccess, build_access
+from .description import RunDescription, begin, read_description
+from .driver import MAX_DEATHS, Driver
+from .lease import DEFAULT_TIMES, LOCK_FOLDER, Lease, LeaseTimes
+from .output import RUN_FILE, PartsOutput
+from .part import Part
+from .plan import Planner
+from .shares import RunLimits, Shares
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..folders import Shard
+    from ..inputs import BatchInputs
+    from .executors import PartExecutor
+
+
+@frozen
+class PartsPlan:
+    """What a run in parts does.
+
+    Attributes:
+        location: the folder of the output, a path or a URL.
+        inputs: all images.
+        credentials: sent to the workers; ``None`` if each has its own.
+        shard: the parts that this run works on; ``None`` for all.
+        open_executor: opens what works on the parts; ``None`` to plan them only.
+    """
+
+    location: str
+    inputs: "BatchInputs"
+    description: RunDescription
+    access: EndpointAccess
+    limits: RunLimits = RunLimits()
+    credentials: Credentials | None = None
+    shard: "Shard | None" = None
+    open_executor: "Callable[[], AbstractContextManager[PartExecutor]] | None" = None
+    is_quiet: bool = False
+    lease_times: LeaseTimes = DEFAULT_TIMES
+
+
+def run_in_parts(plan: PartsPlan) -> None:
+    """Do a run in parts, and print its summary.
+
+    Raises:
+        QvisionError: why it stopped early, or that images failed.
+    """
+    output = PartsOutput(open_folder(plan.location))
+    _refuse_other_content(output)
+    usage = TotalUsage()
+    stats = BatchStats(usage)
+    show = (lambda _: None) if plan.is_quiet else echo_err
+    with ExitStack() as stack:
+        lease = stack.enter_context(Lease(output.folder, plan.shard, notify=show, times=plan.lease_times))
+        begin(output, plan.description)
+        shard = plan.shard
+        planner = Planner(
+            output,
+            plan.inputs.find_images,
+            plan.description.part_size,
+            (lambda _: True) if shard is None else lambda number: number % shard.count == shard.number % shard.count,
+        )
+        if plan.open_executor is None:
+            count = sum(1 for _ in planner.find_parts())
+            show(f"{count:,} parts are left in {output.folder.url}")
+            return
+        if shard is None and not plan.is_quiet and plan.inputs.can_be_found_twice:
+            stats.count_total(plan.inputs.find_images(counts_left_out=False), planner.has_work)
+        executor = stack.enter_context(plan.open_executor())
+        display = stack.enter_context(show_progress(stats, is_quiet=plan.is_quiet, is_shown=True, as_bar=True))
+        make_part = partial(
+            Part,
+            output=output.folder.url,
+            access=plan.access,
+            version=__version__,
+            credentials=plan.credentials,
+            lock=lease.key,
+        )
+        shares = Shares(plan.limits, time.monotonic())
+        driver = Driver(
+            planner,
+            make_part=make_part,
+            executor=executor,
+            lease=lease,
+            shares=shares,
+            stats=stats,
+            usage=usage,
+            display=display,
+        )
+        stack.enter_context(stop_on_signals(driver))
+        driver.run()
+    _report(plan, driver, stats, output.folder.url)
+
+
+def open_parts(location: str, *, profile: str | None = None, base_url: str | None = None) -> Iterator[Part]:
+    """Yield the parts of a planned run that are left, for ``run_part``, with the endpoint of the settings on this machine.
+
+    Args:
+        location: the folder of the run, a path or a URL.
+        profile: by default, that of the settings.
+        base_url: likewise.
+
+    Raises:
+        ConfigError: the endpoint is not that of the run.
+        StorageError: there is no run.
+    """
+    output = PartsOutput(open_folder(location))
+    description = read_description(output)
+    settings = resolve(
+        {
+            "profile": profile,
+            "base_url": base_url,
+            "offline": description.batch_request.extra_key_fields.get("offline"),
+        },
+        os.environ,
+        load_config(os.environ),
+    )
+    if not settings.offline and (settings.profile, settings.base_url) != (description.profile, description.base_url):
+        raise ConfigError(
+            f"the run in {output.folder.url} uses {description.base_url} with profile {description.profile}, "
+            f"and the settings here are {settings.base_url} with profile {settings.profile}",
+            hint=f"open_parts(…, profile={description.profile!r}, base_url={description.base_url!r})",
+        )
+    planner = Planner(output, tuple, description.part_size)
+    for planned in planner.find_parts():
+        yield Part(output.folder.url, planned.number, build_access(settings), __version__, redo=planned.redo)
+
+
+def _refuse_other_content(output: PartsOutput) -> None:
+    """Refuse a folder that is in use for something else, such as the images themselves.
+
+    Raises:
+        UsageError: it has files, but none that a run writes first.
+    """
+    folder = output.folder
+    if folder.exists(RUN_FILE):
+        return
+    other = next((item.name for item in folder.list() if not item.name.startswith(LOCK_FOLDER)), None)
+    if other is not None:
+        raise UsageError(
+            f"{folder.url} is not empty, and does not hold a run: it has {other}",
+            hint="Name a new folder after -o, such as results/",
+        )
+
+
+def _report(plan: PartsPlan, driver: Driver, stats: BatchStats, url: str) -> None:
+    """Print the summary of a run.
+
+    Raises:
+        QvisionError: why it stopped early, or that images failed.
+    """
+    if not plan.is_quiet:
+        for line in stats.format_summary(jobs=""):
+            echo_err(line)
+    again = "run the same command again."
+    if (reason := driver.stop_reason) is not None:
+        raise reason.with_message(f"{reason.message}; some parts are left", hint=reason.hint or f"To continue, {again}")
+    if driver.left_out:
+        numbers = ", ".join(map(str, driver.left_out[:10]))
+        raise BatchIncompleteError(
+            f"part {numbers} was left out, because its workers died {MAX_DEATHS} times",
+            hint=f"Is there enough memory? Its images are in {url}plan/. To try again, {again}",
+        )
+    if stats.failed:
+        raise BatchIncompleteError(
+            f"{stats.failed:,} of {stats.finished:,} images failed", hint=f"To retry them, {again}"
+        )

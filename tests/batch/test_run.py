@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from qubrid_cli.batch import tasks
 from qubrid_cli.batch.budget import Budget, BudgetLimits, FailureLimit
 from qubrid_cli.batch.inputs import BatchInputs, Task
@@ -18,6 +20,7 @@ from qubrid_cli.batch.journal import Journal
 from qubrid_cli.batch.outcomes import OutcomeWriter
 from qubrid_cli.batch.pages import PageFinder
 from qubrid_cli.batch.rate import RateLimiter
+from qubrid_cli.batch.results.done import DoneFinder
 from qubrid_cli.batch.results.sharing import WorkSharing
 from qubrid_cli.batch.run import BatchRun, Idle
 from qubrid_cli.batch.tasks import BatchPlan, Done, Failed
@@ -56,6 +59,27 @@ def test_an_answer_that_is_too_long_to_keep_is_a_failure(draw: Draw, gallery: Ga
     VALIDATOR.validate(line)
     assert (type(ended), line["ok"], line["text"]) == (Failed, False, "")
     assert line["error"]["message"] == "the answer is longer than 64 MiB"
+
+
+@pytest.mark.parametrize(
+    ("source", "path"),
+    [
+        ("b.png", "photos/b.png"),
+        ("./..//photos/b.png", "photos/b.png"),
+        ("b.png/", "photos/b.png"),
+        ("scan.pdf#page=2", "photos/scan.pdf#page=2"),
+        ("https://example.com/b.png", None),
+        ("-", None),
+        ("x\0/b.png", "x\0/b.png"),  # a list can name it; reading it fails
+    ],
+)
+def test_a_file_is_located_relative_to_the_results_file(
+    gallery: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, path: str | None
+) -> None:
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path / "photos")
+    with Journal(tmp_path / "results.jsonl") as journal:
+        assert DoneFinder(plan_for(gallery, BudgetLimits()), journal).locate(Task(1, source)).path == path
 
 
 @contextmanager

@@ -109,9 +109,10 @@ class DoneFinder:
         """Write a path relative to the folder of the results file, with slashes; links to folders are resolved."""
         folder, name = os.path.split(path)
         if folder != self._folders[0] or not self._folders[1]:
-            real = os.path.realpath(folder or os.curdir)
-            if self._results_folder:
-                with suppress(ValueError):  # on another drive
+            real = folder
+            with suppress(ValueError):  # a NUL in a list, or another drive
+                real = os.path.realpath(folder or os.curdir)
+                if self._results_folder:
                     real = os.path.relpath(real, self._results_folder)
             self._folders = folder, real.replace(os.sep, "/")
         return name if self._folders[1] == "." else f"{self._folders[1]}/{name}"

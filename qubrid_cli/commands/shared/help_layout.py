@@ -43,8 +43,8 @@ _HEADINGS: "Mapping[str, Sequence[str]]" = {
 _SHORT_LIST = 12
 #: Columns for the names of options; the texts of longer ones begin in the next line.
 _NAME_WIDTH = 25
-_RANGE = re.compile(r"(?:(?P<low>[\d.]+)<=)?x(?:(?P<sign>[<>]=?)(?P<high>[\d.]+))?")
-_RANGE_IN_BRACKETS = re.compile(rf" *\[{_RANGE.pattern}\]")
+#: A pattern that few command lines need, so it is compiled only then.
+_RANGE = r"(?:(?P<low>[\d.]+)<=)?x(?:(?P<sign>[<>]=?)(?P<high>[\d.]+))?"
 #: The page of the manual about a command.
 _PAGES = {
     "describe": "describe",
@@ -102,7 +102,8 @@ class Command(_Layout, TyperCommand):
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the words after the command's name; Typer puts required arguments into braces."""
-        return [re.sub(r"^\{(.*)\}$", r"\1", piece) for piece in super().collect_usage_pieces(ctx)]
+        pieces = super().collect_usage_pieces(ctx)
+        return [piece[1:-1] if piece.startswith("{") and piece.endswith("}") else piece for piece in pieces]
 
 
 class Group(_Layout, TyperGroup):
@@ -142,8 +143,7 @@ def collect_sections(command: Any, ctx: Any) -> "Mapping[str, Sequence[tuple[str
         heading = "Arguments" if parameter not in options else headings.get(parameter.name or "", "Other")
         if parameter in options and len(options) <= _SHORT_LIST:
             heading = "Options"
-        text = _RANGE_IN_BRACKETS.sub(_bracket_range, record[1].replace("  [required]", ""))
-        sections[heading].append((record[0], re.sub(r"\] +\[", "; ", text).replace("  [", " [")))
+        sections[heading].append((record[0], _join_brackets(record[1])))
     return {heading: rows for heading, rows in sections.items() if rows}
 
 
@@ -152,7 +152,7 @@ def format_error(message: str) -> str:
     message = re.sub(r"'(-[^']*)'", r"\1", message).removesuffix(".")
     message = re.sub(r" is not a valid int(eger)?( range)?$", " is not a whole number", message)
     message = re.sub(r" is not a valid float( range)?$", " is not a number", message)
-    message = re.sub(rf" is not in the range {_RANGE.pattern}$", _describe_out_of_range, message)
+    message = re.sub(rf" is not in the range {_RANGE}$", _describe_out_of_range, message)
     message = re.sub(r"(-\S+) \(Possible options: (.*)\)$", _suggest, message)
     message = re.sub(r"\. Did you mean '(.*)'\?$", r"; did you mean \1?", message)
     return message[:1].lower() + message[1:]
@@ -166,6 +166,14 @@ def _suggest(match: re.Match[str]) -> str:
     """The mistyped option, and the option that is most like it, if one is much like it."""
     similar = get_close_matches(match[1], match[2].split(", "), 1, cutoff=0.75)
     return match[1] + (f"; did you mean {similar[0]}?" if similar else "")
+
+
+def _join_brackets(text: str) -> str:
+    """The text with its default and its range in one pair of brackets."""
+    text = text.replace("  [required]", "")
+    if "[x" in text or "<=x" in text:
+        text = re.sub(rf" *\[{_RANGE}\]", _bracket_range, text)
+    return text.replace("]  [", "] [").replace("] [", "; ").replace("  [", " [")
 
 
 def _bracket_range(match: re.Match[str]) -> str:

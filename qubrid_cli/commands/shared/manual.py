@@ -1,5 +1,6 @@
 """The pages of the manual, which are Markdown files in ``qubrid_cli/manual``: ``images.md`` is the topic ``images``."""
 
+import os
 import re
 from pathlib import Path
 
@@ -9,9 +10,11 @@ FOLDER = Path(__file__).parent.parent.parent / "manual"
 def load_topics() -> dict[str, str]:
     """The topics in alphabetical order, each with its summary: the first line of a page is ``# TOPIC: SUMMARY``."""
     topics = {}
-    for path in sorted(FOLDER.glob("*.md")):
-        with path.open(encoding="utf-8") as page:
-            topics[path.stem] = page.readline().partition(": ")[2].strip()
+    for name in sorted(os.listdir(FOLDER)):
+        topic, suffix = os.path.splitext(name)
+        if suffix == ".md":
+            with open(FOLDER / name, encoding="utf-8") as page:
+                topics[topic] = page.readline().partition(": ")[2].strip()
     return topics
 
 

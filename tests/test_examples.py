@@ -31,6 +31,8 @@ SHOWN = {
     "QVISION_MODEL=Qwen/Qwen3-VL-Flash qvision config show | head -n 3",
     "qvision doctor --offline | grep -v versions",
 }
+#: The address of a Dask scheduler in the examples, and what takes its place.
+CLUSTER = ("tcp://10.0.0.5:8786", "local:1")
 SHELLS = {"sh": ["bash"], "fish": ["fish"], "zsh": ["zsh", "-f"], "powershell": ["pwsh", "-NoProfile"]}
 IMAGES = {
     *(
@@ -131,6 +133,8 @@ def env(tmp_path: Path, programs: Path, endpoint: Server) -> dict[str, str]:
         "QUBRID_BASE_URL": endpoint.url,
         "HTTP_PROXY": endpoint.url.removesuffix("/v1"),
         "EDITOR": "true",
+        "SCRATCH": str(tmp_path),  # as on a cluster with Slurm
+        "SLURM_ARRAY_TASK_ID": "1",
     }
     return {**variables, "PATH": f"{programs}:{Path(sys.executable).parent}:{variables['PATH']}"}
 
@@ -154,6 +158,7 @@ def test_the_code_blocks_of_a_page_run(page: str, template: Path, env: dict[str,
         program = find_program(language, text)
         if program is None or text.startswith(INSTALLING):
             continue
+        text = text.replace(*CLUSTER)  # noqa: PLW2901
         script = tmp_path / f"{count}.{language}"
         script.write_text(f"set -eo pipefail\n{text}" if language in {"sh", "zsh"} else text)
         lines.append(

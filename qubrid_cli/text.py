@@ -79,6 +79,18 @@ def quote_name(name: str, *, is_windows: bool = IS_WINDOWS) -> str:
     return quote + (name.replace("'", "'\\''") if quote == "'" else name) + quote
 
 
+def suggest(name: str, names: Iterable[str], *, cutoff: float = 0.7) -> str:
+    """The end of a message about an unknown name, with the most similar one: ``; did you mean tags?``; or nothing.
+
+    Args:
+        cutoff: how similar it must be, from 0 to 1.
+    """
+    from difflib import get_close_matches
+
+    by_key = {other.lower(): other for other in names}
+    return "".join(f"; did you mean {by_key[key]}?" for key in get_close_matches(name.lower(), by_key, 1, cutoff))
+
+
 def format_size(size: int) -> str:
     """Format bytes in powers of ten: ``214 KB``, ``4.1 MB``."""
     if size < 1000:

@@ -1,13 +1,12 @@
 """``qvision help``: show the help of a command, or a page of the manual."""
 
-from difflib import get_close_matches
 from typing import Annotated
 
 import typer
 from typer.core import TyperGroup
 
 from ..errors import UsageError
-from ..text import quote_name
+from ..text import quote_name, suggest
 from .shared import help_layout, manual
 
 app = typer.Typer()
@@ -45,11 +44,10 @@ def show_help(
     group = context.find_root().command
     assert isinstance(group, TyperGroup)
     if words and words[0] not in group.commands:
-        similar = get_close_matches(words[0], [*manual.load_topics(), *group.commands], 1, cutoff=0.75)
-        suggestion = f"; did you mean {similar[0]}?" if similar else ""
-        page = manual.find_page(words[0]) if not similar else None
+        similar = suggest(words[0], [*manual.load_topics(), *group.commands], cutoff=0.75)
+        page = None if similar else manual.find_page(words[0])
         raise UsageError(
-            f"no such command or topic: {quote_name(words[0])}{suggestion}",
+            f"no such command or topic: {quote_name(words[0])}{similar}",
             hint=f"See qvision help {page}, which mentions it" if page else "See qvision help",
         )
     group.main([*words, "--help"], prog_name="qvision", standalone_mode=False)

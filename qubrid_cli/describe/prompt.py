@@ -136,8 +136,8 @@ def _check_unknown_word(word: str) -> str:
     close = difflib.get_close_matches(letters, _SUGGESTIONS, n=1, cutoff=_MIN_SIMILARITY)
     if close and len(letters) > 2 and set(letters) <= set(close[0]):
         raise UsageError(
-            f"unknown placeholder {{{word}}} in the prompt",
-            hint=f"Did you mean {{{_SUGGESTIONS[close[0]]}}}? For literal braces, double them: {{{{{word}}}}}",
+            f"unknown placeholder {{{word}}} in the prompt; did you mean {{{_SUGGESTIONS[close[0]]}}}?",
+            hint=f"For literal braces, double them: {{{{{word}}}}}",
         )
     return f"{{{word}}}"
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from ..errors import UsageError
+from ..text import suggest
 
 
 class ClientOptions(TypedDict, total=False):
@@ -64,10 +65,7 @@ def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
     names = [*ClientOptions.__annotations__, "profile"]
     for name in options.keys() - names:
-        import difflib
-
-        close = difflib.get_close_matches(name, names, n=1)
-        raise TypeError(f"there is no option {name!r}" + (f"; did you mean {close[0]}?" if close else ""))
+        raise TypeError(f"there is no option {name!r}{suggest(name, names)}")
     checked = {name: value for name, value in options.items() if value is not None}
     for name, value in checked.items():
         field = FIELDS.get(name)

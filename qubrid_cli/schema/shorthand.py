@@ -8,12 +8,12 @@ A name is a word, or any text in double quotes. A description in double quotes m
 it ends at a comma, a line break or a closing brace. Every field is required; one with a question mark may be null.
 """
 
-import difflib
 import json
 import re
 from typing import Any, NoReturn
 
 from ..errors import UsageError
+from ..text import suggest
 
 _TYPES = {
     "string": "string", "str": "string", "text": "string", "int": "integer", "integer": "integer",
@@ -104,11 +104,10 @@ class _ShorthandParser:
         word = self._take(_WORD)
         if word.lower() not in _TYPES:
             self._position = start
-            close = difflib.get_close_matches(word.lower(), _TYPES, n=1) if word else []
-            hint = f"Did you mean {close[0]}? " if close else ""
-            hint += "The types are string, int, number, bool, [type], {fields} and (one|of|these). "
+            hint = "The types are string, int, number, bool, [type], {fields} and (one|of|these). "
             hint += "Put a description that contains a comma in quotes."
-            self._fail(f"unknown type {word!r}" if word else "a type is missing", hint=hint)
+            problem = f"unknown type {word!r}" if word else "a type is missing"
+            self._fail(problem, suggestion=suggest(word, _TYPES), hint=hint)
         return _TYPES[word.lower()]
 
     def _parse_enum_values(self) -> list[str]:
@@ -162,8 +161,8 @@ class _ShorthandParser:
         if not self._accept(bracket):
             self._fail(f"{bracket} is missing")
 
-    def _fail(self, problem: str, *, hint: str = _HINT) -> NoReturn:
+    def _fail(self, problem: str, *, suggestion: str = "", hint: str = _HINT) -> NoReturn:
         rest = self._text[self._position :]
         shown = rest if len(rest) <= 20 else rest[:19] + "…"
         place = f"character {self._position + 1}: {shown!r}" if rest else "the end"
-        raise UsageError(f"{self._where}: {problem} at {place}", hint=hint)
+        raise UsageError(f"{self._where}: {problem} at {place}{suggestion}", hint=hint)

@@ -1,6 +1,5 @@
 """The file ``config.toml``: where it is, how it is read and checked, and the dotted keys that name what is in it."""
 
-import difflib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from platformdirs import user_cache_path, user_config_path
 from ..errors import ConfigError, UsageError
 from ..frozen import frozen
 from ..metrics import Price
-from ..text import quote_name
+from ..text import quote_name, suggest
 from .checks import Range, is_profile_name
 from .fields import BUILT_IN_PROFILES, GLOBAL_FIELDS, PROFILE_FIELDS, Field, list_available
 
@@ -159,7 +158,11 @@ def validate_config(tables: Mapping[str, Any], path: Path, source: str = "") -> 
     )
     profile = config.defaults.get("profile")
     if profile and profile not in config.profile_names:
-        raise context.make_error("profile", f"is {profile}, which does not exist", list_available(config.profile_names))
+        raise context.make_error(
+            "profile",
+            f"is {profile}, which does not exist{suggest(profile, config.profile_names)}",
+            list_available(config.profile_names),
+        )
     _check_preset_name(context, config.defaults, config.presets)
     for name, settings in config.profiles.items():
         _check_preset_name(context.child("profiles", name), settings, config.presets)
@@ -181,10 +184,11 @@ def _check_preset_name(context: "_TableContext", settings: Mapping[str, Any], pr
     """Refuse the setting ``preset`` of a table if it names one that does not exist."""
     if (name := settings.get("preset")) is None:
         return
-    from .presets import hint_for_unknown, list_names
+    from .presets import list_names
 
-    if name not in list_names(presets):
-        raise context.make_error("preset", f"is {name}, which does not exist", hint_for_unknown(name, presets))
+    if name not in (names := list_names(presets)):
+        problem = f"is {name}, which does not exist{suggest(name, names)}"
+        raise context.make_error("preset", problem, list_available(names))
 
 
 @frozen
@@ -222,7 +226,7 @@ class _TableContext:
         names = list(names)
         for name in table:
             if name not in names:
-                raise self.make_error(name, "is not a setting", _hint_for_key(name, names))
+                raise self.make_error(name, *_explain_key(name, names))
         return table
 
     def parse_settings(
@@ -234,10 +238,12 @@ class _TableContext:
             try:
                 values[name] = fields[name].check(value)
             except ValueError as error:
-                hint = f"For example: {fields[name].format_example(name)}"
-                if isinstance(value, Mapping) and f"{name}s" in others:
-                    hint = f"Did you mean {name}s?"
-                raise self.make_error(name, str(error), hint) from error
+                is_table = isinstance(value, Mapping) and f"{name}s" in others
+                problem = f"{error}; did you mean {name}s?" if is_table else str(error)
+                hint = (
+                    f"For example: [{name}s.NAME]" if is_table else f"For example: {fields[name].format_example(name)}"
+                )
+                raise self.make_error(name, problem, hint) from error
         return values
 
     def parse_prices(self, table: Mapping[str, Any]) -> dict[str, float]:
@@ -250,14 +256,14 @@ class _TableContext:
         return values
 
 
-def _hint_for_key(name: str, names: list[str]) -> str:
+def _explain_key(name: str, names: list[str]) -> tuple[str, str]:
+    """What is wrong with an unknown key, and what to do."""
+    problem = "is not a setting"
     if name in PROFILE_FIELDS:
-        return f"It belongs in a profile: profiles.qubrid.{name}"
-    if close := difflib.get_close_matches(name, names, 1):
-        return f"Did you mean {close[0]}?"
-    if _API_KEY_PATTERN.fullmatch(name):
-        return "API keys are not stored with the settings: qvision auth login"
-    return list_available(names)
+        return problem, f"It belongs in a profile: profiles.qubrid.{name}"
+    if not (similar := suggest(name, names)) and _API_KEY_PATTERN.fullmatch(name):
+        return problem, "API keys are not stored with the settings: qvision auth login"
+    return f"{problem}{similar}", list_available(names)
 
 
 def parse_key(key: str) -> list[str]:

@@ -1,6 +1,5 @@
 """Presets: named prompts with the settings that suit them. The built-in ones are in ``presets.toml``."""
 
-import difflib
 import functools
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -9,6 +8,7 @@ from typing import Any
 
 from ..errors import ConfigError, UsageError
 from ..frozen import frozen
+from ..text import quote_name, suggest
 from .fields import FIELDS, list_available
 
 
@@ -74,7 +74,9 @@ def find(name: str, user: Mapping[str, object], path: Path) -> Preset:
             raise ConfigError(f"{path}: presets.{name} has no prompt", hint='It needs at least: prompt = "…"')
         return preset
     if (built_in := load_built_in_presets().get(name)) is None:
-        raise UsageError(f"there is no preset {name!r}", hint=hint_for_unknown(name, user), code="no_such_preset")
+        names = list_names(user)
+        message = f"there is no preset {quote_name(name)}{suggest(name, names)}"
+        raise UsageError(message, hint=list_available(names), code="no_such_preset")
     return built_in
 
 
@@ -103,9 +105,8 @@ def merge_with_built_in(name: str, overrides: object, path: Path) -> Preset:
         raise ConfigError(f"{location} is not a table", hint=f'For example: [presets.{name}] and prompt = "…"')
     for key, value in overrides.items():
         if key not in PRESET_KEYS:
-            close = difflib.get_close_matches(key, PRESET_KEYS, n=1)
-            hint = f"Did you mean {close[0]}?" if close else list_available(PRESET_KEYS)
-            raise ConfigError(f"{location} has no key {key!r}", hint=hint)
+            message = f"{location} has no key {quote_name(key)}{suggest(key, PRESET_KEYS)}"
+            raise ConfigError(message, hint=list_available(PRESET_KEYS))
         try:
             _check_value(key, value)
         except ValueError as error:
@@ -132,10 +133,3 @@ def _check_value(key: str, value: object) -> None:
 def _shorten(prompt: str) -> str:
     line = " ".join(prompt.split())
     return line if len(line) <= 60 else line[:59] + "…"
-
-
-def hint_for_unknown(name: str, user: Mapping[str, object]) -> str:
-    """The hint for a name that is not a preset's."""
-    names = list_names(user)
-    close = difflib.get_close_matches(name.lower(), names, n=1)
-    return (f"Did you mean {close[0]}? " if close else "") + list_available(names)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
 from ..frozen import frozen
-from ..text import escape_control_characters
+from ..text import escape_control_characters, suggest
 from .checks import split_query
 from .config_file import Config
 from .fields import (
@@ -43,7 +43,7 @@ def resolve(options: Mapping[str, Any], env: Mapping[str, str], config: Config) 
     profile, profile_origin = _Sources(options, env, ((file_origin, config.defaults),)).resolve_setting("profile")
     if profile not in config.profile_names:
         raise ConfigError(
-            f"there is no profile {profile}, named by {profile_origin.location}",
+            f"there is no profile {profile}, named by {profile_origin.location}{suggest(profile, config.profile_names)}",
             hint=list_available(config.profile_names),
         )
     own = config.profiles.get(profile, {})

@@ -186,7 +186,7 @@ def test_the_error_about_an_unknown_model_names_the_most_similar_one(
     server.answer = answer({"error": {"message": "no such model", "code": "model_not_found"}}, 404)
     run = qvision("describe", lighthouse, env=env)
     name = cached[0] if cached else "tencent/HunyuanOCR"
-    assert (run.exit_code, f"hint: Did you mean {name}? Check its name" in run.stderr) == (5, True)
+    assert (run.exit_code, f"; did you mean {name}?\nhint: Check its name" in run.stderr) == (5, True)
 
 
 def test_only_qubrids_own_address_has_a_built_in_list() -> None:

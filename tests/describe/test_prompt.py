@@ -33,8 +33,8 @@ def test_a_misspelt_placeholder_is_refused_with_a_suggestion(word: str, meant: s
     with pytest.raises(UsageError) as caught:
         check_placeholders(f"What is {{{word}}}?", images=1)
     assert (caught.value.message, caught.value.hint) == (
-        f"unknown placeholder {{{word}}} in the prompt",
-        f"Did you mean {{{meant}}}? For literal braces, double them: {{{{{word}}}}}",
+        f"unknown placeholder {{{word}}} in the prompt; did you mean {{{meant}}}?",
+        f"For literal braces, double them: {{{{{word}}}}}",
     )
 
 

@@ -371,7 +371,10 @@ def test_a_field_of_data_needs_a_schema(describe: Ask, server: Server, lighthous
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--schema", "title, tags strng"], "--schema: unknown type 'strng' at character 13: 'strng'"),
+        (
+            ["--schema", "title, tags strng"],
+            "--schema: unknown type 'strng' at character 13: 'strng'; did you mean string?",
+        ),
         (["--schema", "nope.json"], "--schema: cannot read nope.json: No such file or directory"),
         (
             ["--schema", FORM, "-O", 'response_format={"type":"text"}'],

@@ -74,7 +74,7 @@ def test_fields_are_separated_by_commas_or_line_breaks(text: str) -> None:
         ("a {}", "a field is missing at character 4: '}'"),
         ("a,,b", "a name is missing at character 3: ',b'"),
         ("1a", "a name is missing at character 1: '1a'"),
-        ("title, tags strng, people", "unknown type 'strng' at character 13: 'strng, people'"),
+        ("title, tags strng, people", "unknown type 'strng' at character 13: 'strng, people'; did you mean string?"),
         ("a b c", "unknown type 'b' at character 3: 'b c'"),
         ("a: b, c d", "unknown type 'd' at character 9: 'd'"),
         ("a [", "a type is missing at the end"),

@@ -55,21 +55,29 @@ def test_an_empty_file_says_nothing() -> None:
     assert parse_config("# nothing\n", FILE) == Config(FILE)
 
 
-PRESET = "Did you mean caption? Available: describe, caption, alt, ocr, tags, photo, table, chart, ui, json"
+PRESET = "Available: describe, caption, alt, ocr, tags, photo, table, chart, ui, json"
 THERE_IS = "Available: qubrid, ollama, lmstudio, vllm, openrouter, openai"
 
 
 @pytest.mark.parametrize(
     ("source", "says", "hint"),
     [
-        ("modle = 'x'", "modle is not a setting", "Did you mean model?"),
-        ("[profile.x]\nmodel = 'm'", "profile is not a string", "Did you mean profiles?"),
-        ("preset.x.prompt = 'm'", "preset is not a string", "Did you mean presets?"),
-        ("preset = 'capton'", "preset is capton, which does not exist", PRESET),
-        ("profiles.x.preset = 'capton'", "profiles.x.preset is capton, which does not exist", PRESET),
-        ("[profils.x]", "profils is not a setting", "Did you mean profiles?"),
-        ("[profiles.x]\nmax-tokens = 1", "profiles.x.max-tokens is not a setting", "Did you mean max_tokens?"),
-        ("[presets.x]\nprompts = 'a'", "presets.x.prompts is not a setting", "Did you mean prompt?"),
+        ("modle = 'x'", "modle is not a setting; did you mean model?", "Available: "),
+        ("[profile.x]\nmodel = 'm'", "profile is not a string; did you mean profiles?", "For example: [profiles.NAME]"),
+        ("preset.x.prompt = 'm'", "preset is not a string; did you mean presets?", "For example: [presets.NAME]"),
+        ("preset = 'capton'", "preset is capton, which does not exist; did you mean caption?", PRESET),
+        (
+            "profiles.x.preset = 'capton'",
+            "profiles.x.preset is capton, which does not exist; did you mean caption?",
+            PRESET,
+        ),
+        ("[profils.x]", "profils is not a setting; did you mean profiles?", "Available: "),
+        (
+            "[profiles.x]\nmax-tokens = 1",
+            "profiles.x.max-tokens is not a setting; did you mean max_tokens?",
+            "Available: ",
+        ),
+        ("[presets.x]\nprompts = 'a'", "presets.x.prompts is not a setting; did you mean prompt?", "Available: "),
         ('[prices."a/b"]\nin = 1', 'prices."a/b".in is not a setting', "Available: input, output"),
         (
             '[prices."a/b"]\ninput = "1"',
@@ -110,7 +118,8 @@ def test_what_nobody_understands_is_refused_with_its_place_and_what_was_meant(
     with pytest.raises(ConfigError) as caught:
         parse_config(source, FILE)
     without_line = re.sub(r"^/c\.toml, line \d+: ", "/c.toml: ", caught.value.message)
-    assert (caught.value.exit_code, without_line, caught.value.hint) == (3, f"/c.toml: {says}", hint)
+    assert (caught.value.exit_code, without_line) == (3, f"/c.toml: {says}")
+    assert str(caught.value.hint).startswith(hint)
 
 
 @pytest.mark.parametrize(

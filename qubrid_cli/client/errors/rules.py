@@ -310,9 +310,11 @@ def build_error(
     reason = redact(response.message)[:_MAX_REASON_LENGTH]
     wait = _get_wait(rule, response)
     period = f" for the next {format_duration(wait)}" if rule.code == "usage_limit" and wait is not None else ""
+    suggestion = commands.suggest_model() if rule.code == "model_not_found" else None
+    similar = f"; did you mean {suggestion}?" if suggestion else ""
     context = parse_token_counts(error.text, response.numbers) if rule.code in _CODES_WITH_TOKENS else None
     return rule.error_class(
-        f"{response.host} {rule.message}{period}{_format_details(response, reason, redact(response.generation))}",
+        f"{response.host} {rule.message}{period}{_format_details(response, reason, redact(response.generation))}{similar}",
         hint=_format_hint(rule, response, context, commands),
         code=rule.code or (redact(response.code) if response.code else rule.default_code),
         status=response.status,
@@ -365,8 +367,6 @@ def _format_hint(rule: _Rule, response: ErrorResponse, context: ContextOverflow 
     hint = rule.hint.format(models=commands.models, status=commands.status, login=commands.login)
     if commands.key_hint is not None and "{login}" in rule.hint:
         hint = commands.key_hint
-    if rule.code == "model_not_found" and (name := commands.suggest_model()):
-        hint = f"Did you mean {name}? {hint}"
     provider = find_provider(f"https://{response.host}")
     page = rule.page(provider) if provider else None
     return f"Look at {page}. {hint}" if page else hint  # the hint may end in a command

@@ -182,9 +182,9 @@ def _check_models(settings: Settings, endpoint: Endpoint, *, is_key_ok: bool) ->
         model = "offline" if settings.offline else settings.model
         if model is not None and model not in models:
             suggestion = model_cache.suggest_model(model, models)
-            meant = f"Did you mean {suggestion}? " if suggestion else ""
-            hint = f"{meant}See the list with: qvision models; choose a model with -m."
-            yield make_warning("listed", f"{model} is not in the endpoint's list", hint)
+            similar = f"; did you mean {suggestion}?" if suggestion else ""
+            hint = "See the list with: qvision models; choose a model with -m."
+            yield make_warning("listed", f"{model} is not in the endpoint's list{similar}", hint)
 
 
 def _check_address(endpoint: Endpoint, error: NoModelListError, seconds: float) -> Check:

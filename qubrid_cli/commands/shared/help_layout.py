@@ -1,11 +1,11 @@
 """How the help of a command is laid out: options under headings, ranges in words, examples at the end."""
 
 import re
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperCommand, TyperGroup
 
+from ...text import suggest
 from . import manual
 
 if TYPE_CHECKING:
@@ -164,8 +164,7 @@ def _describe_out_of_range(match: re.Match[str]) -> str:
 
 def _suggest(match: re.Match[str]) -> str:
     """The mistyped option, and the option that is most like it, if one is much like it."""
-    similar = get_close_matches(match[1], match[2].split(", "), 1, cutoff=0.75)
-    return match[1] + (f"; did you mean {similar[0]}?" if similar else "")
+    return match[1] + suggest(match[1], match[2].split(", "), cutoff=0.75)
 
 
 def _join_brackets(text: str) -> str:

@@ -13,11 +13,14 @@ app = typer.Typer()
 
 
 def _complete_names(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """Topics and commands; after one of them, nothing."""
-    group = context.find_root().command
-    assert isinstance(group, TyperGroup)
-    commands = {name: command.get_short_help_str() for name, command in group.commands.items()}
-    names = {} if context.params.get("words") else manual.load_topics() | commands
+    """Topics and commands; after a command, the commands below it."""
+    command: object = context.find_root().command
+    words = context.params.get("words") or ()
+    for word in words:
+        command = command.commands.get(word) if isinstance(command, TyperGroup) else None
+    commands = command.commands if isinstance(command, TyperGroup) else {}
+    names = {} if words else manual.load_topics()
+    names |= {name: below.get_short_help_str(100) for name, below in commands.items()}
     return [(name, summary) for name, summary in names.items() if name.startswith(incomplete)]
 
 

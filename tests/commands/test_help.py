@@ -3,6 +3,7 @@
 import itertools
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -89,6 +90,29 @@ def test_the_help_of_a_command_names_a_page_of_the_manual(capsys: pytest.Capture
         assert cli.main([command, "--help"]) == 0
         topic = capsys.readouterr().out.rpartition("More: qvision help ")[2].strip()
         assert topic in manual.load_topics()
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("help ima", ["images"]),
+        ("help des", ["describe"]),
+        ("help pro", ["profiles"]),
+        ("help config s", ["show", "set"]),
+        ("help images ", []),
+    ],
+)
+def test_tab_completes_topics_and_commands(
+    line: str, names: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = f"qvision {line}"
+    completing = {"_QVISION_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    for name, value in completing.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setitem(sys.modules, "rich", sys.modules.get("rich"))
+    with pytest.raises(SystemExit):
+        cli.main([])
+    assert capsys.readouterr().out.split() == names
 
 
 @pytest.mark.parametrize("topic", manual.load_topics())

@@ -3,6 +3,7 @@
 import copy
 import itertools
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -41,6 +42,8 @@ qvision help recipes"""
 _COMPLETION_OPTIONS = {"install_completion", "show_completion"}
 #: Options before the command that have a value.
 _OPTIONS_WITH_VALUES = {"--profile", "--color"}
+#: An image whose name begins with a dash; options have no dots before their values.
+_IMAGE_NAME = re.compile(r"-[^=]*\.(jpe?g|png|gif|webp|heic|avif|tiff?|bmp|pdf)", re.IGNORECASE)
 #: Set by the shell that completes a command line.
 _COMPLETION_VARIABLE = "_QVISION_COMPLETE"
 
@@ -141,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         echo_err("aborted")
         return 1
     except TyperException as error:
-        return _report_usage_error(error)
+        return _report_usage_error(error, command, arguments)
 
 
 def _count_leading_options(arguments: Sequence[str]) -> int:
@@ -175,17 +178,29 @@ def _add_color_option(group: TyperGroup, parameters: Sequence[Any]) -> None:
             command.params.append(option)
 
 
-def _report_usage_error(error: TyperException) -> int:
+def _report_usage_error(error: TyperException, group: object, arguments: Sequence[str]) -> int:
     """Report an error of Typer like ours: one sentence, and a hint."""
     context = getattr(error, "ctx", None)
     message = error.format_message()
     if type(error).__name__ == "NoArgsIsHelpError":  # the message is the help
         echo_err(message)
         return error.exit_code
-    path = context.command_path if context else "qvision"
+    path = context.command_path if context else _find_path(group, arguments)
     report = UsageError(help_layout.format_error(message), hint=f"See {path} --help")
     echo_error(report)
     return error.exit_code
+
+
+def _find_path(group: object, arguments: Sequence[str]) -> str:
+    """The words that call the command that the arguments name."""
+    path = ["qvision"]
+    command = group
+    for word in arguments[_count_leading_options(arguments) :]:
+        if not isinstance(command, TyperGroup) or word not in command.commands:
+            break
+        path.append(word)
+        command = command.commands[word]
+    return " ".join(path)
 
 
 def _check_arguments(arguments: Sequence[str]) -> None:
@@ -193,7 +208,8 @@ def _check_arguments(arguments: Sequence[str]) -> None:
     for argument in itertools.takewhile(lambda argument: argument != "--", arguments):
         if not argument.startswith("-") or argument == "-":
             continue
-        if strip_control_characters(argument) != argument or (os.path.lexists(argument) and "." in argument):
+        is_name = "." in argument and os.path.lexists(argument)
+        if strip_control_characters(argument) != argument or is_name or _IMAGE_NAME.fullmatch(argument):
             raise UsageError(f"{argument} would be read as an option", hint=f"For the file: ./{argument}")
     word = next(iter(arguments[_count_leading_options(arguments) :]), "")
     if word not in _COMMANDS and (example := _find_command(word)) is not None:

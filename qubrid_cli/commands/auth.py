@@ -8,6 +8,7 @@ import typer
 
 from ..errors import AuthError, InterruptedByUserError, UsageError
 from ..library import connection
+from ..operating_system import IS_WINDOWS
 from ..output import show
 from ..output.streams import echo_err
 from ..settings.checks import get_origin
@@ -33,7 +34,9 @@ app = typer.Typer(
 _MAX_KEY_BYTES = 65_536
 #: Characters; a terminal drops the rest of a longer line (Linux: N_TTY_BUF_SIZE without the line break).
 _MAX_LINE_LENGTH = 4095
-_PIPE_HINT = "Pipe the key in: qvision auth login --stdin"
+_PIPE_HINT = "Pipe the key in: " + (
+    "type key.txt | qvision auth login --stdin" if IS_WINDOWS else "qvision auth login --stdin < key.txt"
+)
 
 
 @app.command(cls=help_layout.Command, epilog="qvision auth login\npass show qubrid | qvision auth login --stdin")
@@ -54,7 +57,7 @@ def login(
     settings = setup.resolve_settings(context)
     key = keys.clean_pasted_key(_read_key_from_stdin() if from_stdin else _prompt_for_key(settings), "the key")
     if key is None:
-        raise UsageError("the key is empty", hint="Nothing was stored.")
+        raise UsageError("the key is empty; nothing was stored", hint=_PIPE_HINT)
     location, problem = keys.store_key(settings, key, connection.locate_key_file(), keys.Keychain())
     if quiet:
         return

@@ -11,7 +11,7 @@ import typer
 
 from ..errors import InterruptedByUserError, UsageError
 from ..library import connection, image_options, question
-from ..text import escape_control_characters
+from ..text import escape_control_characters, find_encoding, quote_name
 from .shared import completions, help_layout, options, page_options, parts, setup
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ app = typer.Typer()
 
 #: Characters of a label of the dry run, such as "endpoint:", with the blank behind it.
 _LABEL_WIDTH = 10
+#: Bytes in which a file that is not a list of lines, such as an image, shows itself.
+_HEAD_BYTES = 1024
+
 _EXAMPLES = """\
 qvision batch photos/ -P alt -o results.jsonl
 qvision batch --from list.txt "caption" -o results.jsonl -j 16
@@ -156,7 +159,7 @@ def batch(
     page_finder = documents.PageFinder(open_source, document_options.choice, document_options.password)
     key = None if dry_run or parts.has_other_keys(context.params) else setup.require_key(settings, quiet=quiet)
     plan = tasks.BatchPlan(
-        inputs=inputs.BatchInputs(paths, _resolve_list(from_, stdin), null, selection, page_finder),
+        inputs=inputs.BatchInputs(paths, _resolve_list(from_, stdin, nul=null), null, selection, page_finder),
         batch_request=_build_batch_request(request, limits, settings, config, schema=answer_schema, tiling=tiling),
         open_source=open_source,
         page_finder=page_finder,
@@ -290,17 +293,24 @@ def _check_sources(paths: "Sequence[str]", list_name: str | None, *, null: bool)
         )
 
 
-def _resolve_list(name: str | None, stdin: BinaryIO) -> Path | BinaryIO | None:
+def _resolve_list(name: str | None, stdin: BinaryIO, *, nul: bool) -> Path | BinaryIO | None:
     if name is None:
         return None
     if name == "-":
         return stdin
     path = Path(name).expanduser()
     try:
-        path.open("rb").close()
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES) if path.is_file() else b""
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"cannot read the list {name}: {reason}", hint="Check the name after --from.") from error
+    if b"\0" in head and not nul and find_encoding(head) != "utf-16":
+        quoted = quote_name(name)
+        raise UsageError(
+            f"{quoted} is not a list of lines: it contains NUL bytes",
+            hint=f"For a list as find -print0 writes it, add -0. To describe an image: qvision batch {quoted} -P describe",
+        )
     return path
 
 

@@ -212,8 +212,8 @@ def _group_images(images: Sequence["Source"], *, each: bool, together: bool) -> 
         raise UsageError("--each and --together exclude each other", hint="Choose one.")
     if len(images) > _MAX_IMAGES_PER_REQUEST and not each and not together:
         hint = "--each sends a request for each image, --together one request for all of them."
-        if expansion.count_files(images) == 1:  # a document
-            name = images[0].name.rpartition("#page=")[0]
+        name = images[0].name.rpartition("#page=")[0]
+        if name and expansion.count_files(images) == 1:  # a document
             hint = f"Choose some with --pages 1-{_MAX_IMAGES_PER_REQUEST}. {hint.replace('each image', 'each page')}"
             raise UsageError(f"{name}: {len(images):,} pages for one request", hint=hint)
         raise UsageError(f"{len(images):,} images for one request", hint=hint)

@@ -1,5 +1,6 @@
 """``qvision help``: show the help of a command, or a page of the manual."""
 
+from collections.abc import Collection, Sequence
 from typing import Annotated
 
 import typer
@@ -39,18 +40,34 @@ def show_help(
 ) -> None:
     """Show a page of the manual, or the help of a command."""
     words = words or []
-    if len(words) == 1 and words[0] in (topics := manual.load_topics()):
+    topics = manual.load_topics()
+    if len(words) == 1 and words[0] in topics:
         from ..output.pager import show_page
 
         show_page(manual.read_page(words[0]), topics)
         return
     group = context.find_root().command
     assert isinstance(group, TyperGroup)
-    if words and words[0] not in group.commands:
-        similar = suggest(words[0], [*manual.load_topics(), *group.commands], cutoff=0.75)
+    _check_words(group, words, topics)
+    group.main([*words, "--help"], prog_name="qvision", standalone_mode=False)
+
+
+def _check_words(group: TyperGroup, words: Sequence[str], topics: Collection[str]) -> None:
+    """Refuse an unknown first word, and any word after a topic or after a command that has no commands.
+
+    Raises:
+        UsageError: such a word exists.
+    """
+    names = [*topics, *group.commands]
+    if words and words[0] not in names:
+        similar = suggest(words[0], names, cutoff=0.75)
         page = None if similar else manual.find_page(words[0])
         raise UsageError(
             f"no such command or topic: {quote_name(words[0])}{similar}",
             hint=f"See qvision help {page}, which mentions it" if page else "See qvision help",
         )
-    group.main([*words, "--help"], prog_name="qvision", standalone_mode=False)
+    command: object = group
+    for word in words:
+        if not isinstance(command, TyperGroup):
+            raise UsageError(f"unexpected argument: {quote_name(word)}", hint="See qvision help")
+        command = command.commands.get(word, None if word in topics else command)

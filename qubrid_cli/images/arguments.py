@@ -290,7 +290,9 @@ def find_similar(text: str, *, exact: bool = False, is_windows: bool = IS_WINDOW
 
         by_key = {_normalize(other): other for other in sorted(names, reverse=True)}
         same = [by_key[key] for key in get_close_matches(wanted, by_key, _SUGGESTIONS, cutoff=0.7)]
-    return [os.path.join(folder, other) for other in same[:_SUGGESTIONS]]
+    return [
+        os.path.join(folder or (os.curdir if other.startswith("-") else ""), other) for other in same[:_SUGGESTIONS]
+    ]
 
 
 def _correct_folder(folder: str, name: str) -> list[str]:
@@ -317,7 +319,8 @@ def no_such_image_error(argument: str, *, is_batch: bool = False, is_windows: bo
     if similar := find_similar(argument, is_windows=is_windows):
         message += f"; did you mean {' or '.join(map(quote_name, similar))}?"
     elif _HOST_AND_PATH.fullmatch(argument):
-        hint = f"If it is a link: https://{urls.redact(argument)}"
+        hint = f"If it is a link, write {quote_name(f'https://{urls.redact(argument)}')}"
+        return ImageError(message, hint=f"{hint}, and if it is the prompt, put it after -p.", code="no_such_image")
     is_word = is_batch and "/" not in argument
     hint += f" If it is the prompt, put it after -p{f': -p {quote_name(argument)}' if is_word else '.'}"
     return ImageError(message, hint=hint, code="no_such_image")

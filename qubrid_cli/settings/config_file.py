@@ -14,7 +14,7 @@ from ..frozen import frozen
 from ..metrics import Price
 from ..text import quote_name, suggest
 from .checks import Range, is_profile_name
-from .fields import BUILT_IN_PROFILES, GLOBAL_FIELDS, PROFILE_FIELDS, Field, list_available
+from .fields import BUILT_IN_PROFILES, DEFAULT_PROFILE, GLOBAL_FIELDS, PROFILE_FIELDS, Field, list_available
 
 _TABLE_NAMES = ("profiles", "presets", "prices")
 _PRICE_KEYS = ("input", "output")
@@ -76,7 +76,7 @@ def load_config(env: Mapping[str, str]) -> Config:
     if source is None and env.get("QVISION_CONFIG"):
         raise ConfigError(
             f"QVISION_CONFIG names {path}, which does not exist",
-            hint="Unset it, or create the file with: qvision config set model …",
+            hint=f"Unset it, or create the file with: qvision config set model {BUILT_IN_PROFILES[DEFAULT_PROFILE]['model']}",
         )
     return parse_config(source, path) if source else Config(path)
 

@@ -120,7 +120,8 @@ def _parse_value(value: Any, field: Field, origin: ValueOrigin) -> tuple[Any, Va
     try:
         return field.parse(value) if isinstance(value, str) else value, origin
     except ValueError as error:
-        message = f"{origin.location} {error}: {escape_control_characters(_hide_secrets(value))}"
+        shown = f": {escape_control_characters(_hide_secrets(value))}" if value.strip() else ""
+        message = f"{origin.location} {error}{shown}"
         raise ConfigError(message, hint=f"For example: {field.example}") from error
 
 

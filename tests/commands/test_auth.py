@@ -158,7 +158,7 @@ def test_without_a_terminal_the_hint_names_stdin(qvision: Qvision) -> None:
     run = qvision("auth", "login", stdin=b"qk-secret")
     assert (run.exit_code, run.stderr) == (
         2,
-        "error: cannot prompt: standard input is not a terminal\nhint: Pipe the key in: qvision auth login --stdin\n",
+        "error: cannot prompt: standard input is not a terminal\nhint: Pipe the key in: qvision auth login --stdin < key.txt\n",
     )
 
 

@@ -71,61 +71,6 @@ def test_the_error_names_what_may_have_been_meant(mistyped: str, message: str) -
     assert (error.message, error.exit_code, error.code) == (message, 4, "no_such_image")
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["photo.jpg", "my photo (3).jpg"],
-        ["photo.jpg", "./my photos.jpg"],
-        ["photo.jpg", "phots/a"],
-        ["photos", "phots"],
-        ["photos/", "holidy/"],
-        ["photo.jpg", "x1.jpg", "x2.jpg", "x3.jpg", "x4.jpg"],
-    ],
-)
-@pytest.mark.parametrize("command_name", ["describe", "batch"])
-def test_a_mistyped_image_is_not_sent_as_the_prompt(
-    qvision: Qvision, server: Server, folder: Path, command_name: str, words: list[str]
-) -> None:
-    if command_name == "describe" and "photos" in "".join(words[:1]):
-        words = ["photo.jpg", *words[1:], "./phots"]
-    run = qvision(command_name, *words, env={"QUBRID_API_KEY": "k", "QUBRID_BASE_URL": server.url}, cwd=folder)
-    assert (run.exit_code, run.stdout, server.asked) == (4, b"", [])
-    assert run.stderr.startswith("error: no such image: ")
-    if "x4.jpg" in words and command_name == "describe":
-        assert "x3.jpg" in run.stderr
-        assert "and 1 more" in run.stderr
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "photo.jpg",
-        "photos",
-        ".",
-        "https://example.org/a.jpg",
-        "describe photos",
-        "describe .",
-        "batch list.txt caption",
-        "batch list.txt",
-        'describe "my photo.jpg" photos',
-        "describe photo.jpg -max-tokens 5",
-        "batch photos zusammenfassen",
-    ],
-)
-def test_a_wrong_command_line_is_told_one_that_works(qvision: Qvision, server: Server, folder: Path, line: str) -> None:
-    env = {"QUBRID_API_KEY": "k", "QUBRID_BASE_URL": server.url}
-    run = qvision(*shlex.split(line), env=env, cwd=folder)
-    assert (run.exit_code in {2, 4}, run.stdout, server.asked) == (True, b"", [])
-    hint = run.stderr.splitlines()[1]
-    if "-max-tokens" in line:
-        assert hint == "hint: Options of several letters have two dashes: --max-tokens"
-    elif "-p zusammenfassen" in hint:
-        assert qvision("batch", "photos", "-p", "zusammenfassen", env=env, cwd=folder).exit_code == 0
-    else:
-        advised = shlex.split(hint[hint.index("qvision ") + len("qvision ") :])
-        assert qvision(*advised, env=env, cwd=folder).exit_code == 0
-
-
 def test_an_image_in_a_pipe_without_a_dash_is_told_where_the_dash_goes(qvision: Qvision, lighthouse: Path) -> None:
     run = qvision("describe", "hi", stdin=lighthouse.read_bytes())
     assert (run.exit_code, run.stderr.splitlines()[1]) == (

@@ -154,6 +154,9 @@ def format_error(message: str) -> str:
     message = re.sub(r" is not a valid float( range)?$", " is not a number", message)
     message = re.sub(rf" is not in the range {_RANGE}$", _describe_out_of_range, message)
     message = re.sub(r"(-\S+) \(Possible options: (.*)\)$", _suggest, message)
+    message = re.sub(r"^Got unexpected extra arguments? ?(?:\(s\) )?\((.*)\)$", r"unexpected argument: \1", message)
+    message = re.sub(r"^(Missing argument '.*')\. Choose from:\s+(.*)$", _list_choices, message, flags=re.DOTALL)
+    message = re.sub(r"'([^']*)' is not one of (.*)$", _suggest_choice, message)
     message = re.sub(r"\. Did you mean '(.*)'\?$", r"; did you mean \1?", message)
     return message[:1].lower() + message[1:]
 
@@ -173,6 +176,14 @@ def _join_brackets(text: str) -> str:
     if "[x" in text or "<=x" in text:
         text = re.sub(rf" *\[{_RANGE}\]", _bracket_range, text)
     return text.replace("]  [", "] [").replace("] [", "; ").replace("  [", " [")
+
+
+def _suggest_choice(match: re.Match[str]) -> str:
+    return match[0] + suggest(match[1], re.findall(r"[\w-]+", match[2]))
+
+
+def _list_choices(match: re.Match[str]) -> str:
+    return f"{match[1]}: {', '.join(match[2].replace(',', ' ').split())}"
 
 
 def _bracket_range(match: re.Match[str]) -> str:

@@ -151,7 +151,7 @@ def parse_params(pairs: Sequence[str] | None) -> dict[str, Any]:
         if not equals or not key.strip():
             raise UsageError(f"-O {pair} is not KEY=JSON", hint="For example: -O seed=42")
         if key in RESERVED_BODY_FIELDS:
-            raise UsageError(f"-O cannot set {key}", hint=_hint_for_reserved(key))
+            raise UsageError(f"-O cannot set {key}", hint=_hint_for_reserved(key, text))
         try:
             fields[key] = json.loads(text)
             json.dumps(fields[key], allow_nan=False)  # Python reads NaN and 1e999, which are not JSON
@@ -165,6 +165,6 @@ def parse_params(pairs: Sequence[str] | None) -> dict[str, Any]:
     return fields
 
 
-def _hint_for_reserved(key: str) -> str:
+def _hint_for_reserved(key: str, value: str) -> str:
     hints = {"messages": "They are made of the prompt, -s and the images.", "stream": "Use --no-stream."}
-    return hints.get(key, f"Use {format_flag(key)}.")
+    return hints.get(key, f"Use an option: {format_flag(key)} {quote_name(value)}")

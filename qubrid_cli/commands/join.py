@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ..errors import BatchIncompleteError
-from .shared import help_layout
+from .shared import completions, help_layout
 
 app = typer.Typer()
 
@@ -16,7 +16,14 @@ qvision join s3://bucket/run1/ --failed"""
 
 @app.command(cls=help_layout.Command, epilog=_EXAMPLES)
 def join(
-    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="Folder or bucket URL of a run in parts.")],
+    folder: Annotated[
+        str,
+        typer.Argument(
+            metavar="FOLDER",
+            autocompletion=completions.complete_files,
+            help="Folder or bucket URL of a run in parts.",
+        ),
+    ],
     *,
     failed: Annotated[bool, typer.Option("--failed", help="Only the images that failed.")] = False,
 ) -> None:

@@ -260,6 +260,7 @@ if shutil.which("fish"):
             ("qvision de", {"describe"}),
             ("qvision describe --max-t", {"--max-tokens", "--max-time"}),
             ("qvision describe sun", {"sunset.jpg", "sun;it's.png", "sun-folder/"}),
+            ("qvision describe jpg", {"sunset.jpg"}),  # and not its suffix alone
             ("qvision describe --output=sun.", {"--output=sun.txt"}),
             ("qvision describe --max-tokens ", set()),
             ("qvision --color=al", {"--color=always"}),

@@ -79,7 +79,7 @@ function __qvision_complete
         case '*:complete-files'
             set lines (complete -C "'' $value")
         case '*:complete-images'
-            set lines (complete -C "'' $value" | string match -rei -- '(/|\\.(@FORMATS@))(\\t.*)?$')
+            set lines (complete -C "'' $value" | string match -rei -- '(?:/|\\.(?:@FORMATS@))(?:\\t.*)?$')
     end
     for line in $lines
         echo -- $prefix$line

@@ -8,7 +8,7 @@ function __qvision_complete
         case '*:complete-files'
             set lines (complete -C "'' $value")
         case '*:complete-images'
-            set lines (complete -C "'' $value" | string match -rei -- '(/|\.(p?jpe?g|pjp|jpe|jfif?|jif|jps|insp|mpo|a?png|gif|webp|avifs?|hei[cf]s?|hif|bmp|dib|ico|jp[2fx]|j2[ck]|jpc|p[bfgnp]m|qoi|tga|icb|vda|vst|pdf|tiff?))(\t.*)?$')
+            set lines (complete -C "'' $value" | string match -rei -- '(?:/|\.(?:p?jpe?g|pjp|jpe|jfif?|jif|jps|insp|mpo|a?png|gif|webp|avifs?|hei[cf]s?|hif|bmp|dib|ico|jp[2fx]|j2[ck]|jpc|p[bfgnp]m|qoi|tga|icb|vda|vst|pdf|tiff?))(?:\t.*)?$')
     end
     for line in $lines
         echo -- $prefix$line

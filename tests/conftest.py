@@ -125,14 +125,14 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator["Bucket"]:
+def bucket(monkeypatch: pytest.MonkeyPatch) -> "Bucket":
     """An empty bucket of a real server, which this process can reach; programs need its ``env``."""
     from .support.buckets import make_bucket  # imports the server
 
-    with make_bucket() as new:
-        for name, value in new.env.items():
-            monkeypatch.setenv(name, value)
-        yield new
+    new = make_bucket()
+    for name, value in new.env.items():
+        monkeypatch.setenv(name, value)
+    return new
 
 
 @pytest.fixture

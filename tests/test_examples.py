@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pexpect
 import pytest
@@ -22,6 +22,9 @@ from .support import documents, draw
 from .support.preloaded import preloaded_qvision
 from .support.server import JSON, Asked, Reply, Server, document, stream
 from .test_readme import MANUAL, README
+
+if TYPE_CHECKING:
+    from .support.buckets import Bucket
 
 #: The first lines of these blocks of the README are run by ``.ci/run``, in a fresh clone.
 INSTALLING = "python3 -m venv "
@@ -115,6 +118,15 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def filled_bucket(template: Path) -> "Bucket":
+    """The bucket that the examples name."""
+    from .support.buckets import make_bucket  # imports the server
+
+    image, line = (template / "photo.jpg").read_bytes(), b'{"image": "s3://bucket/photos/a.jpg"}\n'
+    return make_bucket("bucket", {"photos/a.jpg": image, "list.jsonl": line})
+
+
+@pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with ``qvision``, and with a program that takes a screenshot."""
     folder = tmp_path_factory.mktemp("bin")
@@ -149,10 +161,14 @@ def test_the_other_blocks_are_configurations_that_are_valid_and_outputs_that_are
 
 
 @pytest.mark.parametrize("page", ["README", *MANUAL])
-def test_the_code_blocks_of_a_page_run(page: str, template: Path, env: dict[str, str], tmp_path: Path) -> None:
+def test_the_code_blocks_of_a_page_run(
+    page: str, template: Path, env: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     folder = tmp_path / "work"
     shutil.copytree(template, folder)
     (tmp_path / "home").mkdir()
+    if "s3://" in (README if page == "README" else MANUAL[page]):
+        env |= request.getfixturevalue("filled_bucket").env
     lines, count = ["exec >stdout 2>stderr"], 0
     for count, (language, text) in enumerate(find_blocks(README if page == "README" else MANUAL[page])):
         program = find_program(language, text)

@@ -33,7 +33,7 @@ HEAVY = {
 #: answer against a schema, draw Markdown, or are the command line of httpx.
 RARE = {
     *("tomlkit", "keyring", "jsonschema", "jinja2", "pydantic", "importlib.metadata", "pathspec"),
-    *("rich.markdown", "markdown_it", "click", "httpx._main"),
+    *("rich.markdown", "markdown_it", "click", "httpx._main", "obstore", "qubrid_cli.storage"),
 }
 
 

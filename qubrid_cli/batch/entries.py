@@ -87,7 +87,7 @@ def encode_line(
         attempts: requests sent.
         source_id: the ``id`` of the image in the list.
         duplicate_of: the image that the answer is about, of which this one is a copy.
-        path: the file, relative to the folder of the results file.
+        path: the file, relative to the folder of the results file; the URL of an object in a bucket.
         version: what the file was when it was read; see ``inputs.Task``.
         incomplete_attempts: how often the answer was cut off or did not fit the schema, over all runs.
     """

@@ -6,17 +6,21 @@ The home of pathspec.
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import UsageError
+from ..errors import StorageError, UsageError
 from ..frozen import frozen
 from ..images.sources import has_readable_suffix
+from ..images.urls import is_object_url
 from ..text import natural_key
 from .left_out import LeftOut, is_junk_file, is_preview_folder
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
+
+    from ..storage.folder import Folder, StoredItem
+    from ..storage.opening import StorageOptions
 
 #: Separates the sort key of an entry from its name. It sorts before all other characters, and no name contains it.
 _NAME_SEPARATOR = "\0\0"
@@ -103,10 +107,15 @@ def parse_shard(text: str) -> Shard:
 
 
 class FolderImage(NamedTuple):
-    """An image: its path, and the path relative to the searched folder, with slashes."""
+    """An image: its path or URL, and the path relative to the searched folder, with slashes.
+
+    Attributes:
+        version: of an object in a bucket; it changes with the content.
+    """
 
     path: str
     relative_path: str
+    version: str | None = None
 
 
 @frozen
@@ -115,6 +124,8 @@ class UnreadableFolder:
 
     path: str
     reason: str
+    hint: str | None = "Check its permissions."
+    code: str | None = None
 
 
 class _OpenFolder(NamedTuple):
@@ -132,8 +143,11 @@ def find_images(
     include_hidden: bool = False,
     patterns: Patterns | None = None,
     left_out: LeftOut | None = None,
+    storage: "Callable[[], StorageOptions] | None" = None,
 ) -> Iterator[FolderImage | UnreadableFolder]:
     """Find all images below a folder, in natural order, with the names of only one folder per level in memory.
+
+    Those in a bucket come in the order of the bucket, with a page of names in memory.
 
     Links to files and folders are followed, except back into a folder that contains them. Folders of previews and trash
     are left out, unless ``folder`` is one.
@@ -141,8 +155,15 @@ def find_images(
     Args:
         include_hidden: also search files and folders whose names begin with a dot.
         left_out: counts what is left out, of what the patterns select.
+        storage: returns how a bucket is read.
     """
     left_out = left_out or LeftOut()
+    if is_object_url(folder):
+        from ..storage.opening import open_folder
+
+        objects = open_folder(folder, None if storage is None else storage())
+        yield from _find_objects(objects, left_out, include_hidden=include_hidden, patterns=patterns)
+        return
     levels: list[_OpenFolder] = []
     yield from _enter_folder(levels, folder, "", include_hidden=include_hidden)
     while levels:
@@ -167,6 +188,41 @@ def find_images(
             left_out.add_preview_folder(path)
         else:
             yield from _enter_folder(levels, path, relative_path + "/", include_hidden=include_hidden)
+
+
+def require_objects(url: str, storage: "Callable[[], StorageOptions] | None" = None) -> None:
+    """Check that there is something in a folder of a bucket; exceptions as for ``require_folder``."""
+    from ..storage.opening import require_folder
+
+    require_folder(url, None if storage is None else storage())
+
+
+def _find_objects(
+    folder: "Folder", left_out: LeftOut, *, include_hidden: bool, patterns: Patterns | None
+) -> Iterator[FolderImage | UnreadableFolder]:
+    """Find all images in a folder of a bucket and the folders in it."""
+    try:
+        for item in folder.list():
+            *parents, name = item.name.split("/")
+            is_hidden = not include_hidden and (name.startswith(".") or any(part.startswith(".") for part in parents))
+            if is_hidden or is_junk_file(name) or not (patterns is None or patterns.accepts_file(item.name)):
+                continue
+            paths = ("/".join(parents[:count]) for count in range(1, len(parents) + 1))
+            preview_folder = next(filter(is_preview_folder, paths), None)
+            if preview_folder is not None:
+                left_out.add_preview_folder(folder.url + preview_folder)
+            elif has_readable_suffix(name):
+                yield FolderImage(folder.url + item.name, item.name, _format_version(item))
+            elif item.size:  # an empty object stands for a folder in the console of the provider
+                left_out.add_file(folder.url + item.name)
+    except StorageError as error:
+        yield UnreadableFolder(folder.url, error.message, error.hint, error.code)
+
+
+def _format_version(item: "StoredItem") -> str | None:
+    if item.version is None or not (mark := item.version.etag or item.version.number):
+        return None
+    return f"{item.size}-" + mark.strip(chr(34))
 
 
 def _enter_folder(

@@ -4,16 +4,15 @@ import glob
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import field, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from ..errors import ImageError, UsageError
 from ..frozen import frozen
-from ..images import sources
+from ..images import sources, urls
 from ..images.arguments import (
     choose_prompt,
     expand_home,
@@ -33,6 +32,7 @@ from . import folders
 from .left_out import LeftOut, is_in_preview_folder
 
 if TYPE_CHECKING:  # loaded only by the runs that need them
+    from ..storage.opening import StorageOptions
     from . import lists
     from .pages import PageFinder
 
@@ -51,9 +51,9 @@ class Task:
         source: a path, a URL, or ``-``; bytes of a path that are not UTF-8 are surrogate escapes.
         prompt: the image's own prompt, if the list has one.
         id: the image's ``id`` in the list, if it has one.
-        path: its file, relative to the folder of the results file; ``None`` for what is not a file, and without a
-            results file.
-        version: size and modification time of that file, by which a later run knows that it is unchanged.
+        path: its file, relative to the folder of the results file, or its URL in a bucket; ``None`` without such a file.
+        version: size and modification time of that file, or size and ETag of an object that was found in a folder of a
+            bucket, by which a later run knows that it is unchanged.
     """
 
     index: int
@@ -85,6 +85,7 @@ class Selection:
         limit: the number of images to take from the start of the list.
         shard: the part of these to process.
         excluded_files: files that are never images, such as the results file.
+        storage: returns how buckets are read.
         left_out: counts what folders and globs contain besides images.
     """
 
@@ -93,6 +94,7 @@ class Selection:
     limit: int | None = None
     shard: folders.Shard | None = None
     excluded_files: tuple[Path, ...] = ()
+    storage: "Callable[[], StorageOptions] | None" = None
     left_out: LeftOut = field(default_factory=LeftOut)
 
 
@@ -101,12 +103,12 @@ class BatchInputs:
     """The images of a run, as its command line names them.
 
     Attributes:
-        list_file: the list of ``--from``; a stream can be read only once.
+        list_file: the list of ``--from``; a stream can be read only once, and a function opens a list in a bucket.
         is_nul_separated: the lines of the list end with a NUL byte.
     """
 
     arguments: tuple[str, ...]
-    list_file: Path | BinaryIO | None = None
+    list_file: "lists.ListFile | None" = None
     is_nul_separated: bool = False
     selection: Selection = field(default_factory=Selection)
     page_finder: "PageFinder | None" = None
@@ -124,13 +126,14 @@ class BatchInputs:
             return
         from . import lists
 
-        with open(self.list_file, "rb") if isinstance(self.list_file, Path) else nullcontext(self.list_file) as stream:
+        with lists.open_list(self.list_file) as stream:
             yield from search(list_items=lists.read_items(stream, is_nul_separated=self.is_nul_separated))
 
     @property
     def can_be_found_twice(self) -> bool:
         """Whether there is no list that can be read only once, so that the images can also be counted."""
-        return self.list_file is None or (isinstance(self.list_file, Path) and self.list_file.is_file())
+        is_file = isinstance(self.list_file, Path) and self.list_file.is_file()
+        return self.list_file is None or is_file or callable(self.list_file)
 
 
 @frozen
@@ -149,6 +152,7 @@ class _Candidate:
     error: ImageError | None = None
     is_argument: bool = False
     is_from_list: bool = False
+    version: str | None = None
 
 
 def split_arguments(
@@ -166,7 +170,7 @@ def split_arguments(
     paths: list[str] = []
     prompts: list[str] = []
     exists = partial(find_existing_path, is_windows=is_windows)
-    has_folder = any(word and os.path.isdir(expand_home(word)) for word in words)
+    has_folder = any(word and _is_folder(word) for word in words)
     for word in words:
         refuse_list(word)
         is_url = sources.is_url(word)
@@ -191,18 +195,29 @@ def split_arguments(
 
 
 def _names_folder_or_match(argument: str) -> bool:
-    if argument and os.path.isdir(expand_home(argument)):
+    if argument and _is_folder(argument):
         return True
     return bool(_PATH_GLOB.fullmatch(argument) and next(_iterate_glob(argument, include_hidden=False), None))
 
 
-def validate_arguments(words: Sequence[str]) -> None:
+def _is_folder(argument: str) -> bool:
+    """Whether an argument is a folder on a disk, or in a bucket, where only images have a suffix."""
+    if urls.is_object_url(argument):
+        return urls.is_object_folder(argument) or not sources.IMAGE_SUFFIX.fullmatch(argument.partition("#page=")[0])
+    return os.path.isdir(expand_home(argument))
+
+
+def validate_arguments(words: Sequence[str], storage: "Callable[[], StorageOptions] | None" = None) -> None:
     """Refuse arguments that do not exist, which are probably misspelled, before any request is sent.
 
     Raises:
         ImageError: a path that does not exist, a glob that matches nothing, or an invalid URL.
+        ConfigError | StorageError: a bucket cannot be read, or a folder in it is empty.
     """
     for word in words:
+        if urls.is_object_url(word) and _is_folder(word):
+            folders.require_objects(word, storage)
+            continue
         source = None if word == "-" else resolve_source(Task(1, word))
         source = source.document if isinstance(source, sources.DocumentPage) else source
         if not isinstance(source, sources.File) or not _is_missing(source.path):
@@ -261,7 +276,7 @@ def find_images(
         allowed = chain.from_iterable(_expand_document(item, page_finder) for item in allowed)
     for index, item in enumerate(islice(allowed, selection.limit), 1):
         if selection.shard is None or selection.shard.contains(item.shard_key):
-            task = Task(index, item.source, item.prompt, item.id)
+            task = Task(index, item.source, item.prompt, item.id, version=item.version)
             yield task if item.error is None else MissingImage(task, item.error)
 
 
@@ -307,7 +322,7 @@ def _expand_document(candidate: _Candidate, page_finder: "PageFinder") -> Iterat
 
 def _expand_argument(argument: str, selection: Selection) -> Iterator[_Candidate]:
     path = expand_home(argument)
-    if os.path.isdir(path):
+    if _is_folder(argument):
         yield from _expand_folder(path, selection)
     elif _GLOB_CHARACTERS.search(argument) and not sources.is_url(argument) and not os.path.lexists(path):
         yield from _expand_glob(argument, selection)
@@ -317,13 +332,18 @@ def _expand_argument(argument: str, selection: Selection) -> Iterator[_Candidate
 
 def _expand_folder(folder: str, selection: Selection) -> Iterator[_Candidate]:
     for item in folders.find_images(
-        folder, include_hidden=selection.include_hidden, patterns=selection.patterns, left_out=selection.left_out
+        folder,
+        include_hidden=selection.include_hidden,
+        patterns=selection.patterns,
+        left_out=selection.left_out,
+        storage=selection.storage,
     ):
-        source = _make_path_unambiguous(item.path)
+        source = item.path if urls.is_object_url(folder) else _make_path_unambiguous(item.path)
         if isinstance(item, folders.FolderImage):
-            yield _Candidate(source, item.relative_path)
+            yield _Candidate(source, item.relative_path, version=item.version)
         else:
-            error = ImageError(f"cannot read the folder {source}: {item.reason}", hint="Check its permissions.")
+            message = f"cannot read the folder {source}: {item.reason}"
+            error = ImageError(message, hint=item.hint, code=item.code)
             yield _Candidate(source, source, error=error)
 
 
@@ -360,7 +380,8 @@ def _expand_list_item(item: "lists.ListItem", selection: Selection) -> Iterator[
         yield _Candidate(name, name, error=ImageError(f"{name} {item.reason}", hint=hint, code="list"))
         return
     candidates: Iterable[_Candidate] = ()
-    if os.path.isdir(item.image):
+    is_object_folder = urls.is_object_url(item.image) and urls.is_object_folder(item.image)
+    if is_object_folder or os.path.isdir(item.image):
         candidates = _expand_folder(item.image, selection) if isinstance(item, lists.ListEntry) else ()
     elif _matches_patterns(item.image, selection):  # a URL or a path, never standard input
         source = item.image if sources.is_url(item.image) else _make_path_unambiguous(item.image)

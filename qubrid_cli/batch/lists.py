@@ -10,7 +10,8 @@ import json
 import os
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -53,7 +54,16 @@ class InvalidListEntry:
     reason: str
 
 
+#: A list: a file, a stream, or a function that opens a list in a bucket.
+ListFile = Path | BinaryIO | Callable[[], BinaryIO]
 ListItem = ListLine | ListEntry | InvalidListEntry
+
+
+def open_list(list_file: ListFile) -> AbstractContextManager[BinaryIO]:
+    """Open a list; a stream is not closed at the end."""
+    if isinstance(list_file, Path):
+        return list_file.open("rb")
+    return list_file() if callable(list_file) else nullcontext(list_file)
 
 
 def read_items(stream: BinaryIO, *, is_nul_separated: bool = False) -> Iterator[ListItem]:

@@ -130,7 +130,7 @@ def batch(
     config = setup.load_config()
     chosen_preset, settings = setup.resolve_preset_and_settings(context, config, preset)
     stdin = setup.open_stdin([*(arguments or []), prompt, system, from_, password_file])
-    paths, argument = _split_arguments(arguments or [], config, prompt_given=prompt is not None)
+    paths, argument = _split_arguments(arguments or [], config, settings, prompt_given=prompt is not None)
     _check_sources(paths, from_, null=null)
     document_options = page_options.read_options(pages, frame, password_file, stdin)
     extra = setup.parse_params(param)
@@ -147,6 +147,7 @@ def batch(
         limit=limit,
         shard=None if shard is None else folders.parse_shard(shard),
         excluded_files=_collect_run_files(results, failures, from_),
+        storage=partial(image_options.build_storage_options, settings),
     )
     sidecars = _build_sidecar_options(context.params, paths, chosen_preset, answer_schema)
     from ..batch import pages as documents  # they load httpx, so only for a valid command line
@@ -159,7 +160,7 @@ def batch(
     page_finder = documents.PageFinder(open_source, document_options.choice, document_options.password)
     key = None if dry_run or parts.has_other_keys(context.params) else setup.require_key(settings, quiet=quiet)
     plan = tasks.BatchPlan(
-        inputs=inputs.BatchInputs(paths, _resolve_list(from_, stdin, nul=null), null, selection, page_finder),
+        inputs=inputs.BatchInputs(paths, _resolve_list(from_, stdin, settings, nul=null), null, selection, page_finder),
         batch_request=_build_batch_request(request, limits, settings, config, schema=answer_schema, tiling=tiling),
         open_source=open_source,
         page_finder=page_finder,
@@ -268,7 +269,7 @@ def _build_source_opener(settings: "Settings", stdin: BinaryIO, *, fetch: bool |
 
 
 def _split_arguments(
-    words: Sequence[str], config: "Config", *, prompt_given: bool
+    words: Sequence[str], config: "Config", settings: "Settings", *, prompt_given: bool
 ) -> tuple[tuple[str, ...], str | None]:
     """The images and the prompt among the arguments; an image that does not exist is refused."""
     from ..batch import inputs
@@ -279,7 +280,7 @@ def _split_arguments(
         return word in presets.list_names(config.presets)
 
     paths, prompt = inputs.split_arguments(words, prompt_given=prompt_given, is_preset=is_preset)
-    inputs.validate_arguments(paths)
+    inputs.validate_arguments(paths, partial(image_options.build_storage_options, settings))
     return paths, prompt
 
 
@@ -293,11 +294,21 @@ def _check_sources(paths: "Sequence[str]", list_name: str | None, *, null: bool)
         )
 
 
-def _resolve_list(name: str | None, stdin: BinaryIO, *, nul: bool) -> Path | BinaryIO | None:
+def _resolve_list(
+    name: str | None, stdin: BinaryIO, settings: "Settings", *, nul: bool
+) -> "Path | BinaryIO | Callable[[], BinaryIO] | None":
     if name is None:
         return None
     if name == "-":
         return stdin
+    from ..images.urls import is_object_url
+
+    if is_object_url(name):
+        from ..storage.opening import open_object
+
+        open_list = partial(open_object, name, image_options.build_storage_options(settings))
+        open_list().close()
+        return open_list
     path = Path(name).expanduser()
     try:
         with path.open("rb") as file:
@@ -350,10 +361,12 @@ def _build_sidecar_options(
 
 def _collect_run_files(results: Path | None, failures: Path | None, list_name: str | None) -> tuple[Path, ...]:
     """The files of the run itself, which are not images of it. Two of them must not be the same."""
+    from ..images.urls import is_object_url
+
     paths_by_option = {
         "-o": results,
         "--failures": failures,
-        "--from": Path(list_name) if list_name not in {None, "-"} else None,
+        "--from": None if list_name is None or list_name == "-" or is_object_url(list_name) else Path(list_name),
     }
     options: dict[str, str] = {}
     for option, path in paths_by_option.items():

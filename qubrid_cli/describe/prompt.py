@@ -75,20 +75,28 @@ def placeholder_values(image: "Source | None", index: int) -> dict[str, str]:
     """
     from urllib.parse import unquote, urlsplit
 
-    from ..images.sources import DocumentPage, File, Link
+    from ..images.sources import DocumentPage, FetchedLink, File, Link
+    from ..images.urls import is_object_url
 
     match image:
         case DocumentPage():
             return placeholder_values(image.document, index)
         case File():
             folder, name = os.path.split(os.path.abspath(image.path))
-        case Link():
+        case Link() | FetchedLink() if is_object_url(image.name):
+            folder, _, name = image.name.partition("://")[2].rpartition("/")
+            return _escape_values(name, os.path.basename(folder), index)
+        case Link() | FetchedLink():
             parts = urlsplit(image.name)
             folder, _, name = f"{parts.hostname or ''}{parts.path}".rstrip("/").rpartition("/")
             name = unquote(name)
         case _:
             folder, name = "", "image"  # from standard input or a ``data:`` URL
-    values = {"name": name, "stem": os.path.splitext(name)[0], "dir": unquote(os.path.basename(folder))}
+    return _escape_values(name, unquote(os.path.basename(folder)), index)
+
+
+def _escape_values(name: str, folder_name: str, index: int) -> dict[str, str]:
+    values = {"name": name, "stem": os.path.splitext(name)[0], "dir": folder_name}
     return {key: escape_control_characters(text) for key, text in values.items()} | {"index": str(index)}
 
 

@@ -149,6 +149,11 @@ def _resolve(argument: str, stdin: BinaryIO, *, is_windows: bool) -> list[Source
         return [Stdin(stdin)]
     if not argument:  # as a path, it would be the current folder
         return None
+    if urls.is_object_url(argument) and urls.is_object_folder(argument):
+        raise UsageError(
+            f"{quote_name(argument)} is a folder",
+            hint=f"To ask about each image in it: qvision batch {quote_name(argument)} -P describe",
+        )
     if sources.is_url(argument):
         return [sources.resolve_url(argument)]
     path = find_existing_path(argument, is_windows=is_windows)

@@ -41,7 +41,7 @@ _PAGE_OF_FILE = r"(.+)#page=([1-9][0-9]{0,6})"
 _PAGE_OF_URL = r"([^#]+)#(?:[^#]*&)?page=([1-9][0-9]{0,6})(?:&[^#]*)?"
 
 #: Text may begin with ``data: `` too, so the head of the URL may hold no blank, except before ``base64``.
-_URL = re.compile(r"(https?|file):\S*\Z|data:[^\s,]*(;\s*base64,|,|\Z)", re.IGNORECASE)
+_URL = re.compile(r"(https?|file):\S*\Z|(s3|gs|az)://|data:[^\s,]*(;\s*base64,|,|\Z)", re.IGNORECASE)
 #: 512 MiB: no photo is this large, and a larger file could fill the memory.
 MAX_FILE_BYTES = 512 * 1024 * 1024
 
@@ -70,7 +70,7 @@ class Bytes:
 
 @frozen
 class Link:
-    """An image on the web whose URL is sent as it is; ``name`` is the URL without a password."""
+    """An image on the web whose URL is sent as it is, or in a bucket; ``name`` is the URL without a password."""
 
     name: str
     url: str
@@ -78,7 +78,7 @@ class Link:
 
 @frozen
 class FetchedLink:
-    """An image on the web that is downloaded when it is read; ``note`` is a warning about that for the user."""
+    """An image on the web or in a bucket that is downloaded when it is read; ``note`` is a warning for the user."""
 
     name: str
     fetch: Callable[[], bytes]
@@ -143,12 +143,14 @@ def split_page(name: str) -> tuple[str, int] | None:
     """The name of a document and the page of it that a name means, such as ``a.pdf#page=3``; ``None`` without a page."""
     if "#" not in name:
         return None
-    match = re.fullmatch(_PAGE_OF_URL if is_url(name) else _PAGE_OF_FILE, name, re.DOTALL)
+    match = re.fullmatch(
+        _PAGE_OF_URL if is_url(name) and not urls.is_object_url(name) else _PAGE_OF_FILE, name, re.DOTALL
+    )
     return (match[1], int(match[2])) if match else None
 
 
 def is_url(text: str) -> bool:
-    """Whether an argument is a web, ``file:`` or ``data:`` URL, perhaps an invalid one."""
+    """Whether an argument is a web, ``file:`` or ``data:`` URL or that of an object, perhaps an invalid one."""
     return _URL.match(text) is not None
 
 
@@ -160,6 +162,8 @@ def resolve_url(url: str) -> Source:
         UsageError: an invalid URL, or a folder.
     """
     scheme = url.partition(":")[0].lower()
+    if urls.is_object_url(url):
+        return Link(url, url)
     page = split_page(url)
     if scheme == "data":
         return _decode_data_url(url) if page is None else DocumentPage(_decode_data_url(page[0]), page[1])
@@ -350,7 +354,7 @@ def _file_too_large_error(name: str) -> ImageError:
 def resolve_links(
     images: Iterable[Source], *, fetch: bool | None, endpoint: str | None, download: Callable[[Link], bytes]
 ) -> list[Source]:
-    """Replace the links that are fetched here by sources that download them when they are read.
+    """Replace the links that are fetched here, and objects of buckets, by sources that are downloaded when they are read.
 
     Args:
         fetch: all links or none; ``None`` for those that this machine can reach and the endpoint probably cannot.
@@ -361,6 +365,8 @@ def resolve_links(
     def resolve(image: Source) -> Source:
         if not isinstance(image, Link):
             return image
+        if urls.is_object_url(image.url):
+            return _make_fetched(image, download)
         if fetch is not None:
             return _make_fetched(image, download) if fetch else image
         if endpoint is None or urls.classify_reach(image.url) >= urls.classify_reach(endpoint):

@@ -33,6 +33,20 @@ PROXY_LOGIN_HINT = (
 )
 
 
+#: What follows the bucket is the name of an object, unescaped: it may have blanks, #, ? and %.
+_OBJECT_URL = re.compile(r"(s3|gs|az)://", re.IGNORECASE)
+
+
+def is_object_url(text: str) -> bool:
+    """Whether a text is the URL of an object or a folder in a bucket: ``s3://``, ``gs://`` or ``az://``."""
+    return _OBJECT_URL.match(text) is not None
+
+
+def is_object_folder(url: str) -> bool:
+    """Whether the URL of an object can only be that of a folder or a whole bucket."""
+    return (url.endswith("/") or url.count("/") == 2) and not url.endswith("://")
+
+
 class Reach(enum.IntEnum):
     """From where a host can be reached."""
 

@@ -1,9 +1,11 @@
 """How images are sent: their limits, tiles and crop, what of them the model looks at, and which links are fetched here."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from math import inf
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UsageError
+from ..errors import ImageError, StorageError, UsageError
 from ..frozen import frozen
 
 if TYPE_CHECKING:
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from ..images.tiles.choice import Crop, TileChoice
     from ..settings.fields import Settings
     from ..settings.presets import Preset
+    from ..storage.opening import StorageOptions
 
 #: With these, Qwen's servers look at more pixels than usual.
 _RESOLUTION_FIELDS = ("vl_high_resolution_images", "mm_processor_kwargs")
@@ -112,13 +115,30 @@ def build_image_limits(settings: "Settings", parts: PartOptions, *, original: bo
     )
 
 
+def build_storage_options(settings: "Settings") -> "StorageOptions":
+    """How patient requests to buckets are."""
+    from ..storage.opening import StorageOptions
+
+    return StorageOptions(settings.timeout, settings.retries)
+
+
 def resolve_images(sources: Iterable["Source"], settings: "Settings", *, fetch: bool | None) -> Sequence["Source"]:
     """The images with some links, or with ``fetch`` all, replaced by ones that are downloaded when they are read."""
     from ..images.sources import resolve_links
+    from ..images.urls import is_object_url
 
     def download(link: "Link") -> bytes:
-        from ..images.download import download  # in the thread that needs it, because it loads httpx
+        # Both are loaded in the thread that needs them, because they load much.
+        from ..images.download import MAX_BYTES, MAX_SECONDS, download
 
+        if is_object_url(link.url):
+            from ..storage.opening import read_object
+
+            limits = replace(build_storage_options(settings), max_seconds=min(settings.max_time or inf, MAX_SECONDS))
+            try:
+                return read_object(link.url, limits, max_bytes=MAX_BYTES)
+            except StorageError as error:
+                raise ImageError(error.message, hint=error.hint, code=error.code) from error
         return download(link, timeout=settings.timeout, within=settings.max_time)
 
     endpoint = None if settings.offline else settings.base_url

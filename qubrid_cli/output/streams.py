@@ -8,57 +8,69 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, TextIO
+from typing import IO, Any, Protocol, TextIO
 
 from ..errors import OutputError, QvisionError, UsageError
 from ..files import write_atomic
+from ..frozen import frozen
 from ..operating_system import IS_WINDOWS, get_pipe_encoding
 from ..text import strip_control_characters
 from . import appearance
+
+
+class _Target(Protocol):
+    """A file or an object that gets the output at the end of the run."""
+
+    @property
+    def name(self) -> str:
+        """Its path or URL."""
+
+    def exists(self) -> bool:
+        """Whether writing would replace something."""
+
+    def is_same_file(self, path: Path) -> bool:
+        """Whether it is the file at a path, whichever path leads to it."""
+
+    def write(self, data: bytes) -> None:
+        """Write it whole.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
 
 
 class Output:
     """Where answers go: stdout, or a file that is replaced at the end of the run.
 
     Args:
-        path: the file; ``None`` or ``-`` for stdout.
+        path: the file, or the URL of an object in a bucket; ``None`` or ``-`` for stdout.
 
     Attributes:
         is_untouched: whether nothing has been written yet.
         has_answer: whether any of what was written is a success.
 
     Raises:
-        UsageError: the file cannot be written. This is checked before an answer is paid for.
+        QvisionError: the file cannot be written. This is checked before an answer is paid for.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: str | None = None) -> None:
         self._chunks: list[bytes] = []
-        self._path: Path | None = None
+        self._target: _Target | None = None
         self._heading = ""
         self.is_untouched = True
         self.has_answer = False
-        if path is None or str(path) == "-":
-            return
-        try:
-            self._path = _resolve_target(path)
-            if self._path.is_dir():
-                raise UsageError(f"-o {path} is a folder", hint="Name a file in it.")
-            if not self._path.parent.is_dir():
-                raise UsageError(f"-o {path}: there is no folder {self._path.parent}", hint="Create it first.")
-            if not os.access(self._path if self._path.exists() else self._path.parent, os.W_OK):
-                raise UsageError(f"-o {path} is not writable", hint="Check the permissions.")
-        except OSError as error:
-            raise UsageError(f"-o {path} cannot be written: {error.strerror}", hint="Name another file.") from error
+        if path is not None and path != "-":
+            self._target = _open_target(path)
 
     @property
     def is_file(self) -> bool:
         """Whether the output goes to the file of ``-o``."""
-        return self._path is not None
+        return self._target is not None
 
     @property
     def is_terminal(self) -> bool:
         """Whether the output goes to a terminal."""
-        return self._path is None and sys.stdout is not None and sys.stdout.isatty()
+        return self._target is None and sys.stdout is not None and sys.stdout.isatty()
 
     @property
     def is_stdout_file(self) -> bool:
@@ -71,8 +83,8 @@ class Output:
         Raises:
             UsageError: the file of ``-o`` is one of these.
         """
-        if self._path is not None and any(Path(os.path.realpath(path)) == self._path for path in paths):
-            name, self._path = self._path, None
+        if self._target is not None and any(map(self._target.is_same_file, paths)):
+            name, self._target = self._target.name, None
             raise UsageError(f"-o would overwrite {name}, which is an input", hint="Name another file.")
 
     def begin_section(self, heading: str) -> None:
@@ -87,7 +99,7 @@ class Output:
         """
         text, self._heading = self._heading + text, ""
         self.is_untouched = False
-        if self._path is not None:
+        if self._target is not None:
             self._chunks.append(text.encode(errors="replace"))
         elif sys.stdout is None:
             raise OutputError("standard output is closed")
@@ -107,33 +119,101 @@ class Output:
         Args:
             may_replace: if the file exists, replace it; otherwise what was written goes to stdout, so that it is not lost.
         """
-        if self._path is None or self.is_untouched:
+        if self._target is None or self.is_untouched:
             return
-        if not may_replace and self._path.is_file():
-            echo_err(f"note: {self._path} was not replaced; what was received is on standard output")
-            Output().write(b"".join(self._chunks).decode())
+        data = b"".join(self._chunks)
+        if not may_replace and self._target.exists():
+            echo_err(f"note: {self._target.name} was not replaced; what was received is on standard output")
+            Output().write(data.decode())
             return
         try:
-            _write_file(self._path, b"".join(self._chunks))
-        except OSError as error:
-            Output().write(b"".join(self._chunks).decode())
-            is_open = IS_WINDOWS and isinstance(error, PermissionError)
-            raise OutputError(
-                f"cannot write {self._path}: {error.strerror}; what was received is on standard output",
-                hint="Close the program that has the file open." if is_open else "Is the disk full?",
-            ) from error
+            self._target.write(data)
+        except OutputError as error:
+            Output().write(data.decode())
+            message = f"{error.message}; what was received is on standard output"
+            raise error.with_message(message, hint=error.hint) from error
 
 
-def _resolve_target(path: Path) -> Path:
+def _open_target(name: str) -> _Target:
+    """The file or object of a name, which can probably be written.
+
+    Raises:
+        UsageError: it cannot be written.
+        ConfigError | StorageError: the bucket cannot be used.
+    """
+    if "://" in name:
+        from ..images.urls import is_object_folder, is_object_url
+
+        if is_object_url(name):
+            if is_object_folder(name):
+                raise UsageError(f"-o {name} is a folder", hint="Name an object in it.")
+            from ..storage.opening import exists_object
+
+            return _ObjectTarget(name, is_existing=exists_object(name))
+    path = Path(name)
+    try:
+        file = _FileTarget(_resolve_links(path))
+        file.validate(name)
+    except OSError as error:
+        raise UsageError(f"-o {name} cannot be written: {error.strerror}", hint="Name another file.") from error
+    return file
+
+
+def _resolve_links(path: Path) -> Path:
     """Resolve symbolic links, so that links are kept; but not those to devices and pipes, such as ``/dev/fd/5``."""
     return path if path.exists() and not path.is_file() else Path(os.path.realpath(path))
 
 
-def _write_file(path: Path, data: bytes) -> None:
-    if path.exists() and not (path.is_file() and os.access(path.parent, os.W_OK)):
-        path.write_bytes(data)  # a device, a pipe, or a file in a read-only folder cannot be replaced
-        return
-    write_atomic(path, data, mode=path.stat().st_mode & 0o777 if path.exists() else None)
+@frozen
+class _FileTarget:
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    def validate(self, name: str) -> None:
+        if self.path.is_dir():
+            raise UsageError(f"-o {name} is a folder", hint="Name a file in it.")
+        if not self.path.parent.is_dir():
+            raise UsageError(f"-o {name}: there is no folder {self.path.parent}", hint="Create it first.")
+        if not os.access(self.path if self.path.exists() else self.path.parent, os.W_OK):
+            raise UsageError(f"-o {name} is not writable", hint="Check the permissions.")
+
+    def exists(self) -> bool:
+        return self.path.is_file()
+
+    def is_same_file(self, path: Path) -> bool:
+        return Path(os.path.realpath(path)) == self.path
+
+    def write(self, data: bytes) -> None:
+        path = self.path
+        try:
+            if path.exists() and not (path.is_file() and os.access(path.parent, os.W_OK)):
+                path.write_bytes(data)  # a device, a pipe, or a file in a read-only folder cannot be replaced
+            else:
+                write_atomic(path, data, mode=path.stat().st_mode & 0o777 if path.exists() else None)
+        except OSError as error:
+            is_open = IS_WINDOWS and isinstance(error, PermissionError)
+            hint = "Close the program that has the file open." if is_open else "Is the disk full?"
+            raise OutputError(f"cannot write {path}: {error.strerror}", hint=hint) from error
+
+
+@frozen
+class _ObjectTarget:
+    name: str
+    is_existing: bool
+
+    def exists(self) -> bool:
+        return self.is_existing
+
+    def is_same_file(self, path: Path) -> bool:
+        return str(path) == self.name
+
+    def write(self, data: bytes) -> None:
+        from ..storage.opening import write_object
+
+        write_object(self.name, data)
 
 
 @contextmanager

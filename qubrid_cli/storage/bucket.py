@@ -1,9 +1,11 @@
 """A folder in a bucket of S3, Google Cloud Storage, Azure or a compatible server: the home of obstore."""
 
 import io
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import suppress
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, PreconditionError
@@ -11,13 +13,17 @@ from obstore.exceptions import AlreadyExistsError, PreconditionError
 from ..errors import MissingObjectError
 from .connection import open_store, parse_url
 from .failures import translate_errors
-from .folder import StoredItem, StoredObject, Version, join_name
+from .folder import StoredItem, StoredObject, Version, join_name, too_large_error
 from .opening import StorageOptions
 
 #: Bytes that are read at once from a stream.
 _CHUNK_SIZE = 1 << 20
-#: Entries of a list that are held at once; a server sends at most a thousand at a time.
-_LIST_CHUNK = 1000
+#: Entries of a list that are yielded at once; a server sends a thousand at a time.
+_LIST_CHUNK = 100
+#: Seconds after which Ctrl-C is noticed on Windows.
+_WAIT_SECONDS = 0.5
+
+_Result = TypeVar("_Result")
 
 
 class BucketFolder:
@@ -40,26 +46,31 @@ class BucketFolder:
         """Pickle the URL: the credentials stay here."""
         return BucketFolder, (self.url, self._options)
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, *, max_bytes: int | None = None) -> bytes:
         """See ``Folder``."""
-        return self.read_versioned(name).data
+        return self._read(name, max_bytes).data
 
     def read_versioned(self, name: str) -> StoredObject:
         """See ``Folder``."""
+        return self._read(name)
+
+    def _read(self, name: str, max_bytes: int | None = None) -> StoredObject:
         with translate_errors(self._place, join_name(self.url, name)):
-            result = obstore.get(self._store, self._get_key(name))
-            return StoredObject(bytes(result.bytes()), _get_version(result.meta))
+            result = _call(obstore.get, self._store, self._get_key(name))
+            if max_bytes is not None and result.meta["size"] > max_bytes:
+                raise too_large_error(self.url + name, max_bytes)
+            return StoredObject(bytes(_call(result.bytes)), _get_version(result.meta))
 
     def open(self, name: str) -> BinaryIO:
         """See ``Folder``."""
         with translate_errors(self._place, join_name(self.url, name)):
-            chunks = iter(obstore.get(self._store, self._get_key(name)).stream(_CHUNK_SIZE))
+            chunks = iter(_call(obstore.get, self._store, self._get_key(name)).stream(_CHUNK_SIZE))
         return io.BufferedReader(_ChunkReader(self._translate_chunks(chunks, name)), _CHUNK_SIZE)
 
     def find_version(self, name: str) -> Version | None:
         """See ``Folder``."""
         with suppress(MissingObjectError), translate_errors(self._place, join_name(self.url, name)):
-            return _get_version(obstore.head(self._store, self._get_key(name)))
+            return _get_version(_call(obstore.head, self._store, self._get_key(name)))
         return None
 
     def exists(self, name: str) -> bool:
@@ -89,7 +100,7 @@ class BucketFolder:
     def delete(self, name: str) -> None:
         """See ``Folder``."""
         with suppress(MissingObjectError), translate_errors(self._place, join_name(self.url, name), is_writing=True):
-            obstore.delete(self._store, self._get_key(name))
+            _call(obstore.delete, self._store, self._get_key(name))
 
     def list(self, prefix: str = "") -> Iterator[StoredItem]:
         """See ``Folder``."""
@@ -97,7 +108,7 @@ class BucketFolder:
         pages = iter(obstore.list(self._store, root or None, chunk_size=_LIST_CHUNK))
         while True:
             with translate_errors(self._place, self.url + prefix):
-                page = next(pages, None)
+                page = _call(next, pages, None)
             if page is None:
                 return
             for entry in page:
@@ -112,7 +123,7 @@ class BucketFolder:
         key = self._get_key(name)
         with translate_errors(self._place, join_name(self.url, name), is_writing=True):
             try:
-                return _get_version(obstore.put(self._store, key, data, mode=mode, use_multipart=False))
+                return _get_version(_call(obstore.put, self._store, key, data, mode=mode, use_multipart=False))
             except (AlreadyExistsError, PreconditionError) as error:
                 conflict = error
         raise conflict
@@ -127,7 +138,7 @@ class BucketFolder:
     def _translate_chunks(self, chunks: Iterator[Any], name: str) -> Iterator[bytes]:
         while True:
             with translate_errors(self._place, self.url + name):
-                chunk = next(chunks, None)
+                chunk = _call(next, chunks, None)
             if chunk is None:
                 return
             yield bytes(chunk)
@@ -157,3 +168,21 @@ class _ChunkReader(io.RawIOBase):
 
 def _get_version(meta: Any) -> Version:
     return Version(cast("str | None", meta["e_tag"]), cast("str | None", meta["version"]))
+
+
+def _call(function: Callable[..., _Result], *arguments: Any, **options: Any) -> _Result:
+    """Call a function that waits for the network; in the main thread, so that Ctrl-C interrupts it."""
+    if threading.current_thread() is not threading.main_thread():
+        return function(*arguments, **options)
+    future: Future[_Result] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(function(*arguments, **options))
+        except BaseException as error:  # noqa: BLE001  # raised by the main thread
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="bucket", daemon=True).start()
+    while not future.done():
+        wait([future], _WAIT_SECONDS)  # without a limit, Windows does not interrupt it
+    return future.result()

@@ -85,14 +85,14 @@ def open_store(
             config["endpoint"] = environment[name]
             break
     endpoint = config.get("endpoint")
-    place = Place(location.bucket_url, location.bucket, endpoint, provider.sign_in)
+    place = Place(location.bucket_url, location.bucket, endpoint, access.sign_in or provider.sign_in)
     client = _build_client_options(options, environment)
     if endpoint is not None:
         config["endpoint"] = endpoint = _complete_endpoint(endpoint)
         client |= _check_endpoint(endpoint, provider.http_variable, environment)
     retry: RetryConfig = {
         "max_retries": options.retries,
-        "retry_timeout": timedelta(seconds=_RETRY_SECONDS),
+        "retry_timeout": timedelta(seconds=min(options.max_seconds or _RETRY_SECONDS, _RETRY_SECONDS)),
         "backoff": {
             "init_backoff": timedelta(seconds=_FIRST_WAIT),
             "max_backoff": timedelta(seconds=_LONGEST_WAIT),
@@ -122,9 +122,11 @@ def _make_store(location: Location, config: Any, access: Access, common: Any) ->
 def _build_client_options(options: "StorageOptions", environment: Mapping[str, str]) -> "ClientConfig":
     client: ClientConfig = {
         "allow_http": False,
-        "connect_timeout": timedelta(seconds=min(options.timeout, _CONNECT_TIMEOUT)),
+        "connect_timeout": timedelta(
+            seconds=min(options.timeout, _CONNECT_TIMEOUT, options.max_seconds or _CONNECT_TIMEOUT)
+        ),
         "read_timeout": timedelta(seconds=options.timeout),
-        "timeout": timedelta(seconds=_WHOLE_TIMEOUT),
+        "timeout": timedelta(seconds=options.max_seconds or _WHOLE_TIMEOUT),
         "user_agent": f"qvision/{__version__}",
     }
     path = environment.get("AWS_CA_BUNDLE") or environment.get("SSL_CERT_FILE")
@@ -141,7 +143,7 @@ def _build_client_options(options: "StorageOptions", environment: Mapping[str, s
 
 def _complete_endpoint(endpoint: str) -> str:
     """The URL of a server: Google's emulator is named without a scheme."""
-    return endpoint.rstrip("/") if "://" in endpoint else f"http://{endpoint}"
+    return re.sub(r"(?<=[^/:])/+\Z", "", endpoint) if "://" in endpoint else f"http://{endpoint}"
 
 
 def _check_endpoint(endpoint: str, http_variable: str, environment: Mapping[str, str]) -> "ClientConfig":

@@ -22,12 +22,9 @@ from ..text import quote_name
 if TYPE_CHECKING:
     from obstore.store import S3Credential
 
-#: Variables of which one is enough for S3, besides AWS_ACCESS_KEY_ID: obstore does the rest.
-_AWS_VARIABLES = (
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-)
+#: Variables that come before a profile, and after it; obstore reads them.
+_FIRST_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE")
+_LAST_VARIABLES = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
 #: Keys of a profile that lead to credentials which have to be requested.
 _REQUESTED = (
     "sso_session",
@@ -91,10 +88,12 @@ class Access:
     Attributes:
         config: its settings, by its names.
         request: returns credentials that expire; ``None`` if they are in the settings, or obstore requests them.
+        sign_in: a hint how to renew them; ``None`` for that of the provider.
     """
 
     config: Mapping[str, Any] = field(default_factory=dict)
     request: "Callable[[], S3Credential] | None" = None
+    sign_in: str | None = None
 
 
 def find_access(scheme: str, environment: Mapping[str, str]) -> Access:
@@ -118,7 +117,7 @@ def _find_aws_access(environment: Mapping[str, str]) -> Access:
         config["endpoint"] = profile["endpoint_url"]
     if _is_true(environment.get("AWS_SKIP_SIGNATURE")):
         return Access({**config, "skip_signature": True})
-    if environment.get("AWS_ACCESS_KEY_ID") or any(map(environment.get, _AWS_VARIABLES)):
+    if any(map(environment.get, _FIRST_VARIABLES)):
         return Access(config)
     if profile.get("aws_access_key_id") and profile.get("aws_secret_access_key"):
         keys = {"access_key_id": profile["aws_access_key_id"], "secret_access_key": profile["aws_secret_access_key"]}
@@ -126,14 +125,15 @@ def _find_aws_access(environment: Mapping[str, str]) -> Access:
             keys["session_token"] = profile["aws_session_token"]
         return Access({**config, **keys})
     if any(map(profile.get, _REQUESTED)):
-        return Access(config, _find_requester(name or "default"))
+        name = name or "default"
+        return Access(config, _find_requester(name), f"Run: aws sso login --profile {quote_name(name)}")
     if name and not profile:
         raise ConfigError(
             f"there is no AWS profile {name}",
             hint=f"Run: aws configure --profile {quote_name(name)}",
             code="credentials",
         )
-    if _is_true(environment.get("AWS_EC2_METADATA_DISABLED")):
+    if _is_true(environment.get("AWS_EC2_METADATA_DISABLED")) and not any(map(environment.get, _LAST_VARIABLES)):
         raise ConfigError("there are no credentials for S3", hint=PROVIDERS["s3"].sign_in, code="credentials")
     return Access(config)
 
@@ -169,8 +169,14 @@ def _find_requester(profile: str) -> "Callable[[], S3Credential]":
             ) from error
         return _AwsCommand(profile)
     import boto3
+    from botocore.exceptions import BotoCoreError
 
-    return Boto3CredentialProvider(boto3.Session(profile_name=profile))
+    try:
+        return Boto3CredentialProvider(boto3.Session(profile_name=profile))
+    except (BotoCoreError, ValueError) as error:
+        hint = f"This names the problem: aws sts get-caller-identity --profile {quote_name(profile)}"
+        message = f"the AWS profile {profile} cannot be used: {error}"
+        raise ConfigError(message, hint=hint, code="credentials") from error
 
 
 @frozen

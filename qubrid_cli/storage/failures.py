@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import BaseError
 
 from ..errors import ConfigError, MissingObjectError, OutputError, QvisionError, StorageError
 from ..frozen import frozen
@@ -26,6 +26,23 @@ class _StorageRule:
     message: str
     hint: str
     code: str
+
+    def build_error(self, text: str, place: "Place", name: str, *, is_writing: bool) -> QvisionError:
+        """Build the error for the text of an exception."""
+        region = re.search(r"<Region>([\w-]+)</Region>", text)
+        address = f"https://{place.bucket}.s3.amazonaws.com"
+        values = {
+            "where": place.where,
+            "name": name,
+            "action": "write" if is_writing else "read",
+            "reason": _find_reason(text),
+            "region": f": {region[1]}" if region else f"; this shows it: curl -sI {address} | grep -i region",
+            "invalid": _find_invalid_name(text),
+            "endpoint": f" ({place.endpoint})" if place.endpoint else "",
+            "sign_in": place.sign_in,
+        }
+        kind = OutputError if is_writing and self.error is StorageError else self.error
+        return kind(self.message.format_map(values), hint=self.hint.format_map(values), code=self.code)
 
 
 _SIGN_IN_HINT = "{sign_in}"
@@ -64,7 +81,7 @@ _RULES = (
         r"without LOCATION|\bPermanentRedirect\b|\bAuthorizationHeaderMalformed\b|\bIllegalLocationConstraintException\b",
         ConfigError,
         "{where} is in another region",
-        "Set AWS_REGION to the region of the bucket: curl -sI https://{bucket}.s3.amazonaws.com | grep -i region",
+        "Set AWS_REGION to the region of the bucket{region}",
         "region",
     ),
     _StorageRule(
@@ -73,6 +90,13 @@ _RULES = (
         "there are no credentials for {where}",
         _SIGN_IN_HINT,
         "credentials",
+    ),
+    _StorageRule(
+        r"Encountered object with invalid path",
+        StorageError,
+        "{name} contains an object whose name is not supported: {invalid}",
+        "A name with an empty part, or with . or .. as a part, is not supported: rename it, or list the others for --from.",
+        "invalid_name",
     ),
     _StorageRule(
         r"\bSlowDown\b|\bServerBusy\b|\brateLimitExceeded\b|status code: (429|503)",
@@ -119,6 +143,32 @@ _RULES = (
 )  # fmt: skip
 
 
+#: For failures with nothing but a status, after all others.
+_STATUS_RULES = (
+    _StorageRule(
+        r"status code: 40[13]",
+        StorageError,
+        "no permission to {action} {name} ({reason})",
+        "Check the permissions of these credentials. {sign_in}",
+        "permission",
+    ),
+    _StorageRule(
+        r"Header missing from response|Got invalid \w+ response|status code: 30\d",
+        ConfigError,
+        "the server of {where}{endpoint} does not respond as a storage server does",
+        "Check the endpoint.",
+        "endpoint",
+    ),
+    _StorageRule(
+        r"status code: \d",
+        StorageError,
+        "cannot {action} {name}: the server reported an error ({reason})",
+        "Try again later, or check the endpoint.",
+        "storage",
+    ),
+)
+
+
 @frozen
 class Place:
     """What messages say about a bucket.
@@ -146,42 +196,27 @@ def translate_errors(place: Place, name: str, *, is_writing: bool = False) -> It
     try:
         yield
     except FileNotFoundError as error:
-        raise _find_rule_error(str(error), place, name, is_writing=is_writing, rules=_RULES[:1]) or MissingObjectError(
-            f"there is no object {name}", hint="Names are case-sensitive. Check the name and the bucket."
-        ) from error
+        if is_writing or re.search(_RULES[0].pattern, str(error)):
+            raise _RULES[0].build_error(str(error), place, name, is_writing=is_writing) from error
+        hint = "Names are case-sensitive. Check the name and the bucket."
+        raise MissingObjectError(f"there is no object {name}", hint=hint) from error
     except (BaseError, ValueError, OSError) as error:
         raise _explain(error, place, name, is_writing=is_writing) from error
 
 
 def _explain(error: Exception, place: Place, name: str, *, is_writing: bool) -> QvisionError:
     text = str(error)
-    if (known := _find_rule_error(text, place, name, is_writing=is_writing, rules=_RULES)) is not None:
-        return known
-    kind = OutputError if is_writing else StorageError
-    action = "write" if is_writing else "read"
-    if isinstance(error, PermissionDeniedError | UnauthenticatedError):
-        hint = f"Check the permissions of these credentials. {place.sign_in}"
-        return kind(f"no permission to {action} {name} ({_find_reason(text)})", hint=hint, code="permission")
-    first_line = text.partition("\n")[0].partition(" Debug source")[0]
-    return kind(f"cannot {action} {name}: {first_line[:300]}", hint="Try again, or check the endpoint.")
-
-
-def _find_rule_error(
-    text: str, place: Place, name: str, *, is_writing: bool, rules: tuple[_StorageRule, ...]
-) -> QvisionError | None:
-    for rule in rules:
+    for rule in (*_RULES, *_STATUS_RULES):
         if re.search(rule.pattern, text):
-            values = {
-                "where": place.where,
-                "bucket": place.bucket,
-                "name": name,
-                "reason": _find_reason(text),
-                "endpoint": f" ({place.endpoint})" if place.endpoint else "",
-                "sign_in": place.sign_in,
-            }
-            kind = OutputError if is_writing and rule.error is StorageError else rule.error
-            return kind(rule.message.format_map(values), hint=rule.hint.format_map(values), code=rule.code)
-    return None
+            return rule.build_error(text, place, name, is_writing=is_writing)
+    reason = re.sub(r"^Generic \w+ error: ", "", text.partition("\n")[0].partition(" Debug source")[0])[:300]
+    kind, action = (OutputError, "write") if is_writing else (StorageError, "read")
+    return kind(f"cannot {action} {name}: {reason}", hint="Try again, or check the endpoint.")
+
+
+def _find_invalid_name(text: str) -> str:
+    match = re.search(r'Path "(.*?)" contain', text)
+    return "" if match is None else match[1]
 
 
 def _find_reason(text: str) -> str:

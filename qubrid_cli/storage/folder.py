@@ -57,11 +57,12 @@ class Folder(Protocol):
     def url(self) -> str:
         """The path or the URL, with a slash at the end."""
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, *, max_bytes: int | None = None) -> bytes:
         """The content of an object.
 
         Raises:
             MissingObjectError: there is none.
+            StorageError: it has more than ``max_bytes``, among other reasons.
         """
 
     def read_versioned(self, name: str) -> StoredObject:
@@ -110,6 +111,12 @@ class Folder(Protocol):
         """
 
 
+def too_large_error(location: str, max_bytes: int) -> StorageError:
+    """The error for an object that is larger than it may be."""
+    hint = "Shrink it with an image editor first."
+    return StorageError(f"{location} is larger than {max_bytes // 10**6} MB", hint=hint, code="too_large")
+
+
 def join_name(folder: str, name: str) -> str:
     """The path or URL of an object.
 
@@ -117,5 +124,6 @@ def join_name(folder: str, name: str) -> str:
         StorageError: the name leads out of the folder, or nowhere.
     """
     if not name or any(part in {"", ".", ".."} for part in name.split("/")):
-        raise StorageError(f"{name!r} cannot be the name of an object", hint="Name it like this: folder/file.jsonl")
+        hint = "A name with an empty part, or with . or .. as a part, is not supported."
+        raise StorageError(f"{folder}{name} does not name an object", hint=hint)
     return folder + name

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from ..errors import MissingObjectError, OutputError, StorageError
 from ..files import file_lock, write_atomic
-from .folder import StoredItem, StoredObject, Version, join_name
+from .folder import StoredItem, StoredObject, Version, join_name, too_large_error
 
 
 class LocalFolder:
@@ -26,10 +26,13 @@ class LocalFolder:
         """Pickle the path."""
         return LocalFolder, (self.url,)
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, *, max_bytes: int | None = None) -> bytes:
         """See ``Folder``."""
         with self.open(name) as file, self._translate_reading(name):
-            return file.read()
+            data = file.read() if max_bytes is None else file.read(max_bytes + 1)
+        if max_bytes is not None and len(data) > max_bytes:
+            raise too_large_error(self.url + name, max_bytes)
+        return data
 
     def read_versioned(self, name: str) -> StoredObject:
         """See ``Folder``."""

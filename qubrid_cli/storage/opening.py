@@ -1,16 +1,18 @@
-"""Open a folder by its path or its URL."""
+"""Open a folder by its path or its URL, and read and write objects of buckets by their URLs."""
 
 import os
-import re
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, BinaryIO
 
-from ..errors import ConfigError
+from ..errors import ConfigError, MissingObjectError, StorageError
 from ..frozen import frozen
+from ..images.urls import is_object_url
 
 if TYPE_CHECKING:
     from .folder import Folder
 
-_URL = re.compile(r"(s3|gs|az)://", re.IGNORECASE)
+#: Buckets whose connections are kept.
+_MAX_BUCKETS = 32
 
 
 @frozen
@@ -20,15 +22,25 @@ class StorageOptions:
     Attributes:
         timeout: seconds without data.
         retries: after a temporary failure.
+        max_seconds: for a whole request, and for its retries; ``None`` for no limit.
     """
 
     timeout: float = 60.0
     retries: int = 4
+    max_seconds: float | None = None
 
 
-def is_object_url(text: str) -> bool:
-    """Whether a text is the URL of an object or a folder in a bucket: ``s3://``, ``gs://`` or ``az://``."""
-    return _URL.match(text) is not None
+def require_folder(url: str, options: StorageOptions | None = None) -> None:
+    """Check that there is something in a folder of a bucket, which exists only with objects in it.
+
+    Raises:
+        ConfigError: as for ``open_folder``, or the credentials or the region are refused.
+        StorageError: the bucket cannot be read.
+        MissingObjectError: the folder is empty.
+    """
+    folder = open_folder(url, options)
+    if next(folder.list(), None) is None:
+        raise MissingObjectError(f"there is nothing in {folder.url}", hint="Names are case-sensitive. Check the name.")
 
 
 def open_folder(location: str, options: StorageOptions | None = None) -> "Folder":
@@ -55,3 +67,56 @@ def open_folder(location: str, options: StorageOptions | None = None) -> "Folder
     from .local import LocalFolder
 
     return LocalFolder(os.path.abspath(location))
+
+
+def read_object(url: str, options: StorageOptions, *, max_bytes: int) -> bytes:
+    """Read an object. May be called from any thread.
+
+    Raises:
+        ConfigError: the URL, the credentials, the region or the endpoint cannot be used, or a library is not installed.
+        StorageError: it is missing, has more than ``max_bytes``, or cannot be read.
+    """
+    folder, name = locate_object(url, options)
+    return folder.read(name, max_bytes=max_bytes)
+
+
+def open_object(url: str, options: StorageOptions) -> BinaryIO:
+    """Open a stream of an object from its start to its end; exceptions as for ``read_object``, also while it is read."""
+    folder, name = locate_object(url, options)
+    return folder.open(name)
+
+
+def exists_object(url: str, options: StorageOptions | None = None) -> bool:
+    """Whether there is an object in a bucket, which must exist; exceptions as for ``read_object``."""
+    folder, name = locate_object(url, options)
+    if folder.exists(name):
+        return True
+    try:  # the response about one object does not say that there is no bucket
+        next(folder.list(name[: name.rfind("/") + 1]), None)
+    except StorageError as error:
+        if error.code != "permission":  # who may write need not be allowed to list
+            raise
+    return False
+
+
+def write_object(url: str, data: bytes, options: StorageOptions | None = None) -> None:
+    """Write an object, in place of another one if there is one.
+
+    Raises:
+        ConfigError: as for ``read_object``.
+        OutputError: it cannot be written.
+    """
+    folder, name = locate_object(url, options)
+    folder.put(name, data)
+
+
+def locate_object(url: str, options: StorageOptions | None) -> "tuple[Folder, str]":
+    """The bucket of an object, and the name of the object in it."""
+    scheme, _, rest = url.partition("://")
+    bucket, _, name = rest.partition("/")
+    return _open_bucket(f"{scheme.lower()}://{bucket}", options or StorageOptions()), name
+
+
+@lru_cache(_MAX_BUCKETS)
+def _open_bucket(url: str, options: StorageOptions) -> "Folder":
+    return open_folder(url, options)

@@ -16,7 +16,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def write(path: Path, *pieces: str) -> None:
-    output = Output(path)
+    output = Output(str(path))
     for piece in pieces:
         output.write(piece)
     output.save()
@@ -32,14 +32,14 @@ def test_the_pieces_become_one_file(path: Path) -> None:
 
 
 def test_no_file_is_created_before_it_is_complete(path: Path) -> None:
-    output = Output(path)
+    output = Output(str(path))
     output.write("half an ans")
     assert list(path.parent.iterdir()) == []
 
 
 def test_the_old_file_stays_whole_until_it_is_replaced(path: Path) -> None:
     path.write_text("old")
-    output = Output(path)
+    output = Output(str(path))
     output.write("half an ans")
     assert path.read_text() == "old"
 
@@ -129,19 +129,19 @@ def test_a_pipe_of_the_shell_is_written_directly() -> None:
 
 def test_a_folder_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"^-o {tmp_path} is a folder$"):
-        Output(tmp_path)
+        Output(str(tmp_path))
 
 
 def test_a_symlink_to_a_folder_is_refused(tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(tmp_path)
     with pytest.raises(UsageError, match=f"^-o {link} is a folder$"):
-        Output(link)
+        Output(str(link))
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"^-o {tmp_path}/none/answer.md: there is no folder {tmp_path}/none$"):
-        Output(tmp_path / "none" / "answer.md")
+        Output(str(tmp_path / "none" / "answer.md"))
 
 
 def test_the_answer_for_a_folder_that_vanished_goes_to_stdout(
@@ -149,7 +149,7 @@ def test_the_answer_for_a_folder_that_vanished_goes_to_stdout(
 ) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
-    output = Output(folder / "answer.md")
+    output = Output(str(folder / "answer.md"))
     output.write("new")
     folder.rmdir()
     with pytest.raises(
@@ -164,7 +164,7 @@ def test_an_input_is_not_overwritten_under_any_of_its_names(path: Path, name: st
     path.write_text("an image")
     link = path.with_name("link")
     link.symlink_to(path)
-    output = Output(link)
+    output = Output(str(link))
     with pytest.raises(UsageError, match=r"^-o would overwrite "):
         output.refuse_overwriting([path.parent / name])
     output.save()
@@ -172,13 +172,13 @@ def test_an_input_is_not_overwritten_under_any_of_its_names(path: Path, name: st
 
 
 def test_another_file_is_not_refused(path: Path) -> None:
-    output = Output(path)
+    output = Output(str(path))
     output.refuse_overwriting([path.with_name("other")])
     assert output.is_file
 
 
 def test_a_file_is_not_a_terminal(path: Path) -> None:
-    assert (Output(path).is_file, Output(path).is_terminal) == (True, False)
+    assert (Output(str(path)).is_file, Output(str(path)).is_terminal) == (True, False)
 
 
 def test_standard_output_is_not_the_users_file() -> None:

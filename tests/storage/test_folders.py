@@ -3,14 +3,18 @@
 import pickle
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from qubrid_cli.errors import MissingObjectError, OutputError, StorageError
+from qubrid_cli.images.urls import is_object_url
 from qubrid_cli.storage.folder import Folder
-from qubrid_cli.storage.opening import is_object_url, open_folder
+from qubrid_cli.storage.opening import open_folder
+from tests.support.buckets import environment_for
+from tests.support.server import Asked, Reply, Server
 
 if TYPE_CHECKING:
     from tests.support.buckets import Bucket
@@ -39,6 +43,29 @@ def test_a_list_has_whole_folders_only(folder: Folder) -> None:
         folder.put(name, b"")
     assert sorted(item.name for item in folder.list("part/")) == ["part/1", "part/in/2"]
     assert list(folder.list("missing/")) == []
+
+
+def test_a_list_of_a_bucket_is_requested_a_page_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    def send_page(_: Asked) -> Reply:
+        page = len(server.asked)
+        objects = "".join(
+            f"<Contents><Key>run/{page}-{number}.jpg</Key><Size>9</Size><ETag>1</ETag>"
+            "<LastModified>2026-01-01T00:00:00.000Z</LastModified></Contents>"
+            for number in range(1000)
+        )
+        text = f"<ListBucketResult><Name>b</Name><IsTruncated>true</IsTruncated>{objects}"
+        text += f"<NextContinuationToken>t{page}</NextContinuationToken></ListBucketResult>"
+        return Reply([text.encode()], headers={"Content-Type": "application/xml"})
+
+    with Server() as server:
+        server.answer = send_page
+        for name, value in environment_for(server.url.removesuffix("/v1")).items():
+            monkeypatch.setenv(name, value)
+        items = open_folder("s3://photos/run/").list()
+        assert next(items).name == "1-0.jpg"
+        assert len(server.asked) == 1
+        assert [item.name for item in islice(items, 1500)][-1] == "2-500.jpg"
+        assert len(server.asked) == 2
 
 
 def test_a_folder_that_does_not_exist_is_empty(folder: Folder) -> None:
@@ -113,7 +140,7 @@ def test_a_folder_can_be_pickled_without_credentials(folder: Folder) -> None:
 @pytest.mark.parametrize("name", ["", "/a", "a//b", "../a", "a/.", "a/"])
 def test_a_name_cannot_lead_out_of_the_folder(folder: Folder, name: str) -> None:
     for use in (folder.read, folder.exists, folder.delete, lambda name: folder.put(name, b"")):
-        with pytest.raises(StorageError, match="cannot be the name of an object"):
+        with pytest.raises(StorageError, match="does not name an object"):
             use(name)
 
 

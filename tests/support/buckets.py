@@ -1,16 +1,20 @@
 """A real S3-compatible server on loopback, which honors conditional requests."""
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import count
+from threading import Thread
+from typing import Any
+from urllib.parse import quote
 from urllib.request import ProxyHandler, Request, build_opener
 
-from moto.server import ThreadedMotoServer
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
 
 _numbers = count(1)
+_requests: list[str] = []
 
 
 @dataclass(frozen=True)
@@ -24,23 +28,37 @@ class Bucket:
     def url(self) -> str:
         return f"s3://{self.name}"
 
+    @property
+    def requests(self) -> list[str]:
+        """The requests about objects of the bucket so far: method and name."""
+        start = f" /{self.name}/"
+        return [request.replace(start, " ") for request in _requests if start in request]
+
 
 @cache
 def start_server() -> str:
     """Start the server, which ends with this process, and return its URL."""
     logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    return f"http://{host}:{port}"
+    application = DomainDispatcherApplication(create_backend_app)
+
+    def record_request(environ: dict[str, Any], start_response: Any) -> Any:
+        _requests.append(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
+        return application(environ, start_response)
+
+    server = make_server("127.0.0.1", 0, record_request, threaded=True)
+    Thread(target=server.serve_forever, daemon=True).start()
+    return f"http://127.0.0.1:{server.server_port}"
 
 
-@contextmanager
-def make_bucket() -> Iterator[Bucket]:
-    """A bucket of its own for a test."""
-    name, url = f"bucket-{next(_numbers)}", start_server()
-    build_opener(ProxyHandler({})).open(Request(f"{url}/{name}", method="PUT")).close()
-    yield Bucket(name, environment_for(url))
+def make_bucket(name: str | None = None, objects: Mapping[str, bytes] = {}) -> Bucket:
+    """A bucket of its own for a test, with some objects in it."""
+    name, url = name or f"bucket-{next(_numbers)}", start_server()
+    opener = build_opener(ProxyHandler({}))
+    opener.open(Request(f"{url}/{name}", method="PUT")).close()
+    for key, data in objects.items():
+        headers = {"Content-Type": "application/octet-stream"}
+        opener.open(Request(f"{url}/{name}/{quote(key)}", data, headers, method="PUT")).close()
+    return Bucket(name, environment_for(url))
 
 
 def environment_for(url: str) -> dict[str, str]:

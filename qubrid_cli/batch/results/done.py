@@ -5,12 +5,14 @@ import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from ...errors import ImageError, UsageError
 from ...images.arguments import expand_home, split_name
 from ...images.sources import DocumentPage, FetchedLink, File, Link, Source, is_url
+from ...images.urls import is_object_url
 from .. import entries, inputs
 from ..inputs import Task
 from ..journal import Journal
@@ -54,7 +56,9 @@ class DoneFinder:
         self._has_common_prompt = not plan.batch_request.request.may_have_placeholders
 
     def locate(self, task: Task) -> Task:
-        """Add path and version of its file to a task."""
+        """Add path and version of its file to a task; the path of an object in a bucket is its URL."""
+        if is_object_url(task.source):
+            return replace(task, path=task.source)
         path, page = _find_file(task)
         if path is None:
             return task
@@ -75,7 +79,7 @@ class DoneFinder:
             compute_key = partial(self._compute_key, task, int(number) if number.isdecimal() else 1)
             question = build_question(task, task.source, self._get_prompt(task), None)
             return (
-                task.version is not None
+                (task.version is not None or is_object_url(task.source))
                 and self._journal.find_unchanged(question, task.version, compute_key)
                 and (self._may_skip is None or self._may_skip(self._plan.open_source(task)))
             )

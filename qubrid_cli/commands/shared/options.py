@@ -242,12 +242,12 @@ Field = Annotated[
     str | None, typer.Option("--field", metavar="PATH", help="Print one value of that object, such as images.0.sha256.")
 ]
 OutputFile = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--output",
         "-o",
         metavar="FILE",
-        help="Write the answer to a file, which is replaced atomically.",
+        help="Write the answer to a file, which is replaced atomically, or an object of a bucket.",
         autocompletion=completions.complete_files,
     ),
 ]

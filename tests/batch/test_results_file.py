@@ -13,7 +13,7 @@ import pytest
 
 from ..conftest import KEY, Qvision
 from ..support.gallery import Batch, Draw, Gallery, answered, lines, numbered, source
-from ..support.server import Hold, Reply, document, refusal
+from ..support.server import Asked, Hold, Reply, document, refusal
 
 Start = Callable[..., subprocess.Popen[bytes]]
 
@@ -211,6 +211,23 @@ def test_images_that_are_done_are_not_read_again(batch: Batch, draw: Draw, galle
     os.utime(pictures[0])
     assert batch("photos", "caption", "-o", "r.jsonl").exit_code == 7
     assert batch("photos", "another question", "-o", "r.jsonl").exit_code == 7
+
+
+def test_links_that_are_done_are_not_downloaded_again(batch: Batch, draw: Draw, gallery: Gallery) -> None:
+    (path,) = draw("a.png")
+    inner, downloads = gallery.answer, []
+    assert callable(inner)
+
+    def answer(asked: Asked) -> Reply:
+        if asked.method != "GET":
+            return inner(asked)
+        downloads.append(asked.path)
+        return Reply([path.read_bytes()], headers={"Content-Type": "image/png"})
+
+    gallery.answer = answer
+    options = (f"{gallery.url}/a.png", "-p", "caption", "--fetch", "-o", "r.jsonl")
+    assert [batch(*options, *verify).exit_code for verify in ((), (), ("--verify",))] == [0, 0, 0]
+    assert (len(downloads), gallery.tries) == (2, {"a.png": 1})
 
 
 def test_an_answer_that_is_cut_off_is_requested_so_often_over_all_runs_as_retries_says(

@@ -14,7 +14,7 @@ import pytest
 
 from qubrid_cli.output.record import SCHEMA_FILE
 
-from .support import draw
+from .support import draw, systems
 from .support.server import Server
 
 if TYPE_CHECKING:
@@ -24,6 +24,16 @@ SCHEMA = json.loads(SCHEMA_FILE.read_text("utf-8"))
 #: Made once: ``jsonschema.validate`` checks the schema itself each time, which takes 10 ms.
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 KEY = "qk-test-0123456789"
+
+if os.name == "nt":  # these import modules that Windows does not have
+    collect_ignore = ["test_benchmarks.py", "batch/test_results_file.py"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """On Windows, skip the tests that need what only POSIX has."""
+    for item in items if os.name == "nt" else ():
+        if isinstance(item, pytest.Function) and systems.needs_posix(systems.list_functions(item)):
+            item.add_marker(pytest.mark.skip(reason="needs a terminal, a shell or signals of POSIX"))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import re
 import string
 from collections.abc import Iterable, Mapping
+from os import PathLike, fspath
 from typing import Any
 
 from .operating_system import IS_WINDOWS
@@ -62,18 +63,19 @@ def decode_text(data: bytes) -> str:
     return data.decode(find_encoding(data))
 
 
-def quote_name(name: str, *, is_windows: bool = IS_WINDOWS) -> str:
+def quote_name(name: str | PathLike[str], *, is_windows: bool = IS_WINDOWS) -> str:
     """Quote a name for a message and for a command that is pasted into a shell, if it needs quotes.
 
     On Windows the quotes are double: ``cmd`` has no others, and PowerShell understands them as well.
 
     Source: for Windows, "Parsing C command-line arguments" in Microsoft's C language reference.
     """
+    name = fspath(name)
     if is_windows:
         if re.fullmatch(r"[\w+=:./\\~-]+", name):
             return name
         return '"' + re.sub(r'(\\*)("|\Z)', lambda match: match[1] * 2 + match[2].replace('"', '\\"'), name) + '"'
-    if re.fullmatch(r"[\w@%+=:,./~-]+", name):
+    if re.fullmatch(r"[\w@%+=:,./~-][\w@%+=:,./~#-]*", name):
         return name
     quote = "'" if re.search(r'["$`\\!]', name) else '"'
     return quote + (name.replace("'", "'\\''") if quote == "'" else name) + quote

@@ -1,7 +1,15 @@
 """Text for people: without secrets, and in natural order."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
+from qubrid_cli.errors import QvisionError
+from qubrid_cli.images.sources import File, read_bytes
+from qubrid_cli.output.streams import Output
+from qubrid_cli.schema.json_schema import load
+from qubrid_cli.settings.config_file import parse_toml
 from qubrid_cli.text import is_secret_header, mask_key, natural_key, redact_secrets, strip_control_characters
 
 
@@ -53,3 +61,23 @@ def test_names_sort_by_the_numbers_in_them() -> None:
 @pytest.mark.parametrize("character", [*"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\x1b\x9b\x7f"])
 def test_what_commands_a_terminal_does_not_reach_it(character: str) -> None:
     assert strip_control_characters(f"a{character}b\n\tc\u200f") == "ab\n\tc\u200f"
+
+
+@pytest.mark.parametrize(
+    ("fail", "message"),
+    [
+        (lambda: read_bytes(File("my photo.jpg", Path("my photo.jpg"))), 'no such image: "my photo.jpg"'),
+        (lambda: read_bytes(File("it's.jpg", Path("it's.jpg"))), 'no such image: "it\'s.jpg"'),
+        (lambda: read_bytes(File("a-b_1.jpg", Path("a-b_1.jpg"))), "no such image: a-b_1.jpg"),
+        (lambda: Output("my folder/a.txt"), '-o "my folder/a.txt": there is no folder '),
+        (lambda: load("@my schema.json", where="--schema"), '--schema: cannot read "my schema.json": '),
+        (lambda: parse_toml("x", Path("my config.toml")), '"my config.toml", '),
+    ],
+)
+def test_a_file_is_quoted_in_a_message_if_a_shell_would_need_it(
+    fail: Callable[[], object], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(QvisionError) as caught:
+        fail()
+    assert caught.value.message.startswith(message)

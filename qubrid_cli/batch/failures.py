@@ -13,6 +13,7 @@ from typing import BinaryIO, Self
 from .. import files
 from ..errors import OutputError, UsageError
 from ..output.record import json_text
+from ..text import quote_name
 from . import entries
 from .tasks import Failed, Outcome, SidecarFailed
 
@@ -50,11 +51,13 @@ class FailureList:
             else:  # a device or a pipe
                 self._file = open(path, "wb", buffering=0)  # noqa: SIM115
         except _NotFailureListError as error:
-            message = f"--failures {path} is not a failure list, and was not changed"
+            message = f"--failures {quote_name(path)} is not a failure list, and was not changed"
             raise UsageError(message, hint="Name another file.") from error
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise UsageError(f"--failures {path} cannot be written: {reason}", hint="Name another file.") from error
+            raise UsageError(
+                f"--failures {quote_name(path)} cannot be written: {reason}", hint="Name another file."
+            ) from error
 
     def __enter__(self) -> Self:
         return self
@@ -105,7 +108,9 @@ class FailureList:
             raise self._build_write_error(error) from error
 
     def _build_write_error(self, error: OSError) -> OutputError:
-        return OutputError(f"cannot write {self._path}: {error.strerror or error}", hint="Is the disk full?")
+        return OutputError(
+            f"cannot write {quote_name(self._path)}: {error.strerror or error}", hint="Is the disk full?"
+        )
 
 
 class _NotFailureListError(ValueError):

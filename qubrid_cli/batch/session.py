@@ -12,7 +12,7 @@ from ..errors import BatchIncompleteError, InterruptedByUserError, OutputError, 
 from ..frozen import frozen
 from ..output.streams import Output, echo_err
 from ..signals import stop_on_signals
-from ..text import format_size
+from ..text import format_size, quote_name
 from .budget import Budget
 from .journal import Journal
 from .outcomes import OutcomeWriter
@@ -150,7 +150,7 @@ class _Messages:
             self._reported, self._next_report_at = name, now + _REPORT_SECONDS
         elif now >= self._next_report_at:
             self._next_report_at = now + _REPORT_SECONDS
-            self.show(f"{name} {path}: {100 * done // max(total, 1)} % of {format_size(total)}")
+            self.show(f"{name} {quote_name(path)}: {100 * done // max(total, 1)} % of {format_size(total)}")
 
 
 def _open_journal(plan: BatchPlan, stack: ExitStack, messages: _Messages) -> Journal:
@@ -166,7 +166,9 @@ def _open_journal(plan: BatchPlan, stack: ExitStack, messages: _Messages) -> Jou
         report=lambda name, done, total: messages.report(name, path, done, total),
     )
     if journal.continued_count:
-        messages.show(f"continuing the last run with --force, of which {path} has {journal.continued_count:,} lines")
+        messages.show(
+            f"continuing the last run with --force, of which {quote_name(path)} has {journal.continued_count:,} lines"
+        )
     return journal
 
 

@@ -315,7 +315,9 @@ def _resolve_list(
             head = file.read(_HEAD_BYTES) if path.is_file() else b""
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise UsageError(f"cannot read the list {name}: {reason}", hint="Check the name after --from.") from error
+        raise UsageError(
+            f"cannot read the list {quote_name(name)}: {reason}", hint="Check the name after --from."
+        ) from error
     if b"\0" in head and not nul and find_encoding(head) != "utf-16":
         quoted = quote_name(name)
         raise UsageError(
@@ -374,7 +376,8 @@ def _collect_run_files(results: Path | None, failures: Path | None, list_name: s
             other = options.setdefault(os.path.realpath(path), option)
             if other != option:
                 raise UsageError(
-                    f"{other} and {option} name the same file, {path}", hint="Use a different file for each."
+                    f"{other} and {option} name the same file, {quote_name(path)}",
+                    hint="Use a different file for each.",
                 )
     return tuple(path for path in paths_by_option.values() if path is not None)
 

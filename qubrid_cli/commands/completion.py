@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ..errors import OutputError
+from ..text import quote_name
 from .shared import help_layout, shell_scripts
 
 app = typer.Typer()
@@ -48,7 +49,7 @@ def completion(
         write_atomic(path, (script + "\n").encode(), mode=0o644)
     except OSError as error:
         raise OutputError(
-            f"cannot write {path}: {error.strerror}", hint=f"See qvision completion {shell.value}"
+            f"cannot write {quote_name(path)}: {error.strerror}", hint=f"See qvision completion {shell.value}"
         ) from error
     typer.echo(f"wrote {path}")
     typer.echo(advice)

@@ -12,6 +12,7 @@ from ..errors import ConfigError
 from ..library import question
 from ..output.show import print_json, print_line, show_rows
 from ..output.streams import echo_err
+from ..text import quote_name
 from .shared import completions, help_layout, options, setup
 
 if TYPE_CHECKING:
@@ -111,7 +112,9 @@ def get(key: KeyArgument) -> None:
     config_file.load_config(os.environ)
     value = config_file.get_value(config_file.parse_toml(config_file.read_text(path) or "", path), names)
     if value is None:
-        raise ConfigError(f"{path} does not set {key}", hint="See the value that is used: qvision config show")
+        raise ConfigError(
+            f"{quote_name(path)} does not set {key}", hint="See the value that is used: qvision config show"
+        )
     print_line(_format_value(_mask(names, value)))
 
 
@@ -165,7 +168,10 @@ def edit() -> None:
 
     def replace(current: str) -> str:
         if current != original:
-            raise ConfigError(f"{path} was changed while you edited it", hint=f"Your text is in {copy}")
+            raise ConfigError(
+                f"{quote_name(path)} was changed while you edited it",
+                hint=f"Your text is in {quote_name(copy)}",
+            )
         return edited
 
     config_edit.rewrite(path, replace)
@@ -203,7 +209,7 @@ def _run_editor(command: list[str], copy: Path, offered: str) -> str:
     if edited == offered:
         copy.unlink(missing_ok=True)
     if exit_code:
-        hint = None if edited == offered else f"Your text is in {copy}"
+        hint = None if edited == offered else f"Your text is in {quote_name(copy)}"
         raise ConfigError(f"{command[0]} exited with {exit_code}; nothing was changed", hint=hint)
     return edited
 
@@ -212,7 +218,7 @@ def _validate_edited(text: str, copy: Path) -> None:
     """Raise a ``ConfigError`` for an invalid text, with the path of its copy in the hint."""
     from ..settings import config_file
 
-    location = f"Nothing was changed; your text is in {copy}"
+    location = f"Nothing was changed; your text is in {quote_name(copy)}"
     try:
         tables = config_file.parse_toml(text, copy)
     except ConfigError as error:

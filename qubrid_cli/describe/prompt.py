@@ -50,7 +50,7 @@ def _read_file(name: str, option: str) -> bytes:
     except (OSError, ValueError, RuntimeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise UsageError(
-            f"cannot read {name}, named by {option}: {reason}",
+            f"cannot read {quote_name(name)}, named by {option}: {reason}",
             hint=f"If the prompt begins with @, double it: {option} {quote_name(f'@@{name}')}",
         ) from error
 
@@ -60,7 +60,7 @@ def _decode(data: bytes, name: str) -> str:
         return decode_text(data).rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise UsageError(
-            f"{name} is not UTF-8 text", hint="-p and -s read text; name images without an option."
+            f"{quote_name(name)} is not UTF-8 text", hint="-p and -s read text; name images without an option."
         ) from error
 
 

@@ -291,7 +291,9 @@ def read_bytes(source: ReadableSource) -> bytes:
         case _:
             assert_never(source)
     if not data:
-        message = "standard input is empty" if isinstance(source, Stdin) else f"{source.name} is empty (0 bytes)"
+        message = (
+            "standard input is empty" if isinstance(source, Stdin) else f"{quote_name(source.name)} is empty (0 bytes)"
+        )
         raise ImageError(message, hint="Perhaps the copy or download was cut off.")
     if len(data) > MAX_FILE_BYTES:
         raise _file_too_large_error(source.name)
@@ -314,7 +316,8 @@ def _read_file(source: File) -> bytes:
                 return _read_stream(stream)
         if not stat.S_ISREG(status.st_mode):
             raise ImageError(
-                f"{source.name} is not a regular file", hint=f"Pipe it in: qvision describe - < {source.name}"
+                f"{quote_name(source.name)} is not a regular file",
+                hint=f"Pipe it in: qvision describe - < {quote_name(source.name)}",
             )
         if status.st_size > MAX_FILE_BYTES:
             raise _file_too_large_error(source.name)
@@ -334,12 +337,12 @@ def open_file(source: File) -> Iterator[BinaryIO]:
     except FileNotFoundError as error:
         is_link = os.path.islink(source.path)
         hint = "It is a symbolic link to a file that does not exist." if is_link else "Check the name and the folder."
-        raise ImageError(f"no such image: {source.name}", hint=hint) from error
+        raise ImageError(f"no such image: {quote_name(source.name)}", hint=hint) from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         is_denied = isinstance(error, PermissionError)
         hint = "Check its permissions." if is_denied else "Check the name and the disk."
-        raise ImageError(f"cannot read {source.name}: {reason}", hint=hint) from error
+        raise ImageError(f"cannot read {quote_name(source.name)}: {reason}", hint=hint) from error
 
 
 def _open_nonblocking(name: str, flags: int) -> int:
@@ -348,7 +351,9 @@ def _open_nonblocking(name: str, flags: int) -> int:
 
 
 def _file_too_large_error(name: str) -> ImageError:
-    return ImageError(f"{name} is larger than {MAX_FILE_BYTES >> 20} MiB", hint="Shrink it with an image editor first.")
+    return ImageError(
+        f"{quote_name(name)} is larger than {MAX_FILE_BYTES >> 20} MiB", hint="Shrink it with an image editor first."
+    )
 
 
 def resolve_links(
@@ -371,7 +376,9 @@ def resolve_links(
             return _make_fetched(image, download) if fetch else image
         if endpoint is None or urls.classify_reach(image.url) >= urls.classify_reach(endpoint):
             return image
-        return _make_fetched(image, download, f"{image.name}: fetched here, because the endpoint cannot reach it")
+        return _make_fetched(
+            image, download, f"{quote_name(image.name)}: fetched here, because the endpoint cannot reach it"
+        )
 
     return [resolve(image) for image in images]
 

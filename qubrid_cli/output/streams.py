@@ -14,7 +14,7 @@ from ..errors import OutputError, QvisionError, UsageError
 from ..files import write_atomic
 from ..frozen import frozen
 from ..operating_system import IS_WINDOWS, get_pipe_encoding
-from ..text import strip_control_characters
+from ..text import quote_name, strip_control_characters
 from . import appearance
 
 
@@ -85,7 +85,7 @@ class Output:
         """
         if self._target is not None and any(map(self._target.is_same_file, paths)):
             name, self._target = self._target.name, None
-            raise UsageError(f"-o would overwrite {name}, which is an input", hint="Name another file.")
+            raise UsageError(f"-o would overwrite {quote_name(name)}, which is an input", hint="Name another file.")
 
     def begin_section(self, heading: str) -> None:
         """Write a line above the next text, and an empty line between it and the text before."""
@@ -123,7 +123,7 @@ class Output:
             return
         data = b"".join(self._chunks)
         if not may_replace and self._target.exists():
-            echo_err(f"note: {self._target.name} was not replaced; what was received is on standard output")
+            echo_err(f"note: {quote_name(self._target.name)} was not replaced; what was received is on standard output")
             Output().write(data.decode())
             return
         try:
@@ -146,7 +146,7 @@ def _open_target(name: str) -> _Target:
 
         if is_object_url(name):
             if is_object_folder(name):
-                raise UsageError(f"-o {name} is a folder", hint="Name an object in it.")
+                raise UsageError(f"-o {quote_name(name)} is a folder", hint="Name an object in it.")
             from ..storage.opening import exists_object
 
             return _ObjectTarget(name, is_existing=exists_object(name))
@@ -155,7 +155,9 @@ def _open_target(name: str) -> _Target:
         file = _FileTarget(_resolve_links(path))
         file.validate(name)
     except OSError as error:
-        raise UsageError(f"-o {name} cannot be written: {error.strerror}", hint="Name another file.") from error
+        raise UsageError(
+            f"-o {quote_name(name)} cannot be written: {error.strerror}", hint="Name another file."
+        ) from error
     return file
 
 
@@ -174,11 +176,13 @@ class _FileTarget:
 
     def validate(self, name: str) -> None:
         if self.path.is_dir():
-            raise UsageError(f"-o {name} is a folder", hint="Name a file in it.")
+            raise UsageError(f"-o {quote_name(name)} is a folder", hint="Name a file in it.")
         if not self.path.parent.is_dir():
-            raise UsageError(f"-o {name}: there is no folder {self.path.parent}", hint="Create it first.")
+            raise UsageError(
+                f"-o {quote_name(name)}: there is no folder {quote_name(self.path.parent)}", hint="Create it first."
+            )
         if not os.access(self.path if self.path.exists() else self.path.parent, os.W_OK):
-            raise UsageError(f"-o {name} is not writable", hint="Check the permissions.")
+            raise UsageError(f"-o {quote_name(name)} is not writable", hint="Check the permissions.")
 
     def exists(self) -> bool:
         return self.path.is_file()
@@ -196,7 +200,7 @@ class _FileTarget:
         except OSError as error:
             is_open = IS_WINDOWS and isinstance(error, PermissionError)
             hint = "Close the program that has the file open." if is_open else "Is the disk full?"
-            raise OutputError(f"cannot write {path}: {error.strerror}", hint=hint) from error
+            raise OutputError(f"cannot write {quote_name(path)}: {error.strerror}", hint=hint) from error
 
 
 @frozen

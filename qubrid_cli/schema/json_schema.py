@@ -21,7 +21,7 @@ from referencing.jsonschema import DRAFT202012
 
 from ..errors import UsageError
 from ..frozen import frozen
-from ..text import decode_text
+from ..text import decode_text, quote_name
 from . import shorthand
 from .example import example_for
 
@@ -115,7 +115,7 @@ def _read_file(name: str, where: str) -> str:
     except (OSError, ValueError, RuntimeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is not UTF-8 text"
         raise UsageError(
-            f"{where}: cannot read {name}: {reason}", hint="Name a file that contains a JSON Schema."
+            f"{where}: cannot read {quote_name(name)}: {reason}", hint="Name a file that contains a JSON Schema."
         ) from error
 
 

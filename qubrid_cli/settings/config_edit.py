@@ -18,6 +18,7 @@ from tomlkit.items import InlineTable
 from ..errors import ConfigError
 from ..files import file_lock, write_atomic
 from ..frozen import frozen
+from ..text import quote_name
 from .config_file import Config, format_key, get_value, parse_config, parse_toml, read_text, validate_config
 
 #: What ``qvision config edit`` offers if there is no file yet.
@@ -116,7 +117,10 @@ def unset_value(path: Path, names: list[str]) -> None:
     def change(source: str) -> str:
         tables = parse_toml(source, path)
         if get_value(tables, names) is None:
-            raise ConfigError(f"{path} does not set {format_key(names)}", hint="See what it sets: qvision config show")
+            raise ConfigError(
+                f"{quote_name(path)} does not set {format_key(names)}",
+                hint="See what it sets: qvision config show",
+            )
         expected = copy.deepcopy(tables)
         del get_value(expected, names[:-1])[names[-1]]
         validate_config(expected, path)
@@ -137,7 +141,9 @@ def write_temporary_copy(source: str, path: Path) -> Path:
         with open(descriptor, "wb") as file:
             file.write(source.encode())
     except OSError as error:
-        raise ConfigError(f"cannot write beside {path}: {error.strerror}", hint="Check its permissions.") from error
+        raise ConfigError(
+            f"cannot write beside {quote_name(path)}: {error.strerror}", hint="Check its permissions."
+        ) from error
     return Path(name)
 
 
@@ -154,7 +160,7 @@ def rewrite(path: Path, change: Callable[[str], str]) -> None:
         if not target.parent.is_dir():
             target.parent.mkdir(mode=0o700, parents=True)
         if target.exists() and not target.is_file():
-            raise ConfigError(f"{path} is not a regular file", hint="Name another one in QVISION_CONFIG.")
+            raise ConfigError(f"{quote_name(path)} is not a regular file", hint="Name another one in QVISION_CONFIG.")
         with file_lock(target):
             source = read_text(target)
             mode = _NEW_FILE_MODE if source is None else stat.S_IMODE(target.stat().st_mode)
@@ -164,7 +170,9 @@ def rewrite(path: Path, change: Callable[[str], str]) -> None:
             if new != source:
                 write_atomic(target, mark + new.encode(), mode=mode)
     except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}", hint="Check its permissions.") from error
+        raise ConfigError(
+            f"cannot write {quote_name(path)}: {error.strerror}", hint="Check its permissions."
+        ) from error
 
 
 def _apply_edit(source: str, edit: Callable[[Any], None], expected: Mapping[str, Any], path: Path) -> str:
@@ -185,7 +193,7 @@ def _apply_edit(source: str, edit: Callable[[Any], None], expected: Mapping[str,
             return new
     except (TOMLKitError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         pass  # tomlkit does not support everything in TOML, and fails in many ways
-    raise ConfigError(f"{path} cannot be changed automatically", hint="Change it with: qvision config edit")
+    raise ConfigError(f"{quote_name(path)} cannot be changed automatically", hint="Change it with: qvision config edit")
 
 
 def _drop_empty_tables(tables: Mapping[str, Any]) -> dict[str, Any]:

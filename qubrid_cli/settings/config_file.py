@@ -75,7 +75,7 @@ def load_config(env: Mapping[str, str]) -> Config:
     source = read_text(path)
     if source is None and env.get("QVISION_CONFIG"):
         raise ConfigError(
-            f"QVISION_CONFIG names {path}, which does not exist",
+            f"QVISION_CONFIG names {quote_name(path)}, which does not exist",
             hint=f"Unset it, or create the file with: qvision config set model {BUILT_IN_PROFILES[DEFAULT_PROFILE]['model']}",
         )
     return parse_config(source, path) if source else Config(path)
@@ -92,14 +92,15 @@ def read_text(path: Path) -> str | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}", hint="Check its permissions.") from error
+        raise ConfigError(f"cannot read {quote_name(path)}: {error.strerror}", hint="Check its permissions.") from error
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         column = error.start - data.rfind(b"\n", 0, error.start)
         raise ConfigError(
-            f"{path}, line {line}, column {column}: this is not UTF-8 text", hint="Save the file as UTF-8."
+            f"{quote_name(path)}, line {line}, column {column}: this is not UTF-8 text",
+            hint="Save the file as UTF-8.",
         ) from error
 
 
@@ -128,7 +129,8 @@ def parse_toml(source: str, path: Path) -> dict[str, Any]:
         reason, line, column = match.groups() if match else ("it cannot be read", None, None)
         position = f"line {line or len(lines)}, column {column or len(lines[-1]) + 1}"
         raise ConfigError(
-            f"{path}, {position}: {reason}", hint="Fix it there, with an editor or with: qvision config edit"
+            f"{quote_name(path)}, {position}: {reason}",
+            hint="Fix it there, with an editor or with: qvision config edit",
         ) from error
 
 
@@ -204,7 +206,7 @@ class _TableContext:
 
     def make_error(self, name: str, problem: str, hint: str) -> ConfigError:
         line = line_of_key(self.source, [*self.names, name])
-        location = f"{self.path}, line {line}" if line else self.path
+        location = f"{quote_name(self.path)}, line {line}" if line else self.path
         return ConfigError(f"{location}: {format_key([*self.names, name])} {problem}", hint=hint)
 
     def iterate_tables(

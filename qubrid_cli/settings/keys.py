@@ -283,15 +283,15 @@ def read_key_file(path: Path) -> dict[str, StoredKey]:
             mode = os.fstat(file.fileno()).st_mode
             if not IS_WINDOWS and mode & 0o077:
                 raise ConfigError(
-                    f"{path} holds keys, and other users can read it (mode {mode & 0o777:04o})",
-                    hint=f"Run: chmod 600 {quote_name(str(path))}",
+                    f"{quote_name(path)} holds keys, and other users can read it (mode {mode & 0o777:04o})",
+                    hint=f"Run: chmod 600 {quote_name(path)}",
                     code="key_file_mode",
                 )
             data = file.read()
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}", hint="Check its permissions.") from error
+        raise ConfigError(f"cannot read {quote_name(path)}: {error.strerror}", hint="Check its permissions.") from error
     return _parse_key_file(data, path)
 
 
@@ -299,7 +299,7 @@ def _parse_key_file(data: bytes, path: Path) -> dict[str, StoredKey]:
     import tomllib
 
     damaged = ConfigError(  # without any of the content, which may be a key
-        f"{path} is not a valid key file", hint="Remove it, and log in again: qvision auth login"
+        f"{quote_name(path)} is not a valid key file", hint="Remove it, and log in again: qvision auth login"
     )
     try:
         tables = tomllib.loads(data.decode())
@@ -331,7 +331,9 @@ def update_key_file(path: Path, profile: str, entry: StoredKey | None) -> None:
                 entries[profile] = entry
             write_atomic(target, _format_key_file(entries), mode=0o600)
     except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}", hint="Check its folder's permissions.") from error
+        raise ConfigError(
+            f"cannot write {quote_name(path)}: {error.strerror}", hint="Check its folder's permissions."
+        ) from error
 
 
 def _format_key_file(entries: Mapping[str, StoredKey]) -> bytes:

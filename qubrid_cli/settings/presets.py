@@ -71,7 +71,9 @@ def find(name: str, user: Mapping[str, object], path: Path) -> Preset:
     if name in user:
         preset = merge_with_built_in(name, user[name], path)
         if not preset.prompt:
-            raise ConfigError(f"{path}: presets.{name} has no prompt", hint='It needs at least: prompt = "…"')
+            raise ConfigError(
+                f"{quote_name(path)}: presets.{name} has no prompt", hint='It needs at least: prompt = "…"'
+            )
         return preset
     if (built_in := load_built_in_presets().get(name)) is None:
         names = list_names(user)
@@ -100,7 +102,7 @@ def merge_with_built_in(name: str, overrides: object, path: Path) -> Preset:
     Raises:
         ConfigError: a key or value is invalid.
     """
-    location = f"{path}: presets.{name}"
+    location = f"{quote_name(path)}: presets.{name}"
     if not isinstance(overrides, Mapping):
         raise ConfigError(f"{location} is not a table", hint=f'For example: [presets.{name}] and prompt = "…"')
     for key, value in overrides.items():

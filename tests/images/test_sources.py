@@ -245,7 +245,7 @@ def test_reading_a_file_through_a_symlink(folder: Path) -> None:
 def test_a_name_with_a_nul_cannot_be_read() -> None:
     with pytest.raises(ImageError) as caught:
         read_bytes(file("x\0"))
-    assert caught.value.message == "cannot read x\0: embedded null byte"
+    assert caught.value.message == 'cannot read "x\0": embedded null byte'
 
 
 def test_a_refused_folder_is_closed(folder: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from ... import files
 from ...errors import OutputError, UsageError
 from ...operating_system import IS_WINDOWS
+from ...text import quote_name
 from .. import entries
 from ..sidecars.answers import format_caption
 from . import lines
@@ -128,7 +129,7 @@ class ResultsFile:
             os.fsync(self.descriptor)
             self._rewrite()
         except OSError as error:
-            raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
+            raise OutputError(f"cannot write {quote_name(self.path)}: {error.strerror}") from error
         finally:
             self._own_lines.close()
             if self.descriptor >= 0:
@@ -166,7 +167,7 @@ class ResultsFile:
             more = ", …" if len(self.damaged) > _SHOWN_DAMAGED_LINES else ""
             count = "1 line" if len(self.damaged) == 1 else f"{len(self.damaged):,} lines"
             moved = f"moved to {get_damaged_path(self.path)}" if is_moved else "ignored"
-            self.notes.append(f"damaged: {count} of {self.path} ({numbers}{more}), {moved}")
+            self.notes.append(f"damaged: {count} of {quote_name(self.path)} ({numbers}{more}), {moved}")
 
     def _read_all(self) -> None:
         """Index the whole file.
@@ -261,7 +262,7 @@ class ResultsFile:
         self._remember_end()
         if count:
             restored = "1 line was" if count == 1 else f"{count:,} lines were"
-            self._notify(f"{path} was changed by another program; {restored} written to it again")
+            self._notify(f"{quote_name(path)} was changed by another program; {restored} written to it again")
 
     def _restore(self) -> int:
         """Write the lines of this run to the file that now has the path; return how many were written.
@@ -326,8 +327,8 @@ class ResultsFile:
         self._replace_descriptor(old)
         reason = "was replaced by another file" if os.path.lexists(name) else "was deleted with its folder"
         self.problem = OutputError(
-            f"{name} {reason} during the run, so the answers of this run are in {self.path}",
-            hint=f"To keep them, append that file to a results file: cat {self.path} >> {name}",
+            f"{quote_name(name)} {reason} during the run, so the answers of this run are in {quote_name(self.path)}",
+            hint=f"To keep them, append that file to a results file: cat {quote_name(self.path)} >> {quote_name(name)}",
         )
 
     def _replace_descriptor(self, old: int) -> None:
@@ -361,7 +362,7 @@ class ResultsFile:
             reason = error.strerror or str(error)
         with suppress(OSError):
             os.ftruncate(self.descriptor, size)
-        raise OutputError(f"cannot write {self.path}: {reason}", hint="Is the disk full?")
+        raise OutputError(f"cannot write {quote_name(self.path)}: {reason}", hint="Is the disk full?")
 
 
 def _open_results(path: Path) -> int:
@@ -373,12 +374,14 @@ def _open_results(path: Path) -> int:
     while True:
         try:
             if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-                raise UsageError(f"-o {path} is not a regular file", hint="Leave out -o to write to standard output.")
+                raise UsageError(
+                    f"-o {quote_name(path)} is not a regular file", hint="Leave out -o for standard output."
+                )
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
             descriptor = os.open(path, flags, 0o666)
         except OSError as error:
             hint = "Create the folder first." if isinstance(error, FileNotFoundError) else "Check the permissions."
-            raise UsageError(f"-o {path} cannot be written: {error.strerror}", hint=hint) from error
+            raise UsageError(f"-o {quote_name(path)} cannot be written: {error.strerror}", hint=hint) from error
         head = os.read(descriptor, _HEAD_BYTES).lstrip()
         if head and not head.startswith(b"{") and b'\n{"' not in head:  # the first line may be damaged
             os.close(descriptor)
@@ -392,6 +395,6 @@ def _open_results(path: Path) -> int:
 
 def _build_foreign_file_error(path: Path) -> UsageError:
     return UsageError(
-        f"-o {path} is not a results file, and was not changed",
+        f"-o {quote_name(path)} is not a results file, and was not changed",
         hint="Name another file; a run appends only to files that a run has written.",
     )

@@ -9,6 +9,7 @@ from typing import Any
 from ...errors import UsageError
 from ...frozen import frozen
 from ...images.sources import IMAGE_SUFFIX, DocumentPage, File, Source
+from ...text import quote_name
 from ..inputs import Task, resolve_source
 from .answers import PhotoField, list_fields
 
@@ -165,6 +166,6 @@ def check_arguments(arguments: Sequence[str]) -> None:
         if source is None or find_file(source) is None:
             name = "standard input" if source is None else source.name
             raise UsageError(
-                f"--sidecar writes files next to image files, but {name} is not a file",
+                f"--sidecar writes files next to image files, but {quote_name(name)} is not a file",
                 hint="Leave out --sidecar, or save the image to a file first.",
             )

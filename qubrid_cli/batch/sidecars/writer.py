@@ -17,6 +17,7 @@ from pathlib import Path
 from ...errors import ImageError, OutputError
 from ...files import write_atomic
 from ...images.sources import DocumentPage, Source
+from ...text import quote_name
 from .. import entries
 from .formats import KeptError, SidecarContent, build_contents
 from .options import ExistingPolicy, SidecarFormat, SidecarOptions, find_file
@@ -93,7 +94,7 @@ class Sidecars:
 
     def _derive_paths(self, source: Source) -> dict[SidecarFormat, Path]:
         if (image := find_file(source)) is None:
-            message = f"{source.name} is not a file, so it cannot have a sidecar"
+            message = f"{quote_name(source.name)} is not a file, so it cannot have a sidecar"
             raise ImageError(message, hint="Leave out --sidecar.", code="sidecar")
         page = source.number if isinstance(source, DocumentPage) else None
         paths = {kind: self._options.derive_path(kind, image, page) for kind in self._options.formats}
@@ -128,7 +129,9 @@ class Sidecars:
                 self._write(source, kind, path, record, policy)
             except (KeptError, OSError) as error:
                 if isinstance(error, OSError) and error.errno in _FULL_DISK_ERRNOS:
-                    raise OutputError(f"cannot write {path}: {error.strerror}", hint="Is the disk full?") from error
+                    raise OutputError(
+                        f"cannot write {quote_name(path)}: {error.strerror}", hint="Is the disk full?"
+                    ) from error
                 errors.append(_build_error(source, path, error))
         if errors:
             raise errors[0]
@@ -202,5 +205,5 @@ def _build_shared_error(source: Source, kind: SidecarFormat, path: Path) -> Imag
 def _build_error(source: Source, path: Path, error: KeptError | OSError) -> ImageError:
     if isinstance(error, OSError):
         error = KeptError(f"cannot be written: {error.strerror}", "Check the permissions of the folder.")
-    message = f"cannot write the sidecar of {source.name}: {path} {error}"
+    message = f"cannot write the sidecar of {quote_name(source.name)}: {quote_name(path)} {error}"
     return ImageError(message, hint=error.hint, code="sidecar")

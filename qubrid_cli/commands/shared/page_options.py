@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from ...errors import UsageError
 from ...frozen import frozen
+from ...text import quote_name
 
 if TYPE_CHECKING:
     from ...images.documents.pages import PageChoice
@@ -41,9 +42,9 @@ def _read_password(name: str, stdin: BinaryIO) -> str:
     except (OSError, ValueError, RuntimeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is not UTF-8 text"
         raise UsageError(
-            f"cannot read --password-file {name}: {reason}", hint="It contains only the password."
+            f"cannot read --password-file {quote_name(name)}: {reason}", hint="It contains only the password."
         ) from error
     if not password or "\n" in password:
         problem = "has more than one line" if password else "is empty"
-        raise UsageError(f"--password-file {name} {problem}", hint="It contains only the password.")
+        raise UsageError(f"--password-file {quote_name(name)} {problem}", hint="It contains only the password.")
     return password

@@ -14,7 +14,7 @@ import pytest
 from qubrid_cli import files
 from qubrid_cli.batch.folders import Shard
 from qubrid_cli.batch.lists import ListEntry, ListLine, decode_name, read_items, sample_items
-from qubrid_cli.images.formats import UnsupportedFormat, unsupported_error
+from qubrid_cli.images.formats import unsupported_error
 from qubrid_cli.operating_system import (
     WindowsLocks,
     call_interruptibly,
@@ -53,7 +53,7 @@ def test_a_name_is_quoted_as_the_shells_of_the_system_need_it(name: str, posix: 
 
 
 def test_a_path_with_a_drive_is_a_file_in_the_command_that_converts_it() -> None:
-    error = unsupported_error(UnsupportedFormat("an SVG image", "rsvg-convert {} -o out.png"), "C:/pictures/a.svg")
+    error = unsupported_error(("an SVG image", "rsvg-convert {} -o out.png"), "C:/pictures/a.svg")
     assert error.hint == "Convert it to an image first: rsvg-convert C:/pictures/a.svg -o out.png"
 
 

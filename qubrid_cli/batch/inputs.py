@@ -203,7 +203,7 @@ def _names_folder_or_match(argument: str) -> bool:
 def _is_folder(argument: str) -> bool:
     """Whether an argument is a folder on a disk, or in a bucket, where only images have a suffix."""
     if urls.is_object_url(argument):
-        return urls.is_object_folder(argument) or not sources.IMAGE_SUFFIX.fullmatch(argument.partition("#page=")[0])
+        return urls.is_object_folder(argument) or not sources.has_image_suffix(argument.partition("#page=")[0])
     return os.path.isdir(expand_home(argument))
 
 

@@ -132,6 +132,8 @@ def read_finish_reason(value: Any) -> str | None:
 
 def find_cut_off(reason: str | None) -> CutOff | None:
     """Why the answer was cut off; ``None`` for an ordinary end."""
+    if reason in {None, "stop"}:  # nearly always: the patterns need not be compiled
+        return None
     word = _squash(reason or "")
     return next((cut_off for pattern, cut_off in _CUT_OFF_PATTERNS if re.search(pattern, word)), None)
 

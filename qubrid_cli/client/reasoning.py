@@ -42,7 +42,7 @@ _BOXES = frozenset({"<|begin_of_box|>", "<|end_of_box|>"})
 
 #: What is looked for in an answer: a box, a closing tag, and an opening tag, after which a closing one is not alone.
 _ANSWER_TAGS = tuple({*_BOXES, *_LONE_CLOSINGS, *(tag for tag in _PAIRS if not tag[0].isalpha())})
-_ANSWER_TAG_PATTERN = re.compile("|".join(map(re.escape, _ANSWER_TAGS)))
+_ANSWER_TAG_PATTERN = "|".join(map(re.escape, _ANSWER_TAGS))
 #: Characters at the end of a text that may be the beginning of a tag.
 _WINDOW = max(map(len, (*_ANSWER_TAGS, *_PAIRS.values(), *_WRAPPERS.values(), *_ENDINGS.values()))) - 1
 #: A closing tag after one of these is quoted, not used.
@@ -59,7 +59,7 @@ def is_thinking_model(name: str) -> bool:
     The templates of such models put the opening tag into the prompt. Models that think only on request are not meant:
     their answers would be held back to the end whenever they do not think.
     """
-    return re.search(_THINKING_MODEL_PATTERN, name, re.IGNORECASE) is not None
+    return re.search(_THINKING_MODEL_PATTERN, name.lower()) is not None
 
 
 class SurrogateJoiner:
@@ -210,7 +210,7 @@ class ReasoningSplitter:
         """Skip what stands before an answer: models put line breaks after the tag, some a tag of the answer's own."""
         self._buffer = self._buffer.lstrip()
         for tag, closing in _WRAPPERS.items():
-            if self._buffer.startswith(tag):
+            if self._buffer.startswith(tag) and self._closing not in _WRAPPERS.values():  # only one
                 self._closing, self._buffer = closing, self._buffer.removeprefix(tag).lstrip()
         if self._buffer and (last or not any(tag.startswith(self._buffer) for tag in _WRAPPERS)):
             self._state = _State.ANSWER
@@ -254,7 +254,7 @@ class ReasoningSplitter:
 
 def _find_tags(text: str) -> Iterator[re.Match[str]]:
     """The tags in a text, which most texts do not have."""
-    return _ANSWER_TAG_PATTERN.finditer(text) if _may_have_tag(text) else iter(())
+    return re.finditer(_ANSWER_TAG_PATTERN, text) if _may_have_tag(text) else iter(())
 
 
 def _may_have_tag(text: str) -> bool:

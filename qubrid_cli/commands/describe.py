@@ -17,7 +17,6 @@ from ..errors import (
     UsageError,
 )
 from ..frozen import frozen
-from ..images.documents import expansion
 from ..library import connection, image_options, question
 from ..output.show import (
     OutputOptions,
@@ -134,6 +133,7 @@ def describe(
 ) -> None:
     """Describe images, showing the answer as it is written."""
     from ..images.arguments import classify
+    from ..images.documents import expansion
 
     show = OutputOptions(as_json, field, stats, thinking, quiet, verbose, plain)
     info = RequestInfo()
@@ -208,6 +208,8 @@ def _recording_failures(info: RequestInfo, show: OutputOptions) -> Iterator[None
 
 def _group_images(images: Sequence["Source"], *, each: bool, together: bool) -> list[Sequence["Source"]]:
     """The images of each request."""
+    from ..images.documents import expansion
+
     if each and together:
         raise UsageError("--each and --together exclude each other", hint="Choose one.")
     if len(images) > _MAX_IMAGES_PER_REQUEST and not each and not together:

@@ -18,7 +18,7 @@ from ..frozen import frozen
 from ..operating_system import IS_WINDOWS
 from ..text import natural_key, quote_name
 from . import sources, urls
-from .sources import IMAGE_SUFFIX, DocumentPage, File, Source, Stdin
+from .sources import DocumentPage, File, Source, Stdin
 
 _PATH_START = re.compile(r"\.{0,2}[\\/]|~[\\/]|[A-Za-z]:[\\/]")
 #: A name with a suffix like ``.jgp``: no blanks, and letters or digits after the last dot.
@@ -26,7 +26,7 @@ _FILE_NAME = re.compile(r"\S*[^\s.]\.[A-Za-z][A-Za-z0-9]{1,4}")
 #: Words with a slash that are not paths.
 _WORDS_WITH_SLASH = frozenset({"yes/no", "no/yes", "true/false", "and/or", "either/or", "n/a", "w/o", "km/h"})
 #: A web address without its scheme.
-_HOST_AND_PATH = re.compile(r"(www\.\S+|[\w-]+(\.[\w-]+)*\.[a-z]{2,24})(:\d+)?/\S*", re.IGNORECASE)
+_HOST_AND_PATH = r"([wW]{3}\.\S+|[\w-]+(\.[\w-]+)*\.[a-zA-Z]{2,24})(:\d+)?/\S*"
 #: Words that begin a sentence about an image; no file name that people use does.
 _FIRST_WORDS = frozenset(
     """
@@ -38,10 +38,10 @@ _FIRST_WORDS = frozenset(
 )
 #: One-word prompts, which ``batch`` takes for a prompt beside a folder.
 _ONE_WORD_PROMPTS = _FIRST_WORDS | {"alt", "captions", "description", "text", "tags", "title", "keywords", "colors"}
-_WITHOUT_BLANKS = re.compile(  # scripts whose sentences have no blanks: Thai, Lao, Khmer, Burmese, Chinese, Japanese
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uff66-\uff9f]"
-)
-_LIST_SUFFIX = re.compile(r".*\.(txt|csv|tsv|jsonl|ndjson|json|lst|list)", re.IGNORECASE | re.DOTALL)
+# Scripts whose sentences have no blanks: Thai, Lao, Khmer, Burmese, Chinese, Japanese. Compiled when it is needed,
+# because that takes 5 ms.
+_WITHOUT_BLANKS = "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uff66-\uff9f]"
+_LIST_SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".lst", ".list")
 
 #: Characters; a longer text is not compared with the names of files.
 _MAX_NAME_LENGTH = 255
@@ -161,7 +161,7 @@ def _resolve(argument: str, stdin: BinaryIO, *, is_windows: bool) -> list[Source
         return [sources.make_file(argument, path)]
     if (page := sources.split_page(argument)) and (documents := _resolve(page[0], stdin, is_windows=is_windows)):
         return [DocumentPage(document, page[1]) for document in documents if not isinstance(document, DocumentPage)]
-    has_image_suffix = IMAGE_SUFFIX.fullmatch(argument) is not None
+    has_image_suffix = sources.has_image_suffix(argument)
     if (has_image_suffix and re.search(r"[*?\[]", argument)) or is_unexpanded(argument, is_windows=is_windows):
         names = filter(os.path.isfile, glob.iglob(prepare_glob(argument, is_windows=is_windows), recursive=True))
         images = sorted(
@@ -243,7 +243,7 @@ def is_path(text: str, *, is_windows: bool = IS_WINDOWS) -> bool:
         return False
     if any(character.isspace() for character in text):
         looks_like_path = (
-            IMAGE_SUFFIX.fullmatch(text) is not None
+            sources.has_image_suffix(text)
             or _PATH_START.match(text) is not None
             or text.endswith(("/", "\\"))
             or (is_windows and re.match(r"\S+\\", text) is not None)
@@ -269,7 +269,7 @@ def is_path_beside_folder(text: str, is_preset: Callable[[str], bool], *, is_win
     if is_path(text, is_windows=is_windows):
         return True
     is_word = bool(text) and not any(character.isspace() for character in text) and re.search(r"\w", text) is not None
-    if not is_word or len(text) > _MAX_NAME_LENGTH or _WITHOUT_BLANKS.search(text):
+    if not is_word or len(text) > _MAX_NAME_LENGTH or re.search(_WITHOUT_BLANKS, text):
         return False
     return text.lower() not in _ONE_WORD_PROMPTS | _WORDS_WITH_SLASH and not is_preset(text)
 
@@ -323,7 +323,7 @@ def no_such_image_error(argument: str, *, is_batch: bool = False, is_windows: bo
     message, hint = f"no such image: {quote_name(urls.redact(argument))}", "Check the name."
     if similar := find_similar(argument, is_windows=is_windows):
         message += f"; did you mean {' or '.join(map(quote_name, similar))}?"
-    elif _HOST_AND_PATH.fullmatch(argument):
+    elif re.fullmatch(_HOST_AND_PATH, argument):
         hint = f"If it is a link, write {quote_name(f'https://{urls.redact(argument)}')}"
         return ImageError(message, hint=f"{hint}, and if it is the prompt, put it after -p.", code="no_such_image")
     is_word = is_batch and "/" not in argument
@@ -343,7 +343,7 @@ def refuse_list(argument: str) -> None:
     Raises:
         UsageError: the argument is a text file.
     """
-    if _LIST_SUFFIX.fullmatch(argument) and os.path.isfile(os.path.expanduser(argument)):
+    if argument.lower().endswith(_LIST_SUFFIXES) and os.path.isfile(os.path.expanduser(argument)):
         raise UsageError(
             f"{quote_name(argument)} is a list, not an image",
             hint=f"To ask about each image in it: qvision batch --from {quote_name(argument)} -P describe",

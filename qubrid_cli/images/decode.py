@@ -12,16 +12,16 @@ from typing import Any
 from PIL import Image, ImageFile, JpegImagePlugin, UnidentifiedImageError, features
 
 from ..errors import ImageError
-from . import boxes, formats
-from .metadata import count_jpeg_scans, has_one_scan
+from . import boxes
+from .metadata import count_jpeg_scans, has_one_scan, read_jpeg_frame
 from .tokens import MAX_RATIO
 
 #: The formats that Pillow decodes itself (MPO comes with JPEG); EPS and WMF would start another program.
 _FORMATS = ["JPEG", "PNG", "GIF", "WEBP", "AVIF", "TIFF", "BMP", "DIB", "ICO", "JPEG2000", "PPM", "QOI", "TGA"]
 #: The type of an item in an ItemInfoEntry, versions 2 and 3 (ISO/IEC 14496-12, 8.11.6.2).
-_HEIF_ITEM_TYPE = re.compile(rb"infe(?:\x02.{3}.{2}|\x03.{3}.{4}).{2}(.{4})", re.DOTALL)
+_HEIF_ITEM_TYPE = rb"(?s)infe(?:\x02.{3}.{2}|\x03.{3}.{4}).{2}(.{4})"
 #: Magic number, width, height and maximum value, separated by blanks and comments (netpbm's ppm(5)).
-_PPM_16_BIT = re.compile(rb"P6(?:\s|#[^\r\n]*[\r\n])+(\d+)(?:\s|#[^\r\n]*[\r\n])+(\d+)(?:\s|#[^\r\n]*[\r\n])+65535\s")
+_PPM_16_BIT = rb"P6(?:\s|#[^\r\n]*[\r\n])+(\d+)(?:\s|#[^\r\n]*[\r\n])+(\d+)(?:\s|#[^\r\n]*[\r\n])+65535\s"
 #: Tags of a camera raw image, whose first TIFF directory is a small preview: DNGVersion; or NewSubfileType "reduced
 #: resolution" (TIFF 6.0, tag 254) with the image itself in SubIFDs (tag 330).
 _TAG_DNG_VERSION, _TAG_SUBFILE_TYPE, _TAG_SUB_IFDS = 50706, 254, 330
@@ -39,6 +39,8 @@ _MIN_SIDE = 11
 
 #: Pillow's own limit against decompression bombs.
 MAX_PIXELS = 178_956_970
+#: Frames of baseline, extended and progressive JPEGs (ITU-T T.81, table B.1).
+_USUAL_JPEG_MARKERS = frozenset({0xC0, 0xC1, 0xC2})
 #: Decoders of these formats hold the image four or five times: 46 bytes of WebP can need 2.8 GB (measured).
 _MAX_PIXELS_BY_FORMAT = {"WEBP": 80_000_000, "JPEG2000": 60_000_000, "AVIF": 120_000_000}
 #: Pixels times scans of a JPEG: ten scans, which is what programs write, of the largest image that Pillow accepts.
@@ -112,8 +114,8 @@ def open_image(data: bytes, name: str, frame: int = 1) -> Image.Image:
     if has_heif:
         _check_heif_items(data, name)
         data = boxes.widen_crop(data)
-    if data.startswith(b"\xff\xd8") and (variant := formats.identify_jpeg_variant(data)) is not None:
-        raise formats.unsupported_error(variant, name)
+    if data.startswith(b"\xff\xd8"):
+        _check_jpeg_frame(data, name)
     if data[:2] in {b"II", b"MM"}:
         _load_tiff_reader()
     try:
@@ -121,6 +123,8 @@ def open_image(data: bytes, name: str, frame: int = 1) -> Image.Image:
     except UnidentifiedImageError as error:
         raise _make_unreadable_error(data, name) from error
     if image.format == "TIFF":
+        from . import formats
+
         if _is_camera_raw(image) or formats.identify_unsupported(data) is formats.CAMERA_RAW:
             raise formats.unsupported_error(formats.CAMERA_RAW, name)
         _widen_palette(image)
@@ -131,6 +135,8 @@ def open_image(data: bytes, name: str, frame: int = 1) -> Image.Image:
         _seek_frame(image, name, frame)
     max_pixels = _MAX_PIXELS_BY_FORMAT.get(image.format or "", MAX_PIXELS)
     if image.width * image.height > max_pixels:
+        from . import formats
+
         raise formats.too_many_pixels_error(name, max_pixels)
     check_shape(image.size, name)
     return image
@@ -143,20 +149,36 @@ def _open_jpeg(data: bytes) -> Image.Image | None:
     return None
 
 
+def _check_jpeg_frame(data: bytes, name: str) -> None:
+    """Refuse a JPEG that no decoder here reads. ``formats`` is loaded only for errors, which saves 1 % of a ``describe``."""
+    frame = read_jpeg_frame(data)
+    is_usual = frame and frame.marker in _USUAL_JPEG_MARKERS and frame.precision == 8 and frame.height
+    if frame is None or (is_usual and frame.components in {1, 3}):
+        return
+    from . import formats
+
+    if (variant := formats.identify_jpeg_variant(frame)) is not None:
+        raise formats.unsupported_error(variant, name)
+
+
 def _convert_16_bit_ppm(data: bytes) -> bytes:
     """Reduce a 16-bit PPM, as raw converters write it, to its upper 8 bits: Pillow takes 17 s for 12 megapixels."""
-    header = _PPM_16_BIT.match(data)
+    header = re.match(_PPM_16_BIT, data) if data.startswith(b"P6") else None
     return b"P6 %b %b 255\n" % header.groups() + data[header.end() :: 2] if header else data
 
 
 def _check_heif_items(data: bytes, name: str) -> None:
     """Refuse a file that would end the whole process: pi_heif 1.4 crashes on a type that is not ASCII."""
-    if not all(item_type.isascii() for item_type in _HEIF_ITEM_TYPE.findall(data)):
+    if not all(item_type.isascii() for item_type in re.findall(_HEIF_ITEM_TYPE, data)):
+        from . import formats
+
         raise formats.damaged_error(name, "the type of an item is not ASCII")
 
 
 def _make_unreadable_error(data: bytes, name: str) -> ImageError:
     """The error for a file that Pillow did not open, which may be because it is large."""
+    from . import formats
+
     size = boxes.read_properties(data).size if boxes.is_heif(data) else None
     max_pixels = _MAX_PIXELS_BY_FORMAT.get("AVIF" if boxes.is_avif(data) else "", MAX_PIXELS)
     if size is not None and size[0] * size[1] > max_pixels:
@@ -184,6 +206,8 @@ def _check_tga(image: Image.Image, name: str) -> None:
     try:
         image.load()
     except DECODE_ERRORS as error:
+        from . import formats
+
         raise ImageError(
             f"{name} is not an image that can be read, or a damaged TGA",
             hint=formats.READABLE_HINT,
@@ -266,12 +290,16 @@ def translate_errors(name: str) -> Iterator[None]:
     try:
         yield
     except Image.DecompressionBombError as error:
+        from . import formats
+
         raise formats.too_many_pixels_error(name, MAX_PIXELS) from error
     except MemoryError as error:
         raise ImageError(
             f"{name} needs more memory than is available", hint="Shrink it with an image editor first."
         ) from error
     except DECODE_ERRORS as error:
+        from . import formats
+
         raise formats.decode_error(name, error) from error
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from io import BytesIO
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -9,8 +10,10 @@ from ..errors import ImageError
 from ..frozen import frozen
 from . import boxes, color, damage, decode, prefetch, tokens
 from .metadata import find_png_chunk, read_jpeg_frame, strip_metadata
-from .tiles.choice import Box, Crop, TileChoice
 from .urls import DataUrl
+
+if TYPE_CHECKING:
+    from .tiles.choice import Box, Crop, TileChoice
 
 #: Lossless formats: a small image may be sent lossless too.
 _LOSSLESS = {"PNG", "GIF", "TIFF", "BMP", "DIB", "ICO", "PPM", "QOI", "TGA"}
@@ -78,8 +81,8 @@ class ImageLimits:
     quality: int | None = None
     frame: int = 1
     background: str | None = None
-    crop: Crop | None = None
-    tiles: TileChoice | None = None
+    crop: "Crop | None" = None
+    tiles: "TileChoice | None" = None
 
     @property
     def tile_limits(self) -> tuple[int | None, int | None]:
@@ -109,7 +112,7 @@ class Upload:
     height: int
     data: bytes
     warnings: tuple[str, ...] = ()
-    box: Box | None = None
+    box: "Box | None" = None
     repeated_lines: int | None = None
     tiles: "tuple[Upload, ...]" = ()
     dropped_bytes: int = 0

@@ -6,11 +6,10 @@ from io import BytesIO
 from PIL import TiffTags
 
 from ..errors import ImageError
-from ..frozen import frozen
 from ..installation import format_install_command
 from ..text import quote_name
 from . import boxes
-from .metadata import read_jpeg_frame
+from .metadata import JpegFrame
 
 #: Bytes at the beginning of a file that are enough to recognize an unsupported format.
 _HEAD_BYTES = 4096
@@ -20,54 +19,50 @@ _HEAD_BYTES = 4096
 _MAGICK = "magick {page} out.png, or with ImageMagick 6: convert {page} out.png"
 
 
-@frozen
-class UnsupportedFormat:
-    """A file format, and the command that converts a file to PNG or JPEG; ``None`` if there is no common one."""
-
-    description: str
-    command: str | None = None
-
+#: A file format, and the command that converts a file to PNG or JPEG; ``None`` if there is no common one. Not a class,
+#: because this module is loaded for every image.
+UnsupportedFormat = tuple[str, str | None]
 
 #: Some of these begin like any TIFF and are recognized by their tags instead.
-CAMERA_RAW = UnsupportedFormat("a camera raw image", "darktable-cli {} out.jpg")
+CAMERA_RAW = ("a camera raw image", "darktable-cli {} out.jpg")
 
 #: What may come before the first element of an XML file; atomic groups, so that a mismatch is not tried in all ways.
 _XML_PROLOGUE = rb"(?>(?>\s+|<!--.*?-->|<\?.*?\?>|<!DOCTYPE[^>\[]*(?:\[.*?\])?\s*>)*)"
 
 #: Tried in order, first match wins; compiled when tried, usually once per run. Sources: the formats' specifications, file(1).
 _UNSUPPORTED_FORMATS = (
-    (_XML_PROLOGUE + rb"<(\w+:)?svg[\s>]", UnsupportedFormat("an SVG drawing", "rsvg-convert -w 1568 {} -o out.png")),
-    (rb"\x1f\x8b", UnsupportedFormat("compressed data", "gunzip {}")),
-    (rb"%!PS|\xc5\xd0\xd3\xc6", UnsupportedFormat("a PostScript file", "gs -sDEVICE=png16m -r150 -o out.png {}")),
-    (rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n", UnsupportedFormat("a JPEG XL image", "djxl {} out.png")),
-    (rb"8BPS", UnsupportedFormat("a Photoshop document", _MAGICK)),
-    (rb"DDS ", UnsupportedFormat("a DDS texture", _MAGICK)),
-    (rb"gimp xcf", UnsupportedFormat("a GIMP document", _MAGICK)),
-    (rb"v/1\x01", UnsupportedFormat("an OpenEXR image", _MAGICK)),
-    (rb"#\?(RADIANCE|RGBE)", UnsupportedFormat("a Radiance HDR image", _MAGICK)),
-    (rb"SIMPLE  =", UnsupportedFormat("a FITS image", _MAGICK)),
-    (rb"icns", UnsupportedFormat("a macOS icon", _MAGICK)),
-    (rb"\0\0\x02\0", UnsupportedFormat("a Windows cursor", _MAGICK)),
-    (rb"\x01\xda[\0\x01][\x01\x02]", UnsupportedFormat("an SGI image", _MAGICK)),
-    (rb"\x0a[\0\x02\x03\x05]\x01[\x01\x02\x04\x08]", UnsupportedFormat("a PCX image", _MAGICK)),
-    (rb"\xd7\xcd\xc6\x9a|\x01\0\0\0.{36} EMF|\x01\0\x09\0", UnsupportedFormat("a Windows metafile", _MAGICK)),
-    (rb"\s*/\*\s*XPM\s*\*/", UnsupportedFormat("an XPM image", _MAGICK)),
-    (rb"(?>(?>/\*.*?\*/|\s+)*)#define\s+\w+_width\s", UnsupportedFormat("an XBM image", _MAGICK)),
-    (rb"P7\s", UnsupportedFormat("a PAM image", _MAGICK)),
-    (rb"\x59\xa6\x6a\x95", UnsupportedFormat("a Sun raster image", _MAGICK)),
-    (rb"[\x8a\x8b][MJ]NG\r\n\x1a\n", UnsupportedFormat("an MNG or JNG image", _MAGICK)),
-    (rb"II\xbc[\0\x01]", UnsupportedFormat("a JPEG XR image", "JxrDecApp -i {} -o out.bmp")),
-    (rb"BPG\xfb", UnsupportedFormat("a BPG image", "bpgdec -o out.png {}")),
-    (rb"RIFF....ACON", UnsupportedFormat("an animated Windows cursor")),
-    (rb"AT&TFORM", UnsupportedFormat("a DjVu document", "ddjvu -format=tiff -page=1 {} out.tiff")),
-    (rb"II\x1a\0\0\0HEAPCCDR", UnsupportedFormat("a camera raw image (Canon CRW)", CAMERA_RAW.command)),
+    (_XML_PROLOGUE + rb"<(\w+:)?svg[\s>]", ("an SVG drawing", "rsvg-convert -w 1568 {} -o out.png")),
+    (rb"\x1f\x8b", ("compressed data", "gunzip {}")),
+    (rb"%!PS|\xc5\xd0\xd3\xc6", ("a PostScript file", "gs -sDEVICE=png16m -r150 -o out.png {}")),
+    (rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n", ("a JPEG XL image", "djxl {} out.png")),
+    (rb"8BPS", ("a Photoshop document", _MAGICK)),
+    (rb"DDS ", ("a DDS texture", _MAGICK)),
+    (rb"gimp xcf", ("a GIMP document", _MAGICK)),
+    (rb"v/1\x01", ("an OpenEXR image", _MAGICK)),
+    (rb"#\?(RADIANCE|RGBE)", ("a Radiance HDR image", _MAGICK)),
+    (rb"SIMPLE  =", ("a FITS image", _MAGICK)),
+    (rb"icns", ("a macOS icon", _MAGICK)),
+    (rb"\0\0\x02\0", ("a Windows cursor", _MAGICK)),
+    (rb"\x01\xda[\0\x01][\x01\x02]", ("an SGI image", _MAGICK)),
+    (rb"\x0a[\0\x02\x03\x05]\x01[\x01\x02\x04\x08]", ("a PCX image", _MAGICK)),
+    (rb"\xd7\xcd\xc6\x9a|\x01\0\0\0.{36} EMF|\x01\0\x09\0", ("a Windows metafile", _MAGICK)),
+    (rb"\s*/\*\s*XPM\s*\*/", ("an XPM image", _MAGICK)),
+    (rb"(?>(?>/\*.*?\*/|\s+)*)#define\s+\w+_width\s", ("an XBM image", _MAGICK)),
+    (rb"P7\s", ("a PAM image", _MAGICK)),
+    (rb"\x59\xa6\x6a\x95", ("a Sun raster image", _MAGICK)),
+    (rb"[\x8a\x8b][MJ]NG\r\n\x1a\n", ("an MNG or JNG image", _MAGICK)),
+    (rb"II\xbc[\0\x01]", ("a JPEG XR image", "JxrDecApp -i {} -o out.bmp")),
+    (rb"BPG\xfb", ("a BPG image", "bpgdec -o out.png {}")),
+    (rb"RIFF....ACON", ("an animated Windows cursor", None)),
+    (rb"AT&TFORM", ("a DjVu document", "ddjvu -format=tiff -page=1 {} out.tiff")),
+    (rb"II\x1a\0\0\0HEAPCCDR", ("a camera raw image (Canon CRW)", CAMERA_RAW[1])),
     (rb"FUJIFILMCCD-RAW|II\*\0.{4}CR\x02|....ftypcrx |IIU\0|IIR[OS]|MMOR|\0MRM|FOVb", CAMERA_RAW),
     # ISO media files that are neither HEIF nor AVIF (see boxes.is_heif), and other containers.
     (
         rb"....(ftyp|moov|mdat|wide|free)|\x1a\x45\xdf\xa3|RIFF....AVI |FLV\x01|\0\0\x01[\xba\xb3]",
-        UnsupportedFormat("a video", "ffmpeg -i {} -frames:v 1 out.png"),
+        ("a video", "ffmpeg -i {} -frames:v 1 out.png"),
     ),
-    (rb"PK\x03\x04", UnsupportedFormat("an archive or an office document", "unzip {}")),
+    (rb"PK\x03\x04", ("an archive or an office document", "unzip {}")),
 )  # fmt: skip
 
 #: The first bytes of the formats that are read, to distinguish a damaged image from something else.
@@ -110,19 +105,16 @@ def identify_unsupported(data: bytes) -> UnsupportedFormat | None:
     return next((kind for pattern, kind in _UNSUPPORTED_FORMATS if re.match(pattern, head, re.DOTALL)), None)
 
 
-def identify_jpeg_variant(data: bytes) -> UnsupportedFormat | None:
+def identify_jpeg_variant(frame: JpegFrame) -> UnsupportedFormat | None:
     """The kind of a JPEG that no decoder here reads; ``None`` for all others."""
-    frame = read_jpeg_frame(data)
-    if frame is None:
-        return None
     if frame.marker in _JPEG_KINDS:
-        return UnsupportedFormat(_JPEG_KINDS[frame.marker])
+        return (_JPEG_KINDS[frame.marker], None)
     if frame.precision != 8:
-        return UnsupportedFormat(f"a JPEG with {frame.precision} bits per channel")
+        return (f"a JPEG with {frame.precision} bits per channel", None)
     if frame.height == 0:
-        return UnsupportedFormat("a JPEG that does not state its height")
+        return ("a JPEG that does not state its height", None)
     if frame.components not in {1, 3, 4}:
-        return UnsupportedFormat(f"a JPEG with {frame.components} channels")
+        return (f"a JPEG with {frame.components} channels", None)
     return None
 
 
@@ -178,7 +170,7 @@ def unreadable_error(data: bytes, name: str, *, can_read_heif: bool) -> ImageErr
     if data[:4] in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}:
         kind = _describe_tiff(data)
         if kind is not None:
-            return unsupported_error(UnsupportedFormat(f"a TIFF in {kind}", _MAGICK), name)
+            return unsupported_error((f"a TIFF in {kind}", _MAGICK), name)
         return _make_damaged_error(f"{name} is a damaged TIFF, or a kind of TIFF that cannot be read here")
     if re.match(_KNOWN_SIGNATURES, data):
         return damaged_error(name, "its header cannot be read")
@@ -194,9 +186,9 @@ def _unreadable_heif_error(data: bytes, name: str, *, can_read_heif: bool) -> Im
     coding = boxes.find_coding(data)
     if coding in boxes.CODINGS:
         kind = f"a HEIF image with {boxes.CODINGS[coding]} coding"
-        return unsupported_error(UnsupportedFormat(kind, "heif-convert {} out.png"), name)
+        return unsupported_error((kind, "heif-convert {} out.png"), name)
     if coding is None and boxes.is_sequence(data):
-        return unsupported_error(UnsupportedFormat("a HEIF image sequence", "ffmpeg -i {} -frames:v 1 out.png"), name)
+        return unsupported_error(("a HEIF image sequence", "ffmpeg -i {} -frames:v 1 out.png"), name)
     if not can_read_heif and coding != "av01":
         return ImageError(
             f"{name} is HEIC, which needs an extra library",
@@ -212,11 +204,10 @@ def unsupported_error(unsupported: UnsupportedFormat, name: str) -> ImageError:
     file = quote_name(f"./{name}" if name.startswith("-") else name) if is_file else "FILE"
     page = quote_name(f"./{name}[0]" if name.startswith("-") else f"{name}[0]") if is_file else "FILE[0]"
     hint = "Open it in a program that can read it, and save it as PNG or JPEG."
-    if unsupported.command is not None:
-        hint = f"Convert it to an image first: {unsupported.command.format(file, page=page)}"
-    return ImageError(
-        f"{name} is {unsupported.description}, which is not supported", hint=hint, code="unsupported_format"
-    )
+    description, command = unsupported
+    if command is not None:
+        hint = f"Convert it to an image first: {command.format(file, page=page)}"
+    return ImageError(f"{name} is {description}, which is not supported", hint=hint, code="unsupported_format")
 
 
 def too_many_pixels_error(name: str, max_pixels: int) -> ImageError:

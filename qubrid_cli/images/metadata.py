@@ -38,7 +38,7 @@ _HEAD_BYTES = 128 * 1024
 #: Adobe's and Google's gain map (XMP), that of ISO 21496-1, and Apple's.
 _GAIN_MAP_SIGNS = (b"hdrgm:", b"urn:iso:std:iso:ts:21496:-1", b"HDRGainMap", b"hdrgainmap")
 #: The first box of an MP4 or QuickTime file.
-_VIDEO_START = re.compile(rb"\0\0\0.ftyp(mp4|isom|qt|avc|iso|M4V|3gp)", re.DOTALL)
+_VIDEO_START = rb"(?s)\0\0\0.ftyp(mp4|isom|qt|avc|iso|M4V|3gp)"
 
 
 @frozen
@@ -166,7 +166,7 @@ def list_extra_parts(data: bytes) -> Iterator[str]:
     head = data[: _find_scan(data) if data.startswith(b"\xff\xd8") else _HEAD_BYTES]
     behind = _find_data_behind(data, head)
     has_gain_map = any(sign in head for sign in _GAIN_MAP_SIGNS)
-    has_video = _VIDEO_START.search(behind) is not None or boxes.has_video(data)
+    has_video = re.search(_VIDEO_START, behind) is not None or boxes.has_video(data)
     has_image = b"\xff\xd8\xff" in behind
     if has_gain_map and (has_image or boxes.is_heif(data)):
         yield "a gain map"

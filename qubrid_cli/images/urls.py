@@ -22,9 +22,9 @@ _ENCODE_CHUNK_BYTES = 3 * 64 * 1024
 _MAX_HEAD_LENGTH = 60
 
 #: Where a user and a password may be: between a scheme (not a drive such as C:) or two slashes, and the last @.
-_AUTHORITY = re.compile(r"([a-z][a-z0-9+.-]+:/{0,2}|//).*@", re.IGNORECASE | re.DOTALL)
+_AUTHORITY = r"(?s)([a-zA-Z][a-zA-Z0-9+.-]+:/{0,2}|//).*@"
 #: The same for a URL inside the path or query of another URL.
-_INNER_AUTHORITY = re.compile(r"//[^/?#\s]*@")
+_INNER_AUTHORITY = r"//[^/?#\s]*@"
 
 
 #: For a proxy that wants to know who uses it.
@@ -68,7 +68,7 @@ _NETWORKS = {
 }  # fmt: skip
 
 #: Names that public DNS does not resolve: mDNS (RFC 6762), ICANN's private-use name, those of many routers, RFC 8375.
-_PRIVATE_NAME = re.compile(r"(?:.*\.)?(?:local|internal|lan|home\.arpa)|[^.]*")
+_PRIVATE_NAME = r"(?:.*\.)?(?:local|internal|lan|home\.arpa)|[^.]*"
 _NUMERIC_HOST = re.compile(r"[0-9a-fx.]+")
 
 
@@ -86,7 +86,7 @@ def classify_reach(url: str) -> Reach:
         )
     if host == "localhost" or host.endswith(".localhost"):  # RFC 6761, 6.3
         return Reach.THIS_MACHINE
-    return Reach.LOCAL_NETWORK if _PRIVATE_NAME.fullmatch(host) else Reach.INTERNET
+    return Reach.LOCAL_NETWORK if re.fullmatch(_PRIVATE_NAME, host) else Reach.INTERNET
 
 
 def is_this_machine(url: str) -> bool:
@@ -208,7 +208,7 @@ def strip_credentials(url: str) -> str:
     parts = split(url)
     if not parts.hostname:
         raise ValueError("has no host")
-    rest = _INNER_AUTHORITY.sub("//…@", urlunsplit(parts._replace(scheme="", netloc="")))
+    rest = re.sub(_INNER_AUTHORITY, "//…@", urlunsplit(parts._replace(scheme="", netloc="")))
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{rest}"
 
 
@@ -219,7 +219,9 @@ def get_userinfo(url: str) -> str:
 
 def redact(text: str) -> str:
     """Text that may be a URL, even a broken one, without anything that could be a password and without long data."""
-    return shorten_data_url(text) if text[:5].lower() == "data:" else _AUTHORITY.sub(r"\1…@", text)
+    if text[:5].lower() == "data:":
+        return shorten_data_url(text)
+    return re.sub(_AUTHORITY, r"\1…@", text) if "@" in text else text
 
 
 def add_query(url: str, query: Mapping[str, str]) -> str:

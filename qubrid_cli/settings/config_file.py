@@ -20,7 +20,7 @@ _TABLE_NAMES = ("profiles", "presets", "prices")
 _PRICE_KEYS = ("input", "output")
 _QUOTED_KEY = 'prices."Qwen/Qwen3-VL-8B-Instruct".input'
 #: What people call an API key. There is no such setting, on purpose.
-_API_KEY_PATTERN = re.compile("(api_?)?key|token|secret", re.IGNORECASE)
+_API_KEY_PATTERN = "(api_?)?key|token|secret"
 #: Limits of ``line_of_key``: lines of one value; and lines with the name, each of which costs a parse of all above it.
 _MAX_VALUE_LINES, _MAX_CANDIDATE_LINES = 100, 200
 
@@ -263,7 +263,7 @@ def _explain_key(name: str, names: list[str]) -> tuple[str, str]:
     problem = "is not a setting"
     if name in PROFILE_FIELDS:
         return problem, f"It belongs in a profile: profiles.qubrid.{name}"
-    if not (similar := suggest(name, names)) and _API_KEY_PATTERN.fullmatch(name):
+    if not (similar := suggest(name, names)) and re.fullmatch(_API_KEY_PATTERN, name.lower()):
         return problem, "API keys are not stored with the settings: qvision auth login"
     return f"{problem}{similar}", list_available(names)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...errors import UsageError
 from ...frozen import frozen
-from ...images.sources import IMAGE_SUFFIX, DocumentPage, File, Source
+from ...images.sources import DocumentPage, File, Source, has_image_suffix
 from ...text import quote_name
 from ..inputs import Task, resolve_source
 from .answers import PhotoField, list_fields
@@ -140,7 +140,7 @@ _FLAGS = {
 def _check_caption_suffix(suffix: str) -> None:
     if "." not in suffix[:-1] or any(separator in suffix for separator in ("/", "\\", "\0")):
         problem = "it needs a dot and a name"
-    elif IMAGE_SUFFIX.fullmatch(suffix):
+    elif has_image_suffix(suffix):
         problem = "it is a suffix of images"
     else:
         return

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 #: Names that every shell reads the same with and without quotes. Others, such as those of a hostile server's models, are
 #: not offered: zsh evaluates suggestions, and a backslash defeats Typer's quoting.
-_SHELL_SAFE = re.compile("[A-Za-z0-9_][A-Za-z0-9._/:@+-]*")
+_SHELL_SAFE = "[A-Za-z0-9_][A-Za-z0-9._/:@+-]*"
 
 
 def complete_profiles(incomplete: str) -> list[str]:
@@ -97,4 +97,4 @@ def _get_option(context: typer.Context, name: str) -> str | None:
 
 
 def _filter_by_prefix(names: Iterable[str], incomplete: str) -> list[str]:
-    return [name for name in names if name.startswith(incomplete) and _SHELL_SAFE.fullmatch(name)]
+    return [name for name in names if name.startswith(incomplete) and re.fullmatch(_SHELL_SAFE, name)]

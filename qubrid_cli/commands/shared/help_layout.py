@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 from typer.core import TyperCommand, TyperGroup
 
 from ...text import suggest
-from . import manual
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -126,6 +125,8 @@ class Program(Group):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the commands, then the topics."""
         super().format_commands(ctx, formatter)
+        from . import manual
+
         with formatter.section("Topics of the manual (qvision help TOPIC)"):
             formatter.write_dl(list(manual.load_topics().items()))
 

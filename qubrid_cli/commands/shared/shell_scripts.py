@@ -52,7 +52,7 @@ _qvision_completion() {
     case $lines[1] in
         '') return 1 ;;
         *:complete-files) _files ;;
-        *:complete-images) _files -g '(#i)*.(@GLOB@)' ;;
+        *:complete-images) _files -g '(#i)*.(@FORMATS@)' ;;
         *)
             for line in $lines; do
                 if [[ $line == *$'\\t'* ]]; then
@@ -112,7 +112,6 @@ _SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH, "powershell": _POWERSHELL
 
 def build_script(shell: str) -> str:
     """The script for a shell."""
-    from ...images.sources import READABLE_FORMATS
+    from ...images.sources import READABLE_SUFFIXES
 
-    glob = READABLE_FORMATS.replace("?", "#")  # zsh: "#" repeats what is before it
-    return _SCRIPTS[shell].replace("@FORMATS@", READABLE_FORMATS).replace("@GLOB@", glob)
+    return _SCRIPTS[shell].replace("@FORMATS@", "|".join(sorted(READABLE_SUFFIXES)))

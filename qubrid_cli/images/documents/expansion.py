@@ -1,8 +1,6 @@
 """The pages that the documents among some images become."""
 
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +11,8 @@ from ...operating_system import call_interruptibly
 from .. import sources
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from ..sources import Source
     from .pages import Documents, PageChoice
 
@@ -85,7 +85,10 @@ def _look_ahead(images: Sequence["Source"]) -> list["Source"]:
     return result
 
 
-def _start(read: Callable[[], bytes]) -> Future[bytes]:
+def _start(read: Callable[[], bytes]) -> "Future[bytes]":
+    import threading
+    from concurrent.futures import Future
+
     future: Future[bytes] = Future()
 
     def run() -> None:

@@ -8,7 +8,7 @@ function __qvision_complete
         case '*:complete-files'
             set lines (complete -C "'' $value")
         case '*:complete-images'
-            set lines (complete -C "'' $value" | string match -rei -- '(?:/|\.(?:p?jpe?g|pjp|jpe|jfif?|jif|jps|insp|mpo|a?png|gif|webp|avifs?|hei[cf]s?|hif|bmp|dib|ico|jp[2fx]|j2[ck]|jpc|p[bfgnp]m|qoi|tga|icb|vda|vst|pdf|tiff?))(?:\t.*)?$')
+            set lines (complete -C "'' $value" | string match -rei -- '(?:/|\.(?:apng|avif|avifs|bmp|dib|gif|heic|heics|heif|heifs|hif|icb|ico|insp|j2c|j2k|jfi|jfif|jif|jp2|jpc|jpe|jpeg|jpf|jpg|jps|jpx|mpo|pbm|pdf|pfm|pgm|pjp|pjpeg|pjpg|png|pnm|ppm|qoi|tga|tif|tiff|vda|vst|webp))(?:\t.*)?$')
     end
     for line in $lines
         echo -- $prefix$line

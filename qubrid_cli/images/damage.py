@@ -96,7 +96,7 @@ def _check_png(image: Image.Image, data: bytes) -> None:
         raise OSError("the pixels of the PNG are damaged")
 
 
-def recover(data: bytes, name: str, frame: int) -> Recovered | None:
+def recover(data: bytes, name: str) -> Recovered | None:
     """Decode what is left of a damaged image; ``None`` if too little is."""
     with suppress(ImageError, *decode.DECODE_ERRORS):
         if data.startswith(b"\xff\xd8"):
@@ -105,10 +105,10 @@ def recover(data: bytes, name: str, frame: int) -> Recovered | None:
             missing = int.from_bytes(data[4:8], "little") + 8 - len(data)
             if not 0 < missing <= len(data):  # a damaged length may say 4 GB
                 return None
-            return _compare([_decode_all(data + byte * missing, name, frame) for byte in (b"\0", b"\x55")], name)
+            return _compare([_decode_all(data + byte * missing, name) for byte in (b"\0", b"\x55")], name)
         if data.startswith(b"\x89PNG"):
             data = _cut_before_damage(data)
-        return _compare([_decode_over(lambda: decode.open_image(data, name, frame), fill) for fill in (_GRAY, 0)], name)
+        return _compare([_decode_over(lambda: decode.open_image(data, name), fill) for fill in (_GRAY, 0)], name)
     return None
 
 
@@ -161,8 +161,8 @@ def _decode_over(open_image: Callable[[], Image.Image], fill: int) -> Image.Imag
     return image
 
 
-def _decode_all(data: bytes, name: str, frame: int) -> Image.Image:
-    image = decode.open_image(data, name, frame)
+def _decode_all(data: bytes, name: str) -> Image.Image:
+    image = decode.open_image(data, name)
     image.load()
     return image
 

@@ -98,15 +98,14 @@ def detect_optional_formats() -> dict[str, bool]:
     }
 
 
-def open_image(data: bytes, name: str, frame: int = 1) -> Image.Image:
+def open_image(data: bytes, name: str) -> Image.Image:
     """Open an image without decoding its pixels.
 
     Args:
         name: what the user calls it.
-        frame: the frame of an animation, or the page of a document, from 1.
 
     Raises:
-        ImageError: it is not an image, has a size that models do not accept, or does not have that frame.
+        ImageError: it is not an image, or has a size that models do not accept.
         Exception: one of ``DECODE_ERRORS``, if the file is damaged.
     """
     data = _convert_16_bit_ppm(data)
@@ -131,8 +130,6 @@ def open_image(data: bytes, name: str, frame: int = 1) -> Image.Image:
     if image.format == "TGA":
         _check_tga(image, name)
     _check_jpeg_scans(image, data, name)
-    if frame > 1:
-        _seek_frame(image, name, frame)
     max_pixels = _MAX_PIXELS_BY_FORMAT.get(image.format or "", MAX_PIXELS)
     if image.width * image.height > max_pixels:
         from . import formats
@@ -228,19 +225,6 @@ def _check_jpeg_scans(image: Image.Image, data: bytes, name: str) -> None:
             hint="Open it in an image editor and save it again.",
             code="too_many_scans",
         )
-
-
-def _seek_frame(image: Image.Image, name: str, frame: int) -> None:
-    unit = _name_frame_unit(image)
-    frames = getattr(image, "n_frames", 1)  # before seeking: after the end, a TIFF miscounts
-    if frame > frames:
-        count = f"only one {unit}" if frames == 1 else f"{frames} {unit}s"
-        raise ImageError(
-            f"{name} has {count}, so there is no {unit} {frame}",
-            hint="Frames and pages count from 1." if frames > 1 else "Leave out --frame.",
-            code="no_such_frame",
-        )
-    image.seek(frame - 1)
 
 
 def widen_levels(image: Image.Image, data: bytes) -> Image.Image:
@@ -345,21 +329,17 @@ def _is_blank(image: Image.Image) -> bool:
     return all(low == high for low, high in ranges) or (image.mode == "RGBA" and ranges[3][1] == 0)
 
 
-def get_frame_warnings(image: Image.Image, name: str, frame: int, chosen: int = 1) -> tuple[str, ...]:
-    """A warning if the file has more frames or pages than the one that is sent.
-
-    Args:
-        chosen: the frame that was asked for, before blank ones were skipped.
-    """
+def get_frame_warnings(image: Image.Image, name: str, frame: int) -> tuple[str, ...]:
+    """A warning if the file has more frames or pages than the one that is sent."""
     if image.format == "MPO":  # a preview or a depth map follows the photo
         return ()
     try:
         frames = getattr(image, "n_frames", 1)
-    except DECODE_ERRORS:  # a later frame is broken, but the chosen one matters
+    except DECODE_ERRORS:  # a later frame is broken, but the first one matters
         return ()
     unit = _name_frame_unit(image)
     part = f"the first of {frames} {unit}s" if frame == 1 else f"{unit} {frame} of {frames}"
-    reason = ", because those before it are blank" if frame != chosen else ""
+    reason = ", because those before it are blank" if frame > 1 else ""
     return (f"{name}: only {part} is sent{reason}",) if frames > 1 else ()
 
 

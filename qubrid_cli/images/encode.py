@@ -70,7 +70,6 @@ class ImageLimits:
         max_pixels: ``None`` for no limit.
         max_side: pixels of the longer side; ``None`` for no limit.
         quality: of a JPEG, from 1 to 95; ``None`` to choose it by the image.
-        frame: the frame or page to send, from 1.
         background: what transparent pixels show, as ``#rrggbb``; ``None`` to choose it by the image.
         crop: the part that is sent; ``None`` for all of it.
         tiles: whether the image is divided, and each tile sent at full size; ``None`` to send it whole.
@@ -79,7 +78,6 @@ class ImageLimits:
     max_pixels: int | None = tokens.QWEN3.max_pixels  #: what Qwen3-VL looks at, 2,560 image tokens
     max_side: int | None = None
     quality: int | None = None
-    frame: int = 1
     background: str | None = None
     crop: "Crop | None" = None
     tiles: "TileChoice | None" = None
@@ -154,7 +152,7 @@ def encode_for_upload(image: Image.Image, data: bytes, orientation: int, limits:
     numbers = _read_color_numbers(image, data)
     gamma, profile = color.find_gamma(image, numbers), color.build_profile(numbers)
     is_whole = limits.crop is None and not _may_be_divided(size, limits)
-    is_unchanged = target == pixel_size and orientation == 1 and limits.frame == 1 and gamma is None and profile is None
+    is_unchanged = target == pixel_size and orientation == 1 and gamma is None and profile is None
     if is_whole and is_unchanged and (stripped := _strip_original(image, data)) is not None:
         mime = "image/png" if image.format == "PNG" else "image/jpeg"
         return Upload(mime, *size, stripped, _name_all(name, color.describe_color(numbers)))

@@ -277,16 +277,16 @@ def _prepare_content(
     """Prepare an image from its bytes, or what was recovered of them."""
     with (
         decode.translate_errors(name),
-        recovered.image if recovered else decode.open_image(data, name, limits.frame) as opened,
+        recovered.image if recovered else decode.open_image(data, name) as opened,
     ):
         image = opened
         if opened.format == "PNG" and not recovered:
             # EXIF may stand at the end of a PNG, so reading it decodes the PNG, and would hide any damage.
             image = prefetch.get_decoded(opened, data)
             damage.load(image, data)
-        frame = decode.skip_blank_frames(image) if limits.frame == 1 and not recovered else limits.frame
+        frame = 1 if recovered else decode.skip_blank_frames(image)
         orientation = decode.read_orientation(image)
-        warnings = decode.get_frame_warnings(image, name, frame, limits.frame)
+        warnings = decode.get_frame_warnings(image, name, frame)
         kind, metadata_names = image.format or "", _list_metadata(image, data)
         image = decode.crop_to_aperture(image, data, name)
         size = orient_size(image.size, orientation)
@@ -309,7 +309,7 @@ def _prepare_damaged(data: bytes, name: str, limits: ImageLimits, error: ImageEr
         with suppress(ImageError):
             content = _prepare_content(data, name, limits)
             return replace(content, warnings=warnings + content.warnings)
-    recovered = damage.recover(data, name, limits.frame)
+    recovered = damage.recover(data, name)
     if recovered is None:
         raise error
     return _prepare_content(data, name, limits, replace(recovered, warnings=warnings + recovered.warnings))

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image, ImageChops, ImageStat
 from PIL.PngImagePlugin import PngInfo
 
-from qubrid_cli.errors import ImageError
 from qubrid_cli.images import sources
 from qubrid_cli.images.encode import ImageLimits, Upload
 from qubrid_cli.images.prepare import PreparationPool, PreparedImage, prepare_image
@@ -184,32 +183,6 @@ def test_of_several_frames_the_first_is_sent_with_a_warning(kind: str, what: str
     assert (color(picture), getattr(picture, "n_frames", 1), image.warnings) == (
         "red", 1, (f"x: only the first of 3 {what} is sent",),
     )  # fmt: skip
-
-
-@pytest.mark.parametrize(("kind", "what"), [("GIF", "frame"), ("WEBP", "frame"), ("PNG", "frame"), ("TIFF", "page")])
-def test_the_chosen_frame_is_sent(kind: str, what: str) -> None:
-    data = saved(plain("red"), kind, save_all=True, append_images=[plain("blue"), plain("green")])
-    image = encoded(data, ImageLimits(frame=2))
-    assert (color(Image.open(BytesIO(image.upload.data))), image.warnings) == (
-        "blue", (f"x: only {what} 2 of 3 is sent",),
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("kind", "count", "message"),
-    [
-        ("GIF", 2, "x has 3 frames, so there is no frame 4"),
-        ("TIFF", 2, "x has 3 pages, so there is no page 4"),
-        ("JPEG", 0, "x has only one frame, so there is no frame 4"),
-        ("BMP", 0, "x has only one frame, so there is no frame 4"),
-    ],
-)
-def test_a_missing_frame_is_refused(kind: str, count: int, message: str) -> None:
-    more = [plain("blue"), plain("green")][:count]
-    data = saved(plain("red"), kind, **({"save_all": True, "append_images": more} if more else {}))
-    with pytest.raises(ImageError) as caught:
-        encoded(data, ImageLimits(frame=4))
-    assert (caught.value.code, caught.value.message) == ("no_such_frame", message)
 
 
 def test_a_broken_second_frame_does_not_matter() -> None:

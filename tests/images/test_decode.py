@@ -266,7 +266,7 @@ def test_an_unsupported_format_is_named_with_a_command_that_converts_it(data: by
     )
     assert caught.value.hint is not None
     assert caught.value.hint.startswith(f"Convert it to an image first: {command}")
-    assert "'my file" in caught.value.hint
+    assert '"my file' in caught.value.hint
 
 
 @pytest.mark.parametrize("tags", [{50706: b"\1\4\0\0"}, {254: 1, 330: 8}], ids=["DNG", "preview before SubIFDs"])

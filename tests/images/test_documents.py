@@ -245,10 +245,10 @@ def test_without_the_library_the_error_says_what_to_install(monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
-        ({"pyvenv.cfg": "home = /usr/bin\n"}, "'/home/a b/bin/python' -m pip install lib"),
-        ({"pyvenv.cfg": "home = /usr/bin\nuv = 0.9.1\n"}, "uv pip install --python '/home/a b/bin/python' lib"),
+        ({"pyvenv.cfg": "home = /usr/bin\n"}, '"/home/a b/bin/python" -m pip install lib'),
+        ({"pyvenv.cfg": "home = /usr/bin\nuv = 0.9.1\n"}, 'uv pip install --python "/home/a b/bin/python" lib'),
         ({"pyvenv.cfg": "home = /usr/bin\n", "pipx_metadata.json": "{}"}, "pipx inject qubrid-cli lib"),
-        ({}, "'/home/a b/bin/python' -m pip install lib"),
+        ({}, '"/home/a b/bin/python" -m pip install lib'),
     ],
     ids=["pip", "uv", "pipx", "no environment"],
 )

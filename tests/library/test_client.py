@@ -176,7 +176,7 @@ def test_the_options_are_those_of_the_command_line() -> None:
         ({"max_tokens": "9"}, UsageError, "max_tokens is not a whole number: '9'"),
         ({"params": {"model": "x"}}, UsageError, "params contains model, which cannot be set here: {'model': 'x'}"),
         ({"profile": "nope"}, ConfigError, "there is no profile nope, named by --profile"),
-        ({"preset": "nope"}, UsageError, "there is no preset 'nope'"),
+        ({"preset": "nope"}, UsageError, "there is no preset nope"),
         ({"schema": "a b"}, UsageError, "--schema: unknown type 'b' at character 3: 'b'"),
         ({"original": True, "max_side": 99}, UsageError, "--original excludes --max-pixels and --max-side"),
         ({"tiles": "many"}, UsageError, "invalid value for --tiles: many"),

@@ -6,13 +6,16 @@ import re
 import shlex
 import shutil
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pexpect
+import pyarrow as pa
 import pytest
 from PIL import Image
+from pyarrow import parquet
 
 from qubrid_cli.schema.example import example_for
 from qubrid_cli.settings.config_file import parse_config
@@ -56,6 +59,7 @@ IMAGES = {
 FILES = {
     "questions.txt": "What is this?",
     "list.txt": "photo.jpg\nbefore.jpg\n",
+    "products.csv": "image,color,article\nphoto.jpg,red,shirt\nbefore.jpg,blue,hat\n",
     "key.txt": "qk-another-0123456789\n",
     "form.schema.json": '{"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}',
 }
@@ -111,6 +115,13 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.new("RGB", (64, 48), (9 * number, 99, 200)).save(folder / name)
     for name, text in FILES.items():
         (folder / name).write_text(text)
+    (folder / "shards").mkdir()
+    with tarfile.open(folder / "shards/1.tar", "w") as tar:
+        tar.add(folder / "photo.jpg", "1.jpg")
+        tar.add(folder / "questions.txt", "1.txt")
+    parquet.write_table(
+        pa.table({"picture": [(folder / "photo.jpg").read_bytes()], "label": ["sky"]}), folder / "train.parquet"
+    )
     for name, count in {"paper.pdf": 2, "book.pdf": 7, "scan.pdf": 2, "scans/1.pdf": 1}.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(documents.pdf([documents.filled(0, 0, 1)] * count))

@@ -13,7 +13,7 @@ import pytest
 
 from qubrid_cli import files
 from qubrid_cli.batch.folders import Shard
-from qubrid_cli.batch.lists import ListEntry, ListLine, decode_name, read_items, sample_items
+from qubrid_cli.batch.readers.lists import ListEntry, ListLine, decode_name, read_items, sample_items
 from qubrid_cli.images.formats import unsupported_error
 from qubrid_cli.operating_system import (
     WindowsLocks,

@@ -77,10 +77,16 @@ def _sample_list(
     plan: BatchPlan, path: Path, counter: "_Counter", report: Callable[[str], None], clock: Clock
 ) -> Census:
     """Count random rows of a list, which stand for all."""
-    from . import lists
+    from .readers import lists
 
     dice = random.Random(0)  # noqa: S311  # so that the same list gives the same figures
-    row_count, rows = lists.sample_items(path, _MAX_COUNTED, dice, is_nul_separated=plan.inputs.is_nul_separated)
+    row_count, rows = lists.sample_items(
+        path,
+        _MAX_COUNTED,
+        dice,
+        is_nul_separated=plan.inputs.is_nul_separated,
+        image_column=plan.inputs.image_column,
+    )
     report(f"the list has {row_count:,} rows: estimating from a random sample")
     give_up_at, used = clock() + _COUNT_SECONDS, 0
     selection = replace(plan.inputs.selection, limit=None)

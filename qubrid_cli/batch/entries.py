@@ -79,6 +79,7 @@ def encode_line(
     path: str | None = None,
     version: str | None = None,
     incomplete_attempts: int = 0,
+    row: Mapping[str, Any] | None = None,
 ) -> bytes:
     """Encode a line of the results file: the object that ``--json`` prints, and the fields that only a batch has.
 
@@ -90,6 +91,7 @@ def encode_line(
         path: the file, relative to the folder of the results file; the URL of an object in a bucket.
         version: what the file was when it was read; see ``inputs.Task``.
         incomplete_attempts: how often the answer was cut off or did not fit the schema, over all runs.
+        row: the values of the columns of the list.
     """
     added = {
         "index": index,
@@ -100,6 +102,7 @@ def encode_line(
         "path": path,
         "version": version,
         "incomplete_attempts": incomplete_attempts,
+        "row": row,
     }
     return json_text(record | added).encode() + b"\n"
 

@@ -97,7 +97,7 @@ class FailureList:
         if (entry_id := entries.digest(task.source, prompt)) in self._previous_ids:
             self._finished_ids.add(entry_id)
         if isinstance(outcome, Failed | SidecarFailed) and (error := outcome.record["error"])["code"] != "list":
-            entry = {"image": task.source, "prompt": prompt, "id": task.id, "error": error}
+            entry = {**(task.row or {}), "image": task.source, "prompt": prompt, "id": task.id, "error": error}
             self._write(json_text(entry).encode() + b"\n")
 
     def _write(self, line: bytes) -> None:

@@ -1,6 +1,5 @@
 """The images of a run, found one at a time while the run goes on, so that a run over a million images starts at once."""
 
-import glob
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -8,36 +7,49 @@ from dataclasses import field, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageError, UsageError
 from ..frozen import frozen
 from ..images import sources, urls
 from ..images.arguments import (
     choose_prompt,
-    expand_home,
     find_existing_path,
     is_path,
     is_path_beside_folder,
     is_unexpanded,
     no_match_error,
     no_such_image_error,
-    prepare_glob,
     refuse_list,
     resolve_name,
 )
 from ..operating_system import IS_WINDOWS
 from ..text import natural_key
 from . import folders
-from .left_out import LeftOut, is_in_preview_folder
+from .left_out import LeftOut
+from .readers.candidates import (
+    GLOB_CHARACTERS,
+    Candidate,
+    expand_archive,
+    expand_argument,
+    expand_document,
+    expand_list_item,
+    is_archive_name,
+    is_excluded_file,
+    is_folder,
+    iterate_glob,
+)
 
 if TYPE_CHECKING:  # loaded only by the runs that need them
     from ..storage.opening import StorageOptions
-    from . import lists
     from .pages import PageFinder
+    from .readers import lists
+    from .readers.archives import Place
 
-_GLOB_CHARACTERS = re.compile(r"[*?\[]")
-_LITERAL_SUFFIX = re.compile(r"\.[^.*?\[\]\\/]+\Z")
+__all__ = ["is_archive_name"]
+
+#: Is in the name of an image in an archive.
+_MEMBER_MARK = re.compile(r"\.(tar|gz|tgz|parquet)/", re.IGNORECASE)
 #: A glob whose suffix is not that of an image, such as ``2024-*/``; it is a prompt unless it matches something.
 _PATH_GLOB = re.compile(r"(?=.*[*?\[])(?=.*[\\/])\S+")
 
@@ -54,6 +66,8 @@ class Task:
         path: its file, relative to the folder of the results file, or its URL in a bucket; ``None`` without such a file.
         version: size and modification time of that file, or size and ETag of an object that was found in a folder of a
             bucket, by which a later run knows that it is unchanged.
+        row: the values of the other columns of the list or the archive; ``None`` if it has none.
+        place: where the image is in its archive.
     """
 
     index: int
@@ -62,6 +76,8 @@ class Task:
     id: "lists.ImageId" = None
     path: str | None = None
     version: str | None = None
+    row: Mapping[str, Any] | None = None
+    place: "Place | None" = None
 
 
 @frozen
@@ -105,6 +121,7 @@ class BatchInputs:
     Attributes:
         list_file: the list of ``--from``; a stream can be read only once, and a function opens a list in a bucket.
         is_nul_separated: the lines of the list end with a NUL byte.
+        image_column: the column of the list that names the images; by default ``image``.
     """
 
     arguments: tuple[str, ...]
@@ -112,6 +129,31 @@ class BatchInputs:
     is_nul_separated: bool = False
     selection: Selection = field(default_factory=Selection)
     page_finder: "PageFinder | None" = None
+    image_column: str | None = None
+
+    def find_columns(self, name: str | None) -> Sequence[str] | None:
+        """The columns of the first archive or the list, each a placeholder; ``None`` without any, or if they cannot be known.
+
+        Args:
+            name: of the list, for errors.
+
+        Raises:
+            ImageError: the archive cannot be read.
+            UsageError: there is no column of images.
+        """
+        archive = next((path for argument in self.arguments for path in _find_archives(argument)), None)
+        if archive is not None:
+            from .readers import archives
+
+            storage = self.selection.storage() if self.selection.storage and urls.is_object_url(archive) else None
+            return archives.find_columns(archive, self.image_column, storage)
+        if name is None or not self.can_be_found_twice or self.list_file is None:
+            return None
+        from .readers import lists
+
+        return lists.find_columns(
+            self.list_file, name, is_nul_separated=self.is_nul_separated, image_column=self.image_column
+        )
 
     def find_images(self, *, counts_left_out: bool = True) -> Iterator[InputItem]:
         """Yield the images, from the first one on at each call.
@@ -120,39 +162,29 @@ class BatchInputs:
             counts_left_out: only one of several calls should count.
         """
         selection = self.selection if counts_left_out else replace(self.selection, left_out=LeftOut())
-        search = partial(find_images, self.arguments, selection=selection, page_finder=self.page_finder)
+        search = partial(
+            find_images,
+            self.arguments,
+            selection=selection,
+            page_finder=self.page_finder,
+            image_column=self.image_column,
+        )
         if self.list_file is None:
             yield from search()
             return
-        from . import lists
+        from .readers import lists
 
         with lists.open_list(self.list_file) as stream:
-            yield from search(list_items=lists.read_items(stream, is_nul_separated=self.is_nul_separated))
+            items = lists.read_items(stream, is_nul_separated=self.is_nul_separated, image_column=self.image_column)
+            yield from search(list_items=items)
 
     @property
     def can_be_found_twice(self) -> bool:
-        """Whether there is no list that can be read only once, so that the images can also be counted."""
+        """Whether there is nothing that can be read only once, or only as a whole, so that images can also be counted."""
+        if any(is_archive_name(name) and (urls.is_object_url(name) or name.endswith("gz")) for name in self.arguments):
+            return False
         is_file = isinstance(self.list_file, Path) and self.list_file.is_file()
         return self.list_file is None or is_file or callable(self.list_file)
-
-
-@frozen
-class _Candidate:
-    """A possible task, with the path that decides its shard.
-
-    Attributes:
-        is_argument: the user named it; otherwise it is from a list, a folder or a glob.
-        is_from_list: the user's list names it.
-    """
-
-    source: str
-    shard_key: str
-    prompt: str | None = None
-    id: "lists.ImageId" = None
-    error: ImageError | None = None
-    is_argument: bool = False
-    is_from_list: bool = False
-    version: str | None = None
 
 
 def split_arguments(
@@ -170,7 +202,7 @@ def split_arguments(
     paths: list[str] = []
     prompts: list[str] = []
     exists = partial(find_existing_path, is_windows=is_windows)
-    has_folder = any(word and _is_folder(word) for word in words)
+    has_folder = any(word and is_folder(word) for word in words)
     for word in words:
         refuse_list(word)
         is_url = sources.is_url(word)
@@ -195,16 +227,9 @@ def split_arguments(
 
 
 def _names_folder_or_match(argument: str) -> bool:
-    if argument and _is_folder(argument):
+    if argument and is_folder(argument):
         return True
-    return bool(_PATH_GLOB.fullmatch(argument) and next(_iterate_glob(argument, include_hidden=False), None))
-
-
-def _is_folder(argument: str) -> bool:
-    """Whether an argument is a folder on a disk, or in a bucket, where only images have a suffix."""
-    if urls.is_object_url(argument):
-        return urls.is_object_folder(argument) or not sources.has_image_suffix(argument.partition("#page=")[0])
-    return os.path.isdir(expand_home(argument))
+    return bool(_PATH_GLOB.fullmatch(argument) and next(iterate_glob(argument, include_hidden=False), None))
 
 
 def validate_arguments(words: Sequence[str], storage: "Callable[[], StorageOptions] | None" = None) -> None:
@@ -215,7 +240,7 @@ def validate_arguments(words: Sequence[str], storage: "Callable[[], StorageOptio
         ConfigError | StorageError: a bucket cannot be read, or a folder in it is empty.
     """
     for word in words:
-        if urls.is_object_url(word) and _is_folder(word):
+        if urls.is_object_url(word) and is_folder(word):
             folders.require_objects(word, storage)
             continue
         source = None if word == "-" else resolve_source(Task(1, word))
@@ -223,9 +248,9 @@ def validate_arguments(words: Sequence[str], storage: "Callable[[], StorageOptio
         if not isinstance(source, sources.File) or not _is_missing(source.path):
             _refuse_unreadable_document(source)
             continue
-        if not _GLOB_CHARACTERS.search(word):
+        if not GLOB_CHARACTERS.search(word):
             raise no_such_image_error(word, is_batch=True)
-        if next(_iterate_glob(word, include_hidden=True), None) is None:
+        if next(iterate_glob(word, include_hidden=True), None) is None:
             raise no_match_error(word)
 
 
@@ -238,6 +263,13 @@ def _refuse_unreadable_document(source: sources.Source | None) -> None:
 
         if not pdf.is_supported():
             raise pdf.needs_pdf_error(source.name)
+
+
+def _find_archives(argument: str) -> Iterator[str]:
+    """The archives that an argument names."""
+    if is_archive_name(argument):
+        is_glob = GLOB_CHARACTERS.search(argument) and not urls.is_object_url(argument)
+        yield from sorted(iterate_glob(argument, include_hidden=True), key=natural_key) if is_glob else [argument]
 
 
 def _is_missing(path: Path) -> bool:
@@ -255,29 +287,40 @@ def find_images(
     list_items: "Iterable[lists.ListItem]" = (),
     selection: Selection | None = None,
     page_finder: "PageFinder | None" = None,
+    image_column: str | None = None,
 ) -> Iterator[InputItem]:
     """Find the images of a run in order: first those of the arguments, then those of a list.
 
-    A document stands for its pages, if there is a page finder.
+    A document stands for its pages, if there is a page finder, and an archive for the images in it.
 
     A folder stands for the images below it, both as an argument and in a JSONL list. In a list of lines it is skipped,
     because ``find`` prints folders in addition to the files in them.
     """
     selection = selection or Selection()
     candidates = chain(
-        chain.from_iterable(_expand_argument(argument, selection) for argument in arguments),
-        chain.from_iterable(_expand_list_item(item, selection) for item in list_items),
+        chain.from_iterable(expand_argument(argument, selection) for argument in arguments),
+        chain.from_iterable(expand_list_item(item, selection) for item in list_items),
     )
     excluded_files: dict[str, list[str]] = {}
     for path in selection.excluded_files:
         excluded_files.setdefault(path.name, []).append(os.path.realpath(path))
-    allowed: Iterator[_Candidate] = (item for item in candidates if not _is_excluded_file(item.source, excluded_files))
+    allowed: Iterator[Candidate] = (item for item in candidates if not is_excluded_file(item.source, excluded_files))
+    allowed = chain.from_iterable(expand_archive(item, selection, image_column) for item in allowed)
     if page_finder is not None:
-        allowed = chain.from_iterable(_expand_document(item, page_finder) for item in allowed)
+        allowed = chain.from_iterable(expand_document(item, page_finder) for item in allowed)
     for index, item in enumerate(islice(allowed, selection.limit), 1):
         if selection.shard is None or selection.shard.contains(item.shard_key):
-            task = Task(index, item.source, item.prompt, item.id, version=item.version)
+            task = Task(index, item.source, item.prompt, item.id, version=item.version, row=item.row, place=item.place)
             yield task if item.error is None else MissingImage(task, item.error)
+
+
+def split_member(source: str) -> tuple[str, str] | None:
+    """The path or URL of the archive of an image, and its name in it; ``None`` for an image that is in none."""
+    if not _MEMBER_MARK.search(source):
+        return None
+    from .readers.archives import split_member
+
+    return split_member(source)
 
 
 def resolve_source(task: Task) -> sources.Source:
@@ -286,115 +329,14 @@ def resolve_source(task: Task) -> sources.Source:
     Raises:
         ImageError: an invalid URL.
     """
+    if (parts := split_member(task.source)) is not None:
+        from .readers.archives import open_member
+
+        page = sources.split_page(parts[1])
+        name = page[0] if page else parts[1]
+        member = open_member(parts[0], name, task.place)
+        return sources.DocumentPage(member, page[1]) if page else member
     try:
         return resolve_name(task.source)
     except UsageError as error:
         raise ImageError(error.message, hint=error.hint) from error
-
-
-def _is_excluded_file(source: str, excluded_files: Mapping[str, Sequence[str]]) -> bool:
-    """Whether an image is one of the files, whose real paths are given by their names."""
-    paths = excluded_files.get(os.path.basename(source))
-    return paths is not None and os.path.realpath(source) in paths
-
-
-def _expand_document(candidate: _Candidate, page_finder: "PageFinder") -> Iterator[_Candidate]:
-    """Yield the pages of a document, or the candidate itself if it has no pages."""
-    if candidate.error is not None:
-        yield candidate
-        return
-    try:
-        numbers = page_finder.find_pages(candidate.source, is_argument=candidate.is_argument)
-    except ImageError as error:
-        if error.code == "needs_pdf" and not (candidate.is_argument or candidate.is_from_list):
-            page_finder.left_out.add(candidate.source)
-        else:
-            yield replace(candidate, error=error)
-        return
-    if not numbers:
-        yield candidate
-    for number in numbers:
-        page_source, shard_key = (
-            sources.DocumentPage.format_name(name, number) for name in (candidate.source, candidate.shard_key)
-        )
-        yield replace(candidate, source=page_source, shard_key=shard_key)
-
-
-def _expand_argument(argument: str, selection: Selection) -> Iterator[_Candidate]:
-    path = expand_home(argument)
-    if _is_folder(argument):
-        yield from _expand_folder(path, selection)
-    elif _GLOB_CHARACTERS.search(argument) and not sources.is_url(argument) and not os.path.lexists(path):
-        yield from _expand_glob(argument, selection)
-    else:
-        yield _Candidate(argument, argument, is_argument=True)
-
-
-def _expand_folder(folder: str, selection: Selection) -> Iterator[_Candidate]:
-    for item in folders.find_images(
-        folder,
-        include_hidden=selection.include_hidden,
-        patterns=selection.patterns,
-        left_out=selection.left_out,
-        storage=selection.storage,
-    ):
-        source = item.path if urls.is_object_url(folder) else _make_path_unambiguous(item.path)
-        if isinstance(item, folders.FolderImage):
-            yield _Candidate(source, item.relative_path, version=item.version)
-        else:
-            message = f"cannot read the folder {source}: {item.reason}"
-            error = ImageError(message, hint=item.hint, code=item.code)
-            yield _Candidate(source, source, error=error)
-
-
-def _expand_glob(pattern: str, selection: Selection) -> Iterator[_Candidate]:
-    """Expand a quoted glob: to folders, images, and other files if it ends with their suffix."""
-    matches = sorted(_iterate_glob(pattern, include_hidden=selection.include_hidden), key=natural_key)
-    if not matches:
-        yield _Candidate(pattern, pattern, error=no_match_error(pattern))
-    for path in matches:
-        if is_in_preview_folder(path, pattern):
-            continue
-        if os.path.isdir(path):
-            yield from _expand_folder(path, selection)
-        elif not _matches_patterns(path, selection):
-            continue
-        elif _LITERAL_SUFFIX.search(pattern) or sources.has_readable_suffix(path):
-            yield _Candidate(_make_path_unambiguous(path), path)
-        else:
-            selection.left_out.add_file(path)
-
-
-def _iterate_glob(pattern: str, *, include_hidden: bool) -> Iterator[str]:
-    """Iterate over the files and folders that a glob matches; only files for ``**``, which searches the folders itself."""
-    paths = glob.iglob(prepare_glob(pattern), recursive=True, include_hidden=include_hidden)
-    return (path for path in paths if "**" not in pattern or not os.path.isdir(path))
-
-
-def _expand_list_item(item: "lists.ListItem", selection: Selection) -> Iterator[_Candidate]:
-    from . import lists
-
-    if isinstance(item, lists.InvalidListEntry):
-        name = f"line {item.line_number} of the list"
-        hint = 'A line looks like this: {"image": "a.jpg", "prompt": "…"}'
-        yield _Candidate(name, name, error=ImageError(f"{name} {item.reason}", hint=hint, code="list"))
-        return
-    candidates: Iterable[_Candidate] = ()
-    is_object_folder = urls.is_object_url(item.image) and urls.is_object_folder(item.image)
-    if is_object_folder or os.path.isdir(item.image):
-        candidates = _expand_folder(item.image, selection) if isinstance(item, lists.ListEntry) else ()
-    elif _matches_patterns(item.image, selection):  # a URL or a path, never standard input
-        source = item.image if sources.is_url(item.image) else _make_path_unambiguous(item.image)
-        candidates = [_Candidate(source, item.image, is_from_list=True)]
-    for candidate in candidates:
-        yield replace(candidate, prompt=item.prompt, id=item.id) if isinstance(item, lists.ListEntry) else candidate
-
-
-def _matches_patterns(path: str, selection: Selection) -> bool:
-    return selection.patterns is None or selection.patterns.accepts_file(path.replace(os.sep, "/"))
-
-
-def _make_path_unambiguous(path: str) -> str:
-    """Write a path so that it cannot be taken for a URL or for standard input."""
-    is_ambiguous = path == "-" or path.startswith("-#page=") or sources.is_url(path)
-    return os.path.join(os.curdir, path) if is_ambiguous else path

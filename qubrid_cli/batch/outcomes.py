@@ -57,6 +57,7 @@ class OutcomeWriter:
             source_id=task.id,
             path=task.path,
             version=task.version,
+            row=task.row,
             incomplete_attempts=incomplete_attempts,
         )
         if len(line) > entries.MAX_LINE_BYTES:
@@ -86,6 +87,7 @@ class OutcomeWriter:
             duplicate_of=original,
             path=task.path,
             version=task.version,
+            row=task.row,
         )
         return (Done if result.record["ok"] else Failed)(task, result.record, line, is_duplicate=True)
 

@@ -65,7 +65,7 @@ class BatchRequest:
         request = self.request if task.prompt is None else replace(self.request, prompt=task.prompt)
         if not request.may_have_placeholders:
             return request
-        return fill_placeholders(request, _try_to_resolve(task), task.index)
+        return fill_placeholders(request, _try_to_resolve(task), task.index, task.row)
 
     def adapt(self, result: "AttemptResult", input_tokens: int) -> "BatchRequest":
         """The same with what the endpoint refused in one request changed for all later ones.

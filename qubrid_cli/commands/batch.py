@@ -1,21 +1,19 @@
 """``qvision batch``: many images, a request and a line of JSON for each, resumable."""
 
-import os
-from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from math import inf
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
-from ..errors import InterruptedByUserError, UsageError
+from ..errors import InterruptedByUserError
 from ..library import connection, image_options, question
-from ..text import escape_control_characters, find_encoding, quote_name
-from .shared import completions, help_layout, options, page_options, parts, setup
+from ..text import escape_control_characters
+from .shared import completions, help_layout, input_options, options, parts, setup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from ..batch.budget import BudgetLimits
     from ..batch.inputs import Task
@@ -34,9 +32,6 @@ app = typer.Typer()
 
 #: Characters of a label of the dry run, such as "endpoint:", with the blank behind it.
 _LABEL_WIDTH = 10
-#: Bytes in which a file that is not a list of lines, such as an image, shows itself.
-_HEAD_BYTES = 1024
-
 _EXAMPLES = """\
 qvision batch photos/ -P alt -o results.jsonl
 qvision batch --from list.txt "caption" -o results.jsonl -j 16
@@ -61,6 +56,10 @@ def batch(
     schema: options.Schema = None,
     from_: options.From = None,
     null: options.Null = False,
+    image_column: Annotated[
+        str | None,
+        typer.Option("--image-column", metavar="NAME", help="Column of a list that names the images. [image]"),
+    ] = None,
     include: options.Include = None,
     exclude: options.Exclude = None,
     hidden: options.Hidden = False,
@@ -125,30 +124,30 @@ def batch(
     verbose: options.BatchVerbose = False,
 ) -> None:
     """Describe many images, with a line of JSON for each."""
-    from ..batch import folders, inputs
+    from ..batch import inputs
 
     config = setup.load_config()
     chosen_preset, settings = setup.resolve_preset_and_settings(context, config, preset)
     stdin = setup.open_stdin([*(arguments or []), prompt, system, from_, password_file])
-    paths, argument = _split_arguments(arguments or [], config, settings, prompt_given=prompt is not None)
-    _check_sources(paths, from_, null=null)
-    document_options = page_options.read_options(pages, frame, password_file, stdin)
+    paths, argument, from_ = input_options.split_arguments(
+        arguments or [], from_, config, settings, prompt_given=prompt is not None
+    )
+    input_options.check_sources(paths, from_, null=null)
+    document_options = input_options.read_page_options(pages, frame, password_file, stdin)
     extra = setup.parse_params(param)
     answer_schema = question.load_schema(schema, chosen_preset, extra)
     prompt = question.compose_prompt(setup.read_prompt("-p", prompt, stdin), argument, chosen_preset, settings)
     system = setup.read_system_prompt(system, stdin, chosen_preset, settings)
     request = question.build_request(settings, prompt, system, extra, stream=stream)
-    question.check_placeholders(request, images=1)
     location = parts.find_location(context.params)
     results = None if output is None or str(output) == "-" or location else output
-    selection = inputs.Selection(
-        folders.parse_patterns(include or (), exclude or ()),
-        include_hidden=hidden,
-        limit=limit,
-        shard=None if shard is None else folders.parse_shard(shard),
-        excluded_files=_collect_run_files(results, failures, from_),
-        storage=partial(image_options.build_storage_options, settings),
+    selection = input_options.build_selection(
+        context.params, settings, input_options.collect_run_files(results, failures, from_)
     )
+    images = inputs.BatchInputs(
+        paths, input_options.resolve_list(from_, stdin, settings, nul=null), null, selection, None, image_column
+    )
+    question.check_placeholders(request, images=1, columns=images.find_columns(from_))
     sidecars = _build_sidecar_options(context.params, paths, chosen_preset, answer_schema)
     from ..batch import pages as documents  # they load httpx, so only for a valid command line
     from ..batch import tasks
@@ -160,7 +159,7 @@ def batch(
     page_finder = documents.PageFinder(open_source, document_options.choice, document_options.password)
     key = None if dry_run or parts.has_other_keys(context.params) else setup.require_key(settings, quiet=quiet)
     plan = tasks.BatchPlan(
-        inputs=inputs.BatchInputs(paths, _resolve_list(from_, stdin, settings, nul=null), null, selection, page_finder),
+        inputs=replace(images, page_finder=page_finder),
         batch_request=_build_batch_request(request, limits, settings, config, schema=answer_schema, tiling=tiling),
         open_source=open_source,
         page_finder=page_finder,
@@ -268,65 +267,6 @@ def _build_source_opener(settings: "Settings", stdin: BinaryIO, *, fetch: bool |
     return open_source
 
 
-def _split_arguments(
-    words: Sequence[str], config: "Config", settings: "Settings", *, prompt_given: bool
-) -> tuple[tuple[str, ...], str | None]:
-    """The images and the prompt among the arguments; an image that does not exist is refused."""
-    from ..batch import inputs
-
-    def is_preset(word: str) -> bool:
-        from ..settings import presets
-
-        return word in presets.list_names(config.presets)
-
-    paths, prompt = inputs.split_arguments(words, prompt_given=prompt_given, is_preset=is_preset)
-    inputs.validate_arguments(paths, partial(image_options.build_storage_options, settings))
-    return paths, prompt
-
-
-def _check_sources(paths: "Sequence[str]", list_name: str | None, *, null: bool) -> None:
-    """Refuse a run without images, and ``-0`` without a list."""
-    if not paths and list_name is None:
-        raise UsageError("no image was named", hint='For example: qvision batch photos/ "caption" -o results.jsonl')
-    if null and list_name is None:
-        raise UsageError(
-            "-0 applies to a list, and there is no --from", hint="Run: find . -print0 | qvision batch --from - -0"
-        )
-
-
-def _resolve_list(
-    name: str | None, stdin: BinaryIO, settings: "Settings", *, nul: bool
-) -> "Path | BinaryIO | Callable[[], BinaryIO] | None":
-    if name is None:
-        return None
-    if name == "-":
-        return stdin
-    from ..images.urls import is_object_url
-
-    if is_object_url(name):
-        from ..storage.opening import open_object
-
-        open_list = partial(open_object, name, image_options.build_storage_options(settings))
-        open_list().close()
-        return open_list
-    path = Path(name).expanduser()
-    try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES) if path.is_file() else b""
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise UsageError(
-            f"cannot read the list {quote_name(name)}: {reason}", hint="Check the name after --from."
-        ) from error
-    if b"\0" in head and not nul and find_encoding(head) != "utf-16":
-        quoted = quote_name(name)
-        raise UsageError(
-            f"{quoted} is not a list of lines: it contains NUL bytes",
-            hint=f"For a list as find -print0 writes it, add -0. To describe an image: qvision batch {quoted} -P describe",
-        )
-    return path
-
-
 def _build_rate_limiter(jobs: str, rpm: int | None, tpm: int | None) -> "RateLimiter":
     from ..batch.rate import RateLimiter
 
@@ -359,27 +299,6 @@ def _build_sidecar_options(
     )
     check_arguments(paths)
     return options
-
-
-def _collect_run_files(results: Path | None, failures: Path | None, list_name: str | None) -> tuple[Path, ...]:
-    """The files of the run itself, which are not images of it. Two of them must not be the same."""
-    from ..images.urls import is_object_url
-
-    paths_by_option = {
-        "-o": results,
-        "--failures": failures,
-        "--from": None if list_name is None or list_name == "-" or is_object_url(list_name) else Path(list_name),
-    }
-    options: dict[str, str] = {}
-    for option, path in paths_by_option.items():
-        if path is not None:
-            other = options.setdefault(os.path.realpath(path), option)
-            if other != option:
-                raise UsageError(
-                    f"{other} and {option} name the same file, {quote_name(path)}",
-                    hint="Use a different file for each.",
-                )
-    return tuple(path for path in paths_by_option.values() if path is not None)
 
 
 def _build_limits(

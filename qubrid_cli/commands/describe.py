@@ -29,7 +29,7 @@ from ..output.show import (
 )
 from ..output.streams import Output, echo_error
 from ..text import quote_name
-from .shared import completions, help_layout, options, page_options, setup
+from .shared import completions, help_layout, input_options, options, setup
 
 if TYPE_CHECKING:
     from ..client.request import Request
@@ -148,7 +148,7 @@ def describe(
         schema_file = schema and f"@{schema.removeprefix('@')}"
         target.refuse_overwriting(setup.find_referenced_files(prompt, system, schema_file))
         info.prompt = setup.read_prompt("-p", prompt, stdin)
-        document_options = page_options.read_options(pages, frame, password_file, stdin)
+        document_options = input_options.read_page_options(pages, frame, password_file, stdin)
         classified = classify(words, prompt_given=prompt is not None, stdin=stdin)
         info.images = classified.names
         info.prompt = question.compose_prompt(info.prompt, classified.prompt, chosen_preset, settings)

@@ -3,16 +3,17 @@
 Loaded only if a request needs one of these.
 """
 
+import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..client.request import ImagePart, Request
 from ..errors import UsageError
-from ..text import decode_text, escape_control_characters, quote_name
+from ..text import decode_text, escape_control_characters, quote_name, suggest
 
 if TYPE_CHECKING:
     from ..images.prepare import PreparedImageOrLink
@@ -75,7 +76,7 @@ def placeholder_values(image: "Source | None", index: int) -> dict[str, str]:
     """
     from urllib.parse import unquote, urlsplit
 
-    from ..images.sources import DocumentPage, FetchedLink, File, Link
+    from ..images.sources import DocumentPage, FetchedLink, File, Link, is_url
     from ..images.urls import is_object_url
 
     match image:
@@ -83,8 +84,8 @@ def placeholder_values(image: "Source | None", index: int) -> dict[str, str]:
             return placeholder_values(image.document, index)
         case File():
             folder, name = os.path.split(os.path.abspath(image.path))
-        case Link() | FetchedLink() if is_object_url(image.name):
-            folder, _, name = image.name.partition("://")[2].rpartition("/")
+        case Link() | FetchedLink() if is_object_url(image.name) or not is_url(image.name):
+            folder, _, name = image.name.rpartition("/")
             return _escape_values(name, os.path.basename(folder), index)
         case Link() | FetchedLink():
             parts = urlsplit(image.name)
@@ -100,17 +101,35 @@ def _escape_values(name: str, folder_name: str, index: int) -> dict[str, str]:
     return {key: escape_control_characters(text) for key, text in values.items()} | {"index": str(index)}
 
 
-def fill_placeholders(request: Request, image: "Source | None", index: int) -> Request:
-    """Return the request for one image, with the placeholders of its two prompts expanded; see ``placeholder_values``."""
-    values = placeholder_values(image, index)
-    system = None if request.system is None else expand_placeholders(request.system, values)
-    return replace(request, prompt=expand_placeholders(request.prompt, values), system=system)
+def fill_placeholders(
+    request: Request, image: "Source | None", index: int, row: Mapping[str, Any] | None = None
+) -> Request:
+    """Return the request for one image, with the placeholders of its two prompts expanded; see ``placeholder_values``.
+
+    Args:
+        row: the values of the columns of a list, each a placeholder too, which win over the usual ones.
+
+    Raises:
+        UsageError: a word in braces is a misspelled placeholder; or, with a row, anything else than a placeholder.
+    """
+    values, is_strict = placeholder_values(image, index), row is not None
+    values |= {name: _format_cell(value) for name, value in (row or {}).items()}
+    system = None if request.system is None else expand_placeholders(request.system, values, is_strict=is_strict)
+    return replace(request, prompt=expand_placeholders(request.prompt, values, is_strict=is_strict), system=system)
 
 
-def expand_placeholders(text: str, values: Mapping[str, str]) -> str:
+def _format_cell(value: Any) -> str:
+    """The value of a column as text: a string as it is, nothing for null, all else as JSON."""
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def expand_placeholders(text: str, values: Mapping[str, str], *, is_strict: bool = False) -> str:
     """Replace the placeholders of a prompt; braces in the values are not expanded.
 
     ``{{`` becomes a brace, and so does a ``}}`` that closes one. All other braces stay, so that JSON survives.
+
+    Args:
+        is_strict: refuse all words in braces that are not placeholders.
 
     Raises:
         UsageError: a word in braces is a misspelled placeholder.
@@ -120,7 +139,11 @@ def expand_placeholders(text: str, values: Mapping[str, str]) -> str:
     def expand(match: re.Match[str]) -> str:
         nonlocal open_braces
         if word := match["word"]:
-            return values[word] if word in values else _check_unknown_word(word)
+            if word in values:
+                return values[word]
+            if is_strict:
+                raise _no_such_column_error(word, values)
+            return _check_unknown_word(word)
         if match[0] == "{{":
             open_braces += 1
             return "{"
@@ -150,13 +173,26 @@ def _check_unknown_word(word: str) -> str:
     return f"{{{word}}}"
 
 
-def check_placeholders(text: str, *, images: int) -> None:
+def _no_such_column_error(word: str, names: Iterable[str]) -> UsageError:
+    """The error for a word in braces that is neither a column of a list nor a usual placeholder."""
+    available = ", ".join(f"{{{name}}}" for name in names)
+    return UsageError(
+        f"the images have no column {word}, which the prompt names{suggest(word, names)}",
+        hint=f"Available: {available}. For literal braces, double them: {{{{{word}}}}}",
+    )
+
+
+def check_placeholders(text: str, *, images: int, columns: Iterable[str] | None = None) -> None:
     """Check the placeholders of a prompt before the first request, which has this number of images.
+
+    Args:
+        columns: of the list of images; ``None`` if it has none.
 
     Raises:
         UsageError: a placeholder is misspelled, or is ambiguous because the request has several images.
     """
-    expand_placeholders(text, dict.fromkeys(PLACEHOLDERS, ""))
+    names = [*PLACEHOLDERS, *(columns or ())]
+    expand_placeholders(text, dict.fromkeys(names, ""), is_strict=columns is not None)
     ambiguous = sorted({match["word"] for match in _BRACES.finditer(text)} & _IMAGE_PLACEHOLDERS)
     if images > 1 and ambiguous:
         raise UsageError(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from ..describe.result import Description, UnpreparedImage
 from ..errors import EndpointError, ImageError, InterruptedByUserError, UsageError
 from . import question
-from .options import ClientOptions
+from .plan import ClientOptions, build_plan
 from .threads import map_in_threads
 
 if TYPE_CHECKING:
@@ -183,8 +183,6 @@ class Client:
         self.close()
 
     def _get_plan(self) -> "ClientPlan":
-        from .plan import build_plan
-
         with self._lock:
             if self._plan is None or self._plan.process != os.getpid():
                 self._plan = build_plan(self._options)

@@ -5,12 +5,12 @@ import warnings
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..errors import UsageError
 from ..frozen import frozen
+from ..text import suggest
 from . import connection, image_options, question
-from .options import check_options
 
 if TYPE_CHECKING:
     from ..client.endpoint import Endpoint
@@ -27,6 +27,51 @@ if TYPE_CHECKING:
 
 #: More pages than this in one request are more likely a mistake than intended.
 _MAX_PAGES_PER_REQUEST = 8
+
+
+class ClientOptions(TypedDict, total=False):
+    """The options of a client; they mean what the options of the command line mean, and ``None`` is like no option.
+
+    Attributes:
+        schema: of the answer: a JSON Schema, the short form, or the path of a file.
+        params: further fields of the request's body, as ``-O``.
+        fetch: download all links here or none; by default those that the endpoint cannot reach.
+        original: do not shrink images.
+        tiles: a number, or ``auto``.
+        pages: of documents, such as ``1-3``.
+        password: of encrypted PDFs.
+    """
+
+    model: str | None
+    base_url: str | None
+    preset: str | None
+    system: str | None
+    schema: str | os.PathLike[str] | Mapping[str, Any] | None
+    params: Mapping[str, Any] | None
+    max_tokens: int | None
+    temperature: float | None
+    top_p: float | None
+    think: str | bool | None
+    timeout: float | None
+    retries: int | None
+    retry_max_wait: float | None
+    max_time: float | None
+    allow_http: bool | None
+    offline: bool | None
+    max_pixels: int | None
+    max_side: int | None
+    quality: int | None
+    detail: str | None
+    image_order: str | None
+    background: str | None
+    labels: bool | None
+    loop_check: bool | None
+    fetch: bool | None
+    original: bool | None
+    tiles: int | str | None
+    crop: str | None
+    pages: str | None
+    password: str | None
 
 
 @frozen
@@ -106,7 +151,7 @@ def build_plan(options: Mapping[str, Any]) -> ClientPlan:
     from ..settings.fields import OPTIONS
     from ..settings.resolve import resolve_with_preset
 
-    options = check_options(options)
+    options = _check_options(options)
     config = config_file.load_config(os.environ)
     chosen = {name: options[name] for name in OPTIONS if name in options}
     preset, settings = resolve_with_preset(chosen, os.environ, config, options.get("preset"))
@@ -149,3 +194,27 @@ def _choose_describe(session: "Session | None", *, reads_tiles: bool) -> "Descri
     from ..describe import run
 
     return run.describe
+
+
+def _check_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were given, checked like the values of the config file.
+
+    Raises:
+        TypeError: there is no such option.
+        UsageError: a value cannot be used.
+    """
+    from ..settings.checks import check_body_fields
+    from ..settings.fields import FIELDS
+
+    names = [*ClientOptions.__annotations__, "profile"]
+    for name in options.keys() - names:
+        raise TypeError(f"there is no option {name!r}{suggest(name, names)}")
+    checked = {name: value for name, value in options.items() if value is not None}
+    for name, value in checked.items():
+        field = FIELDS.get(name)
+        try:
+            checked[name] = check_body_fields(value) if name == "params" else field.check(value) if field else value
+        except ValueError as error:
+            example = field.example if field else '{"seed": 42}'
+            raise UsageError(f"{name} {error}: {value!r}", hint=f"For example: {name}={example}") from error
+    return checked

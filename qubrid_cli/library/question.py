@@ -162,18 +162,19 @@ def add_response_format(request: "Request", schema: "Schema | None") -> "Request
     return replace(request, response_format=structured.build_response_format(schema))
 
 
-def check_placeholders(request: "Request", *, images: int) -> None:
+def check_placeholders(request: "Request", *, images: int, columns: Sequence[str] | None = None) -> None:
     """Refuse placeholders that could not be filled in, before any request is sent.
 
     Args:
         images: the number of images in the request.
+        columns: of the list of images; ``None`` if it has none.
     """
     if not request.may_have_placeholders:
         return
     from ..describe.prompt import check_placeholders
 
     for text in (request.prompt, request.system or ""):
-        check_placeholders(text, images=images)
+        check_placeholders(text, images=images, columns=columns)
 
 
 def fill_placeholders(request: "Request", group: Sequence["Source"], number: int) -> "Request":

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from qubrid_cli.batch.forecast import Census, Forecast, TotalEstimate, estimate_total
-from qubrid_cli.batch.lists import ListEntry, ListItem, ListLine, sample_items
+from qubrid_cli.batch.readers.lists import ListEntry, ListItem, ListLine, sample_items
 from qubrid_cli.metrics import Price
 
 from ..support.gallery import Batch, Draw

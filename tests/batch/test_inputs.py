@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from qubrid_cli.batch import lists
 from qubrid_cli.batch.folders import Shard, parse_patterns, parse_shard
 from qubrid_cli.batch.inputs import (
     InputItem,
@@ -25,7 +24,8 @@ from qubrid_cli.batch.inputs import (
     split_arguments,
     validate_arguments,
 )
-from qubrid_cli.batch.lists import InvalidListEntry, ListEntry, ListItem, ListLine
+from qubrid_cli.batch.readers import lists
+from qubrid_cli.batch.readers.lists import InvalidListEntry, ListEntry, ListItem, ListLine
 from qubrid_cli.errors import ImageError, UsageError
 from qubrid_cli.images.sources import Bytes, DocumentPage, File, Link, read_bytes
 from qubrid_cli.text import natural_key
@@ -427,7 +427,7 @@ def test_a_shard_is_parsed() -> None:
         (b"\n\n", []),
         (
             b'\xef\xbb\xbf\n{"image": "a.jpg"}\r\n{"image": "b.jpg", "prompt": "why?", "id": 7, "more": []}\n\n',
-            [ListEntry("a.jpg"), ListEntry("b.jpg", "why?", 7)],
+            [ListEntry("a.jpg"), ListEntry("b.jpg", "why?", 7, {"more": []})],
         ),
         (b'{"image": "a.jpg", "prompt": null, "id": null}\n', [ListEntry("a.jpg")]),
         (b'{"image": "caf\\udce9.jpg", "id": "x"}\n', [ListEntry("caf\udce9.jpg", id="x")]),

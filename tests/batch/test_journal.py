@@ -671,7 +671,7 @@ def test_a_key_depends_on_the_image_and_on_every_facet() -> None:
 def test_a_line_is_the_record_and_the_fields_of_a_batch() -> None:
     made = entries.encode_line(record(), index=3, key="k", attempts=2, source_id=7, duplicate_of="b.jpg")
     added = {"index": 3, "key": "k", "attempts": 2, "source_id": 7, "duplicate_of": "b.jpg"}
-    added |= {"path": None, "version": None, "incomplete_attempts": 0}
+    added |= {"path": None, "version": None, "incomplete_attempts": 0, "row": None}
     assert json.loads(made) == record() | added
     assert made.startswith(entries.LINE_START)
 

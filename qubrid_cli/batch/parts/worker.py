@@ -7,6 +7,7 @@ import threading
 import time
 import weakref
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +21,7 @@ from ...library import image_options, question
 from ...output.streams import echo_err
 from ...storage.opening import open_folder
 from ..budget import Budget, BudgetLimits
-from ..inputs import BatchInputs, Task, resolve_source
+from ..inputs import BatchInputs, Task, resolve_source, split_member
 from ..journal import Journal
 from ..outcomes import OutcomeWriter
 from ..pages import PageFinder
@@ -267,6 +268,10 @@ class _PartRun:
 
 def _open_source(description: RunDescription, settings: "Settings", task: Task) -> sources.Source:
     """Resolve the image of a task; relative paths begin in the folder of the driver."""
+    path = os.path.join(description.folder, task.source)
+    if not sources.is_url(task.source) and split_member(path) is not None:  # in an archive
+        member = resolve_source(replace(task, source=path))
+        return replace(member, name=task.source) if isinstance(member, sources.FetchedLink) else member
     source = _make_absolute(resolve_source(task), description.folder)
     (image,) = image_options.resolve_images([source], settings, fetch=description.fetch)
     return image

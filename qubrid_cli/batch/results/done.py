@@ -59,6 +59,8 @@ class DoneFinder:
         """Add path and version of its file to a task; the path of an object in a bucket is its URL."""
         if is_object_url(task.source):
             return replace(task, path=task.source)
+        if (parts := inputs.split_member(task.source)) is not None:
+            return replace(task, path=f"{self._make_relative(parts[0])}/{parts[1]}", version=compute_version(parts[0]))
         path, page = _find_file(task)
         if path is None:
             return task
@@ -66,7 +68,7 @@ class DoneFinder:
         relative_path = self._make_relative(path)
         if page is not None:
             relative_path = f"{relative_path}{_PAGE_MARK}{page}"
-        return Task(task.index, task.source, task.prompt, task.id, relative_path, compute_version(path))
+        return replace(task, path=relative_path, version=compute_version(path))
 
     def is_done(self, task: Task) -> bool:
         """Whether the results file has the answer about an image, which has not changed since."""

@@ -10,7 +10,7 @@ from ...errors import UsageError
 from ...frozen import frozen
 from ...images.sources import DocumentPage, File, Source, has_image_suffix
 from ...text import quote_name
-from ..inputs import Task, resolve_source
+from ..inputs import Task, is_archive_name, resolve_source
 from .answers import PhotoField, list_fields
 
 
@@ -163,9 +163,9 @@ def check_arguments(arguments: Sequence[str]) -> None:
     """
     for argument in arguments:
         source = None if argument == "-" else resolve_source(Task(1, argument))
-        if source is None or find_file(source) is None:
+        if source is None or find_file(source) is None or is_archive_name(argument):
             name = "standard input" if source is None else source.name
             raise UsageError(
-                f"--sidecar writes files next to image files, but {quote_name(name)} is not a file",
+                f"--sidecar writes files next to image files, but {quote_name(name)} is not an image file",
                 hint="Leave out --sidecar, or save the image to a file first.",
             )

@@ -277,7 +277,7 @@ From = Annotated[
     typer.Option(
         "--from",
         metavar="FILE",
-        help="A list of images: lines, or JSONL with image, prompt and id; - reads standard input.",
+        help="A list of images: lines, JSONL, or CSV with a header; - reads standard input.",
         autocompletion=completions.complete_files,
     ),
 ]

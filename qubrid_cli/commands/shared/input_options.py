@@ -1,0 +1,173 @@
+"""Which images are used: the arguments, lists and archives of a batch, what selects among them, and pages."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from ...errors import UsageError
+from ...frozen import frozen
+from ...library import image_options
+from ...text import find_encoding, quote_name
+
+if TYPE_CHECKING:
+    from ...batch.inputs import Selection
+    from ...images.documents.pages import PageChoice
+    from ...settings.config_file import Config
+    from ...settings.fields import Settings
+
+#: Bytes in which a file that is not a list of lines, such as an image, shows itself.
+_HEAD_BYTES = 1024
+
+
+def split_arguments(
+    words: Sequence[str],
+    list_name: str | None,
+    config: "Config",
+    settings: "Settings",
+    *,
+    prompt_given: bool,
+) -> tuple[tuple[str, ...], str | None, str | None]:
+    """The images and the prompt among the arguments, and the list; an image that does not exist is refused.
+
+    An archive in place of the list is like an argument.
+    """
+    from ...batch import inputs
+
+    def is_preset(word: str) -> bool:
+        from ...settings import presets
+
+        return word in presets.list_names(config.presets)
+
+    paths, prompt = inputs.split_arguments(words, prompt_given=prompt_given, is_preset=is_preset)
+    if list_name is not None and inputs.is_archive_name(list_name):
+        paths, list_name = (*paths, list_name), None
+    inputs.validate_arguments(paths, partial(image_options.build_storage_options, settings))
+    return paths, prompt, list_name
+
+
+def check_sources(paths: "Sequence[str]", list_name: str | None, *, null: bool) -> None:
+    """Refuse a run without images, and ``-0`` without a list."""
+    if not paths and list_name is None:
+        raise UsageError("no image was named", hint='For example: qvision batch photos/ "caption" -o results.jsonl')
+    if null and list_name is None:
+        raise UsageError(
+            "-0 applies to a list, and there is no --from", hint="Run: find . -print0 | qvision batch --from - -0"
+        )
+
+
+def resolve_list(
+    name: str | None, stdin: BinaryIO, settings: "Settings", *, nul: bool
+) -> "Path | BinaryIO | Callable[[], BinaryIO] | None":
+    """The list of ``--from``; a function opens one in a bucket.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    if name is None:
+        return None
+    if name == "-":
+        return stdin
+    from ...images.urls import is_object_url
+
+    if is_object_url(name):
+        from ...storage.opening import open_object
+
+        open_list = partial(open_object, name, image_options.build_storage_options(settings))
+        open_list().close()
+        return open_list
+    path = Path(name).expanduser()
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES) if path.is_file() else b""
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(
+            f"cannot read the list {quote_name(name)}: {reason}", hint="Check the name after --from."
+        ) from error
+    if b"\0" in head and not nul and find_encoding(head) != "utf-16":
+        quoted = quote_name(name)
+        raise UsageError(
+            f"{quoted} is not a list of lines: it contains NUL bytes",
+            hint=f"For a list as find -print0 writes it, add -0. To describe an image: qvision batch {quoted} -P describe",
+        )
+    return path
+
+
+def collect_run_files(results: Path | None, failures: Path | None, list_name: str | None) -> tuple[Path, ...]:
+    """The files of the run itself, which are not images of it. Two of them must not be the same."""
+    from ...images.urls import is_object_url
+
+    paths_by_option = {
+        "-o": results,
+        "--failures": failures,
+        "--from": None if list_name is None or list_name == "-" or is_object_url(list_name) else Path(list_name),
+    }
+    options: dict[str, str] = {}
+    for option, path in paths_by_option.items():
+        if path is not None:
+            other = options.setdefault(os.path.realpath(path), option)
+            if other != option:
+                raise UsageError(
+                    f"{other} and {option} name the same file, {quote_name(path)}",
+                    hint="Use a different file for each.",
+                )
+    return tuple(path for path in paths_by_option.values() if path is not None)
+
+
+def build_selection(params: "Mapping[str, Any]", settings: "Settings", excluded_files: tuple[Path, ...]) -> "Selection":
+    """Which of the images to process.
+
+    Args:
+        params: the command line, by the names of the parameters.
+    """
+    from ...batch import folders, inputs
+
+    return inputs.Selection(
+        folders.parse_patterns(params["include"] or (), params["exclude"] or ()),
+        include_hidden=params["hidden"],
+        limit=params["limit"],
+        shard=None if params["shard"] is None else folders.parse_shard(params["shard"]),
+        excluded_files=excluded_files,
+        storage=partial(image_options.build_storage_options, settings),
+    )
+
+
+@frozen
+class PageOptions:
+    """What the command line says about pages."""
+
+    choice: "PageChoice | None"
+    password: str | None
+
+
+def read_page_options(pages: str | None, frame: int | None, password_file: str | None, stdin: BinaryIO) -> PageOptions:
+    """The values of ``--pages``, ``--frame`` and ``--password-file``.
+
+    Raises:
+        UsageError: they exclude each other, are not valid, or the password cannot be read.
+    """
+    if pages is not None and frame is not None:
+        raise UsageError("--pages and --frame exclude each other", hint="--frame N is the same as --pages N.")
+    choice = None
+    if (text := pages if frame is None else str(frame)) is not None:
+        from ...images.documents.pages import parse_pages
+
+        choice = parse_pages(text)
+    return PageOptions(choice, None if password_file is None else _read_password(password_file, stdin))
+
+
+def _read_password(name: str, stdin: BinaryIO) -> str:
+    try:
+        data = stdin.read() if name == "-" else Path(name).expanduser().read_bytes()
+        password = data.decode().removesuffix("\n").removesuffix("\r")
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is not UTF-8 text"
+        raise UsageError(
+            f"cannot read --password-file {quote_name(name)}: {reason}", hint="It contains only the password."
+        ) from error
+    if not password or "\n" in password:
+        problem = "has more than one line" if password else "is empty"
+        raise UsageError(f"--password-file {quote_name(name)} {problem}", hint="It contains only the password.")
+    return password

@@ -65,6 +65,7 @@ class _LateFields:
         dataclass(repr=False, eq=False)(self._original)
         self.slotted.__init__ = self._original.__init__  # type: ignore[misc]
         self.slotted.__dataclass_fields__ = self._original.__dataclass_fields__  # type: ignore[attr-defined]
+        self.slotted.__dataclass_params__ = self._original.__dataclass_params__  # type: ignore[attr-defined]  # for subclasses
         return self._original.__dataclass_fields__
 
 

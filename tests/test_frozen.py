@@ -92,3 +92,20 @@ def test_asdict_replace_and_match_work() -> None:
     match Size(1, 2):
         case Size(width, height):
             assert (width, height, Size(3, 4).pixels) == (1, 2, 12)
+
+
+def test_a_class_that_is_used_before_its_base_has_the_fields_of_both() -> None:
+    @frozen
+    class Image:
+        name: str
+
+    @frozen
+    class Document(Image):
+        pages: int = 1
+
+    @frozen
+    class Scan(Document):
+        """Adds no field."""
+
+    assert repr(Scan("a", 2)).endswith("Scan(name='a', pages=2)")
+    assert Document("a") == Document("a", 1)

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from qubrid_cli.errors import QvisionError
-from qubrid_cli.images.sources import File, read_bytes
+from qubrid_cli.images.encode import ImageLimits
+from qubrid_cli.images.prepare import prepare_image
+from qubrid_cli.images.sources import Bytes, File, read_bytes
 from qubrid_cli.output.streams import Output
 from qubrid_cli.schema.json_schema import load
 from qubrid_cli.settings.config_file import parse_toml
@@ -69,6 +71,7 @@ def test_what_commands_a_terminal_does_not_reach_it(character: str) -> None:
         (lambda: read_bytes(File("my photo.jpg", Path("my photo.jpg"))), 'no such image: "my photo.jpg"'),
         (lambda: read_bytes(File("it's.jpg", Path("it's.jpg"))), 'no such image: "it\'s.jpg"'),
         (lambda: read_bytes(File("a-b_1.jpg", Path("a-b_1.jpg"))), "no such image: a-b_1.jpg"),
+        (lambda: prepare_image(Bytes("my photo.jpg", b"no"), ImageLimits()), '"my photo.jpg" is not an image'),
         (lambda: Output("my folder/a.txt"), '-o "my folder/a.txt": there is no folder '),
         (lambda: load("@my schema.json", where="--schema"), '--schema: cannot read "my schema.json": '),
         (lambda: parse_toml("x", Path("my config.toml")), '"my config.toml", '),
@@ -81,3 +84,12 @@ def test_a_file_is_quoted_in_a_message_if_a_shell_would_need_it(
     with pytest.raises(QvisionError) as caught:
         fail()
     assert caught.value.message.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("a b.svg", '"a b.svg"'), ("-a b.svg", '"./-a b.svg"'), ("-a.svg", "./-a.svg")]
+)
+def test_a_command_that_converts_a_file_names_it_as_a_shell_needs_it(name: str, file: str) -> None:
+    with pytest.raises(QvisionError) as caught:
+        prepare_image(Bytes(name, b'<svg xmlns="http://www.w3.org/2000/svg"></svg>'), ImageLimits())
+    assert file in str(caught.value.hint)

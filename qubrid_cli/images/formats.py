@@ -200,14 +200,22 @@ def _unreadable_heif_error(data: bytes, name: str, *, can_read_heif: bool) -> Im
 
 def unsupported_error(unsupported: UnsupportedFormat, name: str) -> ImageError:
     """The error for a format that is not read, with a command that converts the file."""
-    is_file = name != "-" and not re.match("[a-z]{2,}:", name, re.IGNORECASE)
-    file = quote_name(f"./{name}" if name.startswith("-") else name) if is_file else "FILE"
-    page = quote_name(f"./{name}[0]" if name.startswith("-") else f"{name}[0]") if is_file else "FILE[0]"
+    is_file = name != "-" and not re.match("[\"']?[a-z]{2,}:", name, re.IGNORECASE)
+    file = _format_path(name) if is_file else "FILE"
+    page = _format_path(name, "[0]") if is_file else "FILE[0]"
     hint = "Open it in a program that can read it, and save it as PNG or JPEG."
     description, command = unsupported
     if command is not None:
         hint = f"Convert it to an image first: {command.format(file, page=page)}"
     return ImageError(f"{name} is {description}, which is not supported", hint=hint, code="unsupported_format")
+
+
+def _format_path(name: str, suffix: str = "") -> str:
+    """A file in a command; its name is quoted already if a shell needs that, and must not look like an option."""
+    quote = name[0] if len(name) > 1 and name[0] == name[-1] and name[0] in "\"'" else ""
+    path = name[len(quote) : len(name) - len(quote)]
+    path = f"./{path}{suffix}" if path.startswith("-") else f"{path}{suffix}"
+    return f"{quote}{path}{quote}" if quote else quote_name(path)
 
 
 def too_many_pixels_error(name: str, max_pixels: int) -> ImageError:

@@ -15,6 +15,7 @@ from PIL import ExifTags, Image
 from ..errors import ImageError
 from ..frozen import frozen
 from ..operating_system import call_interruptibly
+from ..text import quote_name
 from . import damage, decode, prefetch, sources
 from .encode import ImageLimits, Upload, encode_for_upload, orient_size
 from .metadata import keep_sound_chunks, list_extra_parts
@@ -191,7 +192,7 @@ def _prepare_page(page: sources.DocumentPage, limits: ImageLimits, documents: "D
     image = document.read_page(page.number, limits)
     if image.size is not None and limits.crop is not None:  # in points, like the size in the record
         limits = replace(limits, crop=limits.crop.to_percent(image.size))
-    content = _prepare_undamaged_or_rest(image.data, page.name, limits)
+    content = _prepare_undamaged_or_rest(image.data, quote_name(page.name), limits)
     width, height = image.size or content.size
     scale = width / content.size[0], height / content.size[1]
     return PreparedImage(
@@ -234,7 +235,7 @@ def prepare_image(source: sources.ReadableSource, limits: ImageLimits) -> Prepar
     prefetched = prefetch.take(source.path) if isinstance(source, sources.File) else None
     data = prefetched or sources.read_bytes(source)
     sha256 = hashlib.sha256(data).hexdigest()  # before the decoded image is needed: the prefetch may still decode it
-    content = _prepare_undamaged_or_rest(data, source.name, limits)
+    content = _prepare_undamaged_or_rest(data, quote_name(source.name), limits)
     return PreparedImage(
         name=source.name,
         sha256=sha256,
@@ -262,7 +263,7 @@ class _Content:
 
 
 def _prepare_undamaged_or_rest(data: bytes, name: str, limits: ImageLimits) -> "_Content":
-    """Prepare an image from its bytes, or what is left of a damaged one."""
+    """Prepare an image from its bytes, or what is left of a damaged one; messages name it as it is given here."""
     try:
         return _prepare_content(data, name, limits)
     except ImageError as error:

@@ -77,7 +77,8 @@ def test_too_many_pages_need_a_choice_or_a_request_for_each(describe: Ask, serve
     assert server.asked == []
     counting(server)
     each = describe("book.pdf", "what?", "--each", "--pages", "1-2,9", *SMALL)
-    assert (each.exit_code, each.stdout.splitlines()) == (0, [b"answer 1", b"answer 2", b"answer 3"])
+    answers = [f"== book.pdf#page={page} ==\nanswer {number}\n" for number, page in enumerate((1, 2, 9), 1)]
+    assert (each.exit_code, each.stdout.decode()) == (0, "\n".join(answers))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +115,8 @@ def test_with_each_a_broken_document_affects_only_its_own_request(
     (tmp_path / "b.pdf").write_bytes(THREE)
     counting(server)
     run = describe("a.pdf", "b.pdf", "what?", "--each", *SMALL)
-    assert (run.exit_code, run.stdout) == (4, b"answer 1\nanswer 2\nanswer 3\n")
+    answers = [f"== b.pdf#page={page} ==\nanswer {page}\n" for page in (1, 2, 3)]
+    assert (run.exit_code, run.stdout.decode()) == (4, "\n".join(answers))
     assert "a.pdf is a damaged PDF document" in run.stderr
     missing = describe("b.pdf", "what?", "--pages", "7")
     assert (missing.exit_code, missing.stderr.splitlines()[0]) == (

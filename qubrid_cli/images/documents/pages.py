@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import ImageError, UsageError
 from ...frozen import frozen
+from ...text import quote_name
 from .. import sources, tokens
 from ..sources import DocumentKind, DocumentPage, Link, ReadableSource, detect_document
 from ..tiles.choice import MAX_AUTO_TILES
@@ -286,7 +287,7 @@ class Documents:
             return ()
         document = self.open(source)
         count = document.page_count
-        numbers = choice.select(source.name, count, document.unit) if choice else tuple(range(1, count + 1))
+        numbers = choice.select(quote_name(source.name), count, document.unit) if choice else tuple(range(1, count + 1))
         return () if count == 1 and kind is not DocumentKind.PDF else numbers
 
     def find_data(self, source: ReadableSource) -> bytes | None:
@@ -303,7 +304,9 @@ class Documents:
         """
         if isinstance(source, Link):
             hint = "Add --fetch, to download it and send its pages."
-            raise ImageError(f"{source.name} is a link, and the endpoint cannot choose a page of it", hint=hint)
+            raise ImageError(
+                f"{quote_name(source.name)} is a link, and the endpoint cannot choose a page of it", hint=hint
+            )
         key = _identify(source)
         with self._lock:
             future = self._open.get(key)
@@ -323,8 +326,8 @@ class Documents:
         return future.result()
 
     def _read_document(self, source: ReadableSource) -> Document:
-        data, name = sources.read_bytes(source), source.name
-        match detect_document(sources.Bytes(name, data)):
+        data, name = sources.read_bytes(source), quote_name(source.name)
+        match detect_document(sources.Bytes(source.name, data)):
             case DocumentKind.PDF:
                 from . import pdf
 

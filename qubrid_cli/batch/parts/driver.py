@@ -75,7 +75,7 @@ class Driver:
         self._slots = 0
         self._grown_at: float | None = None
         self._common = CommonShare()
-        self._is_stop_published = False
+        self._is_stop_published = self._has_noted_absence = False
 
     def interrupt(self, signal_name: str) -> None:
         """Stop after the requests in flight; may be called by a signal handler."""
@@ -89,7 +89,7 @@ class Driver:
         """Do the run.
 
         Raises:
-            QvisionError: the images cannot be found, or the output cannot be read or written.
+            QvisionError: the executor does not work, or the lock cannot be written.
         """
         try:
             while True:
@@ -118,7 +118,10 @@ class Driver:
             for future in finished:
                 self._handle_end(self._running.pop(future), future)
         else:
-            time.sleep(_WAIT_SECONDS / 10)  # the first part is being planned
+            time.sleep(_WAIT_SECONDS / 10)  # the first part is being planned, or there is no worker
+            if self._slots == 0 and self.stop_reason is None and not self._has_noted_absence:
+                self._has_noted_absence = True
+                self._display.print_line("note: no worker is connected yet; waiting for one")
         now = time.monotonic()
         if self._lease.problem is not None:
             self.stop(self._lease.problem)
@@ -141,11 +144,18 @@ class Driver:
     def _start_parts(self) -> None:
         slots = self._count_slots()
         while len(self._running) < slots and self.stop_reason is None:
-            planned = self._returned.popleft() if self._returned else self._parts.take()
+            planned = self._take_part()
             if planned is None:
                 break
             self._start(planned, slots)
         self._publish_common(slots)
+
+    def _take_part(self) -> PlannedPart | None:
+        try:
+            return self._returned.popleft() if self._returned else self._parts.take()
+        except QvisionError as error:  # the images cannot be found, or the output cannot be written
+            self.stop(error)
+            return None
 
     def _start(self, planned: PlannedPart, slots: int) -> None:
         running = self._expect_running(slots, starting=1)

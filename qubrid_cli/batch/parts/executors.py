@@ -10,13 +10,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
 from ... import __version__
-from ...errors import ConfigError
+from ...errors import BatchIncompleteError, ConfigError
 from ...frozen import frozen
 from ...installation import format_install_command
 from .part import SHORT_GRACE
@@ -26,8 +26,9 @@ _Result = TypeVar("_Result")
 
 #: The exit code of a process that SIGTERM has ended.
 _TERMINATED = 128 + 15
-#: Seconds to find a scheduler.
+#: Seconds to find a scheduler, or to leave it.
 _CONNECT_SECONDS = 10
+_CONTINUE_HINT = "To continue, run the same command again when there is a scheduler."
 #: Exceptions of a future whose worker died.
 _LOST_WORKER: tuple[type[BaseException], ...] = (BrokenExecutor, CancelledError)
 
@@ -159,26 +160,60 @@ def open_dask(address: str) -> Iterator[PartExecutor]:
     except ImportError as error:
         command = format_install_command("'dask[distributed]'")
         raise ConfigError("--dask needs the library dask", hint=f"Run: {command}") from error
+    # They print tracebacks when a worker or the scheduler goes away, which the driver reports in a sentence.
+    for name in [*logging.root.manager.loggerDict, "asyncio"]:
+        if name.startswith(("distributed", "tornado", "asyncio")):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     kind, _, count = address.partition(":")
     with ExitStack() as stack:
         if kind == "local" and (not count or count.isdecimal()):
             workers = int(count) if count else None
             cluster = LocalCluster(
-                n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.ERROR
+                n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
             )
             stack.enter_context(cluster)
             client = Client(cluster)
         else:
             client = _connect(Client, address)
-        stack.enter_context(client)
+        stack.callback(_close, client)
         _check_versions(client)
-        executor = client.get_executor(pure=False)
-        yield PartExecutor(
-            executor,
-            lambda: sum(client.nthreads().values()),
-            (*_LOST_WORKER, KilledWorker),
-            is_local=False,
-        )
+        executor = _DaskExecutor(client, address)
+        yield PartExecutor(executor, executor.count_workers, (*_LOST_WORKER, KilledWorker), is_local=False)
+
+
+class _DaskExecutor(Executor):
+    """Dask's own executor, with our exceptions."""
+
+    def __init__(self, client: Any, address: str) -> None:
+        self._client = client
+        self._address = address
+        self._executor: Executor = client.get_executor(pure=False)
+
+    def submit(
+        self, function: Callable[_Parameters, _Result], /, *args: _Parameters.args, **kwargs: _Parameters.kwargs
+    ) -> Future[_Result]:
+        """See ``Executor``."""
+        with self._translated():
+            return self._executor.submit(function, *args, **kwargs)
+
+    def count_workers(self) -> int:
+        """How many threads all workers have."""
+        with self._translated():
+            return sum(self._client.nthreads().values())
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, TimeoutError, CancelledError, RuntimeError) as error:
+            raise BatchIncompleteError(
+                f"the connection to the Dask scheduler {self._address} was lost", hint=_CONTINUE_HINT
+            ) from error
+
+
+def _close(client: Any) -> None:
+    with suppress(OSError, TimeoutError, CancelledError, RuntimeError):
+        client.close(timeout=_CONNECT_SECONDS)
 
 
 def _connect(make_client: Callable[..., Any], address: str) -> Any:

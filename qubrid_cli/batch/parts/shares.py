@@ -61,8 +61,8 @@ class Shares:
     def compute_slots(self, workers: int) -> int:
         """How many parts may run at the same time."""
         if self.is_narrow:
-            return 1
-        return workers if self.limits.jobs is None else max(1, min(workers, self.limits.jobs))
+            return min(workers, 1)
+        return workers if self.limits.jobs is None else min(workers, self.limits.jobs)
 
     def compute_common(self, running: int) -> CommonShare:
         """What each of so many parts may use."""

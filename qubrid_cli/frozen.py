@@ -10,10 +10,13 @@ instances are hashable and shared between threads, change them only with ``datac
 """
 
 import sys
+from _thread import RLock
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 _Class = TypeVar("_Class")
+#: Held while a class is made complete; by the same thread also for the classes that it inherits from.
+_completing = RLock()
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
@@ -61,11 +64,17 @@ class _LateFields:
         self._original: Any = original
 
     def __get__(self, instance: object, owner: type) -> Any:
-        """Give the class its ``__init__`` and its fields, and return the fields. Two threads may do so at once."""
-        dataclass(repr=False, eq=False)(self._original)
-        self.slotted.__init__ = self._original.__init__  # type: ignore[misc]
-        self.slotted.__dataclass_fields__ = self._original.__dataclass_fields__  # type: ignore[attr-defined]
-        self.slotted.__dataclass_params__ = self._original.__dataclass_params__  # type: ignore[attr-defined]  # for subclasses
+        """Give the class its ``__init__`` and its fields, and return the fields.
+
+        Only one thread at a time: ``dataclass`` takes the defaults out of the class, and a second one would find none.
+        """
+        slotted: Any = self.slotted
+        with _completing:
+            if vars(slotted)["__dataclass_fields__"] is self:
+                dataclass(repr=False, eq=False)(self._original)
+                slotted.__dataclass_params__ = self._original.__dataclass_params__  # for subclasses
+                slotted.__init__ = self._original.__init__
+                slotted.__dataclass_fields__ = self._original.__dataclass_fields__
         return self._original.__dataclass_fields__
 
 

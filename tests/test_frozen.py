@@ -1,5 +1,7 @@
 """The decorator for data classes."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, field, replace
 from typing import Any
 
@@ -109,3 +111,25 @@ def test_a_class_that_is_used_before_its_base_has_the_fields_of_both() -> None:
 
     assert repr(Scan("a", 2)).endswith("Scan(name='a', pages=2)")
     assert Document("a") == Document("a", 1)
+
+
+def test_a_class_may_be_used_first_by_several_threads_at_once() -> None:
+    """``dataclass`` takes the defaults out of a class, so another thread must not make it complete once more."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(100):
+
+            @frozen
+            class Base:
+                names: dict[str, int] = field(default_factory=dict)
+
+            @frozen
+            class Derived(Base):
+                count: int = 3
+
+            with ThreadPoolExecutor(6) as pool:
+                made = list(pool.map(lambda _, made=Derived: made(), range(6)))
+            assert {(len(one.names), one.count) for one in made} == {(0, 3)}
+    finally:
+        sys.setswitchinterval(interval)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from ..errors import ImageError
-from ..images.sources import has_readable_suffix
+from ..images.suffixes import has_readable_suffix
 from ..text import escape_control_characters, quote_name
 
 #: Kinds of files that people may expect to be described, by suffix. Sources: dcraw, LibRaw and ffmpeg's lists of formats.

@@ -10,7 +10,7 @@ import typer
 from ..errors import InterruptedByUserError
 from ..library import connection, image_options, question
 from ..text import escape_control_characters
-from .shared import completions, help_layout, input_options, options, parts, setup
+from .shared import batch_options, completions, help_layout, input_options, options, parts, setup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -54,46 +54,46 @@ def batch(
     preset: options.Preset = None,
     system: options.System = None,
     schema: options.Schema = None,
-    from_: options.From = None,
-    null: options.Null = False,
+    from_: batch_options.From = None,
+    null: batch_options.Null = False,
     image_column: Annotated[
         str | None,
         typer.Option("--image-column", metavar="NAME", help="Column of a list that names the images. [image]"),
     ] = None,
-    include: options.Include = None,
-    exclude: options.Exclude = None,
-    hidden: options.Hidden = False,
-    limit: options.Limit = None,
-    shard: options.Shard = None,
-    output: options.Results = None,
+    include: batch_options.Include = None,
+    exclude: batch_options.Exclude = None,
+    hidden: batch_options.Hidden = False,
+    limit: batch_options.Limit = None,
+    shard: batch_options.Shard = None,
+    output: batch_options.Results = None,
     processes: parts.Processes = None,
     dask: parts.Dask = None,
     part_size: parts.PartSize = None,
     plan_only: parts.PlanOnly = False,
     send_key: parts.SendKey = False,
-    force: options.Force = False,
-    retry_incomplete: options.RetryIncomplete = False,
-    verify: options.Verify = False,
-    failures: options.Failures = None,
-    sidecar: options.Sidecar = None,
-    existing: options.Existing = None,
-    caption_suffix: options.CaptionSuffix = None,
-    append_suffix: options.AppendSuffix = False,
-    one_line: options.OneLine = False,
-    prefix: options.Prefix = None,
-    xmp_name: options.XmpName = None,
-    ordered: options.Ordered = False,
-    jobs: options.Jobs = "auto",
-    rpm: options.Rpm = None,
-    tpm: options.Tpm = None,
-    retries: options.ImageRetries = None,
-    patience: options.Patience = 600.0,
-    request_timeout: options.RequestTimeout = 1800.0,
-    max_failures: options.MaxFailures = None,
-    max_cost: options.MaxCost = None,
-    max_tokens_total: options.MaxTokensTotal = None,
-    time_limit: options.TimeLimit = None,
-    dry_run: options.BatchDryRun = False,
+    force: batch_options.Force = False,
+    retry_incomplete: batch_options.RetryIncomplete = False,
+    verify: batch_options.Verify = False,
+    failures: batch_options.Failures = None,
+    sidecar: batch_options.Sidecar = None,
+    existing: batch_options.Existing = None,
+    caption_suffix: batch_options.CaptionSuffix = None,
+    append_suffix: batch_options.AppendSuffix = False,
+    one_line: batch_options.OneLine = False,
+    prefix: batch_options.Prefix = None,
+    xmp_name: batch_options.XmpName = None,
+    ordered: batch_options.Ordered = False,
+    jobs: batch_options.Jobs = "auto",
+    rpm: batch_options.Rpm = None,
+    tpm: batch_options.Tpm = None,
+    retries: batch_options.ImageRetries = None,
+    patience: batch_options.Patience = 600.0,
+    request_timeout: batch_options.RequestTimeout = 1800.0,
+    max_failures: batch_options.MaxFailures = None,
+    max_cost: batch_options.MaxCost = None,
+    max_tokens_total: batch_options.MaxTokensTotal = None,
+    time_limit: batch_options.TimeLimit = None,
+    dry_run: batch_options.BatchDryRun = False,
     profile: options.Profile = None,
     model: options.Model = None,
     base_url: options.BaseUrl = None,
@@ -104,7 +104,7 @@ def batch(
     param: options.Param = None,
     timeout: options.Timeout = None,
     allow_http: options.AllowHttp = False,
-    stream: options.Stream = False,
+    stream: batch_options.Stream = False,
     loop_check: options.LoopCheck = None,
     offline: options.Offline = False,
     max_pixels: options.MaxPixels = None,
@@ -120,8 +120,8 @@ def batch(
     tiles: options.Tiles = None,
     crop: options.Crop = None,
     fetch: options.Fetch = None,
-    quiet: options.BatchQuiet = False,
-    verbose: options.BatchVerbose = False,
+    quiet: batch_options.BatchQuiet = False,
+    verbose: batch_options.BatchVerbose = False,
 ) -> None:
     """Describe many images, with a line of JSON for each."""
     from ..batch import inputs
@@ -270,7 +270,7 @@ def _build_source_opener(settings: "Settings", stdin: BinaryIO, *, fetch: bool |
 def _build_rate_limiter(jobs: str, rpm: int | None, tpm: int | None) -> "RateLimiter":
     from ..batch.rate import RateLimiter
 
-    return RateLimiter(options.parse_jobs(jobs), rpm=rpm, tpm=tpm)
+    return RateLimiter(batch_options.parse_jobs(jobs), rpm=rpm, tpm=tpm)
 
 
 def _build_sidecar_options(

@@ -17,7 +17,7 @@ from ..errors import ImageError, UsageError
 from ..frozen import frozen
 from ..operating_system import IS_WINDOWS
 from ..text import natural_key, quote_name
-from . import sources, urls
+from . import sources, suffixes, urls
 from .sources import DocumentPage, File, Source, Stdin
 
 _PATH_START = re.compile(r"\.{0,2}[\\/]|~[\\/]|[A-Za-z]:[\\/]")
@@ -161,11 +161,11 @@ def _resolve(argument: str, stdin: BinaryIO, *, is_windows: bool) -> list[Source
         return [sources.make_file(argument, path)]
     if (page := sources.split_page(argument)) and (documents := _resolve(page[0], stdin, is_windows=is_windows)):
         return [DocumentPage(document, page[1]) for document in documents if not isinstance(document, DocumentPage)]
-    has_image_suffix = sources.has_image_suffix(argument)
+    has_image_suffix = suffixes.has_image_suffix(argument)
     if (has_image_suffix and re.search(r"[*?\[]", argument)) or is_unexpanded(argument, is_windows=is_windows):
         names = filter(os.path.isfile, glob.iglob(prepare_glob(argument, is_windows=is_windows), recursive=True))
         images = sorted(
-            (name for name in names if has_image_suffix or sources.has_readable_suffix(name)), key=natural_key
+            (name for name in names if has_image_suffix or suffixes.has_readable_suffix(name)), key=natural_key
         )
         if not images:
             raise no_match_error(argument)
@@ -243,7 +243,7 @@ def is_path(text: str, *, is_windows: bool = IS_WINDOWS) -> bool:
         return False
     if any(character.isspace() for character in text):
         looks_like_path = (
-            sources.has_image_suffix(text)
+            suffixes.has_image_suffix(text)
             or _PATH_START.match(text) is not None
             or text.endswith(("/", "\\"))
             or (is_windows and re.match(r"\S+\\", text) is not None)
@@ -289,7 +289,7 @@ def find_similar(text: str, *, exact: bool = False, is_windows: bool = IS_WINDOW
         return [] if exact or not folder else _correct_folder(folder, name)
     wanted = _normalize(name)
     same = [other for other in names if _normalize(other) == wanted]
-    same += [other for other in names if sources.has_readable_suffix(other) and _normalize(Path(other).stem) == wanted]
+    same += [other for other in names if suffixes.has_readable_suffix(other) and _normalize(Path(other).stem) == wanted]
     if not same and not exact:
         from difflib import get_close_matches
 

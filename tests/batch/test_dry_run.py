@@ -104,6 +104,6 @@ def test_a_dry_run_over_too_many_rows_estimates_them(batch: Batch, draw: Draw, t
     run = batch("--from", "rows", "caption", "--dry-run", "--limit", 300_000)
     assert run.exit_code == 0
     assert run.stderr == "the list has 400,000 rows: estimating from a random sample\n"
-    first, second, _ = run.stdout.decode().splitlines()
+    first, second, *_ = run.stdout.decode().splitlines()
     assert first.startswith("about 300,000 images: about 10 to describe, ")
     assert second.startswith("about 740 input tokens, 74 per image; ")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import ImageError, UsageError
 from ...frozen import frozen
-from ...images import sources, urls
+from ...images import sources, suffixes, urls
 from ...images.arguments import expand_home, no_match_error, prepare_glob
 from ...text import natural_key
 from .. import folders
@@ -57,7 +57,7 @@ class Candidate:
 def is_folder(argument: str) -> bool:
     """Whether an argument is a folder on a disk, or in a bucket, where only images have a suffix."""
     if urls.is_object_url(argument):
-        is_file = sources.has_image_suffix(argument.partition("#page=")[0]) or is_archive_name(argument)
+        is_file = suffixes.has_image_suffix(argument.partition("#page=")[0]) or is_archive_name(argument)
         return urls.is_object_folder(argument) or not is_file
     return os.path.isdir(expand_home(argument))
 
@@ -163,7 +163,7 @@ def _expand_glob(pattern: str, selection: "Selection") -> Iterator[Candidate]:
             yield from _expand_folder(path, selection)
         elif not _matches_patterns(path, selection):
             continue
-        elif _LITERAL_SUFFIX.search(pattern) or sources.has_readable_suffix(path):
+        elif _LITERAL_SUFFIX.search(pattern) or suffixes.has_readable_suffix(path):
             yield Candidate(_make_path_unambiguous(path), path)
         else:
             selection.left_out.add_file(path)

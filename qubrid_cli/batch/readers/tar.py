@@ -15,7 +15,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ImageError, StorageError
-from ...images.sources import MAX_FILE_BYTES, has_readable_suffix
+from ...images.sources import MAX_FILE_BYTES
+from ...images.suffixes import has_readable_suffix
 from ...images.urls import is_object_url
 from ..left_out import is_junk_file
 from .archives import ForwardReaders, Member, Place

@@ -8,7 +8,8 @@ from typing import Any
 
 from ...errors import UsageError
 from ...frozen import frozen
-from ...images.sources import DocumentPage, File, Source, has_image_suffix
+from ...images.sources import DocumentPage, File, Source
+from ...images.suffixes import has_image_suffix
 from ...text import quote_name
 from ..inputs import Task, is_archive_name, resolve_source
 from .answers import PhotoField, list_fields

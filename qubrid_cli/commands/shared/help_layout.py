@@ -62,7 +62,7 @@ _NO_LIMIT = 1e6
 _TINY = 0.01
 
 
-class _Layout:
+class _HelpLayout:
     """What the help of all commands has in common; ``epilog`` holds examples, one per line, which are not rewrapped."""
 
     help: str | None
@@ -96,7 +96,7 @@ class _Layout:
             formatter.write_text(f"More: qvision help {topic}")
 
 
-class Command(_Layout, TyperCommand):
+class Command(_HelpLayout, TyperCommand):
     """A command."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
@@ -105,7 +105,7 @@ class Command(_Layout, TyperCommand):
         return [piece[1:-1] if piece.startswith("{") and piece.endswith("}") else piece for piece in pieces]
 
 
-class Group(_Layout, TyperGroup):
+class Group(_HelpLayout, TyperGroup):
     """A command with commands below it."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:

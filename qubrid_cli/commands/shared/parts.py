@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...errors import UsageError
-from . import options
+from . import batch_options
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -130,7 +130,7 @@ def run(
     from ...batch.parts.session import PartsPlan, run_in_parts
     from ...batch.parts.shares import RunLimits
 
-    jobs, limits = options.parse_jobs(params["jobs"]), plan.limits
+    jobs, limits = batch_options.parse_jobs(params["jobs"]), plan.limits
     run_in_parts(
         PartsPlan(
             location,

@@ -42,7 +42,7 @@ def read_prompt(text: str, *, option: str, stdin: BinaryIO) -> str:
         return _decode(stdin.read(), f"standard input, read for {option} -,")
     if text.startswith("@@"):
         return text[1:]
-    return _decode(_read_file(text[1:], option), text[1:])
+    return _decode(_read_file(text[1:], option), quote_name(text[1:]))
 
 
 def _read_file(name: str, option: str) -> bytes:
@@ -61,7 +61,7 @@ def _decode(data: bytes, name: str) -> str:
         return decode_text(data).rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise UsageError(
-            f"{quote_name(name)} is not UTF-8 text", hint="-p and -s read text; name images without an option."
+            f"{name} is not UTF-8 text", hint="-p and -s read text; name images without an option."
         ) from error
 
 

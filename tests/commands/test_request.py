@@ -80,7 +80,7 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(name: str, reason: 
     with pytest.raises(UsageError) as caught:
         read_prompt("-s", f"@{name}", NOTHING)
     assert (caught.value.message, caught.value.hint) == (
-        f"cannot read {name}, named by -s: {reason}",
+        f"cannot read {quote_name(name)}, named by -s: {reason}",
         f"If the prompt begins with @, double it: -s {quote_name(f'@@{name}')}",
     )
 

@@ -334,7 +334,7 @@ def test_a_hostile_file_name_is_shown_and_not_obeyed(server: Server, lighthouse:
     out, exit_code = run(server, evil)
     screen = Screen().feed(out)
     assert (exit_code, screen.title) == (4, "")
-    assert "\\x1b[2J\\x1b]0;owned\\x07.jpgis damaged or cut off" in "".join(screen.lines)  # wrapped at a blank
+    assert '\\x1b[2J\\x1b]0;owned\\x07.jpg"is damaged or cut off' in "".join(screen.lines)  # wrapped at a blank
 
 
 def test_the_spinner_names_the_phase_and_leaves_no_trace(server: Server, lighthouse: Path) -> None:

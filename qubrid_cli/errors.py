@@ -112,6 +112,11 @@ class StorageError(QvisionError):
     exit_code = 4
     default_code = "storage"
 
+    @property
+    def is_temporary(self) -> bool:
+        """Whether no object can be read at present, but may be later."""
+        return self.code in {"network", "no_such_host", "rate_limit"}
+
 
 class MissingObjectError(StorageError):
     """There is no object with this name."""

@@ -227,8 +227,8 @@ class BatchRun:
                 self._workers.continue_reporting()
             case AllFound(count=count):
                 self._admission.total = count
-            case ThreadCrashed(error=error):
-                raise error
+            case ThreadCrashed():
+                self.stop(event.get_stop_reason())
             case WakeUp():
                 pass
 

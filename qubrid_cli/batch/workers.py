@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 from ..client.endpoint import Endpoint
 from ..client.rate_limits import RateLimit, parse_limits
-from ..errors import BatchIncompleteError, ImageError, UsageError, find_shortage
+from ..errors import BatchIncompleteError, ImageError, QvisionError, StorageError, UsageError, find_shortage
 from ..frozen import frozen
 from . import tasks
 from .inputs import InputItem, MissingImage, Task
@@ -78,9 +78,15 @@ class AllFound:
 
 @frozen
 class ThreadCrashed:
-    """A thread ended with an exception; to be raised by the thread that handles the events."""
+    """A thread ended with an exception."""
 
     error: BaseException
+
+    def get_stop_reason(self) -> QvisionError:
+        """Return why the run must stop, such as expired credentials of a bucket; raise an exception that is a bug."""
+        if isinstance(self.error, QvisionError):
+            return self.error
+        raise self.error
 
 
 @frozen
@@ -271,18 +277,25 @@ class Workers:
             return ImageRejected(number, loaded.task, loaded.key, error)
 
     def _repeat_while_short(self, job: Callable[[], WorkerEvent]) -> WorkerEvent:
-        """Do a job, and again while this machine has no file descriptors or memory left, which is not the image's fault.
+        """Do a job, and again while the image is not the cause of its failure, up to ``--patience``.
+
+        That is so while this machine has no file descriptors or memory left, and while a bucket cannot be reached.
 
         Raises:
-            ImageError: another error, or it lasts longer than ``--patience``.
+            ImageError: another error, or the machine has still nothing left.
+            StorageError: the bucket still cannot be reached, so the run cannot go on.
         """
         give_up_at = time.monotonic() + self._plan.patience
         while True:
             try:
                 return job()
             except ImageError as error:
-                if find_shortage(error) is None or self._is_closed or time.monotonic() >= give_up_at:
+                cause = error.__cause__
+                is_bucket_away = isinstance(cause, StorageError) and cause.is_temporary
+                if self._is_closed or not (is_bucket_away or find_shortage(error) is not None):
                     raise
+                if time.monotonic() >= give_up_at:
+                    raise (cause if is_bucket_away and cause is not None else error) from None
             time.sleep(_SHORTAGE_PAUSE)
 
     def _run_request_jobs(self, endpoint: Endpoint) -> None:

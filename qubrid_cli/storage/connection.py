@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies_environment
 
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, S3Store
@@ -164,6 +165,9 @@ def _check_endpoint(endpoint: str, http_variable: str, environment: Mapping[str,
             hint=f"Use https://, or in a network that you trust, set {http_variable}=true",
         )
     client: ClientConfig = {"allow_http": parts.scheme == "http"}
-    if is_local:  # is reached without a proxy
-        client |= {"proxy_url": endpoint, "proxy_excludes": parts.hostname or ""}
+    proxies = getproxies_environment()
+    if is_local and (
+        proxy := proxies.get(parts.scheme) or proxies.get("all")
+    ):  # this machine is reached without a proxy
+        client |= {"proxy_url": proxy, "proxy_excludes": f"{parts.hostname},{proxies.get('no', '')}"}
     return client

@@ -8,11 +8,13 @@ import configparser
 import json
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from ..errors import ConfigError
 from ..frozen import frozen
@@ -42,7 +44,18 @@ _AZURE_CONNECTION = {
     "SharedAccessSignature": "sas_key",
     "BlobEndpoint": "endpoint",
 }
-_AZURE_SECRETS = ("ACCOUNT_KEY", "ACCESS_KEY", "MASTER_KEY", "KEY", "SAS_KEY", "SAS_TOKEN", "TOKEN", "CLIENT_SECRET")
+_AZURE_SECRETS = (
+    *("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_ACCESS_KEY", "AZURE_STORAGE_MASTER_KEY", "AZURE_STORAGE_SAS_KEY"),
+    *("AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_TOKEN", "AZURE_CLIENT_ID", "AZURE_STORAGE_CLIENT_ID"),
+    *("AZURE_SKIP_SIGNATURE", "AZURE_USE_AZURE_CLI", "AZURE_STORAGE_USE_EMULATOR"),
+)
+#: Variables of Google, of which obstore reads one.
+_GOOGLE_VARIABLES = (
+    *("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_PATH"),
+    *("GOOGLE_SERVICE_ACCOUNT_KEY", "GOOGLE_BEARER_TOKEN", "GOOGLE_SKIP_SIGNATURE"),
+)
+#: The service of a machine in a cloud that provides the credentials of its role, and seconds to reach it.
+_METADATA_URL, _METADATA_TIMEOUT = "http://169.254.169.254", 1.0
 #: Seconds for a command that prints credentials, and for which credentials without an end are used.
 _COMMAND_TIMEOUT, _DEFAULT_LIFETIME = 60.0, timedelta(minutes=15)
 
@@ -133,9 +146,31 @@ def _find_aws_access(environment: Mapping[str, str]) -> Access:
             hint=f"Run: aws configure --profile {quote_name(name)}",
             code="credentials",
         )
-    if _is_true(environment.get("AWS_EC2_METADATA_DISABLED")) and not any(map(environment.get, _LAST_VARIABLES)):
-        raise ConfigError("there are no credentials for S3", hint=PROVIDERS["s3"].sign_in, code="credentials")
+    if not any(map(environment.get, _LAST_VARIABLES)):
+        url = environment.get("AWS_METADATA_ENDPOINT") or _METADATA_URL
+        _require_metadata_service("s3", None if _is_true(environment.get("AWS_EC2_METADATA_DISABLED")) else url)
     return Access(config)
+
+
+def _require_metadata_service(scheme: str, url: str | None) -> None:
+    """Find out within a second whether this machine has the service that provides the credentials of its role.
+
+    Args:
+        url: of the service; ``None`` if it must not be used.
+
+    Raises:
+        ConfigError: it has not, so there are no credentials.
+    """
+    parts = urlsplit(url or "")
+    try:
+        if parts.hostname:
+            socket.create_connection((parts.hostname, parts.port or 80), _METADATA_TIMEOUT).close()
+            return
+    except (OSError, ValueError):
+        pass
+    raise ConfigError(
+        f"there are no credentials for {scheme}:// URLs", hint=PROVIDERS[scheme].sign_in, code="credentials"
+    )
 
 
 def _read_profile(name: str, environment: Mapping[str, str]) -> dict[str, str]:
@@ -207,15 +242,33 @@ def _find_azure_config(environment: Mapping[str, str]) -> dict[str, Any]:
         key, _, value = part.partition("=")
         if key in _AZURE_CONNECTION:
             config[_AZURE_CONNECTION[key]] = value
-    has_secret = any(environment.get(f"AZURE_STORAGE_{name}") for name in _AZURE_SECRETS)
-    if not has_secret and not config.keys() & {"account_key", "sas_key"} and not environment.get("AZURE_CLIENT_ID"):
-        config |= {"use_azure_cli": True} if shutil.which("az") else {}
+    if not any(map(environment.get, _AZURE_SECRETS)) and not config.keys() & {"account_key", "sas_key"}:
+        if shutil.which("az"):
+            config["use_azure_cli"] = True
+        else:
+            _require_metadata_service("az", environment.get("IDENTITY_ENDPOINT") or _METADATA_URL)
     return config
 
 
 def _find_google_config(environment: Mapping[str, str]) -> dict[str, Any]:
-    # Google's own tools send nothing secret to an emulator.
-    return {"skip_signature": True} if environment.get("STORAGE_EMULATOR_HOST") else {}
+    if environment.get("STORAGE_EMULATOR_HOST"):  # Google's own tools send nothing secret to an emulator
+        return {"bearer_token": "emulator"}
+    if any(map(environment.get, _GOOGLE_VARIABLES)):
+        return {}
+    path = os.path.join(_find_google_folder(environment), "application_default_credentials.json")
+    if os.path.exists(path):
+        return {"application_credentials": path}
+    _require_metadata_service("gs", f"http://{environment.get('GCE_METADATA_HOST') or '169.254.169.254'}")
+    return {}
+
+
+def _find_google_folder(environment: Mapping[str, str]) -> str:
+    """The folder of the settings of Google's command line."""
+    if environment.get("CLOUDSDK_CONFIG"):
+        return environment["CLOUDSDK_CONFIG"]
+    if environment.get("APPDATA"):
+        return os.path.join(environment["APPDATA"], "gcloud")
+    return os.path.expanduser("~/.config/gcloud")
 
 
 def _is_true(value: str | None) -> bool:

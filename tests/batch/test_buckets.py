@@ -14,7 +14,8 @@ from qubrid_cli.storage.folder import Folder
 from qubrid_cli.storage.opening import open_folder
 
 from ..conftest import Qvision
-from ..support.buckets import Bucket
+from ..support.buckets import Bucket, environment_for
+from ..support.server import Reply, Server
 
 NAMES = (
     *("a.jpg", "2024/b 1#?%20.PNG", "2024/in/c.webp", "2024-x/d.jpg", "notes.txt", "movie.mp4"),
@@ -138,3 +139,23 @@ def test_describe_explains_what_cannot_be_read(
     words = [word.format(folder=photos.url) for word in arguments]
     done = qvision("describe", "--offline", *words, env=bucket.env)
     assert (done.exit_code, done.stderr.splitlines()[0]) == (exit_code, message.format(folder=photos.url))
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "exit_code", "message"),
+    [
+        (400, "ExpiredToken", 3, "the credentials for s3://photos have expired; 2 of 2 images are left"),
+        (503, "SlowDown", 4, "s3://photos limits requests (SlowDown); 2 of 2 images are left"),
+        (403, "AccessDenied", 7, "2 of 2 images failed"),
+    ],
+)
+def test_a_batch_stops_if_no_object_can_be_read(
+    status: int, code: str, exit_code: int, message: str, server: Server, qvision: Qvision
+) -> None:
+    server.answer = Reply([f"<Error><Code>{code}</Code></Error>".encode()], status=status)
+    done = qvision(
+        *("batch", "--offline", "s3://photos/a.jpg", "s3://photos/b.jpg", "-o", "results.jsonl"),
+        *("--retries", "0", "--patience", "0.1"),
+        env=environment_for(server.url.removesuffix("/v1")),
+    )
+    assert (done.exit_code, done.stderr.splitlines()[-2]) == (exit_code, f"error: {message}")

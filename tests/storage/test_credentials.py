@@ -81,7 +81,8 @@ def test_the_command_of_aws_provides_the_credentials_of_a_session(
     [
         ({"AWS_PROFILE": "other"}, "there is no AWS profile other"),
         ({"AWS_PROFILE": "session"}, "for which boto3 or the command aws is needed"),
-        ({"AWS_CONFIG_FILE": "/nowhere", "AWS_EC2_METADATA_DISABLED": "true"}, "there are no credentials for S3"),
+        ({"AWS_CONFIG_FILE": "/nowhere", "AWS_EC2_METADATA_DISABLED": "true"}, "there are no credentials for s3"),
+        ({"AWS_CONFIG_FILE": "/nowhere", "AWS_METADATA_ENDPOINT": "http://127.0.0.1:9"}, "there are no credentials"),
     ],
 )
 def test_missing_credentials_are_explained(
@@ -114,5 +115,31 @@ def test_the_variables_of_azure_are_read(environment: dict[str, str], config: di
     assert find_access("az", environment).config == config
 
 
+@pytest.mark.parametrize("variable", ["CLOUDSDK_CONFIG", "APPDATA"])
+def test_the_credentials_of_the_command_line_of_google_are_found(variable: str, tmp_path: Path) -> None:
+    folder = tmp_path / "gcloud"
+    folder.mkdir()
+    (folder / "application_default_credentials.json").write_text("{}")
+    variables = {variable: str(folder if variable == "CLOUDSDK_CONFIG" else tmp_path)}
+    assert find_access("gs", variables).config == {
+        "application_credentials": str(folder / "application_default_credentials.json")
+    }
+
+
+@pytest.mark.parametrize(
+    ("scheme", "environment"),
+    [
+        ("gs", {"CLOUDSDK_CONFIG": "/nowhere", "GCE_METADATA_HOST": "127.0.0.1:9"}),
+        ("az", {"IDENTITY_ENDPOINT": "http://127.0.0.1:9/"}),
+    ],
+)
+def test_a_machine_without_a_role_has_no_credentials(
+    scheme: str, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(ConfigError, match=f"there are no credentials for {scheme}:// URLs"):
+        find_access(scheme, environment)
+
+
 def test_an_emulator_of_google_needs_no_credentials() -> None:
-    assert find_access("gs", {"STORAGE_EMULATOR_HOST": "localhost:9023"}).config == {"skip_signature": True}
+    assert find_access("gs", {"STORAGE_EMULATOR_HOST": "localhost:9023"}).config == {"bearer_token": "emulator"}

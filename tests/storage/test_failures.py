@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Callable
+from urllib.parse import unquote
 
 import pytest
 
@@ -12,6 +13,7 @@ from qubrid_cli.storage.opening import StorageOptions, open_folder
 from tests.support.buckets import environment_for
 from tests.support.server import Raw, Reply, Server
 
+LENGTH = {"Content-Length": "0", "Transfer-Encoding": ""}
 XML = {"Content-Type": "application/xml"}
 IMPATIENT = StorageOptions(timeout=30, retries=0)
 OPERATIONS: dict[str, Callable[[Folder], object]] = {
@@ -174,3 +176,30 @@ def test_without_the_library_its_installation_is_named(monkeypatch: pytest.Monke
         open_folder("s3://photos/")
     assert caught.value.hint is not None
     assert "install obstore" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("url", "variables"),
+    [
+        ("gs://photos/a b.jpg", {"STORAGE_EMULATOR_HOST": "{host}"}),
+        (
+            "az://photos/a b.jpg",
+            {"AZURE_STORAGE_ACCOUNT": "me", "AZURE_STORAGE_KEY": "a2V5", "AZURE_STORAGE_ENDPOINT": "http://{host}"},
+        ),
+    ],
+)
+def test_other_providers_are_reached_by_their_own_variables(
+    url: str, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _, name = url.rpartition("/")
+    with Server() as server:
+        server.answer = Reply(headers={"Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT", "ETag": '"1"', **LENGTH})
+        for key, value in variables.items():
+            monkeypatch.setenv(key, value.format(host=f"127.0.0.1:{server.port}"))
+        monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # for other machines
+        version = open_folder(folder, IMPATIENT).create(name, b"1")
+    assert version is not None
+    assert version.etag == '"1"'
+    (asked,) = server.asked
+    assert (asked.method, unquote(asked.path), asked.body) == ("PUT", "/photos/a b.jpg", b"1")
+    assert asked.headers.get("if-none-match") == "*" or asked.headers.get("x-goog-if-generation-match") == "0"

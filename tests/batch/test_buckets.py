@@ -128,14 +128,11 @@ def test_describe_reads_and_writes_objects(photos: Folder, bucket: Bucket, qvisi
         (["{folder}missing.jpg"], 4, "error: there is no object {folder}missing.jpg"),
         (["{folder}"], 2, "error: {folder} is a folder"),
         (["{folder}a.jpg", "-o", "s3://missing-bucket/a"], 4, "error: there is no bucket s3://missing-bucket"),
-        (["{folder}large.jpg"], 4, "error: {folder}large.jpg is larger than 50 MB"),
     ],
 )
 def test_describe_explains_what_cannot_be_read(
     arguments: list[str], exit_code: int, message: str, photos: Folder, bucket: Bucket, qvision: Qvision
 ) -> None:
-    if "large" in message:
-        photos.put("large.jpg", bytes(50_000_001))
     words = [word.format(folder=photos.url) for word in arguments]
     done = qvision("describe", "--offline", *words, env=bucket.env)
     assert (done.exit_code, done.stderr.splitlines()[0]) == (exit_code, message.format(folder=photos.url))

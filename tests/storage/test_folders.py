@@ -91,6 +91,13 @@ def test_a_large_object_is_read_as_a_stream(folder: Folder) -> None:
         assert list(stream) == lines
 
 
+def test_an_object_that_is_too_large_is_refused(folder: Folder) -> None:
+    folder.put("a.jpg", bytes(1_000_001))
+    assert len(folder.read("a.jpg", max_bytes=1_000_001)) == 1_000_001
+    with pytest.raises(StorageError, match="a.jpg is larger than 1 MB"):
+        folder.read("a.jpg", max_bytes=1_000_000)
+
+
 def test_only_an_absent_object_is_created(folder: Folder) -> None:
     assert folder.create("a", b"1") == folder.find_version("a") != None  # noqa: E711
     assert folder.create("a", b"2") is None

@@ -308,7 +308,7 @@ def test_a_run_over_a_tar_file_asks_with_what_stands_beside_the_images_and_can_b
         (["--from", "l.csv", "Is it {labl}?"], "error: the images have no column labl, which the prompt names"),
         (
             ["s.tar", "x", "--sidecar", "txt"],
-            "error: --sidecar writes files next to image files, but s.tar is not an image",
+            "error: --sidecar writes files next to image files, but s.tar is an archive",
         ),
     ],
 )

@@ -165,8 +165,9 @@ def check_arguments(arguments: Sequence[str]) -> None:
     for argument in arguments:
         source = None if argument == "-" else resolve_source(Task(1, argument))
         if source is None or find_file(source) is None or is_archive_name(argument):
-            name = "standard input" if source is None else source.name
+            name = "standard input" if source is None else quote_name(source.name)
+            problem = "is an archive" if is_archive_name(argument) else "is not a file"
             raise UsageError(
-                f"--sidecar writes files next to image files, but {quote_name(name)} is not an image file",
+                f"--sidecar writes files next to image files, but {name} {problem}",
                 hint="Leave out --sidecar, or save the image to a file first.",
             )

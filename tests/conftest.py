@@ -88,13 +88,28 @@ class Qvision(Protocol):
     ) -> Run: ...
 
 
+@pytest.fixture(scope="session")
+def quick_program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """A command that starts the program in a process of its own, which has loaded its modules already."""
+    if not hasattr(os, "fork"):
+        yield command()
+        return
+    from .support.preloaded import preloaded_qvision
+
+    with preloaded_qvision(tmp_path_factory.mktemp("program")) as client:
+        yield [sys.executable, "-IS", str(client)]
+
+
 @pytest.fixture
-def qvision(tmp_path: Path) -> Qvision:
+def qvision(tmp_path: Path, quick_program: list[str]) -> Qvision:
     def run(
         *arguments: object, stdin: bytes | None = None, env: Mapping[str, str] = {}, cwd: Path | None = None
     ) -> Run:
+        # What Python itself reads when it starts counts only in a new process.
+        is_new = any(name.startswith(("PYTHON", "LC_", "LANG")) for name in env)
+        program = command() if is_new else quick_program
         done = subprocess.run(
-            command(*arguments),
+            [*program, *command(*arguments)[3:]],
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,

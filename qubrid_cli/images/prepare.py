@@ -263,7 +263,7 @@ class _Content:
 
 
 def _prepare_undamaged_or_rest(data: bytes, name: str, limits: ImageLimits) -> "_Content":
-    """Prepare an image from its bytes, or what is left of a damaged one; messages name it as it is given here."""
+    """Prepare an image from its bytes, or what is left of a damaged one; messages contain ``name`` unchanged."""
     try:
         return _prepare_content(data, name, limits)
     except ImageError as error:

@@ -6,6 +6,7 @@ Nothing here remembers all images.
 """
 
 import hashlib
+import json
 import threading
 from array import array
 from bisect import bisect_left
@@ -130,9 +131,9 @@ class Planner:
 
 
 def _identify(item: InputItem) -> int:
-    """A number for an image and its prompt, whatever its position."""
+    """A number for an image, its prompt and its row, whatever its position."""
     task = item.task if isinstance(item, MissingImage) else item
-    text = repr((task.source, task.prompt, task.id))
+    text = repr((task.source, task.prompt, task.id, task.row and json.dumps(task.row, sort_keys=True)))
     return int.from_bytes(hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest())
 
 

@@ -43,6 +43,19 @@ def test_the_parts_of_an_earlier_run_stay_and_new_images_get_parts_of_their_own(
     assert plan(output, "aXbcdeYZ?") == [(1, "ab"), (4, "XY"), (5, "Z"), (6, "?"), (3, "e")]
 
 
+def test_the_same_image_with_another_prompt_id_or_row_is_another_one(output: PartsOutput) -> None:
+    tasks = [
+        Task(1, "a"),
+        Task(2, "a", "why?"),
+        Task(3, "a", id=1),
+        Task(4, "a", row={"x": 1, "y": "é"}),
+        Task(5, "a", row={"x": 2, "y": "é"}),
+    ]
+    assert [part.size for part in Planner(output, lambda: tasks[::2], 5).find_parts()] == [3]
+    assert [part.size for part in Planner(output, lambda: tasks, 5).find_parts()] == [None, 2]
+    assert output.read_plan(2) == [tasks[1], tasks[3]]
+
+
 def test_parts_are_planned_one_at_a_time(output: PartsOutput) -> None:
     found = 0
 

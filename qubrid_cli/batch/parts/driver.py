@@ -99,6 +99,7 @@ class Driver:
                 if not self._running and (self.stop_reason is not None or not self._may_have_more()):
                     return
                 self._wait()
+                self._give_up_lost_workers()
                 self._stats.part_count = len(self._running)
                 self._update_skipped()
                 self._display.update()
@@ -127,6 +128,11 @@ class Driver:
             self.stop(self._lease.problem)
         elif self.stop_reason is None and (limit := self._shares.find_exceeded_limit(now)) is not None:
             self.stop(BatchIncompleteError(f"stopped at {limit}"))
+
+    def _give_up_lost_workers(self) -> None:
+        """While the run stops, do not wait for parts that nothing works on any more."""
+        if self.stop_reason is not None and self._running and self._executor.count_workers() == 0:
+            self._running.clear()
 
     def _publish_stop(self) -> None:
         if self.stop_reason is None or self._is_stop_published:

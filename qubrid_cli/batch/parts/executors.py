@@ -169,7 +169,11 @@ def open_dask(address: str) -> Iterator[PartExecutor]:
         if kind == "local" and (not count or count.isdecimal()):
             workers = int(count) if count else None
             cluster = LocalCluster(
-                n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+                n_workers=workers,
+                threads_per_worker=1,
+                dashboard_address=None,
+                silence_logs=logging.CRITICAL,
+                preload=__name__,  # which calls dask_setup
             )
             stack.enter_context(cluster)
             client = Client(cluster)
@@ -179,6 +183,22 @@ def open_dask(address: str) -> Iterator[PartExecutor]:
         _check_versions(client)
         executor = _DaskExecutor(client, address)
         yield PartExecutor(executor, executor.count_workers, (*_LOST_WORKER, KilledWorker), is_local=False)
+
+
+def dask_setup(_: object) -> None:
+    """Prepare a worker of a cluster on this machine, which a terminal signals together with the driver.
+
+    Source: Dask, "Customize initialization", preload scripts.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: _save_and_end())
+
+
+def _save_and_end() -> None:
+    from .worker import save_all
+
+    save_all()
+    os._exit(_TERMINATED)
 
 
 class _DaskExecutor(Executor):

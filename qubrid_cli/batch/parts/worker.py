@@ -84,7 +84,7 @@ def interrupt_all(cause: str, grace: float | None) -> bool:
 
 
 @atexit.register
-def _save_all() -> None:
+def save_all() -> None:
     """Save what was answered, in a process that ends while threads of it work on parts."""
     for run in list(_active):
         run.save()

@@ -79,13 +79,16 @@ def test_the_workers_of_a_killed_driver_save_what_they_have_and_end(
     assert sum(gallery.tries.values()) <= len(NAMES) + 4
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize(
+    ("name", "workers"),
+    [("SIGINT", ["--processes", 2]), ("SIGTERM", ["--processes", 2]), ("SIGINT", ["--dask", "local:2", "--send-key"])],
+)
 def test_a_signal_lets_the_requests_in_flight_end_and_saves_all_answers(
-    start_batch: Start, draw: Draw, gallery: Gallery, tmp_path: Path, name: str
+    start_batch: Start, draw: Draw, gallery: Gallery, tmp_path: Path, name: str, workers: list[object]
 ) -> None:
     """The terminal signals all processes at once."""
     draw(*NAMES)
-    command = ("photos", "caption", "-o", "out/", "--part-size", 75, "-j", 4, "--processes", 2)
+    command = ("photos", "caption", "-o", "out/", "--part-size", 75, "-j", 4, *workers)
     reached = reach(gallery, 40)
     running = start_batch(*command, start_new_session=True)
     assert reached.wait(60)

@@ -25,6 +25,7 @@ from .text import quote_name, strip_control_characters
 _COMMANDS = {
     "describe": "Describe images, showing the answer as it is written.",
     "batch": "Describe many images, with a line of JSON for each.",
+    "test": "Answer a question of yes or no about images by the exit code.",
     "join": "Join the results of a batch in parts.",
     "models": "List the models of the endpoint, one id per line.",
     "doctor": "Check settings, key, network, endpoint and this machine.",

@@ -266,6 +266,13 @@ class SchemaMismatchError(QvisionError):
     default_code = "schema_mismatch"
 
 
+class UnsureError(QvisionError):
+    """The model knows neither yes nor no."""
+
+    exit_code = 8
+    default_code = "unsure"
+
+
 class InterruptedByUserError(QvisionError):
     """The user pressed Ctrl-C during a request."""
 

@@ -236,6 +236,7 @@ def test_a_description_into_a_pipe_loads_no_screen(lighthouse: Path) -> None:
                 "qubrid_cli.describe.record",
             ),
             *("qubrid_cli.describe.dry_run", "qubrid_cli.describe.structured"),
+            *("qubrid_cli.describe.judge", "qubrid_cli.describe.verdicts", "qubrid_cli.client.probabilities"),
         }
     )
 

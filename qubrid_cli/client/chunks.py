@@ -42,7 +42,7 @@ def is_completion(document: dict[str, Any]) -> bool:
     """Whether a whole document is a chat completion, perhaps an empty one, or reports an error."""
     kind = document.get("object")
     return (
-        not {"choices", "content"}.isdisjoint(document)
+        not {"choices", "content", "answers"}.isdisjoint(document)
         or (isinstance(kind, str) and kind.startswith(("chat.completion", "text_completion")))
         or (document.keys() <= _COMPLETION_KEYS and bool(document))
         or _reports_error(document)
@@ -88,6 +88,7 @@ class ChunkReader:
             text
             and (len(delta) == 1 or not any(map(delta.get, _OTHER_DELTA_KEYS)))
             and choice.get("finish_reason") is None
+            and not choice.get("logprobs")
             and (choice.get("index") or 0) == self._index
             and (chunk.get("id"), chunk.get("model")) == self._last_identity
             and chunk.get("object") != "error"
@@ -122,6 +123,11 @@ class ChunkReader:
         yield from self._read_delta(_get_dict(choice, "delta"))
         if not self._has_deltas:  # after deltas, a whole message is the same answer once more
             yield from self._read_message(chunk, choice)
+        if choice.get("logprobs") or "answers" in chunk:
+            from .probabilities import read_decision, read_token_probabilities  # only some requests ask for them
+
+            yield from read_token_probabilities(choice.get("logprobs"))
+            yield from read_decision(chunk)
         if _reports_error(chunk):
             if not (self.has_ended and self._has_text):  # else it is too late to matter
                 yield from self.flush()

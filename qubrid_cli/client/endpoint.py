@@ -20,7 +20,7 @@ from ..images.urls import add_query, find_proxy, is_this_machine, mask_query, st
 from ..text import is_secret_header, is_secret_parameter, redact_secrets
 from . import preconnect
 from .events import parse_json
-from .request import RequestBody
+from .request import COMPLETIONS_PATH, RequestBody
 from .transport import Connection, DirectTransport, Response
 
 __all__ = ["Endpoint", "Response", "load_certificates"]
@@ -126,8 +126,9 @@ class Endpoint:
         self.set_request_secrets(secrets)
         with _translate_setup_errors():
             base_url = strip_root_dot(str(httpx.URL(base_url)))
-            self.url = httpx.URL(add_query(f"{base_url}/chat/completions", query))
-            self._models_url = httpx.URL(add_query(f"{base_url}/models", query))
+            self._base_url, self._query = base_url, query
+            self.url = self._build_url(COMPLETIONS_PATH)
+            self._models_url = self._build_url("/models")
             self.host = _format_host(self.url)
             is_local = is_this_machine(base_url)
             if self._has_key and self.url.scheme != "https" and not allow_http and not is_local:
@@ -148,12 +149,15 @@ class Endpoint:
         self._connection = Connection(self.host, base_url, timeout, Deadline(), self.redact, time_option)
         self.last_headers: Mapping[str, str] = {}
 
-    @property
-    def route(self) -> str:
-        """Where requests go, for people: the address, and the proxy if one is on the way."""
+    def _build_url(self, path: str) -> httpx.URL:
+        return httpx.URL(add_query(f"{self._base_url}{path}", self._query))
+
+    def format_route(self, path: str = COMPLETIONS_PATH) -> str:
+        """Where requests to a path go, for people: the address, and the proxy if one is on the way."""
         proxy = find_proxy(str(self.url))
         header = f" with the key in the header {self._key_header}" if self._key_header else ""
-        return f"{self.display_url}{f' through the proxy {proxy}' if proxy else ''}{header}"
+        url = mask_query(str(self._build_url(path)))
+        return f"{url}{f' through the proxy {proxy}' if proxy else ''}{header}"
 
     def clone(self) -> "Endpoint":
         """The same endpoint with a connection of its own, without the ``secrets``."""
@@ -190,12 +194,8 @@ class Endpoint:
             yield from body.iter_chunks()
             sent.set()
 
-        return self._open_response("POST", self.url, within, iter_chunks, {"Content-Length": str(len(body))})
-
-    @property
-    def display_url(self) -> str:
-        """The URL of chat completions without the secrets in its query."""
-        return mask_query(str(self.url))
+        url = self.url if body.path == COMPLETIONS_PATH else self._build_url(body.path)
+        return self._open_response("POST", url, within, iter_chunks, {"Content-Length": str(len(body))})
 
     def request_models(self, *, within: float | None = None) -> AbstractContextManager[Response]:
         """Request the list of models and hold the response open; arguments and errors as in ``request_completion``."""

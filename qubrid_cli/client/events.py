@@ -80,13 +80,38 @@ class Finish:
 
 
 @frozen
+class TokenProbabilities:
+    """For the first tokens of the answer: how likely each was, and some of those that could have stood in its place."""
+
+    positions: tuple[dict[str, float], ...]
+
+
+@frozen
+class Probability:
+    """The answer of a decision endpoint: how likely it is that the prompt is true of the images, from 0 to 1."""
+
+    value: float
+
+
+@frozen
 class ErrorEvent:
     """An error inside the answer: the whole chunk that reports it, in any shape."""
 
     payload: object
 
 
-Event = TextDelta | ReasoningDelta | TextWasReasoning | Refusal | ToolCall | ChunkInfo | Finish | ErrorEvent
+Event = (
+    TextDelta
+    | ReasoningDelta
+    | TextWasReasoning
+    | Refusal
+    | ToolCall
+    | ChunkInfo
+    | Finish
+    | TokenProbabilities
+    | Probability
+    | ErrorEvent
+)
 
 
 class CutOff(enum.Enum):

@@ -120,8 +120,10 @@ def _build_answer(body: dict[str, Any]) -> str:
     urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
     schema = (body.get("response_format") or {}).get("json_schema", {}).get("schema")
     if schema is not None:
-        from ..schema.example import example_for
+        from ..schema.example import EXAMPLE_TEXT, example_for
 
+        if isinstance(schema, dict) and schema.get("title") == "verdict":  # a question of yes or no
+            return json.dumps({"answer": "unsure", "reason": EXAMPLE_TEXT})
         return json.dumps(example_for(schema))
     prompt = next((part["text"] for part in parts if part["type"] == "text"), "")
     paragraphs = [

@@ -17,6 +17,8 @@ from ..images.urls import DataUrl
 if TYPE_CHECKING:
     from .thinking import Thinking
 
+#: Where chat completions are requested, after the base URL.
+COMPLETIONS_PATH = "/chat/completions"
 #: In ``Request.dropped``: the endpoint refused an answer that is not streamed.
 UNSTREAMED = "unstreamed"
 #: Bytes in a chunk.
@@ -27,9 +29,14 @@ _ContentPart = tuple[bytes | DataUrl, ...]
 
 @frozen
 class RequestBody:
-    """The body of a request, as parts that are joined while it is sent."""
+    """The body of a request, as parts that are joined while it is sent.
+
+    Attributes:
+        path: where it is sent, after the base URL.
+    """
 
     parts: tuple[bytes | DataUrl, ...]
+    path: str = COMPLETIONS_PATH
 
     def __len__(self) -> int:
         """The length in bytes."""
@@ -99,6 +106,7 @@ class Request:
         detail: how closely the model looks at the images.
         images_first: whether the images come before the prompt.
         frequency_penalty: makes a token less likely each time it was used.
+        is_decision: a decision endpoint is asked how likely it is that the prompt is true; it takes no other parameters.
     """
 
     model: str
@@ -118,6 +126,7 @@ class Request:
     detail: str | None = None
     images_first: bool = False
     frequency_penalty: float | None = None
+    is_decision: bool = False
 
     @property
     def is_streamed(self) -> bool:
@@ -136,6 +145,10 @@ def build_body(request: Request) -> RequestBody:
     Data URLs are inserted between the encoded parts. They need no escaping, and ``json.dumps`` would take 30 ms for
     1.5 MB; copying takes 5 ms.
     """
+    if request.is_decision:
+        from .probabilities import build_decision_body
+
+        return build_decision_body(request)
     prompt = request.prompt
     if request.response_format:
         prompt = f"{prompt}\n\n{request.response_format.instruction}"
@@ -164,7 +177,9 @@ def _order_content(request: Request, text: _ContentPart) -> list[_ContentPart]:
 
 
 def build_fields(request: Request) -> dict[str, Any]:
-    """All body fields but the model and the messages."""
+    """All body fields but the model and the messages, or the question of a decision."""
+    if request.is_decision:
+        return dict(request.extra)
     fields = {**build_parameters(request), **request.params}
     if request.response_format and (response_format := choose_response_format(request)):
         fields["response_format"] = response_format

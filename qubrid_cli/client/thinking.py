@@ -52,10 +52,12 @@ class Thinking:
     Attributes:
         level: ``on``, ``off``, ``low``, ``medium`` or ``high``.
         fields: the fields that may control it, the likeliest first.
+        is_implied: the user did not choose the level, so no note says what was sent for it.
     """
 
     level: str
     fields: tuple[str, ...] = THINKING_FIELDS
+    is_implied: bool = False
 
 
 @frozen

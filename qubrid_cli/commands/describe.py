@@ -1,21 +1,13 @@
 """``qvision describe``: one request for all images, or one for each."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import (
-    EndpointError,
-    InterruptedByUserError,
-    OutputError,
-    QvisionError,
-    SomeRequestsFailedError,
-    UsageError,
-)
+from ..errors import EndpointError, InterruptedByUserError, QvisionError, SomeRequestsFailedError, UsageError
 from ..frozen import frozen
 from ..library import connection, image_options, question
 from ..output.show import (
@@ -28,7 +20,6 @@ from ..output.show import (
     show_separator,
 )
 from ..output.streams import Output, echo_error
-from ..text import quote_name
 from .shared import completions, help_layout, input_options, options, setup
 
 if TYPE_CHECKING:
@@ -137,7 +128,7 @@ def describe(
 
     show = OutputOptions(as_json, field, stats, thinking, quiet, verbose, plain)
     info = RequestInfo()
-    with _recording_failures(info, show):
+    with setup.recording_failures(info, show):
         show.validate(dry_run=dry_run)
         info.target = target = Output(output)
         config = setup.load_config()
@@ -185,25 +176,6 @@ def describe(
             failures = _describe_groups(plan, setup.require_key(settings, quiet=quiet), show, target)
         if failures:
             raise SomeRequestsFailedError(f"{len(failures)} of {len(plan.groups)} requests failed", first=failures[0])
-
-
-@contextmanager
-def _recording_failures(info: RequestInfo, show: OutputOptions) -> Iterator[None]:
-    """Write the record of a failure, unless an answer was written before; and save the output, also of a failure."""
-    failure: QvisionError | None = None
-    try:
-        yield
-    except OutputError:
-        raise
-    except QvisionError as error:
-        failure = error
-    except KeyboardInterrupt:  # between two steps; an interrupted request keeps the part of the answer that came
-        failure = InterruptedByUserError("stopped by Ctrl-C")
-    if failure is not None and info.target.is_untouched:
-        show_failed_request(failure, info, show)
-    info.target.save(may_replace=failure is None or info.target.has_answer)
-    if failure is not None:
-        raise failure
 
 
 def _group_images(images: Sequence["Source"], *, each: bool, together: bool) -> list[Sequence["Source"]]:
@@ -277,15 +249,8 @@ def _describe_groups(plan: _Plan, key: str | None, show: OutputOptions, target: 
             if isinstance(error, EndpointError) and error.is_fatal:
                 raise error
             failures.append(error)
-            echo_error(error if show.is_interactive else _name_image(error, group[0].name))
+            echo_error(error if show.is_interactive else setup.name_image(error, group[0].name))
     return failures
-
-
-def _name_image(error: QvisionError, name: str) -> QvisionError:
-    """The error of one of several requests, with the image that it is about."""
-    if name in error.message:
-        return error
-    return error.with_message(f"{quote_name(name)}: {error.message}", hint=error.hint)
 
 
 def _show_dry_runs(plan: _Plan, show: OutputOptions, target: Output) -> list[QvisionError]:

@@ -90,6 +90,9 @@ class Description:
         request: the parameters as they were sent; ``None`` if the request was never built.
         first_answer: an answer that does not fit the schema, if the request for its repair failed; or the texts of the first
             tiles, if the request for the next one failed.
+        token_probabilities: how likely the first tokens were, and some of those that could have stood in their place, if
+            the request asked for them.
+        probability: how likely the prompt is true, if a decision endpoint was asked.
         tile_texts: the texts of the tiles that were read, if each has its own request.
     """
 
@@ -115,6 +118,8 @@ class Description:
     request: "Request | None" = None
     first_answer: "Description | None" = None
     tile_texts: tuple[str, ...] = ()
+    token_probabilities: "tuple[Mapping[str, float], ...]" = ()
+    probability: float | None = None
 
     def __str__(self) -> str:
         """The text of the answer."""

@@ -18,10 +18,12 @@ from ..client.events import (
     ChunkInfo,
     ErrorEvent,
     Finish,
+    Probability,
     ReasoningDelta,
     Refusal,
     TextDelta,
     TextWasReasoning,
+    TokenProbabilities,
     ToolCall,
     find_cut_off,
 )
@@ -34,6 +36,8 @@ from .endings import error_for_answer, incomplete_because
 from .repetition import Repetition, stop_at_repetition
 from .result import Description, Preparing, Receiving, Refused, Repairing, Sending, UnpreparedImage, Writing
 
+#: Tokens whose probabilities are kept: those of the first word, after blanks and markup.
+_MAX_POSITIONS = 8
 #: LiteLLM's, in US dollars.
 _COST_HEADER = "x-litellm-response-cost"
 
@@ -88,6 +92,8 @@ class _Draft:
     header_cost: str | None = None
     is_refused: bool = False
     tools: list[str] = field(default_factory=list)
+    token_probabilities: tuple[dict[str, float], ...] = ()
+    probability: float | None = None
     has_ended: bool = False  # and no text has followed
     loop_check: bool = True
 
@@ -124,9 +130,20 @@ class _Draft:
         if recorded is None or (find_cut_off(recorded) is None and find_cut_off(reason) is not None):
             self.finish = Finish(reason)
 
+    def record_verdict(self, event: Refusal | TokenProbabilities | Probability) -> None:
+        """Record what an answer says besides its text."""
+        match event:
+            case Refusal():
+                self.is_refused = True
+            case TokenProbabilities():
+                self.token_probabilities = (*self.token_probabilities, *event.positions)[:_MAX_POSITIONS]
+            case Probability():
+                self.probability = event.value
+
     def forget_attempt(self) -> None:
         """Forget what a failed attempt left, except its warnings; nothing of an answer came with it."""
         self.chunk_info, self.finish = ChunkInfo(), None
+        self.token_probabilities = ()
         self.is_refused = self.has_ended = False
         self.tools.clear()
 
@@ -139,6 +156,8 @@ class _Draft:
 
     def raise_if_unusable(self) -> None:
         """Raise an error if the answer was cut off or refused, or has no text."""
+        if self.request.is_decision and self.probability is not None:
+            return
         error = error_for_answer(
             "".join(self.text_parts),
             "".join(self.reasoning_parts),
@@ -176,6 +195,8 @@ class _Draft:
             overflow=self.overflow,
             detail=None if "detail" in self.request.dropped else self.request.detail,
             request=self.request,
+            token_probabilities=self.token_probabilities,
+            probability=self.probability,
         )
 
     def _find_cost(self) -> Cost | None:
@@ -185,7 +206,8 @@ class _Draft:
 
     def _note_thinking(self) -> Iterator[str]:
         """What was sent for ``--think``, if there is an answer to judge it by."""
-        if self.request.thinking is not None and (self.error is None or self.has_begun):
+        thinking = self.request.thinking
+        if thinking is not None and not thinking.is_implied and (self.error is None or self.has_begun):
             from ..client.thinking import describe_thinking
 
             yield describe_thinking(self.request, has_thought=bool(self.reasoning_parts))
@@ -280,7 +302,7 @@ def _exchange(draft: _Draft, endpoint: Endpoint) -> Iterator[Item]:
     """
     body = build_body(draft.request)
     sent = threading.Event()
-    yield Sending(endpoint.route, len(body), sent, build_fields(draft.request))
+    yield Sending(endpoint.format_route(body.path), len(body), sent, build_fields(draft.request))
     draft.stopwatch.mark_sent()
     draft.forget_attempt()
     try:
@@ -319,8 +341,8 @@ def _read_events(draft: _Draft, endpoint: Endpoint, response: Response) -> Itera
                 response.limit_wait(is_announced=event.reason is None)
             case Repetition():
                 draft.end_at_repetition(event)
-            case Refusal():
-                draft.is_refused = True
+            case Refusal() | TokenProbabilities() | Probability():
+                draft.record_verdict(event)
             case ToolCall():
                 draft.tools.append(endpoint.redact(event.name))
             case ErrorEvent():

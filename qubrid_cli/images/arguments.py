@@ -67,12 +67,18 @@ class Arguments:
 
 
 def classify(
-    arguments: Sequence[str], *, prompt_given: bool, stdin: BinaryIO, is_windows: bool = IS_WINDOWS
+    arguments: Sequence[str],
+    *,
+    prompt_given: bool,
+    stdin: BinaryIO,
+    is_windows: bool = IS_WINDOWS,
+    command: str = "describe",
 ) -> Arguments:
-    """Separate the images of ``describe`` from its prompt.
+    """Separate the images of a command from its prompt.
 
     Args:
         prompt_given: an option holds the prompt, so every argument is an image.
+        command: for hints.
 
     Raises:
         UsageError: there are two prompts, a folder, an invalid URL, or no image.
@@ -95,15 +101,16 @@ def classify(
             names += [image.name for image in resolved]
     prompt = choose_prompt(prompts, prompt_given=prompt_given)
     if not names:
-        raise _no_image_error(prompt)
+        raise _no_image_error(prompt, command)
     return Arguments(tuple(images), tuple(names), prompt, _join_errors(missing))
 
 
-def _no_image_error(prompt: str | None) -> UsageError:
+def _no_image_error(prompt: str | None, command: str) -> UsageError:
     """The error for a command line without an image; it names a command that reads a pipe, if there is one."""
-    hint = 'For example: qvision describe photo.jpg "what is this?"'
+    question = "what is this?" if command == "describe" else "is it a cat?"
+    hint = f'For example: qvision {command} photo.jpg "{question}"'
     if _is_standard_input_piped():
-        hint = f"To read the image from standard input: qvision describe - {quote_name(prompt or 'what is this?')}"
+        hint = f"To read the image from standard input: qvision {command} - {quote_name(prompt or question)}"
     return UsageError("no image was named", hint=hint)
 
 

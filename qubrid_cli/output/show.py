@@ -52,6 +52,11 @@ class OutputOptions:
         """Whether a person sees progress on stderr."""
         return sys.stderr is not None and sys.stderr.isatty() and not self.quiet
 
+    @property
+    def has_statistics(self) -> bool:
+        """Whether a line of statistics ends each answer."""
+        return self.is_interactive if self.stats is None else self.stats
+
     def validate(self, *, dry_run: bool) -> None:
         """Check the options before the first request.
 
@@ -117,6 +122,47 @@ def announce_image(name: str, options: OutputOptions, target: Output, *, has_hea
 
 def show_answer(items: "Items", options: OutputOptions, target: Output) -> "Description":
     """Show the items of one answer as they arrive, then notes and statistics on stderr."""
+    items = _show_progress(items, options)
+    with closing(items):
+        answer = _show_in_format(items, options, target)
+    target.has_answer = target.has_answer or answer.error is None
+    lines = _format_notes(answer, options)
+    if lines and options.is_interactive and target.is_terminal:
+        echo_err("")
+    for line in lines:
+        echo_err(line)
+    return answer
+
+
+def show_verdict(items: "Items", name: str | None, options: OutputOptions, target: Output) -> "Description":
+    """Show the answer to a question of yes or no: only its record on stdout, and with statistics the verdict on stderr.
+
+    Args:
+        name: of the image, if there are several.
+    """
+    from ..describe import run
+
+    items = _show_progress(items, options)
+    with closing(items):
+        answer = _write_record(run.collect(items), options, target) if options.as_json else run.collect(items)
+    is_shown = options.has_statistics or (options.verbose and not options.quiet)
+    for line in [*(_format_verdict(answer, name) if is_shown else ()), *_format_notes(answer, options)]:
+        echo_err(line)
+    return answer
+
+
+def _format_verdict(answer: "Description", name: str | None) -> list[str]:
+    if not isinstance(answer.data, dict):
+        return []
+    probability, reason = answer.data["probability"], answer.data["reason"]
+    details = [f"probability {probability:.3g}"] if probability is not None else [reason] if reason else []
+    details.append(f"by {answer.data['by']}")
+    text = f"{answer.data['answer']} ({'; '.join(details)})"
+    return [escape_control_characters(text if name is None else f"{name}: {text}")]
+
+
+def _show_progress(items: "Items", options: OutputOptions) -> "Items":
+    """The items, with a spinner, the reasoning and a log on stderr, as the options say."""
     is_interactive = options.is_interactive
     if is_interactive or options.verbose or options.thinking:
         from . import terminal
@@ -125,20 +171,18 @@ def show_answer(items: "Items", options: OutputOptions, target: Output) -> "Desc
         items = terminal.with_spinner(items, console, thinking=options.thinking) if is_interactive else items
         items = terminal.with_thinking(items, console) if options.thinking else items
         items = terminal.with_log(items, console, has_spinner=is_interactive) if options.verbose else items
-    with closing(items):
-        answer = _show_in_format(items, options, target)
-    target.has_answer = target.has_answer or answer.error is None
+    return items
+
+
+def _format_notes(answer: "Description", options: OutputOptions) -> list[str]:
+    """The notes about an answer, and its statistics."""
     lines = [] if options.quiet else [f"note: {escape_control_characters(warning)}" for warning in answer.warnings]
-    if (is_interactive if options.stats is None else options.stats) and answer.has_answer:
+    if options.has_statistics and answer.has_answer:
         from . import record
 
-        width = shutil.get_terminal_size().columns if is_interactive else None
+        width = shutil.get_terminal_size().columns if options.is_interactive else None
         lines.append(record.format_statistics(answer, width=width))
-    if lines and is_interactive and target.is_terminal:
-        echo_err("")
-    for line in lines:
-        echo_err(line)
-    return answer
+    return lines
 
 
 def show_separator(text: str, options: OutputOptions, target: Output) -> None:

@@ -55,7 +55,12 @@ BUILT_IN_PROFILES: Mapping[str, Mapping[str, Any]] = {
         "model": "qwen/qwen3-vl-8b-instruct",
         "key_env": "OPENROUTER_API_KEY",
     },
-    "openai": {"base_url": "https://api.openai.com/v1", "model": "gpt-6-luna", "key_env": "OPENAI_API_KEY"},
+    "openai": {
+        "base_url": "https://api.openai.com/v1",
+        "model": "gpt-6-luna",
+        "key_env": "OPENAI_API_KEY",
+        "decisions": True,
+    },
 }
 
 
@@ -140,6 +145,7 @@ class Settings:
         detail: how closely the model looks at images; ``None`` leaves it to the endpoint.
         image_order: whether the images come ``first`` or ``last``, after the text.
         params: further fields of the request's body.
+        decisions: whether the endpoint has ``/decisions``, which answers questions of yes or no with a probability.
         query: the query of the endpoint's URL, sent where the key may be sent.
         headers: extra headers, sent where the key may be sent.
         key_env: the variable that holds the profile's key; ``None`` if it has none.
@@ -238,6 +244,7 @@ class Settings:
         Option("End an answer that repeats itself over and over. [--loop-check]"),
     ]
     params: Annotated[Mapping[str, Any], Field(check_body_fields, "{ seed = 42 }", {}, is_global=False)]
+    decisions: Annotated[bool, Field(check_switch, "true", default=False, is_global=False)]
     query: Annotated[Mapping[str, str], Field(check_query, '{ api-version = "2024-10-21" }', {}, is_global=False)]
     headers: Annotated[Mapping[str, str], Field(check_headers, '{ X-Team = "vision" }', {}, is_global=False)]
     key_env: Annotated[str | None, Field(check_variable_name, "MY_API_KEY", is_global=False)]

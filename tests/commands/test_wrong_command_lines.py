@@ -67,6 +67,14 @@ LINES: list[tuple[Any, ...]] = [
     ("describe https:///a.jpg", 2, "https:///a.jpg has no host", "describe https://example.com/photo.jpg"),
     (f"describe {'photo.jpg ' * 9}hi", 2, "9 images for one request", f"describe {'photo.jpg ' * 9}hi --each"),
     ("describe photo.jpg --each --together", 2, "--each and --together exclude each other", "describe photo.jpg --each"),
+    # a question of yes or no
+    ("test hi --dry-run", 2, "no image was named", "test photo.jpg 'is it a cat?' --dry-run"),
+    ("test photo.jpg --dry-run", 2, "there is no question", "test photo.jpg 'is there an error dialog?' --dry-run"),
+    ("test photo.jpg ' ' --dry-run", 2, "there is no question", "test photo.jpg 'is there an error dialog?' --dry-run"),
+    ("test photo.jpg hi --votes 2 --dry-run", 2, "invalid value for --votes: 2", "test photo.jpg hi --votes 3 --dry-run"),
+    ("test photo.jpg hi --votes 3 --by logprobs --dry-run", 2, "--votes and --by logprobs exclude each other", "test photo.jpg hi --by logprobs --dry-run"),
+    ("test photo.jpg hi --votes 3 --threshold 0.7 --dry-run", 2, "--threshold and --votes exclude each other", "test photo.jpg hi --votes 3 --dry-run"),
+    ("test photo.jpg hi --by logprobs --think on --dry-run", 2, "--by logprobs and --think on exclude each other", "test photo.jpg hi --think on --dry-run"),
     # options of a request
     ("describe photo.jpg -max-tokens 5", 2, "unknown option -max-tokens", "describe photo.jpg --max-tokens 5"),
     ("describe photo.jpg --max-token 5", 2, "no such option: --max-token; did you mean --max-tokens?", "describe photo.jpg --max-tokens 5"),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MAX_WIDTH = 100
 #: The headings and their options, in the order of the help. Options without a heading come last, under "Other".
 _HEADINGS: "Mapping[str, Sequence[str]]" = {
-    "Prompt": ("prompt", "preset", "system", "schema", "each", "together", "labels"),
+    "Prompt": ("prompt", "preset", "system", "schema", "each", "together", "labels", "any_image", "threshold", "votes", "by"),
     "Images": (
         "from_", "null", "include", "exclude", "hidden", "limit", "shard", "pages", "frame", "password_file",
         "crop", "tiles", "max_pixels", "max_side", "background", "quality", "original", "detail", "image_order", "fetch",
@@ -48,6 +48,7 @@ _RANGE = r"(?:(?P<low>[\d.]+)<=)?x(?:(?P<sign>[<>]=?)(?P<high>[\d.]+))?"
 _PAGES = {
     "describe": "describe",
     "batch": "batch",
+    "test": "test",
     "join": "parts",
     "presets": "presets",
     "config": "settings",

@@ -5,18 +5,20 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import typer
 
-from ...errors import UsageError
+from ...errors import InterruptedByUserError, OutputError, QvisionError, UsageError
 from ...output.streams import echo_err
 from ...settings.fields import OPTIONS, format_flag
 from ...text import quote_name
 
 if TYPE_CHECKING:
+    from ...output.show import OutputOptions, RequestInfo
     from ...settings.config_file import Config
     from ...settings.fields import Settings
     from ...settings.presets import Preset
@@ -168,3 +170,31 @@ def parse_params(pairs: Sequence[str] | None) -> dict[str, Any]:
 def _hint_for_reserved(key: str, value: str) -> str:
     hints = {"messages": "They are made of the prompt, -s and the images.", "stream": "Use --no-stream."}
     return hints.get(key, f"Use an option: {format_flag(key)} {quote_name(value)}")
+
+
+@contextmanager
+def recording_failures(info: "RequestInfo", show: "OutputOptions") -> Iterator[None]:
+    """Write the record of a failure, unless an answer was written before; and save the output, also of a failure."""
+    failure: QvisionError | None = None
+    try:
+        yield
+    except OutputError:
+        raise
+    except QvisionError as error:
+        failure = error
+    except KeyboardInterrupt:  # between two steps; an interrupted request keeps the part of the answer that came
+        failure = InterruptedByUserError("stopped by Ctrl-C")
+    if failure is not None and info.target.is_untouched:
+        from ...output.show import show_failed_request
+
+        show_failed_request(failure, info, show)
+    info.target.save(may_replace=failure is None or info.target.has_answer)
+    if failure is not None:
+        raise failure
+
+
+def name_image(error: QvisionError, name: str) -> QvisionError:
+    """The error of one of several requests, with the image that it is about."""
+    if name in error.message:
+        return error
+    return error.with_message(f"{quote_name(name)}: {error.message}", hint=error.hint)

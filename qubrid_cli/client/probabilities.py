@@ -1,0 +1,81 @@
+"""Probabilities in place of text: those of the first tokens of an answer, and those that a decision endpoint returns. Pure.
+
+Source: OpenAI API reference, "Create chat completion" (``logprobs.content[].top_logprobs``), and of the older completions
+(``logprobs.top_logprobs``, which Together and Fireworks send too); OpenAI, vLLM and LiteLLM, "Decisions".
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from math import exp, isfinite
+from typing import Any
+
+from ..images.urls import DataUrl
+from .events import Event, Probability, Refusal, TokenProbabilities
+from .request import Request, RequestBody
+
+#: Where decisions are requested, after the base URL.
+DECISIONS_PATH = "/decisions"
+#: The name of the only question, which the answer repeats.
+_QUESTION_NAME = "answer"
+
+
+def build_decision_body(request: Request) -> RequestBody:
+    """Build the body of a request for the probability that the prompt is true of the images."""
+    content: list[bytes | DataUrl] = []
+    for image in request.images:
+        if image.label:
+            content += [b",", _encode({"type": "input_text", "text": image.label})]
+        url = (b'"', image.url, b'"') if isinstance(image.url, DataUrl) else (_encode(image.url),)
+        content += [b",", b'{"type":"input_image","image_url":', *url, b"}"]
+    start = b'{"model":' + _encode(request.model) + b',"input":[{"role":"user","content":['
+    question = {"type": "predicate", "name": _QUESTION_NAME, "instructions": request.prompt}
+    end = b"]}]," + _encode({"questions": [question], **request.extra})[1:]
+    return RequestBody((start, *content[1:], end), DECISIONS_PATH)
+
+
+def read_decision(document: Mapping[str, Any]) -> Iterator[Event]:
+    """Read the answer to the only question; nothing if there is none that can be understood."""
+    answers = document.get("answers")
+    answer = answers[0] if isinstance(answers, list) and answers else None
+    if not isinstance(answer, dict):
+        return
+    probability: Any = answer.get("probability")
+    if answer.get("type") == "refusal":
+        yield Refusal()
+    elif _is_number(probability) and 0 <= probability <= 1:
+        yield Probability(float(probability))
+
+
+def read_token_probabilities(logprobs: Any) -> Iterator[Event]:
+    """Read the ``logprobs`` of a choice; nothing if there are none that can be understood."""
+    if not isinstance(logprobs, dict):
+        return
+    if content := _list_objects(logprobs.get("content")):
+        positions = [_read_position(entry) for entry in content]
+    else:
+        positions = [_read_pairs(entry.items()) for entry in _list_objects(logprobs.get("top_logprobs"))]
+    if any(positions):
+        yield TokenProbabilities(tuple(filter(None, positions)))
+
+
+def _read_position(entry: Mapping[str, Any]) -> dict[str, float]:
+    """The tokens that were likeliest at one position, and the one that was chosen."""
+    others = _list_objects(entry.get("top_logprobs"))
+    return _read_pairs((other.get("token"), other.get("logprob")) for other in (entry, *others))
+
+
+def _read_pairs(pairs: Any) -> dict[str, float]:
+    """Probabilities by token; a server may round a logarithm to a bit more than 0."""
+    return {token: exp(min(0.0, logprob)) for token, logprob in pairs if isinstance(token, str) and _is_number(logprob)}
+
+
+def _list_objects(value: Any) -> list[dict[str, Any]]:
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+
+
+def _encode(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(errors="replace")

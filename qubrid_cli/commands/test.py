@@ -1,0 +1,295 @@
+"""``qvision test``: a question of yes or no about images, with the answer as the exit code."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..describe.verdicts import Method
+from ..errors import EndpointError, InterruptedByUserError, QvisionError, SomeRequestsFailedError, UsageError
+from ..frozen import frozen
+from ..library import connection, image_options, question
+from ..output.show import OutputOptions, RequestInfo, show_dry_run, show_verdict
+from ..output.streams import Output, echo_error
+from ..text import quote_name
+from .shared import completions, help_layout, input_options, options, setup
+
+if TYPE_CHECKING:
+    from ..client.request import Request
+    from ..describe.judge import Judge
+    from ..images.documents.pages import Documents
+    from ..images.encode import ImageLimits
+    from ..images.sources import Source
+    from ..metrics import Price
+    from ..settings.fields import Settings
+
+app = typer.Typer()
+
+_EXAMPLES = """\
+if qvision test shot.png "is there an error dialog?"; then echo broken; fi
+find photos -name '*.jpg' -exec qvision test {} "is it a portrait?" \\; -print
+qvision test *.jpg "is it blurred?" --any --threshold 0.9"""
+_EPILOG = (
+    "Exit codes: 0 yes, 1 no, 8 unsure or not an answer, 2 usage, 3 configuration or key, 4 image, "
+    "5 endpoint or network, 6 incomplete answer, 130 interrupted."
+)
+_MAX_VOTES = 99
+
+
+@frozen
+class _Question:
+    """The question, once for each image.
+
+    Attributes:
+        is_any: whether one image suffices for a yes.
+    """
+
+    request: "Request"
+    judge: "Judge"
+    images: Sequence["Source"]
+    limits: "ImageLimits"
+    documents: "Documents | None"
+    is_any: bool
+    settings: "Settings"
+    prices: Mapping[str, "Price"]
+
+
+@app.command("test", cls=help_layout.Command, epilog=f"{_EXAMPLES}\n\n{_EPILOG}")
+def answer_question(
+    context: typer.Context,
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="IMAGE... QUESTION",
+            autocompletion=completions.complete_images,
+            help="Files, URLs, quoted globs, - for standard input; and the question.",
+        ),
+    ] = None,
+    *,
+    prompt: Annotated[
+        str | None,
+        typer.Option("--prompt", "-p", metavar="TEXT", help="The question; @FILE reads a file, - standard input."),
+    ] = None,
+    any_image: Annotated[
+        bool, typer.Option("--any", help="Yes if it is true of one image; by default of all.")
+    ] = False,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            "--threshold",
+            min=0.001,
+            max=0.999,
+            metavar="P",
+            help="Probability from which the answer is yes; above 0.5, no begins at 1-P. [0.5]",
+            show_default=False,
+        ),
+    ] = None,
+    votes: Annotated[
+        int | None,
+        typer.Option(
+            "--votes",
+            min=1,
+            max=_MAX_VOTES,
+            metavar="N",
+            help="Ask up to N times, an odd number; more than half must agree.",
+            show_default=False,
+        ),
+    ] = None,
+    by: Annotated[
+        Method | None,
+        typer.Option(
+            "--by",
+            metavar="METHOD",
+            help="How: decisions, logprobs or schema. [the first that the endpoint offers]",
+            show_default=False,
+        ),
+    ] = None,
+    profile: options.Profile = None,
+    model: options.Model = None,
+    base_url: options.BaseUrl = None,
+    max_tokens: options.MaxTokens = None,
+    temperature: options.Temperature = None,
+    top_p: options.TopP = None,
+    think: options.Think = None,
+    param: options.Param = None,
+    timeout: options.Timeout = None,
+    retries: options.Retries = None,
+    retry_max_wait: options.RetryMaxWait = None,
+    max_time: options.MaxTime = None,
+    allow_http: options.AllowHttp = False,
+    offline: options.Offline = False,
+    max_pixels: options.MaxPixels = None,
+    max_side: options.MaxSide = None,
+    background: options.Background = None,
+    quality: options.Quality = None,
+    detail: options.Detail = None,
+    image_order: options.ImageOrder = None,
+    original: options.Original = False,
+    tiles: options.Tiles = None,
+    crop: options.Crop = None,
+    pages: options.Pages = None,
+    frame: options.Frame = None,
+    password_file: options.PasswordFile = None,
+    fetch: options.Fetch = None,
+    as_json: options.Json = False,
+    dry_run: options.DryRun = False,
+    stats: options.Stats = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Answer a question of yes or no about images by the exit code."""
+    from ..images.arguments import classify
+    from ..images.documents import expansion
+
+    show = OutputOptions(as_json, None, stats, thinking=False, quiet=quiet, verbose=verbose)
+    info = RequestInfo()
+    with setup.recording_failures(info, show):
+        config = setup.load_config()
+        settings = setup.resolve_settings(context, config)
+        info.model = settings.model
+        words = arguments or []
+        stdin = setup.open_stdin([*words, prompt, password_file])
+        info.prompt = setup.read_prompt("-p", prompt, stdin)
+        document_options = input_options.read_page_options(pages, frame, password_file, stdin)
+        classified = classify(words, prompt_given=prompt is not None, stdin=stdin, command="test")
+        info.images = classified.names
+        info.prompt = info.prompt or classified.prompt
+        if classified.error is not None:
+            raise classified.error
+        if not (info.prompt or "").strip():
+            example = f'qvision test {quote_name(classified.names[0])} "is there an error dialog?"'
+            raise UsageError("there is no question", hint=f"For example: {example}")
+        extra = setup.parse_params(param)
+        part_options = image_options.read_part_options(tiles, crop, None, has_schema=False)
+        images = image_options.resolve_images(classified.images, settings, fetch=fetch)
+        images, documents = expansion.expand_pages(
+            images, document_options.choice, document_options.password, each=True
+        )
+        settings = _vary_votes(settings, votes)
+        plan = _Question(
+            request=question.build_request(
+                settings, question.validate_prompt(info.prompt or "", "the question"), None, extra, stream=False
+            ),
+            judge=_open_judge(settings, extra, by, threshold, votes),
+            images=images,
+            limits=image_options.build_image_limits(settings, part_options, original=original),
+            documents=documents,
+            is_any=any_image,
+            settings=settings,
+            prices=config.prices,
+        )
+        question.check_placeholders(plan.request, images=1)
+        if dry_run:
+            _show_dry_runs(plan, show, info.target)
+            return
+        is_true = _judge_images(plan, setup.require_key(settings, quiet=quiet), show, info.target)
+    if not is_true:
+        raise typer.Exit(1)
+
+
+def _vary_votes(settings: "Settings", votes: int | None) -> "Settings":
+    """The settings with a temperature at which several answers differ, unless the user has chosen one."""
+    from ..settings.fields import OriginKind
+
+    is_default = settings.temperature is not None and settings.origins["temperature"].kind is OriginKind.DEFAULT
+    return replace(settings, temperature=1.0) if votes and votes > 1 and is_default else settings
+
+
+def _open_judge(
+    settings: "Settings", extra: dict[str, object], by: Method | None, threshold: float | None, votes: int | None
+) -> "Judge":
+    """The judge for the options.
+
+    Raises:
+        UsageError: the options exclude each other.
+    """
+    from ..describe.judge import Judge
+
+    if votes is not None and votes % 2 == 0:
+        raise UsageError(f"invalid value for --votes: {votes}", hint=f"Use an odd number, such as {votes + 1}.")
+    if votes is not None and by not in {None, Method.SCHEMA}:
+        raise UsageError(
+            f"--votes and --by {by} exclude each other", hint="Leave --votes out: the answer is a probability."
+        )
+    by = Method.SCHEMA if votes is not None else by
+    if by is Method.SCHEMA and threshold is not None:
+        option = "--by schema" if votes is None else "--votes"
+        raise UsageError(f"--threshold and {option} exclude each other", hint="That way there is no probability.")
+    thinks = settings.think not in {None, "off"}
+    if by is Method.LOGPROBS and thinks:
+        raise UsageError(
+            f"--by logprobs and --think {settings.think} exclude each other", hint="Leave one of them out."
+        )
+    methods = [Method.SCHEMA]
+    if by is not None:
+        methods = [by]
+    elif not settings.offline:
+        methods = [Method.DECISIONS] * settings.decisions + [Method.LOGPROBS] * (not thinks) + methods
+    quiet_request = question.build_request(replace(settings, think="off"), "", None, extra, stream=False)
+    thinking = quiet_request.thinking
+    return Judge(
+        methods,
+        threshold=threshold or 0.5,
+        votes=votes or 1,
+        thinking_off=None if thinking is None else replace(thinking, is_implied=settings.think is None),
+    )
+
+
+def _judge_images(plan: _Question, key: str | None, show: OutputOptions, target: Output) -> bool:
+    """Ask about each image until the answer is certain, and return it.
+
+    Raises:
+        QvisionError: the answer depends on an image that has none, or every other request would fail in the same way.
+    """
+    from ..images.prepare import PreparationPool
+
+    failures: list[QvisionError] = []
+    has_several = len(plan.images) > 1
+    pool = PreparationPool(plan.limits, plan.documents)
+    submitted = deque([pool.submit(plan.images[:1])])
+    with connection.open_endpoint(plan.settings, key, [plan.images]) as endpoint:
+        from ..client.retry import RetryLimits
+
+        retry_limits = RetryLimits(plan.settings.retries, plan.settings.retry_max_wait, plan.settings.max_time)
+        for number, image in enumerate(plan.images, 1):
+            submitted.append(pool.submit(plan.images[number : number + 1]))
+            items = plan.judge.judge(
+                endpoint,
+                question.fill_placeholders(plan.request, [image], number),
+                submitted.popleft(),
+                retry_limits=retry_limits,
+                prices=plan.prices,
+            )
+            answer = show_verdict(items, image.name if has_several else None, show, target)
+            if (error := answer.error) is None:
+                is_true: bool = answer.data["answer"] == "yes"
+                if is_true is plan.is_any:
+                    return is_true
+                continue
+            if not has_several or isinstance(error, InterruptedByUserError):
+                raise error
+            if isinstance(error, EndpointError) and error.is_fatal:
+                raise error
+            failures.append(error)
+            echo_error(setup.name_image(error, image.name))
+    if failures:
+        raise SomeRequestsFailedError(f"{len(failures)} of {len(plan.images)} images have no answer", first=failures[0])
+    return not plan.is_any
+
+
+def _show_dry_runs(plan: _Question, show: OutputOptions, target: Output) -> None:
+    """Show the first request for each image."""
+    from ..client.probabilities import DECISIONS_PATH
+    from ..client.request import COMPLETIONS_PATH
+    from ..describe.dry_run import dry_run
+    from ..images.prepare import PreparationPool
+
+    pool = PreparationPool(plan.limits, plan.documents)
+    request = plan.judge.build_request(plan.request)
+    path = DECISIONS_PATH if request.is_decision else COMPLETIONS_PATH
+    for number, image in enumerate(plan.images, 1):
+        filled = question.fill_placeholders(request, [image], number)
+        url = connection.format_url(plan.settings, path)
+        show_dry_run(dry_run(url, filled, pool.submit([image]), labels=True, prices=plan.prices), show, target)

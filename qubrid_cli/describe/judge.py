@@ -1,0 +1,313 @@
+"""Yes or no: whether something is true of an image, by the best that the endpoint offers.
+
+A decision endpoint and log probabilities give a probability; any other endpoint answers in JSON, with a reason. What is not
+offered is found out with the first image, and not requested again.
+"""
+
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ..client.endpoint import Endpoint
+from ..client.events import TextDelta
+from ..client.request import Request
+from ..client.retry import RetryLimits
+from ..errors import (
+    AuthError,
+    EmptyAnswerError,
+    EndpointError,
+    IncompleteAnswerError,
+    NetworkError,
+    QvisionError,
+    RefusedAnswerError,
+    SchemaMismatchError,
+    UnsureError,
+)
+from ..frozen import frozen
+from ..images.prepare import PendingImage
+from ..metrics import Clock, Price
+from . import run
+from .result import Description, Writing
+from .run import Item, Items
+from .totals import add_answers
+from .verdicts import Answer, Method, Verdict, count_votes, decide, read_probability, read_text
+
+if TYPE_CHECKING:
+    from ..client.thinking import Thinking
+    from .structured import Session
+
+
+_DEFAULT_THRESHOLD = 0.5
+#: Tokens that are asked for; some servers allow only five.
+_TOP_LOGPROBS = (20, 5)
+_LOGPROBS_INSTRUCTION = "Answer with one word: yes or no."
+_SCHEMA_INSTRUCTION = "Answer yes, no, or unsure if the image does not show it, and give the reason in one sentence."
+_SCHEMA = {
+    "title": "verdict",
+    "type": "object",
+    "properties": {"answer": {"type": "string", "enum": ["yes", "no", "unsure"]}, "reason": {"type": "string"}},
+    "required": ["answer", "reason"],
+    "additionalProperties": False,
+}
+#: Statuses with which servers refuse a path or a field that they do not have.
+_REFUSAL_STATUSES = frozenset({400, 404, 405, 415, 422, 501})
+#: Those with which they refuse a path.
+_MISSING_STATUSES = frozenset({404, 405, 501})
+#: Characters of an answer that a message quotes.
+_MAX_QUOTED_LENGTH = 120
+
+
+@frozen
+class _Exchange:
+    """The images of a question, and how requests about them are made."""
+
+    endpoint: Endpoint
+    images: Sequence[PendingImage]
+    retry_limits: RetryLimits
+    prices: Mapping[str, Price]
+    clock: Clock
+
+    def send(self, request: Request) -> Items:
+        """Make a request."""
+        return run.describe(
+            self.endpoint,
+            request,
+            self.images,
+            labels=True,
+            retry_limits=self.retry_limits,
+            prices=self.prices,
+            clock=self.clock,
+        )
+
+    def repair(self, request: Request, first_answer: Description, session: "Session") -> Items:
+        """Make a request again, because its answer does not fit the schema."""
+        return session.describe(
+            self.endpoint,
+            request,
+            self.images,
+            labels=True,
+            retry_limits=self.retry_limits,
+            prices=self.prices,
+            first_answer=first_answer,
+            clock=self.clock,
+        )
+
+
+class Judge:
+    """The questions of a run; it remembers what the endpoint offers.
+
+    Args:
+        methods: those that may be used.
+        threshold: the probability from which an answer is yes.
+        votes: how often the model is asked if it answers in JSON; more than half must agree.
+        thinking_off: how the request for log probabilities says that the model must not think.
+    """
+
+    def __init__(
+        self,
+        methods: Sequence[Method] = tuple(Method),
+        *,
+        threshold: float = _DEFAULT_THRESHOLD,
+        votes: int = 1,
+        thinking_off: "Thinking | None" = None,
+    ) -> None:
+        self._methods = tuple(methods)
+        self._threshold = threshold
+        self._votes = votes
+        self._thinking_off = thinking_off
+        self._top_logprobs: tuple[int, ...] = _TOP_LOGPROBS
+        self._dropped: frozenset[str] = frozenset()
+        self._session: Session | None = None
+
+    def build_request(self, request: Request, method: Method | None = None) -> Request:
+        """The request for a question, by the method that is tried first unless one is named."""
+        method = method or self._methods[0]
+        request = replace(request, stream=False, dropped=request.dropped | self._dropped)
+        if method is Method.DECISIONS:
+            return replace(request, is_decision=True)
+        if method is Method.SCHEMA:
+            from .structured import build_response_format
+
+            prompt = f"{request.prompt}\n\n{_SCHEMA_INSTRUCTION}"
+            return replace(request, prompt=prompt, response_format=build_response_format(_load_schema()))
+        return replace(
+            request,
+            prompt=f"{request.prompt}\n\n{_LOGPROBS_INSTRUCTION}",
+            max_tokens=1,
+            # Some servers compute the probabilities after these have changed them.
+            temperature=None if request.temperature is None else 1.0,
+            top_p=None if request.top_p is None else 1.0,
+            thinking=self._thinking_off,
+            extra={"logprobs": True, "top_logprobs": self._top_logprobs[0], **request.extra},
+        )
+
+    def judge(
+        self,
+        endpoint: Endpoint,
+        request: Request,
+        images: Sequence[PendingImage],
+        *,
+        retry_limits: RetryLimits,
+        prices: Mapping[str, Price] = {},
+        clock: Clock = time.perf_counter,
+    ) -> Items:
+        """Ask whether the prompt is true; yield progress, and last the ``Description``, whose ``data`` is the verdict.
+
+        Its ``error`` says why there is neither yes nor no.
+        """
+        exchange = _Exchange(endpoint, images, retry_limits, prices, clock)
+        earlier: Description | None = None
+        methods = self._methods
+        for method, is_last in zip(methods, (*(False for _ in methods[1:]), True), strict=True):
+            answer, verdict = yield from self._ask(method, request, exchange)
+            answer = answer if earlier is None else add_answers(earlier, answer)
+            if verdict is None and not is_last and _may_use_another_method(method, answer):
+                note = _explain_change(method, answer)
+                earlier = replace(answer, warnings=(*answer.warnings, note), error=None, text="")
+                self._methods = tuple(later for later in self._methods if methods.index(later) > methods.index(method))
+                continue
+            yield self._build_result(replace(answer, prompt=request.prompt), method, verdict)
+            return
+
+    def _ask(
+        self, method: Method, request: Request, exchange: _Exchange
+    ) -> Generator[Item, None, tuple[Description, Verdict | None]]:
+        if method is Method.SCHEMA:
+            return (yield from self._collect_votes(request, exchange))
+        if method is Method.DECISIONS:
+            answer = yield from self._forward(exchange.send(self.build_request(request, method)))
+            return answer, self._judge_probability(answer.probability, method)
+        answer = yield from self._forward(exchange.send(self.build_request(request, method)))
+        if _is_refused_number(answer.error) and len(self._top_logprobs) > 1:
+            self._top_logprobs = self._top_logprobs[1:]
+            answer = yield from self._forward(exchange.send(self.build_request(request, method)))
+        return answer, self._judge_probability(read_probability(answer.token_probabilities), method)
+
+    def _judge_probability(self, probability: float | None, method: Method) -> Verdict | None:
+        return None if probability is None else Verdict(decide(probability, self._threshold), probability, None, method)
+
+    def _collect_votes(
+        self, request: Request, exchange: _Exchange
+    ) -> Generator[Item, None, tuple[Description, Verdict | None]]:
+        """Ask until more than half of the votes agree, or an answer cannot be used."""
+        total: Description | None = None
+        verdicts: list[Verdict] = []
+        while True:
+            answer, verdict = yield from self._ask_by_schema(request, exchange)
+            total = answer if total is None else add_answers(total, answer)
+            if verdict is None:
+                return total, None
+            verdicts.append(verdict)
+            if (majority := count_votes(verdicts, self._votes)) is not None:
+                return total, majority
+
+    def _ask_by_schema(
+        self, request: Request, exchange: _Exchange
+    ) -> Generator[Item, None, tuple[Description, Verdict | None]]:
+        """Ask for JSON, and once more if the answer is neither yes nor no."""
+        from .structured import Session, merge_with_repair
+
+        answer = yield from self._forward(exchange.send(self.build_request(request, Method.SCHEMA)))
+        verdict = _read_verdict(answer)
+        is_empty = isinstance(answer.error, EmptyAnswerError) and answer.error.is_temporary
+        if verdict is not None or not (answer.error is None or is_empty):
+            return answer, verdict
+        self._session = self._session or Session(_load_schema())
+        repair_request = self.build_request(request, Method.SCHEMA)
+        second = yield from self._forward(exchange.repair(repair_request, answer, self._session))
+        if isinstance(second.error, SchemaMismatchError):
+            second = replace(second, error=None)
+        merged = merge_with_repair(answer, second)
+        return merged, _read_verdict(merged)
+
+    def _forward(self, items: Items) -> Generator[Item, None, Description]:
+        """Yield the items except the text and the ``Description``, which is returned."""
+        with closing(items):
+            for item in items:
+                match item:
+                    case Description():
+                        if item.has_answer:
+                            self._dropped |= item.refused_parameters
+                        return item
+                    case TextDelta():
+                        yield Writing()
+                    case _:
+                        yield item
+        raise AssertionError("the last item is a description")
+
+    def _build_result(self, answer: Description, method: Method, verdict: Verdict | None) -> Description:
+        if verdict is None:
+            return replace(answer, error=_explain_failure(method, answer))
+        if verdict.probability is None and self._threshold != _DEFAULT_THRESHOLD:
+            note = "--threshold has no effect, because the endpoint returned no probability"
+            answer = replace(answer, warnings=(*answer.warnings, note))
+        error: QvisionError | None = None
+        if verdict.answer is Answer.UNSURE:
+            why = verdict.reason or "the model is unsure"
+            if verdict.probability is not None:
+                low, high = f"{1 - self._threshold:.10g}", f"{self._threshold:.10g}"
+                why = f"the probability {verdict.probability:.3g} is between {low} and {high}"
+            error = UnsureError(f"neither yes nor no: {why}")
+        return replace(answer, data=verdict.to_dict(), complete=True, error=error)
+
+
+def _load_schema() -> Any:
+    from ..schema import json_schema
+
+    return json_schema.load(_SCHEMA, where="schema")
+
+
+def _read_verdict(answer: Description) -> Verdict | None:
+    """The verdict in a whole text."""
+    content = read_text(answer.text) if answer.error is None else None
+    return None if content is None else Verdict(content[0], None, content[1], Method.SCHEMA)
+
+
+def _may_use_another_method(method: Method, answer: Description) -> bool:
+    """Whether an answer without a verdict means that the endpoint does not offer the method."""
+    match answer.error:
+        case None:
+            return True
+        case AuthError() | NetworkError() | RefusedAnswerError():
+            return False
+        case EndpointError() as error:
+            is_named = method is Method.LOGPROBS and "logprob" in f"{error.param} {error.reason}"
+            return is_named or error.status in _REFUSAL_STATUSES
+        case IncompleteAnswerError():  # the only token was that of reasoning, or the limit of one token is too low
+            return True
+    return False
+
+
+def _is_refused_number(error: QvisionError | None) -> bool:
+    """Whether the endpoint returns fewer probabilities at once than requested."""
+    return (
+        isinstance(error, EndpointError) and "top_logprobs" in f"{error.param} {error.reason}" and error.status != 429
+    )
+
+
+def _explain_change(method: Method, answer: Description) -> str:
+    what = "decisions" if method is Method.DECISIONS else "probabilities of yes and no"
+    advice = f"; --by {Method.SCHEMA} saves a request" if method is Method.LOGPROBS else ""
+    cause = f" ({answer.error.message})" if answer.error is not None and method is Method.DECISIONS else ""
+    return f"the endpoint returned no {what}{cause}{advice}"
+
+
+def _explain_failure(method: Method, answer: Description) -> QvisionError:
+    error = answer.error
+    if method is Method.DECISIONS and isinstance(error, EndpointError) and error.status in _MISSING_STATUSES:
+        message = f"the endpoint has no decisions for this model (HTTP {error.status})"
+        return error.with_message(message, hint=f"Leave out --by {method}.")
+    is_incomplete = isinstance(error, IncompleteAnswerError) and not isinstance(error, RefusedAnswerError)
+    if error is not None and (method is Method.SCHEMA or not is_incomplete):
+        return error
+    if method is not Method.SCHEMA:
+        what = "decision" if method is Method.DECISIONS else "probabilities of yes and no"
+        return SchemaMismatchError(f"the endpoint returned no {what}", hint=f"Leave out --by {method}.")
+    quoted = " ".join(answer.text.split())
+    quoted = quoted if len(quoted) <= _MAX_QUOTED_LENGTH else f"{quoted[:_MAX_QUOTED_LENGTH]}…"
+    return SchemaMismatchError(
+        f"the answer is neither yes nor no: {quoted}",
+        hint="--json keeps its text; a question with only these two answers, or another model, may work better.",
+    )

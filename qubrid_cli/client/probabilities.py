@@ -10,7 +10,7 @@ from math import exp, isfinite
 from typing import Any
 
 from ..images.urls import DataUrl
-from .events import Event, Probability, Refusal, TokenProbabilities
+from .events import ChunkInfo, Event, Probability, Refusal, TokenProbabilities
 from .request import Request, RequestBody
 
 #: Where decisions are requested, after the base URL.
@@ -44,6 +44,10 @@ def read_decision(document: Mapping[str, Any]) -> Iterator[Event]:
         yield Refusal()
     elif _is_number(probability) and 0 <= probability <= 1:
         yield Probability(float(probability))
+    usage = document.get("usage")
+    if isinstance(usage, dict) and "input_tokens" in usage:  # the names by which costs are computed
+        names = {"prompt_tokens": usage["input_tokens"], "completion_tokens": usage.get("output_tokens", 0)}
+        yield ChunkInfo(usage={**names, **usage})
 
 
 def read_token_probabilities(logprobs: Any) -> Iterator[Event]:

@@ -26,6 +26,7 @@ from qubrid_cli.describe.verdicts import (
 )
 from qubrid_cli.images.prepare import make_pending
 from qubrid_cli.images.sources import Link
+from qubrid_cli.metrics import Cost, Price
 
 from ..support.server import JSON, USAGE, Asked, Reply, Server, delta, event, refusal, stream
 
@@ -60,8 +61,9 @@ def predicate(probability: Any) -> dict[str, Any]:
 
 
 def ask(server: Server, judge: Judge, request: Request = REQUEST) -> Description:
+    prices = {"test/vlm": Price(1.0, 2.0)}
     with Endpoint(server.url, timeout=9) as endpoint:
-        return collect(judge.judge(endpoint, request, [IMAGE], retry_limits=RetryLimits(retries=0)))
+        return collect(judge.judge(endpoint, request, [IMAGE], retry_limits=RetryLimits(retries=0), prices=prices))
 
 
 def outcome(answer: Description) -> tuple[Any, int]:
@@ -230,7 +232,8 @@ def test_a_decision_is_requested_as_documented(server: Server) -> None:
         },
     )
     assert answer.data == {"answer": "yes", "probability": 0.93, "reason": None, "by": "decisions"}
-    assert answer.usage == {"input_tokens": 700}
+    assert answer.usage == {"prompt_tokens": 700, "completion_tokens": 0, "input_tokens": 700}
+    assert answer.cost == Cost(0.0007)
 
 
 def test_one_token_is_requested_without_thinking(server: Server) -> None:

@@ -262,7 +262,7 @@ def test_an_unsupported_format_is_named_with_a_command_that_converts_it(data: by
         prepare_image(sources.Bytes("my file", data + bytes(64)), ImageLimits())
     assert (caught.value.code, caught.value.message) == (
         "unsupported_format",
-        f"my file is {kind}, which is not supported",
+        f'"my file" is {kind}, which is not supported',
     )
     assert caught.value.hint is not None
     assert caught.value.hint.startswith(f"Convert it to an image first: {command}")

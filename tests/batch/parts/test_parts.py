@@ -110,12 +110,12 @@ def test_a_refused_key_stops_the_run_and_nothing_is_lost(
 
 
 def test_the_limits_of_the_run_hold_for_all_parts_together(batch: Batch, draw: Draw, gallery: Gallery) -> None:
-    """Each answer has 168 tokens, so ten fit; four parts run at a time at most, with a fourth of -j each."""
+    """Each answer has 168 tokens, so ten fit; two parts may reserve the same rest, so up to two fewer are requested."""
     draw(*numbered(30))
     stopped = batch("photos", "caption", "-o", "out/", "--part-size", 5, "-j", 2, "--max-tokens-total", 1700)
     assert stopped.exit_code == 7
     assert "stopped at --max-tokens-total 1700" in stopped.stderr
-    assert sum(gallery.tries.values()) == 10
+    assert 8 <= sum(gallery.tries.values()) <= 10
     assert gallery.most_at_once <= 2
 
 

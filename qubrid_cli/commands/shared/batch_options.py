@@ -49,10 +49,16 @@ def parse_jobs(text: str) -> int | None:
     return int(text)
 
 
-def _number(flag: str, metavar: str, help_text: str, *, maximum: float | None = None) -> Any:
-    """An option whose value is a finite number from 0."""
+def _number(flag: str, metavar: str, help_text: str, *, minimum: float = 0, maximum: float | None = None) -> Any:
+    """An option whose value is a finite number."""
     return typer.Option(
-        flag, min=0, max=maximum, callback=options.check_finite, metavar=metavar, help=help_text, show_default=False
+        flag,
+        min=minimum,
+        max=maximum,
+        callback=options.check_finite,
+        metavar=metavar,
+        help=help_text,
+        show_default=False,
     )
 
 
@@ -166,7 +172,13 @@ Patience = Annotated[
 ]
 RequestTimeout = Annotated[
     float,
-    _number("--request-timeout", "SECONDS", "Give up a request that takes longer as a whole. [1800]", maximum=1e6),
+    _number(
+        "--request-timeout",
+        "SECONDS",
+        "Give up a request that takes longer as a whole. [1800]",
+        minimum=0.001,
+        maximum=1e6,
+    ),
 ]
 MaxCost = Annotated[float | None, _number("--max-cost", "USD", "Stop before the cost would exceed this.")]
 MaxTokensTotal = Annotated[

@@ -68,10 +68,7 @@ def answer_question(
         ),
     ] = None,
     *,
-    prompt: Annotated[
-        str | None,
-        typer.Option("--prompt", "-p", metavar="TEXT", help="The question; @FILE reads a file, - standard input."),
-    ] = None,
+    prompt: options.Prompt = None,
     any_image: Annotated[
         bool, typer.Option("--any", help="Yes if it is true of one image; by default of all.")
     ] = False,

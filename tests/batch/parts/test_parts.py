@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from ...conftest import KEY, Qvision
+from qubrid_cli import cli
+
+from ...conftest import KEY, Qvision, at_home
 from ...support.gallery import REFUSED, Batch, Draw, Gallery, answered, lines, numbered, source
 from ...support.server import Reply, refusal
 
@@ -82,11 +84,21 @@ def test_another_question_is_refused(batch: Batch, draw: Draw, tmp_path: Path, a
     ],
 )
 def test_an_option_that_does_not_apply_is_refused_by_its_name(
-    batch: Batch, draw: Draw, gallery: Gallery, arguments: list[str], message: str
+    draw: Draw,
+    gallery: Gallery,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
 ) -> None:
     draw("a.png")
-    refused = batch("photos", "caption", *arguments)
-    assert (refused.exit_code, message in refused.stderr, len(gallery.tries)) == (2, True, 0), refused.stderr
+    monkeypatch.chdir(tmp_path)
+    for name, value in {**at_home(tmp_path), "QUBRID_API_KEY": KEY, "QUBRID_BASE_URL": gallery.url}.items():
+        monkeypatch.setenv(name, value)
+    exit_code = cli.main(["batch", "photos", "caption", *arguments])
+    stderr = capsys.readouterr().err
+    assert (exit_code, message in " ".join(stderr.split()), len(gallery.tries)) == (2, True, 0), stderr
 
 
 def test_a_refused_key_stops_the_run_and_nothing_is_lost(

@@ -65,6 +65,7 @@ PROFILE: dict[str, Any] = {
     "headers": {"X-A": "p"},
     "key_env": "P_KEY",
     "key_header": "api-key",
+    "decisions": True,
 }
 
 
@@ -103,6 +104,7 @@ def test_every_setting_shows_its_origin_config(qvision: Qvision, write: Write, t
         "query": {"value": {}, "origin": "default", "where": "default"},
         "headers": {"value": {}, "origin": "default", "where": "default"},
         "key_header": {"value": None, "origin": "default", "where": "default"},
+        "decisions": {"value": False, "origin": "default", "where": "default"},
     }
     env = write(toml(top))
     assert {name: setting for name, setting in shown(qvision, env=env).items() if name in top} == {
@@ -115,7 +117,8 @@ def test_every_setting_shows_its_origin_environment(qvision: Qvision, write: Wri
     env |= {"QVISION_PROFILE": "work", "QVISION_MODEL": "e", "QUBRID_BASE_URL": "http://e/v1", "QVISION_OFFLINE": "0"}
     env |= {"QVISION_THINK": "off"}
     settings = shown(qvision, env=env)
-    assert settings.pop("query")["value"] == {}  # the profile's belongs to the profile's own address
+    for name, default in {"query": {}, "decisions": False}.items():  # the profile's belong to the profile's own address
+        assert settings.pop(name)["value"] == default
     assert {name: tuple(setting.values()) for name, setting in settings.items() if setting["origin"] != "profile"} == {
         "profile": ("work", "environment", "QVISION_PROFILE"),
         "model": ("e", "environment", "QVISION_MODEL"),
@@ -172,7 +175,7 @@ def test_every_setting_shows_its_origin_option(qvision: Qvision, write: Write) -
         for name, setting in settings.items()
         if setting["origin"] == "option"
     } == {name: (value, f"--{name.replace('_', '-')}") for name, (_, value) in OPTIONS.items()}
-    without_option = {"prompt", "system", "preset", "params", "query", "headers", "key_env", "key_header"}
+    without_option = {"prompt", "system", "preset", "params", "query", "headers", "key_env", "key_header", "decisions"}
     assert set(settings) - set(OPTIONS) == without_option
 
 

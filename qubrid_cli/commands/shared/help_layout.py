@@ -16,7 +16,7 @@ MAX_WIDTH = 100
 _HEADINGS: "Mapping[str, Sequence[str]]" = {
     "Prompt": ("prompt", "preset", "system", "schema", "each", "together", "labels", "any_image", "threshold", "votes", "by"),
     "Images": (
-        "from_", "null", "include", "exclude", "hidden", "limit", "shard", "pages", "frame", "password_file",
+        "from_", "null", "image_column", "include", "exclude", "hidden", "limit", "shard", "pages", "frame", "password_file",
         "crop", "tiles", "max_pixels", "max_side", "background", "quality", "original", "detail", "image_order", "fetch",
     ),
     "Model": (

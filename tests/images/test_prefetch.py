@@ -86,7 +86,7 @@ def test_the_options_that_change_nothing_are_options_of_describe() -> None:
     parameters = command.get_command(typer.Context(command), "describe").params  # type: ignore[attr-defined]
     takes_value = {
         name: not parameter.is_flag
-        for parameter in (*command.params, *parameters)  # type: ignore[attr-defined]
+        for parameter in (*command.params, *parameters)
         if parameter.param_type_name == "option"
         for name in (*parameter.opts, *parameter.secondary_opts)
     }

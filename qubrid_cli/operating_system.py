@@ -1,4 +1,4 @@
-"""What Windows does differently: commands, wildcards, encodings, locks, open files, and Ctrl-C.
+"""What systems do differently: commands, wildcards, encodings, locks, open files, Ctrl-C, and folders for settings.
 
 Each function takes ``is_windows``, so that the rules of both kinds of systems can be tested on either.
 """
@@ -11,11 +11,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import socket
-    from pathlib import Path
 
 IS_WINDOWS = sys.platform == "win32"
 
@@ -317,3 +317,23 @@ else:
     def get_locks() -> FileLocks:
         """The locks of this system."""
         return _PosixLocks()
+
+
+def find_xdg_folder(
+    variable: str, default: str, name: str, *, env: Mapping[str, str] = os.environ, system: str = sys.platform
+) -> Path | None:
+    """What platformdirs answers on Linux in the usual case; ``None`` in others, which are left to it.
+
+    Loading platformdirs takes 4 % of the time of a ``describe``.
+
+    Args:
+        default: the folder below the home folder, if the variable does not hold an absolute path.
+
+    Source: XDG Base Directory Specification 0.8, "Environment variables".
+    """
+    base, home = env.get(variable, ""), env.get("HOME", "")
+    if not system.startswith("linux") or "ANDROID_ROOT" in env:
+        return None
+    if os.path.isabs(base):
+        return Path(base, name)
+    return Path(home, default, name) if os.path.isabs(home) else None

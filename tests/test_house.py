@@ -27,7 +27,7 @@ MODULES = {str(path.relative_to(PACKAGE)): path.read_text("utf-8") for path in s
 #: Libraries that only some command lines need.
 HEAVY = {
     *("httpx", "PIL", "rich", "pi_heif", "markdown_it", "pathspec"),
-    *("platformdirs", "tomlkit", "keyring", "jsonschema", "typer"),
+    *("tomlkit", "keyring", "jsonschema", "typer"),
 }
 #: Libraries that no run loads before the first byte of an answer. They write settings, open the keyring, validate an
 #: answer against a schema, draw Markdown, or are the command line of httpx.
@@ -165,19 +165,19 @@ LOADS = {
     "describe --help": {"typer"},
     "describe --no-such-option": {"typer"},
     "describe LIGHTHOUSE --no-such-option": {"typer"},
-    "describe LIGHTHOUSE one two": {"typer", "platformdirs"},
+    "describe LIGHTHOUSE one two": {"typer"},
     "batch --help": {"typer"},
     "config --help": {"typer"},
     "presets --help": {"typer"},
-    "describe": {"typer", "platformdirs"},
-    "describe nope.jpg": {"typer", "platformdirs"},
-    "config get model": {"typer", "platformdirs"},
-    "config show": {"typer", "platformdirs"},
-    "presets list": {"typer", "platformdirs"},
-    "presets show json": {"typer", "platformdirs"},
-    "describe LIGHTHOUSE --offline": {"typer", "platformdirs", "httpx", "PIL"},
-    "describe LIGHTHOUSE --offline --json": {"typer", "platformdirs", "httpx", "PIL"},
-    "describe LIGHTHOUSE --dry-run": {"typer", "platformdirs", "PIL"},
+    "describe": {"typer"},
+    "describe nope.jpg": {"typer"},
+    "config get model": {"typer"},
+    "config show": {"typer"},
+    "presets list": {"typer"},
+    "presets show json": {"typer"},
+    "describe LIGHTHOUSE --offline": {"typer", "httpx", "PIL"},
+    "describe LIGHTHOUSE --offline --json": {"typer", "httpx", "PIL"},
+    "describe LIGHTHOUSE --dry-run": {"typer", "PIL"},
 }
 
 
@@ -219,7 +219,7 @@ def test_completion_loads_neither_network_nor_pictures_nor_screen(line: str, var
     asking = {"_QVISION_COMPLETE": shell, variable: words, "COMP_CWORD": str(words.count(" "))}
     loaded = loaded_by(env=environment(asking))
     assert "typer._completion_classes" in loaded
-    assert libraries(loaded) <= {"typer", "platformdirs"}
+    assert libraries(loaded) <= {"typer"}
     assert "socket" not in loaded
     named = {name for name in cli._COMMANDS if f"qubrid_cli.commands.{name}" in loaded}
     assert named == {name for name in cli._COMMANDS if name in line.split()}
@@ -265,7 +265,7 @@ def test_a_description_with_settings_and_a_stored_key_loads_no_more(tmp_path: Pa
     asking = ["describe", str(lighthouse), "--profile", "ollama", "--max-time", "0.001"]
     loaded = loaded_by(*asking, env=env)
     assert "tomllib" in loaded
-    assert libraries(loaded) == {"typer", "platformdirs", "httpx", "PIL"}
+    assert libraries(loaded) == {"typer", "httpx", "PIL"}
 
 
 def test_an_offline_description_reads_no_presets_no_keys_and_no_toml(lighthouse: Path) -> None:
@@ -275,7 +275,7 @@ def test_an_offline_description_reads_no_presets_no_keys_and_no_toml(lighthouse:
 
 def test_the_key_is_looked_for_without_the_network_or_pictures(tmp_path: Path) -> None:
     env = environment(at_home(tmp_path))
-    assert libraries(loaded_by("auth", "status", env=env)) <= {"typer", "platformdirs", "keyring", "importlib.metadata"}
+    assert libraries(loaded_by("auth", "status", env=env)) <= {"typer", "keyring", "importlib.metadata"}
 
 
 def test_the_models_of_an_endpoint_are_listed_without_pictures(server: Server) -> None:
@@ -283,13 +283,13 @@ def test_the_models_of_an_endpoint_are_listed_without_pictures(server: Server) -
     env = environment({"QUBRID_BASE_URL": server.url, "QUBRID_API_KEY": "qk-1"})
     loaded = loaded_by("models", env=env)
     assert len(server.asked) == 1
-    assert libraries(loaded) == {"typer", "platformdirs", "httpx"}
+    assert libraries(loaded) == {"typer", "httpx"}
 
 
 def test_a_run_of_many_is_rehearsed_with_nothing_rare(tmp_path: Path, lighthouse: Path) -> None:
     shutil.copy(lighthouse, tmp_path)
     loaded = loaded_by("batch", str(tmp_path), "caption", "--dry-run")
-    assert libraries(loaded) == {"typer", "platformdirs", "PIL", "httpx"}
+    assert libraries(loaded) == {"typer", "PIL", "httpx"}
 
 
 @pytest.mark.parametrize("columns", [60, 80, 200])

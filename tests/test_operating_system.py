@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from platformdirs.unix import Unix
 
 from qubrid_cli import files
 from qubrid_cli.batch.folders import Shard
@@ -19,6 +20,7 @@ from qubrid_cli.operating_system import (
     WindowsLocks,
     call_interruptibly,
     find_editor_command,
+    find_xdg_folder,
     format_set_variable,
     get_pipe_encoding,
     receive,
@@ -368,3 +370,30 @@ def test_the_script_for_powershell_does_nothing_but_register_a_completer() -> No
     top = [line for line in lines if line and not line.startswith((" ", "}"))]
     assert top == ["Register-ArgumentCompleter -Native -CommandName qvision -ScriptBlock {"]
     assert lines[-1] == "}"
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"HOME": "/home/me"},
+        {"HOME": "/home/me/", "XDG_CONFIG_HOME": "/data/config", "XDG_CACHE_HOME": "/data/cache"},
+        {"HOME": "/home/me", "XDG_CONFIG_HOME": "relative", "XDG_CACHE_HOME": ""},
+        {"HOME": "relative"},
+        {"HOME": "/home/me", "ANDROID_ROOT": "/system", "ANDROID_DATA": "/data"},
+    ],
+)
+def test_the_folders_for_settings_are_those_of_platformdirs(
+    env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    folders = [
+        find_xdg_folder("XDG_CONFIG_HOME", ".config", "qvision", env=env, system="linux"),
+        find_xdg_folder("XDG_CACHE_HOME", ".cache", "qvision", env=env, system="linux"),
+    ]
+    unix = Unix("qvision", appauthor=False)
+    usual = [unix.user_config_path, unix.user_cache_path]
+    assert folders == ([None, None] if env["HOME"] == "relative" or "ANDROID_ROOT" in env else usual)
+    assert find_xdg_folder("XDG_CONFIG_HOME", ".config", "qvision", env=env, system="darwin") is None

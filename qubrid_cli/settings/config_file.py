@@ -7,11 +7,10 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_cache_path, user_config_path
-
 from ..errors import ConfigError, UsageError
 from ..frozen import frozen
 from ..metrics import Price
+from ..operating_system import find_xdg_folder
 from ..text import quote_name, suggest
 from .checks import Range, is_profile_name
 from .fields import BUILT_IN_PROFILES, DEFAULT_PROFILE, GLOBAL_FIELDS, PROFILE_FIELDS, Field, list_available
@@ -50,11 +49,19 @@ class Config:
 
 def get_config_folder() -> Path:
     """The platform's folder for settings."""
+    if (folder := find_xdg_folder("XDG_CONFIG_HOME", ".config", "qvision")) is not None:
+        return folder
+    from platformdirs import user_config_path
+
     return user_config_path("qvision", appauthor=False)
 
 
 def get_cache_folder() -> Path:
     """The platform's folder for files that can be deleted at any time."""
+    if (folder := find_xdg_folder("XDG_CACHE_HOME", ".cache", "qvision")) is not None:
+        return folder
+    from platformdirs import user_cache_path
+
     return user_cache_path("qvision", appauthor=False)
 
 

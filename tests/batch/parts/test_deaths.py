@@ -70,7 +70,7 @@ def test_the_workers_of_a_killed_driver_save_what_they_have_and_end(
     assert reached.wait(60)
     running.kill()
     running.communicate(timeout=60)  # the workers have the same stderr
-    assert results(tmp_path / "out") == []
+    assert len(results(tmp_path / "out")) < len(NAMES)
     (tmp_path / "out" / "lock" / "run.json").unlink()
     again = start_batch(*command)
     _, stderr = again.communicate(timeout=90)
@@ -96,7 +96,7 @@ def test_a_signal_lets_the_requests_in_flight_end_and_saves_all_answers(
     _, stderr = running.communicate(timeout=60)
     assert running.returncode == 130, stderr
     assert b"hint: To continue, run the same command again." in stderr
-    assert results(tmp_path / "out") == []
+    assert len(results(tmp_path / "out")) < len(NAMES)
     again = start_batch(*command)
     _, stderr = again.communicate(timeout=90)
     assert again.returncode == 0, stderr

@@ -26,15 +26,20 @@ def find_workers(program: subprocess.Popen[bytes]) -> list[int]:
     return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
-def reach(gallery: Gallery, tries: int) -> threading.Event:
-    """An event that is set when so many images were requested."""
+def answer(name: str, seconds: float) -> Reply:
+    reply = document(f"This is {name}.")
+    return Reply([Pause(seconds), *reply.pieces], headers=reply.headers)
+
+
+def reach(gallery: Gallery, tries: int, *, seconds: float = 0.02) -> threading.Event:
+    """An event that is set when so many images were requested; each later one is answered after so many seconds."""
     reached = threading.Event()
 
     def rule(name: str, _: int) -> Reply:
-        if sum(gallery.tries.values()) >= tries:
-            reached.set()
-        reply = document(f"This is {name}.")
-        return Reply([Pause(0.02), *reply.pieces], headers=reply.headers)
+        if sum(gallery.tries.values()) < tries:
+            return answer(name, 0.02)
+        reached.set()
+        return answer(name, seconds)
 
     gallery.rule = rule
     return reached
@@ -65,13 +70,14 @@ def test_the_workers_of_a_killed_driver_save_what_they_have_and_end(
     """The lock is deleted here, because waiting until it may be taken over takes too long; see ``test_lease``."""
     draw(*NAMES)
     command = ("photos", "caption", "-o", "out/", "--part-size", 75, "-j", 4, "--processes", 2)
-    reached = reach(gallery, 40)
+    reached = reach(gallery, 40, seconds=0.5)
     running = start_batch(*command)
     assert reached.wait(60)
     running.kill()
     running.communicate(timeout=60)  # the workers have the same stderr
-    assert len(results(tmp_path / "out")) < len(NAMES)
+    assert results(tmp_path / "out") == []
     (tmp_path / "out" / "lock" / "run.json").unlink()
+    gallery.rule = lambda name, _: answer(name, 0)
     again = start_batch(*command)
     _, stderr = again.communicate(timeout=90)
     assert again.returncode == 0, stderr
@@ -89,14 +95,15 @@ def test_a_signal_lets_the_requests_in_flight_end_and_saves_all_answers(
     """The terminal signals all processes at once."""
     draw(*NAMES)
     command = ("photos", "caption", "-o", "out/", "--part-size", 75, "-j", 4, *workers)
-    reached = reach(gallery, 40)
+    reached = reach(gallery, 40, seconds=0.5)
     running = start_batch(*command, start_new_session=True)
     assert reached.wait(60)
     os.killpg(running.pid, signal.Signals[name])
     _, stderr = running.communicate(timeout=60)
     assert running.returncode == 130, stderr
     assert b"hint: To continue, run the same command again." in stderr
-    assert len(results(tmp_path / "out")) < len(NAMES)
+    assert results(tmp_path / "out") == []
+    gallery.rule = lambda name, _: answer(name, 0)
     again = start_batch(*command)
     _, stderr = again.communicate(timeout=90)
     assert again.returncode == 0, stderr

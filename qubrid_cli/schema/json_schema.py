@@ -131,7 +131,7 @@ def _parse_json(text: str, where: str) -> Any:
     except RecursionError as error:
         raise _nesting_error(where) from error
     except ValueError as error:
-        raise UsageError(f"{where} contains an invalid number: {error}", hint="Write finite numbers.") from error
+        raise UsageError(f"{where} contains a number that is not finite", hint="Write finite numbers.") from error
     return value
 
 

@@ -71,7 +71,7 @@ def _root(
         False, "--version", "-V", callback=_show_version, is_eager=True, help="Show the version."
     ),
 ) -> None:
-    """The options before the command become the defaults of those behind it, in each command that has them."""
+    """An option before the command is the default of the same option of the command."""
     values = {"profile": profile, "offline": offline, "quiet": quiet, "verbose": verbose}
     used = {name: value for name, value in values.items() if value}
     assert isinstance(context.command, TyperGroup)

@@ -200,7 +200,7 @@ class Workers:
         self._request_jobs.put(request_answer)
 
     def _start_request_thread(self) -> None:
-        """Start a thread; if there is no room for more, the others have to do."""
+        """Start a thread; if the system refuses one more, the run continues with those it has."""
         try:
             self._start_thread(partial(self._run_request_jobs, self._endpoint.clone()))
         except (RuntimeError, MemoryError) as error:  # "can't start new thread"

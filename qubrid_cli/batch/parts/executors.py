@@ -88,16 +88,15 @@ class _Processes(Executor):
         try:
             future = pool.submit(_run_until_terminated, partial(function, *args, **kwargs))
         except BrokenExecutor:  # it died while it was idle
-            pool.shutdown(wait=False)
             pool = self._make_pool()
             future = pool.submit(_run_until_terminated, partial(function, *args, **kwargs))
         future.add_done_callback(partial(self._give_back, pool))
         return future
 
     def _give_back(self, pool: ProcessPoolExecutor, future: Future[Any]) -> None:
+        # A broken pool ends itself. To shut it down here would wait for ever: since Python 3.12 it calls this while it
+        # holds the lock that ``shutdown`` needs.
         is_broken = not future.cancelled() and isinstance(future.exception(), BrokenExecutor)
-        if is_broken:
-            pool.shutdown(wait=False)
         self._pools.put(self._make_pool() if is_broken else pool)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002  # the interface

@@ -1,0 +1,310 @@
+"""Records as a Parquet file, for DuckDB, pandas, Polars and Spark.
+
+The columns are the keys of a record, in the order and with the types of ``description.schema.json``, and the same in every
+file. A value whose keys that schema lists is a struct. A value that may be anything, such as ``data``, ``usage`` or ``row``, is
+JSON text, because its type would differ between files. What the columns cannot hold exactly is in the last one, ``other``, so
+nothing is lost.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from itertools import islice
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+
+from ..errors import ConfigError, StorageError
+from ..frozen import frozen
+from ..installation import format_install_command
+from .record import SCHEMA_FILE, json_text
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: The column of what the other ones cannot hold exactly: a JSON object with keys of the record, or null.
+OTHER_COLUMN = "other"
+#: Records that are converted at once.
+_BATCH = 512
+#: The size of a row group: as DuckDB and Arrow write them, or this many bytes in memory.
+_GROUP_ROWS, _GROUP_BYTES = 122_880, 32 << 20
+_COMPRESSION = "zstd"
+#: JSON types that a column holds as their own type.
+_PYTHON_TYPES: Mapping[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+}
+
+
+class ByteSink(Protocol):
+    """What a file is written to, from its start to its end, such as a pipe."""
+
+    def write(self, data: bytes, /) -> object:
+        """Write bytes."""
+
+    def flush(self) -> None:
+        """Pass on what was written."""
+
+
+def require_library() -> None:
+    """Check that the library for Parquet is installed.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            "Parquet needs an extra library",
+            hint=f"Run: {format_install_command('pyarrow')}",
+            code="needs_parquet",
+        ) from error
+
+
+def write_records(records: Iterable[Mapping[str, Any]], sink: ByteSink) -> int:
+    """Write records, such as those of a results file, as a Parquet file; return how many there were.
+
+    Only one row group is in memory at a time. The sink is neither closed nor positioned.
+
+    Args:
+        records: objects as ``--json`` prints them; keys may be missing, and others may be there.
+
+    Raises:
+        ConfigError: the library is not installed.
+    """
+    require_library()
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetWriter
+
+    schema = build_arrow_schema()
+    rows, count = map(_build_row, records), 0
+    with ParquetWriter(_PositionedSink(sink), schema, compression=_COMPRESSION) as writer:
+        group: list[pa.RecordBatch] = []
+        while chunk := list(islice(rows, _BATCH)):
+            count += len(chunk)
+            group.append(pa.RecordBatch.from_pylist(chunk, schema))
+            if len(group) * _BATCH >= _GROUP_ROWS or sum(batch.nbytes for batch in group) >= _GROUP_BYTES:
+                writer.write_table(pa.Table.from_batches(group))
+                group = []
+        if group:
+            writer.write_table(pa.Table.from_batches(group))
+    return count
+
+
+def read_records(file: BinaryIO, name: str) -> Iterator[dict[str, Any]]:
+    """Read the records of a file that ``write_records`` has written, a few at a time; keys that were missing are ``None``.
+
+    Args:
+        name: of the file, for errors.
+
+    Raises:
+        ConfigError: the library is not installed.
+        StorageError: the file is damaged.
+    """
+    require_library()
+    from pyarrow.parquet import ParquetFile
+
+    try:
+        with ParquetFile(file, pre_buffer=False) as parquet:
+            for batch in parquet.iter_batches(_BATCH):
+                yield from map(_build_record, batch.to_pylist())
+    except (OSError, ValueError, KeyError, TypeError) as error:  # those of pyarrow are subclasses of these
+        raise StorageError(f"{name} is damaged", hint="Delete it, and run the batch again.") from error
+
+
+def build_arrow_schema() -> "pa.Schema":
+    """The columns of every file, and their types."""
+    import pyarrow as pa
+
+    columns = [pa.field(name, column.build_type()) for name, column in _list_columns().items()]
+    return pa.schema([*columns, pa.field(OTHER_COLUMN, pa.string())])
+
+
+@frozen
+class _Scalar:
+    """A column of strings, integers, numbers or truth values.
+
+    Attributes:
+        kind: the type in JSON Schema.
+    """
+
+    kind: str
+
+    def build_type(self) -> "pa.DataType":
+        import pyarrow as pa
+
+        return {"string": pa.string(), "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}[self.kind]
+
+    def encode(self, value: Any) -> tuple[Any, bool]:
+        """The value in the column, and whether it is exactly the value of the record."""
+        if isinstance(value, str) and self.kind == "string":
+            text = _make_valid(value)
+            return text, text == value
+        if isinstance(value, bool) is not (self.kind == "boolean") or not isinstance(value, _PYTHON_TYPES[self.kind]):
+            return None, value is None
+        if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+            return None, False
+        return value, True
+
+    def decode(self, value: Any) -> Any:
+        """The value of the record."""
+        return value
+
+
+@frozen
+class _Label:
+    """A column of strings or numbers, such as the id of an image, as text; numbers are in ``other`` too."""
+
+    def build_type(self) -> "pa.DataType":
+        import pyarrow as pa
+
+        return pa.string()
+
+    def encode(self, value: Any) -> tuple[Any, bool]:
+        """See ``_Scalar``."""
+        if value is None:
+            return None, True
+        text = _make_valid(value if isinstance(value, str) else json_text(value))
+        return text, text == value
+
+    def decode(self, value: Any) -> Any:
+        """See ``_Scalar``."""
+        return value
+
+
+@frozen
+class _Json:
+    """A column of JSON text."""
+
+    def build_type(self) -> "pa.DataType":
+        import pyarrow as pa
+
+        return pa.string()
+
+    def encode(self, value: Any) -> tuple[Any, bool]:
+        """See ``_Scalar``."""
+        return None if value is None else json_text(value), True
+
+    def decode(self, value: Any) -> Any:
+        """See ``_Scalar``."""
+        return None if value is None else json.loads(value)
+
+
+@frozen
+class _List:
+    """A column of lists."""
+
+    item: "_Column"
+
+    def build_type(self) -> "pa.DataType":
+        import pyarrow as pa
+
+        return pa.list_(self.item.build_type())
+
+    def encode(self, value: Any) -> tuple[Any, bool]:
+        """See ``_Scalar``."""
+        if not isinstance(value, list):
+            return None, value is None
+        items = [self.item.encode(item) for item in value]
+        return [item for item, _ in items], all(is_exact for _, is_exact in items)
+
+    def decode(self, value: Any) -> Any:
+        """See ``_Scalar``."""
+        return None if value is None else [self.item.decode(item) for item in value]
+
+
+@frozen
+class _Struct:
+    """A column of objects with known keys."""
+
+    fields: Mapping[str, "_Column"]
+
+    def build_type(self) -> "pa.DataType":
+        import pyarrow as pa
+
+        return pa.struct([pa.field(name, column.build_type()) for name, column in self.fields.items()])
+
+    def encode(self, value: Any) -> tuple[Any, bool]:
+        """See ``_Scalar``."""
+        if not isinstance(value, Mapping):
+            return None, value is None
+        is_exact, result = value.keys() <= self.fields.keys(), {}
+        for name, column in self.fields.items():
+            result[name], is_field_exact = column.encode(value.get(name))
+            is_exact = is_exact and is_field_exact
+        return result, is_exact
+
+    def decode(self, value: Any) -> Any:
+        """See ``_Scalar``."""
+        return None if value is None else {name: column.decode(value[name]) for name, column in self.fields.items()}
+
+
+_Column = _Scalar | _Label | _Json | _List | _Struct
+
+
+@cache
+def _list_columns() -> Mapping[str, _Column]:
+    schema = json.loads(SCHEMA_FILE.read_text("utf-8"))
+    return {name: _build_column(value, schema["$defs"]) for name, value in schema["properties"].items()}
+
+
+def _build_column(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> _Column:
+    """The column of the values that fit a part of ``description.schema.json``."""
+    if (reference := schema.get("$ref")) is not None:
+        schema = definitions[reference.rpartition("/")[2]]
+    types = schema.get("type", ())
+    types = {types} if isinstance(types, str) else {*types} - {"null"}
+    if types == {"object"} and schema.get("additionalProperties") is False:
+        return _Struct({name: _build_column(value, definitions) for name, value in schema["properties"].items()})
+    if types == {"array"} and "items" in schema:
+        return _List(_build_column(schema["items"], definitions))
+    if len(types) == 1 and (kind := types.copy().pop()) in _PYTHON_TYPES:
+        return _Scalar(kind)
+    return _Label() if types == {"string", "number"} else _Json()
+
+
+def _build_row(record: Mapping[str, Any]) -> dict[str, Any]:
+    columns, row = _list_columns(), dict[str, Any]()
+    other = {name: value for name, value in record.items() if name not in columns}
+    for name, column in columns.items():
+        row[name], is_exact = column.encode(record.get(name))
+        if not is_exact:
+            other[name] = record[name]
+    row[OTHER_COLUMN] = json_text(other) if other else None
+    return row
+
+
+def _build_record(row: Mapping[str, Any]) -> dict[str, Any]:
+    record = {name: column.decode(row.get(name)) for name, column in _list_columns().items()}
+    return record if row.get(OTHER_COLUMN) is None else record | json.loads(row[OTHER_COLUMN])
+
+
+def _make_valid(text: str) -> str:
+    r"""A text as UTF-8 can hold it: the bytes of a file name that are not UTF-8 become ``\udc80`` to ``\udcff``."""
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
+
+
+class _PositionedSink:
+    """A sink that knows its position, which pyarrow asks for and a pipe does not."""
+
+    closed = False
+
+    def __init__(self, sink: ByteSink) -> None:
+        self._sink = sink
+        self._position = 0
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data)
+        self._sink.write(view.tobytes())
+        self._position += view.nbytes
+        return view.nbytes
+
+    def tell(self) -> int:
+        return self._position
+
+    def flush(self) -> None:
+        self._sink.flush()
+
+    def close(self) -> None:
+        """Leave the sink open."""

@@ -2,19 +2,17 @@
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..describe.verdicts import Method
 from ..errors import EndpointError, InterruptedByUserError, QvisionError, SomeRequestsFailedError, UsageError
 from ..frozen import frozen
-from ..library import connection, image_options, question
+from ..library import connection, image_options, judging, question
 from ..output.show import OutputOptions, RequestInfo, show_dry_run, show_verdict
 from ..output.streams import Output, echo_error
 from ..text import quote_name
-from .shared import completions, help_layout, input_options, options, setup
+from .shared import completions, help_layout, input_options, options, setup, verdict_options
 
 if TYPE_CHECKING:
     from ..client.request import Request
@@ -35,7 +33,6 @@ _EPILOG = (
     "Exit codes: 0 yes, 1 no, 8 unsure or not an answer, 2 usage, 3 configuration or key, 4 image, "
     "5 endpoint or network, 6 incomplete answer, 130 interrupted."
 )
-_MAX_VOTES = 99
 
 
 @frozen
@@ -72,37 +69,9 @@ def answer_question(
     any_image: Annotated[
         bool, typer.Option("--any", help="Yes if it is true of one image; by default of all.")
     ] = False,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            "--threshold",
-            min=0.001,
-            max=0.999,
-            metavar="P",
-            help="Probability from which the answer is yes; above 0.5, no begins at 1-P. [0.5]",
-            show_default=False,
-        ),
-    ] = None,
-    votes: Annotated[
-        int | None,
-        typer.Option(
-            "--votes",
-            min=1,
-            max=_MAX_VOTES,
-            metavar="N",
-            help="Ask up to N times, an odd number; more than half must agree.",
-            show_default=False,
-        ),
-    ] = None,
-    by: Annotated[
-        Method | None,
-        typer.Option(
-            "--by",
-            metavar="METHOD",
-            help="How: decisions, logprobs or schema. [the first that the endpoint offers]",
-            show_default=False,
-        ),
-    ] = None,
+    threshold: verdict_options.Threshold = None,
+    votes: verdict_options.Votes = None,
+    by: verdict_options.By = None,
     profile: options.Profile = None,
     model: options.Model = None,
     base_url: options.BaseUrl = None,
@@ -164,12 +133,12 @@ def answer_question(
         images, documents = expansion.expand_pages(
             images, document_options.choice, document_options.password, each=True
         )
-        settings = _vary_votes(settings, votes)
+        settings = judging.vary_votes(settings, votes)
         plan = _Question(
             request=question.build_request(
                 settings, question.validate_prompt(info.prompt or "", "the question"), None, extra, stream=False
             ),
-            judge=_open_judge(settings, extra, by, threshold, votes),
+            judge=judging.open_judge(settings, extra, by=by, threshold=threshold, votes=votes),
             images=images,
             limits=image_options.build_image_limits(settings, part_options, original=original),
             documents=documents,
@@ -184,54 +153,6 @@ def answer_question(
         is_true = _judge_images(plan, setup.require_key(settings, quiet=quiet), show, info.target)
     if not is_true:
         raise typer.Exit(1)
-
-
-def _vary_votes(settings: "Settings", votes: int | None) -> "Settings":
-    """The settings with a temperature at which several answers differ, unless the user has chosen one."""
-    from ..settings.fields import OriginKind
-
-    is_default = settings.temperature is not None and settings.origins["temperature"].kind is OriginKind.DEFAULT
-    return replace(settings, temperature=1.0) if votes and votes > 1 and is_default else settings
-
-
-def _open_judge(
-    settings: "Settings", extra: dict[str, object], by: Method | None, threshold: float | None, votes: int | None
-) -> "Judge":
-    """The judge for the options.
-
-    Raises:
-        UsageError: the options exclude each other.
-    """
-    from ..describe.judge import Judge
-
-    if votes is not None and votes % 2 == 0:
-        raise UsageError(f"invalid value for --votes: {votes}", hint=f"Use an odd number, such as {votes + 1}.")
-    if votes is not None and by not in {None, Method.SCHEMA}:
-        raise UsageError(
-            f"--votes and --by {by} exclude each other", hint="Leave --votes out: the answer is a probability."
-        )
-    by = Method.SCHEMA if votes is not None else by
-    if by is Method.SCHEMA and threshold is not None:
-        option = "--by schema" if votes is None else "--votes"
-        raise UsageError(f"--threshold and {option} exclude each other", hint="That way there is no probability.")
-    thinks = settings.think not in {None, "off"}
-    if by is Method.LOGPROBS and thinks:
-        raise UsageError(
-            f"--by logprobs and --think {settings.think} exclude each other", hint="Leave one of them out."
-        )
-    methods = [Method.SCHEMA]
-    if by is not None:
-        methods = [by]
-    elif not settings.offline:
-        methods = [Method.DECISIONS] * settings.decisions + [Method.LOGPROBS] * (not thinks) + methods
-    quiet_request = question.build_request(replace(settings, think="off"), "", None, extra, stream=False)
-    thinking = quiet_request.thinking
-    return Judge(
-        methods,
-        threshold=threshold or 0.5,
-        votes=votes or 1,
-        thinking_off=None if thinking is None else replace(thinking, is_implied=settings.think is None),
-    )
 
 
 def _judge_images(plan: _Question, key: str | None, show: OutputOptions, target: Output) -> bool:

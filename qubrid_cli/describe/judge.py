@@ -96,7 +96,7 @@ class _Exchange:
 
 
 class Judge:
-    """The questions of a run; it remembers what the endpoint offers.
+    """The questions of a run; it remembers what the endpoint offers. Its methods may be called from any thread.
 
     Args:
         methods: those that may be used.
@@ -117,7 +117,8 @@ class Judge:
         self._threshold = threshold
         self._votes = votes
         self._thinking_off = thinking_off
-        self._top_logprobs: tuple[int, ...] = _TOP_LOGPROBS
+        self._proven: frozenset[Method] = frozenset()  # have given a verdict, so an image without one is an exception
+        self._top_logprobs = _TOP_LOGPROBS[0]
         self._dropped: frozenset[str] = frozenset()
         self._session: Session | None = None
 
@@ -140,7 +141,7 @@ class Judge:
             temperature=None if request.temperature is None else 1.0,
             top_p=None if request.top_p is None else 1.0,
             thinking=self._thinking_off,
-            extra={"logprobs": True, "top_logprobs": self._top_logprobs[0], **request.extra},
+            extra={"logprobs": True, "top_logprobs": self._top_logprobs, **request.extra},
         )
 
     def judge(
@@ -163,13 +164,48 @@ class Judge:
         for method, is_last in zip(methods, (*(False for _ in methods[1:]), True), strict=True):
             answer, verdict = yield from self._ask(method, request, exchange)
             answer = answer if earlier is None else add_answers(earlier, answer)
-            if verdict is None and not is_last and _may_use_another_method(method, answer):
+            if verdict is not None:
+                self._proven |= {method}
+            elif not is_last and _may_use_another_method(method, answer):
                 note = _explain_change(method, answer)
                 earlier = replace(answer, warnings=(*answer.warnings, note), error=None, text="")
-                self._methods = tuple(later for later in self._methods if methods.index(later) > methods.index(method))
+                if method not in self._proven:
+                    later = methods[methods.index(method) + 1 :]
+                    self._methods = tuple(other for other in self._methods if other in later)
                 continue
             yield self._build_result(replace(answer, prompt=request.prompt), method, verdict)
             return
+
+    def describe(
+        self,
+        endpoint: Endpoint,
+        request: Request,
+        images: Sequence[PendingImage],
+        *,
+        labels: bool,  # noqa: ARG002  # a signature like that of run.describe
+        loop_check: bool = True,  # noqa: ARG002
+        retry_limits: RetryLimits,
+        prices: Mapping[str, Price] = {},
+        clock: Clock = time.perf_counter,
+    ) -> Items:
+        """Do the same for one of many images: unsure is an answer too, and what the endpoint never offers is fatal."""
+        items = self.judge(endpoint, request, images, retry_limits=retry_limits, prices=prices, clock=clock)
+        with closing(items):
+            for item in items:
+                yield self._judge_for_many(item) if isinstance(item, Description) else item
+
+    def _judge_for_many(self, answer: Description) -> Description:
+        match answer.error:
+            case UnsureError():
+                return replace(answer, error=None)
+            case SchemaMismatchError() as error if self._is_missing() and not answer.token_probabilities:
+                fatal = EndpointError(error.message, hint=error.hint, is_fatal=True)
+                return replace(answer, error=fatal)
+        return answer
+
+    def _is_missing(self) -> bool:
+        """Whether the only method that may be used is a special one, which has given no verdict yet."""
+        return self._proven.isdisjoint(self._methods) and Method.SCHEMA not in self._methods
 
     def _ask(
         self, method: Method, request: Request, exchange: _Exchange
@@ -179,9 +215,10 @@ class Judge:
         if method is Method.DECISIONS:
             answer = yield from self._forward(exchange.send(self.build_request(request, method)))
             return answer, self._judge_probability(answer.probability, method)
+        count = self._top_logprobs
         answer = yield from self._forward(exchange.send(self.build_request(request, method)))
-        if _is_refused_number(answer.error) and len(self._top_logprobs) > 1:
-            self._top_logprobs = self._top_logprobs[1:]
+        if _is_refused_number(answer.error) and count > _TOP_LOGPROBS[-1]:
+            self._top_logprobs = _TOP_LOGPROBS[-1]  # another thread may have done so too
             answer = yield from self._forward(exchange.send(self.build_request(request, method)))
         return answer, self._judge_probability(read_probability(answer.token_probabilities), method)
 
@@ -207,7 +244,7 @@ class Judge:
         self, request: Request, exchange: _Exchange
     ) -> Generator[Item, None, tuple[Description, Verdict | None]]:
         """Ask for JSON, and once more if the answer is neither yes nor no."""
-        from .structured import Session, merge_with_repair
+        from .structured import Session
 
         answer = yield from self._forward(exchange.send(self.build_request(request, Method.SCHEMA)))
         verdict = _read_verdict(answer)
@@ -219,7 +256,7 @@ class Judge:
         second = yield from self._forward(exchange.repair(repair_request, answer, self._session))
         if isinstance(second.error, SchemaMismatchError):
             second = replace(second, error=None)
-        merged = merge_with_repair(answer, second)
+        merged = add_answers(answer, second)
         return merged, _read_verdict(merged)
 
     def _forward(self, items: Items) -> Generator[Item, None, Description]:

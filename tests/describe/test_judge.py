@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from itertools import chain, zip_longest
 from math import log
 from typing import Any
 
@@ -24,6 +25,7 @@ from qubrid_cli.describe.verdicts import (
     read_text,
     read_word,
 )
+from qubrid_cli.errors import EndpointError
 from qubrid_cli.images.prepare import make_pending
 from qubrid_cli.images.sources import Link
 from qubrid_cli.metrics import Cost, Price
@@ -285,6 +287,46 @@ def test_what_an_endpoint_lacks_is_requested_once_in_a_run(
     assert [answer.data["by"] for answer in answers] == [by, by]
     assert len(server.asked) == requests
     assert (len(answers[0].warnings) > 0, answers[1].warnings) == (by != "decisions", ())
+
+
+def test_after_a_probability_an_image_without_one_does_not_change_the_method_of_the_run(server: Server) -> None:
+    tokens = iter(({"Yes": 1.0}, {"I": 1.0}, {"Yes": 1.0}))
+    server.answer = lambda asked: (
+        plain("Yes", logprobs=logprobs(next(tokens)), finish="length") if "logprobs" in asked.json else plain("No.")
+    )
+    judge = Judge()
+    assert [ask(server, judge).data["by"] for _ in range(3)] == ["logprobs", "schema", "logprobs"]
+
+
+def test_two_threads_whose_number_of_probabilities_is_refused_both_request_fewer(server: Server) -> None:
+    server.answer = without("many")
+    judge = Judge([Method.LOGPROBS])
+    with Endpoint(server.url, timeout=9) as first, Endpoint(server.url, timeout=9) as second:
+        runs = [judge.judge(each, REQUEST, [IMAGE], retry_limits=RetryLimits(retries=0)) for each in (first, second)]
+        items = zip_longest(*runs)  # step by step, so both send the larger number before either is refused
+        answers = [item for item in chain.from_iterable(items) if isinstance(item, Description)]
+    assert [asked.json["top_logprobs"] for asked in server.asked] == [20, 20, 5, 5]
+    assert [answer.data["by"] for answer in answers] == ["logprobs", "logprobs"]
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "code"),
+    [
+        (Method.LOGPROBS, plain("Yes"), "endpoint"),
+        (Method.LOGPROBS, plain("A", logprobs=logprobs({"A": 1.0})), "schema_mismatch"),
+        (Method.SCHEMA, plain("A dog."), "schema_mismatch"),
+    ],
+)
+def test_among_many_images_a_method_that_the_endpoint_does_not_offer_is_fatal(
+    server: Server, method: Method, answer: Reply, code: str
+) -> None:
+    server.answer = answer
+    with Endpoint(server.url, timeout=9) as endpoint:
+        judge = Judge([method])
+        items = judge.describe(endpoint, REQUEST, [IMAGE], labels=True, retry_limits=RetryLimits(retries=0))
+        error = collect(items).error
+    assert error is not None
+    assert (error.code, isinstance(error, EndpointError) and error.is_fatal) == (code, code == "endpoint")
 
 
 def test_a_refused_key_is_not_followed_by_another_request(server: Server) -> None:

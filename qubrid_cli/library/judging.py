@@ -1,0 +1,70 @@
+"""From settings and options to the judge of a run, which answers questions of yes or no."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..describe.verdicts import Method
+from ..errors import UsageError
+from . import question
+
+if TYPE_CHECKING:
+    from ..describe.judge import Judge
+    from ..settings.fields import Settings
+
+
+def vary_votes(settings: "Settings", votes: int | None) -> "Settings":
+    """The settings with a temperature at which several answers differ, unless the user has chosen one."""
+    from ..settings.fields import OriginKind
+
+    is_default = settings.temperature is not None and settings.origins["temperature"].kind is OriginKind.DEFAULT
+    return replace(settings, temperature=1.0) if votes and votes > 1 and is_default else settings
+
+
+def open_judge(
+    settings: "Settings",
+    extra: Mapping[str, object],
+    *,
+    by: Method | None = None,
+    threshold: float | None = None,
+    votes: int | None = None,
+) -> "Judge":
+    """The judge for the options.
+
+    Args:
+        extra: the fields that ``-O`` adds to the body.
+        by: how the answer is obtained; ``None`` for the best that the endpoint offers.
+
+    Raises:
+        UsageError: the options exclude each other.
+    """
+    from ..describe.judge import Judge
+
+    if votes is not None and votes % 2 == 0:
+        raise UsageError(f"invalid value for --votes: {votes}", hint=f"Use an odd number, such as {votes + 1}.")
+    if votes is not None and by not in {None, Method.SCHEMA}:
+        raise UsageError(
+            f"--votes and --by {by} exclude each other", hint="Leave --votes out: the answer is a probability."
+        )
+    by = Method.SCHEMA if votes is not None else by
+    if by is Method.SCHEMA and threshold is not None:
+        option = "--by schema" if votes is None else "--votes"
+        raise UsageError(f"--threshold and {option} exclude each other", hint="That way there is no probability.")
+    thinks = settings.think not in {None, "off"}
+    if by is Method.LOGPROBS and thinks:
+        raise UsageError(
+            f"--by logprobs and --think {settings.think} exclude each other", hint="Leave one of them out."
+        )
+    methods = [Method.SCHEMA]
+    if by is not None:
+        methods = [by]
+    elif not settings.offline:
+        methods = [Method.DECISIONS] * settings.decisions + [Method.LOGPROBS] * (not thinks) + methods
+    quiet_request = question.build_request(replace(settings, think="off"), "", None, dict(extra), stream=False)
+    thinking = quiet_request.thinking
+    return Judge(
+        methods,
+        threshold=threshold or 0.5,
+        votes=votes or 1,
+        thinking_off=None if thinking is None else replace(thinking, is_implied=settings.think is None),
+    )

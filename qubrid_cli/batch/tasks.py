@@ -30,7 +30,6 @@ from .rate import RateLimiter
 from .results.lines import Question, make_question
 
 if TYPE_CHECKING:  # loaded only by the runs that need them
-    from ..describe.structured import Session
     from .sidecars.options import SidecarOptions
 
 #: Assumed for an image whose tokens cannot be computed: those of the largest image of Qwen3-VL.
@@ -118,7 +117,8 @@ class BatchPlan:
         page_finder: finds the pages of documents, and keeps the documents open.
         open_source: resolves the image of a task: a file, standard input, a link, or a link that is fetched here.
         open_endpoint: called once, and not for a dry run.
-        schema_session: makes the requests if the answers must fit a schema.
+        describe: makes the requests about an image, and yields what ``run.describe`` does; from one thread or several.
+            After a ``Description`` with a ``first_answer``, it is called with that, and completes it.
         retries: further attempts for an image whose requests fail while those of other images succeed; and all attempts,
             over all runs, for an answer that is cut off or does not fit its schema.
         may_retry_incomplete: such an answer is requested again however often it has been.
@@ -138,7 +138,7 @@ class BatchPlan:
     open_endpoint: Callable[[], Endpoint]
     rate_limiter: RateLimiter
     page_finder: PageFinder = field(default_factory=PageFinder)
-    schema_session: "Session | None" = None
+    describe: Callable[..., run.Items] = run.describe
     limits: BudgetLimits = BudgetLimits()
     retries: int = 4
     patience: float = 600.0
@@ -269,19 +269,18 @@ def request_answer(
     ready: ReadyImage,
     batch_request: BatchRequest,
     endpoint: Endpoint,
-    schema_session: "Session | None" = None,
+    describe: Callable[..., run.Items] = run.describe,
     timeout: float | None = None,
 ) -> AttemptResult:
-    """Request an answer once, within ``timeout`` seconds. Our errors are in the result, not raised."""
+    """Request an answer once, within ``timeout`` seconds. Our errors are in the result, not raised.
+
+    Args:
+        describe: see ``BatchPlan``.
+    """
     if isinstance(ready.image, sources.Link):
         endpoint.set_request_secrets(sources.find_link_secrets([ready.image]))
-    describe: run.DescribeFunction = run.describe
-    if schema_session is not None:
-        describe = partial(schema_session.describe, first_answer=ready.answer_to_repair)
-    elif batch_request.reads_tiles:
-        from ..describe.tiles import describe_tiles  # needed only with --preset ocr
-
-        describe = partial(describe_tiles, first_answer=ready.answer_to_repair)
+    if ready.answer_to_repair is not None:
+        describe = partial(describe, first_answer=ready.answer_to_repair)
     request = batch_request.build_request(ready.task)
     request, warnings = batch_request.answer_room.limit_answer(request, ready.input_tokens // ready.request_count)
     request, notes = vary_sampling(request, ready.repetitions)
@@ -301,11 +300,9 @@ def request_answer(
         result = replace(result, refused_fields=answer.refused_parameters, overflow=answer.overflow)
     if ready.answer_to_repair is None:
         return result
-    if schema_session is None:
-        from ..describe.totals import add_answers as merge
-    else:
-        from ..describe.structured import merge_with_repair as merge  # needed only with a schema
-    merged = merge(ready.answer_to_repair, answer).to_dict()
+    from ..describe.totals import add_answers  # rarely needed
+
+    merged = add_answers(ready.answer_to_repair, answer).to_dict()
     return replace(result, record=merged, attempt_record=result.record)
 
 

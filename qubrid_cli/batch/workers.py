@@ -194,7 +194,7 @@ class Workers:
         plan = self._plan
 
         def request_answer(endpoint: Endpoint) -> Answered:
-            result = tasks.request_answer(ready, batch_request, endpoint, plan.schema_session, plan.request_timeout)
+            result = tasks.request_answer(ready, batch_request, endpoint, plan.describe, plan.request_timeout)
             return Answered(number, result, tuple(parse_limits(endpoint.last_headers)))
 
         self._request_jobs.put(request_answer)

@@ -165,7 +165,7 @@ def batch(
         page_finder=page_finder,
         open_endpoint=partial(connection.open_endpoint, settings, key, time_option="--request-timeout"),
         rate_limiter=_build_rate_limiter(jobs, rpm, tpm),
-        schema_session=question.open_schema_session(answer_schema),
+        describe=question.choose_describe(answer_schema, reads_tiles=tiling.reads_tiles),
         limits=_build_limits(max_cost, max_tokens_total, time_limit, max_failures),
         retries=settings.retries,
         patience=patience,

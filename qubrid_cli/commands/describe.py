@@ -215,14 +215,8 @@ def _describe_groups(plan: _Plan, key: str | None, show: OutputOptions, target: 
     submitted = deque([pool.submit(plan.groups[0])])  # prepared in threads while the next lines load httpx
     with connection.open_endpoint(plan.settings, key, plan.groups) as endpoint:
         from ..client.retry import RetryLimits
-        from ..describe import run
 
-        session = question.open_schema_session(plan.schema)
-        request_answer, request = run.describe if session is None else session.describe, plan.request
-        if plan.reads_tiles:
-            from ..describe.tiles import describe_tiles
-
-            request_answer = describe_tiles
+        request_answer, request = question.choose_describe(plan.schema, reads_tiles=plan.reads_tiles), plan.request
         retry_limits = RetryLimits(plan.settings.retries, plan.settings.retry_max_wait, plan.settings.max_time)
         for number, (group, next_group) in enumerate(zip(plan.groups, [*plan.groups[1:], ()], strict=True), 1):
             submitted.append(pool.submit(next_group))

@@ -50,7 +50,7 @@ _LATE_REASONING_WARNING = "the text before the answer was the model's reasoning,
 
 
 class DescribeFunction(Protocol):
-    """A function that makes one request about some images: ``describe``, or ``Session.describe`` with a schema."""
+    """A function that makes one request about some images: ``describe``, ``Session.describe``, ``Judge.describe``."""
 
     def __call__(
         self,

@@ -102,7 +102,8 @@ class Session:
             second = yield from self._forward_items(send(request=request, retry_limits=retry_limits), stopwatch)
             parsed = self._parse_answer(second, endpoint)
             unrepaired = None if second.error is None else answer
-            answer = replace(second if first_answer else merge_with_repair(answer, second), first_answer=unrepaired)
+            second = replace(second, warnings=(_REPAIR_WARNING, *second.warnings))
+            answer = replace(second if first_answer else add_answers(answer, second), first_answer=unrepaired)
         yield _add_data(answer, parsed)
 
     def _forward_items(self, items: Items, stopwatch: Stopwatch) -> Generator[Item, None, Description]:
@@ -164,8 +165,3 @@ def _add_data(answer: Description, parsed: Valid | Invalid | None) -> Descriptio
         hint = f"{action}; --json keeps the partial answer."
         return replace(answer, error=answer.error.with_message(answer.error.message, hint=hint))
     return answer
-
-
-def merge_with_repair(first: Description, second: Description) -> Description:
-    """Return the second answer with the usage, cost and time of both."""
-    return add_answers(replace(first, warnings=(*first.warnings, _REPAIR_WARNING)), second)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from ..client.request import Request
     from ..client.retry import RetryLimits
     from ..describe.run import DescribeFunction
-    from ..describe.structured import Session
     from ..images.documents.pages import Documents
     from ..images.encode import ImageLimits
     from ..images.sources import Source
@@ -176,24 +175,11 @@ def build_plan(options: Mapping[str, Any]) -> ClientPlan:
         options.get("system") or (preset.system if preset else None) or settings.system,
         image_options.build_image_limits(settings, parts, original=bool(options.get("original"))),
         config.prices,
-        _choose_describe(question.open_schema_session(answer_schema), reads_tiles=parts.reads_tiles),
+        question.choose_describe(answer_schema, reads_tiles=parts.reads_tiles),
         RetryLimits(settings.retries, settings.retry_max_wait, settings.max_time),
         endpoint,
         deque([endpoint]),
     )
-
-
-def _choose_describe(session: "Session | None", *, reads_tiles: bool) -> "DescribeFunction":
-    """The function that makes a request."""
-    if session is not None:
-        return session.describe
-    if reads_tiles:
-        from ..describe.tiles import describe_tiles
-
-        return describe_tiles
-    from ..describe import run
-
-    return run.describe
 
 
 def _check_options(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from ..settings.fields import get_default_image_order
 if TYPE_CHECKING:
     from ..client.request import Request
     from ..client.thinking import Thinking
-    from ..describe.structured import Session
+    from ..describe.run import DescribeFunction
     from ..images.sources import Source
     from ..schema.json_schema import Schema
     from ..settings.config_file import Config
@@ -93,13 +93,24 @@ def check_preset(name: str, config: "Config") -> None:
     load_schema(None, presets.merge_with_built_in(name, config.presets[name], config.path), {})
 
 
-def open_schema_session(schema: "Schema | None") -> "Session | None":
-    """The session for requests whose answers must fit a schema; ``None`` without one."""
-    if schema is None:
-        return None
-    from ..describe.structured import Session
+def choose_describe(schema: "Schema | None", *, reads_tiles: bool) -> "DescribeFunction":
+    """The function that makes the requests about some images, for one run.
 
-    return Session(schema)
+    Args:
+        schema: the answers must fit it.
+        reads_tiles: each tile of an image has a request of its own.
+    """
+    if schema is not None:
+        from ..describe.structured import Session
+
+        return Session(schema).describe
+    if reads_tiles:
+        from ..describe.tiles import describe_tiles
+
+        return describe_tiles
+    from ..describe import run
+
+    return run.describe
 
 
 def build_request(

@@ -168,7 +168,7 @@ class _PartRun:
             open_endpoint=lambda: endpoint,
             rate_limiter=rate_limiter,
             page_finder=PageFinder(open_source),
-            schema_session=question.open_schema_session(schema),
+            describe=question.choose_describe(schema, reads_tiles=description.batch_request.reads_tiles),
             limits=BudgetLimits(share.cost, share.tokens, share.seconds, share.failures),
             retries=description.retries,
             patience=description.patience,

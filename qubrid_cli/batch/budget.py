@@ -7,7 +7,7 @@ from math import ceil, inf
 from typing import Any, Self
 
 from ..client.request import Request
-from ..errors import ContextOverflow, QvisionError, UsageError
+from ..errors import ConfigError, ContextOverflow, QvisionError, UsageError
 from ..frozen import frozen
 from ..images.tokens import CHARACTERS_PER_TOKEN
 from ..metrics import Price, compute_amount, get_number
@@ -239,10 +239,14 @@ class Budget:
         expected = self._estimate_request(input_tokens, self._expected_output_tokens, unknown_cost=inf)
         return in_flight > 0 and self._find_exceeded_limit(in_flight + 1, expected) is not None
 
-    @property
-    def lacks_cost(self) -> bool:
-        """Whether the limit on the cost cannot be kept, because the answers have neither a price nor a cost."""
-        return self._limits.cost < inf and self._answer_count > 0 and self.usage.cost is None
+    def find_missing_price(self, model: str) -> ConfigError | None:
+        """The error that the limit on the cost cannot be kept, because the answers have neither a price nor a cost."""
+        if self._limits.cost == inf or self._answer_count == 0 or self.usage.cost is not None:
+            return None
+        return ConfigError(
+            f"--max-cost needs a price for {model}, because the endpoint does not report costs",
+            hint=f'In config.toml: [prices."{model}"] with input and output, USD per million tokens.',
+        )
 
     def _estimate_request(self, input_tokens: int, output_tokens: int, *, unknown_cost: float) -> tuple[float, float]:
         """The tokens and the cost that one request is expected to use."""

@@ -124,8 +124,10 @@ class Journal:
         is_moved = not os.path.lexists(os.path.join(self.folder, str(line.record.get("path"))))
         return other.source == question.source and is_moved
 
-    def find_unchanged(self, question: Question, version: str | None, compute_key: Callable[[str], str]) -> bool:
-        """Whether there is an answer about a file of this version, or about a link that was downloaded.
+    def find_unchanged(
+        self, question: Question, version: str | None, compute_key: Callable[[str], str]
+    ) -> entries.Record | None:
+        """Find an answer about a file of this version, or about a link that was downloaded.
 
         Args:
             version: of the file; ``None`` for a link.
@@ -143,8 +145,8 @@ class Journal:
                     and entries.is_about(record, question)
                     and record["key"] == compute_key(str(record["images"][0].get("sha256")))
                 ):
-                    return True
-        return False
+                    return record
+        return None
 
     def find_failure(self, key: str, question: Question) -> entries.Record | None:
         """Find the line of an image that failed with this key."""

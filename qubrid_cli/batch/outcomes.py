@@ -99,7 +99,7 @@ class OutcomeWriter:
                 self.sidecars.write_missing(self._plan.open_source(task), record)
             except (ImageError, OutputError) as error:
                 return SidecarFailed(task, _mark_failed(AttemptResult(record), error).record, error)
-        return Skipped(task)
+        return Skipped(task, record)
 
     def write_sidecars(self, outcome: Done) -> Done | SidecarFailed:
         """Write the sidecars of an image, whose line must already be in the results file; return its final outcome."""

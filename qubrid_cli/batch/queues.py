@@ -8,6 +8,7 @@ from functools import partial
 from math import inf
 
 from ..client.retry import Backoff, half_jitter
+from ..frozen import frozen
 from ..images.sources import Bytes
 from .entries import Record
 from .results.sharing import ClaimedByOtherRun, WorkSharing
@@ -162,6 +163,13 @@ class InFlightDuplicates:
         del self._originals[key]
 
 
+@frozen
+class Waiting:
+    """An answer that waits for those of earlier images, with ``--ordered``; it comes again as an outcome."""
+
+    outcome: Done
+
+
 class OrderedOutput:
     """Holds outcomes until they can be written.
 
@@ -184,12 +192,12 @@ class OrderedOutput:
         if self._is_ordered and isinstance(outcome, Done):
             self._new.append((number, outcome))
 
-    def pop_new_waiting(self) -> Iterator[Done]:
+    def pop_new_waiting(self) -> Iterator[Waiting]:
         """Yield the answers that have been added since the last call and have to wait."""
         while self._new:
             number, outcome = self._new.popleft()
             if number > self.taken_count:
-                yield outcome
+                yield Waiting(outcome)
 
     def take(self, *, is_over: bool) -> tuple[str | None, Outcome | ClaimedByOtherRun] | None:
         """Remove and return an outcome that can be written, if there is one.

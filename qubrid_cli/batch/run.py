@@ -14,7 +14,7 @@ from math import inf
 from queue import Empty
 
 from ..describe.repetition import MAX_VARIATIONS, REPETITION
-from ..errors import BatchIncompleteError, ConfigError, EndpointError, InterruptedByUserError, QvisionError
+from ..errors import BatchIncompleteError, EndpointError, InterruptedByUserError, QvisionError
 from ..frozen import frozen
 from ..images.prepare import PreparedImage
 from ..metrics import Clock
@@ -23,7 +23,7 @@ from .journal import RecordedAnswer
 from .outcomes import OutcomeWriter
 from .progress.exchanges import format_exchanges
 from .progress.stats import Trouble
-from .queues import Admission, InFlightDuplicates, OrderedOutput, QueuedRequest, RequestQueue
+from .queues import Admission, InFlightDuplicates, OrderedOutput, QueuedRequest, RequestQueue, Waiting
 from .rate import FailureKind, InFlightRequest, classify_failure, find_cause
 from .results.lines import Question
 from .results.sharing import AlreadyDone, ClaimedByOtherRun, WorkSharing
@@ -59,13 +59,6 @@ class Idle:
     """Nothing has happened for a moment."""
 
 
-@frozen
-class Waiting:
-    """An answer that waits for those of earlier images, with ``--ordered``; it comes again as an outcome."""
-
-    outcome: Done
-
-
 RunItem = Outcome | AlreadyDone | ClaimedByOtherRun | Waiting | Idle
 
 
@@ -74,6 +67,7 @@ class BatchRun:
 
     Attributes:
         stop_reason: why the run stopped before all images were finished; ``None`` if it did not.
+        has_finished_early: the rest is not needed, so nothing more is sent.
         given_up_count: images that were not requested, because their answers were incomplete too often.
         is_discarding: outcomes can no longer be saved, so no sidecars are written either.
     """
@@ -89,7 +83,7 @@ class BatchRun:
         clock: Clock = time.monotonic,
     ) -> None:
         self.stop_reason: QvisionError | None = None
-        self.is_discarding = False
+        self.is_discarding = self.has_finished_early = False
         self.log: Callable[[str], None] | None = None
         self._plan = plan
         self._batch_request = plan.batch_request  # adapted to what the endpoint refused
@@ -102,7 +96,7 @@ class BatchRun:
         self._started_at = clock()
         self._give_up_at = inf
         self._answer_seconds: deque[float] = deque(maxlen=_RECENT_ANSWERS)
-        self._finished_count = 0
+        self._finished_count = self.given_up_count = 0
         self._has_sent = self._has_endpoint_answered = False
         self._head_start_ends_at = -inf
         self._next_send_at, self._last_error = inf, ""
@@ -111,7 +105,6 @@ class BatchRun:
         self._in_flight: dict[int, tuple[QueuedRequest, InFlightRequest]] = {}
         self._duplicates = InFlightDuplicates()
         self._already_done: deque[AlreadyDone] = deque()
-        self.given_up_count = 0
         self._output = OrderedOutput(is_ordered=plan.is_ordered)
 
     @property
@@ -141,6 +134,16 @@ class BatchRun:
         """Stop after the requests in flight, unless the run is stopping already."""
         self.stop_reason = self.stop_reason or reason
 
+    def finish_early(self, grace: float) -> None:
+        """Send nothing more, because the rest is not needed; requests in flight may take ``grace`` seconds more."""
+        if not self.has_finished_early:
+            self.has_finished_early = True
+            self._give_up_at = min(self._give_up_at, self._clock() + grace)
+
+    @property
+    def _is_stopping(self) -> bool:
+        return self.has_finished_early or self.stop_reason is not None
+
     def iterate_items(self) -> Generator[RunItem, None, None]:
         """Do the run, and yield each outcome once; the caller saves it before it pulls the next one."""
         with self._workers:
@@ -165,20 +168,20 @@ class BatchRun:
                 self._handle_event(self._workers.events.get_nowait())
 
     def _is_finished(self) -> bool:
-        if self.stop_reason is None:
+        if not self._is_stopping:
             return self._finished_count == self._admission.total
         return not self._in_flight or self._clock() >= self._give_up_at
 
     def _admit_images(self) -> None:
         """Admit enough images that the requests hardly ever wait for one."""
-        if self.stop_reason is None:
+        if not self._is_stopping:
             concurrency = self._rate_limiter.limit
             limit = concurrency + max(2, concurrency // 4) + self._workers.thread_count
             self._admission.admit(limit, finished=self._finished_count, written=self._output.taken_count)
 
     def _send_requests(self) -> float:
         """Send the requests that may be sent now; return the seconds until the next one may be."""
-        while self.stop_reason is None:
+        while not self._is_stopping:
             now = self._clock()
             if limit := self._budget.find_exceeded_time_limit(now - self._started_at):
                 self.stop(BatchIncompleteError(f"stopped at {limit}", code="limit"))
@@ -283,14 +286,8 @@ class BatchRun:
             for line in format_exchanges(request.ready.image.name, result.exchanges, result.error):
                 self.log(line)
         self._budget.record_request(result.billed_record, request.ready.input_tokens)
-        if self._budget.lacks_cost:
-            model = self._batch_request.request.model
-            self.stop(
-                ConfigError(
-                    f"--max-cost needs a price for {model}, because the endpoint does not report costs",
-                    hint=f'In config.toml: [prices."{model}"] with input and output, USD per million tokens.',
-                )
-            )
+        if (missing := self._budget.find_missing_price(self._batch_request.request.model)) is not None:
+            self.stop(missing)
         repeats_itself = result.error is not None and result.error.code == REPETITION
         request.ready = replace(
             request.ready,
@@ -378,21 +375,20 @@ class BatchRun:
         self._finished_count += 1
         self._output.put(number, key, outcome)
         # Skipped images and duplicates say nothing about how well this run works.
-        if isinstance(outcome, Done | Failed) and not outcome.is_duplicate:
-            is_failure = isinstance(outcome, Failed)
-            if self._budget.record_and_check_failures(is_failure=is_failure):
-                self.stop(BatchIncompleteError("stopped at --max-failures", code="limit"))
+        counts = isinstance(outcome, Done | Failed) and not outcome.is_duplicate
+        if counts and self._budget.record_and_check_failures(is_failure=isinstance(outcome, Failed)):
+            self.stop(BatchIncompleteError("stopped at --max-failures", code="limit"))
 
     def _emit_outcomes(self) -> Iterator[Outcome | AlreadyDone | ClaimedByOtherRun | Waiting]:
         """Yield the outcomes that can be written; once written, the results file knows them."""
         while self._already_done:
             yield self._already_done.popleft()
-        while (item := self._output.take(is_over=self.stop_reason is not None and not self._in_flight)) is not None:
+        while (item := self._output.take(is_over=self._is_stopping and not self._in_flight)) is not None:
             key, outcome = item
             yield outcome
             if key is not None:
                 self._duplicates.remove(key)
-        yield from map(Waiting, self._output.pop_new_waiting())
+        yield from self._output.pop_new_waiting()
 
 
 def _build_stop_error(error: QvisionError, message: str, *, hint: str) -> EndpointError:

@@ -18,9 +18,10 @@ from .journal import Journal
 from .outcomes import OutcomeWriter
 from .progress.display import ProgressDisplay, make_writer, show_progress
 from .progress.stats import BatchStats
+from .queues import Waiting
 from .results.done import DoneFinder
 from .results.sharing import AlreadyDone, ClaimedByOtherRun, WorkSharing
-from .run import BatchRun, Idle, Waiting
+from .run import BatchRun, Idle
 from .tasks import BatchPlan, Done, Failed, Outcome, SidecarFailed, Skipped
 from .workers import Workers
 

@@ -359,9 +359,14 @@ class Failed(_Recorded):
 
 @frozen
 class Skipped:
-    """An image that needs no request: its answer is in the results file, or it has all of its sidecars."""
+    """An image that needs no request: its answer is in the results file, or it has all of its sidecars.
+
+    Attributes:
+        record: that answer, if it had to be looked for.
+    """
 
     task: Task
+    record: Record | None = None
 
 
 @frozen

@@ -70,12 +70,8 @@ def test_no_money_buys_nothing() -> None:
 def test_without_a_price_one_request_finds_out_whether_the_server_reports_its_cost() -> None:
     limits = BudgetLimits(cost=2.0)
     unknown, without, reported = spent(limits), spent(limits, answer()), spent(limits, answer(cost=0.75))
-    assert [budget.lacks_cost for budget in (unknown, without, reported, spent(BudgetLimits(), answer()))] == [
-        False,
-        True,
-        False,
-        False,
-    ]
+    budgets = (unknown, without, reported, spent(BudgetLimits(), answer()))
+    assert [budget.find_missing_price("m") is not None for budget in budgets] == [False, True, False, False]
     assert (unknown.find_limit_for_next_request(1), unknown.is_reserved(1, 0), unknown.is_reserved(1, 1)) == (
         None,
         False,

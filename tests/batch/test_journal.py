@@ -147,7 +147,8 @@ def test_an_image_is_done_if_a_sound_line_has_its_path_id_version_and_key(
     write(path, line("k0", "z.jpg"), data)
     with Journal(path) as journal:
         image = question(path="a.jpg", source_id=7)
-        assert journal.find_unchanged(image, version, {"5" * 64: "k1"}.__getitem__) is is_unchanged
+        record = journal.find_unchanged(image, version, {"5" * 64: "k1"}.__getitem__)
+        assert (record is not None) is is_unchanged
 
 
 @pytest.mark.parametrize("source", ["caf\udce9.jpg", "new\nline.jpg", 'q"uote.jpg', "é🎉\u2028.jpg", "\x9b\x7f.jpg"])

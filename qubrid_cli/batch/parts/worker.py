@@ -26,10 +26,11 @@ from ..journal import Journal
 from ..outcomes import OutcomeWriter
 from ..pages import PageFinder
 from ..progress.stats import BatchStats
+from ..queues import Waiting
 from ..rate import RateLimiter
 from ..results.done import DoneFinder
 from ..results.sharing import AlreadyDone, ClaimedByOtherRun, WorkSharing
-from ..run import BatchRun, Idle, Waiting
+from ..run import BatchRun, Idle
 from ..tasks import BatchPlan, Done, Failed
 from ..workers import Workers
 from .access import open_endpoint

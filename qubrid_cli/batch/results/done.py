@@ -72,32 +72,36 @@ class DoneFinder:
 
     def is_done(self, task: Task) -> bool:
         """Whether the results file has the answer about an image, which has not changed since."""
+        return self.find_answer(task) is not None
+
+    def find_answer(self, task: Task) -> entries.Record | None:
+        """Find the answer in the results file about an image that has not changed since."""
         if self._plan.is_verifying or task.source == "-":
-            return False
+            return None
         with suppress(ImageError, UsageError):  # loading the image reports it
             if task.path is None:
-                return self._is_link_done(task)
+                return self._find_link_answer(task)
             number = task.path.rpartition(_PAGE_MARK)[2]
             compute_key = partial(self._compute_key, task, int(number) if number.isdecimal() else 1)
             question = build_question(task, task.source, self._get_prompt(task), None)
-            return (
-                (task.version is not None or is_object_url(task.source))
-                and self._journal.find_unchanged(question, task.version, compute_key)
-                and (self._may_skip is None or self._may_skip(self._plan.open_source(task)))
-            )
-        return False
+            if task.version is None and not is_object_url(task.source):
+                return None
+            record = self._journal.find_unchanged(question, task.version, compute_key)
+            if record is not None and (self._may_skip is None or self._may_skip(self._plan.open_source(task))):
+                return record
+        return None
 
-    def _is_link_done(self, task: Task) -> bool:
+    def _find_link_answer(self, task: Task) -> entries.Record | None:
         source = self._plan.open_source(task)
         question = build_question(task, source.name, self._get_prompt(task), None)
         if isinstance(source, Link):
             answer = self._journal.find_answer(self._compute_key(task, 1, source.url), question)
-            is_done = answer is not None and answer.has_own_line
+            record = answer.record if answer is not None and answer.has_own_line else None
+        elif isinstance(source, FetchedLink):
+            record = self._journal.find_unchanged(question, None, partial(self._compute_key, task, 1))
         else:
-            is_done = isinstance(source, FetchedLink) and self._journal.find_unchanged(
-                question, None, partial(self._compute_key, task, 1)
-            )
-        return is_done and (self._may_skip is None or self._may_skip(source))
+            return None
+        return record if record is None or self._may_skip is None or self._may_skip(source) else None
 
     def _get_prompt(self, task: Task) -> str:
         if task.prompt is None and self._has_common_prompt:

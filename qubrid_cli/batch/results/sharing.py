@@ -27,9 +27,14 @@ class ClaimedByOtherRun:
 
 @frozen
 class AlreadyDone:
-    """Images whose answers are in the results file, found without reading the images."""
+    """Images whose answers are in the results file, found without reading the images.
+
+    Attributes:
+        records: these answers, if the run needs them.
+    """
 
     tasks: tuple[Task, ...]
+    records: tuple[Record, ...] = ()
 
 
 class WorkSharing:
@@ -37,6 +42,7 @@ class WorkSharing:
 
     Args:
         done_finder: finds the images that need not be read.
+        needs_records: their answers are needed too.
 
     Attributes:
         has_found_all: all images have been found; only postponed ones may still come.
@@ -44,9 +50,10 @@ class WorkSharing:
         found_count: images that were found and are not already done, with those that come again.
     """
 
-    def __init__(self, journal: Journal, done_finder: DoneFinder | None = None) -> None:
+    def __init__(self, journal: Journal, done_finder: DoneFinder | None = None, *, needs_records: bool = False) -> None:
         self._journal = journal
         self._done_finder = done_finder
+        self._needs_records = needs_records
         self._changed = threading.Condition()
         self._postponed: list[tuple[Task, str]] = []
         self._in_progress_count = 0
@@ -105,26 +112,36 @@ class WorkSharing:
     def iterate_inputs(self, inputs: Iterator[InputItem]) -> Iterator[InputItem | AlreadyDone]:
         """Yield the inputs, then each postponed image again once it is free. For a thread of its own: it waits."""
         done: list[Task] = []
+        records: list[Record] = []
         for item in inputs:
             located = item
             if self._done_finder is not None and isinstance(item, Task):
                 located = self._done_finder.locate(item)
-                if self._done_finder.is_done(located):
+                if self._is_done(located, records):
                     done.append(located)
                     if len(done) < _DONE_TOGETHER:
                         continue
             if done:
-                yield AlreadyDone(tuple(done))
+                yield AlreadyDone(tuple(done), tuple(records))
             if not done or done[-1] is not located:
                 self._count_started()
                 yield located
-            done = []
+            done, records = [], []
         if done:
-            yield AlreadyDone(tuple(done))
+            yield AlreadyDone(tuple(done), tuple(records))
         self.has_found_all = True
         while (postponed := self._wait_for_postponed()) is not None:
             self._count_started()
             yield postponed
+
+    def _is_done(self, task: Task, records: list[Record]) -> bool:
+        """Whether an image is done; adds its answer to the records, if they are needed."""
+        assert self._done_finder is not None
+        if not self._needs_records:
+            return self._done_finder.is_done(task)
+        record = self._done_finder.find_answer(task)
+        records += [] if record is None else [record]
+        return record is not None
 
     def _count_started(self) -> None:
         self.found_count += 1

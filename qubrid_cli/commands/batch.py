@@ -69,6 +69,7 @@ def batch(
     processes: parts.Processes = None,
     dask: parts.Dask = None,
     part_size: parts.PartSize = None,
+    part_format: parts.PartFormatOption = None,
     plan_only: parts.PlanOnly = False,
     send_key: parts.SendKey = False,
     force: batch_options.Force = False,

@@ -6,11 +6,13 @@ import typer
 
 from ..errors import BatchIncompleteError
 from .shared import completions, help_layout
+from .shared.parts import FormatKind
 
 app = typer.Typer()
 
 _EXAMPLES = """\
 qvision join results/ > results.jsonl
+qvision join results/ -o results.parquet
 qvision join s3://bucket/run1/ --failed"""
 
 
@@ -26,16 +28,32 @@ def join(
     ],
     *,
     failed: Annotated[bool, typer.Option("--failed", help="Only the images that failed.")] = False,
+    form: Annotated[
+        FormatKind | None,
+        typer.Option(
+            "--format", metavar="FORMAT", help="jsonl or parquet. [by the suffix of -o, else jsonl]", show_default=False
+        ),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            autocompletion=completions.complete_files,
+            help="Write to this file or object instead of standard output.",
+        ),
+    ] = None,
 ) -> None:
     """Join the results of a batch in parts."""
-    from ..batch.parts.join import count_unfinished, join_parts
-    from ..batch.parts.output import PartsOutput
-    from ..output.streams import Output
-    from ..storage.opening import open_folder
+    from ..batch.parts.join import count_unfinished, open_run, write_joined
+    from ..batch.parts.output import PartFormat
+    from ..output.streams import open_sink
 
-    parts, output = PartsOutput(open_folder(folder)), Output()
-    for line in join_parts(parts, only_failed=failed):
-        output.write(line.decode())
+    parts = open_run(folder, output)
+    chosen = PartFormat.from_name(output or "") if form is None else PartFormat(form)
+    with open_sink(output, is_text=chosen is PartFormat.JSONL) as sink:
+        write_joined(parts, sink, chosen, only_failed=failed)
     if count := count_unfinished(parts):
         names = "1 part has" if count == 1 else f"{count:,} parts have"
         raise BatchIncompleteError(

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from itertools import islice
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..errors import ConfigError, StorageError
 from ..frozen import frozen
@@ -19,6 +19,8 @@ from .record import SCHEMA_FILE, json_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from .streams import ByteSink
 
 #: The column of what the other ones cannot hold exactly: a JSON object with keys of the record, or null.
 OTHER_COLUMN = "other"
@@ -34,16 +36,6 @@ _PYTHON_TYPES: Mapping[str, tuple[type, ...]] = {
     "number": (int, float),
     "boolean": (bool,),
 }
-
-
-class ByteSink(Protocol):
-    """What a file is written to, from its start to its end, such as a pipe."""
-
-    def write(self, data: bytes, /) -> object:
-        """Write bytes."""
-
-    def flush(self) -> None:
-        """Pass on what was written."""
 
 
 def require_library() -> None:
@@ -62,7 +54,7 @@ def require_library() -> None:
         ) from error
 
 
-def write_records(records: Iterable[Mapping[str, Any]], sink: ByteSink) -> int:
+def write_records(records: Iterable[Mapping[str, Any]], sink: "ByteSink") -> int:
     """Write records, such as those of a results file, as a Parquet file; return how many there were.
 
     Only one row group is in memory at a time. The sink is neither closed nor positioned.
@@ -290,7 +282,7 @@ class _PositionedSink:
 
     closed = False
 
-    def __init__(self, sink: ByteSink) -> None:
+    def __init__(self, sink: "ByteSink") -> None:
         self._sink = sink
         self._position = 0
 

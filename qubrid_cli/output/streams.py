@@ -6,12 +6,12 @@ import re
 import stat
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Protocol, TextIO
+from typing import IO, Any, BinaryIO, Protocol, TextIO
 
 from ..errors import OutputError, QvisionError, UsageError
-from ..files import write_atomic
+from ..files import open_atomic
 from ..frozen import frozen
 from ..operating_system import IS_WINDOWS, get_pipe_encoding
 from ..text import quote_name, strip_control_characters
@@ -37,6 +37,23 @@ class _Target(Protocol):
         Raises:
             OutputError: it cannot be written.
         """
+
+    def open(self) -> AbstractContextManager[BinaryIO]:
+        """A file that gets its place at the end of the block, and is deleted if the block raises.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+
+
+class ByteSink(Protocol):
+    """What bytes are written to, from the first to the last, such as a pipe."""
+
+    def write(self, data: bytes, /) -> object:
+        """Write bytes."""
+
+    def flush(self) -> None:
+        """Pass on what was written."""
 
 
 class Output:
@@ -191,12 +208,19 @@ class _FileTarget:
         return Path(os.path.realpath(path)) == self.path
 
     def write(self, data: bytes) -> None:
+        with self.open() as file:
+            file.write(data)
+
+    @contextmanager
+    def open(self) -> Iterator[BinaryIO]:
         path = self.path
         try:
             if path.exists() and not (path.is_file() and os.access(path.parent, os.W_OK)):
-                path.write_bytes(data)  # a device, a pipe, or a file in a read-only folder cannot be replaced
+                with path.open("wb") as file:  # a device, a pipe, or a file in a read-only folder cannot be replaced
+                    yield file
             else:
-                write_atomic(path, data, mode=path.stat().st_mode & 0o777 if path.exists() else None)
+                with open_atomic(path, mode=path.stat().st_mode & 0o777 if path.exists() else None) as file:
+                    yield file
         except OSError as error:
             is_open = IS_WINDOWS and isinstance(error, PermissionError)
             hint = "Close the program that has the file open." if is_open else "Is the disk full?"
@@ -218,6 +242,60 @@ class _ObjectTarget:
         from ..storage.opening import write_object
 
         write_object(self.name, data)
+
+    @contextmanager
+    def open(self) -> Iterator[BinaryIO]:
+        from tempfile import TemporaryDirectory
+
+        from ..storage.opening import upload_file
+
+        with TemporaryDirectory(prefix="qvision-") as folder:
+            path = Path(folder, "output")
+            with path.open("wb") as file:
+                yield file
+            upload_file(self.name, path)
+
+
+@contextmanager
+def open_sink(path: str | None, *, is_text: bool) -> Iterator[ByteSink]:
+    """Open where much output goes, which is not kept in memory; a file of ``-o`` is replaced at the end of the block.
+
+    Args:
+        path: the file, or the URL of an object in a bucket; ``None`` or ``-`` for stdout.
+        is_text: a terminal may show it, without control characters.
+
+    Raises:
+        UsageError: the output is not text and would go to a terminal, or the file cannot be written.
+        OutputError: it cannot be written.
+    """
+    if path is not None and path != "-":
+        with _open_target(path).open() as file:
+            yield file
+        return
+    if not is_text and Output().is_terminal:
+        raise UsageError("this output is not text, so a terminal cannot show it", hint="Write it to a file: -o FILE")
+    sink = _StdoutSink(Output())
+    yield sink
+    sink.flush()
+
+
+class _StdoutSink:
+    """Standard output; on a terminal without control characters."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+
+    def write(self, data: bytes) -> None:
+        if sys.stdout is None or self._output.is_terminal:
+            self._output.write(data.decode())
+            return
+        with translate_stdout_errors():
+            sys.stdout.buffer.write(data)
+
+    def flush(self) -> None:
+        if sys.stdout is not None:
+            with translate_stdout_errors():
+                sys.stdout.buffer.flush()
 
 
 @contextmanager

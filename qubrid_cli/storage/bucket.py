@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
 import obstore
@@ -18,6 +19,8 @@ from .opening import StorageOptions
 
 #: Bytes that are read at once from a stream.
 _CHUNK_SIZE = 1 << 20
+#: Bytes of a request of an upload, of which there may be 10,000.
+_UPLOAD_CHUNK_SIZE = 16 << 20
 #: Entries of a list that are yielded at once; a server sends a thousand at a time.
 _LIST_CHUNK = 100
 #: Seconds after which Ctrl-C is noticed on Windows.
@@ -80,6 +83,11 @@ class BucketFolder:
     def put(self, name: str, data: bytes) -> Version:
         """See ``Folder``."""
         return self._put(name, data, "overwrite")
+
+    def upload(self, name: str, path: Path) -> None:
+        """See ``Folder``."""
+        with translate_errors(self._place, join_name(self.url, name), is_writing=True):
+            _call(obstore.put, self._store, self._get_key(name), path, chunk_size=_UPLOAD_CHUNK_SIZE)
 
     def create(self, name: str, data: bytes) -> Version | None:
         """See ``Folder``."""

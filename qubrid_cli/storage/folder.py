@@ -1,6 +1,7 @@
 """What a folder can do, whether it is on a disk or in a bucket."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from ..errors import StorageError
@@ -87,6 +88,9 @@ class Folder(Protocol):
 
     def put(self, name: str, data: bytes) -> Version:
         """Write an object, in place of another one if there is one."""
+
+    def upload(self, name: str, path: Path) -> None:
+        """Write an object from a file, which may be larger than the memory, in place of another one if there is one."""
 
     def create(self, name: str, data: bytes) -> Version | None:
         """Write an object unless there is one; then return ``None``, and of several writers only one succeeds.

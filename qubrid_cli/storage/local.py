@@ -6,13 +6,14 @@ atomic on the file systems of one machine, over NFS and over SMB. A lock file or
 
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import MissingObjectError, OutputError, StorageError
-from ..files import file_lock, write_atomic
+from ..files import file_lock, open_atomic, write_atomic
 from .folder import StoredItem, StoredObject, Version, join_name, too_large_error
 
 
@@ -59,6 +60,11 @@ class LocalFolder:
         with self._lock(name) as path:
             write_atomic(path, data)
         return _compute_version(data)
+
+    def upload(self, name: str, path: Path) -> None:
+        """See ``Folder``."""
+        with self._lock(name) as target, open(path, "rb") as source, open_atomic(target) as file:
+            shutil.copyfileobj(source, file)
 
     def create(self, name: str, data: bytes) -> Version | None:
         """See ``Folder``."""

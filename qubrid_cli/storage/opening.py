@@ -9,6 +9,8 @@ from ..frozen import frozen
 from ..images.urls import is_object_url
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .folder import Folder
 
 #: Buckets whose connections are kept.
@@ -108,6 +110,12 @@ def write_object(url: str, data: bytes, options: StorageOptions | None = None) -
     """
     folder, name = locate_object(url, options)
     folder.put(name, data)
+
+
+def upload_file(url: str, path: "Path", options: StorageOptions | None = None) -> None:
+    """Write an object from a file, which may be larger than the memory; exceptions as for ``write_object``."""
+    folder, name = locate_object(url, options)
+    folder.upload(name, path)
 
 
 def locate_object(url: str, options: StorageOptions | None) -> "tuple[Folder, str]":

@@ -38,6 +38,13 @@ def test_what_was_written_is_read_under_any_name(folder: Folder) -> None:
     assert {item.name: item.size for item in folder.list()} == {name: len(name.encode()) for name in NAMES}
 
 
+def test_a_file_becomes_an_object_in_place_of_another_one(folder: Folder, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"new" * 1000)
+    folder.put("in/a", b"old")
+    folder.upload("in/a", tmp_path / "file")
+    assert folder.read("in/a") == b"new" * 1000
+
+
 def test_a_list_has_whole_folders_only(folder: Folder) -> None:
     for name in ("part/1", "part/in/2", "part-3", "4"):
         folder.put(name, b"")

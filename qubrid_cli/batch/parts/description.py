@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ... import __version__
 from ...client.request import Request
@@ -15,7 +15,10 @@ from ...images.tiles.choice import Crop, TileChoice
 from ...metrics import Price
 from ...text import mask_fields
 from ..tasks import BatchRequest
-from .output import RUN_FILE, PartsOutput
+from .output import RUN_FILE, PartFormat, PartsOutput
+
+if TYPE_CHECKING:
+    from ...storage.folder import Folder
 
 _FORMAT = 1
 #: Fields of a request that do not change the question, and those that a run never sets.
@@ -34,6 +37,7 @@ class RunDescription:
         profile: for the user; each worker is told by the part, as for the URL.
         folder: where relative paths begin.
         part_size: images in a part.
+        part_format: of the results of parts.
     """
 
     batch_request: BatchRequest
@@ -49,6 +53,7 @@ class RunDescription:
     base_url: str = ""
     folder: str = ""
     part_size: int = 200
+    part_format: PartFormat = PartFormat.JSONL
 
     def encode(self) -> bytes:
         """Encode as the content of ``run.json``."""
@@ -77,6 +82,7 @@ class RunDescription:
             "base_url": self.base_url,
             "folder": self.folder,
             "part_size": self.part_size,
+            "part_format": self.part_format,
         }
         document = {"format": _FORMAT, "program": f"qvision {__version__}", "question": question, "settings": settings}
         return json.dumps(document, ensure_ascii=False, indent=1, default=list).encode() + b"\n"
@@ -114,6 +120,7 @@ def _build_description(question: dict[str, Any], settings: dict[str, Any]) -> Ru
     if (tiles := images["tiles"]) is not None:
         images["tiles"] = TileChoice(**tiles)
     prices = {model: Price(**price) for model, price in settings.pop("prices").items()}
+    part_format = PartFormat(settings.pop("part_format", PartFormat.JSONL))
     batch_request = BatchRequest(
         request,
         ImageLimits(**images),
@@ -122,7 +129,7 @@ def _build_description(question: dict[str, Any], settings: dict[str, Any]) -> Ru
         loop_check=settings.pop("loop_check"),
         reads_tiles=question["reads_tiles"],
     )
-    return RunDescription(batch_request, schema=question["schema"], **settings)
+    return RunDescription(batch_request, schema=question["schema"], part_format=part_format, **settings)
 
 
 def _freeze(value: Any) -> Any:
@@ -130,33 +137,39 @@ def _freeze(value: Any) -> Any:
     return tuple(map(_freeze, value)) if isinstance(value, list) else value
 
 
-def begin(output: PartsOutput, description: RunDescription) -> RunDescription:
+def begin(folder: "Folder", description: RunDescription, part_format: PartFormat | None = None) -> PartsOutput:
     """Write ``run.json`` if the output is new; otherwise check that its question is the same, and replace the settings.
 
-    Returns:
-        The description with the settings that a run cannot change once it has begun.
+    Args:
+        part_format: ``None`` for that of an output that exists, else JSONL.
 
     Raises:
-        UsageError: the output belongs to another question, or the description contains a secret.
+        UsageError: the output belongs to another question or has another format, or the description contains a secret.
     """
     _refuse_secrets(description)
+    description = replace(description, part_format=part_format or PartFormat.JSONL)
     data = description.encode()
-    if output.folder.create(RUN_FILE, data) is not None:
-        return description
-    stored = output.folder.read_versioned(RUN_FILE)
-    place = output.folder.url + RUN_FILE
+    if folder.create(RUN_FILE, data) is not None:
+        return PartsOutput(folder, description.part_format)
+    stored = folder.read_versioned(RUN_FILE)
+    place = folder.url + RUN_FILE
     previous = decode_description(stored.data, place)
     old, new = json.loads(stored.data), json.loads(data)
     if names := list(_find_differences(old["question"], new["question"])):
         raise UsageError(
-            f"{output.folder.url} holds the answers to another question: {', '.join(names)} "
+            f"{folder.url} holds the answers to another question: {', '.join(names)} "
             f"{'differs' if len(names) == 1 else 'differ'}",
             hint=f"Name another folder after -o, or repeat the options of the first run; they are in {place}.",
         )
-    description = replace(description, folder=previous.folder)
+    if part_format not in (None, previous.part_format):
+        raise UsageError(
+            f"the results in {folder.url} are {previous.part_format} files, and --part-format is {part_format}",
+            hint="Leave out --part-format, or name another folder after -o.",
+        )
+    description = replace(description, folder=previous.folder, part_format=previous.part_format)
     if old["settings"] != new["settings"]:
-        output.folder.update(RUN_FILE, description.encode(), stored.version)
-    return description
+        folder.update(RUN_FILE, description.encode(), stored.version)
+    return PartsOutput(folder, previous.part_format)
 
 
 def _refuse_secrets(description: RunDescription) -> None:
@@ -178,16 +191,22 @@ def _find_differences(old: Any, new: Any, name: str = "") -> "list[str]":
     return list(dict.fromkeys(name for names in found for name in names))
 
 
-def read_description(output: PartsOutput) -> RunDescription:
+def open_output(folder: "Folder") -> tuple[PartsOutput, RunDescription]:
+    """The files of a run, and its description; exceptions are those of ``read_description``."""
+    description = read_description(folder)
+    return PartsOutput(folder, description.part_format), description
+
+
+def read_description(folder: "Folder") -> RunDescription:
     """Read ``run.json``.
 
     Raises:
         StorageError: there is none, or it is damaged.
     """
     try:
-        data = output.folder.read(RUN_FILE)
+        data = folder.read(RUN_FILE)
     except MissingObjectError as error:
         raise StorageError(
-            f"there is no run in {output.folder.url}", hint="It is written by: qvision batch … -o FOLDER/"
+            f"there is no run in {folder.url}", hint="It is written by: qvision batch … -o FOLDER/"
         ) from error
-    return decode_description(data, output.folder.url + RUN_FILE)
+    return decode_description(data, folder.url + RUN_FILE)

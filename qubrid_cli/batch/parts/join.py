@@ -1,22 +1,66 @@
 """Join the results of parts: all answers in the order of the images, then all failures."""
 
 import json
+import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from .description import read_description
-from .output import PartsOutput
+from ...errors import UsageError
+from ...images.urls import is_object_url
+from ...storage.opening import open_folder
+from ...text import quote_name
+from .description import open_output
+from .output import PartFormat, PartsOutput
+
+if TYPE_CHECKING:
+    from ...output.streams import ByteSink
 
 #: Every line begins with the version of its schema and this.
 _OK, _FAILED = b'"ok":true,', b'"ok":false,'
+
+
+def open_run(location: str, target: str | None = None) -> PartsOutput:
+    """The files of a run.
+
+    Args:
+        target: where the results will be written.
+
+    Raises:
+        StorageError: there is no run.
+        UsageError: the target is a file of the run.
+    """
+    folder = open_folder(location)
+    output, _ = open_output(folder)
+    if target is not None and is_object_url(target) == is_object_url(folder.url):
+        if not is_object_url(target):
+            name = os.path.relpath(os.path.realpath(target), os.path.realpath(folder.url)).replace(os.sep, "/")
+        else:
+            name = target.removeprefix(folder.url)
+        if output.is_own_name(name):
+            raise UsageError(
+                f"-o would overwrite {quote_name(target)}, which is a file of the run", hint="Name another file."
+            )
+    return output
+
+
+def write_joined(output: PartsOutput, sink: "ByteSink", part_format: PartFormat, *, only_failed: bool = False) -> None:
+    """Write what ``join_parts`` yields; exceptions are those of it and of the sink."""
+    lines = join_parts(output, only_failed=only_failed)
+    if part_format is PartFormat.PARQUET:
+        from ...output.parquet import write_records  # loads pyarrow
+
+        write_records(map(json.loads, lines), sink)
+    else:
+        for line in lines:
+            sink.write(line)
 
 
 def join_parts(output: PartsOutput, *, only_failed: bool = False) -> Iterator[bytes]:
     """Yield the lines of all finished parts: first the answers, then the failures. One part is in memory at a time.
 
     Raises:
-        StorageError: there is no run, or a part cannot be read.
+        StorageError: a part cannot be read.
     """
-    read_description(output)
     numbers = sorted(output.list_finished())
     parts_with_failures = set(numbers) if only_failed else set()
     for number in () if only_failed else numbers:
@@ -36,7 +80,7 @@ def count_unfinished(output: PartsOutput) -> int:
 
 def _read_lines(output: PartsOutput, number: int) -> Iterator[bytes]:
     stored = output.read_result(number)
-    yield from () if stored is None else (line + b"\n" for line in stored.data.split(b"\n")[:-1])
+    yield from () if stored is None else (line + b"\n" for line in stored.lines.split(b"\n")[:-1])
 
 
 def _is_failure(line: bytes) -> bool:

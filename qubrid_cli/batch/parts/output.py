@@ -1,25 +1,81 @@
 """The folder of a run in parts: the names and the content of its files.
 
 ``run.json``, the question; ``plan/part-00001.jsonl``, the images of a part; ``partial/part-00001.jsonl``, its answers so far;
-``part-00001.jsonl``, its result; ``failed/part-00001.json``, if that contains failures; ``lock/``, the running drivers.
+``part-00001.jsonl`` or ``.parquet``, its result; ``failed/part-00001.json``, if that contains failures; ``lock/``, the running drivers.
 """
 
+import io
 import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import fields
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ImageError, MissingObjectError, StorageError
+from ...frozen import frozen
+from ...output.record import json_text
 from ..inputs import InputItem, MissingImage, Task
+from .lease import LOCK_FOLDER
 
 if TYPE_CHECKING:
-    from ...storage.folder import Folder, StoredObject
+    from ...storage.folder import Folder, Version
 
 RUN_FILE = "run.json"
-_NUMBER = re.compile(r"(?:\w+/)?part-(\d{5,})\.jsonl?")
+_NUMBER = re.compile(r"(?:\w+/)?part-(\d{5,})\.(\w+)")
+_FOLDERS = ("plan/", "partial/", "failed/", LOCK_FOLDER)
 _TASK_FIELDS = [item.name for item in fields(Task)]
+
+
+class PartFormat(StrEnum):
+    """What the results of parts are stored as; the values are the suffixes of their files."""
+
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+
+    @classmethod
+    def from_name(cls, name: str) -> "PartFormat":
+        """The format that the suffix of a file stands for; JSONL for any other name."""
+        return cls.PARQUET if name.lower().endswith(".parquet") else cls.JSONL
+
+    def encode_lines(self, lines: bytes) -> bytes:
+        """Encode lines as the result of a part.
+
+        Raises:
+            ConfigError: the library for Parquet is not installed.
+        """
+        if self is PartFormat.JSONL:
+            return lines
+        from ...output.parquet import write_records  # loads pyarrow
+
+        file = io.BytesIO()
+        write_records(map(json.loads, lines.split(b"\n")[:-1]), file)
+        return file.getvalue()
+
+    def decode_lines(self, data: bytes, name: str) -> bytes:
+        """Decode the result of a part as lines.
+
+        Args:
+            name: of the file, for errors.
+
+        Raises:
+            ConfigError: the library for Parquet is not installed.
+            StorageError: the file is damaged.
+        """
+        if self is PartFormat.JSONL:
+            return data
+        from ...output.parquet import read_records  # loads pyarrow
+
+        return b"".join(json_text(record).encode() + b"\n" for record in read_records(io.BytesIO(data), name))
+
+
+@frozen
+class PartResult:
+    """The lines of a finished part, and the version of its file."""
+
+    lines: bytes
+    version: "Version"
 
 
 class PartsOutput:
@@ -27,15 +83,15 @@ class PartsOutput:
 
     Attributes:
         folder: where it is.
+        part_format: of the results of parts.
     """
 
-    def __init__(self, folder: "Folder") -> None:
+    def __init__(self, folder: "Folder", part_format: PartFormat = PartFormat.JSONL) -> None:
         self.folder = folder
+        self.part_format = part_format
 
-    @staticmethod
-    def result_name(number: int) -> str:
-        """The name of the result of a part."""
-        return f"part-{number:05d}.jsonl"
+    def _result_name(self, number: int) -> str:
+        return f"part-{number:05d}.{self.part_format}"
 
     @staticmethod
     def _plan_name(number: int) -> str:
@@ -49,32 +105,40 @@ class PartsOutput:
     def _failed_name(number: int) -> str:
         return f"failed/part-{number:05d}.json"
 
+    @staticmethod
+    def is_own_name(name: str) -> bool:
+        """Whether a run may write a file of this name."""
+        return name == RUN_FILE or name.startswith(_FOLDERS) or _NUMBER.fullmatch(name) is not None
+
     def list_planned(self) -> list[int]:
         """The numbers of the parts whose images are fixed, in order."""
-        return sorted(self._list_numbers("plan/"))
+        return sorted(self._list_numbers("plan/", "jsonl"))
 
     def list_finished(self) -> set[int]:
         """The numbers of the parts that have a result."""
-        return set(self._list_numbers(""))
+        return set(self._list_numbers("", self.part_format))
 
     def list_failed(self) -> list[int]:
         """The numbers of the parts whose results contain failures, in order."""
-        return sorted(self._list_numbers("failed/"))
+        return sorted(self._list_numbers("failed/", "json"))
 
-    def _list_numbers(self, prefix: str) -> Iterator[int]:
+    def _list_numbers(self, prefix: str, suffix: str) -> Iterator[int]:
         for item in self.folder.list(prefix):
             match = _NUMBER.fullmatch(item.name)
-            if match is not None and item.name.startswith(prefix) and item.name.count("/") == prefix.count("/"):
+            is_inside = item.name.startswith(prefix) and item.name.count("/") == prefix.count("/")
+            if match is not None and is_inside and match[2] == suffix:
                 yield int(match[1])
 
     def has_result(self, number: int) -> bool:
         """Whether a part is finished."""
-        return self.folder.exists(self.result_name(number))
+        return self.folder.exists(self._result_name(number))
 
-    def read_result(self, number: int) -> "StoredObject | None":
+    def read_result(self, number: int) -> PartResult | None:
         """The result of a part; ``None`` if it is not finished."""
+        name = self._result_name(number)
         with suppress(MissingObjectError):
-            return self.folder.read_versioned(self.result_name(number))
+            stored = self.folder.read_versioned(name)
+            return PartResult(self.part_format.decode_lines(stored.data, self.folder.url + name), stored.version)
         return None
 
     def create_plan(self, number: int, items: Iterable[InputItem]) -> bool:
@@ -107,7 +171,7 @@ class PartsOutput:
         """Write the lines of an unfinished part."""
         self.folder.put(self._partial_name(number), lines)
 
-    def finish(self, number: int, lines: bytes, previous: "StoredObject | None", *, has_failures: bool) -> None:
+    def finish(self, number: int, lines: bytes, previous: PartResult | None, *, has_failures: bool) -> None:
         """Write the result of a part, unless another worker has written one in the meantime.
 
         At any moment at which this is interrupted, a part with failures is known as such.
@@ -117,10 +181,10 @@ class PartsOutput:
         """
         if has_failures:
             self.folder.put(self._failed_name(number), b"{}\n")
-        name = self.result_name(number)
+        name, data = self._result_name(number), self.part_format.encode_lines(lines)
         if previous is None:
-            self.folder.create(name, lines)
-        elif self.folder.update(name, lines, previous.version) is not None and not has_failures:
+            self.folder.create(name, data)
+        elif self.folder.update(name, data, previous.version) is not None and not has_failures:
             self.folder.delete(self._failed_name(number))
         self.folder.delete(self._partial_name(number))
 

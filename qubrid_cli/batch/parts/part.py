@@ -4,6 +4,7 @@ from math import inf
 
 from ...errors import QvisionError
 from ...frozen import frozen
+from ...storage.opening import StorageOptions
 from ..budget import FailureLimit
 from ..pace.concurrency import ConcurrencyState
 from ..progress.failures import FailureCount
@@ -52,6 +53,7 @@ class Part:
         redo: request the failed images of a finished part again.
         credentials: ``None`` if the worker has its own.
         lock: that of the driver; the part stops when the driver does. ``None`` for a part without a driver.
+        storage: how patient requests about the output are.
     """
 
     output: str
@@ -62,6 +64,7 @@ class Part:
     redo: bool = False
     credentials: Credentials | None = None
     lock: LeaseKey | None = None
+    storage: StorageOptions = StorageOptions()
 
 
 @frozen

@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING
 from ... import __version__
 from ...errors import BatchIncompleteError, ConfigError, UsageError
 from ...frozen import frozen
+from ...library.image_options import build_storage_options
 from ...output.streams import echo_err
 from ...settings.config_file import load_config
 from ...settings.resolve import resolve
 from ...signals import stop_on_signals
-from ...storage.opening import open_folder
+from ...storage.opening import StorageOptions, open_folder
 from ..budget import TotalUsage
 from ..progress.display import show_progress
 from ..progress.stats import BatchStats
 from .access import Credentials, EndpointAccess, build_access
-from .description import RunDescription, begin, read_description
+from .description import RunDescription, begin, open_output
 from .driver import MAX_DEATHS, Driver
 from .lease import DEFAULT_TIMES, LOCK_FOLDER, Lease, LeaseTimes
-from .output import RUN_FILE, PartsOutput
+from .output import RUN_FILE, PartFormat
 from .part import Part
 from .plan import Planner
 from .shares import RunLimits, Shares
@@ -30,6 +31,7 @@ from .shares import RunLimits, Shares
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ...storage.folder import Folder
     from ..folders import Shard
     from ..inputs import BatchInputs
     from .executors import PartExecutor
@@ -45,6 +47,8 @@ class PartsPlan:
         credentials: sent to the workers; ``None`` if each has its own.
         shard: the parts that this run works on; ``None`` for all.
         open_executor: opens what works on the parts; ``None`` to plan them only.
+        part_format: of the results of parts; ``None`` for that of an output that exists, else JSONL.
+        storage: how patient requests about the output are.
     """
 
     location: str
@@ -55,6 +59,8 @@ class PartsPlan:
     credentials: Credentials | None = None
     shard: "Shard | None" = None
     open_executor: "Callable[[], AbstractContextManager[PartExecutor]] | None" = None
+    part_format: PartFormat | None = None
+    storage: StorageOptions = StorageOptions()
     is_quiet: bool = False
     lease_times: LeaseTimes = DEFAULT_TIMES
 
@@ -65,14 +71,14 @@ def run_in_parts(plan: PartsPlan) -> None:
     Raises:
         QvisionError: why it stopped early, or that images failed.
     """
-    output = PartsOutput(open_folder(plan.location))
-    _refuse_other_content(output)
+    folder = open_folder(plan.location, plan.storage)
+    _refuse_other_content(folder)
     usage = TotalUsage()
     stats = BatchStats(usage)
     show = (lambda _: None) if plan.is_quiet else echo_err
     with ExitStack() as stack:
-        lease = stack.enter_context(Lease(output.folder, plan.shard, notify=show, times=plan.lease_times))
-        begin(output, plan.description)
+        lease = stack.enter_context(Lease(folder, plan.shard, notify=show, times=plan.lease_times))
+        output = begin(folder, plan.description, plan.part_format)
         shard = plan.shard
         planner = Planner(
             output,
@@ -82,7 +88,7 @@ def run_in_parts(plan: PartsPlan) -> None:
         )
         if plan.open_executor is None:
             count = sum(1 for _ in planner.find_parts())
-            show(f"{count:,} parts are left in {output.folder.url}")
+            show(f"{count:,} parts are left in {folder.url}")
             return
         if shard is None and not plan.is_quiet and plan.inputs.can_be_found_twice:
             stats.count_total(plan.inputs.find_images(counts_left_out=False), planner.has_work)
@@ -90,11 +96,12 @@ def run_in_parts(plan: PartsPlan) -> None:
         display = stack.enter_context(show_progress(stats, is_quiet=plan.is_quiet, is_shown=True, as_bar=True))
         make_part = partial(
             Part,
-            output=output.folder.url,
+            output=folder.url,
             access=plan.access,
             version=__version__,
             credentials=plan.credentials,
             lock=lease.key,
+            storage=plan.storage,
         )
         shares = Shares(plan.limits, time.monotonic())
         driver = Driver(
@@ -109,7 +116,7 @@ def run_in_parts(plan: PartsPlan) -> None:
         )
         stack.enter_context(stop_on_signals(driver))
         driver.run()
-    _report(plan, driver, stats, output.folder.url)
+    _report(plan, driver, stats, folder.url)
 
 
 def open_parts(location: str, *, profile: str | None = None, base_url: str | None = None) -> Iterator[Part]:
@@ -124,8 +131,7 @@ def open_parts(location: str, *, profile: str | None = None, base_url: str | Non
         ConfigError: the endpoint is not that of the run.
         StorageError: there is no run.
     """
-    output = PartsOutput(open_folder(location))
-    description = read_description(output)
+    output, description = open_output(open_folder(location))
     settings = resolve(
         {
             "profile": profile,
@@ -142,17 +148,17 @@ def open_parts(location: str, *, profile: str | None = None, base_url: str | Non
             hint=f"open_parts(…, profile={description.profile!r}, base_url={description.base_url!r})",
         )
     planner = Planner(output, tuple, description.part_size)
+    access, storage = build_access(settings), build_storage_options(settings)
     for planned in planner.find_parts():
-        yield Part(output.folder.url, planned.number, build_access(settings), __version__, redo=planned.redo)
+        yield Part(output.folder.url, planned.number, access, __version__, redo=planned.redo, storage=storage)
 
 
-def _refuse_other_content(output: PartsOutput) -> None:
+def _refuse_other_content(folder: "Folder") -> None:
     """Refuse a folder that is in use for something else, such as the images themselves.
 
     Raises:
         UsageError: it has files, but none that a run writes first.
     """
-    folder = output.folder
     if folder.exists(RUN_FILE):
         return
     other = next((item.name for item in folder.list() if not item.name.startswith(LOCK_FOLDER)), None)

@@ -34,9 +34,9 @@ from ..run import BatchRun, Idle
 from ..tasks import BatchPlan, Done, Failed
 from ..workers import Workers
 from .access import open_endpoint
-from .description import RunDescription, read_description
+from .description import RunDescription, open_output
 from .lease import LeaseWatcher
-from .output import PartsOutput
+from .output import PartFormat, PartsOutput
 from .part import SHORT_GRACE, Part, PartSummary
 from .results import finish_lines
 
@@ -66,10 +66,23 @@ def run_part(part: Part) -> PartSummary:
             hint=f"On every worker: pip install qubrid-cli=={part.version}",
             code="version",
         )
-    output = PartsOutput(open_folder(part.output))
+    output, description = open_output(open_folder(part.output, part.storage))
     if not part.redo and output.has_result(part.number):
         return PartSummary(part.number, was_finished=True)
-    return _PartRun(part, output).run()
+    if output.part_format is PartFormat.PARQUET:
+        _require_parquet()
+    return _PartRun(part, output, description).run()
+
+
+def _require_parquet() -> None:
+    """Check before the first request that the result can be written."""
+    from ...output.parquet import require_library  # loads pyarrow
+
+    try:
+        require_library()
+    except ConfigError as error:
+        message = f"the worker on {socket.gethostname()} cannot write Parquet, which needs an extra library"
+        raise error.with_message(message, hint=error.hint) from error
 
 
 def interrupt_all(cause: str, grace: float | None) -> bool:
@@ -94,10 +107,10 @@ def save_all() -> None:
 class _PartRun:
     """One attempt at a part."""
 
-    def __init__(self, part: Part, output: PartsOutput) -> None:
+    def __init__(self, part: Part, output: PartsOutput, description: RunDescription) -> None:
         self._part = part
         self._output = output
-        self._description = read_description(output)
+        self._description = description
         self._items = output.read_plan(part.number)
         self._batch_run: BatchRun | None = None
         self._path: Path | None = None
@@ -129,7 +142,7 @@ class _PartRun:
         with TemporaryDirectory(prefix="qvision-") as folder:
             path = Path(folder) / "results.jsonl"
             lines = self._output.read_partial(number)
-            path.write_bytes((b"" if previous is None else previous.data) + lines)
+            path.write_bytes((b"" if previous is None else previous.lines) + lines)
             plan = self._build_plan(path)
             budget = Budget(
                 plan.limits, price=plan.batch_request.price, max_tokens=plan.batch_request.request.max_tokens

@@ -33,7 +33,7 @@ _HEADINGS: "Mapping[str, Sequence[str]]" = {
         "jobs", "rpm", "tpm", "patience", "force", "verify", "retry_incomplete", "max_failures", "max_cost", "max_tokens_total",
         "time_limit",
     ),
-    "Parts": ("processes", "dask", "send_key", "part_size", "plan_only"),
+    "Parts": ("processes", "dask", "send_key", "part_size", "part_format", "plan_only"),
     "Connection": (
         "base_url", "allow_http", "offline", "stream", "no_stream", "timeout", "request_timeout", "retries", "retry_max_wait", "max_time",
     ),

@@ -1,5 +1,6 @@
 """The options of a run in parts: ``-o FOLDER/``, ``--processes``, ``--dask`` and others."""
 
+import enum
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...errors import UsageError
+from ...library import image_options
 from . import batch_options
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ _OWN_OPTIONS = {
     "processes": "--processes",
     "dask": "--dask",
     "part_size": "--part-size",
+    "part_format": "--part-format",
     "plan_only": "--plan",
     "send_key": "--send-key",
 }
@@ -40,6 +43,13 @@ _OTHER_OPTIONS = {
     "password_file": ("--password-file", "Process encrypted documents with a results file: -o results.jsonl"),
     "sidecar": ("--sidecar", "Write sidecars with a results file: -o results.jsonl"),
 }
+
+
+class FormatKind(enum.StrEnum):
+    """What results are stored as: a type of options, which cannot be that of the library, because that loads much."""
+
+    JSONL = "jsonl"
+    PARQUET = "parquet"
 
 
 Processes = Annotated[
@@ -55,6 +65,10 @@ Dask = Annotated[
 PartSize = Annotated[
     int | None,
     typer.Option("--part-size", min=1, max=100_000, metavar="N", help="Images in a part. [200]", show_default=False),
+]
+PartFormatOption = Annotated[
+    FormatKind | None,
+    typer.Option("--part-format", metavar="FORMAT", help="Write the result of a part as jsonl or parquet. [jsonl]"),
 ]
 PlanOnly = Annotated[
     bool, typer.Option("--plan", help="Only divide the images into parts, for workers started by others.")
@@ -127,10 +141,15 @@ def run(
     from ...batch.folders import parse_shard
     from ...batch.parts.access import Credentials, build_access
     from ...batch.parts.description import RunDescription
+    from ...batch.parts.output import PartFormat
     from ...batch.parts.session import PartsPlan, run_in_parts
     from ...batch.parts.shares import RunLimits
 
     jobs, limits = batch_options.parse_jobs(params["jobs"]), plan.limits
+    if params["part_format"] is FormatKind.PARQUET:
+        from ...output.parquet import require_library
+
+        require_library()
     run_in_parts(
         PartsPlan(
             location,
@@ -155,6 +174,8 @@ def run(
             None if has_other_keys(params) else Credentials(key, settings.headers, settings.query),
             None if params["shard"] is None else parse_shard(params["shard"]),
             _choose_executor(params, jobs),
+            None if params["part_format"] is None else PartFormat(params["part_format"]),
+            image_options.build_storage_options(settings),
             is_quiet=plan.is_quiet,
         )
     )

@@ -40,11 +40,10 @@ _PIPE_HINT = "Pipe the key in: " + (
 
 
 @app.command(cls=help_layout.Command, epilog="qvision auth login\npass show qubrid | qvision auth login --stdin")
+@options.with_settings("profile", "base_url")
 def login(
     context: typer.Context,
     *,
-    profile: options.Profile = None,
-    base_url: options.BaseUrl = None,
     from_stdin: Annotated[bool, typer.Option("--stdin", help="Read the key from standard input.")] = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -69,11 +68,10 @@ def login(
 
 
 @app.command(cls=help_layout.Command, epilog="qvision auth status\nqvision auth status --json | jq -r .where")
+@options.with_settings("profile", "base_url")
 def status(
     context: typer.Context,
     *,
-    profile: options.Profile = None,
-    base_url: options.BaseUrl = None,
     as_json: options.JsonObject = False,
 ) -> None:
     """Show which key is used and where it comes from.
@@ -102,7 +100,8 @@ def status(
 
 
 @app.command(cls=help_layout.Command, epilog="qvision auth logout\nqvision auth logout --profile openrouter")
-def logout(context: typer.Context, *, profile: options.Profile = None, quiet: options.Quiet = False) -> None:
+@options.with_settings("profile")
+def logout(context: typer.Context, *, quiet: options.Quiet = False) -> None:
     """Remove the stored key of a profile."""
     from ..settings import keys
 

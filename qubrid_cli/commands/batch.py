@@ -39,6 +39,7 @@ qvision batch photos/ -P tags --sidecar xmp"""
 
 
 @app.command(cls=help_layout.Command, epilog=f"{_EXAMPLES}\n\n{options.EPILOG}")
+@options.with_settings(*options.REQUEST_SETTINGS, *options.IMAGE_SETTINGS, "loop_check")
 def batch(
     context: typer.Context,
     arguments: Annotated[
@@ -95,25 +96,8 @@ def batch(
     max_tokens_total: batch_options.MaxTokensTotal = None,
     time_limit: batch_options.TimeLimit = None,
     dry_run: batch_options.BatchDryRun = False,
-    profile: options.Profile = None,
-    model: options.Model = None,
-    base_url: options.BaseUrl = None,
-    max_tokens: options.MaxTokens = None,
-    temperature: options.Temperature = None,
-    top_p: options.TopP = None,
-    think: options.Think = None,
     param: options.Param = None,
-    timeout: options.Timeout = None,
-    allow_http: options.AllowHttp = False,
     stream: batch_options.Stream = False,
-    loop_check: options.LoopCheck = None,
-    offline: options.Offline = False,
-    max_pixels: options.MaxPixels = None,
-    max_side: options.MaxSide = None,
-    background: options.Background = None,
-    quality: options.Quality = None,
-    detail: options.Detail = None,
-    image_order: options.ImageOrder = None,
     pages: options.Pages = None,
     frame: options.Frame = None,
     password_file: options.PasswordFile = None,

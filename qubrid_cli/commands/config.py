@@ -52,30 +52,12 @@ def print_path() -> None:
     cls=help_layout.Command,
     epilog="qvision config show\nqvision config show --profile ollama --json | jq -r .model.where",
 )
+@options.with_settings(
+    *options.REQUEST_SETTINGS, *options.RETRY_SETTINGS, *options.IMAGE_SETTINGS, "labels", "loop_check"
+)
 def show(
     context: typer.Context,
     *,
-    profile: options.Profile = None,
-    model: options.Model = None,
-    base_url: options.BaseUrl = None,
-    max_tokens: options.MaxTokens = None,
-    temperature: options.Temperature = None,
-    top_p: options.TopP = None,
-    think: options.Think = None,
-    timeout: options.Timeout = None,
-    retries: options.Retries = None,
-    retry_max_wait: options.RetryMaxWait = None,
-    max_time: options.MaxTime = None,
-    allow_http: options.AllowHttp = False,
-    offline: options.Offline = False,
-    max_pixels: options.MaxPixels = None,
-    max_side: options.MaxSide = None,
-    background: options.Background = None,
-    quality: options.Quality = None,
-    detail: options.Detail = None,
-    image_order: options.ImageOrder = None,
-    labels: options.Labels = None,
-    loop_check: options.LoopCheck = None,
     as_json: options.JsonObject = False,
 ) -> None:
     """Show every setting and where it comes from.

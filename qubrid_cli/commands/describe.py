@@ -64,6 +64,9 @@ class _Plan:
 
 
 @app.command(cls=help_layout.Command, epilog=f"{_EXAMPLES}\n\n{options.EPILOG}")
+@options.with_settings(
+    *options.REQUEST_SETTINGS, *options.RETRY_SETTINGS, *options.IMAGE_SETTINGS, "labels", "loop_check"
+)
 def describe(
     context: typer.Context,
     arguments: Annotated[
@@ -81,29 +84,8 @@ def describe(
     schema: options.Schema = None,
     each: Annotated[bool, typer.Option("--each", help="One request per image, in order.")] = False,
     together: Annotated[bool, typer.Option("--together", help="One request for all images, even more than 8.")] = False,
-    labels: options.Labels = None,
-    profile: options.Profile = None,
-    model: options.Model = None,
-    base_url: options.BaseUrl = None,
-    max_tokens: options.MaxTokens = None,
-    temperature: options.Temperature = None,
-    top_p: options.TopP = None,
-    think: options.Think = None,
     param: options.Param = None,
-    timeout: options.Timeout = None,
-    retries: options.Retries = None,
-    retry_max_wait: options.RetryMaxWait = None,
-    max_time: options.MaxTime = None,
-    allow_http: options.AllowHttp = False,
     no_stream: options.NoStream = False,
-    loop_check: options.LoopCheck = None,
-    offline: options.Offline = False,
-    max_pixels: options.MaxPixels = None,
-    max_side: options.MaxSide = None,
-    background: options.Background = None,
-    quality: options.Quality = None,
-    detail: options.Detail = None,
-    image_order: options.ImageOrder = None,
     original: options.Original = False,
     tiles: options.Tiles = None,
     crop: options.Crop = None,

@@ -31,17 +31,10 @@ _MAX_RETRIES = 2
 
 
 @app.command(cls=help_layout.Command, epilog=_EXAMPLES)
+@options.with_settings(*options.RETRY_SETTINGS, "profile", "base_url", "timeout", "allow_http", "offline")
 def models(
     context: typer.Context,
     *,
-    profile: options.Profile = None,
-    base_url: options.BaseUrl = None,
-    timeout: options.Timeout = None,
-    retries: options.Retries = None,
-    retry_max_wait: options.RetryMaxWait = None,
-    max_time: options.MaxTime = None,
-    allow_http: options.AllowHttp = False,
-    offline: options.Offline = False,
     as_json: options.JsonObject = False,
     quiet: options.Quiet = False,
 ) -> None:

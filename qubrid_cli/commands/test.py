@@ -54,6 +54,7 @@ class _Question:
 
 
 @app.command("test", cls=help_layout.Command, epilog=f"{_EXAMPLES}\n\n{_EPILOG}")
+@options.with_settings(*options.REQUEST_SETTINGS, *options.RETRY_SETTINGS, *options.IMAGE_SETTINGS)
 def answer_question(
     context: typer.Context,
     arguments: Annotated[
@@ -72,26 +73,7 @@ def answer_question(
     threshold: verdict_options.Threshold = None,
     votes: verdict_options.Votes = None,
     by: verdict_options.By = None,
-    profile: options.Profile = None,
-    model: options.Model = None,
-    base_url: options.BaseUrl = None,
-    max_tokens: options.MaxTokens = None,
-    temperature: options.Temperature = None,
-    top_p: options.TopP = None,
-    think: options.Think = None,
     param: options.Param = None,
-    timeout: options.Timeout = None,
-    retries: options.Retries = None,
-    retry_max_wait: options.RetryMaxWait = None,
-    max_time: options.MaxTime = None,
-    allow_http: options.AllowHttp = False,
-    offline: options.Offline = False,
-    max_pixels: options.MaxPixels = None,
-    max_side: options.MaxSide = None,
-    background: options.Background = None,
-    quality: options.Quality = None,
-    detail: options.Detail = None,
-    image_order: options.ImageOrder = None,
     original: options.Original = False,
     tiles: options.Tiles = None,
     crop: options.Crop = None,

@@ -1,8 +1,8 @@
 """The settings, each declared once in ``Settings``, and the built-in profiles.
 
 A new attribute of ``Settings`` is at once a key of the config file and of ``qvision config``, and, with ``variables``,
-an environment variable. One with an ``Option`` also needs an alias in ``commands/shared/options.py`` and a parameter in each
-command that takes it.
+an environment variable. One with an ``Option`` also needs its name in a list in ``commands/shared/options.py``, such as
+``IMAGE_SETTINGS``, from which the commands take their options, and a heading in ``commands/shared/help_layout.py``.
 """
 
 import enum
@@ -295,6 +295,8 @@ class Settings:
 _DECLARATIONS = {
     name: hint.__metadata__ for name, hint in Settings.__annotations__.items() if hasattr(hint, "__metadata__")
 }
+#: The type of every setting, by its name.
+TYPES: Mapping[str, Any] = {name: Settings.__annotations__[name].__origin__ for name in _DECLARATIONS}
 #: Every setting by its name, in the order of ``Settings``.
 FIELDS: Mapping[str, Field] = {name: field for name, (field, *_) in _DECLARATIONS.items()}
 #: The settings that may stand at the top level of the file, and those that may stand in a profile.

@@ -37,16 +37,12 @@ NoRequest = Annotated[bool, typer.Option("--no-request", help="Send no test imag
 
 
 @app.command(cls=help_layout.Command, epilog=_EXAMPLES)
+@options.with_settings(*options.ENDPOINT_SETTINGS)
 def doctor(
     context: typer.Context,
     *,
-    profile: options.Profile = None,
-    model: options.Model = None,
-    base_url: options.BaseUrl = None,
     check_timeout: CheckTimeout = None,
     no_request: NoRequest = False,
-    allow_http: options.AllowHttp = False,
-    offline: options.Offline = False,
     as_json: options.JsonObject = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only the checks that found a problem.")] = False,
 ) -> None:

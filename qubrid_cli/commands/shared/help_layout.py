@@ -133,11 +133,16 @@ class Program(Group):
 
 
 def collect_sections(command: Any, ctx: Any) -> "Mapping[str, Sequence[tuple[str, str]]]":
-    """The arguments and options with their texts, by heading; the options of a short list have one heading."""
+    """The arguments and options with their texts, by heading; the options of a short list have one heading.
+
+    What has no heading is the command's own, and comes first in a short list.
+    """
     headings = {name: heading for heading, names in _HEADINGS.items() for name in names}
+    positions = {name: position for position, name in enumerate(headings)}
     sections: dict[str, list[tuple[str, str]]] = {"Arguments": []}
     sections |= {heading: [] for heading in (*_HEADINGS, "Options", "Other")}
     records = {parameter: parameter.get_help_record(ctx) for parameter in command.get_params(ctx)}
+    records = dict(sorted(records.items(), key=lambda item: positions.get(item[0].name or "", -1)))
     options = {parameter for parameter, record in records.items() if record and parameter.param_type_name == "option"}
     for parameter, record in records.items():
         if record is None:

@@ -1,14 +1,16 @@
 """The options of the commands: each once, with the same meaning in every command that has it."""
 
 import enum
+import functools
+import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import typer
 
 from ...settings.checks import Choice, Range, check_color
-from ...settings.fields import FIELDS, OPTIONS, format_flag
+from ...settings.fields import FIELDS, OPTIONS, TYPES, format_flag
 from . import completions
 
 #: Shown below the examples of every command that sends requests.
@@ -46,8 +48,16 @@ def _make_callback(check_value: Callable[[str], str]) -> Callable[[str | None], 
     return check
 
 
-def _setting(name: str, autocompletion: Callable[..., list[str]] | None = None) -> Any:
+#: What Tab offers for the settings that are not one of some words.
+_COMPLETIONS: Mapping[str, Callable[..., list[str]]] = {
+    "profile": completions.complete_profiles,
+    "model": completions.complete_models,
+}
+
+
+def _setting(name: str) -> Any:
     """The option of a setting, as ``settings/fields.py`` declares it."""
+    autocompletion = _COMPLETIONS.get(name)
     field, option, flag = FIELDS[name], OPTIONS[name], format_flag(name)
     limits = field.check if isinstance(field.check, Range) else None
     callback: Callable[[Any], Any] | None = check_finite if limits and limits.type is float else None
@@ -67,27 +77,41 @@ def _setting(name: str, autocompletion: Callable[..., list[str]] | None = None) 
     )
 
 
-Profile = Annotated[str | None, _setting("profile", completions.complete_profiles)]
-Model = Annotated[str | None, _setting("model", completions.complete_models)]
-BaseUrl = Annotated[str | None, _setting("base_url")]
-MaxTokens = Annotated[int | None, _setting("max_tokens")]
-Temperature = Annotated[float | None, _setting("temperature")]
-TopP = Annotated[float | None, _setting("top_p")]
-Timeout = Annotated[float | None, _setting("timeout")]
-Retries = Annotated[int | None, _setting("retries")]
-RetryMaxWait = Annotated[float | None, _setting("retry_max_wait")]
-MaxTime = Annotated[float | None, _setting("max_time")]
-AllowHttp = Annotated[bool, _setting("allow_http")]
+#: The settings that say which model answers and where it is; all requests have them.
+ENDPOINT_SETTINGS = ("profile", "model", "base_url", "allow_http", "offline")
+#: The settings of a request, but for its images.
+REQUEST_SETTINGS = (*ENDPOINT_SETTINGS, "max_tokens", "temperature", "top_p", "think", "timeout")
+#: The settings of a request that is retried by itself; ``batch`` has its own rules.
+RETRY_SETTINGS = ("retries", "retry_max_wait", "max_time")
+#: The settings of images in a request.
+IMAGE_SETTINGS = ("max_pixels", "max_side", "background", "quality", "detail", "image_order")
+
+Profile = Annotated[str | None, _setting("profile")]
 Offline = Annotated[bool, _setting("offline")]
-Think = Annotated[str | None, _setting("think")]
-Detail = Annotated[str | None, _setting("detail")]
-ImageOrder = Annotated[str | None, _setting("image_order")]
-Labels = Annotated[bool | None, _setting("labels")]
-LoopCheck = Annotated[bool | None, _setting("loop_check")]
-MaxPixels = Annotated[int | None, _setting("max_pixels")]
-MaxSide = Annotated[int | None, _setting("max_side")]
-Background = Annotated[str | None, _setting("background")]
-Quality = Annotated[int | None, _setting("quality")]
+
+
+def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add the options of settings to a command, which reads them all at once, with ``setup.resolve_settings``."""
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def without_settings(**arguments: Any) -> None:
+            command(**{name: value for name, value in arguments.items() if name not in names})
+
+        signature = inspect.signature(command)
+        parameters = [*signature.parameters.values(), *map(_make_parameter, names)]
+        without_settings.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        return without_settings
+
+    return add
+
+
+def _make_parameter(name: str) -> inspect.Parameter:
+    default = False if FIELDS[name].default is False else None
+    hint = TYPES[name] if default is False else TYPES[name] | None
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[hint, _setting(name)]
+    )
 
 
 def _text_option(flag: str, short: str, help_text: str) -> Any:

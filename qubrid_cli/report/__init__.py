@@ -1,1 +1,1 @@
-"""Pages and tables of results."""
+"""Reports: the results of batches as a page, a table or a document."""

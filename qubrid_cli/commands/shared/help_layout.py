@@ -49,6 +49,7 @@ _PAGES = {
     "describe": "describe",
     "batch": "batch",
     "test": "test",
+    "report": "report",
     "join": "parts",
     "presets": "presets",
     "config": "settings",

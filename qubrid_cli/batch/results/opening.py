@@ -1,0 +1,174 @@
+"""Open what runs have written, for reading: files, runs in parts, objects in buckets, standard input."""
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Self
+
+from ...errors import MissingObjectError, StorageError, UsageError
+from ...images.urls import is_object_folder, is_object_url
+from ...storage.opening import StorageOptions, open_object
+from ...text import find_encoding, quote_name
+from ..parts.join import count_unfinished, join_parts, open_run
+from .corrections import CORRECTIONS_FILE, Corrections
+
+if TYPE_CHECKING:
+    from ...storage.folder import Folder
+
+#: Bytes that are copied at once.
+_COPY_BYTES = 1 << 20
+_HINT = "Name files that qvision batch has written with -o, or the folder of a run in parts."
+
+
+class OpenResults(NamedTuple):
+    """An open file with results.
+
+    Attributes:
+        name: as messages show it.
+        folder: where the paths of its records begin.
+    """
+
+    file: BinaryIO
+    name: str
+    folder: str
+
+
+class ResultsFiles:
+    """The open files of some results, and their corrections. A context manager.
+
+    Args:
+        locations: files, folders and bucket URLs of runs in parts, URLs of objects, ``-`` for standard input.
+        stdin: standard input.
+        target: the file that will be written, which must not be one of a run in parts.
+
+    Attributes:
+        notes: what the user should know about the files.
+        paths: of the results files and their corrections, if they are on this machine.
+        corrections_file: where corrections of these results belong; ``None`` if none of them is in a local file.
+
+    Raises:
+        UsageError: something else than results is named.
+        ConfigError | StorageError: one cannot be read.
+    """
+
+    def __init__(self, locations: Sequence[str], stdin: BinaryIO | None = None, target: str | None = None) -> None:
+        self.files: list[OpenResults] = []
+        self.corrections = Corrections()
+        self.corrections_file: Path | None = None
+        self.notes: list[str] = []
+        self.paths: list[Path] = []
+        self._stdin = stdin
+        self._target = target
+        self._corrections_files: set[Path] = set()
+        with ExitStack() as stack:
+            self._stack = stack
+            for location in locations:
+                self._open(location)
+            self._stack = stack.pop_all()
+        for name, count in self.corrections.damaged_counts.items():
+            self.notes.append(f"damaged: {count_lines(count)} of {quote_name(name)}, ignored")
+
+    def __enter__(self) -> Self:
+        """The files stay open until the block ends."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the files."""
+        self._stack.close()
+
+    def _open(self, location: str) -> None:
+        if location == "-":
+            assert self._stdin is not None
+            self._add_copy(_read_chunks(self._stdin), "standard input", os.getcwd())
+        elif is_object_url(location) and not is_object_folder(location):
+            with open_object(location, StorageOptions()) as stream:
+                self._add_copy(_read_chunks(stream), quote_name(location), os.getcwd())
+        elif is_object_url(location) or os.path.isdir(location):
+            self._open_parts(location)
+        else:
+            self._open_file(location)
+
+    def _open_file(self, name: str) -> None:
+        try:
+            file = self._stack.enter_context(open(name, "rb"))  # noqa: SIM115  # closed with all others
+            head = file.read(4) if file.seekable() else b""
+            folder = os.path.dirname(os.path.realpath(name)) if file.seekable() else os.getcwd()  # a pipe has none
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            hint = _HINT if isinstance(error, FileNotFoundError) else "Check its permissions."
+            raise StorageError(f"cannot read {quote_name(name)}: {reason}", hint=hint) from error
+        self.paths.append(Path(name))
+        self._add_corrections(Path(folder))
+        if os.path.basename(name) == CORRECTIONS_FILE:  # of a pattern such as *.jsonl
+            return
+        if not head or find_encoding(head) == "utf-16":
+            self._add_copy([head, *_read_chunks(file)], quote_name(name), folder)
+        else:
+            self.files.append(OpenResults(file, quote_name(name), folder))
+
+    def _open_parts(self, location: str) -> None:
+        output, is_local = open_run(location, self._target), os.path.isdir(location)
+        self._add_copy(
+            join_parts(output), quote_name(location), os.path.realpath(location) if is_local else os.getcwd()
+        )
+        if count := count_unfinished(output):
+            parts = "1 part has" if count == 1 else f"{count:,} parts have"
+            self.notes.append(f"unfinished: {parts} no result yet in {quote_name(location)}")
+        if is_local:
+            self._add_corrections(Path(os.path.realpath(location)))
+        else:
+            self._add_stored_corrections(output.folder)
+
+    def _add_copy(self, chunks: Iterable[bytes], name: str, folder: str) -> None:
+        """Copy to a temporary file what cannot be read at any position, or is not UTF-8."""
+        file = self._stack.enter_context(tempfile.TemporaryFile(prefix="qvision-"))  # noqa: SIM115  # closed with all others
+        file.writelines(chunks)
+        file.seek(0)
+        if find_encoding(file.read(4)) == "utf-16":
+            _decode(file, name)
+        file.flush()
+        self.files.append(OpenResults(file, name, folder))
+
+    def _add_corrections(self, folder: Path) -> None:
+        path = folder / CORRECTIONS_FILE
+        if path not in self._corrections_files:
+            self.corrections.read_file(path)
+            self._corrections_files.add(path)
+            self.paths.append(path)
+            self.corrections_file = self.corrections_file or path
+
+    def _add_stored_corrections(self, folder: "Folder") -> None:
+        try:
+            data = folder.read(CORRECTIONS_FILE)
+        except MissingObjectError:
+            return
+        self.corrections.add_lines(data.splitlines(), name=folder.url + CORRECTIONS_FILE)
+
+
+def _read_chunks(file: BinaryIO) -> Iterator[bytes]:
+    while chunk := file.read(_COPY_BYTES):
+        yield chunk
+
+
+def _decode(file: BinaryIO, name: str) -> None:
+    """Replace UTF-16, which PowerShell writes, by UTF-8."""
+    file.seek(0)
+    try:
+        text = file.read().decode("utf-16")
+    except UnicodeDecodeError as error:
+        raise build_foreign_file_error(name) from error
+    file.seek(0)
+    file.truncate()
+    file.write(text.encode(errors="replace"))
+
+
+def build_foreign_file_error(name: str) -> UsageError:
+    """The error for a file that holds something else, by its name in messages."""
+    return UsageError(f"{name} is not a results file", hint=_HINT)
+
+
+def count_lines(count: int) -> str:
+    """A number of lines, in words."""
+    return "1 line" if count == 1 else f"{count:,} lines"

@@ -5,6 +5,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import replace
 from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from .executors import PartExecutor
 from .lease import CommonShare, Lease
 from .part import Part, PartSummary
 from .plan import PlannedPart, Planner
+from .reports import ReportReader
 from .shares import Shares
 from .worker import run_part
 
@@ -52,6 +54,7 @@ class Driver:
         executor: PartExecutor,
         lease: Lease,
         shares: Shares,
+        reports: ReportReader,
         stats: "BatchStats",
         usage: "TotalUsage",
         display: "ProgressDisplay",
@@ -64,13 +67,14 @@ class Driver:
         self._executor = executor
         self._lease = lease
         self._shares = shares
+        self._reports = reports
         self._stats = stats
         self._usage = usage
         self._display = display
         self._running: dict[Future[PartSummary], PlannedPart] = {}
         self._returned: deque[PlannedPart] = deque()  # to be submitted again
         self._deaths: Counter[int] = Counter()
-        self._unfinished: dict[int, tuple[int, int]] = {}  # images done and failed in parts that were interrupted
+        self._counted: dict[int, PartSummary] = {}  # what is counted already of the parts that are not finished
         self._skipped = 0
         self._slots = 0
         self._grown_at: float | None = None
@@ -99,6 +103,8 @@ class Driver:
                 if not self._running and (self.stop_reason is not None or not self._may_have_more()):
                     return
                 self._wait()
+                for report in self._reports.take():
+                    self._count(report)
                 self._give_up_lost_workers()
                 self._stats.part_count = len(self._running)
                 self._update_skipped()
@@ -170,7 +176,8 @@ class Driver:
         if share is None:
             self.stop(BatchIncompleteError(f"stopped at {self._shares.find_used_up()}"))
             return
-        part = self._make_part(number=planned.number, redo=planned.redo, share=share)
+        attempt = self._reports.follow(planned.number)
+        part = self._make_part(number=planned.number, redo=planned.redo, share=share, attempt=attempt)
         self._running[self._executor.executor.submit(run_part, part)] = planned
 
     def _count_slots(self) -> int:
@@ -202,6 +209,7 @@ class Driver:
 
     def _handle_end(self, planned: PlannedPart, future: "Future[PartSummary]") -> None:
         now, was_narrow = time.monotonic(), self._shares.is_narrow
+        self._reports.forget(planned.number)
         try:
             summary = future.result()
         except self._executor.lost_worker_errors:
@@ -215,8 +223,13 @@ class Driver:
         self._shares.take_back(planned.number, summary, now)
         self._count(summary)
         reason = summary.stop_reason
+        counted = self._counted.pop(planned.number)
         if reason is None:
             return
+        # The next attempt skips what is done, and requests the failed images again.
+        self._counted[planned.number] = PartSummary(
+            planned.number, failed=summary.failed, skipped=counted.skipped + summary.done
+        )
         if isinstance(reason, InterruptedByUserError):
             self._returned.append(planned)
         elif reason.code != "limit":
@@ -227,6 +240,9 @@ class Driver:
             self._returned.append(planned)
 
     def _handle_death(self, planned: PlannedPart) -> None:
+        if (counted := self._counted.get(planned.number)) is not None:  # it is unknown what was saved
+            self._count(replace(counted, done=0, duplicates=0, failed=0))
+            self._counted[planned.number] = PartSummary(planned.number, skipped=counted.skipped)
         self._deaths[planned.number] += 1
         if self.stop_reason is not None:
             return
@@ -237,18 +253,25 @@ class Driver:
             self.left_out.append(planned.number)
 
     def _count(self, summary: PartSummary) -> None:
-        """Count what a part has done; its next attempt skips that, and requests its failed images again."""
-        done, failed = self._unfinished.pop(summary.number, (0, 0))
+        """Count what a part has done since it was counted last."""
+        last = self._counted.get(summary.number) or PartSummary(summary.number)
+        skipped = max(summary.skipped, last.skipped)
         self._usage.add_totals(
-            summary.input_tokens, summary.output_tokens, summary.cost, is_estimated=summary.is_estimated
+            summary.input_tokens - last.input_tokens,
+            summary.output_tokens - last.output_tokens,
+            None if summary.cost is None else summary.cost - (last.cost or 0.0),
+            is_estimated=summary.is_estimated,
         )
-        self._skipped += max(0, summary.skipped - done)
-        self._stats.failed -= failed
-        self._stats.add_counts(summary.done, summary.duplicates, summary.failed, summary.failures)
-        self._stats.original_bytes += summary.original_bytes
-        self._stats.sent_bytes += summary.sent_bytes
-        if summary.stop_reason is not None:
-            self._unfinished[summary.number] = done + summary.done, summary.failed
+        self._skipped += skipped - last.skipped
+        self._stats.add_counts(
+            summary.done - last.done,
+            summary.duplicates - last.duplicates,
+            summary.failed - last.failed,
+            summary.failures,
+        )
+        self._stats.original_bytes += summary.original_bytes - last.original_bytes
+        self._stats.sent_bytes += summary.sent_bytes - last.sent_bytes
+        self._counted[summary.number] = replace(summary, skipped=skipped)
 
 
 class _PlanAhead:

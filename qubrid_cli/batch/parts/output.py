@@ -1,6 +1,6 @@
 """The folder of a run in parts: the names and the content of its files.
 
-``run.json``, the question; ``plan/part-00001.jsonl``, the images of a part; ``partial/part-00001.jsonl``, its answers so far;
+``run.json``, the question; ``plan/part-00001.jsonl``, the images of a part; ``partial/part-00001.jsonl``, its answers so far, and ``.json``, their counts;
 ``part-00001.jsonl`` or ``.parquet``, its result; ``failed/part-00001.json``, if that contains failures; ``lock/``, the running drivers.
 """
 
@@ -102,6 +102,10 @@ class PartsOutput:
         return f"partial/part-{number:05d}.jsonl"
 
     @staticmethod
+    def _report_name(number: int) -> str:
+        return f"partial/part-{number:05d}.json"
+
+    @staticmethod
     def _failed_name(number: int) -> str:
         return f"failed/part-{number:05d}.json"
 
@@ -171,6 +175,16 @@ class PartsOutput:
         """Write the lines of an unfinished part."""
         self.folder.put(self._partial_name(number), lines)
 
+    def read_report(self, number: int) -> bytes | None:
+        """What the worker of an unfinished part has reported last; ``None`` if it has not."""
+        with suppress(MissingObjectError):
+            return self.folder.read(self._report_name(number))
+        return None
+
+    def save_report(self, number: int, data: bytes) -> None:
+        """Write what the worker of an unfinished part reports."""
+        self.folder.put(self._report_name(number), data)
+
     def finish(self, number: int, lines: bytes, previous: PartResult | None, *, has_failures: bool) -> None:
         """Write the result of a part, unless another worker has written one in the meantime.
 
@@ -187,6 +201,7 @@ class PartsOutput:
         elif self.folder.update(name, data, previous.version) is not None and not has_failures:
             self.folder.delete(self._failed_name(number))
         self.folder.delete(self._partial_name(number))
+        self.folder.delete(self._report_name(number))
 
 
 def encode_item(item: InputItem) -> bytes:

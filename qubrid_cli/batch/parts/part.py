@@ -54,6 +54,7 @@ class Part:
         credentials: ``None`` if the worker has its own.
         lock: that of the driver; the part stops when the driver does. ``None`` for a part without a driver.
         storage: how patient requests about the output are.
+        attempt: by which the driver recognizes the reports of the worker; ``None`` for no reports.
     """
 
     output: str
@@ -65,6 +66,7 @@ class Part:
     credentials: Credentials | None = None
     lock: LeaseKey | None = None
     storage: StorageOptions = StorageOptions()
+    attempt: str | None = None
 
 
 @frozen

@@ -26,6 +26,7 @@ from .lease import DEFAULT_TIMES, LOCK_FOLDER, Lease, LeaseTimes
 from .output import RUN_FILE, PartFormat
 from .part import Part
 from .plan import Planner
+from .reports import ReportReader
 from .shares import RunLimits, Shares
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def run_in_parts(plan: PartsPlan) -> None:
             lock=lease.key,
             storage=plan.storage,
         )
+        reports = stack.enter_context(ReportReader(output, is_needed=not plan.is_quiet))
         shares = Shares(plan.limits, time.monotonic())
         driver = Driver(
             planner,
@@ -110,6 +112,7 @@ def run_in_parts(plan: PartsPlan) -> None:
             executor=executor,
             lease=lease,
             shares=shares,
+            reports=reports,
             stats=stats,
             usage=usage,
             display=display,

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 import weakref
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from ... import __version__
-from ...errors import ConfigError
+from ...errors import ConfigError, OutputError
 from ...images import sources
 from ...images.urls import is_object_url
 from ...library import image_options, question
@@ -38,9 +38,12 @@ from .description import RunDescription, open_output
 from .lease import LeaseWatcher
 from .output import PartFormat, PartsOutput
 from .part import SHORT_GRACE, Part, PartSummary
+from .reports import encode_report, get_interval
 from .results import finish_lines
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ...settings.fields import Settings
 
 #: The answers of a part are written to the output after this many, or after this many seconds.
@@ -118,6 +121,7 @@ class _PartRun:
         self._saving = threading.Lock()
         self._unsaved, self._saved_at = 0, time.monotonic()
         self._is_over = threading.Event()
+        self._count: Callable[[], PartSummary] | None = None
         self._watcher: LeaseWatcher | None = None
         if part.lock is not None:
             self._watcher = LeaseWatcher(output.folder, part.lock)
@@ -135,6 +139,16 @@ class _PartRun:
                 self._unsaved, self._saved_at = 0, time.monotonic()
                 self._output.save_partial(self._part.number, self._path.read_bytes())
 
+    def _report(self, last: PartSummary) -> PartSummary:
+        """Report the counts to the driver, if they are not the last ones."""
+        with self._saving:
+            if self._path is None or self._count is None or self._part.attempt is None:
+                return last
+            if (counts := self._count()) != last:
+                with suppress(OutputError, ConfigError):  # the next try may succeed, and nothing depends on it
+                    self._output.save_report(self._part.number, encode_report(self._part.attempt, counts))
+            return counts
+
     def run(self) -> PartSummary:
         """Do the part as far as possible."""
         number, started_at = self._part.number, time.monotonic()
@@ -148,6 +162,7 @@ class _PartRun:
                 plan.limits, price=plan.batch_request.price, max_tokens=plan.batch_request.request.max_tokens
             )
             stats = BatchStats(budget.usage)
+            self._count = partial(_count, number, budget, stats)
             _active.add(self)
             try:
                 batch_run = self._run_images(plan, path, budget, stats)
@@ -161,7 +176,16 @@ class _PartRun:
             self._output.finish(number, result, previous, has_failures=has_failures)
         elif result:
             self._output.save_partial(number, result)
-        return self._summarize(batch_run, plan, budget, stats, time.monotonic() - started_at)
+        return replace(
+            _count(number, budget, stats),
+            given_up=batch_run.given_up_count,
+            failures=tuple(stats.list_failures()),
+            seconds=time.monotonic() - started_at,
+            stop_reason=batch_run.stop_reason,
+            pause=plan.rate_limiter.seconds_paused(time.monotonic()),
+            concurrency=plan.rate_limiter.concurrency.state,
+            worker=f"{socket.gethostname()}:{os.getpid()}",
+        )
 
     def _build_plan(self, path: Path) -> BatchPlan:
         part, description, share = self._part, self._description, self._part.share
@@ -239,11 +263,12 @@ class _PartRun:
                     rate_limiter.change_limits(share.jobs, share.rpm, share.tpm)
 
     def _watch(self) -> None:
-        """Stop when the driver says so, or when it is gone."""
+        """Stop when the driver says so, or when it is gone; and report to it."""
         import multiprocessing
 
         parent = multiprocessing.parent_process()
-        next_check_at = 0.0
+        interval, report = get_interval(self._output), PartSummary(self._part.number)
+        next_check_at, next_report_at = 0.0, time.monotonic() + interval
         while not self._is_over.wait(_WATCH_SECONDS):
             if parent is not None and not parent.is_alive():
                 self.interrupt("the end of the process that started it", SHORT_GRACE)
@@ -253,31 +278,27 @@ class _PartRun:
                 if (cause := self._watcher.check()) is not None:
                     self.interrupt(cause, None if cause == "the run" else SHORT_GRACE)
                     return
+            if time.monotonic() >= next_report_at:
+                report = self._report(report)
+                next_report_at = time.monotonic() + interval
 
-    def _summarize(
-        self, batch_run: BatchRun, plan: BatchPlan, budget: Budget, stats: BatchStats, seconds: float
-    ) -> PartSummary:
-        usage = budget.usage
-        return PartSummary(
-            self._part.number,
-            done=stats.done,
-            duplicates=stats.duplicates,
-            failed=stats.failed,
-            skipped=stats.skipped,
-            given_up=batch_run.given_up_count,
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens,
-            cost=usage.cost,
-            is_estimated=usage.is_estimated,
-            original_bytes=stats.original_bytes,
-            sent_bytes=stats.sent_bytes,
-            failures=tuple(stats.list_failures()),
-            seconds=seconds,
-            stop_reason=batch_run.stop_reason,
-            pause=plan.rate_limiter.seconds_paused(time.monotonic()),
-            concurrency=plan.rate_limiter.concurrency.state,
-            worker=f"{socket.gethostname()}:{os.getpid()}",
-        )
+
+def _count(number: int, budget: Budget, stats: BatchStats) -> PartSummary:
+    """The counts of a part so far."""
+    usage = budget.usage
+    return PartSummary(
+        number,
+        done=stats.done,
+        duplicates=stats.duplicates,
+        failed=stats.failed,
+        skipped=stats.skipped,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cost=usage.cost,
+        is_estimated=usage.is_estimated,
+        original_bytes=stats.original_bytes,
+        sent_bytes=stats.sent_bytes,
+    )
 
 
 def _open_source(description: RunDescription, settings: "Settings", task: Task) -> sources.Source:

@@ -139,7 +139,7 @@ def collect_sections(command: Any, ctx: Any) -> "Mapping[str, Sequence[tuple[str
     What has no heading is the command's own, and comes first in a short list.
     """
     headings = {name: heading for heading, names in _HEADINGS.items() for name in names}
-    positions = {name: position for position, name in enumerate(headings)}
+    positions = {name: position for position, name in enumerate([*headings, "help"])}
     sections: dict[str, list[tuple[str, str]]] = {"Arguments": []}
     sections |= {heading: [] for heading in (*_HEADINGS, "Options", "Other")}
     records = {parameter: parameter.get_help_record(ctx) for parameter in command.get_params(ctx)}

@@ -181,7 +181,7 @@ class BatchInputs:
     @property
     def can_be_found_twice(self) -> bool:
         """Whether there is nothing that can be read only once, or only as a whole, so that images can also be counted."""
-        if any(is_archive_name(name) and (urls.is_object_url(name) or name.endswith("gz")) for name in self.arguments):
+        if any(map(_is_read_whole, self.arguments)):
             return False
         is_file = isinstance(self.list_file, Path) and self.list_file.is_file()
         return self.list_file is None or is_file or callable(self.list_file)
@@ -272,6 +272,14 @@ def _find_archives(argument: str) -> Iterator[str]:
         yield from sorted(iterate_glob(argument, include_hidden=True), key=natural_key) if is_glob else [argument]
 
 
+def _is_read_whole(name: str) -> bool:
+    """Whether the images of an archive are found only by reading all of it."""
+    name_lower = name.lower()
+    if not is_archive_name(name) or name_lower.endswith(".parquet"):
+        return False
+    return urls.is_object_url(name) or name_lower.endswith("gz")
+
+
 def _is_missing(path: Path) -> bool:
     """Whether a path does not exist. A broken link does, and so may a path in a folder that cannot be read."""
     try:
@@ -323,8 +331,11 @@ def split_member(source: str) -> tuple[str, str] | None:
     return split_member(source)
 
 
-def resolve_source(task: Task) -> sources.Source:
+def resolve_source(task: Task, storage: "Callable[[], StorageOptions] | None" = None) -> sources.Source:
     """Resolve the source of a task, unless that is standard input.
+
+    Args:
+        storage: returns how archives in buckets are read.
 
     Raises:
         ImageError: an invalid URL.
@@ -334,7 +345,8 @@ def resolve_source(task: Task) -> sources.Source:
 
         page = sources.split_page(parts[1])
         name = page[0] if page else parts[1]
-        member = open_member(parts[0], name, task.place)
+        options = storage() if storage is not None and urls.is_object_url(parts[0]) else None
+        member = open_member(parts[0], name, task.place, options)
         return sources.DocumentPage(member, page[1]) if page else member
     try:
         return resolve_name(task.source)

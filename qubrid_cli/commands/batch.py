@@ -240,12 +240,12 @@ def _build_source_opener(settings: "Settings", stdin: BinaryIO, *, fetch: bool |
     from ..batch.inputs import resolve_source
     from ..images.sources import DocumentPage, PeekableStream, Stdin, split_page
 
-    standard_input = Stdin(PeekableStream(stdin))
+    standard_input, storage = Stdin(PeekableStream(stdin)), partial(image_options.build_storage_options, settings)
 
     def open_source(task: "Task") -> "Source":
         if (page := split_page(task.source)) and page[0] == "-":
             return DocumentPage(standard_input, page[1])
-        source = standard_input if task.source == "-" else resolve_source(task)
+        source = standard_input if task.source == "-" else resolve_source(task, storage)
         (image,) = image_options.resolve_images([source], settings, fetch=fetch)
         return image
 

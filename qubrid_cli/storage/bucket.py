@@ -5,17 +5,21 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, PreconditionError
 
-from ..errors import MissingObjectError
+from ..errors import MissingObjectError, StorageError
 from .connection import open_store, parse_url
 from .failures import translate_errors
-from .folder import StoredItem, StoredObject, Version, join_name, too_large_error
+from .folder import RangeFile, StoredItem, StoredObject, Version, join_name, too_large_error
 from .opening import StorageOptions
+
+if TYPE_CHECKING:
+    from obstore import GetOptions
 
 #: Bytes that are read at once from a stream.
 _CHUNK_SIZE = 1 << 20
@@ -69,6 +73,32 @@ class BucketFolder:
         with translate_errors(self._place, join_name(self.url, name)):
             chunks = iter(_call(obstore.get, self._store, self._get_key(name)).stream(_CHUNK_SIZE))
         return io.BufferedReader(_ChunkReader(self._translate_chunks(chunks, name)), _CHUNK_SIZE)
+
+    def open_ranges(self, name: str) -> RangeFile:
+        """A file of which only those parts are requested that are read.
+
+        Raises:
+            MissingObjectError: there is no such object.
+            StorageError: it cannot be read, or has changed since it was opened; also while it is read.
+        """
+        with translate_errors(self._place, join_name(self.url, name)):
+            meta = _call(obstore.head, self._store, self._get_key(name))
+        return RangeFile(meta["size"], _get_version(meta), partial(self._read_range, name, meta["e_tag"]))
+
+    def _read_range(self, name: str, etag: str | None, start: int, end: int) -> bytes:
+        options: GetOptions = {"range": (start, end)}
+        if etag is not None:
+            options["if_match"] = etag
+        with translate_errors(self._place, self.url + name):
+            try:
+                result = _call(obstore.get, self._store, self._get_key(name), options=options)
+                return bytes(_call(result.bytes))
+            except PreconditionError as error:
+                raise StorageError(
+                    f"{self.url}{name} has changed while it was read",
+                    hint="Run the same command again.",
+                    code="changed",
+                ) from error
 
     def find_version(self, name: str) -> Version | None:
         """See ``Folder``."""

@@ -1,8 +1,10 @@
 """What a folder can do, whether it is on a disk or in a bucket."""
 
-from collections.abc import Iterator
+import io
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from ..errors import StorageError
 from ..frozen import frozen
@@ -40,6 +42,50 @@ class StoredItem:
     name: str
     size: int
     version: Version | None = None
+
+
+class RangeFile(io.RawIOBase):
+    """A file of which only those parts are read that are needed; for one thread at a time.
+
+    Args:
+        read_range: returns the bytes from a position up to another one.
+
+    Attributes:
+        version: of all that is read.
+    """
+
+    def __init__(self, size: int, version: Version, read_range: Callable[[int, int], bytes]) -> None:
+        self.version = version
+        self._size = size
+        self._read_range = read_range
+        self._position = 0
+
+    def readable(self) -> bool:
+        """Whether it can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Whether it has positions."""
+        return True
+
+    def tell(self) -> int:
+        """The position."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to a position."""
+        self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        """Read at the position; fewer bytes at the end only."""
+        end = min(self._position + len(buffer), self._size)
+        if end <= self._position:
+            return 0
+        data = self._read_range(self._position, end)
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
 
 
 class Folder(Protocol):

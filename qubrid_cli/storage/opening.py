@@ -11,7 +11,8 @@ from ..images.urls import is_object_url
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .folder import Folder
+    from .bucket import BucketFolder
+    from .folder import Folder, RangeFile
 
 #: Buckets whose connections are kept.
 _MAX_BUCKETS = 32
@@ -55,20 +56,24 @@ def open_folder(location: str, options: StorageOptions | None = None) -> "Folder
         ConfigError: the URL is invalid, the library for buckets is not installed, or the endpoint cannot be used.
     """
     if is_object_url(location):
-        try:
-            from .bucket import BucketFolder
-        except ImportError as error:
-            from ..installation import format_install_command
-
-            raise ConfigError(
-                f"{location} is in a bucket, and the library that reads buckets is not installed",
-                hint=f"Run: {format_install_command('obstore')}",
-                code="needs_buckets",
-            ) from error
-        return BucketFolder(location, options or StorageOptions())
+        return _open_bucket_folder(location, options or StorageOptions())
     from .local import LocalFolder
 
     return LocalFolder(os.path.abspath(location))
+
+
+def _open_bucket_folder(url: str, options: StorageOptions) -> "BucketFolder":
+    try:
+        from .bucket import BucketFolder
+    except ImportError as error:
+        from ..installation import format_install_command
+
+        raise ConfigError(
+            f"{url} is in a bucket, and the library that reads buckets is not installed",
+            hint=f"Run: {format_install_command('obstore')}",
+            code="needs_buckets",
+        ) from error
+    return BucketFolder(url, options)
 
 
 def read_object(url: str, options: StorageOptions, *, max_bytes: int) -> bytes:
@@ -86,6 +91,12 @@ def open_object(url: str, options: StorageOptions) -> BinaryIO:
     """Open a stream of an object from its start to its end; exceptions as for ``read_object``, also while it is read."""
     folder, name = locate_object(url, options)
     return folder.open(name)
+
+
+def open_object_ranges(url: str, options: StorageOptions) -> "RangeFile":
+    """Open an object of which only those parts are requested that are read; exceptions as for ``open_object``."""
+    folder, name = locate_object(url, options)
+    return folder.open_ranges(name)
 
 
 def exists_object(url: str, options: StorageOptions | None = None) -> bool:
@@ -118,7 +129,7 @@ def upload_file(url: str, path: "Path", options: StorageOptions | None = None) -
     folder.upload(name, path)
 
 
-def locate_object(url: str, options: StorageOptions | None) -> "tuple[Folder, str]":
+def locate_object(url: str, options: StorageOptions | None) -> "tuple[BucketFolder, str]":
     """The bucket of an object, and the name of the object in it."""
     scheme, _, rest = url.partition("://")
     bucket, _, name = rest.partition("/")
@@ -126,5 +137,5 @@ def locate_object(url: str, options: StorageOptions | None) -> "tuple[Folder, st
 
 
 @lru_cache(_MAX_BUCKETS)
-def _open_bucket(url: str, options: StorageOptions) -> "Folder":
-    return open_folder(url, options)
+def _open_bucket(url: str, options: StorageOptions) -> "BucketFolder":
+    return _open_bucket_folder(url, options)

@@ -2,14 +2,27 @@
 
 import json
 from io import BytesIO
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 from PIL import Image
+from pyarrow import parquet
 
 from qubrid_cli.batch.folders import parse_patterns
-from qubrid_cli.batch.inputs import Selection, Task, find_images, split_arguments, validate_arguments
+from qubrid_cli.batch.inputs import (
+    MissingImage,
+    Selection,
+    Task,
+    find_images,
+    resolve_source,
+    split_arguments,
+    validate_arguments,
+)
 from qubrid_cli.errors import ConfigError, MissingObjectError, StorageError
+from qubrid_cli.images.sources import FetchedLink
 from qubrid_cli.storage.folder import Folder
 from qubrid_cli.storage.opening import open_folder
 
@@ -108,6 +121,62 @@ def test_a_list_in_a_bucket_is_read_as_a_stream(photos: Folder, bucket: Bucket, 
     prompts = {record["images"][0]["source"].rpartition("/")[2]: record["prompt"] for record in done.json_lines}
     assert prompts == {"a.jpg": "a.jpg in photos", "b 1#?%20.PNG": "caption", "c.webp": "caption"}
     assert qvision("batch", "--offline", "--from", f"{photos.url}no-list", "caption", env=bucket.env).exit_code == 4
+
+
+def write_parquet(columns: dict[str, Any], **options: Any) -> bytes:
+    file = BytesIO()
+    parquet.write_table(pa.table(columns), file, compression="none", **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("output", ["results.jsonl", "out/"])
+def test_the_images_of_a_parquet_object_are_read_without_its_other_columns(
+    bucket: Bucket, qvision: Qvision, tmp_path: Path, output: str
+) -> None:
+    """The object has 9 MB; each row group is one of six."""
+    columns = {
+        "image": [{"bytes": draw(number), "path": f"{number}.png"} for number in range(6)],
+        "label": list("abcdef"),
+        "embedding": [bytes([number]) * 1_500_000 for number in range(6)],
+    }
+    data = write_parquet(columns, row_group_size=1, use_dictionary=False)
+    open_folder(bucket.url).put("train.parquet", data)
+    ranges_before = len(bucket.ranges)
+    archive = f"{bucket.url}/train.parquet"
+    done = qvision("batch", "--offline", "--from", archive, "A {label}?", "-o", output, "--limit", 4, env=bucket.env)
+    assert done.exit_code == 0, done.stderr
+    result = tmp_path / (output if output.endswith("l") else "out/part-00001.jsonl")
+    records = sorted((json.loads(line) for line in result.read_text().splitlines()), key=itemgetter("index"))
+    assert [(record["images"][0]["source"], record["prompt"], record["row"]) for record in records] == [
+        (f"{archive}/{number}/{number}.png", f"A {label}?", {"label": label}) for number, label in enumerate("abcd")
+    ]
+    assert sum(map(len, bucket.ranges[ranges_before:])) < 1_000_000
+
+
+def test_paths_in_a_parquet_object_are_objects_beside_it(bucket: Bucket) -> None:
+    folder = open_folder(bucket.url)
+    folder.put("in/b.png", draw(7))
+    folder.put("in/a.parquet", write_parquet({"image": [{"bytes": None, "path": "b.png"}]}))
+    (task,) = find_images([f"{bucket.url}/in/a.parquet"])
+    assert isinstance(task, Task)
+    source = resolve_source(task)
+    assert isinstance(source, FetchedLink)
+    assert source.fetch() == draw(7)
+
+
+def test_a_parquet_object_that_is_replaced_while_it_is_read_is_an_error(bucket: Bucket) -> None:
+    folder = open_folder(bucket.url)
+    folder.put("a.parquet", write_parquet({"image": [draw(1), draw(2)], "n": [1, 2]}, row_group_size=1))
+    tasks = find_images([f"{bucket.url}/a.parquet"])
+    assert isinstance(next(tasks), Task)
+    folder.put("a.parquet", write_parquet({"image": [draw(3), draw(4)], "n": [3, 4]}, row_group_size=1))
+    (error,) = tasks
+    assert isinstance(error, MissingImage)
+    assert error.error.message == f"{bucket.url}/a.parquet has changed while it was read"
+    assert [task.row for task in find_images([f"{bucket.url}/a.parquet"]) if isinstance(task, Task)] == [
+        {"n": 3},
+        {"n": 4},
+    ]
 
 
 def test_describe_reads_and_writes_objects(photos: Folder, bucket: Bucket, qvision: Qvision) -> None:

@@ -15,6 +15,7 @@ from werkzeug.serving import make_server
 
 _numbers = count(1)
 _requests: list[str] = []
+_ranges: list[str] = []
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,11 @@ class Bucket:
         start = f" /{self.name}/"
         return [request.replace(start, " ") for request in _requests if start in request]
 
+    @property
+    def ranges(self) -> list[range]:
+        """The positions of the bytes that were requested of a part of an object, of any bucket so far."""
+        return [range(int(start), int(end) + 1) for start, end in (text[6:].split("-") for text in _ranges)]
+
 
 @cache
 def start_server() -> str:
@@ -43,6 +49,8 @@ def start_server() -> str:
 
     def record_request(environ: dict[str, Any], start_response: Any) -> Any:
         _requests.append(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
+        if "HTTP_RANGE" in environ:
+            _ranges.append(environ["HTTP_RANGE"])
         return application(environ, start_response)
 
     server = make_server("127.0.0.1", 0, record_request, threaded=True)

@@ -307,7 +307,8 @@ def _open_source(description: RunDescription, settings: "Settings", task: Task) 
     if not sources.is_url(task.source) and split_member(path) is not None:  # in an archive
         member = resolve_source(replace(task, source=path))
         return replace(member, name=task.source) if isinstance(member, sources.FetchedLink) else member
-    source = _make_absolute(resolve_source(task), description.folder)
+    storage = partial(image_options.build_storage_options, settings)
+    source = _make_absolute(resolve_source(task, storage), description.folder)
     (image,) = image_options.resolve_images([source], settings, fetch=description.fetch)
     return image
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ...errors import ImageError
 from ...frozen import frozen
 from ...images.arguments import expand_home
 from ...images.sources import FetchedLink
@@ -73,10 +72,10 @@ def find_members(
     if _is_parquet(archive):
         from . import parquet
 
-        return parquet.find_members(expand_home(archive), image_column)
+        return parquet.find_members(_expand_path(archive), image_column, storage)
     from . import tar
 
-    return tar.find_members(archive if is_object_url(archive) else expand_home(archive), storage)
+    return tar.find_members(_expand_path(archive), storage)
 
 
 def find_columns(
@@ -89,29 +88,29 @@ def find_columns(
     if _is_parquet(archive):
         from . import parquet
 
-        return parquet.find_columns(expand_home(archive), image_column)
+        return parquet.find_columns(_expand_path(archive), image_column, storage)
     first = next(find_members(archive, image_column, storage), None)
     return None if first is None or first.row is None else list(first.row)
 
 
-def open_member(archive: str, name: str, place: Place | None) -> FetchedLink:
+def open_member(archive: str, name: str, place: Place | None, storage: "StorageOptions | None" = None) -> FetchedLink:
     """An image in an archive, which is read when it is needed."""
     source = f"{archive}/{name}"
     if _is_parquet(archive):
         from . import parquet
 
-        return FetchedLink(source, partial(parquet.read_member, archive, name, place))
+        return FetchedLink(source, partial(parquet.read_member, archive, name, place, storage))
     from . import tar
 
-    return FetchedLink(source, partial(tar.read_member, archive, name, place))
+    return FetchedLink(source, partial(tar.read_member, archive, name, place, storage))
 
 
 def _is_parquet(archive: str) -> bool:
-    if not archive.lower().endswith(".parquet"):
-        return False
-    if is_object_url(archive):
-        raise ImageError(f"{archive}: Parquet files are read from this machine only", hint="Download it first.")
-    return True
+    return archive.lower().endswith(".parquet")
+
+
+def _expand_path(archive: str) -> str:
+    return archive if is_object_url(archive) else expand_home(archive)
 
 
 class ForwardReader(Generic[_Key]):

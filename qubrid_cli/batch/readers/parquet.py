@@ -5,47 +5,55 @@ Source: Hugging Face Datasets, "Image": a struct of ``bytes``, which may be null
 
 import math
 import os
+import posixpath
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ImageError, UsageError
+from ...errors import ImageError, StorageError, UsageError
 from ...images import sources
 from ...images.arguments import expand_home
+from ...images.urls import is_object_url
 from ...installation import format_install_command
 from ...text import quote_name
 from .archives import ForwardReaders, Member, Place
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyarrow.parquet import ParquetFile
+    from pyarrow.parquet import FileMetaData, ParquetFile
+
+    from ...storage.folder import RangeFile
+    from ...storage.opening import StorageOptions
 
 _IMAGE_COLUMN = "image"
 #: Rows that are read at once: of the other columns, and of the images.
 _ROW_BATCH, _IMAGE_BATCH = 1024, 16
+#: Bytes that are requested at once of the images of an object in a bucket, and objects whose footers are kept.
+_REQUEST_BYTES, _MAX_FOOTERS = 4 << 20, 4
 
 _readers: ForwardReaders[int] = ForwardReaders()
 
 
-def find_columns(archive: str, image_column: str | None) -> Sequence[str]:
+def find_columns(archive: str, image_column: str | None, storage: "StorageOptions | None" = None) -> Sequence[str]:
     """The columns besides those of the image, the prompt and the id.
 
     Raises:
         ImageError: the file cannot be read, or the library is not installed.
         UsageError: it has no column of images.
     """
-    with _open_file(archive) as file:
+    with _open_file(archive, storage) as file:
         image = _find_image_column(file, archive, image_column)
         return [name for name in _list_value_columns(file, image) if name not in {"prompt", "id"}]
 
 
-def find_members(archive: str, image_column: str | None) -> Iterator[Member]:
+def find_members(archive: str, image_column: str | None, storage: "StorageOptions | None" = None) -> Iterator[Member]:
     """Find the images, in order, with the values of the other columns, a few rows at a time.
 
     Exceptions are those of ``find_columns``.
     """
-    with _open_file(archive) as file:
+    with _open_file(archive, storage) as file:
         image = _find_image_column(file, archive, image_column)
         columns = _list_value_columns(file, image)
         number, position = 0, file.schema_arrow.get_field_index(image)
@@ -80,7 +88,7 @@ def _build_member(row: Mapping[str, Any], image: str, number: int, position: int
     )
 
 
-def read_member(archive: str, name: str, place: Place | None) -> bytes:
+def read_member(archive: str, name: str, place: Place | None, storage: "StorageOptions | None" = None) -> bytes:
     """Read an image. May be called from any thread.
 
     Args:
@@ -90,20 +98,29 @@ def read_member(archive: str, name: str, place: Place | None) -> bytes:
         ImageError: there is no such image, or the file cannot be read.
     """
     first = name.partition("/")[0]
-    with _translate_errors(archive):
-        status = os.stat(archive)
     number, column = place or (int(first) if first.isdecimal() else -1, -1)
-    identity = archive, column, status.st_size, status.st_mtime_ns
-    data = _readers.find(identity, lambda row: _read_images(archive, column, row)).read(number)
+    identity = archive, column, _identify(archive)
+    data = _readers.find(identity, lambda row: _read_images(archive, column, row, storage)).read(number)
     if not data:
         message = f"no such image: {name} in {archive}" if data is None else f"row {number} of {archive} has no image"
         raise ImageError(message, hint="Check the name, and the column of the images.", code="no_such_image")
     return data
 
 
-def _read_images(archive: str, column: int, number: int) -> Iterator[tuple[int, bytes]]:
+def _identify(archive: str) -> object:
+    """What differs if a file on a disk is replaced by another one."""
+    if is_object_url(archive):
+        return None
+    with _translate_errors(archive):
+        status = os.stat(archive)
+    return status.st_size, status.st_mtime_ns
+
+
+def _read_images(
+    archive: str, column: int, number: int, storage: "StorageOptions | None"
+) -> Iterator[tuple[int, bytes]]:
     """The bytes of the images of the row group that has a row; empty for a row without an image."""
-    with _open_file(archive) as file:
+    with _open_file(archive, storage) as file:
         image = _find_image_column(file, archive, None) if column < 0 else file.schema_arrow.names[column]
         start = 0
         for group in range(file.num_row_groups):
@@ -111,21 +128,32 @@ def _read_images(archive: str, column: int, number: int) -> Iterator[tuple[int, 
             if start <= number < start + count:
                 for batch in file.iter_batches(_IMAGE_BATCH, row_groups=[group], columns=[image]):
                     for value in batch.column(0):
-                        yield start, _read_value(value.as_py(), archive)
+                        yield start, _read_value(value.as_py(), archive, storage)
                         start += 1
                 return
             start += count
 
 
-def _read_value(value: Any, archive: str) -> bytes:
+def _read_value(value: Any, archive: str, storage: "StorageOptions | None") -> bytes:
     """The bytes of an image, or of the file that its path names, relative to the folder of the Parquet file."""
     if isinstance(value, dict):
         path = value.get("path")
         value = value.get("bytes")
         if value is None and path:
-            path = os.path.join(os.path.dirname(archive), expand_home(path))
-            return sources.read_bytes(sources.File(path, Path(path)))
+            return _read_file(path, archive, storage)
     return value if isinstance(value, bytes) else b""
+
+
+def _read_file(path: str, archive: str, storage: "StorageOptions | None") -> bytes:
+    """Read the file, or the object, that a path names, relative to the folder of the Parquet file."""
+    if is_object_url(archive) or is_object_url(path):
+        from ...storage.opening import StorageOptions, read_object
+
+        url = path if is_object_url(path) else posixpath.join(posixpath.dirname(archive), path)
+        with _translate_errors(archive):
+            return read_object(url, storage or StorageOptions(), max_bytes=sources.MAX_FILE_BYTES)
+    path = os.path.join(os.path.dirname(archive), expand_home(path))
+    return sources.read_bytes(sources.File(path, Path(path)))
 
 
 def _find_image_column(file: "ParquetFile", archive: str, name: str | None) -> str:
@@ -192,7 +220,7 @@ def _clean_value(value: Any) -> Any:
 
 
 @contextmanager
-def _open_file(archive: str) -> Iterator["ParquetFile"]:
+def _open_file(archive: str, storage: "StorageOptions | None" = None) -> Iterator["ParquetFile"]:
     try:
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
@@ -201,14 +229,39 @@ def _open_file(archive: str) -> Iterator["ParquetFile"]:
             hint=f"Run: {format_install_command('pyarrow')}",
             code="needs_parquet",
         ) from error
-    with _translate_errors(archive), ParquetFile(archive, pre_buffer=False) as file:
-        yield file
+    if not is_object_url(archive):
+        with _translate_errors(archive), ParquetFile(archive, pre_buffer=False) as file:
+            yield file
+        return
+    from ...storage.opening import StorageOptions, open_object_ranges
+
+    with _translate_errors(archive), open_object_ranges(archive, storage or StorageOptions()) as source:
+        metadata = _read_footer(archive, source)
+        with ParquetFile(source, metadata=metadata, pre_buffer=False, buffer_size=_REQUEST_BYTES) as file:
+            yield file
+
+
+_footers: OrderedDict[object, "FileMetaData"] = OrderedDict()
+
+
+def _read_footer(archive: str, source: "RangeFile") -> "FileMetaData":
+    """The footer of an object, which is requested once for the objects that were opened last."""
+    from pyarrow.parquet import read_metadata
+
+    key = archive, source.version
+    footer = _footers.get(key) or read_metadata(source)
+    _footers[key] = footer
+    while len(_footers) > _MAX_FOOTERS:
+        _footers.popitem(last=False)
+    return footer
 
 
 @contextmanager
 def _translate_errors(archive: str) -> Iterator[None]:
     try:
         yield
+    except StorageError as error:
+        raise ImageError(error.message, hint=error.hint, code=error.code) from error
     except (OSError, ValueError, KeyError) as error:  # those of pyarrow are subclasses of these
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).partition("\n")[0]
         raise ImageError(

@@ -82,7 +82,7 @@ def _has_places(archive: str) -> bool:
     return archive.lower().endswith(".tar") and not is_object_url(archive)
 
 
-def read_member(archive: str, name: str, place: Place | None) -> bytes:
+def read_member(archive: str, name: str, place: Place | None, storage: "StorageOptions | None" = None) -> bytes:
     """Read an image. May be called from any thread.
 
     Raises:
@@ -93,7 +93,7 @@ def read_member(archive: str, name: str, place: Place | None) -> bytes:
             place = _index_places(archive, _identify(archive)).get(name)
         data = None if place is None else _read_place(archive, *place)
     else:
-        data = _readers.find((archive, _identify(archive)), lambda _: _read_images(archive)).read(name)
+        data = _readers.find((archive, _identify(archive)), lambda _: _read_images(archive, storage)).read(name)
     if data is None:
         raise ImageError(f"no such image: {name} in {archive}", hint="Check the name.", code="no_such_image")
     return data
@@ -109,8 +109,8 @@ def _read_place(archive: str, offset: int, size: int) -> bytes:
         return file.read(size)
 
 
-def _read_images(archive: str) -> Iterator[tuple[str, bytes]]:
-    with _open_tar(archive) as tar:
+def _read_images(archive: str, storage: "StorageOptions | None") -> Iterator[tuple[str, bytes]]:
+    with _open_tar(archive, storage) as tar:
         for info in _iterate(tar):
             if has_readable_suffix(info.name) and (file := tar.extractfile(info)) is not None:
                 yield info.name, file.read(MAX_FILE_BYTES + 1)

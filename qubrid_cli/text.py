@@ -10,9 +10,9 @@ from .operating_system import IS_WINDOWS
 #: Characters that affect a terminal instead of being shown: C0, DEL, C1, the bidirectional overrides, and halves of
 #: surrogate pairs (in which Python keeps file names that are not UTF-8).
 _UNPRINTABLE_PATTERN = "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-_CONTROL_CHARACTERS = dict.fromkeys(
-    [*range(9), *range(11, 32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
-)
+#: The same, without tabs, line feeds, line separators and halves of surrogate pairs.
+_STRIPPED_PATTERN = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
+_STRIPPED_ASCII = dict.fromkeys([*range(9), *range(11, 32), 127])
 _NUMBER_PATTERN = re.compile("0*([0-9]+)")
 _PRIVATE_HEADER_PATTERN = "auth|cookie|credential|key|passw|secret|session|signature|token"
 #: Characters. A shorter secret is not replaced inside words.
@@ -32,7 +32,9 @@ def strip_control_characters(text: str) -> str:
 
     The bidirectional overrides, embeddings and isolates go too: they can show text in another order than it has.
     """
-    return text.translate(_CONTROL_CHARACTERS)
+    if text.isascii():
+        return text.translate(_STRIPPED_ASCII)
+    return re.sub(_STRIPPED_PATTERN, "", text)  # a tenth of the time that translate takes for other characters
 
 
 def is_blank(text: str) -> bool:

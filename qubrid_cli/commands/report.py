@@ -34,12 +34,14 @@ def report(
             "--output",
             metavar="FILE",
             autocompletion=completions.complete_files,
-            help="File to write, whose suffix is the format: .csv, .md, .jsonl; - for standard output.",
+            help="File to write, whose suffix is the format: .csv, .md, .jsonl, .parquet; - for standard output.",
         ),
     ],
     form: Annotated[
         ReportFormat | None,
-        typer.Option("--format", metavar="FORMAT", help="csv, md or jsonl. [by the suffix of -o]", show_default=False),
+        typer.Option(
+            "--format", metavar="FORMAT", help="csv, md, jsonl or parquet. [by the suffix of -o]", show_default=False
+        ),
     ] = None,
     list_order: Annotated[
         bool, typer.Option("--list-order", help="Order of the images in their list, not of their names.")
@@ -53,11 +55,15 @@ def report(
     from ..report.export import write_report
     from ..report.results import Results
 
+    if chosen is ReportFormat.PARQUET:
+        from ..output.parquet import require_library
+
+        require_library()
     target = Output(output)  # which can be written
     with Results(results, in_list_order=list_order, stdin=setup.open_stdin(results), target=output) as answers:
         target.refuse_overwriting(answers.paths)
         title = ", ".join(os.path.basename(name) or name for name in results)
-        with open_sink(output, is_text=True) as sink:
+        with open_sink(output, is_text=chosen.is_text) as sink:
             write_report(answers, sink, output, chosen, title=title, has_mark=bom)
     if not quiet:
         for note in answers.notes:

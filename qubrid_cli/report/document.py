@@ -4,12 +4,13 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import Any
 from urllib.parse import quote
 
 from ..images.suffixes import find_suffix
 from ..output.record import json_text
 from ..text import escape_control_characters, strip_control_characters
-from .results import ResultItem, Results, State
+from .results import ResultItem, Results, State, find_state
 
 #: The formats that viewers of Markdown show.
 _SHOWN_SUFFIXES = frozenset({"jpg", "jpeg", "png", "gif", "webp", "avif", "bmp"})
@@ -33,10 +34,10 @@ def iterate_markdown(results: Results, folder: str, title: str) -> Iterator[str]
     counts: Counter[State] = Counter()
     models: set[str] = set()
     prompts: set[str] = set()
-    for item in results:
-        counts[item.state] += 1
-        _add_up_to_two(models, item.model)
-        _add_up_to_two(prompts, item.prompt)
+    for record in results.iterate_records():
+        counts[find_state(record)] += 1
+        _add_up_to_two(models, record.get("model"))
+        _add_up_to_two(prompts, record.get("prompt"))
     yield f"# {_escape_line(title)}\n\n{_format_counts(counts)}\n"
     if len(models) == 1:
         yield f"\n**Model:** {_escape_line(*models)}\n"
@@ -50,9 +51,9 @@ def iterate_markdown(results: Results, folder: str, title: str) -> Iterator[str]
         image_id = item.image_id
 
 
-def _add_up_to_two(values: set[str], value: str | None) -> None:
+def _add_up_to_two(values: set[str], value: Any) -> None:
     """Remember a value, until it is known that there are several."""
-    if value is not None and len(values) < 2:
+    if isinstance(value, str) and len(values) < 2:
         values.add(value)
 
 

@@ -32,6 +32,11 @@ def write_report(
             pieces = iterate_markdown(results, folder, title)
         case ReportFormat.JSONL:
             pieces = (line.decode(errors="surrogatepass") for line in results.iterate_lines(folder))
+        case ReportFormat.PARQUET:
+            from ..output.parquet import write_records  # loads pyarrow
+
+            write_records(results.iterate_records(folder), sink)
+            return
     for block in _join(pieces):
         sink.write(block.encode(errors="backslashreplace"))
 

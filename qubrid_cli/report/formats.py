@@ -13,6 +13,12 @@ class ReportFormat(StrEnum):
     CSV = "csv"
     MARKDOWN = "md"
     JSONL = "jsonl"
+    PARQUET = "parquet"
+
+    @property
+    def is_text(self) -> bool:
+        """Whether a terminal can show it."""
+        return self is not ReportFormat.PARQUET
 
 
 #: Suffixes that are not the name of a format.

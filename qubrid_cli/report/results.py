@@ -39,8 +39,7 @@ class ResultItem:
         created: when the request ended, in UTC.
         figures: the server's times and speed, else ours.
         is_measured_here: the figures are ours.
-        location: where the image should be: an absolute path, a URL, or an archive and the name of a member; for a page
-            that of the document. ``None`` for standard input.
+        folder: where the paths of the record begin.
         correction: what a person changed; it is applied already.
     """
 
@@ -60,7 +59,7 @@ class ResultItem:
     is_measured_here: bool
     cost: float | None
     currency: str | None
-    location: str | None
+    folder: str
     warnings: tuple[str, ...] = field(default=())
     correction: Correction | None = None
 
@@ -85,14 +84,32 @@ class ResultItem:
         return identify_answer(self.record)
 
     @property
+    def location(self) -> str | None:
+        """Where the image is: an absolute path, a URL, or an archive and the name in it; for a page that of the document.
+
+        The path of a record is wrong if the results file was moved without the images; then its name may still lead
+        there. ``None`` for standard input and ``data:`` URLs.
+        """
+        path = _find_name(self.record, self.folder)
+        if path is None or is_url(path):
+            return path
+        path = _remove_page(path)
+        if not os.path.exists(path):
+            name = _remove_page(self.source)
+            candidates = [os.path.abspath(name), os.path.join(self.folder, name)]
+            path = next(filter(os.path.exists, candidates), os.path.abspath(path))
+        return path
+
+    @property
     def image_id(self) -> str:
         """The same for all answers about the same images."""
-        page = "" if self.page is None else f"#page={self.page}"
-        return "\n".join([f"{self.location or self.answer_id}{page}", *self.sources[1:]])
+        name = _find_name(self.record, self.folder) or self.answer_id
+        return "\n".join([name if is_url(name) else os.path.abspath(name), *self.sources[1:]])
 
     def find_file(self) -> Path | None:
         """The file of the image, or of its document, if it is on this machine."""
-        return Path(self.location) if self.location is not None and os.path.isfile(self.location) else None
+        location = self.location
+        return Path(location) if location is not None and os.path.isfile(location) else None
 
 
 class Results:
@@ -151,8 +168,12 @@ class Results:
         """Read all results, one after the other."""
         return map(build_item, self._reader)
 
+    def iterate_records(self, folder: str | None = None) -> Iterator[Mapping[str, Any]]:
+        """Yield the records; for a file in a folder, with paths that begin there."""
+        return self._reader.iterate_records(folder)
+
     def iterate_lines(self, folder: str) -> Iterator[bytes]:
-        """Yield the line of each result for a results file in a folder."""
+        """Yield the lines of the records for a results file in a folder."""
         return self._reader.iterate_lines(folder)
 
 
@@ -160,9 +181,6 @@ def build_item(result: RecordedResult) -> ResultItem:
     """Build the item of a result."""
     record = result.record
     sources = tuple(str(image["source"]) for image in record["images"])
-    location, page = _locate(record, result.folder)
-    text = record.get("text")
-    text = text if isinstance(text, str) else ""
     server_figures = parse_server_figures(_as_mapping(record.get("x_metrics")))
     timing = _as_mapping(record.get("timing"))
     own_figures = Figures(
@@ -173,9 +191,9 @@ def build_item(result: RecordedResult) -> ResultItem:
     return ResultItem(
         record=record,
         sources=sources,
-        page=page,
-        state=_find_state(record, text),
-        text=text,
+        page=_find_page(record),
+        state=find_state(record),
+        text=_get_text(record, "text") or "",
         data=record.get("data"),
         prompt=_get_text(record, "prompt"),
         model=_get_text(record, "model"),
@@ -187,35 +205,38 @@ def build_item(result: RecordedResult) -> ResultItem:
         is_measured_here=server_figures is None,
         cost=get_number(cost, "amount"),
         currency=None if cost is None else _get_text(cost, "currency"),
-        location=location,
+        folder=result.folder,
         warnings=tuple(map(str, warnings)) if isinstance(warnings, list) else (),
         correction=result.correction,
     )
 
 
-def _find_state(record: Mapping[str, Any], text: str) -> State:
-    has_content = record.get("data") is not None or not is_blank(text)
+def find_state(record: Mapping[str, Any]) -> State:
+    """Find out whether a record has an answer."""
+    has_content = record.get("data") is not None or not is_blank(_get_text(record, "text") or "")
     if record["ok"] and record["complete"] and has_content:
         return State.OK
     return State.INCOMPLETE if has_content else State.FAILED
 
 
-def _locate(record: Mapping[str, Any], folder: str) -> tuple[str | None, int | None]:
-    """Return where the image of a record is, and its page.
-
-    The path of a record is lost if the results file was moved without the images; then its name may still lead there.
-    """
+def _find_page(record: Mapping[str, Any]) -> int | None:
+    """The page of a record; that of a page that could not be read is only in its name."""
     image = record["images"][0]
-    name = str(image["source"])
-    path = find_path(record, folder) or (None if name == "-" or name.startswith("data:") else name)
     page = _get_count(image, "page")
-    if path is not None and (parts := split_page(path)) is not None:  # a page that could not be read has only this
-        path, page = parts
-    if path is not None and not is_url(path) and not os.path.exists(path):
-        stem = name if (parts := split_page(name)) is None else parts[0]
-        candidates = [os.path.abspath(stem), os.path.join(folder, stem), os.path.abspath(path)]
-        path = next(filter(os.path.exists, candidates), candidates[-1])
-    return path, page
+    if page is None and (parts := split_page(str(image["source"]))) is not None:
+        return parts[1]
+    return page
+
+
+def _find_name(record: Mapping[str, Any], folder: str) -> str | None:
+    """The path or URL of the image of a record, with its page; ``None`` if it has none."""
+    name = str(record["images"][0]["source"])
+    return find_path(record, folder) or (None if name.startswith(("-", "data:")) else name)
+
+
+def _remove_page(name: str) -> str:
+    parts = split_page(name)
+    return name if parts is None else parts[0]
 
 
 def _as_mapping(value: Any) -> Mapping[str, Any] | None:

@@ -59,7 +59,7 @@ def iterate_csv(results: Results, *, has_mark: bool = False) -> Iterator[str]:
     Args:
         has_mark: begin with a byte order mark, by which Excel recognizes UTF-8.
     """
-    expanded = _find_columns(results)
+    expanded = _find_columns(results.iterate_records())
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     names = [*_COLUMNS, *(name for columns in expanded.values() for name in columns)]
@@ -81,13 +81,13 @@ def _take(buffer: io.StringIO) -> str:
     return text
 
 
-def _find_columns(results: Iterable[ResultItem]) -> dict[str, list[str]]:
+def _find_columns(records: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
     """The columns for the values of each part, in the order in which they first appear."""
     expanded: dict[str, dict[str, None]] = {part: {} for part in _EXPANDED}
-    for item in results:
+    for record in records:
         for part, columns in expanded.items():
             if len(columns) <= _MAX_EXPANDED:
-                columns.update(dict.fromkeys(_expand(item.record.get(part), part)))
+                columns.update(dict.fromkeys(_expand(record.get(part), part)))
     return {part: list(columns) if len(columns) <= _MAX_EXPANDED else [part] for part, columns in expanded.items()}
 
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pexpect
 import pytest
 from markdown_it import MarkdownIt
 
@@ -13,7 +14,7 @@ from qubrid_cli.report.document import iterate_markdown
 from qubrid_cli.report.results import Results
 from qubrid_cli.report.table import iterate_csv
 
-from ..conftest import Qvision
+from ..conftest import Qvision, command, environment
 from ..support.gallery import REFUSED, Batch, Draw, Gallery, answered, numbered
 from ..support.results import line, write
 
@@ -132,6 +133,24 @@ def test_a_document_shows_the_image_its_answers_and_why_there_is_none(tmp_path: 
         '```json\n{\n  "a": "`"\n}\n```\n\nn\n\n'
         "## photos/b.jpg\n\n**Failed:** the \\[server\\] is down\n\nm\n"
     )
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.jsonl"])
+def test_what_a_report_writes_for_other_programs_is_read_again(qvision: Qvision, tmp_path: Path, name: str) -> None:
+    lines = [line(data={"a": [1, None]}, row={"b": "c"}), line("b.jpg", error="down"), line("\udc80.jpg", path=None)]
+    write(tmp_path / "r.jsonl", *lines)
+    assert qvision("report", "r.jsonl", "-o", name).exit_code == 0
+    tables = [qvision("report", report, "-o", "-", "--format", "csv").stdout for report in ("r.jsonl", name)]
+    assert tables[0] == tables[1]
+    assert b"a.jpg,,ok,text of a.jpg,,,m," in tables[0]
+
+
+def test_bytes_do_not_go_to_a_terminal(tmp_path: Path) -> None:
+    write(tmp_path / "r.jsonl", line())
+    arguments = command("report", "r.jsonl", "-o", "-", "--format", "parquet")
+    child = pexpect.spawn(arguments[0], arguments[1:], env=environment(), cwd=str(tmp_path), timeout=60)
+    child.expect("this output is not text")
+    child.expect(pexpect.EOF)
 
 
 def test_lines_are_kept_as_they_are_except_for_paths(tmp_path: Path) -> None:

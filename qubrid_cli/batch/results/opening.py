@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Self
 
 from ...errors import MissingObjectError, StorageError, UsageError
 from ...images.urls import is_object_folder, is_object_url
+from ...output.record import json_text
 from ...storage.opening import StorageOptions, open_object
 from ...text import find_encoding, quote_name
 from ..parts.join import count_unfinished, join_parts, open_run
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 #: Bytes that are copied at once.
 _COPY_BYTES = 1 << 20
+_PARQUET_HEAD = b"PAR1"
 _HINT = "Name files that qvision batch has written with -o, or the folder of a run in parts."
 
 
@@ -103,7 +105,10 @@ class ResultsFiles:
         self._add_corrections(Path(folder))
         if os.path.basename(name) == CORRECTIONS_FILE:  # of a pattern such as *.jsonl
             return
-        if not head or find_encoding(head) == "utf-16":
+        if head == _PARQUET_HEAD:
+            file.seek(0)
+            self._add_copy(_read_parquet(file, quote_name(name)), quote_name(name), folder)
+        elif not head or find_encoding(head) == "utf-16":
             self._add_copy([head, *_read_chunks(file)], quote_name(name), folder)
         else:
             self.files.append(OpenResults(file, quote_name(name), folder))
@@ -150,6 +155,16 @@ class ResultsFiles:
 def _read_chunks(file: BinaryIO) -> Iterator[bytes]:
     while chunk := file.read(_COPY_BYTES):
         yield chunk
+
+
+def _read_parquet(file: BinaryIO, name: str) -> Iterator[bytes]:
+    from ...output.parquet import read_records  # loads pyarrow
+
+    try:
+        for record in read_records(file, name):
+            yield json_text(record).encode() + b"\n"
+    except StorageError as error:
+        raise build_foreign_file_error(name) from error
 
 
 def _decode(file: BinaryIO, name: str) -> None:

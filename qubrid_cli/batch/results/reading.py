@@ -3,9 +3,11 @@
 Nothing is changed or locked, so a run may go on writing. In memory are the position and the name of each line, not the line.
 """
 
+import json
 import os
 from array import array
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -90,15 +92,17 @@ class ResultsReader:
         """Read all results, one after the other."""
         return (self[position] for position in range(len(self)))
 
+    def iterate_records(self, folder: str | None = None) -> Iterator[dict[str, Any]]:
+        """Yield all records; for a file in a folder, with paths that begin there."""
+        return (_move(self[position], folder) for position in range(len(self)))
+
     def iterate_lines(self, folder: str) -> Iterator[bytes]:
-        """Yield the lines of all results for a file in a folder; a line in which nothing changes is as it was read."""
+        """Yield the lines of all records for a file in a folder; a line in which nothing changes is as it was read."""
         for position in range(len(self)):
             result, line = self._read(position)
-            path = result.record.get("path")
-            if isinstance(path, str) and folder != result.folder and not is_object_url(path):
-                line = json_text({**result.record, "path": _make_relative(path, result.folder, folder)}).encode()
-            elif result.correction is not None:
-                line = json_text(result.record).encode()
+            record = _move(result, folder)
+            if record is not result.record or result.correction is not None:
+                line = json_text(record).encode()
             yield line + b"\n"
 
     def _index_file(self, file_number: int, file: OpenResults) -> None:
@@ -162,11 +166,13 @@ class ResultsReader:
         number = self._order[position]
         file = self._files[self._file_numbers[number]]
         data = _read_line(file.file.fileno(), self._offsets[number]).removeprefix(_BYTE_ORDER_MARK)
-        line = entries.parse_line(data)
-        if line is None:
-            raise StorageError(f"{file.name} was changed while it was read", hint="Run the command again.")
-        correction = self._corrections.find(line.record)
-        record = line.record if correction is None else apply_correction(line.record, correction)
+        try:
+            record = json.loads(data)
+            correction = self._corrections.find(record)
+            record = record if correction is None else apply_correction(record, correction)
+        except (ValueError, TypeError, AttributeError) as error:  # when it was indexed, it was a result
+            message = f"{file.name} was changed while it was read"
+            raise StorageError(message, hint="Run the command again.") from error
         return RecordedResult(record, file.folder, correction), data.strip()
 
 
@@ -214,9 +220,12 @@ def _read_line(descriptor: int, offset: int) -> bytes:
     return b"".join(pieces)
 
 
-def _make_relative(path: str, old_folder: str, folder: str) -> str:
-    path = os.path.normpath(os.path.join(old_folder, path))
-    try:
-        return os.path.relpath(path, folder).replace(os.sep, "/")
-    except ValueError:  # another drive
-        return path
+def _move(result: RecordedResult, folder: str | None) -> dict[str, Any]:
+    """The record of a result for a file in a folder."""
+    path = result.record.get("path")
+    if folder in {None, result.folder} or not isinstance(path, str) or is_object_url(path):
+        return result.record
+    path = os.path.normpath(os.path.join(result.folder, path))
+    with suppress(ValueError):  # another drive
+        path = os.path.relpath(path, folder).replace(os.sep, "/")
+    return {**result.record, "path": path}

@@ -27,6 +27,7 @@ _COMMANDS = {
     "batch": "Describe many images, with a line of JSON for each.",
     "test": "Answer a question of yes or no about images by the exit code.",
     "report": "Show the results of batches as a table or a document.",
+    "bench": "Compare models and settings: speed, cost, right answers.",
     "join": "Join the results of a batch in parts.",
     "models": "List the models of the endpoint, one id per line.",
     "doctor": "Check settings, key, network, endpoint and this machine.",

@@ -59,6 +59,7 @@ IMAGES = {
 FILES = {
     "questions.txt": "What is this?",
     "list.txt": "photo.jpg\nbefore.jpg\n",
+    "labels.csv": "image,expected\nphoto.jpg,no\nbefore.jpg,yes\n",
     "products.csv": "image,color,article\nphoto.jpg,red,shirt\nbefore.jpg,blue,hat\n",
     "key.txt": "qk-another-0123456789\n",
     "form.schema.json": '{"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}',

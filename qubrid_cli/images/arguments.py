@@ -73,12 +73,14 @@ def classify(
     stdin: BinaryIO,
     is_windows: bool = IS_WINDOWS,
     command: str = "describe",
+    needs_image: bool = True,
 ) -> Arguments:
     """Separate the images of a command from its prompt.
 
     Args:
         prompt_given: an option holds the prompt, so every argument is an image.
         command: for hints.
+        needs_image: whether it is an error if no argument is an image.
 
     Raises:
         UsageError: there are two prompts, a folder, an invalid URL, or no image.
@@ -100,7 +102,7 @@ def classify(
             images += resolved
             names += [image.name for image in resolved]
     prompt = choose_prompt(prompts, prompt_given=prompt_given)
-    if not names:
+    if not names and needs_image:
         raise _no_image_error(prompt, command)
     return Arguments(tuple(images), tuple(names), prompt, _join_errors(missing))
 

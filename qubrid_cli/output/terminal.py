@@ -5,8 +5,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -166,6 +166,27 @@ def with_log(items: Items, console: Console, *, has_spinner: bool) -> Items:
                 case RetryScheduled() if not has_spinner:
                     _echo_dimmed(console, _format_retry(item))
             yield item
+
+
+@contextmanager
+def open_status() -> Iterator[Callable[[str], None]]:
+    """Show a line on stderr about what goes on, until the end of the ``with``; yields what changes its text.
+
+    For a screen reader, or a terminal that cannot redraw a line, a line is printed now and then.
+    """
+    if may_repaint():
+        with make_console(stderr=True).status("") as status:
+            yield lambda text: status.update(StyledText(strip_control_characters(text)))
+        return
+    printed_at = 0.0
+
+    def show(text: str) -> None:
+        nonlocal printed_at
+        if time.monotonic() - printed_at >= _PHASE_INTERVAL:
+            printed_at = time.monotonic()
+            echo_err(escape_control_characters(text))
+
+    yield show
 
 
 class _SpinnerLine:

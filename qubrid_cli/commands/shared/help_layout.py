@@ -15,6 +15,9 @@ MAX_WIDTH = 100
 #: The headings and their options, in the order of the help. Options without a heading come last, under "Other".
 _HEADINGS: "Mapping[str, Sequence[str]]" = {
     "Prompt": ("prompt", "preset", "system", "schema", "each", "together", "labels", "any_image", "threshold", "votes", "by"),
+    "Comparison": (
+        "models", "pixel_counts", "image_orders", "think_levels", "run_count", "at_once", "label_file",
+    ),
     "Images": (
         "from_", "null", "image_column", "include", "exclude", "hidden", "limit", "shard", "pages", "frame", "password_file",
         "crop", "tiles", "max_pixels", "max_side", "background", "quality", "original", "detail", "image_order", "fetch",
@@ -50,6 +53,7 @@ _PAGES = {
     "batch": "batch",
     "test": "test",
     "report": "report",
+    "bench": "bench",
     "join": "parts",
     "presets": "presets",
     "config": "settings",

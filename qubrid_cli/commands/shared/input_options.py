@@ -58,7 +58,7 @@ def check_sources(paths: "Sequence[str]", list_name: str | None, *, null: bool) 
 
 
 def resolve_list(
-    name: str | None, stdin: BinaryIO, settings: "Settings", *, nul: bool
+    name: str | None, stdin: BinaryIO, settings: "Settings", *, nul: bool, option: str = "--from"
 ) -> "Path | BinaryIO | Callable[[], BinaryIO] | None":
     """The list of ``--from``; a function opens one in a bucket.
 
@@ -84,7 +84,7 @@ def resolve_list(
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(
-            f"cannot read the list {quote_name(name)}: {reason}", hint="Check the name after --from."
+            f"cannot read the list {quote_name(name)}: {reason}", hint=f"Check the name after {option}."
         ) from error
     if b"\0" in head and not nul and find_encoding(head) != "utf-16":
         quoted = quote_name(name)

@@ -1,0 +1,117 @@
+"""Images whose right answers are known: a list in JSONL or CSV with the columns ``image`` and ``expected``."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from ..describe.verdicts import Answer, read_word
+from ..errors import UsageError
+from ..frozen import frozen
+from ..text import quote_name
+from .plan import Sample
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..images.sources import Source
+
+#: A right answer: a text, a number, yes or no, or an object with values of a schema; ``None`` without labels.
+Expected = str | float | bool | Mapping[str, Any] | Sequence[Any] | None
+
+#: The columns that may hold it; the first one that a row has is used.
+EXPECTED_COLUMNS = ("expected", "answer", "value", "label")
+_EXAMPLE = '{"image": "a.jpg", "expected": "yes"}'
+
+
+@frozen
+class Label:
+    """A row of the list: the image, its own prompt if it has one, and the right answer."""
+
+    image: "Source"
+    prompt: str | None
+    expected: Expected
+
+
+def read_labels(list_file: "Path | BinaryIO | Callable[[], BinaryIO]", name: str) -> list[Label]:
+    """Read all labels.
+
+    Args:
+        name: of the list, for messages.
+
+    Raises:
+        UsageError: a row is not valid, or has no right answer; or there are no rows.
+    """
+    from ..batch.inputs import BatchInputs, MissingImage, resolve_source
+
+    labels: list[Label] = []
+    for item in BatchInputs((), list_file).find_images():
+        if isinstance(item, MissingImage):
+            raise UsageError(f"{quote_name(name)}: {item.error.message}", hint=f"A line looks like this: {_EXAMPLE}")
+        row = item.row or {}
+        expected = next((row[column] for column in EXPECTED_COLUMNS if row.get(column) not in {None, ""}), None)
+        if expected is None:
+            raise UsageError(
+                f"{quote_name(name)} has no expected answer for {quote_name(item.source)}",
+                hint=f"A line looks like this: {_EXAMPLE}. In CSV, the columns are image,expected.",
+            )
+        labels.append(Label(resolve_source(item), item.prompt, expected))
+    if not labels:
+        raise UsageError(f"{quote_name(name)} has no labels", hint=f"A line looks like this: {_EXAMPLE}")
+    return labels
+
+
+def choose_labels(labels: Sequence[Label], images: "Sequence[Source]", name: str) -> list[Label]:
+    """The labels of the images that were named on the command line; all of them if none was.
+
+    Raises:
+        UsageError: an image has no label.
+    """
+    if not images:
+        return list(labels)
+    chosen = {_identify(image.name) for image in images}
+    if missing := chosen - {_identify(label.image.name) for label in labels}:
+        image = next(image.name for image in images if _identify(image.name) in missing)
+        raise UsageError(
+            f"{quote_name(image)} is not in {quote_name(name)}",
+            hint="Leave out the images to use all that are in it.",
+        )
+    return [label for label in labels if _identify(label.image.name) in chosen]
+
+
+def join_images(images: "Sequence[Source]", labels: Sequence[Label]) -> list[Sample]:
+    """The images to ask about: those of the command line, or those with their labels, if there are labels.
+
+    Args:
+        images: those of the labels, in the same order, with documents replaced by their pages.
+
+    Raises:
+        UsageError: a label is that of a document with several pages.
+    """
+    if not labels:
+        return [Sample(image) for image in images]
+    if len(images) > len(labels):
+        name = next(
+            label.image.name for label, image in zip(labels, images, strict=False) if label.image.name != image.name
+        )
+        raise UsageError(
+            f"{quote_name(name)} has several pages, and one label",
+            hint=f"Label each page: {quote_name(f'{name}#page=1')}",
+        )
+    return [Sample(image, label.prompt, label.expected) for image, label in zip(images, labels, strict=True)]
+
+
+def _identify(name: str) -> str:
+    return name if "://" in name else os.path.realpath(name)
+
+
+def are_yes_or_no(labels: Sequence[Label]) -> bool:
+    """Whether all right answers are yes or no."""
+    return all(read_yes_or_no(label.expected) is not None for label in labels)
+
+
+def read_yes_or_no(expected: Expected) -> bool | None:
+    """The meaning of a right answer that is yes or no; ``None`` for any other."""
+    if isinstance(expected, bool):
+        return expected
+    word = read_word(expected) if isinstance(expected, str) else None
+    return None if word in {None, Answer.UNSURE} else word is Answer.YES

@@ -1,0 +1,183 @@
+"""Make the requests of a benchmark: images are prepared before, connections stay open, and each answer is a measurement."""
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..describe.result import Description
+from ..errors import EndpointError, ImageError, InterruptedByUserError, QvisionError
+from ..frozen import frozen
+from ..images.prepare import PendingImage, PreparedImage, prepare_pending
+from ..images.sources import Bytes, FetchedLink, Source, Stdin, find_link_secrets, read_bytes
+from ..library.threads import map_in_threads
+from .plan import BenchPlan, Job, list_jobs, list_warm_ups
+
+if TYPE_CHECKING:
+    import threading
+
+    from ..client.endpoint import Endpoint
+    from ..images.encode import ImageLimits
+
+#: Threads that prepare images, while nothing is measured.
+_PREPARING_THREADS = 2
+#: Bytes of prepared images that are kept; others are prepared again before each request, while no time is taken.
+_MAX_KEPT_BYTES = 256 << 20
+
+
+@frozen
+class Measurement:
+    """A request that was counted, and its outcome without the files that were sent."""
+
+    job: Job
+    answer: Description
+
+
+class ImageStore:
+    """The images, each prepared once for each size in which it is sent.
+
+    Attributes:
+        facts: what is sent of each image in each size, without the files.
+    """
+
+    def __init__(self, plan: BenchPlan) -> None:
+        self._plan = plan
+        self._sources: dict[int, Source] = {}
+        self._kept: dict[tuple[int, ImageLimits], PendingImage] = {}
+        self._kept_bytes = 0
+        self.facts: dict[tuple[int, ImageLimits], PreparedImage] = {}
+
+    def prepare_all(self) -> Iterator[str]:
+        """Prepare all images in all sizes; yield their names."""
+        firsts: dict[Source, int] = {}
+        for number, sample in enumerate(self._plan.samples):
+            first = firsts.setdefault(sample.image, number)
+            self._sources[number] = self._sources[first] if first < number else _read_once(sample.image)
+        limits = dict.fromkeys(variant.limits for variant in self._plan.variants)
+        keys = [(number, size) for number in range(len(self._plan.samples)) for size in limits]
+
+        def prepare(_: int, key: "tuple[int, ImageLimits]", __: "threading.Event") -> "tuple[int, ImageLimits]":
+            self._keep(key, prepare_pending(self._sources[key[0]], key[1], self._plan.documents))
+            return key
+
+        for number, _ in map_in_threads(prepare, keys, threads=_PREPARING_THREADS, is_ordered=True):
+            yield self._sources[number].name
+
+    def _keep(self, key: "tuple[int, ImageLimits]", pending: PendingImage) -> None:
+        if pending.future.exception() is not None:
+            self._kept[key] = pending
+            return
+        image = pending.wait()
+        if isinstance(image, PreparedImage):
+            self.facts[key] = image.drop_data()
+            if self._kept_bytes + image.upload_size > _MAX_KEPT_BYTES:
+                return
+            self._kept_bytes += image.upload_size
+        self._kept[key] = pending
+
+    def is_unusable(self, sample: int, limits: "ImageLimits") -> bool:
+        """Whether an image cannot be sent."""
+        kept = self._kept.get((sample, limits))
+        return kept is not None and kept.future.exception() is not None
+
+    def get(self, sample: int, limits: "ImageLimits") -> PendingImage:
+        """An image in the size of a variant."""
+        kept = self._kept.get((sample, limits))
+        return prepare_pending(self._sources[sample], limits, self._plan.documents) if kept is None else kept
+
+
+def _read_once(source: Source) -> Source:
+    """A source that can be read for each size: standard input is read, and a link downloaded, only once.
+
+    Raises:
+        ImageError: standard input cannot be read.
+    """
+    if isinstance(source, Stdin):
+        return Bytes(source.name, read_bytes(source))
+    if isinstance(source, FetchedLink):
+        try:
+            return Bytes(source.name, read_bytes(source))
+        except ImageError:  # raised again where the image is prepared
+            return source
+    return source
+
+
+class Measuring:
+    """The requests of a benchmark.
+
+    Args:
+        endpoint: for the first connection; further ones are made for requests at the same time.
+
+    Attributes:
+        failed_models: the models that no request can reach any more, each with the error.
+        warnings: about the answers of each variant, by its position, each once; also those of the warm-up.
+    """
+
+    def __init__(self, plan: BenchPlan, images: ImageStore, endpoint: "Endpoint") -> None:
+        self._plan = plan
+        self._images = images
+        self._endpoint = endpoint
+        self._idle = deque([endpoint])
+        self._dropped: dict[int, frozenset[str]] = {}
+        self.failed_models: dict[str, QvisionError] = {}
+        self.warnings: dict[int, dict[str, None]] = {}
+
+    def warm_up(self) -> Iterator[Description]:
+        """Make the requests that are not counted; yield their outcomes."""
+        for measurement in self._run(list_warm_ups(self._plan)):
+            yield measurement.answer
+
+    def measure(self) -> Iterator[Measurement]:
+        """Make the other requests; yield their outcomes as they arrive.
+
+        The requests of a model end when one shows that all of them would fail.
+        """
+        return self._run(list_jobs(self._plan))
+
+    def _run(self, jobs: Iterator[Job]) -> Iterator[Measurement]:
+        possible = (job for job in jobs if self._plan.variants[job.variant].model not in self.failed_models)
+        for measurement in map_in_threads(self._request, possible, threads=self._plan.jobs, is_ordered=False):
+            error, number = measurement.answer.error, measurement.job.variant
+            self.warnings.setdefault(number, {}).update(dict.fromkeys(measurement.answer.warnings))
+            if isinstance(error, EndpointError) and error.is_fatal:
+                self.failed_models.setdefault(self._plan.variants[number].model, error)
+            yield measurement
+
+    def _request(self, _: int, job: Job, stopped: "threading.Event") -> Measurement:
+        variant, sample = self._plan.variants[job.variant], self._plan.samples[job.sample]
+        image = self._images.get(job.sample, variant.limits)
+        request = self._plan.get_request(variant, job.sample)
+        request = replace(request, dropped=request.dropped | self._dropped.get(job.variant, frozenset()))
+        with self._borrow_endpoint() as endpoint:
+            endpoint.set_request_secrets(find_link_secrets([sample.image]))
+            items = variant.send(
+                endpoint, request, [image], labels=False, retry_limits=self._plan.retry_limits, prices=self._plan.prices
+            )
+            with closing(items):
+                for item in items:
+                    if isinstance(item, Description):
+                        return Measurement(job, self._finish(job, item))
+                    if stopped.is_set():
+                        break
+        return Measurement(job, Description(error=InterruptedByUserError("the result is not needed any more")))
+
+    def _finish(self, job: Job, answer: Description) -> Description:
+        """The answer without the files that were sent; and remember what the endpoint refused."""
+        if answer.has_answer and answer.refused_parameters:
+            earlier = self._dropped.get(job.variant, frozenset())
+            self._dropped[job.variant] = earlier | answer.refused_parameters
+        images = tuple(image.drop_data() if isinstance(image, PreparedImage) else image for image in answer.images)
+        return replace(answer, images=images, request=None, first_answer=None)
+
+    @contextmanager
+    def _borrow_endpoint(self) -> "Iterator[Endpoint]":
+        """An endpoint that no other thread uses meanwhile."""
+        try:
+            endpoint = self._idle.pop()
+        except IndexError:
+            endpoint = self._endpoint.clone()
+        try:
+            yield endpoint
+        finally:
+            self._idle.append(endpoint)

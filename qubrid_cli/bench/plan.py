@@ -1,0 +1,213 @@
+"""What is compared: the variants, the images they are asked about, the order of the requests, and their number."""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import field, replace
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UsageError
+from ..frozen import frozen
+from ..library import question
+from ..settings.fields import FIELDS, format_flag
+from ..text import escape_control_characters
+
+if TYPE_CHECKING:
+    from ..client.request import Request
+    from ..client.retry import RetryLimits
+    from ..describe.run import Items
+    from ..images.documents.pages import Documents
+    from ..images.encode import ImageLimits
+    from ..images.sources import Source
+    from ..metrics import Price
+    from .labels import Expected
+
+#: The settings that vary, in the order of their columns.
+AXES = ("model", "max_pixels", "image_order", "think")
+#: More variants than this are more likely a mistake than intended.
+_MAX_VARIANTS = 64
+
+
+@frozen
+class Variant:
+    """One of the things that are compared: a model with settings.
+
+    Attributes:
+        values: the settings that may vary, by name.
+        request: without its image and without the prompt of an image's own.
+        send: makes the request: ``describe.run.describe``, or what answers questions of yes or no.
+        prepare: turns the request into the one that is sent first, to estimate its tokens.
+    """
+
+    values: Mapping[str, Any]
+    request: "Request"
+    limits: "ImageLimits"
+    send: "Callable[..., Items]"
+    prepare: "Callable[[Request], Request]"
+
+    @property
+    def model(self) -> str:
+        """The requested model."""
+        return self.request.model
+
+
+@frozen
+class Sample:
+    """An image to ask about.
+
+    Attributes:
+        prompt: its own, in place of the common one.
+        expected: the right answer, if there are labels.
+    """
+
+    image: "Source"
+    prompt: str | None = None
+    expected: "Expected" = None
+
+
+@frozen
+class BenchPlan:
+    """What a benchmark does.
+
+    Attributes:
+        runs: requests for each image and variant.
+        jobs: requests at once.
+        is_judged: the questions are of yes or no, and the answers are verdicts.
+        threshold: the probability from which an answer counts as yes.
+        documents: the open documents of the pages among the images.
+    """
+
+    variants: Sequence[Variant]
+    samples: Sequence[Sample]
+    runs: int
+    jobs: int
+    prices: "Mapping[str, Price]"
+    retry_limits: "RetryLimits"
+    is_judged: bool = False
+    threshold: float = 0.5
+    documents: "Documents | None" = None
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether the answers can be right or wrong."""
+        return self.samples[0].expected is not None
+
+    @property
+    def varied(self) -> Sequence[str]:
+        """The settings in which the variants differ; at least the model."""
+        return [name for name in AXES if len({variant.values[name] for variant in self.variants}) > 1] or ["model"]
+
+    def name_variant(self, variant: Variant) -> str:
+        """What distinguishes a variant from the others."""
+        return ", ".join(_format_value(name, variant.values[name]) for name in self.varied)
+
+    def get_request(self, variant: Variant, sample: int) -> "Request":
+        """The request of a variant for an image, with the prompt for it."""
+        image, prompt = self.samples[sample].image, self.samples[sample].prompt
+        request = variant.request if prompt is None else replace(variant.request, prompt=prompt)
+        return question.fill_placeholders(request, [image], sample + 1)
+
+    @property
+    def warm_up_count(self) -> int:
+        """Requests that are not counted: one for each variant, and for each connection."""
+        return max(len(self.variants), self.jobs)
+
+    @property
+    def request_count(self) -> int:
+        """Requests that are counted."""
+        return len(self.variants) * len(self.samples) * self.runs
+
+
+def _format_value(name: str, value: Any) -> str:
+    match name:
+        case "max_pixels":
+            return "original size" if value is None else f"{value:,} px"
+        case "image_order":
+            return f"image {value}"
+        case "think":
+            return "default thinking" if value is None else f"thinking {value}"
+    return escape_control_characters(str(value))
+
+
+@frozen
+class Job:
+    """One request: the positions of the variant and the sample, and the number of the run, 0 to warm up."""
+
+    variant: int
+    sample: int
+    run: int
+
+
+def list_warm_ups(plan: BenchPlan) -> Iterator[Job]:
+    """The requests that open the connections, load the models, and find out what the endpoint does not take."""
+    for number in range(plan.warm_up_count):
+        yield Job(number % len(plan.variants), number % len(plan.samples), 0)
+
+
+def list_jobs(plan: BenchPlan) -> Iterator[Job]:
+    """The requests in an order in which everything that changes over time affects all variants alike.
+
+    All variants take turns at each image, each time beginning with another one.
+    """
+    count = len(plan.variants)
+    for run, sample in itertools.product(range(plan.runs), range(len(plan.samples))):
+        for turn in range(count):
+            yield Job((run + sample + turn) % count, sample, run + 1)
+
+
+@frozen
+class Axes:
+    """The values of the settings that vary, by name; a setting without values has the usual one."""
+
+    values: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+
+    def list_choices(self) -> list[dict[str, Any]]:
+        """The values of each variant.
+
+        Raises:
+            UsageError: there are too many.
+        """
+        choices = [
+            dict(zip(self.values, combination, strict=True)) for combination in itertools.product(*self.values.values())
+        ]
+        if len(choices) > _MAX_VARIANTS:
+            sizes = " × ".join(str(len(values)) for values in self.values.values())
+            raise UsageError(
+                f"{sizes} values make {len(choices)} variants; at most {_MAX_VARIANTS} can be compared",
+                hint="Vary one setting, choose its best value, and then vary the next one.",
+            )
+        return choices
+
+
+def read_axes(lists: Mapping[str, str | None]) -> Axes:
+    """The values in lists such as ``262144,1048576``, by the names of the settings.
+
+    Raises:
+        UsageError: a list is empty, or one of its values is not valid.
+    """
+    return Axes({name: _parse_list(name, text) for name, text in lists.items() if text is not None})
+
+
+def _parse_list(name: str, text: str) -> Sequence[Any]:
+    flag = "--models" if name == "model" else format_flag(name)
+    words = [word.strip() for word in text.split(",")]
+    if not all(words):
+        raise UsageError(
+            f"invalid value for {flag}: {text!r} has an empty item", hint="Separate values by commas, without blanks."
+        )
+    values = []
+    for word in words:
+        try:
+            values.append(FIELDS[name].parse(word))
+        except ValueError as error:
+            raise UsageError(
+                f"invalid value for {flag}: {word} {error}", hint=f"For example: {flag} {_EXAMPLES[name]}"
+            ) from error
+    return list(dict.fromkeys(values))
+
+
+_EXAMPLES = {
+    "model": "Qwen/Qwen3-VL-Flash,Qwen/Qwen3-VL-Plus",
+    "max_pixels": "262144,1048576,2621440",
+    "image_order": "first,last",
+    "think": "off,on",
+}

@@ -1,0 +1,303 @@
+"""``qvision bench``: compare models and settings on the same images."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+
+import typer
+
+from ..errors import InterruptedByUserError, QvisionError
+from ..library import connection, image_options
+from ..output import show
+from ..output.streams import echo_err
+from .shared import completions, help_layout, input_options, options, setup, verdict_options
+
+if TYPE_CHECKING:
+    from ..bench.labels import Label
+    from ..bench.measure import ImageStore
+    from ..bench.plan import BenchPlan
+    from ..bench.results import BenchResult
+    from ..images.sources import Source
+    from ..settings.config_file import Config
+    from ..settings.fields import Settings
+    from ..settings.presets import Preset
+
+app = typer.Typer()
+
+_EXAMPLES = """\
+qvision bench photo.jpg --models Qwen/Qwen3-VL-Flash,Qwen/Qwen3-VL-Plus
+qvision bench *.jpg "how many people?" --max-pixels 262144,1048576 -n 5
+qvision bench --labels labels.jsonl "is it blurred?" --json"""
+_MAX_RUNS, _MAX_JOBS = 1000, 256
+#: Their options have lists of values here.
+_VARIED = {"max_pixels", "image_order", "think"}
+_SETTINGS = (*options.REQUEST_SETTINGS, *options.RETRY_SETTINGS, *options.IMAGE_SETTINGS)
+
+
+@app.command(cls=help_layout.Command, epilog=f"{_EXAMPLES}\n\n{options.EPILOG}")
+@options.with_settings(*(name for name in _SETTINGS if name not in _VARIED))
+def bench(
+    context: typer.Context,
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[IMAGE]... [PROMPT]",
+            autocompletion=completions.complete_images,
+            help="Files, URLs, quoted globs, - for standard input; and the prompt.",
+        ),
+    ] = None,
+    *,
+    run_count: Annotated[
+        int,
+        typer.Option(
+            "--runs",
+            "-n",
+            min=1,
+            max=_MAX_RUNS,
+            metavar="N",
+            help="Requests for each image and variant. [3]",
+            show_default=False,
+        ),
+    ] = 3,
+    at_once: Annotated[
+        int,
+        typer.Option(
+            "--jobs", "-j", min=1, max=_MAX_JOBS, metavar="N", help="Requests at once. [1]", show_default=False
+        ),
+    ] = 1,
+    models: Annotated[
+        str | None,
+        typer.Option("--models", metavar="LIST", help="Models to compare.", autocompletion=completions.complete_models),
+    ] = None,
+    pixel_counts: Annotated[
+        str | None,
+        typer.Option("--max-pixels", metavar="LIST", help="Sizes of images to compare, such as 262144,1048576."),
+    ] = None,
+    image_orders: Annotated[
+        str | None,
+        typer.Option("--image-order", metavar="LIST", help="Image before or after the text: first,last."),
+    ] = None,
+    think_levels: Annotated[
+        str | None, typer.Option("--think", metavar="LIST", help="How much the model thinks: off,on,low,medium,high.")
+    ] = None,
+    label_file: Annotated[
+        str | None,
+        typer.Option(
+            "--labels",
+            metavar="FILE",
+            help="Images with their right answers, in JSONL or CSV, to score answers; - reads standard input.",
+            autocompletion=completions.complete_files,
+        ),
+    ] = None,
+    threshold: Annotated[
+        float,
+        typer.Option(
+            "--threshold",
+            min=0.001,
+            max=0.999,
+            metavar="P",
+            help="Probability from which an answer counts as yes. [0.5]",
+            show_default=False,
+        ),
+    ] = 0.5,
+    by: verdict_options.By = None,
+    prompt: options.Prompt = None,
+    preset: options.Preset = None,
+    system: options.System = None,
+    schema: options.Schema = None,
+    param: options.Param = None,
+    original: options.Original = False,
+    crop: options.Crop = None,
+    fetch: options.Fetch = None,
+    as_json: options.JsonObject = False,
+    dry_run: options.DryRun = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Compare models and settings: speed, cost, right answers."""
+    from ..bench import forecast, measure, record
+
+    shown = show.OutputOptions(as_json, None, None, thinking=False, quiet=quiet, verbose=False)
+    with _reporting_failures(shown):
+        config = setup.load_config()
+        plan, settings = _build_plan(context, config, arguments or [])
+        key = None if dry_run else setup.require_key(settings, quiet=quiet)
+        images = measure.ImageStore(plan)
+        with _showing_status(shown) as show_status:
+            for name in images.prepare_all():
+                show_status(f"preparing {name}")
+        planned = forecast.forecast(plan, images)
+        if dry_run:
+            _show_forecast(planned, shown)
+            return
+        if not quiet:
+            echo_err(planned.format_summary())
+        result = _measure(plan, images, settings, key, shown)
+    if as_json:
+        show.print_json(record.json_result(result))
+    elif result.has_answers:
+        _show_result(result, quiet=quiet)
+    if result.error is not None:
+        raise result.error
+
+
+@contextmanager
+def _reporting_failures(shown: show.OutputOptions) -> Iterator[None]:
+    """With ``--json``, print an object of the same form about an error before anything was measured."""
+    try:
+        yield
+    except (QvisionError, KeyboardInterrupt) as error:
+        failure = error if isinstance(error, QvisionError) else InterruptedByUserError("stopped by Ctrl-C")
+        if shown.as_json:
+            from ..bench import record
+
+            show.print_json(record.json_failure(failure))
+        raise failure from None
+
+
+def _build_plan(context: typer.Context, config: "Config", words: Sequence[str]) -> "tuple[BenchPlan, Settings]":
+    """What the command line asks for.
+
+    Raises:
+        QvisionError: it cannot be used.
+    """
+    from ..bench import labels, plan, variants
+    from ..client.retry import RetryLimits
+    from ..images.arguments import classify
+    from ..images.documents import expansion
+    from ..settings import resolve as resolving
+
+    params = context.params
+    label_file = params["label_file"]
+    stdin = setup.open_stdin([*words, params["prompt"], params["system"], label_file])
+    prompt = setup.read_prompt("-p", params["prompt"], stdin)
+    classified = classify(
+        words, prompt_given=prompt is not None, stdin=stdin, command="bench", needs_image=label_file is None
+    )
+    if classified.error is not None:
+        raise classified.error
+
+    labelled = _read_labels(label_file, stdin, classified.images, setup.resolve_settings(context, config))
+    is_judged = bool(labelled) and params["schema"] is None and labels.are_yes_or_no(labelled)
+    asked = variants.QuestionOptions(
+        option_prompt=prompt,
+        argument_prompt=classified.prompt,
+        has_own_prompts=all(label.prompt for label in labelled) and bool(labelled),
+        system=setup.read_prompt("-s", params["system"], stdin),
+        schema=params["schema"],
+        extra=setup.parse_params(params["param"]),
+        crop=params["crop"],
+        original=params["original"],
+        has_preset=params["preset"] is not None,
+        is_judged=is_judged,
+        by=params["by"],
+    )
+    preset, axes = params["preset"], _read_axes(params)
+
+    def resolve(choice: Mapping[str, Any]) -> "tuple[Preset | None, Settings]":
+        chosen = {**setup.options_from(context), **choice}
+        if is_judged:
+            return None, resolving.resolve(chosen, os.environ, config)
+        return resolving.resolve_with_preset(chosen, os.environ, config, preset)
+
+    compared, settings = variants.build_variants(axes, resolve, asked)
+    images: Sequence[Source] = [label.image for label in labelled] or classified.images
+    images = image_options.resolve_images(images, settings, fetch=params["fetch"])
+    images, documents = expansion.expand_pages(images, None, None, each=True)
+    return plan.BenchPlan(
+        variants=compared,
+        samples=labels.join_images(images, labelled),
+        runs=params["run_count"],
+        jobs=params["at_once"],
+        prices=config.prices,
+        retry_limits=RetryLimits(settings.retries, settings.retry_max_wait, settings.max_time),
+        is_judged=is_judged,
+        threshold=params["threshold"],
+        documents=documents,
+    ), settings
+
+
+def _read_labels(
+    name: str | None, stdin: BinaryIO, images: "Sequence[Source]", settings: "Settings"
+) -> "Sequence[Label]":
+    """The labels of the images, or of all images that have one; nothing without ``--labels``."""
+    if name is None:
+        return []
+    from ..bench import labels
+
+    list_file = input_options.resolve_list(name, stdin, settings, nul=False, option="--labels")
+    assert list_file is not None
+    return labels.choose_labels(labels.read_labels(list_file, name), images, name)
+
+
+def _read_axes(params: Mapping[str, Any]) -> Any:
+    """The settings that vary."""
+    from ..bench.plan import read_axes
+    from ..errors import UsageError
+
+    if params["models"] is not None and params["model"] is not None:
+        raise UsageError(
+            "--models and --model exclude each other", hint="Put all models into --models, separated by commas."
+        )
+    names = {"model": "models", "max_pixels": "pixel_counts", "image_order": "image_orders", "think": "think_levels"}
+    return read_axes({name: params[parameter] for name, parameter in names.items()})
+
+
+@contextmanager
+def _showing_status(shown: show.OutputOptions) -> Iterator[Callable[[str], None]]:
+    """A line about what goes on, where a person watches."""
+    if not shown.is_interactive:
+        yield lambda _: None
+        return
+    from ..output import terminal
+
+    with terminal.open_status() as show_status:
+        yield show_status
+
+
+def _measure(
+    plan: "BenchPlan", images: "ImageStore", settings: "Settings", key: str | None, shown: show.OutputOptions
+) -> "BenchResult":
+    """Make all requests. After Ctrl-C, the result has what was measured until then."""
+    from ..bench import measure, results
+
+    measured: list[measure.Measurement] = []
+    stop: QvisionError | None = None
+    endpoint = connection.open_endpoint(settings, key, connects_early=False)
+    measuring = measure.Measuring(plan, images, endpoint)
+    try:
+        with _showing_status(shown) as show_status:
+            show_status("warming up")
+            for number, _ in enumerate(measuring.warm_up(), 1):
+                show_status(f"warming up: {number} of {plan.warm_up_count} requests")
+            for measurement in measuring.measure():
+                measured.append(measurement)
+                show_status(f"measuring: {len(measured)} of {plan.request_count} requests")
+    except KeyboardInterrupt:
+        stop = InterruptedByUserError(f"stopped by Ctrl-C after {len(measured)} of {plan.request_count} requests")
+    return results.build_result(plan, measured, measuring, stop)
+
+
+def _show_result(result: "BenchResult", *, quiet: bool) -> None:
+    """Draw tables on a terminal; elsewhere print a table with tabs, and the notes on stderr."""
+    from ..bench import record, tables
+
+    if sys.stdout is not None and sys.stdout.isatty():
+        tables.show_result(result)
+        return
+    for line in record.format_lines(result):
+        show.print_line(line)
+    for note in () if quiet else tables.format_notes(result):
+        echo_err(f"note: {note}")
+
+
+def _show_forecast(planned: Any, shown: show.OutputOptions) -> None:
+    from ..bench import forecast
+
+    if shown.as_json:
+        show.print_json(forecast.json_forecast(planned))
+        return
+    rows = list(forecast.format_rows(planned))
+    show.show_rows(("variant", "prompt tokens", "cost without answers"), rows)
+    show.print_line(f"{planned.format_summary()}; nothing was sent to the endpoint")

@@ -1,0 +1,79 @@
+"""Tables with bars on a terminal."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.bar import Bar as BlockBar
+from rich.console import RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text as StyledText
+
+from ..frozen import frozen
+from ..text import strip_control_characters
+from .appearance import MAX_PROSE_WIDTH
+from .terminal import make_console
+
+#: Columns that a bar has at least; without as much room there are no bars.
+_LEAST_BAR_WIDTH = 8
+#: Columns of the first cell at most, as a part of the table.
+_NAME_SHARE = 0.35
+
+
+@frozen
+class Bar:
+    """A bar that fills a part of its column, from 0 to 1."""
+
+    fraction: float
+
+
+def show_bar_table(titles: Sequence[str], rows: Iterable[Sequence[str | Bar]]) -> None:
+    """Draw a table, and an empty line below it: the first cells are names, the others numbers or bars; ``*`` before a name marks its row.
+
+    Args:
+        titles: of the columns; that of bars is empty.
+    """
+    console = make_console()
+    width = min(console.width, MAX_PROSE_WIDTH)
+    kept = [list(row) for row in rows]
+    bars = {index for row in kept for index, cell in enumerate(row) if isinstance(cell, Bar)}
+    number_widths = [
+        max(len(title), *(len(cell) for cell in column if isinstance(cell, str)), 0)
+        for index, (title, column) in enumerate(zip(titles, zip(*kept, strict=True), strict=True))
+        if index not in bars
+    ]
+    name_width = min(number_widths[0], max(int(width * _NAME_SHARE), 8))
+    left = width - name_width - sum(number_widths[1:]) - 2 * (len(titles) - 1)
+    has_bars = left >= _LEAST_BAR_WIDTH * len(bars)
+    table = Table(box=None, pad_edge=False, header_style="bold", width=width if bars and has_bars else None)
+    for index, title in enumerate(titles):
+        if index == 0:
+            table.add_column(title, overflow="fold", width=name_width)
+        elif index not in bars:
+            table.add_column(title, justify="right", no_wrap=True, min_width=number_widths[_count_before(bars, index)])
+        elif has_bars:
+            table.add_column(title, ratio=1, min_width=_LEAST_BAR_WIDTH)
+    for row in kept:
+        style = "bold" if isinstance(row[0], str) and row[0].startswith("*") else ""
+        cells = [cell for cell in row if has_bars or not isinstance(cell, Bar)]
+        table.add_row(*(_render(cell, is_ascii=console.options.ascii_only) for cell in cells), style=style)
+    console.print(table)
+    console.print()
+
+
+def show_sentences(sentences: Iterable[str]) -> None:
+    """Print each sentence on lines of its own, wrapped at words."""
+    console = make_console()
+    for sentence in sentences:
+        console.print(StyledText(strip_control_characters(sentence)), width=min(console.width, MAX_PROSE_WIDTH))
+
+
+def _count_before(bars: set[int], index: int) -> int:
+    return index - sum(bar < index for bar in bars)
+
+
+def _render(cell: str | Bar, *, is_ascii: bool) -> RenderableType:
+    if isinstance(cell, str):
+        return StyledText(strip_control_characters(cell))
+    if is_ascii:
+        return ProgressBar(total=1.0, completed=cell.fraction)
+    return BlockBar(1.0, 0.0, cell.fraction, color="cyan")

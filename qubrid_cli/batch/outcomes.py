@@ -1,5 +1,6 @@
 """From the results of attempts to the outcomes of images: the lines of the results file, and the sidecars."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -105,7 +106,8 @@ class OutcomeWriter:
         """Write the sidecars of an image, whose line must already be in the results file; return its final outcome."""
         if self.sidecars is not None:
             try:
-                self.sidecars.write(self._plan.open_source(outcome.task), outcome.record)
+                record = json.loads(outcome.line) if self.sidecars.has_corrections else outcome.record
+                self.sidecars.write(self._plan.open_source(outcome.task), record)
             except (ImageError, OutputError) as error:
                 record = _mark_failed(AttemptResult(outcome.record), error).record
                 return SidecarFailed(outcome.task, record, error, is_duplicate=outcome.is_duplicate)

@@ -70,7 +70,7 @@ def run_batch(plan: BatchPlan) -> None:
             from .failures import FailureList
 
             failures = stack.enter_context(FailureList(plan.failures, plan.batch_request.request.prompt))
-        outcome_writer = _build_outcome_writer(plan, journal)
+        outcome_writer = _build_outcome_writer(plan, journal, messages)
         work_sharing = stack.enter_context(closing(_share_work(plan, journal, outcome_writer)))
         if not plan.is_quiet and plan.inputs.can_be_found_twice:
             stats.count_total(plan.inputs.find_images(counts_left_out=False), work_sharing.has_work)
@@ -180,12 +180,15 @@ def _share_work(plan: BatchPlan, journal: Journal, outcome_writer: OutcomeWriter
     return WorkSharing(journal, DoneFinder(plan, journal, *([] if sidecars is None else [sidecars.may_skip_recorded])))
 
 
-def _build_outcome_writer(plan: BatchPlan, journal: Journal) -> OutcomeWriter:
+def _build_outcome_writer(plan: BatchPlan, journal: Journal, messages: _Messages) -> OutcomeWriter:
     if plan.sidecars is None:
         return OutcomeWriter(plan, count_incomplete=journal.count_incomplete)
+    from .results.corrections import read_corrections
     from .sidecars.writer import Sidecars
 
-    return OutcomeWriter(plan, Sidecars(plan.sidecars, has_text=journal.has_text), journal.count_incomplete)
+    corrections = None if plan.results is None else read_corrections(Path(journal.folder), messages.show)
+    sidecars = Sidecars(plan.sidecars, has_text=journal.has_text, corrections=corrections)
+    return OutcomeWriter(plan, sidecars, journal.count_incomplete)
 
 
 def _build_run(plan: BatchPlan, work_sharing: WorkSharing, budget: Budget, outcome_writer: OutcomeWriter) -> BatchRun:

@@ -7,8 +7,8 @@ import errno
 import hashlib
 import json
 import os
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ...errors import OutputError, StorageError
 from ...frozen import frozen
 from ...output.record import json_text
 from ...text import quote_name
+from ..sidecars.answers import format_caption
 
 CORRECTIONS_FILE = "corrections.jsonl"
 #: Of a record, what the key of an answer without one is made from.
@@ -44,16 +45,12 @@ class Correction:
 
 
 class Corrections:
-    """The corrections of some files.
-
-    Attributes:
-        damaged_counts: the unreadable lines of each file that has any.
-    """
+    """The corrections of some files."""
 
     def __init__(self) -> None:
-        self.damaged_counts: dict[str, int] = {}
+        self._damaged_counts: dict[str, int] = {}
         self._by_key: dict[str, Correction] = {}
-        self._names: set[str] = set()
+        self._texts_by_name: dict[str, list[str]] = {}
 
     def __bool__(self) -> bool:
         """Whether there is any correction."""
@@ -76,7 +73,7 @@ class Corrections:
             ) from error
 
     def add_lines(self, lines: Iterable[bytes], *, name: str) -> None:
-        """Add corrections, of which a later one about the same answer is valid.
+        """Add corrections, each in place of an earlier one of the same answer.
 
         Args:
             name: the path or URL of the file.
@@ -86,27 +83,47 @@ class Corrections:
                 case {"key": str(key), "bad": bool(is_bad), "text": str() | None as text, **others}:
                     created = others.get("created")
                     correction = Correction(text, is_bad, created if isinstance(created, str) else None)
-                    self._names.add(os.path.basename(str(others.get("source"))))
-                    if not self._is_newer(key, correction):
-                        self._by_key[key] = correction
+                    name_of_image = os.path.basename(str(others.get("source")))
+                    self._texts_by_name.setdefault(name_of_image, []).extend(filter(None, [text]))
+                    self._by_key[key] = correction
                 case _ if line.strip():
-                    self.damaged_counts[name] = self.damaged_counts.get(name, 0) + 1
+                    self._damaged_counts[name] = self._damaged_counts.get(name, 0) + 1
 
-    def _is_newer(self, key: str, correction: Correction) -> bool:
-        """Whether the correction that is there, perhaps from another file, was made after this one."""
-        other = self._by_key.get(key)
-        return other is not None and (other.created or "") > (correction.created or "")
+    def format_notes(self) -> Iterator[str]:
+        """Say which files have lines that could not be read."""
+        for name, count in self._damaged_counts.items():
+            yield f"damaged: {count_lines(count)} of {quote_name(name)}, ignored"
 
     def may_concern(self, source: str) -> bool:
         """Whether there may be a correction about an image; quicker than ``find``, which needs its record."""
-        return os.path.basename(source) in self._names
+        return os.path.basename(source) in self._texts_by_name
+
+    def has_text(self, source: str, text: str) -> bool:
+        """Whether an answer about an image was ever corrected so that its caption is this text, apart from whitespace."""
+        captions = (format_caption({"text": other}) for other in self._texts_by_name.get(os.path.basename(source), ()))
+        return any(_squeeze(caption) == _squeeze(text) for caption in captions)
 
     def find(self, record: Mapping[str, Any]) -> Correction | None:
-        """Find the correction of an answer, if there is one."""
-        if not self._by_key:
-            return None
-        correction = self._by_key.get(identify_answer(record))
+        """Find the correction of an answer, unless it was taken back."""
+        correction = self.find_last(record)
         return None if correction is None or correction.is_empty else correction
+
+    def find_last(self, record: Mapping[str, Any]) -> Correction | None:
+        """Find the last correction of an answer, which may take an earlier one back."""
+        return self._by_key.get(identify_answer(record)) if self._by_key else None
+
+
+def read_corrections(folder: Path, notify: Callable[[str], None]) -> Corrections:
+    """Read the corrections of the results in a folder.
+
+    Raises:
+        StorageError: they cannot be read.
+    """
+    corrections = Corrections()
+    corrections.read_file(folder / CORRECTIONS_FILE)
+    for note in corrections.format_notes():
+        notify(note)
+    return corrections
 
 
 def identify_answer(record: Mapping[str, Any]) -> str:
@@ -155,7 +172,8 @@ def append_correction(path: Path, record: Mapping[str, Any], *, text: str | None
     Raises:
         OutputError: it cannot be written.
     """
-    correction = Correction(text, is_bad, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    created = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    correction = Correction(text, is_bad, created)
     images = record.get("images") or [{}]
     line = {
         "key": identify_answer(record),
@@ -190,6 +208,16 @@ def _append(path: Path, line: bytes) -> None:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     finally:
         os.close(descriptor)
+
+
+def count_lines(count: int) -> str:
+    """A number of lines, in words."""
+    return "1 line" if count == 1 else f"{count:,} lines"
+
+
+def _squeeze(text: str) -> str:
+    """Remove all whitespace."""
+    return "".join(text.split())
 
 
 def _parse(data: bytes) -> Any:

@@ -69,8 +69,7 @@ class ResultsFiles:
             for location in locations:
                 self._open(location)
             self._stack = stack.pop_all()
-        for name, count in self.corrections.damaged_counts.items():
-            self.notes.append(f"damaged: {count_lines(count)} of {quote_name(name)}, ignored")
+        self.notes += self.corrections.format_notes()
 
     def __enter__(self) -> Self:
         """The files stay open until the block ends."""
@@ -182,8 +181,3 @@ def _decode(file: BinaryIO, name: str) -> None:
 def build_foreign_file_error(name: str) -> UsageError:
     """The error for a file that holds something else, by its name in messages."""
     return UsageError(f"{name} is not a results file", hint=_HINT)
-
-
-def count_lines(count: int) -> str:
-    """A number of lines, in words."""
-    return "1 line" if count == 1 else f"{count:,} lines"

@@ -18,9 +18,9 @@ from ...output.record import json_text
 from ...text import natural_key
 from .. import entries
 from . import lines
-from .corrections import Correction, apply_correction, identify_answer
+from .corrections import Correction, apply_correction, count_lines, identify_answer
 from .index import LineIndex
-from .opening import OpenResults, ResultsFiles, build_foreign_file_error, count_lines
+from .opening import OpenResults, ResultsFiles, build_foreign_file_error
 
 #: Damaged lines whose numbers are shown.
 _SHOWN_DAMAGED_LINES = 5

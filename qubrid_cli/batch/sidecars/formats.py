@@ -84,17 +84,24 @@ class _TextContent:
                 raise _build_exists_error()
 
     def update(self, existing: bytes | None, record: entries.Record, policy: ExistingPolicy) -> bytes:
-        caption = self._prefix + format_caption(record)
-        caption = " ".join(caption.split()) if self._options.one_line else caption
+        caption = self._format(record)
         if existing is None or policy is not ExistingPolicy.APPEND:
             return caption.encode(errors="replace") + b"\n"
         text = _decode_text(existing)
         if _squeeze(caption) in _squeeze(text):
             return existing
+        if (note := record.get("correction")) is not None:
+            model_caption = self._format({"text": note["model_text"]})
+            if model_caption in text:
+                return text.replace(model_caption, caption).encode(errors="replace")
         line_break = "\r\n" if "\r\n" in text else "\n"
         separator = ", " if self._options.one_line else line_break
         before = f"{text.rstrip()}{separator}" if text.strip() else ""
         return f"{before}{caption}{line_break}".encode(errors="replace")
+
+    def _format(self, record: entries.Record) -> str:
+        caption = self._prefix + format_caption(record)
+        return " ".join(caption.split()) if self._options.one_line else caption
 
 
 class _JsonContent:

@@ -19,6 +19,7 @@ from ...files import write_atomic
 from ...images.sources import DocumentPage, Source
 from ...text import quote_name
 from .. import entries
+from ..results.corrections import Corrections, apply_correction
 from .formats import KeptError, SidecarContent, build_contents
 from .options import ExistingPolicy, SidecarFormat, SidecarOptions, find_file
 
@@ -33,11 +34,21 @@ class Sidecars:
 
     Args:
         has_text: whether an earlier answer about this source had this text; then a text file with it is ours.
+        corrections: take the place of answers, or keep them from being written.
     """
 
-    def __init__(self, options: SidecarOptions, *, has_text: Callable[[str, str], bool]) -> None:
+    def __init__(
+        self,
+        options: SidecarOptions,
+        *,
+        has_text: Callable[[str, str], bool],
+        corrections: Corrections | None = None,
+    ) -> None:
         self._options = options
-        self._contents = build_contents(options, has_text)
+        self._corrections = corrections = corrections or Corrections()
+        self._contents = build_contents(
+            options, lambda name, text: has_text(name, text) or corrections.has_text(name, text)
+        )
         self._lock = threading.Lock()
         self._owner_by_path: dict[bytes, bytes] = {}
 
@@ -51,7 +62,13 @@ class Sidecars:
     def may_skip_recorded(self, source: Source) -> bool:
         """Whether an image whose answer is in the results file needs no ``write_missing``."""
         is_changing = self._options.existing in {ExistingPolicy.APPEND, ExistingPolicy.REPLACE}
+        is_changing = is_changing or self._corrections.may_concern(source.name)
         return not is_changing and self._are_complete(self._derive_paths(source))
+
+    @property
+    def has_corrections(self) -> bool:
+        """Whether records need the key of their answer, by which corrections are found."""
+        return bool(self._corrections)
 
     def _are_complete(self, paths: Mapping[SidecarFormat, Path]) -> bool:
         return all(_is_complete(self._contents[kind], path) for kind, path in paths.items())
@@ -79,18 +96,54 @@ class Sidecars:
             ImageError: a sidecar could not be written, for example because a file has been created there meanwhile.
             OutputError: the disk is full.
         """
-        self._write_all(source, record, self._options.existing)
+        correction = self._corrections.find(record)
+        if correction is None or not correction.is_bad:
+            record = record if correction is None else apply_correction(record, correction)
+            self._write_all(source, record, lambda _kind, _path: self._options.existing)
 
     def write_missing(self, source: Source, record: entries.Record) -> None:
         """Write the sidecars of an image that an earlier run described, unless they exist.
 
         If existing files are to be appended to or replaced, that is done with those that were last changed before the
-        answer came. What is newer was written here, or corrected by a person.
+        answer came. What is newer was written here, or corrected by a person. If the answer was corrected, what was
+        written here is replaced too, and the time of the correction counts.
 
         Raises:
             ImageError, OutputError: as ``write`` does.
         """
-        self._write_all(source, record, None)
+        correction = self._corrections.find_last(record)
+        if correction is None:
+            created = record.get("created")
+            self._write_all(source, record, lambda _kind, path: self._choose_policy(path, created))
+        elif not correction.is_bad:
+            record = record if correction.is_empty else apply_correction(record, correction)
+            name, created = source.name, correction.created
+            self._write_all(
+                source, record, lambda kind, path: self._choose_policy_for_correction(name, kind, path, created)
+            )
+
+    def _choose_policy(self, path: Path, created: object) -> ExistingPolicy:
+        """Choose what happens to the sidecar of an answer that an earlier run received."""
+        is_old = self._options.existing is not ExistingPolicy.FAIL and _is_older(path, created)
+        return self._options.existing if is_old else ExistingPolicy.SKIP
+
+    def _choose_policy_for_correction(
+        self, name: str, kind: SidecarFormat, path: Path, created: object
+    ) -> ExistingPolicy:
+        """Choose what happens to the sidecar of an answer that a person has corrected since.
+
+        Raises:
+            KeptError: it is older than the correction, and must stay as it is.
+        """
+        if self._options.existing is not ExistingPolicy.FAIL or not os.path.lexists(path):
+            return self._choose_policy(path, created)
+        try:
+            self._contents[kind].check(name, _read(path))
+        except KeptError:
+            if _is_older(path, created):
+                raise
+            return ExistingPolicy.SKIP
+        return ExistingPolicy.FAIL
 
     def _derive_paths(self, source: Source) -> dict[SidecarFormat, Path]:
         if (image := find_file(source)) is None:
@@ -118,15 +171,19 @@ class Sidecars:
         if not os.access(path.parent, os.W_OK):
             raise KeptError("cannot be written", "Check the permissions of the folder.")
 
-    def _write_all(self, source: Source, record: entries.Record, policy: ExistingPolicy | None) -> None:
-        """Write the sidecars; without a policy, it depends on the age of each."""
+    def _write_all(
+        self,
+        source: Source,
+        record: entries.Record,
+        choose_policy: Callable[[SidecarFormat, Path], ExistingPolicy],
+    ) -> None:
         errors: list[ImageError] = []
         for kind, path in self._derive_paths(source).items():
             try:
                 with suppress(FileExistsError):  # it was created this very moment: by another run, or not by us
-                    self._write(source, kind, path, record, policy)
+                    self._write(source, kind, path, record, choose_policy(kind, path))
                     continue
-                self._write(source, kind, path, record, policy)
+                self._write(source, kind, path, record, choose_policy(kind, path))
             except (KeptError, OSError) as error:
                 if isinstance(error, OSError) and error.errno in _FULL_DISK_ERRNOS:
                     raise OutputError(
@@ -137,12 +194,9 @@ class Sidecars:
             raise errors[0]
 
     def _write(
-        self, source: Source, kind: SidecarFormat, path: Path, record: entries.Record, policy: ExistingPolicy | None
+        self, source: Source, kind: SidecarFormat, path: Path, record: entries.Record, policy: ExistingPolicy
     ) -> None:
         content, existing = self._contents[kind], None
-        if policy is None:
-            is_old = self._options.existing is not ExistingPolicy.FAIL and _is_older(path, record.get("created"))
-            policy = self._options.existing if is_old else ExistingPolicy.SKIP
         if os.path.lexists(path):
             if policy is ExistingPolicy.SKIP:
                 if _is_complete(content, path):

@@ -124,6 +124,10 @@ class MissingObjectError(StorageError):
     default_code = "no_such_object"
 
 
+#: The usual length of a caption, tags or a text.
+_USUAL_ANSWER_TOKENS = 1_000
+
+
 @frozen
 class ContextOverflow:
     """The numbers of tokens in a server's error about a request that is too long; ``None`` for what it does not say.
@@ -152,6 +156,11 @@ class ContextOverflow:
         if self.context_size is None or self.prompt_tokens is None:
             return None
         return self.context_size - self.prompt_tokens
+
+    @property
+    def usual_answer_tokens(self) -> int:
+        """The tokens that should be left for an answer: those of a caption, tags or a text, or a quarter of a small context."""
+        return _USUAL_ANSWER_TOKENS if self.context_size is None else min(_USUAL_ANSWER_TOKENS, self.context_size // 4)
 
 
 class EndpointError(QvisionError):

@@ -86,10 +86,11 @@ class ResponseFormat:
 
 @frozen
 class Message:
-    """A message after the prompt: an answer of the model, or our reply to it."""
+    """A message before or after the prompt: one of the user's, perhaps with images, or an answer of the model."""
 
     role: Literal["assistant", "user"]
     text: str
+    images: tuple[ImagePart, ...] = ()
 
 
 @frozen
@@ -101,6 +102,7 @@ class Request:
         extra: further body fields, from ``-O``, which override all others.
         dropped: body fields, kinds of ``response_format`` and spellings of ``thinking`` that the endpoint refused, and
             ``UNSTREAMED``. If ``max_tokens`` is one, it is sent under its newer name.
+        history: the messages before the prompt, from earlier in a conversation.
         follow_ups: the messages after the prompt.
         thinking: how much the model may think.
         detail: how closely the model looks at the images.
@@ -127,6 +129,7 @@ class Request:
     images_first: bool = False
     frequency_penalty: float | None = None
     is_decision: bool = False
+    history: tuple[Message, ...] = ()
 
     @property
     def is_streamed(self) -> bool:
@@ -155,24 +158,39 @@ def build_body(request: Request) -> RequestBody:
     before = b'{"model":' + _encode_json(request.model) + b',"messages":['
     if request.system:
         before += _encode_json({"role": "system", "content": request.system}) + b","
-    parts: list[bytes | DataUrl] = [before + b'{"role":"user","content":[']
-    for number, part in enumerate(_order_content(request, (_encode_text_part(prompt),))):
+    parts: list[bytes | DataUrl] = [before]
+    for message in (*request.history, Message("user", prompt, request.images)):
+        parts += (*_encode_message(request, message), b",")
+    follow_ups = [_encode_text_message(message) for message in request.follow_ups]
+    parts[-1] = b",".join([b"", *follow_ups]) + b"]," + _encode_json(build_fields(request))[1:]
+    return RequestBody(tuple(parts))
+
+
+def _encode_message(request: Request, message: Message) -> list[bytes | DataUrl]:
+    """A message of the history, or the one with the prompt: the user's as a list of parts, an answer as text."""
+    if message.role == "assistant":
+        return [_encode_text_message(message)]
+    parts: list[bytes | DataUrl] = [b'{"role":"user","content":[']
+    for number, part in enumerate(_order_content(request, message)):
         parts += [b",", *part] if number else part
-    follow_ups = [_encode_json({"role": message.role, "content": message.text}) for message in request.follow_ups]
-    end = b",".join([b"]}", *follow_ups]) + b"]," + _encode_json(build_fields(request))[1:]
-    return RequestBody((*parts, end))
+    return [*parts, b"]}"]
 
 
-def _order_content(request: Request, text: _ContentPart) -> list[_ContentPart]:
-    """The parts of the user's message, each image after its label."""
+def _encode_text_message(message: Message) -> bytes:
+    return _encode_json({"role": message.role, "content": message.text})
+
+
+def _order_content(request: Request, message: Message) -> list[_ContentPart]:
+    """The parts of a message of the user's, each image after its label."""
     detail = request.detail if "detail" not in request.dropped else None
     end = b"}}" if detail is None else b',"detail":' + _encode_json(detail) + b"}}"
     images: list[_ContentPart] = []
-    for image in request.images:
+    for image in message.images:
         if image.label:
             images.append((_encode_text_part(image.label),))
         url = (b'"', image.url, b'"') if isinstance(image.url, DataUrl) else (_encode_json(image.url),)
         images.append((b'{"type":"image_url","image_url":{"url":', *url, end))
+    text = (_encode_text_part(message.text),)
     return [*images, text] if request.images_first else [text, *images]
 
 

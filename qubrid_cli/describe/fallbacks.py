@@ -19,8 +19,6 @@ _DROPPABLE_FIELDS = frozenset({"stream_options", "max_tokens", "temperature", "t
 _OVERFLOW_CODES = frozenset({"context_length_exceeded", "max_tokens_too_large"})
 #: A shorter answer cannot be used.
 _MIN_ANSWER_TOKENS = 16
-#: The usual length of a caption, tags or a text, for which smaller images should leave room.
-_USUAL_ANSWER_TOKENS = 1_000
 #: Models enlarge images that have fewer pixels, so smaller ones do not save tokens: Qwen3-VL's own minimum.
 _MIN_PIXELS = 65_536
 _UNSUPPORTED_PATTERN = "support|unknown|unrecogni|unexpected|permitted|extra|deprecated|cannot both"
@@ -71,7 +69,7 @@ def _lower_max_tokens(
     if request.max_tokens is None:
         return None
     room = _compute_room(overflow)
-    if room is not None and room < _MIN_ANSWER_TOKENS:
+    if room is not None and room < _choose_min_answer(request, overflow):
         return None
     if room is None or room >= request.max_tokens or earlier_overflow is not None:
         warning = f"max_tokens {request.max_tokens} does not fit into the model's context, so it was left out"
@@ -79,6 +77,13 @@ def _lower_max_tokens(
     limit = "the endpoint's limit for answers" if room == overflow.max_output_tokens else "the model's context"
     warning = f"max_tokens was lowered from {request.max_tokens} to {room}, which fits {limit}"
     return replace(request, max_tokens=room), warning
+
+
+def _choose_min_answer(request: Request, overflow: ContextOverflow) -> int:
+    """The tokens that an answer needs; more in a conversation, whose oldest messages can be left out to make room."""
+    if not request.history or overflow.max_output_tokens is not None:
+        return _MIN_ANSWER_TOKENS
+    return min(request.max_tokens or overflow.usual_answer_tokens, overflow.usual_answer_tokens)
 
 
 def _compute_room(overflow: ContextOverflow) -> int | None:
@@ -100,8 +105,7 @@ def suggest_max_pixels(
     if not uploads or not all(isinstance(image, PreparedImage) for image in images):
         return error
     text_tokens = len(request.prompt + (request.system or "")) / CHARACTERS_PER_TOKEN
-    answer_tokens = min(_USUAL_ANSWER_TOKENS, overflow.context_size // 4)
-    room = overflow.context_size - answer_tokens - text_tokens
+    room = overflow.context_size - overflow.usual_answer_tokens - text_tokens
     share = room / max(1, overflow.prompt_tokens - text_tokens)
     # If no image has more pixels than the mean, all together have no more than before, whatever their sizes.
     pixels = share * sum(upload.width * upload.height for upload in uploads) / len(uploads)

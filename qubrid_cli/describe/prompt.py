@@ -201,36 +201,41 @@ def check_placeholders(text: str, *, images: int, columns: Iterable[str] | None 
         )
 
 
-def build_parts(images: Sequence["PreparedImageOrLink"], *, labels: bool) -> tuple[ImagePart, ...]:
-    """Build the images of a request, with labels if there are several, or the tiles of one."""
-    parts = label_images(images)
-    return parts if labels and len(parts) > 1 else tuple(replace(part, label=None) for part in parts)
+def build_parts(images: Sequence["PreparedImageOrLink"], *, labels: bool, first: int = 1) -> tuple[ImagePart, ...]:
+    """Build the images of a message, with labels if the conversation has several, or the tiles of one.
+
+    Args:
+        first: the number of the first image, if earlier messages of the conversation have images too.
+    """
+    parts = _label_images(images, first)
+    has_several = len(parts) > 1 or first > 1
+    return parts if labels and has_several else tuple(replace(part, label=None) for part in parts)
 
 
-def label_images(images: Sequence["PreparedImageOrLink"]) -> tuple[ImagePart, ...]:
-    """Build the images of a request, each with a label, and each tile with its own.
+def _label_images(images: Sequence["PreparedImageOrLink"], first: int) -> tuple[ImagePart, ...]:
+    """Build the images of a message, each with a label, and each tile with its own.
 
     ``Page 3`` suffices if all are pages of one document, and ``Part 2 of 5`` if there is one image.
     """
     return tuple(
         ImagePart(url, ", ".join(filter(None, (label, part))) if label else part[:1].upper() + part[1:])
-        for image, label in zip(images, _format_labels(images), strict=True)
+        for image, label in zip(images, _format_labels(images, first), strict=True)
         for url, part in _format_parts(image)
     )
 
 
-def _format_labels(images: Sequence["PreparedImageOrLink"]) -> list[str]:
+def _format_labels(images: Sequence["PreparedImageOrLink"], first: int) -> list[str]:
     pages = [_format_page(image) for image in images]
-    if len(images) == 1:
+    if len(images) == first == 1:
         return [""]
     documents = {image.name.rpartition("#")[0] for image in images}
-    if len(documents) == 1 and all(pages):
+    if len(documents) == 1 and all(pages) and first == 1:
         return [page.capitalize() for page in pages]
     return [
         f"{format_image_label(number, image.name.rpartition('#')[0])}, {page}"
         if page
         else format_image_label(number, image.name)
-        for number, (image, page) in enumerate(zip(images, pages, strict=True), 1)
+        for number, (image, page) in enumerate(zip(images, pages, strict=True), first)
     ]
 
 

@@ -229,7 +229,7 @@ def describe(
     Failures of images, network and endpoint are not raised: they are the ``error`` of the ``Description``.
 
     Args:
-        request: the request, still without its images.
+        request: the request, still without its images, unless these are labeled already.
         images: the images, which other threads are preparing.
         labels: put a text part with its number and name before each of several images.
         loop_check: end an answer that repeats itself.
@@ -266,6 +266,8 @@ def _add_images(draft: _Draft, images: Sequence[PendingImage], *, labels: bool) 
         prepared.append(image)
         if isinstance(image, PreparedImage):
             draft.warnings += image.warnings
+    if draft.request.images:  # of a conversation, whose images are numbered across its messages
+        return
     if len(prepared) == 1 and not (isinstance(prepared[0], PreparedImage) and prepared[0].upload.tiles):
         parts: tuple[ImagePart, ...] = (ImagePart(prepared[0].url),)
     else:

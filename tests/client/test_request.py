@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from qubrid_cli.client import request
 from qubrid_cli.client.answer import read_answer
 from qubrid_cli.client.events import ChunkInfo, ErrorEvent, Event, Finish, ReasoningDelta, TextDelta
-from qubrid_cli.client.request import ImagePart, Request
+from qubrid_cli.client.request import ImagePart, Message, Request
 from qubrid_cli.errors import EndpointError, NetworkError
 
 JPEG = "data:image/jpeg;base64,/9j/4AAQ+w=="
@@ -74,6 +74,25 @@ def image(url: str) -> dict[str, Any]:
                 ]
             },
             id="labels",
+        ),
+        pytest.param(
+            replace(
+                REQUEST,
+                images=(),
+                history=(Message("user", "Hi.", (ImagePart(JPEG, "Image 1"),)), Message("assistant", "Hello.")),
+                follow_ups=(Message("assistant", "A cat."), Message("user", "No.")),
+            ),
+            BODY
+            | {
+                "messages": [
+                    user(text("Hi."), text("Image 1"), image(JPEG)),
+                    {"role": "assistant", "content": "Hello."},
+                    user(text("What is this?")),
+                    {"role": "assistant", "content": "A cat."},
+                    {"role": "user", "content": "No."},
+                ]
+            },
+            id="conversation",
         ),
         pytest.param(replace(REQUEST, images=()), BODY | {"messages": [user(text("What is this?"))]}, id="no image"),
         pytest.param(

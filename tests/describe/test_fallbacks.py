@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qubrid_cli.client.request import UNSTREAMED, Request
+from qubrid_cli.client.request import UNSTREAMED, Message, Request
 from qubrid_cli.describe.fallbacks import correct_hint, find_fallback, suggest_max_pixels
 from qubrid_cli.errors import ContextOverflow, EndpointError, IncompleteAnswerError
 from qubrid_cli.images.encode import Upload
@@ -140,6 +140,20 @@ def test_max_tokens_is_lowered_to_what_fits(
 )
 def test_a_prompt_that_does_not_fit_is_not_sent_again(context: ContextOverflow, max_tokens: int | None) -> None:
     assert find_fallback(replace(REQUEST, max_tokens=max_tokens), overflow_error(context)) is None
+
+
+@pytest.mark.parametrize(
+    ("context", "lowered"),
+    [
+        (ContextOverflow(32_768, 31_768), 1000),
+        (ContextOverflow(32_768, 31_769), None),  # the oldest messages can be left out instead
+        (ContextOverflow(max_output_tokens=512), 512),
+    ],
+)
+def test_in_a_conversation_an_answer_needs_more_room(context: ContextOverflow, lowered: int | None) -> None:
+    conversation = replace(REQUEST, max_tokens=16_384, history=(Message("user", "Hi."), Message("assistant", "Hello.")))
+    fallback = find_fallback(conversation, overflow_error(context))
+    assert (fallback and fallback[0].max_tokens) == lowered
 
 
 def test_max_tokens_is_lowered_once_and_then_left_out() -> None:

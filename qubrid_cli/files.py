@@ -96,6 +96,31 @@ def file_lock(path: Path) -> Iterator[None]:
         close_and_delete(descriptor, lock)
 
 
+@contextmanager
+def try_file_lock(path: Path) -> Iterator[bool]:
+    """Keep other processes from this lock until the block ends, without waiting; false if another one has it.
+
+    Raises:
+        OSError: the folder does not exist or is not writable.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    while True:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+        if not claim(descriptor, 0):
+            os.close(descriptor)
+            yield False
+            return
+        with suppress(FileNotFoundError):  # its last owner may have deleted it meanwhile
+            if os.path.samestat(os.fstat(descriptor), os.stat(lock)):
+                break
+        os.close(descriptor)
+    try:
+        remove_temporary_files(path)
+        yield True
+    finally:
+        close_and_delete(descriptor, lock)
+
+
 def close_and_delete(descriptor: int, path: Path, *, is_windows: bool = IS_WINDOWS) -> None:
     """Delete a file that is open and locked, so that no other process gets its lock before it is gone.
 

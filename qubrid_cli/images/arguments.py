@@ -10,6 +10,7 @@ import re
 import stat
 import sys
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -109,9 +110,9 @@ def classify(
 
 def _no_image_error(prompt: str | None, command: str) -> UsageError:
     """The error for a command line without an image; it names a command that reads a pipe, if there is one."""
-    question = "what is this?" if command == "describe" else "is it a cat?"
+    question = "is it a cat?" if command == "test" else "what is this?"
     hint = f'For example: qvision {command} photo.jpg "{question}"'
-    if _is_standard_input_piped():
+    if command != "chat" and _is_standard_input_piped():  # a chat reads its messages there
         hint = f"To read the image from standard input: qvision {command} - {quote_name(prompt or question)}"
     return UsageError("no image was named", hint=hint)
 
@@ -182,6 +183,29 @@ def _resolve(argument: str, stdin: BinaryIO, *, is_windows: bool) -> list[Source
     if is_path(argument, is_windows=is_windows):
         raise no_such_image_error(argument, is_windows=is_windows)
     return None
+
+
+def resolve_images(words: Sequence[str]) -> list[Source]:
+    """The images that words stand for, none of which can be a prompt or standard input.
+
+    Raises:
+        ImageError: one does not exist.
+        UsageError: one is a folder, an invalid URL or standard input.
+    """
+    images: list[Source] = []
+    for word in words:
+        if word == "-":
+            raise UsageError("standard input cannot be an image here", hint="Name a file.")
+        try:
+            resolved = _resolve(word, BytesIO(), is_windows=IS_WINDOWS)
+            if resolved is None:
+                raise no_such_image_error(word)
+        except ImageError as error:
+            is_missing = error.code == "no_such_image"
+            hint = "Check the name; one with blanks needs quotes." if is_missing else error.hint
+            raise error.with_message(error.message, hint=hint) from error.__cause__
+        images += resolved
+    return images
 
 
 def resolve_name(name: str) -> Source:

@@ -104,9 +104,10 @@ class Output:
             name, self._target = self._target.name, None
             raise UsageError(f"-o would overwrite {quote_name(name)}, which is an input", hint="Name another file.")
 
-    def begin_section(self, heading: str) -> None:
-        """Write a line above the next text, and an empty line between it and the text before."""
-        self._heading = f"{heading}\n" if self.is_untouched else f"\n{heading}\n"
+    def begin_section(self, heading: str = "") -> None:
+        """Write a line above the next text, unless it is empty, and an empty line between it and the text before."""
+        line = f"{heading}\n" if heading else ""
+        self._heading = line if self.is_untouched else f"\n{line}"
 
     def write(self, text: str, *, is_styled: bool = False) -> None:
         """Write text: to a file at the end, to stdout at once; a terminal gets it without control characters.
@@ -348,6 +349,15 @@ def echo_err(text: str, *, end: str = "\n") -> None:
         print(text, file=sys.stderr, end=end, flush=True)
     except OSError:
         _redirect_to_devnull(sys.stderr)
+
+
+def echo_prose(text: str) -> None:
+    """Print sentences for people on stderr; on a terminal wrapped at words."""
+    stream = sys.stderr
+    if stream is not None and stream.isatty():
+        width = min(appearance.measure_width(stream), appearance.MAX_PROSE_WIDTH)
+        text = "\n".join(_wrap(line, width) for line in text.split("\n"))
+    echo_err(text)
 
 
 def echo_error(error: QvisionError) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MAX_WIDTH = 100
 #: The headings and their options, in the order of the help. Options without a heading come last, under "Other".
 _HEADINGS: "Mapping[str, Sequence[str]]" = {
-    "Prompt": ("prompt", "preset", "system", "schema", "each", "together", "labels", "any_image", "threshold", "votes", "by"),
+    "Prompt": ("prompt", "preset", "system", "schema", "each", "together", "labels", "any_image", "threshold", "votes", "by", "session"),
     "Comparison": (
         "models", "pixel_counts", "image_orders", "think_levels", "run_count", "at_once", "label_file",
     ),
@@ -54,6 +54,7 @@ _PAGES = {
     "test": "test",
     "report": "report",
     "bench": "bench",
+    "chat": "chat",
     "join": "parts",
     "presets": "presets",
     "config": "settings",

@@ -1,0 +1,205 @@
+"""The answers of a chat: each message becomes a request that fits into the model's context."""
+
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Self
+
+from ..client.request import Request
+from ..client.retry import RetryLimits
+from ..describe import run
+from ..describe.result import Description
+from ..errors import ContextOverflow, EndpointError
+from ..images.prepare import make_pending
+from ..images.sources import find_link_secrets
+from ..images.tokens import estimate_texts
+from ..library import connection, question
+from ..metrics import get_number
+from .conversation import Conversation, Turn, estimate_images, format_count
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ..describe.run import Items
+    from ..metrics import Price
+    from ..settings.fields import Settings
+
+#: Tokens that a chat template adds to a message, and by which estimates are wrong.
+_MARGIN_TOKENS = 64
+#: What to do in a chat about errors whose usual hint names an option.
+_HINTS = {
+    "context_length_exceeded": "Start again with /clear, or send smaller images: qvision chat --max-pixels 1000000",
+    "too_many_images": "Take the question and its images back with /undo.",
+    "no_vision": "Choose a model that reads images with /model NAME.",
+}
+
+
+class AnswerSource:
+    """Requests answers from an endpoint, and remembers what it refused. A context manager that closes the connection.
+
+    Args:
+        key: the key to send.
+        extra: further fields of the body.
+        stream: request answers as streams.
+        sends_soon: connect at once, because a message follows.
+    """
+
+    def __init__(
+        self,
+        settings: "Settings",
+        key: str | None,
+        *,
+        extra: dict[str, object],
+        stream: bool,
+        prices: "Mapping[str, Price]",
+        sends_soon: bool,
+    ) -> None:
+        self._settings = settings
+        self._key = key
+        self._extra = extra
+        self._stream = stream
+        self._prices = prices
+        self._template = self._build_template(settings)
+        self._endpoint = connection.open_endpoint(settings, key, connects_early=sends_soon)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._endpoint.close()
+
+    @property
+    def model(self) -> str:
+        """The model that answers."""
+        return self._settings.required_model
+
+    @property
+    def profile(self) -> str:
+        """The profile that names the endpoint."""
+        return self._settings.profile
+
+    def _build_template(self, settings: "Settings") -> Request:
+        return question.build_request(settings, "", None, self._extra, stream=self._stream)
+
+    def change_model(self, name: str) -> None:
+        """Let another model of the endpoint answer."""
+        settings = replace(self._settings, model=name)
+        self._template = self._build_template(settings)
+        self._settings = settings
+        self._endpoint.close()
+        self._endpoint = connection.open_endpoint(settings, self._key, connects_early=False)
+
+    def answer(self, conversation: Conversation, prompt: str) -> "Items":
+        """Request the answer to the next message; yield as ``describe.run.describe`` does.
+
+        The oldest turns are left out, with a warning, where the conversation does not fit into the model's context.
+        """
+        self._endpoint.set_request_secrets(find_link_secrets(conversation.links))
+        left_out = self._make_room(conversation, prompt)
+        while True:
+            items = self._send(conversation, prompt)
+            with closing(items):
+                for item in items:
+                    if isinstance(item, Description):
+                        break
+                    yield item
+                else:
+                    raise AssertionError("the last item is a description")
+            if (overflow := item.overflow or _get_overflow(item)) is not None:
+                conversation.context_size = overflow.context_size or conversation.context_size
+            if not _exceeds_context(item):
+                break
+            turns = conversation.leave_out(_compute_excess(_get_overflow(item)), self.model)
+            if not turns:
+                break
+            left_out += turns
+        yield _finish(item, left_out)
+        if item.has_answer:
+            self._template = replace(self._template, dropped=self._template.dropped | item.refused_parameters)
+
+    def _send(self, conversation: Conversation, prompt: str) -> "Items":
+        settings = self._settings
+        request = conversation.build_request(self._template, prompt, labels=settings.labels)
+        if conversation.context_size is not None and request.history and request.max_tokens is not None:
+            # The endpoint would refuse a higher limit, and all images would be sent a second time.
+            room = conversation.context_size - self._estimate_prompt(conversation, prompt)
+            if room >= ContextOverflow(conversation.context_size).usual_answer_tokens:
+                request = replace(request, max_tokens=min(request.max_tokens, room))
+        return run.describe(
+            self._endpoint,
+            request,
+            [make_pending(image) for image in conversation.images],
+            labels=settings.labels,
+            loop_check=settings.loop_check,
+            retry_limits=RetryLimits(settings.retries, settings.retry_max_wait, settings.max_time),
+            prices=self._prices,
+        )
+
+    def _make_room(self, conversation: Conversation, prompt: str) -> list[Turn]:
+        """Leave out the turns that certainly do not fit, and return them."""
+        if conversation.context_size is None:
+            return []
+        answer_tokens = ContextOverflow(conversation.context_size).usual_answer_tokens
+        excess = self._estimate_prompt(conversation, prompt) + answer_tokens - conversation.context_size
+        return conversation.leave_out(excess, self.model) if excess > 0 else []
+
+    def _estimate_prompt(self, conversation: Conversation, prompt: str) -> int:
+        new = estimate_texts((prompt,)) + estimate_images(conversation.images, self.model)
+        return conversation.estimate_history(self.model) + new + _MARGIN_TOKENS
+
+
+def _exceeds_context(answer: Description) -> bool:
+    return answer.error is not None and answer.error.code == "context_length_exceeded" and not answer.has_answer
+
+
+def _get_overflow(answer: Description) -> ContextOverflow | None:
+    return answer.error.context if isinstance(answer.error, EndpointError) else None
+
+
+def _compute_excess(overflow: ContextOverflow | None) -> int | None:
+    """The tokens by which the history must become shorter; ``None`` if the endpoint does not say."""
+    if overflow is None or overflow.tokens_left is None:
+        return None
+    return max(1, overflow.usual_answer_tokens - overflow.tokens_left)
+
+
+def _finish(answer: Description, left_out: "Sequence[Turn]") -> Description:
+    """The answer with a warning about the turns that were left out, and with hints that work in a chat."""
+    if left_out:
+        turns = format_count(len(left_out), "old question")
+        if images := sum(len(turn.images) for turn in left_out):
+            turns += f" with {format_count(images, 'image')}"
+        warning = f"the conversation is too long for the model's context; no longer sent: {turns}"
+        answer = replace(answer, warnings=(*answer.warnings, warning))
+    if answer.error is not None and answer.error.code in _HINTS:
+        hint = _HINTS[answer.error.code]
+        answer = replace(answer, error=answer.error.with_message(answer.error.message, hint=hint))
+    return answer
+
+
+def build_turn(conversation: Conversation, answer: Description) -> Turn:
+    """The turn that an answer makes of the next message."""
+    return Turn(
+        prompt=answer.prompt or "",
+        images=tuple(conversation.images),
+        parts=answer.request.images if answer.request is not None else (),
+        answer=answer.text,
+        is_complete=answer.error is None,
+        model=answer.model,
+        prompt_tokens=_get_count(answer, "prompt_tokens"),
+        answer_tokens=_get_count(answer, "completion_tokens"),
+    )
+
+
+def add_spending(conversation: Conversation, answer: Description) -> None:
+    """Add what an answer took."""
+    spending = conversation.spending
+    spending.answers += 1
+    spending.prompt_tokens += _get_count(answer, "prompt_tokens") or 0
+    spending.answer_tokens += _get_count(answer, "completion_tokens") or 0
+    if answer.cost is not None:
+        spending.cost = (spending.cost or 0) + answer.cost.amount
+
+
+def _get_count(answer: Description, name: str) -> int | None:
+    count = get_number(answer.usage, name)
+    return None if count is None else round(count)

@@ -1,0 +1,260 @@
+"""Lead a chat: read messages, show the answers, and carry out commands."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from ..client.events import TextDelta, TextWasReasoning
+from ..describe.result import Description
+from ..errors import EndpointError, InterruptedByUserError, OutputError, QvisionError, UsageError
+from ..output.show import OutputOptions, show_answer
+from ..output.streams import Output, echo_err, echo_error, echo_prose
+from ..text import escape_control_characters
+from .actions import Actions
+from .answers import AnswerSource, add_spending, build_turn
+from .conversation import Conversation, format_count
+from .inputs import ImageLoader
+from .prompt_line import EditedLines, MessageReader, open_reader
+from .saving import SessionFile
+from .slash_commands import CommandCall, SlashCommand, TypedMessage, parse_line
+
+if TYPE_CHECKING:
+    from ..describe.run import Items
+
+#: Carries out a command: its name and the text after it. Raises ``QvisionError``.
+CommandFunction = Callable[[SlashCommand, str], None]
+
+
+class Dialog:
+    """A chat between a person, or a script, and a model.
+
+    Args:
+        is_interactive: a person types the messages, and sees what goes wrong; otherwise failures count.
+        run_command: carries out the commands that request no answer.
+        session: where the conversation is kept; ``None`` for nowhere.
+    """
+
+    def __init__(
+        self,
+        conversation: Conversation,
+        source: AnswerSource,
+        reader: MessageReader,
+        show: OutputOptions,
+        target: Output,
+        *,
+        is_interactive: bool,
+        run_command: CommandFunction,
+        session: SessionFile | None,
+    ) -> None:
+        self._conversation = conversation
+        self._source = source
+        self._reader = reader
+        self._show = show
+        self._target = target
+        self._is_interactive = is_interactive
+        self._run_command = run_command
+        self._session = session
+        self._failures: list[QvisionError] = []
+        self._unsaved: OutputError | None = None
+        self._ignores_ctrl_c = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+    def run(self, opening: str | None) -> QvisionError | None:
+        """Send the opening message, if there is one, and then what is read, until the end.
+
+        Returns:
+            The first failure, which was reported, if no person has seen it.
+
+        Raises:
+            QvisionError: a command failed without a person, or the session could not be saved.
+        """
+        # Ctrl-C has an effect while a message is read or an answer arrives. Between them it would end the chat.
+        with self._on_ctrl_c(signal.SIG_IGN if self._is_interactive else signal.default_int_handler):
+            if self._is_interactive and not self._show.quiet:
+                self._greet()
+            goes_on = opening is None or self._ask(opening)
+            while goes_on:
+                goes_on = self._handle_next()
+        if self._unsaved is not None:
+            raise self._unsaved
+        return self._failures[0] if self._failures else None
+
+    def _greet(self) -> None:
+        conversation = self._conversation
+        parts = [self._source.model]
+        if conversation.turns:
+            parts.append(f"{format_count(len(conversation.turns), 'question')} so far")
+        images = conversation.all_images
+        parts.append(images[0].name if len(images) == 1 else format_count(len(images), "image"))
+        echo_prose(" · ".join(map(escape_control_characters, parts)))
+        echo_prose("/help shows the commands, Ctrl-D ends the chat.")
+        if conversation.prompt is not None:
+            prompt = escape_control_characters(conversation.prompt)
+            echo_prose(f"The last question has no answer; /retry sends it again: {prompt}")
+
+    def _handle_next(self) -> bool:
+        """Read a line and do what it says; false at the end of the chat."""
+        if self._is_interactive and not self._show.quiet:
+            echo_err("")
+        try:
+            with self._on_ctrl_c(signal.default_int_handler):
+                text = self._reader.read()
+            return self._handle(text)
+        except EOFError:
+            return False
+        except KeyboardInterrupt as error:
+            if not self._is_interactive:
+                raise InterruptedByUserError("stopped by Ctrl-C") from error
+            echo_prose("To leave the chat, press Ctrl-D or type /quit.")
+            return True
+        except QvisionError as error:
+            if not self._is_interactive:  # later messages may rely on the command
+                raise
+            echo_error(error)
+            return True
+
+    def _handle(self, text: str) -> bool:
+        """Do what a line says; false at the end of the chat.
+
+        Raises:
+            QvisionError: why it cannot be done.
+        """
+        match parse_line(text):
+            case TypedMessage(text=""):
+                return True
+            case TypedMessage(text=text):
+                return self._ask(text)
+            case CommandCall(command=SlashCommand.QUIT):
+                return False
+            case CommandCall(command=SlashCommand.RETRY):
+                return self._retry()
+            case CommandCall(command=command, argument=argument):
+                with self._on_ctrl_c(signal.default_int_handler):
+                    self._run_command(command, argument)
+                self._save_session()
+                return True
+
+    def _ask(self, prompt: str) -> bool:
+        """Send a message and show the answer; false if the chat is over."""
+        conversation = self._conversation
+        conversation.prompt = prompt
+        self._save_session()
+        if not self._is_interactive and not self._show.as_json:
+            self._target.begin_section()
+        answer = self._show_answer(self._source.answer(conversation, prompt), prompt)
+        if answer.has_answer:
+            add_spending(conversation, answer)
+        if answer.text:
+            conversation.add_turn(build_turn(conversation, answer))
+        self._save_session()
+        return answer.error is None or self._report_failure(answer.error, has_text=bool(answer.text))
+
+    def _retry(self) -> bool:
+        """Send the last question again; its answer stays if there is no other. False if the chat is over."""
+        conversation = self._conversation
+        if conversation.prompt is not None:
+            return self._ask(conversation.prompt)
+        later_images = list(conversation.images)
+        conversation.images.clear()
+        if (turn := conversation.undo()) is None:
+            conversation.images = later_images
+            raise UsageError("there is no question to send again", hint="Type a question.")
+        goes_on = self._ask(turn.prompt)
+        if conversation.prompt is not None:
+            conversation.add_turn(turn)
+        conversation.images += later_images
+        self._save_session()
+        return goes_on
+
+    def _show_answer(self, items: "Items", prompt: str) -> Description:
+        """Show an answer as it arrives; if Ctrl-C stops it, what arrived is the answer."""
+        pieces: list[str] = []
+        try:
+            with self._on_ctrl_c(_interrupt_once):
+                return show_answer(_record_text(items, pieces), self._show, self._target)
+        except KeyboardInterrupt as error:
+            interruption = InterruptedByUserError("stopped by Ctrl-C", cause=error)
+            return Description(prompt=prompt, model=self._source.model, text="".join(pieces), error=interruption)
+
+    def _report_failure(self, error: QvisionError, *, has_text: bool) -> bool:
+        """Show why a question has no answer, or no whole one; false if the chat is over."""
+        is_stopped = isinstance(error, InterruptedByUserError)
+        if not self._is_interactive:
+            self._failures.append(error)
+            echo_error(error)
+            return not (is_stopped or (isinstance(error, EndpointError) and error.is_fatal))
+        kept = "What was written is kept; /retry asks again, /undo forgets it."
+        if is_stopped:
+            echo_prose(f"Stopped. {kept if has_text else '/retry asks again.'}")
+        else:
+            echo_error(error)
+            echo_prose(kept if has_text else "The question is kept; /retry sends it again.")
+        return True
+
+    def _save_session(self) -> None:
+        """Save the conversation; if that fails, the chat goes on, and ends with the error."""
+        if self._session is None:
+            return
+        try:
+            self._session.save(self._conversation, self._source.model, self._source.profile)
+            self._unsaved = None
+        except OutputError as error:
+            if self._unsaved is None:
+                echo_prose(f"note: the chat is not saved: {escape_control_characters(error.message)}")
+            self._unsaved = error
+
+    @contextmanager
+    def _on_ctrl_c(self, handler: "signal._HANDLER") -> Iterator[None]:
+        """Handle Ctrl-C in this way until the block ends, unless the program was started so that it ignores it."""
+        if self._ignores_ctrl_c:
+            yield
+            return
+        previous = signal.signal(signal.SIGINT, handler)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, previous)
+
+
+def open_dialog(
+    conversation: Conversation,
+    source: AnswerSource,
+    loader: ImageLoader,
+    show: OutputOptions,
+    target: Output,
+    *,
+    session: SessionFile | None,
+) -> Dialog:
+    """The chat on standard input, which is a terminal or holds a message per line."""
+    reader, is_interactive = open_reader([turn.prompt for turn in conversation.turns])
+    actions = Actions(
+        conversation, source, loader, is_interactive=is_interactive, has_editor=isinstance(reader, EditedLines)
+    )
+    return Dialog(
+        conversation,
+        source,
+        reader,
+        show,
+        target,
+        is_interactive=is_interactive,
+        run_command=actions.run,
+        session=session,
+    )
+
+
+def _interrupt_once(number: int, _: object) -> None:
+    """Interrupt an answer; a second Ctrl-C, from impatience, must not interrupt what follows."""
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _record_text(items: "Items", pieces: list[str]) -> "Items":
+    """Yield the items, and record the text."""
+    with closing(items):
+        for item in items:
+            match item:
+                case TextDelta():
+                    pieces.append(item.text)
+                case TextWasReasoning():
+                    pieces.clear()
+            yield item

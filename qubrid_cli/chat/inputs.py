@@ -1,0 +1,169 @@
+"""What comes into a chat: images, from the command line or by ``/image``, the first message, and an earlier chat."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..errors import UsageError
+from ..images import arguments
+from ..images.documents import expansion
+from ..images.prepare import PendingImage, PreparationPool, PreparedImageOrLink
+from ..images.sources import split_page
+from ..library import image_options, question
+from ..operating_system import split_command
+from ..settings.fields import OriginKind
+from .conversation import Conversation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..images.documents.pages import PageChoice
+    from ..images.sources import Source
+    from ..library.image_options import PartOptions
+    from ..settings.fields import Settings
+    from ..settings.presets import Preset
+    from .saving import SavedChat
+
+#: More images than this in one message are more likely a mistake than intended.
+_MAX_IMAGES = 8
+
+
+class ImageLoader:
+    """Loads images as the command line says.
+
+    Args:
+        parts: which parts of images are sent.
+        original: do not shrink images.
+        fetch: which links are downloaded here.
+        pages: of documents; ``None`` for all.
+        password: for encrypted PDFs.
+
+    Raises:
+        UsageError: the options exclude each other.
+    """
+
+    def __init__(
+        self,
+        settings: "Settings",
+        *,
+        parts: "PartOptions",
+        original: bool,
+        fetch: bool | None,
+        pages: "PageChoice | None",
+        password: str | None,
+    ) -> None:
+        self._settings = settings
+        self._limits = image_options.build_image_limits(settings, parts, original=original)
+        self._fetch = fetch
+        self._pages = pages
+        self._password = password
+
+    def submit(self, sources: "Sequence[Source]") -> "Sequence[PendingImage]":
+        """Begin to prepare images, in threads.
+
+        Raises:
+            ImageError: a document cannot be opened.
+        """
+        sources = image_options.resolve_images(sources, self._settings, fetch=self._fetch)
+        sources, documents = expansion.expand_pages(sources, self._pages, self._password, each=False)
+        return PreparationPool(self._limits, documents).submit(sources) if sources else ()
+
+    def load(self, text: str) -> list[PreparedImageOrLink]:
+        """The images that a text names: one file, or several in the notation of the shell.
+
+        Raises:
+            QvisionError: one does not exist or cannot be used.
+        """
+        return [image.wait() for image in self.submit(arguments.resolve_images(split_words(text)))]
+
+
+def split_words(text: str) -> list[str]:
+    """The words of a text as a shell splits them; one if it is the name of a file, which may contain blanks."""
+    page = split_page(text)
+    if arguments.find_existing_path(text if page is None else page[0]) is not None:
+        return [text]
+    try:
+        return split_command(text)
+    except ValueError as error:
+        raise UsageError(f"a quote is not closed: {text}", hint="Add it, or leave the first one out.") from error
+
+
+def compose_opening(
+    option_text: str | None, argument: str | None, preset: "Preset | None", settings: "Settings"
+) -> str | None:
+    """The first message: that of the command line, after the prompt of the preset; ``None`` if there is neither.
+
+    Args:
+        option_text: the text of ``-p``.
+
+    Raises:
+        UsageError: the answers to the preset are JSON.
+    """
+    if preset is not None and preset.schema is not None:
+        raise UsageError(
+            f"the answers to preset {preset.name} are JSON, and those of a chat are text",
+            hint=f"For one answer: qvision describe photo.jpg -P {preset.name}",
+        )
+    if option_text is None and argument is None and preset is None:
+        return None
+    return question.compose_prompt(option_text, argument, preset, settings)
+
+
+def check_count(images: "Sequence[PendingImage]", *, together: bool) -> None:
+    """Refuse more images than a message usually has, unless they are intended.
+
+    Raises:
+        UsageError: there are too many.
+    """
+    if len(images) > _MAX_IMAGES and not together:
+        raise UsageError(
+            f"{len(images):,} images for one message",
+            hint=f"If that is intended, add --together. For pages of a document: --pages 1-{_MAX_IMAGES}",
+        )
+
+
+def restore_model(settings: "Settings", saved: "SavedChat") -> "tuple[Settings, str | None]":
+    """The settings with the model of the session, unless the command line names another; and a note about its profile."""
+    if settings.origins["model"].kind is OriginKind.OPTION:
+        return settings, None
+    if saved.profile != settings.profile:
+        return settings, f"this chat began with {saved.model}; to go on with it: --profile {saved.profile}"
+    return replace(settings, model=saved.model), None
+
+
+def begin_conversation(
+    saved: "SavedChat | None", system: str | None, preset: "Preset | None", settings: "Settings"
+) -> Conversation:
+    """The conversation of the session, or a new one.
+
+    Args:
+        system: the text of ``-s``, which counts in an earlier chat too.
+    """
+    if saved is None:
+        return Conversation(system=system or (preset.system if preset else None) or settings.system)
+    if system is not None:
+        saved.conversation.system = system
+    return saved.conversation
+
+
+def fill_placeholders(
+    conversation: Conversation, opening: str | None, images: "Sequence[Source]", settings: "Settings"
+) -> str | None:
+    """Fill in the placeholders of the first message, which is returned, and of the system prompt of a new chat.
+
+    Raises:
+        UsageError: one is misspelled, or ambiguous because there are several images.
+    """
+    system = conversation.system if not conversation.turns else None
+    request = question.build_request(settings, opening or "", system, {}, stream=True)
+    if not images or not request.may_have_placeholders:
+        return opening
+    try:
+        question.check_placeholders(request, images=expansion.count_files(images))
+    except UsageError as error:
+        if "ambiguous" in error.message:
+            raise error.with_message(error.message, hint="Name one image, and add the others with /image.") from error
+        raise
+    request = question.fill_placeholders(request, images, 1)
+    if system is not None:
+        conversation.system = request.system
+    return None if opening is None else request.prompt

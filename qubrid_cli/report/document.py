@@ -19,7 +19,7 @@ _ACTIVE = re.compile(r"[\\`<>\[\]&~${]")
 #: The same, emphasis, and the cells of tables.
 _SPECIAL = re.compile(r"[\\`<>\[\]&~${*_|#!]")
 #: What begins a heading, or makes one of the line above.
-_HEADING = re.compile(r"^(\s*)(?=#|=|-+\s*$)", re.MULTILINE)
+_HEADING = re.compile(r"^([ \t]*)(?=#|=|-+[ \t]*$)", re.MULTILINE)
 #: Where to interrupt what viewers turn into a link by themselves.
 _AUTOLINK = re.compile(r"(?i)(?<=[a-z])(?=://)|(?<=\bwww)(?=\.)|(?<=\w)(?=@\w)")
 _FENCE = re.compile("`{3,}")

@@ -118,7 +118,7 @@ def test_nothing_in_a_document_is_active_or_continues_behind_its_end(tmp_path: P
 def test_a_document_shows_the_image_its_answers_and_why_there_is_none(tmp_path: Path) -> None:
     write(tmp_path / "photos/a b#1.jpg", b"")
     lines = [
-        line("photos/a b#1.jpg", text="**A dog**\n\n| x | y |\n|---|---|\n| 1 | 2 |"),
+        line("photos/a b#1.jpg", text="**A dog**\n\n# Kind\n\n| x | y |\n|---|---|\n| 1 | 2 |"),
         line("photos/a b#1.jpg", model="n", request={"model": "n"}, key="n", data={"a": "`"}),
         line("photos/b.jpg", error="the [server] is down"),
     ]
@@ -129,7 +129,7 @@ def test_a_document_shows_the_image_its_answers_and_why_there_is_none(tmp_path: 
     assert document == (
         "# r.jsonl\n\n3 answers, 1 failed\n\n**Prompt:**\n\n> caption\n\n"
         "## photos/a b\\#1.jpg\n\n![](../photos/a%20b%231.jpg)\n\n"
-        "> **A dog**\n>\n> | x | y |  \n> |---|---|  \n> | 1 | 2 |\n\nm\n\n"
+        "> **A dog**\n>\n> \\# Kind\n>\n> | x | y |  \n> |---|---|  \n> | 1 | 2 |\n\nm\n\n"
         '```json\n{\n  "a": "`"\n}\n```\n\nn\n\n'
         "## photos/b.jpg\n\n**Failed:** the \\[server\\] is down\n\nm\n"
     )

@@ -2,14 +2,19 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from qubrid_cli.errors import QvisionError, StorageError, UsageError
 from qubrid_cli.report.results import Results, State
+from qubrid_cli.storage.opening import open_folder
 
+from ..support.gallery import Batch, Draw
 from ..support.results import line, write
+
+if TYPE_CHECKING:
+    from ..support.buckets import Bucket
 
 
 def read(*paths: Path, **options: Any) -> list[tuple[str, str, str]]:
@@ -137,6 +142,25 @@ def test_the_file_of_an_image_is_found(tmp_path: Path, source: str, path: str | 
     with Results([str(write(tmp_path / "r.jsonl", line(source, path=path)))]) as results:
         (item,) = results
     assert (item.find_file(), item.page) == (file and tmp_path / file, 3 if "page" in source else None)
+
+
+def test_results_in_a_bucket_are_read_with_their_corrections(
+    bucket: "Bucket", batch: Batch, draw: Draw, tmp_path: Path
+) -> None:
+    """A run in parts, and a results file that was copied there."""
+    draw("a.png", "b.png")
+    batch("photos", "caption", "-o", "run/")
+    folder = open_folder(f"{bucket.url}/run/")
+    for path in (tmp_path / "run").rglob("*.json*"):
+        folder.put(path.relative_to(tmp_path / "run").as_posix(), path.read_bytes())
+    with Results([folder.url.rstrip("/")]) as results:
+        key = results[0].answer_id
+    folder.put("corrections.jsonl", json.dumps({"key": key, "text": "a kite", "bad": True}).encode())
+    with Results([folder.url]) as results:
+        assert [(item.text, item.is_bad) for item in results] == [("a kite", True), ("This is b.png.", False)]
+        assert results.corrections_file is None
+    with Results([f"{folder.url}part-00001.jsonl"]) as results:
+        assert [item.text for item in results] == ["This is a.png.", "This is b.png."]
 
 
 def test_values_of_a_wrong_type_are_left_out(tmp_path: Path) -> None:

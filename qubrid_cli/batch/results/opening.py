@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Self
 from ...errors import MissingObjectError, StorageError, UsageError
 from ...images.urls import is_object_folder, is_object_url
 from ...output.record import json_text
-from ...storage.opening import StorageOptions, open_object
+from ...storage.opening import StorageOptions, exists_object, open_object
 from ...text import find_encoding, quote_name
 from ..parts.join import count_unfinished, join_parts, open_run
 from .corrections import CORRECTIONS_FILE, Corrections
@@ -82,57 +82,58 @@ class ResultsFiles:
     def _open(self, location: str) -> None:
         if location == "-":
             assert self._stdin is not None
-            self._add_copy(_read_chunks(self._stdin), "standard input", os.getcwd())
-        elif is_object_url(location) and not is_object_folder(location):
-            with open_object(location, StorageOptions()) as stream:
-                self._add_copy(_read_chunks(stream), quote_name(location), os.getcwd())
-        elif is_object_url(location) or os.path.isdir(location):
-            self._open_parts(location)
-        else:
+            self._add(self._copy(_read_chunks(self._stdin)), "standard input", os.getcwd())
+        elif os.path.isdir(location):
+            self._open_parts(location, os.path.realpath(location))
+        elif not is_object_url(location):
             self._open_file(location)
+        elif is_object_folder(location) or not _has_object(location):
+            self._open_parts(location, os.getcwd())
+        else:
+            with open_object(location, StorageOptions()) as stream:
+                self._add(self._copy(_read_chunks(stream)), quote_name(location), os.getcwd())
 
     def _open_file(self, name: str) -> None:
         try:
-            file = self._stack.enter_context(open(name, "rb"))  # noqa: SIM115  # closed with all others
-            head = file.read(4) if file.seekable() else b""
-            folder = os.path.dirname(os.path.realpath(name)) if file.seekable() else os.getcwd()  # a pipe has none
+            file: BinaryIO = self._stack.enter_context(open(name, "rb"))  # noqa: SIM115  # closed with all others
+            is_pipe = not file.seekable()
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             hint = _HINT if isinstance(error, FileNotFoundError) else "Check its permissions."
             raise StorageError(f"cannot read {quote_name(name)}: {reason}", hint=hint) from error
+        folder = os.getcwd() if is_pipe else os.path.dirname(os.path.realpath(name))
         self.paths.append(Path(name))
         self._add_corrections(Path(folder))
-        if os.path.basename(name) == CORRECTIONS_FILE:  # of a pattern such as *.jsonl
-            return
-        if head == _PARQUET_HEAD:
-            file.seek(0)
-            self._add_copy(_read_parquet(file, quote_name(name)), quote_name(name), folder)
-        elif not head or find_encoding(head) == "utf-16":
-            self._add_copy([head, *_read_chunks(file)], quote_name(name), folder)
-        else:
-            self.files.append(OpenResults(file, quote_name(name), folder))
+        if os.path.basename(name) != CORRECTIONS_FILE:  # which a pattern such as *.jsonl names too
+            self._add(self._copy(_read_chunks(file)) if is_pipe else file, quote_name(name), folder)
 
-    def _open_parts(self, location: str) -> None:
-        output, is_local = open_run(location, self._target), os.path.isdir(location)
-        self._add_copy(
-            join_parts(output), quote_name(location), os.path.realpath(location) if is_local else os.getcwd()
-        )
+    def _open_parts(self, location: str, folder: str) -> None:
+        output = open_run(location, self._target)
+        self._add(self._copy(join_parts(output)), quote_name(location), folder)
         if count := count_unfinished(output):
             parts = "1 part has" if count == 1 else f"{count:,} parts have"
             self.notes.append(f"unfinished: {parts} no result yet in {quote_name(location)}")
-        if is_local:
-            self._add_corrections(Path(os.path.realpath(location)))
-        else:
+        if is_object_url(location):
             self._add_stored_corrections(output.folder)
+        else:
+            self._add_corrections(Path(folder))
 
-    def _add_copy(self, chunks: Iterable[bytes], name: str, folder: str) -> None:
-        """Copy to a temporary file what cannot be read at any position, or is not UTF-8."""
-        file = self._stack.enter_context(tempfile.TemporaryFile(prefix="qvision-"))  # noqa: SIM115  # closed with all others
+    def _copy(self, chunks: Iterable[bytes]) -> BinaryIO:
+        """Copy to a temporary file what cannot be read at any position."""
+        file: BinaryIO = self._stack.enter_context(tempfile.TemporaryFile(prefix="qvision-"))  # noqa: SIM115
         file.writelines(chunks)
-        file.seek(0)
-        if find_encoding(file.read(4)) == "utf-16":
-            _decode(file, name)
         file.flush()
+        return file
+
+    def _add(self, file: BinaryIO, name: str, folder: str) -> None:
+        """Add a file with lines in UTF-8; Parquet, and the UTF-16 that PowerShell writes, are converted."""
+        file.seek(0)
+        head = file.read(4)
+        file.seek(0)
+        if head == _PARQUET_HEAD:
+            file = self._copy(_read_parquet(file, name))
+        elif find_encoding(head) == "utf-16":
+            file = self._copy([_decode(file.read(), name)])
         self.files.append(OpenResults(file, name, folder))
 
     def _add_corrections(self, folder: Path) -> None:
@@ -151,6 +152,11 @@ class ResultsFiles:
         self.corrections.add_lines(data.splitlines(), name=folder.url + CORRECTIONS_FILE)
 
 
+def _has_object(url: str) -> bool:
+    """Whether a URL names an object, and not a folder without a slash at the end."""
+    return "." in url.rpartition("/")[2] or exists_object(url)
+
+
 def _read_chunks(file: BinaryIO) -> Iterator[bytes]:
     while chunk := file.read(_COPY_BYTES):
         yield chunk
@@ -166,16 +172,11 @@ def _read_parquet(file: BinaryIO, name: str) -> Iterator[bytes]:
         raise build_foreign_file_error(name) from error
 
 
-def _decode(file: BinaryIO, name: str) -> None:
-    """Replace UTF-16, which PowerShell writes, by UTF-8."""
-    file.seek(0)
+def _decode(data: bytes, name: str) -> bytes:
     try:
-        text = file.read().decode("utf-16")
+        return data.decode("utf-16").encode(errors="replace")
     except UnicodeDecodeError as error:
         raise build_foreign_file_error(name) from error
-    file.seek(0)
-    file.truncate()
-    file.write(text.encode(errors="replace"))
 
 
 def build_foreign_file_error(name: str) -> UsageError:

@@ -102,6 +102,12 @@ def find_view(model: str) -> tuple[int | None, int | None]:
     return None, None
 
 
+def find_viewed_size(width: int, height: int, model: str) -> tuple[int, int]:
+    """The size in which a model looks at an image; the same where no rule says otherwise."""
+    limits = _find_claude_limits(model.lower())
+    return (width, height) if limits is None else _resize_for_claude(width, height, limits)
+
+
 @functools.cache
 def _find_rule(model: str) -> TileRule | PatchRule | ClaudeLimits | None:
     for names, rule in _OPENAI_RULES.items():
@@ -148,22 +154,32 @@ def _find_claude_limits(model: str) -> ClaudeLimits | None:
 
 
 def _count_claude(width: int, height: int, limits: ClaudeLimits) -> int:
-    """Count patches of 28 × 28 pixels, about width × height / 750, of the largest size within the limits.
+    """Count patches of 28 × 28 pixels, about width × height / 750, of the largest size within the limits."""
+    return _count_patches(*_resize_for_claude(width, height, limits))
+
+
+def _count_patches(width: int, height: int) -> int:
+    return math.ceil(width / _CLAUDE_PATCH) * math.ceil(height / _CLAUDE_PATCH)
+
+
+def _resize_for_claude(width: int, height: int, limits: ClaudeLimits) -> tuple[int, int]:
+    """The largest size within the limits.
 
     Source: Anthropic, "Vision", section "Resolution and token cost", and the code in "Coordinates and bounding boxes".
     """
-    long_side, ratio = max(width, height), max(width, height) / min(width, height)
+    ratio = max(width, height) / min(width, height)
 
-    def get_short_side(side: int) -> int:
-        return max(1, round(side / ratio))
-
-    def count(side: int) -> int:
-        return math.ceil(side / _CLAUDE_PATCH) * math.ceil(get_short_side(side) / _CLAUDE_PATCH)
+    def get_size(side: int) -> tuple[int, int]:
+        short = max(1, round(side / ratio))
+        return (side, short) if width >= height else (short, side)
 
     def fits(side: int) -> bool:
-        return math.ceil(side / _CLAUDE_PATCH) * _CLAUDE_PATCH <= limits.side and count(side) <= limits.tokens
+        return (
+            math.ceil(side / _CLAUDE_PATCH) * _CLAUDE_PATCH <= limits.side
+            and _count_patches(*get_size(side)) <= limits.tokens
+        )
 
-    return count(_find_largest(long_side, fits))
+    return get_size(_find_largest(max(width, height), fits))
 
 
 def _find_largest(highest: int, fits: Callable[[int], bool]) -> int:

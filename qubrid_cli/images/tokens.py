@@ -7,6 +7,7 @@ Source: ``smart_resize`` in Qwen's ``qwen-vl-utils`` and the image processors of
 import math
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 from ..frozen import frozen
 
@@ -25,16 +26,21 @@ CHARACTERS_PER_TOKEN = 4
 
 @frozen
 class ModelFamily:
-    """How a family of models divides images into tokens; ``factor`` is the side of the square that becomes one token."""
+    """How a family of models divides images into tokens; ``factor`` is the side of the square that becomes one token.
+
+    Attributes:
+        max_pixels: at Model Studio, Qwen's own host.
+        open_max_pixels: of the open model's own processor, which other hosts may use.
+    """
 
     factor: int
     min_pixels: int
     max_pixels: int
+    open_max_pixels: int
 
 
-#: The limits of Model Studio, Qwen's own host; other hosts of the open models may have higher ones.
-QWEN3 = ModelFamily(factor=32, min_pixels=65_536, max_pixels=2_621_440)
-QWEN2 = ModelFamily(factor=28, min_pixels=3_136, max_pixels=1_003_520)
+QWEN3 = ModelFamily(factor=32, min_pixels=65_536, max_pixels=2_621_440, open_max_pixels=16_777_216)
+QWEN2 = ModelFamily(factor=28, min_pixels=3_136, max_pixels=1_003_520, open_max_pixels=12_845_056)
 
 
 def find_family(model: str) -> ModelFamily | None:
@@ -54,6 +60,21 @@ def find_view(model: str) -> tuple[int | None, int | None]:
     from . import token_rules
 
     return token_rules.find_view(model)
+
+
+def find_viewed_size(width: int, height: int, model: str, *, is_large: bool = False) -> tuple[int, int]:
+    """The width and height in which a model looks at an image that is sent in this size; its pixels refer to them.
+
+    Args:
+        is_large: its host allows the most that the model can look at.
+    """
+    family = find_family(model)
+    if family is not None:
+        family = replace(family, max_pixels=family.open_max_pixels) if is_large else family
+        return smart_resize(width, height, family)
+    from . import token_rules
+
+    return token_rules.find_viewed_size(width, height, model)
 
 
 def smart_resize(width: int, height: int, family: ModelFamily) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from qubrid_cli.images.tokens import QWEN2, QWEN3, ModelFamily, estimate, find_family, shrink_size, smart_resize
 
 #: The open model's own limits, those of a self-hosted server.
-OPEN_QWEN3 = ModelFamily(factor=32, min_pixels=65_536, max_pixels=16_777_216)
+OPEN_QWEN3 = ModelFamily(factor=32, min_pixels=65_536, max_pixels=16_777_216, open_max_pixels=16_777_216)
 
 SIDES = st.integers(1, 20_000)
 #: What the options allow.
@@ -40,7 +40,7 @@ def test_a_photo_costs_a_fifth_when_it_is_shrunk_first() -> None:
 @pytest.mark.parametrize(
     ("width", "height", "of", "size"),
     [
-        (48, 80, ModelFamily(32, 1, 10**9), (64, 64)),
+        (48, 80, ModelFamily(32, 1, 10**9, 10**9), (64, 64)),
         (1, 1, QWEN3, (256, 256)),
         (250, 262, QWEN3, (256, 256)),
         (2060, 1290, QWEN3, (2048, 1280)),

@@ -149,7 +149,7 @@ def encode_for_upload(image: Image.Image, data: bytes, orientation: int, limits:
     pixel_size = orient_size(image.size, orientation)
     size = orient_size(_stretch_to_square(image), orientation)
     target = tokens.shrink_size(*size, max_pixels=limits.max_pixels, max_side=limits.max_side)
-    numbers = _read_color_numbers(image, data)
+    numbers = read_color_numbers(image, data)
     gamma, profile = color.find_gamma(image, numbers), color.build_profile(numbers)
     is_whole = limits.crop is None and not _may_be_divided(size, limits)
     is_unchanged = target == pixel_size and orientation == 1 and gamma is None and profile is None
@@ -176,7 +176,7 @@ def encode_for_upload(image: Image.Image, data: bytes, orientation: int, limits:
         from .tiles.parts import encode_parts  # few images need it
 
         stretch = size[0] / pixel_size[0], size[1] / pixel_size[1]
-        upload = encode_parts(conversion, _turn_upright(image, look, orientation), stretch)
+        upload = encode_parts(conversion, turn_upright(image, look, orientation), stretch)
     return replace(upload, warnings=notes + upload.warnings)
 
 
@@ -203,7 +203,7 @@ def check_jpeg_side(size: tuple[int, int], name: str) -> None:
         )
 
 
-def _turn_upright(image: Image.Image, look: color.Look, orientation: int) -> Image.Image:
+def turn_upright(image: Image.Image, look: color.Look, orientation: int) -> Image.Image:
     """The whole image, opaque and upright."""
     pixels = color.normalize_mode(image, look)
     return pixels.transpose(_TRANSPOSITIONS[orientation]) if orientation in _TRANSPOSITIONS else pixels.copy()
@@ -285,7 +285,7 @@ def _describe_stretch(pixel_size: tuple[int, int], size: tuple[int, int]) -> str
     return f"its pixels are not square, so it is stretched from {pixel_size[0]} × {pixel_size[1]} to the shape of {size[0]} × {size[1]}"
 
 
-def _read_color_numbers(image: Image.Image, data: bytes) -> tuple[int, int] | None:
+def read_color_numbers(image: Image.Image, data: bytes) -> tuple[int, int] | None:
     """The color space as numbers of ITU-T H.273; ``None`` if the file does not state it this way."""
     if image.format == "PNG" and (chunk := find_png_chunk(data, b"cICP")) is not None and len(chunk) >= 2:
         return chunk[0], chunk[1]

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import BinaryIO, assert_never
 from urllib.parse import unquote
@@ -333,6 +333,13 @@ def _file_too_large_error(name: str) -> ImageError:
     return ImageError(
         f"{quote_name(name)} is larger than {MAX_FILE_BYTES >> 20} MiB", hint="Shrink it with an image editor first."
     )
+
+
+def keep_bytes(source: Source) -> Source:
+    """The same image, which can be read more than once: standard input and links are kept in memory."""
+    if not isinstance(source, Stdin | FetchedLink):
+        return source
+    return FetchedLink(source.name, cache(partial(read_bytes, source)), getattr(source, "note", None))
 
 
 def resolve_links(

@@ -20,7 +20,7 @@ _NEUTRAL_OPTIONS = {
     **dict.fromkeys(("--profile", "--base-url", "--max-tokens", "--temperature", "--top-p", "-O", "--param"), True),
     **dict.fromkeys(("--timeout", "--retries", "--retry-max-wait", "--max-time", "--quality", "--background"), True),
     **dict.fromkeys(("-o", "--output", "--field", "--color", "--think", "--detail", "--image-order"), True),
-    **dict.fromkeys(("--password-file", "--page-separator"), True),
+    **dict.fromkeys(("--password-file", "--page-separator", "--coordinates"), True),
     **dict.fromkeys(("--loop-check", "--no-loop-check"), False),
     **dict.fromkeys(("--allow-http", "--no-stream", "--offline", "--dry-run", "--json", "--thinking"), False),
     **dict.fromkeys(("--stats", "--no-stats", "--plain", "--no-plain", "-q", "--quiet", "-v", "--verbose"), False),

@@ -124,6 +124,8 @@ def _build_answer(body: dict[str, Any]) -> str:
 
         if isinstance(schema, dict) and schema.get("title") == "verdict":  # a question of yes or no
             return json.dumps({"answer": "unsure", "reason": EXAMPLE_TEXT})
+        if isinstance(schema, dict) and schema.get("title") == "boxes":  # where something is
+            return "[]"
         return json.dumps(example_for(schema))
     prompt = next((part["text"] for part in parts if part["type"] == "text"), "")
     paragraphs = [

@@ -39,7 +39,7 @@ qvision batch photos/ -P tags --sidecar xmp"""
 
 
 @app.command(cls=help_layout.Command, epilog=f"{_EXAMPLES}\n\n{options.EPILOG}")
-@options.with_settings(*options.REQUEST_SETTINGS, *options.IMAGE_SETTINGS, "loop_check")
+@options.with_settings(*options.REQUEST_SETTINGS, *options.IMAGE_SETTINGS, "loop_check", "coordinates")
 def batch(
     context: typer.Context,
     arguments: Annotated[
@@ -120,7 +120,7 @@ def batch(
     input_options.check_sources(paths, from_, null=null)
     document_options = input_options.read_page_options(pages, frame, password_file, stdin)
     extra = setup.parse_params(param)
-    answer_schema = question.load_schema(schema, chosen_preset, extra)
+    answer_schema = setup.load_schema(schema, chosen_preset, extra, settings)
     prompt = question.compose_prompt(setup.read_prompt("-p", prompt, stdin), argument, chosen_preset, settings)
     system = setup.read_system_prompt(system, stdin, chosen_preset, settings)
     request = question.build_request(settings, prompt, system, extra, stream=stream)
@@ -138,7 +138,7 @@ def batch(
     from ..batch import tasks
 
     tiling = image_options.read_part_options(tiles, crop, chosen_preset, has_schema=answer_schema is not None)
-    limits = image_options.build_image_limits(settings, tiling, original=original)
+    limits = image_options.build_image_limits(settings, tiling, original=original, schema=answer_schema)
     setup.note_useless_pixels(settings, extra, quiet=quiet or original)
     open_source = _build_source_opener(settings, stdin, fetch=fetch)
     page_finder = documents.PageFinder(open_source, document_options.choice, document_options.password)

@@ -53,7 +53,7 @@ def print_path() -> None:
     epilog="qvision config show\nqvision config show --profile ollama --json | jq -r .model.where",
 )
 @options.with_settings(
-    *options.REQUEST_SETTINGS, *options.RETRY_SETTINGS, *options.IMAGE_SETTINGS, "labels", "loop_check"
+    *options.REQUEST_SETTINGS, *options.RETRY_SETTINGS, *options.IMAGE_SETTINGS, "labels", "loop_check", "coordinates"
 )
 def show(
     context: typer.Context,

@@ -65,7 +65,7 @@ class _Plan:
 
 @app.command(cls=help_layout.Command, epilog=f"{_EXAMPLES}\n\n{options.EPILOG}")
 @options.with_settings(
-    *options.REQUEST_SETTINGS, *options.RETRY_SETTINGS, *options.IMAGE_SETTINGS, "labels", "loop_check"
+    *options.REQUEST_SETTINGS, *options.RETRY_SETTINGS, *options.IMAGE_SETTINGS, "labels", "loop_check", "coordinates"
 )
 def describe(
     context: typer.Context,
@@ -129,7 +129,7 @@ def describe(
             raise classified.error
         target.refuse_overwriting(expansion.list_files(classified.images))
         extra = setup.parse_params(param)
-        answer_schema = question.load_schema(schema, chosen_preset, extra)
+        answer_schema = setup.load_schema(schema, chosen_preset, extra, settings)
         show = show.for_answers(answer_schema, chosen_preset)
         system = setup.read_system_prompt(system, stdin, chosen_preset, settings)
         part_options = image_options.read_part_options(tiles, crop, chosen_preset, has_schema=answer_schema is not None)
@@ -142,7 +142,7 @@ def describe(
         plan = _Plan(
             request=question.build_request(settings, info.prompt, system, extra, stream=not no_stream),
             groups=_group_images(images, each=each, together=together),
-            limits=image_options.build_image_limits(settings, part_options, original=original),
+            limits=image_options.build_image_limits(settings, part_options, original=original, schema=answer_schema),
             reads_tiles=part_options.reads_tiles,
             documents=documents,
             separator=_format_separator(page_separator, is_ocr=is_ocr and documents is not None),

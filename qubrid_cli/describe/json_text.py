@@ -89,6 +89,24 @@ def parse_answer(text: str, schema: "Schema") -> Valid | Invalid:
     return _unwrap(values[0], schema) or Invalid(tuple(problems[0]))
 
 
+def find_values(text: str, decoder: json.JSONDecoder) -> list[Any]:
+    """The JSON values in a text, with the same corrections as in an answer that must fit a schema.
+
+    Raises:
+        ValueError: the text contains no JSON value, or a broken one; the message says what is wrong.
+    """
+
+    def decode(text: str) -> Any:
+        return _decode_value(text, decoder)
+
+    try:
+        return _find_json_values(text, decode)
+    except ValueError:
+        with suppress(ValueError):
+            return _find_json_values(text, lambda text: decode(_correct(text, {})))
+        raise
+
+
 def _parse_corrected(text: str, schema: "Schema") -> Valid | None:
     """Parse the only value in an answer that is almost JSON; ``None`` if there is none that fits the schema."""
     corrections = dict[str, None]()
@@ -158,9 +176,9 @@ def _explain_failure(text: str, error: ValueError) -> str:
     return f"it is not valid JSON: {error}"
 
 
-def _decode_value(text: str) -> Any:
+def _decode_value(text: str, decoder: json.JSONDecoder | None = None) -> Any:
     try:
-        return _check_depth(_DECODER.decode(text))
+        return _check_depth((decoder or _DECODER).decode(text))
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 

@@ -103,6 +103,9 @@ class Judge:
         threshold: the probability from which an answer is yes.
         votes: how often the model is asked if it answers in JSON; more than half must agree.
         thinking_off: how the request for log probabilities says that the model must not think.
+
+    Attributes:
+        votes: as above.
     """
 
     def __init__(
@@ -115,7 +118,7 @@ class Judge:
     ) -> None:
         self._methods = tuple(methods)
         self._threshold = threshold
-        self._votes = votes
+        self.votes = votes
         self._thinking_off = thinking_off
         self._proven: frozenset[Method] = frozenset()  # have given a verdict, so an image without one is an exception
         self._top_logprobs = _TOP_LOGPROBS[0]
@@ -237,7 +240,7 @@ class Judge:
             if verdict is None:
                 return total, None
             verdicts.append(verdict)
-            if (majority := count_votes(verdicts, self._votes)) is not None:
+            if (majority := count_votes(verdicts, self.votes)) is not None:
                 return total, majority
 
     def _ask_by_schema(

@@ -82,9 +82,7 @@ class Session:
             prices=prices,
             clock=clock,
         )
-        request = replace(
-            request, response_format=self._response_format, dropped=request.dropped | self._refused_parameters
-        )
+        request = self.prepare_request(replace(request, dropped=request.dropped | self._refused_parameters))
         stopwatch = Stopwatch(clock, retry_limits.max_time)
         answer = first_answer or (
             yield from self._forward_items(send(request=request, retry_limits=retry_limits), stopwatch)
@@ -105,6 +103,13 @@ class Session:
             second = replace(second, warnings=(_REPAIR_WARNING, *second.warnings))
             answer = replace(second if first_answer else add_answers(answer, second), first_answer=unrepaired)
         yield _add_data(answer, parsed)
+
+    def prepare_request(self, request: Request) -> Request:
+        """The request as it is sent first."""
+        return replace(request, response_format=self._response_format)
+
+    def _parse(self, answer: Description) -> Valid | Invalid:
+        return parse_answer(answer.text, self._schema)
 
     def _forward_items(self, items: Items, stopwatch: Stopwatch) -> Generator[Item, None, Description]:
         """Yield the items except the text; return the ``Description``."""
@@ -130,7 +135,7 @@ class Session:
             return Invalid(("it is empty",))
         if answer.error is not None:
             return None
-        parsed = parse_answer(answer.text, self._schema)
+        parsed = self._parse(answer)
         # The texts quote the answer, and a server may have put the key into it.
         if isinstance(parsed, Invalid):
             return Invalid(tuple(map(endpoint.redact, parsed.problems)))

@@ -44,6 +44,8 @@ _ONE_WORD_PROMPTS = _FIRST_WORDS | {"alt", "captions", "description", "text", "t
 _WITHOUT_BLANKS = "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uff66-\uff9f]"
 _LIST_SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".lst", ".list")
 
+#: Prompts in hints, by the command.
+_EXAMPLES = {"test": "is it a cat?", "locate": "the dogs"}
 #: Characters; a longer text is not compared with the names of files.
 _MAX_NAME_LENGTH = 255
 #: Entries of a folder that are compared with a mistyped name.
@@ -110,7 +112,7 @@ def classify(
 
 def _no_image_error(prompt: str | None, command: str) -> UsageError:
     """The error for a command line without an image; it names a command that reads a pipe, if there is one."""
-    question = "is it a cat?" if command == "test" else "what is this?"
+    question = _EXAMPLES.get(command, "what is this?")
     hint = f'For example: qvision {command} photo.jpg "{question}"'
     if command != "chat" and _is_standard_input_piped():  # a chat reads its messages there
         hint = f"To read the image from standard input: qvision {command} - {quote_name(prompt or question)}"

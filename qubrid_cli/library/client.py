@@ -18,9 +18,11 @@ from .plan import ClientOptions, build_plan
 from .threads import map_in_threads
 
 if TYPE_CHECKING:
+    from ..describe.judge import Judge
     from ..describe.run import Item, Items
     from ..images.objects import ImageInput
     from .plan import ClientPlan
+    from .results import Detections, Judgment
 
     ImageInputs = ImageInput | Sequence[ImageInput]
 
@@ -111,6 +113,7 @@ class Client:
         self._lock = threading.Lock()
         self._plan: ClientPlan | None = None
         self._dropped: frozenset[str] = frozenset()
+        self._locator: Client | None = None
 
     def describe(self, images: "ImageInputs", prompt: str | None = None, *, check: bool = True) -> Description:
         """Make one request about an image, or about several in a list, and return the answer.
@@ -124,10 +127,7 @@ class Client:
         Raises:
             QvisionError: the request failed (with ``check``), or could not be made.
         """
-        (description,) = (item for item in self._iterate_items(images, prompt) if isinstance(item, Description))
-        if check or isinstance(description.error, InterruptedByUserError):
-            raise_error(description)
-        return description
+        return _get_description(self._iterate_items(images, prompt), check=check)
 
     def stream(self, images: "ImageInputs", prompt: str | None = None) -> AnswerStream:
         """Make one request, and yield the text as it arrives. With a schema or tiles, it arrives all at the end.
@@ -135,6 +135,49 @@ class Client:
         Arguments and errors are those of ``describe``. The request is sent when the first piece is pulled.
         """
         return AnswerStream(self._iterate_items(images, prompt))
+
+    def judge(
+        self,
+        images: "ImageInputs",
+        question: str,
+        *,
+        threshold: float | None = None,
+        votes: int | None = None,
+        by: str | None = None,
+        check: bool = True,
+    ) -> "Judgment":
+        """Ask a question of yes or no, as ``qvision test`` does, about an image or about several in a list.
+
+        What the endpoint offers is found out with the first question, and kept for those with the same arguments.
+
+        Args:
+            threshold: the probability from which the answer is yes (0.5); above 0.5, no begins at 1 - threshold.
+            votes: ask up to so many times, an odd number; more than half must agree.
+            by: ``decisions``, ``logprobs`` or ``schema``; by default the first that the endpoint offers.
+            check: as for ``describe``; an answer that is unsure is not an error.
+        """
+        from .results import build_judgment
+
+        judge = self._get_plan().get_judge(threshold, votes, by)
+        return build_judgment(_get_description(self._iterate_items(images, question, judge=judge), check=check))
+
+    def locate(self, image: "ImageInput", what: str, *, check: bool = True) -> "Detections":
+        """Find something in an image, as ``qvision locate`` does: boxes in pixels of the upright original.
+
+        The preset, the schema and the tiles of this client are not used. Links are downloaded here.
+
+        Args:
+            what: such as ``the dogs``.
+            check: as for ``describe``.
+        """
+        from .results import build_detections
+
+        with self._lock:
+            if self._locator is None:
+                changes = {"preset": "boxes", "schema": None, "tiles": None, "fetch": True}
+                self._locator = Client(**{**self._options, **changes})
+            locator = self._locator
+        return build_detections(locator.describe(image, what, check=check))
 
     def map(
         self, images: "Iterable[ImageInputs]", prompt: str | None = None, *, jobs: int = 8, ordered: bool = True
@@ -173,6 +216,8 @@ class Client:
         plan = self._plan
         while plan is not None and plan.idle:
             plan.idle.pop().close()
+        if self._locator is not None:
+            self._locator.close()
 
     def __enter__(self) -> Self:
         """The client."""
@@ -189,12 +234,13 @@ class Client:
             return self._plan
 
     def _iterate_items(
-        self, images: "ImageInputs", prompt: str | None, number: int = 1
+        self, images: "ImageInputs", prompt: str | None, number: int = 1, judge: "Judge | None" = None
     ) -> "Generator[Item, None, None]":
         """Make one request; yield what ``describe.run.describe`` yields.
 
         Args:
             number: of the request, from 1.
+            judge: asks the prompt as a question of yes or no.
         """
         from ..images.documents.expansion import count_files
         from ..images.prepare import prepare_pending
@@ -202,7 +248,7 @@ class Client:
         from ..images.urls import redact
 
         plan = self._get_plan()
-        request = plan.build_request(prompt)
+        request = plan.build_request(prompt, judge)
         objects = images if isinstance(images, list | tuple) else [images]
         try:
             sources, documents = plan.find_sources(objects, number)
@@ -217,7 +263,8 @@ class Client:
         pending = [prepare_pending(source, plan.limits, documents) for source in sources]
         with plan.borrow_endpoint() as endpoint:
             endpoint.set_request_secrets(find_link_secrets(sources))
-            items = plan.describe(
+            describe = plan.describe if judge is None else judge.describe
+            items = describe(
                 endpoint,
                 request,
                 pending,
@@ -255,6 +302,14 @@ def describe(
     """
     with Client(profile, **options) as client:
         return client.describe(images, prompt, check=check)
+
+
+def _get_description(items: "Items", *, check: bool) -> Description:
+    """Make a request; with ``check``, raise its error."""
+    (description,) = (item for item in items if isinstance(item, Description))
+    if check or isinstance(description.error, InterruptedByUserError):
+        raise_error(description)
+    return description
 
 
 def raise_error(description: Description) -> None:

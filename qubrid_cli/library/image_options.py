@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ..images.encode import ImageLimits
     from ..images.sources import Link, Source
     from ..images.tiles.choice import Crop, TileChoice
+    from ..schema.json_schema import Schema
     from ..settings.fields import Settings
     from ..settings.presets import Preset
     from ..storage.opening import StorageOptions
@@ -93,8 +94,14 @@ def find_useless_pixels(settings: "Settings", extra: Mapping[str, Any]) -> str |
     )
 
 
-def build_image_limits(settings: "Settings", parts: PartOptions, *, original: bool) -> "ImageLimits":
+def build_image_limits(
+    settings: "Settings", parts: PartOptions, *, original: bool, schema: "Schema | None" = None
+) -> "ImageLimits":
     """The limits of the images that are sent; ``--original`` overrides those of the config file.
+
+    Args:
+        schema: of the answer. For boxes in pixels, images are not sent larger than the model sees them everywhere, unless the
+            user sets a limit: its hosts resize larger ones differently.
 
     Raises:
         UsageError: ``--original`` together with an option that shrinks.
@@ -105,6 +112,11 @@ def build_image_limits(settings: "Settings", parts: PartOptions, *, original: bo
     if original and any(settings.origins[name].kind is OriginKind.OPTION for name in ("max_pixels", "max_side")):
         raise UsageError("--original excludes --max-pixels and --max-side", hint="Leave one of them out.")
     max_pixels, max_side = (None, None) if original else (settings.max_pixels, settings.max_side)
+    is_default = settings.origins["max_pixels"].kind is OriginKind.DEFAULT
+    if max_pixels is not None and is_default and schema is not None and schema.boxes is not None:
+        from ..describe.locating.families import find_pixel_limit
+
+        max_pixels = min(max_pixels, find_pixel_limit(settings.required_model, schema.boxes) or max_pixels)
     return ImageLimits(
         max_pixels,
         max_side,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..client.endpoint import Endpoint
     from ..client.request import Request
     from ..client.retry import RetryLimits
+    from ..describe.judge import Judge
     from ..describe.run import DescribeFunction
     from ..images.documents.pages import Documents
     from ..images.encode import ImageLimits
@@ -63,6 +64,7 @@ class ClientOptions(TypedDict, total=False):
     detail: str | None
     image_order: str | None
     background: str | None
+    coordinates: str | None
     labels: bool | None
     loop_check: bool | None
     fetch: bool | None
@@ -81,6 +83,7 @@ class ClientPlan:
         process: the id of the process that the connections belong to.
         endpoint: makes further ones for other threads.
         idle: connections that no thread uses.
+        judges: those that were needed, by their arguments.
     """
 
     process: int
@@ -94,14 +97,45 @@ class ClientPlan:
     retry_limits: "RetryLimits"
     endpoint: "Endpoint"
     idle: "deque[Endpoint]"
+    judges: "dict[tuple[float | None, int | None, str | None], Judge]"
 
-    def build_request(self, prompt: str | None) -> "Request":
-        """The request without its images."""
+    def build_request(self, prompt: str | None, judge: "Judge | None" = None) -> "Request":
+        """The request without its images.
+
+        Args:
+            judge: asks the prompt as a question of yes or no.
+        """
         if prompt is not None:
             question.validate_prompt(prompt, "the prompt")
-        text = question.compose_prompt(prompt, None, self.preset, self.settings)
         extra = dict(self.options.get("params") or {})
+        if judge is not None:
+            from .judging import vary_votes
+
+            return question.build_request(
+                vary_votes(self.settings, judge.votes), prompt or "", None, extra, stream=False
+            )
+        text = question.compose_prompt(prompt, None, self.preset, self.settings)
         return question.build_request(self.settings, text, self.system, extra, stream=True)
+
+    def get_judge(self, threshold: float | None, votes: int | None, by: str | None) -> "Judge":
+        """The judge for these options, which remembers what the endpoint offers.
+
+        Raises:
+            UsageError: an option is not valid, or excludes another one.
+        """
+        from ..describe.verdicts import Method
+        from .judging import open_judge
+
+        arguments = threshold, votes, by
+        if arguments not in self.judges:
+            if threshold is not None and not 0 < threshold < 1:
+                raise UsageError(f"threshold is not between 0 and 1: {threshold}", hint="For example: threshold=0.8")
+            if by is not None and by not in list(Method):
+                raise UsageError(f"by is not a method: {by}", hint=f"Available: {', '.join(Method)}")
+            method = None if by is None else Method(by)
+            extra = self.options.get("params") or {}
+            self.judges[arguments] = open_judge(self.settings, extra, by=method, threshold=threshold, votes=votes)
+        return self.judges[arguments]
 
     def find_sources(self, images: Sequence[object], number: int) -> "tuple[list[Source], Documents | None]":
         """The images, and the pages of documents among them; and the open documents.
@@ -157,7 +191,7 @@ def build_plan(options: Mapping[str, Any]) -> ClientPlan:
     extra = options.get("params", {})
     schema = options.get("schema")
     schema = f"@{os.fspath(schema)}" if isinstance(schema, os.PathLike) else schema
-    answer_schema = question.load_schema(schema, preset, extra)
+    answer_schema = question.load_schema(schema, preset, extra, settings)
     tiles = options.get("tiles")
     parts = image_options.read_part_options(
         None if tiles is None else str(tiles), options.get("crop"), preset, has_schema=answer_schema is not None
@@ -173,12 +207,13 @@ def build_plan(options: Mapping[str, Any]) -> ClientPlan:
         preset,
         options,
         options.get("system") or (preset.system if preset else None) or settings.system,
-        image_options.build_image_limits(settings, parts, original=bool(options.get("original"))),
+        image_options.build_image_limits(settings, parts, original=bool(options.get("original")), schema=answer_schema),
         config.prices,
         question.choose_describe(answer_schema, reads_tiles=parts.reads_tiles),
         RetryLimits(settings.retries, settings.retry_max_wait, settings.max_time),
         endpoint,
         deque([endpoint]),
+        {},
     )
 
 

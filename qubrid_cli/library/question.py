@@ -1,7 +1,6 @@
 """From settings, preset, prompt and schema to a request, and what of it belongs to the key of an answer."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, UsageError
@@ -11,6 +10,7 @@ if TYPE_CHECKING:
     from ..client.request import Request
     from ..client.thinking import Thinking
     from ..describe.run import DescribeFunction
+    from ..describe.structured import Session
     from ..images.sources import Source
     from ..schema.json_schema import Schema
     from ..settings.config_file import Config
@@ -53,17 +53,30 @@ def validate_prompt(text: str, where: str) -> str:
 
 
 def load_schema(
-    option: str | Mapping[str, Any] | None, preset: "Preset | None", extra: Mapping[str, Any]
+    option: str | Mapping[str, Any] | None,
+    preset: "Preset | None",
+    extra: Mapping[str, Any],
+    settings: "Settings | None" = None,
 ) -> "Schema | None":
     """The schema of the answer: that of ``--schema``, else the preset's.
 
     Args:
         extra: the fields that ``-O`` adds to the body.
+        settings: say in which form coordinates come, if the answer has boxes.
 
     Raises:
         UsageError: the schema is invalid, or ``-O`` sets ``response_format`` too.
         ConfigError: the preset's schema is invalid.
     """
+    schema = _load_schema(option, preset, extra)
+    if schema is None or schema.boxes is None or settings is None or settings.coordinates is None:
+        return schema
+    return schema.with_boxes(settings.coordinates)
+
+
+def _load_schema(
+    option: str | Mapping[str, Any] | None, preset: "Preset | None", extra: Mapping[str, Any]
+) -> "Schema | None":
     if option is None and (preset is None or preset.schema is None):
         return None
     if "response_format" in extra:
@@ -101,9 +114,7 @@ def choose_describe(schema: "Schema | None", *, reads_tiles: bool) -> "DescribeF
         reads_tiles: each tile of an image has a request of its own.
     """
     if schema is not None:
-        from ..describe.structured import Session
-
-        return Session(schema).describe
+        return _open_session(schema).describe
     if reads_tiles:
         from ..describe.tiles import describe_tiles
 
@@ -111,6 +122,17 @@ def choose_describe(schema: "Schema | None", *, reads_tiles: bool) -> "DescribeF
     from ..describe import run
 
     return run.describe
+
+
+def _open_session(schema: "Schema") -> "Session":
+    """The session for requests whose answers must fit a schema."""
+    if schema.boxes is not None:
+        from ..describe.locating.session import LocatingSession
+
+        return LocatingSession(schema)
+    from ..describe.structured import Session
+
+    return Session(schema)
 
 
 def build_request(
@@ -166,11 +188,7 @@ def list_key_facets(settings: "Settings") -> dict[str, object]:
 
 def add_response_format(request: "Request", schema: "Schema | None") -> "Request":
     """The request as it is sent first if the answer must fit a schema."""
-    if schema is None:
-        return request
-    from ..describe import structured
-
-    return replace(request, response_format=structured.build_response_format(schema))
+    return request if schema is None else _open_session(schema).prepare_request(request)
 
 
 def check_placeholders(request: "Request", *, images: int, columns: Sequence[str] | None = None) -> None:

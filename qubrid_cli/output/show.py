@@ -5,10 +5,10 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import QvisionError, UsageError
 from ..frozen import frozen
@@ -134,6 +134,18 @@ def show_answer(items: "Items", options: OutputOptions, target: Output) -> "Desc
     return answer
 
 
+def show_notes(items: "Items", options: OutputOptions) -> "Description":
+    """Show only the progress, the notes and the statistics of an answer, on stderr."""
+    from ..describe import run
+
+    items = _show_progress(items, options)
+    with closing(items):
+        answer = run.collect(items)
+    for line in _format_notes(answer, options):
+        echo_err(line)
+    return answer
+
+
 def show_verdict(items: "Items", name: str | None, options: OutputOptions, target: Output) -> "Description":
     """Show the answer to a question of yes or no: only its record on stdout, and with statistics the verdict on stderr.
 
@@ -197,7 +209,8 @@ def _show_in_format(items: "Items", options: OutputOptions, target: Output) -> "
 
         return _write_record(run.collect(items), options, target)
     if options.schema is not None:
-        return _write_data(items, target)
+        is_table = options.schema.boxes is not None and target.is_terminal
+        return _draw_boxes(items) if is_table else _write_data(items, target)
     is_drawn = target.is_terminal or (is_color_forced() and not target.is_file and sys.stdout is not None)
     if is_drawn and not options.plain:
         return _draw_live(items, target)
@@ -213,6 +226,27 @@ def _write_data(items: "Items", target: Output) -> "Description":
     if answer.error is None:
         target.write(record.json_text(answer.data, indent=2 if target.is_terminal else None) + "\n")
     return answer
+
+
+def _draw_boxes(items: "Items") -> "Description":
+    """Draw the boxes of an answer as a table."""
+    from ..describe import run
+
+    answer = run.collect(items)
+    if answer.error is None and answer.data:
+        has_scores = any("score" in item for item in answer.data)
+        titles = ["", "label", "left", "top", "right", "bottom", *(["score"] if has_scores else [])]
+        rows = [_format_box(number, item) for number, item in enumerate(answer.data, 1)]
+        show_rows(titles, [row[: len(titles)] for row in rows])
+    elif answer.error is None:
+        echo_err("nothing was found")
+    return answer
+
+
+def _format_box(number: int, item: Mapping[str, Any]) -> list[str]:
+    """The cells of a box, or of a point, which has no right and lower edge."""
+    edges = item.get("box") or [*item["point"], "", ""]
+    return [str(number), escape_control_characters(item["label"]), *map(str, edges), str(item.get("score", ""))]
 
 
 def _write_whole(items: "Items", target: Output) -> "Description":

@@ -61,6 +61,7 @@ class Output:
 
     Args:
         path: the file, or the URL of an object in a bucket; ``None`` or ``-`` for stdout.
+        option: the one that names it, for messages.
 
     Attributes:
         is_untouched: whether nothing has been written yet.
@@ -70,14 +71,15 @@ class Output:
         QvisionError: the file cannot be written. This is checked before an answer is paid for.
     """
 
-    def __init__(self, path: str | None = None) -> None:
+    def __init__(self, path: str | None = None, option: str = "-o") -> None:
+        self._option = option
         self._chunks: list[bytes] = []
         self._target: _Target | None = None
         self._heading = ""
         self.is_untouched = True
         self.has_answer = False
         if path is not None and path != "-":
-            self._target = _open_target(path)
+            self._target = _open_target(path, option)
 
     @property
     def is_file(self) -> bool:
@@ -98,11 +100,12 @@ class Output:
         """Refuse to replace an input file, whichever path leads to it. After that, output goes to stdout.
 
         Raises:
-            UsageError: the file of ``-o`` is one of these.
+            UsageError: the file is one of these.
         """
         if self._target is not None and any(map(self._target.is_same_file, paths)):
             name, self._target = self._target.name, None
-            raise UsageError(f"-o would overwrite {quote_name(name)}, which is an input", hint="Name another file.")
+            message = f"{self._option} would overwrite {quote_name(name)}, which is an input"
+            raise UsageError(message, hint="Name another file.")
 
     def begin_section(self, heading: str = "") -> None:
         """Write a line above the next text, unless it is empty, and an empty line between it and the text before."""
@@ -131,6 +134,15 @@ class Output:
                 sys.stdout.buffer.write(text.encode(encoding, errors="replace"))
                 sys.stdout.buffer.flush()
 
+    def write_image(self, data: bytes) -> None:
+        """Write a whole file that is not text: to the file at once, or to stdout."""
+        if self._target is not None:
+            self._target.write(data)
+            return
+        with translate_stdout_errors():
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+
     def save(self, *, may_replace: bool = True) -> None:
         """Write the file of ``-o``, if there is anything to write. What cannot be written goes to stdout.
 
@@ -152,7 +164,7 @@ class Output:
             raise error.with_message(message, hint=error.hint) from error
 
 
-def _open_target(name: str) -> _Target:
+def _open_target(name: str, option: str = "-o") -> _Target:
     """The file or object of a name, which can probably be written.
 
     Raises:
@@ -164,17 +176,17 @@ def _open_target(name: str) -> _Target:
 
         if is_object_url(name):
             if is_object_folder(name):
-                raise UsageError(f"-o {quote_name(name)} is a folder", hint="Name an object in it.")
+                raise UsageError(f"{option} {quote_name(name)} is a folder", hint="Name an object in it.")
             from ..storage.opening import exists_object
 
             return _ObjectTarget(name, is_existing=exists_object(name))
     path = Path(name)
     try:
         file = _FileTarget(_resolve_links(path))
-        file.validate(name)
+        file.validate(f"{option} {quote_name(name)}")
     except OSError as error:
         raise UsageError(
-            f"-o {quote_name(name)} cannot be written: {error.strerror}", hint="Name another file."
+            f"{option} {quote_name(name)} cannot be written: {error.strerror}", hint="Name another file."
         ) from error
     return file
 
@@ -192,15 +204,14 @@ class _FileTarget:
     def name(self) -> str:
         return str(self.path)
 
-    def validate(self, name: str) -> None:
+    def validate(self, option: str) -> None:
+        """Check that it can probably be written; ``option`` and its value begin the messages."""
         if self.path.is_dir():
-            raise UsageError(f"-o {quote_name(name)} is a folder", hint="Name a file in it.")
+            raise UsageError(f"{option} is a folder", hint="Name a file in it.")
         if not self.path.parent.is_dir():
-            raise UsageError(
-                f"-o {quote_name(name)}: there is no folder {quote_name(self.path.parent)}", hint="Create it first."
-            )
+            raise UsageError(f"{option}: there is no folder {quote_name(self.path.parent)}", hint="Create it first.")
         if not os.access(self.path if self.path.exists() else self.path.parent, os.W_OK):
-            raise UsageError(f"-o {quote_name(name)} is not writable", hint="Check the permissions.")
+            raise UsageError(f"{option} is not writable", hint="Check the permissions.")
 
     def exists(self) -> bool:
         return self.path.is_file()

@@ -31,6 +31,8 @@ _MAX_PROBLEMS = 10
 _MAX_PROBLEM_LENGTH = 200
 #: Characters of a schema's name, which may be its short form.
 _MAX_NAME_LENGTH = 200
+#: A keyword of our own: the value is a list of boxes, whose coordinates are converted to pixels of the original.
+BOXES_KEYWORD = "x-boxes"
 #: Raised when a valid schema is applied: it refers to itself or to nothing, has a type of its own (draft 3), or mixes
 #: drafts whose ids differ, for which referencing raises an AttributeError.
 _UNUSABLE_SCHEMA_ERRORS = (RecursionError, referencing.exceptions.Unresolvable, exceptions.UnknownType, AttributeError)
@@ -43,6 +45,15 @@ class Schema:
     document: Mapping[str, Any]
     _validator: Validator
     name: str | None = None
+
+    @property
+    def boxes(self) -> str | None:
+        """The form of the coordinates that are converted to pixels of the original, or ``auto``; ``None`` for other data."""
+        return self.document.get(BOXES_KEYWORD)
+
+    def with_boxes(self, coordinates: str) -> "Schema":
+        """The same for boxes whose coordinates come in this form."""
+        return replace(self, document={**self.document, BOXES_KEYWORD: coordinates})
 
     def find_problems(self, value: Any) -> list[str]:
         """Return the first ten errors in a value, each with its path, such as ``tags.0``.

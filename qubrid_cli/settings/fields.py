@@ -143,6 +143,7 @@ class Settings:
         max_time: seconds for a whole request; ``None`` for no limit.
         think: how much the model thinks before it answers, as ``--think``; ``None`` leaves it to the endpoint.
         detail: how closely the model looks at images; ``None`` leaves it to the endpoint.
+        coordinates: in which form the model gives boxes; ``None`` to choose it by the model.
         image_order: whether the images come ``first`` or ``last``, after the text.
         params: further fields of the request's body.
         decisions: whether the endpoint has ``/decisions``, which answers questions of yes or no with a probability.
@@ -227,6 +228,11 @@ class Settings:
         str,
         Field(Choice("first", "last"), "first", "last"),
         Option("Put images before the text (first) or after it (last). [the profile's]", "ORDER"),
+    ]
+    coordinates: Annotated[
+        str | None,
+        Field(Choice("relative-1000", "relative-1000-yx", "pixels", "fractions", "percent"), "pixels"),
+        Option("How the model gives boxes: relative-1000, relative-1000-yx, pixels, fractions or percent.", "FORM"),
     ]
     background: Annotated[
         str | None,

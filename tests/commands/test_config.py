@@ -58,6 +58,7 @@ PROFILE: dict[str, Any] = {
     "background": "#333333",
     "detail": "low",
     "image_order": "first",
+    "coordinates": "pixels",
     "labels": False,
     "loop_check": False,
     "params": {"seed": 42},
@@ -157,6 +158,7 @@ OPTIONS: dict[str, tuple[list[object], Any]] = {
     "background": (["--background", "red"], "#ff0000"),
     "detail": (["--detail", "high"], "high"),
     "image_order": (["--image-order", "last"], "last"),
+    "coordinates": (["--coordinates", "percent"], "percent"),
     "labels": (["--labels"], True),
     "loop_check": (["--loop-check"], True),
 }

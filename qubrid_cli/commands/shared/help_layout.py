@@ -23,12 +23,13 @@ _HEADINGS: "Mapping[str, Sequence[str]]" = {
         "crop", "tiles", "max_pixels", "max_side", "background", "quality", "original", "detail", "image_order", "fetch",
     ),
     "Model": (
-        "profile", "model", "max_tokens", "temperature", "top_p", "think", "param", "loop_check",
+        "profile", "model", "max_tokens", "temperature", "top_p", "think", "param", "loop_check", "coordinates",
     ),
     "Output": (
         "output", "failures", "as_json", "json", "field", "thinking", "plain", "page_separator", "stats", "color", "quiet", "verbose",
         "dry_run", "ordered",
     ),
+    "Pictures": ("draw", "crop_to"),
     "Sidecars": (
         "sidecar", "existing", "caption_suffix", "one_line", "prefix", "append_suffix", "xmp_name",
     ),
@@ -52,6 +53,7 @@ _PAGES = {
     "describe": "describe",
     "batch": "batch",
     "test": "test",
+    "locate": "locate",
     "report": "report",
     "bench": "bench",
     "chat": "chat",

@@ -19,6 +19,7 @@ from ...text import quote_name
 
 if TYPE_CHECKING:
     from ...output.show import OutputOptions, RequestInfo
+    from ...schema.json_schema import Schema
     from ...settings.config_file import Config
     from ...settings.fields import Settings
     from ...settings.presets import Preset
@@ -76,6 +77,20 @@ def require_key(settings: "Settings", *, quiet: bool = False) -> str | None:
     for note in () if quiet else notes:
         echo_err(f"note: {note}")
     return key
+
+
+def load_schema(
+    option: str | None, preset: "Preset | None", extra: Mapping[str, Any], settings: "Settings"
+) -> "Schema | None":
+    """The schema of the answer, see ``question.load_schema``; refuses ``--coordinates`` for answers without boxes."""
+    from ...library import question
+    from ...settings.fields import OriginKind
+
+    schema = question.load_schema(option, preset, extra, settings)
+    is_chosen = settings.coordinates is not None and settings.origins["coordinates"].kind is OriginKind.OPTION
+    if is_chosen and (schema is None or schema.boxes is None):
+        raise UsageError("--coordinates has no effect on answers without boxes", hint="Add -P boxes.")
+    return schema
 
 
 def note_useless_pixels(settings: "Settings", extra: Mapping[str, Any], *, quiet: bool) -> None:

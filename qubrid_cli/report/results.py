@@ -172,6 +172,16 @@ class Results:
         """Yield the records; for a file in a folder, with paths that begin there."""
         return self._reader.iterate_records(folder)
 
+    def correct(self, position: int, *, text: str | None, is_bad: bool) -> ResultItem:
+        """Save the correction of a result, and return the corrected result; see ``ResultsReader.correct``.
+
+        Raises:
+            ValueError: the text cannot stand for the answer.
+            OutputError: the file of corrections cannot be written.
+        """
+        assert self.corrections_file is not None
+        return build_item(self._reader.correct(position, self.corrections_file, text=text, is_bad=is_bad))
+
     def iterate_lines(self, folder: str) -> Iterator[bytes]:
         """Yield the lines of the records for a results file in a folder."""
         return self._reader.iterate_lines(folder)

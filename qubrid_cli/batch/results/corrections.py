@@ -94,6 +94,10 @@ class Corrections:
         for name, count in self._damaged_counts.items():
             yield f"damaged: {count_lines(count)} of {quote_name(name)}, ignored"
 
+    def add(self, record: Mapping[str, Any], correction: Correction) -> None:
+        """Add the correction of an answer, in place of an earlier one."""
+        self._by_key[identify_answer(record)] = correction
+
     def may_concern(self, source: str) -> bool:
         """Whether there may be a correction about an image; quicker than ``find``, which needs its record."""
         return os.path.basename(source) in self._texts_by_name
@@ -164,6 +168,13 @@ def check_text(record: Mapping[str, Any], text: str) -> None:
     """
     if record.get("data") is not None and _parse(text.encode(errors="replace")) is None:
         raise ValueError("the answer is JSON, and the corrected text is not valid JSON")
+
+
+def is_unchanged(record: Mapping[str, Any], text: str) -> bool:
+    """Whether a text says the same as the answer."""
+    if (data := record.get("data")) is not None:
+        return bool(_parse(text.encode(errors="replace")) == data)
+    return text == (record.get("text") or "")
 
 
 def append_correction(path: Path, record: Mapping[str, Any], *, text: str | None, is_bad: bool) -> Correction:

@@ -9,6 +9,7 @@ from array import array
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ...errors import StorageError
@@ -18,7 +19,15 @@ from ...output.record import json_text
 from ...text import natural_key
 from .. import entries
 from . import lines
-from .corrections import Correction, apply_correction, count_lines, identify_answer
+from .corrections import (
+    Correction,
+    append_correction,
+    apply_correction,
+    check_text,
+    count_lines,
+    identify_answer,
+    is_unchanged,
+)
 from .index import LineIndex
 from .opening import OpenResults, ResultsFiles, build_foreign_file_error
 
@@ -96,6 +105,24 @@ class ResultsReader:
         """Yield all records; for a file in a folder, with paths that begin there."""
         return (_move(self[position], folder) for position in range(len(self)))
 
+    def correct(self, position: int, path: Path, *, text: str | None, is_bad: bool) -> RecordedResult:
+        """Append the correction of a result to a file; return the corrected result, as it is read from now on.
+
+        Args:
+            text: what the answer should be. If the model wrote the same, an earlier correction is taken back.
+
+        Raises:
+            ValueError: the text cannot stand for the answer; the message is a sentence for the user.
+            OutputError: the file cannot be written.
+        """
+        record, _, _ = self._read_record(position)
+        if text is not None:
+            check_text(record, text)
+        if text is None or is_unchanged(record, text):
+            text = None
+        self._corrections.add(record, append_correction(path, record, text=text, is_bad=is_bad))
+        return self[position]
+
     def iterate_lines(self, folder: str) -> Iterator[bytes]:
         """Yield the lines of all records for a file in a folder; a line in which nothing changes is as it was read."""
         for position in range(len(self)):
@@ -163,17 +190,23 @@ class ResultsReader:
 
     def _read(self, position: int) -> tuple[RecordedResult, bytes]:
         """Read a result, and the line of it."""
+        record, folder, line = self._read_record(position)
+        correction = self._corrections.find(record)
+        record = record if correction is None else apply_correction(record, correction)
+        return RecordedResult(record, folder, correction), line
+
+    def _read_record(self, position: int) -> tuple[dict[str, Any], str, bytes]:
+        """Read a record as the model wrote it, the folder of its paths, and its line."""
         number = self._order[position]
         file = self._files[self._file_numbers[number]]
         data = _read_line(file.file.fileno(), self._offsets[number]).removeprefix(_BYTE_ORDER_MARK)
         try:
             record = json.loads(data)
-            correction = self._corrections.find(record)
-            record = record if correction is None else apply_correction(record, correction)
+            identify_answer(record)
         except (ValueError, TypeError, AttributeError) as error:  # when it was indexed, it was a result
             message = f"{file.name} was changed while it was read"
             raise StorageError(message, hint="Run the command again.") from error
-        return RecordedResult(record, file.folder, correction), data.strip()
+        return record, file.folder, data.strip()
 
 
 def find_path(record: Mapping[str, Any], folder: str) -> str | None:

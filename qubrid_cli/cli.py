@@ -28,7 +28,7 @@ _COMMANDS = {
     "test": "Answer a question of yes or no about images by the exit code.",
     "locate": "Find objects in images: boxes in pixels of the original.",
     "chat": "Talk about images, one question after the other.",
-    "report": "Show the results of batches as a table or a document.",
+    "report": "Show the results of batches as a page, a table or a document.",
     "bench": "Compare models and settings: speed, cost, right answers.",
     "join": "Join the results of a batch in parts.",
     "models": "List the models of the endpoint, one id per line.",

@@ -1,16 +1,30 @@
-"""``qvision report``: the results of batches as a table, a document or a clean results file."""
+"""``qvision report``: the results of batches as a page to look at, a table, a document or a clean results file."""
 
 import os
-from typing import Annotated
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import UsageError
+from ..output.streams import Output, echo_err, open_sink
 from ..report.formats import ReportFormat, find_format
 from .shared import completions, help_layout, options, setup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..images.sources import Link, Source
+    from ..report.gallery import Gallery
+    from ..report.pictures import PictureStore
+    from ..report.results import Results
 
 app = typer.Typer()
 
 _EXAMPLES = """\
+qvision report results.jsonl -o gallery.html
+qvision report results.jsonl --serve
 qvision report results.jsonl -o answers.csv
 qvision report results.jsonl -o answers.md
 qvision report monday.jsonl tuesday.jsonl -o all.jsonl"""
@@ -28,30 +42,49 @@ def report(
     ],
     *,
     output: Annotated[
-        str,
+        str | None,
         typer.Option(
             "-o",
             "--output",
             metavar="FILE",
             autocompletion=completions.complete_files,
-            help="File to write, whose suffix is the format: .csv, .md, .jsonl, .parquet; - for standard output.",
+            help="File to write, whose suffix is the format: .html, .csv, .md, .jsonl, .parquet; - for standard output.",
         ),
-    ],
+    ] = None,
     form: Annotated[
         ReportFormat | None,
         typer.Option(
-            "--format", metavar="FORMAT", help="csv, md, jsonl or parquet. [by the suffix of -o]", show_default=False
+            "--format",
+            metavar="FORMAT",
+            help="html, csv, md, jsonl or parquet. [by the suffix of -o]",
+            show_default=False,
         ),
     ] = None,
+    serve: Annotated[
+        bool,
+        typer.Option("--serve", "--edit", help="Show the page in a browser of this machine, to correct the answers."),
+    ] = False,
     list_order: Annotated[
         bool, typer.Option("--list-order", help="Order of the images in their list, not of their names.")
+    ] = False,
+    inline_limit: Annotated[
+        float,
+        typer.Option(
+            "--inline-limit",
+            metavar="MB",
+            min=0,
+            help="Size of the pictures in the page; more are in a folder beside it. [20]",
+            show_default=False,
+        ),
+    ] = 20,
+    fetch: Annotated[
+        bool, typer.Option("--fetch", help="Download images from links and buckets for the page.")
     ] = False,
     bom: Annotated[bool, typer.Option("--bom", help="Begin a .csv with a byte order mark, for Excel.")] = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Show the results of batches as a table or a document."""
-    chosen = find_format(output) if form is None else form
-    from ..output.streams import Output, echo_err, open_sink
+    """Show the results of batches as a page, a table or a document."""
+    chosen = _choose_format(output, form, serve=serve)
     from ..report.export import write_report
     from ..report.results import Results
 
@@ -63,8 +96,93 @@ def report(
     with Results(results, in_list_order=list_order, stdin=setup.open_stdin(results), target=output) as answers:
         target.refuse_overwriting(answers.paths)
         title = ", ".join(os.path.basename(name) or name for name in results)
+        if not quiet:
+            for note in answers.notes:
+                echo_err(note)
+        if serve:
+            _serve(answers, title, fetch=fetch, quiet=quiet)
+            return
+        store = gallery = None
+        if chosen is ReportFormat.HTML:
+            store = _make_store(output, inline_limit)
+            gallery = _build_gallery(answers, store, title, fetch=fetch, quiet=quiet)
         with open_sink(output, is_text=chosen.is_text) as sink:
-            write_report(answers, sink, output, chosen, title=title, has_mark=bom)
-    if not quiet:
-        for note in answers.notes:
-            echo_err(note)
+            write_report(answers, sink, output or "-", chosen, title=title, has_mark=bom, gallery=gallery)
+        if store is not None:
+            store.remove_stale_files()
+
+
+def _choose_format(output: str | None, form: ReportFormat | None, *, serve: bool) -> ReportFormat:
+    """The format of the report; ``--serve`` shows a page.
+
+    Raises:
+        UsageError: the options exclude each other, or there is no format.
+    """
+    if serve and (output is not None or form not in {None, ReportFormat.HTML}):
+        raise UsageError("--serve and -o or --format exclude each other", hint="Leave one of them out.")
+    if output is None and not serve:
+        raise UsageError("there is no output", hint="Name a file: -o gallery.html; or look at the results: --serve")
+    if serve:
+        return ReportFormat.HTML
+    return find_format(output or "-") if form is None else form
+
+
+def _make_store(output: str | None, inline_limit: float) -> "PictureStore":
+    """What keeps the pictures of a page; only a file has a folder beside it."""
+    from ..images.urls import is_object_url
+    from ..report.pictures import PictureStore, name_folder
+
+    path = None if output in {None, "-"} or is_object_url(output or "") else Path(os.path.realpath(output or ""))
+    is_file = path is not None and (path.is_file() or not path.exists())
+    return PictureStore(name_folder(path) if path is not None and is_file else None, inline_limit * 1_000_000)
+
+
+def _build_gallery(answers: "Results", store: "PictureStore", title: str, *, fetch: bool, quiet: bool) -> "Gallery":
+    from ..output.appearance import may_repaint
+    from ..report.gallery import Gallery
+
+    def show_progress(done: int, total: int) -> None:
+        if done == total:
+            echo_err("\r\x1b[K", end="")
+        elif done % 10 == 0:
+            echo_err(f"\r{done:,} of {total:,} pictures", end="")
+
+    is_shown = not quiet and sys.stderr is not None and sys.stderr.isatty() and may_repaint()
+    progress = {"report_progress": show_progress} if is_shown else {}
+    return Gallery(answers, store, title=title, fetch=_make_fetcher() if fetch else None, **progress)
+
+
+def _make_fetcher() -> "Callable[[Link], Source]":
+    """What makes a link an image that is downloaded, as patiently as the settings say."""
+    from ..library.image_options import resolve_images
+    from ..settings.resolve import resolve
+
+    settings = resolve({}, os.environ, setup.load_config())
+
+    def fetch(link: "Link") -> "Source":
+        (source,) = resolve_images([link], settings, fetch=True)
+        return source
+
+    return fetch
+
+
+def _serve(answers: "Results", title: str, *, fetch: bool, quiet: bool) -> None:
+    """Serve the page until Ctrl-C."""
+    import signal
+    import tempfile
+
+    from ..report.pictures import PictureStore
+    from ..report.server import serve_gallery
+    from ..text import quote_name
+
+    if answers.corrections_file is None:
+        raise UsageError(
+            "the results are in no local file, so corrections cannot be saved", hint="Name a results file."
+        )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the pictures are deleted then too
+    with tempfile.TemporaryDirectory(prefix="qvision-report-") as temporary:
+        folder = Path(temporary, "pictures")
+        gallery = _build_gallery(answers, PictureStore(folder, 0), title, fetch=fetch, quiet=quiet)
+        if not quiet:
+            echo_err(f"corrections go to {quote_name(answers.corrections_file)}; Ctrl-C stops the server")
+        serve_gallery(gallery, answers, folder, announce=lambda url: Output().write(f"{url}\n"))

@@ -10,6 +10,7 @@ from ..text import quote_name
 class ReportFormat(StrEnum):
     """A format of reports."""
 
+    HTML = "html"
     CSV = "csv"
     MARKDOWN = "md"
     JSONL = "jsonl"
@@ -22,7 +23,7 @@ class ReportFormat(StrEnum):
 
 
 #: Suffixes that are not the name of a format.
-_OTHER_SUFFIXES = {"markdown": ReportFormat.MARKDOWN, "ndjson": ReportFormat.JSONL}
+_OTHER_SUFFIXES = {"htm": ReportFormat.HTML, "markdown": ReportFormat.MARKDOWN, "ndjson": ReportFormat.JSONL}
 
 
 def find_format(name: str) -> ReportFormat:

@@ -27,7 +27,7 @@ _HEADINGS: "Mapping[str, Sequence[str]]" = {
     ),
     "Output": (
         "output", "failures", "as_json", "json", "field", "thinking", "plain", "page_separator", "stats", "color", "quiet", "verbose",
-        "dry_run", "ordered",
+        "dry_run", "ordered", "serve", "inline_limit",
     ),
     "Pictures": ("draw", "crop_to"),
     "Sidecars": (

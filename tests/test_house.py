@@ -27,7 +27,7 @@ MODULES = {str(path.relative_to(PACKAGE)): path.read_text("utf-8") for path in s
 #: Libraries that only some command lines need.
 HEAVY = {
     *("httpx", "PIL", "rich", "pi_heif", "markdown_it", "pathspec"),
-    *("tomlkit", "keyring", "jsonschema", "typer"),
+    *("tomlkit", "keyring", "jsonschema", "typer", "prompt_toolkit"),
 }
 #: Libraries that no run loads before the first byte of an answer. They write settings, open the keyring, validate an
 #: answer against a schema, draw Markdown, or are the command line of httpx.
@@ -138,6 +138,7 @@ def loaded_by(*arguments: str, env: Mapping[str, str] | None = None) -> set[str]
     )
     done = subprocess.run(
         [sys.executable, "-c", lists, *arguments],
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         env=env or environment(),
         check=False,
@@ -178,6 +179,8 @@ LOADS = {
     "describe LIGHTHOUSE --offline": {"typer", "httpx", "PIL"},
     "describe LIGHTHOUSE --offline --json": {"typer", "httpx", "PIL"},
     "describe LIGHTHOUSE --dry-run": {"typer", "PIL"},
+    "chat --help": {"typer"},
+    "chat LIGHTHOUSE hello --offline": {"typer", "httpx", "PIL"},
 }
 
 

@@ -92,8 +92,7 @@ class Actions:
         images = self._loader.load(argument)
         self._conversation.images += images
         for image in images:
-            warnings = image.warnings if isinstance(image, PreparedImage) else ()
-            self._confirm("; ".join([f"Added {self._format_image(image)}", *warnings]))
+            self._confirm(f"Added {self._format_image(image)}")
 
     def _list_images(self, _: str) -> None:
         lines = [

@@ -73,6 +73,11 @@ class AnswerSource:
         return self._settings.required_model
 
     @property
+    def name(self) -> str:
+        """What answers, for people."""
+        return "the offline endpoint" if self._settings.offline else self.model
+
+    @property
     def profile(self) -> str:
         """The profile that names the endpoint."""
         return self._settings.profile
@@ -115,6 +120,29 @@ class AnswerSource:
         yield _finish(item, left_out)
         if item.has_answer:
             self._template = replace(self._template, dropped=self._template.dropped | item.refused_parameters)
+
+    def record_answer(self, conversation: Conversation, answer: Description) -> None:
+        """Add an answer to the conversation, if it has text, and what it took, whether it has text or not."""
+        prompt_tokens, answer_tokens = _get_count(answer, "prompt_tokens"), _get_count(answer, "completion_tokens")
+        if answer.has_answer:
+            spending = conversation.spending
+            spending.answers += 1
+            spending.prompt_tokens += prompt_tokens or 0
+            spending.answer_tokens += answer_tokens or 0
+            if answer.cost is not None:
+                spending.cost = (spending.cost or 0) + answer.cost.amount
+        if answer.text:
+            turn = Turn(
+                prompt=answer.prompt or "",
+                images=tuple(conversation.images),
+                parts=conversation.build_parts(labels=self._settings.labels),
+                answer=answer.text,
+                is_complete=answer.error is None,
+                model=answer.model,
+                prompt_tokens=prompt_tokens,
+                answer_tokens=answer_tokens,
+            )
+            conversation.add_turn(turn)
 
     def _send(self, conversation: Conversation, prompt: str) -> "Items":
         settings = self._settings
@@ -174,30 +202,6 @@ def _finish(answer: Description, left_out: "Sequence[Turn]") -> Description:
         hint = _HINTS[answer.error.code]
         answer = replace(answer, error=answer.error.with_message(answer.error.message, hint=hint))
     return answer
-
-
-def build_turn(conversation: Conversation, answer: Description) -> Turn:
-    """The turn that an answer makes of the next message."""
-    return Turn(
-        prompt=answer.prompt or "",
-        images=tuple(conversation.images),
-        parts=answer.request.images if answer.request is not None else (),
-        answer=answer.text,
-        is_complete=answer.error is None,
-        model=answer.model,
-        prompt_tokens=_get_count(answer, "prompt_tokens"),
-        answer_tokens=_get_count(answer, "completion_tokens"),
-    )
-
-
-def add_spending(conversation: Conversation, answer: Description) -> None:
-    """Add what an answer took."""
-    spending = conversation.spending
-    spending.answers += 1
-    spending.prompt_tokens += _get_count(answer, "prompt_tokens") or 0
-    spending.answer_tokens += _get_count(answer, "completion_tokens") or 0
-    if answer.cost is not None:
-        spending.cost = (spending.cost or 0) + answer.cost.amount
 
 
 def _get_count(answer: Description, name: str) -> int | None:

@@ -97,19 +97,26 @@ class Conversation:
         """The turns that the next request repeats."""
         return [turn for turn in self.turns if not turn.is_left_out]
 
+    def build_parts(self, *, labels: bool) -> tuple[ImagePart, ...]:
+        """The images of the next message as they are sent.
+
+        Args:
+            labels: number the images, across all messages.
+        """
+        return build_parts(self.images, labels=labels, first=1 + sum(len(turn.images) for turn in self.turns))
+
     def build_request(self, template: Request, prompt: str, *, labels: bool) -> Request:
         """The request for the next answer.
 
         Args:
             template: the model and the parameters.
-            labels: number the images, across all messages.
+            labels: as for ``build_parts``.
         """
-        first = 1 + sum(len(turn.images) for turn in self.turns)
         return replace(
             template,
             system=self.system,
             prompt=prompt,
-            images=build_parts(self.images, labels=labels, first=first),
+            images=self.build_parts(labels=labels),
             history=tuple(message for turn in self.sent_turns for message in _build_messages(turn)),
         )
 

@@ -12,7 +12,7 @@ from ..output.show import OutputOptions, show_answer
 from ..output.streams import Output, echo_err, echo_error, echo_prose
 from ..text import escape_control_characters
 from .actions import Actions
-from .answers import AnswerSource, add_spending, build_turn
+from .answers import AnswerSource
 from .conversation import Conversation, format_count
 from .inputs import ImageLoader
 from .prompt_line import EditedLines, MessageReader, open_reader
@@ -81,7 +81,7 @@ class Dialog:
 
     def _greet(self) -> None:
         conversation = self._conversation
-        parts = [self._source.model]
+        parts = [self._source.name]
         if conversation.turns:
             parts.append(f"{format_count(len(conversation.turns), 'question')} so far")
         images = conversation.all_images
@@ -139,13 +139,10 @@ class Dialog:
         conversation = self._conversation
         conversation.prompt = prompt
         self._save_session()
-        if not self._is_interactive and not self._show.as_json:
+        if not self._target.is_terminal and not self._show.as_json:
             self._target.begin_section()
         answer = self._show_answer(self._source.answer(conversation, prompt), prompt)
-        if answer.has_answer:
-            add_spending(conversation, answer)
-        if answer.text:
-            conversation.add_turn(build_turn(conversation, answer))
+        self._source.record_answer(conversation, answer)
         self._save_session()
         return answer.error is None or self._report_failure(answer.error, has_text=bool(answer.text))
 

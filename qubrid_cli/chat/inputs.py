@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 #: More images than this in one message are more likely a mistake than intended.
 _MAX_IMAGES = 8
+#: What to do about them on the command line, and in a chat.
+TOGETHER_HINT = f"If that is intended, add --together. For pages of a document: --pages 1-{_MAX_IMAGES}"
+_LOAD_HINT = "Name some of them, such as page 3 of a document with #page=3; /image can add more."
 
 
 class ImageLoader:
@@ -57,14 +60,20 @@ class ImageLoader:
         self._pages = pages
         self._password = password
 
-    def submit(self, sources: "Sequence[Source]") -> "Sequence[PendingImage]":
+    def submit(self, sources: "Sequence[Source]", *, limit_hint: str | None) -> "Sequence[PendingImage]":
         """Begin to prepare images, in threads.
+
+        Args:
+            limit_hint: what to do if there are more images than a message usually has; ``None`` if they are intended.
 
         Raises:
             ImageError: a document cannot be opened.
+            UsageError: there are too many images.
         """
         sources = image_options.resolve_images(sources, self._settings, fetch=self._fetch)
         sources, documents = expansion.expand_pages(sources, self._pages, self._password, each=False)
+        if len(sources) > _MAX_IMAGES and limit_hint is not None:
+            raise UsageError(f"{len(sources):,} images for one message", hint=limit_hint)
         return PreparationPool(self._limits, documents).submit(sources) if sources else ()
 
     def load(self, text: str) -> list[PreparedImageOrLink]:
@@ -73,7 +82,8 @@ class ImageLoader:
         Raises:
             QvisionError: one does not exist or cannot be used.
         """
-        return [image.wait() for image in self.submit(arguments.resolve_images(split_words(text)))]
+        images = arguments.resolve_images(split_words(text))
+        return [image.wait() for image in self.submit(images, limit_hint=_LOAD_HINT)]
 
 
 def split_words(text: str) -> list[str]:
@@ -106,19 +116,6 @@ def compose_opening(
     if option_text is None and argument is None and preset is None:
         return None
     return question.compose_prompt(option_text, argument, preset, settings)
-
-
-def check_count(images: "Sequence[PendingImage]", *, together: bool) -> None:
-    """Refuse more images than a message usually has, unless they are intended.
-
-    Raises:
-        UsageError: there are too many.
-    """
-    if len(images) > _MAX_IMAGES and not together:
-        raise UsageError(
-            f"{len(images):,} images for one message",
-            hint=f"If that is intended, add --together. For pages of a document: --pages 1-{_MAX_IMAGES}",
-        )
 
 
 def restore_model(settings: "Settings", saved: "SavedChat") -> "tuple[Settings, str | None]":

@@ -91,8 +91,8 @@ class TypedLines:
         with suppress(ImportError):  # Windows has none
             import readline
 
-            # A paste with line feeds stays one message. Only GNU's own readline knows this variable.
-            readline.parse_and_bind("set enable-bracketed-paste on")
+            if may_repaint():  # a paste with line feeds stays one message; only GNU's own readline knows this variable
+                readline.parse_and_bind("set enable-bracketed-paste on")
             for message in history:
                 readline.add_history(message)
 

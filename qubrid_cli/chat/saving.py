@@ -105,7 +105,9 @@ def save_json(path: Path, conversation: Conversation, model: str, profile: str, 
     except FileExistsError:
         raise
     except OSError as error:
-        raise OutputError(f"cannot write {quote_name(path)}: {error.strerror}", hint="Is the disk full?") from error
+        raise OutputError(
+            f"cannot write {quote_name(path)}: {error.strerror}", hint="Check the folder and the disk."
+        ) from error
 
 
 @contextmanager

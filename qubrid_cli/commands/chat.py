@@ -111,8 +111,7 @@ def lead_chat(
             pages=document_options.choice,
             password=document_options.password,
         )
-        images = loader.submit(classified.images)
-        inputs.check_count(images, together=together)
+        images = loader.submit(classified.images, limit_hint=None if together else inputs.TOGETHER_HINT)
         setup.note_useless_pixels(settings, extra, quiet=quiet or original)
         source = stack.enter_context(
             AnswerSource(

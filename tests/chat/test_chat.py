@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any, Protocol
@@ -109,6 +110,7 @@ def test_without_labels_later_images_have_none_either(talk: Talk, server: Server
         ("one\n/home/me/a.jpg\nthree", 2, 1, "/home/me/a.jpg is not a command"),
         ("one\n/help me\nthree", 2, 1, "/help takes no argument: me"),
         ("one\n/image nope.png\nthree", 4, 1, "no such image: nope.png"),
+        (f"one\n/image {'teal.png ' * 9}\nthree", 2, 1, "9 images for one message"),
         ("one\n/image\nthree", 2, 1, "/image needs a file or a link"),
         ("one\n/image .\nthree", 2, 1, ". is a folder"),
         ("one\n/image 'a\nthree", 2, 1, "a quote is not closed: 'a"),
@@ -335,6 +337,21 @@ def test_what_cannot_hold_a_session_is_refused_before_the_first_request(
     }.items():
         run = talk(image, "one", "--session", name)
         assert (run.exit_code, error in run.stderr, server.asked) == (2, True, [])
+
+
+def test_answers_are_shown_even_if_the_session_cannot_be_saved(
+    talk: Talk, server: Server, image: Path, tmp_path: Path
+) -> None:
+    def reply(_: Asked) -> Reply:
+        shutil.rmtree(tmp_path / "folder", ignore_errors=True)
+        return stream("Fine.")
+
+    (tmp_path / "folder").mkdir()
+    server.answer = reply
+    run = talk(image, "--session", "folder/talk.json", lines="one\ntwo\n")
+    assert (run.exit_code, run.stdout) == (1, b"Fine.\n\nFine.\n")
+    notes = [line.partition(":")[0] for line in run.stderr.splitlines()]
+    assert notes == ["note", "error", "hint"]
 
 
 # The command line

@@ -8,7 +8,7 @@ from ..metrics import Cost
 from ..text import format_size
 from .charts import format_number
 from .markdown import render_markdown
-from .pictures import Picture
+from .pictures import LoadedPicture
 from .results import ResultItem
 
 #: Characters of a caption, and of a prompt in the heading of an answer.
@@ -94,7 +94,7 @@ def _get_sent_size(item: ResultItem) -> str | None:
     return None
 
 
-def describe_image(group: ImageGroup, picture: Picture) -> dict[str, Any]:
+def describe_image(group: ImageGroup, picture: LoadedPicture) -> dict[str, Any]:
     """What the page shows about an image."""
     facts, item = group.facts, group.items[0]
     width, height = picture.size or (_get_int(facts, "width"), _get_int(facts, "height"))

@@ -52,7 +52,7 @@ class ImageOrigin:
 
 
 @frozen
-class Picture:
+class LoadedPicture:
     """An image in two sizes; or why it cannot be shown.
 
     Attributes:
@@ -68,7 +68,7 @@ class Picture:
 
 def load_pictures(
     origins: Iterable[ImageOrigin], fetch: Callable[[sources.Link], sources.Source] | None
-) -> Iterator[Picture]:
+) -> Iterator[LoadedPicture]:
     """Load images in threads; yield their pictures, in order.
 
     Args:
@@ -86,20 +86,20 @@ def load_pictures(
 
 def load_picture(
     origin: ImageOrigin, documents: "Documents", fetch: Callable[[sources.Link], sources.Source] | None
-) -> Picture:
+) -> LoadedPicture:
     """Load one image. The notes name no path, because the page may be passed on."""
     from ..images.prepare import PreparedImage, prepare_image, prepare_image_or_link
 
     if origin.location is None:
-        return Picture(note="no longer available")
+        return LoadedPicture(note="no longer available")
     if fetch is None and is_object_url(origin.location):
-        return Picture(note="in a bucket")
+        return LoadedPicture(note="in a bucket")
     try:
         source = resolve_source(Task(1, origin.location))
         if isinstance(source, sources.Link) and fetch is not None:
             source = fetch(source)
         if isinstance(source, sources.Link):
-            return Picture(note="on the web")
+            return LoadedPicture(note="on the web")
         if origin.page is not None and not isinstance(source, sources.DocumentPage):
             source = sources.DocumentPage(source, origin.page)
         large = prepare_image_or_link(source, _PREVIEW, documents)
@@ -107,10 +107,10 @@ def load_picture(
         small = prepare_image(sources.Bytes("", large.upload.data), _THUMBNAIL)
     except ImageError:
         is_missing = not sources.is_url(origin.location) and not os.path.exists(origin.location)
-        return Picture(note="not found" if is_missing else "cannot be read")
+        return LoadedPicture(note="not found" if is_missing else "cannot be read")
     has_changed = origin.sha256 is not None and origin.sha256 != large.sha256
     note = "the file has changed since" if has_changed else None
-    return Picture(small.upload, large.upload, (large.width, large.height), note)
+    return LoadedPicture(small.upload, large.upload, (large.width, large.height), note)
 
 
 class PictureStore:

@@ -146,7 +146,7 @@ def run(
     from ...batch.parts.shares import RunLimits
 
     jobs, limits = batch_options.parse_jobs(params["jobs"]), plan.limits
-    if params["part_format"] is FormatKind.PARQUET:
+    if params["part_format"] == FormatKind.PARQUET:
         from ...output.parquet import require_library
 
         require_library()

@@ -9,11 +9,12 @@ from typing import Any
 import pexpect
 import pytest
 
+from qubrid_cli import cli
 from qubrid_cli.output.parquet import read_records
 from qubrid_cli.output.record import json_text
 from qubrid_cli.storage.opening import open_folder
 
-from ...conftest import Qvision, command, environment
+from ...conftest import KEY, Qvision, at_home, command, environment
 from ...support.gallery import REFUSED, Batch, Draw, Gallery, answered, numbered, source
 
 OUTPUTS = ["folder", "bucket"]
@@ -102,3 +103,20 @@ def test_parquet_is_not_written_to_a_terminal(batch: Batch, draw: Draw, tmp_path
     child.close()
     assert (child.exitstatus, "PAR1" in shown) == (2, False)
     assert re.search("a terminal cannot show it", shown)
+
+
+def test_without_the_library_the_run_does_not_begin(
+    draw: Draw,
+    gallery: Gallery,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    draw("a.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    for name, value in {**at_home(tmp_path), "QUBRID_API_KEY": KEY, "QUBRID_BASE_URL": gallery.url}.items():
+        monkeypatch.setenv(name, value)
+    assert cli.main(["batch", "photos", "caption", "-o", "out/", "--part-format", "parquet"]) == 3
+    assert "error: Parquet needs an extra library" in capsys.readouterr().err
+    assert (list(tmp_path.glob("out")), gallery.tries.total()) == ([], 0)

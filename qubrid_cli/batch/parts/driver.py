@@ -213,11 +213,11 @@ class Driver:
         try:
             summary = future.result()
         except self._executor.lost_worker_errors:
-            self._shares.take_back(planned.number, None, now)
+            self._shares.take_back(planned.number, self._count_lost(planned.number), now)
             self._handle_death(planned)
             return
         except QvisionError as error:
-            self._shares.take_back(planned.number, None, now)
+            self._shares.take_back(planned.number, PartSummary(planned.number), now)
             self.stop(error)
             return
         self._shares.take_back(planned.number, summary, now)
@@ -240,9 +240,6 @@ class Driver:
             self._returned.append(planned)
 
     def _handle_death(self, planned: PlannedPart) -> None:
-        if (counted := self._counted.get(planned.number)) is not None:  # it is unknown what was saved
-            self._count(replace(counted, done=0, duplicates=0, failed=0))
-            self._counted[planned.number] = PartSummary(planned.number, skipped=counted.skipped)
         self._deaths[planned.number] += 1
         if self.stop_reason is not None:
             return
@@ -251,6 +248,14 @@ class Driver:
             self._returned.append(planned)
         else:
             self.left_out.append(planned.number)
+
+    def _count_lost(self, number: int) -> PartSummary:
+        """Count what a dead worker has used; it is unknown which of its answers were saved."""
+        counted = self._counted.get(number) or PartSummary(number)
+        lost = replace(counted, done=0, duplicates=0, failed=0)
+        self._count(lost)
+        self._counted[number] = PartSummary(number, skipped=counted.skipped)
+        return lost
 
     def _count(self, summary: PartSummary) -> None:
         """Count what a part has done since it was counted last."""

@@ -104,11 +104,9 @@ class Shares:
             self._concurrency,
         )
 
-    def take_back(self, number: int, summary: PartSummary | None, now: float) -> None:
-        """Count what a part has used; ``None`` for one whose worker died."""
+    def take_back(self, number: int, summary: PartSummary, now: float) -> None:
+        """Count what a part has used."""
         given = self._given.pop(number, None)
-        if summary is None:
-            return
         self._used["cost"] += summary.cost or 0.0
         self._used["tokens"] += summary.input_tokens + summary.output_tokens
         self._failed += summary.failed

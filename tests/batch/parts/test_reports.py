@@ -83,6 +83,7 @@ def test_each_image_is_counted_once_however_the_part_ends(
     output, workers, usage = PartsOutput(open_folder(str(tmp_path))), Workers(), TotalUsage()
     stats = BatchStats(usage)
     display = Display(stats)
+    shares = Shares(RunLimits(cost=1.0), time.monotonic())
     planner = Planner(output, lambda: [Task(number, f"{number}.png") for number in range(1, 11)], 10)
     with Lease(output.folder) as lease, ReportReader(output) as reports:
         driver = Driver(
@@ -90,7 +91,7 @@ def test_each_image_is_counted_once_however_the_part_ends(
             make_part=lambda **values: Part("", access=EndpointAccess("", ""), version="", **values),
             executor=PartExecutor(workers, lambda: 1),
             lease=lease,
-            shares=Shares(RunLimits(), time.monotonic()),
+            shares=shares,
             reports=reports,
             stats=stats,
             usage=usage,
@@ -110,7 +111,8 @@ def test_each_image_is_counted_once_however_the_part_ends(
         else:
             future.set_exception(first_end)
         if second_end is not None:
-            _, future = workers.parts.get(timeout=30)
+            part, future = workers.parts.get(timeout=30)
+            assert part.share.cost == pytest.approx(1 - counts[4] + (second_end.cost or 0))
             future.set_result(second_end)
         thread.join()
     assert (stats.done, stats.failed, stats.skipped, usage.input_tokens, usage.cost) == pytest.approx(counts)

@@ -85,7 +85,7 @@ def write_records(records: Iterable[Mapping[str, Any]], sink: "ByteSink") -> int
 
 
 def read_records(file: BinaryIO, name: str) -> Iterator[dict[str, Any]]:
-    """Read the records of a file that ``write_records`` has written, a few at a time; keys that were missing are ``None``.
+    """Read the records of a file that ``write_records`` has written, a few at a time, with all keys that may be null.
 
     Args:
         name: of the file, for errors.
@@ -109,7 +109,7 @@ def build_arrow_schema() -> "pa.Schema":
     """The columns of every file, and their types."""
     import pyarrow as pa
 
-    columns = [pa.field(name, column.build_type()) for name, column in _list_columns().items()]
+    columns = [pa.field(name, field.column.build_type()) for name, field in _list_fields().items()]
     return pa.schema([*columns, pa.field(OTHER_COLUMN, pa.string())])
 
 
@@ -210,57 +210,92 @@ class _List:
 class _Struct:
     """A column of objects with known keys."""
 
-    fields: Mapping[str, "_Column"]
+    fields: Mapping[str, "_Field"]
 
     def build_type(self) -> "pa.DataType":
         import pyarrow as pa
 
-        return pa.struct([pa.field(name, column.build_type()) for name, column in self.fields.items()])
+        return pa.struct([pa.field(name, field.column.build_type()) for name, field in self.fields.items()])
 
     def encode(self, value: Any) -> tuple[Any, bool]:
         """See ``_Scalar``."""
         if not isinstance(value, Mapping):
             return None, value is None
         is_exact, result = value.keys() <= self.fields.keys(), {}
-        for name, column in self.fields.items():
-            result[name], is_field_exact = column.encode(value.get(name))
+        for name, field in self.fields.items():
+            result[name], is_field_exact = field.encode(value, name)
             is_exact = is_exact and is_field_exact
         return result, is_exact
 
     def decode(self, value: Any) -> Any:
         """See ``_Scalar``."""
-        return None if value is None else {name: column.decode(value[name]) for name, column in self.fields.items()}
+        return None if value is None else _decode_fields(value, self.fields)
 
 
 _Column = _Scalar | _Label | _Json | _List | _Struct
 
 
+@frozen
+class _Field:
+    """A key of an object, and the column of its values.
+
+    Attributes:
+        is_nullable: the value may be null; otherwise, null in the column means that the object lacks the key.
+    """
+
+    column: _Column
+    is_nullable: bool
+
+    def encode(self, values: Mapping[str, Any], name: str) -> tuple[Any, bool]:
+        """The value in the column, and whether the value of the object can be told from it."""
+        if (value := values.get(name)) is None:
+            return None, self.is_nullable or name not in values
+        return self.column.encode(value)
+
+
+def _decode_fields(values: Mapping[str, Any], fields: Mapping[str, _Field]) -> dict[str, Any]:
+    stored = {name: values.get(name) for name in fields}
+    return {
+        name: fields[name].column.decode(value)
+        for name, value in stored.items()
+        if value is not None or fields[name].is_nullable
+    }
+
+
 @cache
-def _list_columns() -> Mapping[str, _Column]:
+def _list_fields() -> Mapping[str, _Field]:
     schema = json.loads(SCHEMA_FILE.read_text("utf-8"))
-    return {name: _build_column(value, schema["$defs"]) for name, value in schema["properties"].items()}
+    return _build_fields(schema["properties"], schema["$defs"])
+
+
+def _build_fields(properties: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, _Field]:
+    return {name: _build_field(schema, definitions) for name, schema in properties.items()}
+
+
+def _build_field(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> _Field:
+    if (reference := schema.get("$ref")) is not None:
+        schema = definitions[reference.rpartition("/")[2]]
+    return _Field(_build_column(schema, definitions), "null" in schema.get("type", ("null",)))
 
 
 def _build_column(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> _Column:
     """The column of the values that fit a part of ``description.schema.json``."""
-    if (reference := schema.get("$ref")) is not None:
-        schema = definitions[reference.rpartition("/")[2]]
     types = schema.get("type", ())
     types = {types} if isinstance(types, str) else {*types} - {"null"}
     if types == {"object"} and schema.get("additionalProperties") is False:
-        return _Struct({name: _build_column(value, definitions) for name, value in schema["properties"].items()})
+        return _Struct(_build_fields(schema["properties"], definitions))
     if types == {"array"} and "items" in schema:
-        return _List(_build_column(schema["items"], definitions))
+        return _List(_build_field(schema["items"], definitions).column)
     if len(types) == 1 and (kind := types.copy().pop()) in _PYTHON_TYPES:
         return _Scalar(kind)
     return _Label() if types == {"string", "number"} else _Json()
 
 
 def _build_row(record: Mapping[str, Any]) -> dict[str, Any]:
-    columns, row = _list_columns(), dict[str, Any]()
-    other = {name: value for name, value in record.items() if name not in columns}
-    for name, column in columns.items():
-        row[name], is_exact = column.encode(record.get(name))
+    fields, row = _list_fields(), dict[str, Any]()
+    other = {name: value for name, value in record.items() if name not in fields}
+    for name, field in fields.items():
+        row[name], is_exact = field.encode(record, name)
         if not is_exact:
             other[name] = record[name]
     row[OTHER_COLUMN] = json_text(other) if other else None
@@ -268,7 +303,7 @@ def _build_row(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _build_record(row: Mapping[str, Any]) -> dict[str, Any]:
-    record = {name: column.decode(row.get(name)) for name, column in _list_columns().items()}
+    record = _decode_fields(row, _list_fields())
     return record if row.get(OTHER_COLUMN) is None else record | json.loads(row[OTHER_COLUMN])
 
 

@@ -3,7 +3,6 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from ..describe.result import Description
 from ..frozen import frozen
@@ -130,11 +129,3 @@ def _count_failures(descriptions: Sequence[Description]) -> list[Failure]:
     return [
         Failure(code, messages[code], count) for code, count in Counter(error.code for error in errors).most_common()
     ]
-
-
-def read_verdict(description: Description) -> tuple[str, float | None] | None:
-    """The answer ``yes``, ``no`` or ``unsure`` to a question of yes or no, and its probability of yes if there is one."""
-    data: Any = description.data
-    if not isinstance(data, dict) or "answer" not in data:
-        return None
-    return str(data["answer"]), get_number(data, "probability")

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from ..describe.prompt import check_placeholders
 from ..describe.verdicts import Answer, read_word
 from ..errors import UsageError
 from ..frozen import frozen
@@ -85,7 +86,7 @@ def join_images(images: "Sequence[Source]", labels: Sequence[Label]) -> list[Sam
         images: those of the labels, in the same order, with documents replaced by their pages.
 
     Raises:
-        UsageError: a label is that of a document with several pages.
+        UsageError: a label is that of a document with several pages, or its prompt has an unknown placeholder.
     """
     if not labels:
         return [Sample(image) for image in images]
@@ -97,6 +98,8 @@ def join_images(images: "Sequence[Source]", labels: Sequence[Label]) -> list[Sam
             f"{quote_name(name)} has several pages, and one label",
             hint=f"Label each page: {quote_name(f'{name}#page=1')}",
         )
+    for label in labels:
+        check_placeholders(label.prompt or "", images=1)
     return [Sample(image, label.prompt, label.expected) for image, label in zip(images, labels, strict=True)]
 
 

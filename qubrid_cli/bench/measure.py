@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..describe.result import Description
-from ..errors import EndpointError, ImageError, InterruptedByUserError, QvisionError
+from ..errors import EndpointError, ImageError, InterruptedByUserError, QvisionError, UnreachableError
 from ..frozen import frozen
-from ..images.prepare import PendingImage, PreparedImage, prepare_pending
+from ..images.prepare import PendingImage, PreparedImage, prepare_image_or_link, prepare_pending
 from ..images.sources import Bytes, FetchedLink, Source, Stdin, find_link_secrets, read_bytes
 from ..library.threads import map_in_threads
 from .plan import BenchPlan, Job, list_jobs, list_warm_ups
@@ -76,6 +76,14 @@ class ImageStore:
             self._kept_bytes += image.upload_size
         self._kept[key] = pending
 
+    def prepare_small(self, sample: int, limits: "ImageLimits") -> PreparedImage | None:
+        """A thumbnail of an image; ``None`` if it cannot be read, or is not read here."""
+        try:
+            image = prepare_image_or_link(self._sources[sample], limits, self._plan.documents)
+        except ImageError:
+            return None
+        return image if isinstance(image, PreparedImage) else None
+
     def is_unusable(self, sample: int, limits: "ImageLimits") -> bool:
         """Whether an image cannot be sent."""
         kept = self._kept.get((sample, limits))
@@ -131,7 +139,8 @@ class Measuring:
     def measure(self) -> Iterator[Measurement]:
         """Make the other requests; yield their outcomes as they arrive.
 
-        The requests of a model end when one shows that all of them would fail.
+        The requests of a model end when one shows that all of them would fail, and all requests when the endpoint cannot be
+        reached.
         """
         return self._run(list_jobs(self._plan))
 
@@ -140,7 +149,9 @@ class Measuring:
         for measurement in map_in_threads(self._request, possible, threads=self._plan.jobs, is_ordered=False):
             error, number = measurement.answer.error, measurement.job.variant
             self.warnings.setdefault(number, {}).update(dict.fromkeys(measurement.answer.warnings))
-            if isinstance(error, EndpointError) and error.is_fatal:
+            if isinstance(error, UnreachableError):
+                self.failed_models.update(dict.fromkeys((variant.model for variant in self._plan.variants), error))
+            elif isinstance(error, EndpointError) and error.is_fatal:
                 self.failed_models.setdefault(self._plan.variants[number].model, error)
             yield measurement
 

@@ -11,7 +11,7 @@ from ..text import escape_control_characters
 from . import scores
 from .measure import Measurement
 from .plan import AXES
-from .results import BenchResult, LabelScores, VariantResult
+from .results import BenchResult, LabelScores, VariantResult, score_measurement
 
 SCHEMA_VERSION = 1
 
@@ -34,7 +34,7 @@ def json_result(result: BenchResult) -> dict[str, Any]:
         "best": result.best,
         "choice": result.choice,
         "choice_by": result.choice_by,
-        "measurements": [_json_measurement(item) for item in result.measurements],
+        "measurements": [_json_measurement(result, item) for item in result.measurements],
         "error": None if result.error is None else json_error(result.error),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
@@ -106,7 +106,7 @@ def _json_confusion(confusion: scores.Confusion | None) -> dict[str, Any]:
     }
 
 
-def _json_measurement(item: Measurement) -> dict[str, Any]:
+def _json_measurement(result: BenchResult, item: Measurement) -> dict[str, Any]:
     answer = item.answer
     return {
         "variant": item.job.variant,
@@ -115,6 +115,7 @@ def _json_measurement(item: Measurement) -> dict[str, Any]:
         "ok": answer.error is None,
         "text": answer.text,
         "data": answer.data,
+        "score": None if (score := score_measurement(result.plan, item)) is None else score.f1,
         "usage": answer.usage,
         "x_metrics": answer.metrics,
         "timing": asdict(answer.timing),

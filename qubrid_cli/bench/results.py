@@ -7,6 +7,7 @@ from statistics import fmean
 
 from ..errors import BatchIncompleteError, QvisionError
 from ..frozen import frozen
+from ..metrics import get_number
 from . import figures, scores
 from .labels import read_yes_or_no
 from .measure import Measurement, Measuring
@@ -118,39 +119,51 @@ def _find_error(
     return BatchIncompleteError(f"{failed} of {plan.request_count} requests have no answer")
 
 
+def score_measurement(plan: BenchPlan, item: Measurement) -> scores.AnswerScore | None:
+    """Compare an answer with its label; ``None`` without a label or an answer."""
+    expected = plan.samples[item.job.sample].expected
+    if expected is None or item.answer.error is not None:
+        return None
+    if not plan.is_judged:
+        return scores.score_answer(item.answer.text if item.answer.data is None else item.answer.data, expected)
+    verdict = read_verdict(plan, item)
+    if verdict is None:
+        return None
+    is_right = float(verdict[0] == ("yes" if read_yes_or_no(expected) else "no"))
+    return scores.AnswerScore(is_right, is_right)
+
+
+def read_verdict(plan: BenchPlan, item: Measurement) -> tuple[str, float | None] | None:
+    """The answer ``yes``, ``no`` or ``unsure`` to a question of yes or no, and its probability of yes if there is one."""
+    data = item.answer.data
+    if not isinstance(data, dict) or "answer" not in data:
+        return None
+    probability = get_number(data, "probability")
+    if probability is None:
+        return str(data["answer"]), None
+    return "yes" if probability >= plan.threshold else "no", probability
+
+
 def _score(plan: BenchPlan, measurements: Sequence[Measurement]) -> LabelScores | None:
     """Compare the answers with the labels; failures count for nothing."""
-    answers = [item for item in measurements if item.answer.error is None]
+    scored = [(item, score) for item in measurements if (score := score_measurement(plan, item)) is not None]
     by_image: dict[int, list[float]] = defaultdict(list)
-    exact: list[float] = []
-    verdicts: list[tuple[str, bool]] = []
-    probabilities: list[tuple[float, bool]] = []
-    for item in answers:
-        expected = plan.samples[item.job.sample].expected
-        if not plan.is_judged:
-            answer = item.answer.text if item.answer.data is None else item.answer.data
-            score = scores.score_answer(answer, expected)
-            exact.append(score.exact)
-            by_image[item.job.sample].append(score.f1)
-        elif (verdict := figures.read_verdict(item.answer)) is not None:
-            word, probability = verdict
-            is_yes = bool(read_yes_or_no(expected))
-            if probability is not None:
-                word = "yes" if probability >= plan.threshold else "no"
-                probabilities.append((probability, is_yes))
-            verdicts.append((word, is_yes))
-            by_image[item.job.sample].append(float(word == ("yes" if is_yes else "no")))
+    for item, score in scored:
+        by_image[item.job.sample].append(score.f1)
     means = {image: fmean(values) for image, values in by_image.items()}
-    score_of_all = scores.average(means)
-    if score_of_all is None:
+    mean = scores.average(means)
+    if mean is None:
         return None
-    return LabelScores(
-        score_of_all,
-        means,
-        exact=fmean(exact) if exact else None,
-        confusion=scores.count_verdicts(verdicts) if verdicts else None,
-        calibration=scores.calibrate(probabilities),
-    )
+    if not plan.is_judged:
+        return LabelScores(mean, means, fmean(score.exact for _, score in scored), None, None)
+    pairs = [
+        (*verdict, bool(read_yes_or_no(plan.samples[item.job.sample].expected)))
+        for item, _ in scored
+        if (verdict := read_verdict(plan, item)) is not None
+    ]
+    probabilities = [(probability, is_yes) for _, probability, is_yes in pairs if probability is not None]
+    confusion = scores.count_verdicts([(word, is_yes) for word, _, is_yes in pairs])
+    return LabelScores(mean, means, None, confusion, scores.calibrate(probabilities))
 
 
 def _choose(variants: Sequence[VariantResult]) -> tuple[int | None, int | None, str | None]:
@@ -175,9 +188,13 @@ def _choose(variants: Sequence[VariantResult]) -> tuple[int | None, int | None, 
         ("tokens", [variant.figures.mean_tokens for variant in variants]),
         ("seconds", seconds),
     ):
-        known = [(price, seconds[number], number) for number in good if (price := prices[number]) is not None]
+        known = [
+            (price, variants[number].figures.failure_count, seconds[number], number)
+            for number in good
+            if (price := prices[number]) is not None
+        ]
         if len(known) == len(good):
-            return best, min(known)[2], name
+            return best, min(known)[-1], name
     return best, None, None
 
 

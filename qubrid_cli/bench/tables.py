@@ -13,20 +13,19 @@ _MEASURES = (
     ("tokens_per_second", "tokens/s", 1),
     ("total_seconds", "whole answer, s", 2),
 )
+_Table = tuple[Sequence[str], Sequence[Sequence[str | Bar]]]
 _CHOICE_REASONS = {"cost": "costs least", "tokens": "takes the fewest tokens", "seconds": "is fastest"}
 
 
 def show_result(result: BenchResult) -> None:
     """Draw the tables, and print what follows from them."""
-    for table in _build_tables(result):
+    for table in build_tables(result):
         show_bar_table(*table)
     show_sentences(format_notes(result))
 
 
-_Table = tuple[Sequence[str], Sequence[Sequence[str | Bar]]]
-
-
-def _build_tables(result: BenchResult) -> Iterator[_Table]:
+def build_tables(result: BenchResult) -> Iterator[_Table]:
+    """Yield each table: its titles and its rows."""
     for name, title, digits in _MEASURES:
         if (table := _build_measure(result, name, title, digits)) is not None:
             yield table

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
-from ..errors import InterruptedByUserError, QvisionError
+from ..errors import InterruptedByUserError, QvisionError, UsageError
 from ..library import connection, image_options
 from ..output import show
-from ..output.streams import echo_err
+from ..output.streams import Output, echo_err
+from ..text import quote_name
 from .shared import completions, help_layout, input_options, options, setup, verdict_options
 
 if TYPE_CHECKING:
@@ -112,16 +113,29 @@ def bench(
     crop: options.Crop = None,
     fetch: options.Fetch = None,
     as_json: options.JsonObject = False,
+    page: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Also write a page with charts, and the answers side by side: an .html file.",
+            autocompletion=completions.complete_files,
+        ),
+    ] = None,
     dry_run: options.DryRun = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Compare models and settings: speed, cost, right answers."""
     from ..bench import forecast, measure, record
+    from ..images.documents import expansion
 
     shown = show.OutputOptions(as_json, None, None, thinking=False, quiet=quiet, verbose=False)
     with _reporting_failures(shown):
+        target = _open_page(page)
         config = setup.load_config()
         plan, settings = _build_plan(context, config, arguments or [])
+        target.refuse_overwriting(expansion.list_files([sample.image for sample in plan.samples]))
         key = None if dry_run else setup.require_key(settings, quiet=quiet)
         images = measure.ImageStore(plan)
         with _showing_status(shown) as show_status:
@@ -138,8 +152,25 @@ def bench(
         show.print_json(record.json_result(result))
     elif result.has_answers:
         _show_result(result, quiet=quiet)
+    if target.is_file and result.has_answers:
+        from ..bench.page import render_result
+
+        target.write(render_result(result, images).decode())
+        target.save()
     if result.error is not None:
         raise result.error
+
+
+def _open_page(name: str | None) -> Output:
+    """The file of the page.
+
+    Raises:
+        UsageError: it has another suffix, or cannot be written.
+    """
+    if name is not None and not name.lower().endswith((".html", ".htm")):
+        hint = "Name a file such as bench.html. For other formats: qvision bench … --json > bench.json"
+        raise UsageError(f"-o {quote_name(name)} is not the name of an HTML file", hint=hint)
+    return Output(name)
 
 
 @contextmanager
@@ -162,7 +193,7 @@ def _build_plan(context: typer.Context, config: "Config", words: Sequence[str]) 
     Raises:
         QvisionError: it cannot be used.
     """
-    from ..bench import labels, plan, variants
+    from ..bench import labels, plan
     from ..client.retry import RetryLimits
     from ..images.arguments import classify
     from ..images.documents import expansion
@@ -180,7 +211,7 @@ def _build_plan(context: typer.Context, config: "Config", words: Sequence[str]) 
 
     labelled = _read_labels(label_file, stdin, classified.images, setup.resolve_settings(context, config))
     is_judged = bool(labelled) and params["schema"] is None and labels.are_yes_or_no(labelled)
-    asked = variants.QuestionOptions(
+    asked = plan.QuestionOptions(
         option_prompt=prompt,
         argument_prompt=classified.prompt,
         has_own_prompts=all(label.prompt for label in labelled) and bool(labelled),
@@ -201,7 +232,7 @@ def _build_plan(context: typer.Context, config: "Config", words: Sequence[str]) 
             return None, resolving.resolve(chosen, os.environ, config)
         return resolving.resolve_with_preset(chosen, os.environ, config, preset)
 
-    compared, settings = variants.build_variants(axes, resolve, asked)
+    compared, settings = plan.build_variants(axes, resolve, asked)
     images: Sequence[Source] = [label.image for label in labelled] or classified.images
     images = image_options.resolve_images(images, settings, fetch=params["fetch"])
     images, documents = expansion.expand_pages(images, None, None, each=True)
@@ -234,7 +265,6 @@ def _read_labels(
 def _read_axes(params: Mapping[str, Any]) -> Any:
     """The settings that vary."""
     from ..bench.plan import read_axes
-    from ..errors import UsageError
 
     if params["models"] is not None and params["model"] is not None:
         raise UsageError(

@@ -10,6 +10,7 @@ import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from PIL import Image
 from qubrid_cli import cli
 
 from ..conftest import at_home, command, environment
-from ..describe.test_judge import logprobs, plain
-from ..support.server import DONE, Asked, Hold, Pause, Reply, Server, delta, event, refusal, stream
+from ..describe.test_judge import logprobs
+from ..support.server import DONE, JSON, Asked, Hold, Pause, Reply, Server, delta, event, refusal, stream
 
 #: The exit code, standard output and standard error of a command line.
 Bench = Callable[..., tuple[int, str, str]]
@@ -145,10 +146,13 @@ def test_the_threshold_of_a_model_is_found_and_the_cheaper_size_is_enough(
         rows.append((f"{level}.png", level / 255 >= 0.37))
 
     def answer(asked: Asked) -> Reply:
-        level = read_image(asked).getpixel((0, 0))
+        image = read_image(asked)
+        level = image.getpixel((0, 0))
         assert isinstance(level, int)
-        share = max(level, 1) / 255
-        return plain("Yes", logprobs=logprobs({"Yes": share, "No": 1 - share}), finish="length")
+        tokens = logprobs({"Yes": level / 255, "No": 1 - level / 255})
+        choice = {"message": {"role": "assistant", "content": "Yes"}, "finish_reason": "length", "logprobs": tokens}
+        usage = {"prompt_tokens": image.width, "completion_tokens": 1}
+        return Reply([json.dumps({"choices": [choice], "usage": usage}).encode()], headers=JSON)
 
     server.answer = answer
     labels = label(tmp_path / "labels.jsonl", rows)
@@ -300,6 +304,48 @@ def test_in_a_pipe_there_is_a_line_for_each_variant(bench: Bench, server: Server
     assert [row[:6] for row in rows] == [[model, "2621440", "last", "", "1", "0"] for model in ("m/a", "m/b")]
 
 
+class Tags(HTMLParser):
+    """Collects the tags of a page with their attributes, and its texts."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data.strip())
+
+
+def test_the_page_shows_charts_and_answers_side_by_side_and_nothing_hostile_runs(
+    bench: Bench, server: Server, tmp_path: Path
+) -> None:
+    hostile = "<img src=x onerror=alert(1)> [x](javascript:alert(1)) </script><script>alert(1)</script>"
+    server.answer = lambda asked: stream(hostile if asked.json["model"] == "m/a" else "**a dog**")
+    name = "<b onclick=alert(1)>.png"
+    (tmp_path / "1.png").rename(tmp_path / name)
+    label(tmp_path / "labels.jsonl", [(name, hostile), ("2.png", "a dog")])
+    arguments = ("--labels", "labels.jsonl", hostile, "--models", "m/a,m/b", "-n", 2, "-q", "-o", "bench.html")
+    assert bench(*arguments)[0] == 0
+    html = (tmp_path / "bench.html").read_text()
+    page = Tags(html)
+    assert not [
+        tag for tag, attributes in page.tags if tag == "script" or any(key.startswith("on") for key in attributes)
+    ]
+    assert [attributes["src"][:22] for tag, attributes in page.tags if tag == "img"] == ["data:image/png;base64,"] * 2  # type: ignore[index]
+    assert not [attributes for tag, attributes in page.tags if tag == "a"]
+    policy = next(attributes["content"] for tag, attributes in page.tags if "http-equiv" in attributes)
+    assert policy is not None
+    assert "default-src 'none'" in policy
+    assert Counter(page.texts)["a dog"] == 3  # the label and both answers of one variant, which are equal
+    assert Counter(page.texts)["right"] == Counter(page.texts)["wrong"] == 2
+    assert name in page.texts
+    assert [tag for tag, _ in page.tags].count("svg") == 7
+
+
 @pytest.mark.parametrize("width", [60, 100])
 def test_a_terminal_shows_tables_with_bars(server: Server, tmp_path: Path, width: int) -> None:
     server.answer = lambda asked: answer_at(0.01, speed=200, text="a b" if asked.json["model"] == "m/a" else "a")
@@ -337,6 +383,8 @@ def test_a_terminal_shows_tables_with_bars(server: Server, tmp_path: Path, width
         ("1.png --models a -m b", "--models and --model exclude each other", "Put all models into --models"),
         ("1.png --by schema", "--by applies to questions of yes or no", "They need --labels"),
         ("1.png --max-pixels 4096 --original", "--original excludes --max-pixels and --max-side", "Leave "),
+        ("1.png -o bench.txt", "-o bench.txt is not the name of an HTML file", "Name a file such as bench.html."),
+        ("1.png -o no/bench.html", "-o no/bench.html: there is no folder ", "Create it first."),
         ("--labels nope.jsonl x", "cannot read the list nope.jsonl: No such file", "Check the name after --labels."),
         ("--labels yes.jsonl", "there is no question", "For example: qvision bench --labels"),
         ("--labels yes.jsonl x -s y", "questions of yes or no have neither a preset nor a system prompt", "Leave out"),

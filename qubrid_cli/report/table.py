@@ -33,6 +33,7 @@ _COLUMNS: Mapping[str, Callable[[ResultItem], Any]] = {
     "width": lambda item: item.record["images"][0].get("width"),
     "height": lambda item: item.record["images"][0].get("height"),
     "sha256": lambda item: item.record["images"][0].get("sha256"),
+    "path": lambda item: item.record.get("path"),
     "index": lambda item: item.record.get("index"),
     "source_id": lambda item: item.record.get("source_id"),
     "duplicate_of": lambda item: item.record.get("duplicate_of"),
@@ -48,13 +49,15 @@ _MAX_EXPANDED = 200
 #: What makes a spreadsheet read a cell as a formula, also behind blanks and in full width.
 #: Source: OWASP, CSV Injection.
 _FORMULA = re.compile(r"[\s\0]*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
+#: Where a formula begins behind a semicolon or a line break. In many countries Excel divides lines there, even in quotes.
+_NEW_FORMULA = re.compile(r"(?<=[;\n])(?=[ \t]*(?:[=@\uff1d\uff20]|[+\-\uff0b\uff0d][ \t]*\S*[|!(]))")
 _NUMBER = re.compile(r"[+-]?\d[\d.,]*([eE][+-]?\d+)?")
 
 
 def iterate_csv(results: Results, *, has_mark: bool = False) -> Iterator[str]:
     """Yield the lines of a table, as RFC 4180 has them, but with the line breaks of Unix.
 
-    A text that a spreadsheet would read as a formula has an apostrophe before it.
+    What a spreadsheet would read as a formula has an apostrophe before it.
 
     Args:
         has_mark: begin with a byte order mark, by which Excel recognizes UTF-8.
@@ -114,6 +117,6 @@ def _format_cell(value: Any) -> Cell:
         case None | int() | float():
             return value
         case str():
-            text = strip_control_characters(value.replace("\r\n", "\n"))
+            text = _NEW_FORMULA.sub("'", strip_control_characters(value.replace("\r\n", "\n")))
             return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
     return json_text(value)

@@ -6,15 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pexpect
 import pytest
 from markdown_it import MarkdownIt
 
 from qubrid_cli.report.document import iterate_markdown
+from qubrid_cli.report.export import write_report
+from qubrid_cli.report.formats import ReportFormat
 from qubrid_cli.report.results import Results
 from qubrid_cli.report.table import iterate_csv
 
-from ..conftest import Qvision, command, environment
+from ..conftest import Qvision
 from ..support.gallery import REFUSED, Batch, Draw, Gallery, answered, numbered
 from ..support.results import line, write
 
@@ -51,13 +52,14 @@ def export(name: str, value: Any, tmp_path: Path) -> str:
     [
         *((text, f"'{text}") for text in ("=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1", " =1", "＝1", "－x", "- item")),
         ("\r=1", "'=1"),
-        ("\n=1", "'\n=1"),
+        ("\n=1", "'\n'=1"),
         *(
             (text, text)
             for text in ("a=1", "'=1", "-12.5", "+3", "-1,5", "1e-5", 'say "a, b"\nc;d', "ä🙂", "x" * 40_000)
         ),
         ("\x1b[31mred\x00\x9b", "[31mred"),
         ("\udc80", "\udc80"),
+        ("a;=1+1\n@b; -c|d!e\n- item (x)\n-5", "a;'=1+1\n'@b;' -c|d!e\n- item (x)\n-5"),
     ],
 )
 def test_no_text_is_a_formula(tmp_path: Path, value: str, cell: str) -> None:
@@ -88,7 +90,7 @@ def test_every_table_has_the_same_first_columns_and_a_cell_for_each_value_of_the
     rows = read_csv(write(tmp_path / "r.jsonl", *lines))
     assert list(rows[0]) == [*plain, "data.x", "data.y", "row.sku", "row.=b"]
     assert [list(row.values())[-4:] for row in rows] == [["1", "", "7", ""], ["", "2", "8", "9"]]
-    cells = ["a.jpg", "ok", "text of a.jpg", "m", "caption", "2026-11-01T10:00:00Z", "1", "false", "false"]
+    cells = ["a.jpg", "ok", "text of a.jpg", "m", "caption", "2026-11-01T10:00:00Z", "a.jpg", "1", "false", "false"]
     assert list(filter(None, plain.values())) == cells
 
 
@@ -135,22 +137,16 @@ def test_a_document_shows_the_image_its_answers_and_why_there_is_none(tmp_path: 
     )
 
 
-@pytest.mark.parametrize("name", ["t.parquet", "t.jsonl"])
-def test_what_a_report_writes_for_other_programs_is_read_again(qvision: Qvision, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("kind", [ReportFormat.PARQUET, ReportFormat.JSONL])
+def test_what_a_report_writes_for_other_programs_is_read_again(tmp_path: Path, kind: ReportFormat) -> None:
     lines = [line(data={"a": [1, None]}, row={"b": "c"}), line("b.jpg", error="down"), line("\udc80.jpg", path=None)]
-    write(tmp_path / "r.jsonl", *lines)
-    assert qvision("report", "r.jsonl", "-o", name).exit_code == 0
-    tables = [qvision("report", report, "-o", "-", "--format", "csv").stdout for report in ("r.jsonl", name)]
-    assert tables[0] == tables[1]
-    assert b"a.jpg,,ok,text of a.jpg,,,m," in tables[0]
-
-
-def test_bytes_do_not_go_to_a_terminal(tmp_path: Path) -> None:
-    write(tmp_path / "r.jsonl", line())
-    arguments = command("report", "r.jsonl", "-o", "-", "--format", "parquet")
-    child = pexpect.spawn(arguments[0], arguments[1:], env=environment(), cwd=str(tmp_path), timeout=60)
-    child.expect("this output is not text")
-    child.expect(pexpect.EOF)
+    path, copy = write(tmp_path / "r.jsonl", *lines), tmp_path / "copy"
+    with Results([str(path)]) as results, copy.open("wb") as file:
+        write_report(results, file, str(copy), kind, title="")
+        rows = list(iterate_csv(results))
+    with Results([str(copy)]) as copied:
+        assert list(iterate_csv(copied)) == rows
+    assert rows[1].startswith("a.jpg,,ok,text of a.jpg,,,m,")
 
 
 def test_lines_are_kept_as_they_are_except_for_paths(tmp_path: Path) -> None:

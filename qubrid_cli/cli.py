@@ -26,6 +26,7 @@ _COMMANDS = {
     "describe": "Describe images, showing the answer as it is written.",
     "batch": "Describe many images, with a line of JSON for each.",
     "test": "Answer a question of yes or no about images by the exit code.",
+    "grep": "Print the names of images of which something is true.",
     "locate": "Find objects in images: boxes in pixels of the original.",
     "chat": "Talk about images, one question after the other.",
     "report": "Show the results of batches as a page, a table or a document.",

@@ -102,6 +102,7 @@ class Selection:
         shard: the part of these to process.
         excluded_files: files that are never images, such as the results file.
         storage: returns how buckets are read.
+        ignores_prompts: the prompts of a list or an archive do not count.
         left_out: counts what folders and globs contain besides images.
     """
 
@@ -111,6 +112,7 @@ class Selection:
     shard: folders.Shard | None = None
     excluded_files: tuple[Path, ...] = ()
     storage: "Callable[[], StorageOptions] | None" = None
+    ignores_prompts: bool = False
     left_out: LeftOut = field(default_factory=LeftOut)
 
 
@@ -120,13 +122,13 @@ class BatchInputs:
 
     Attributes:
         list_file: the list of ``--from``; a stream can be read only once, and a function opens a list in a bucket.
-        is_nul_separated: the lines of the list end with a NUL byte.
+        is_nul_separated: the lines of the list end with a NUL byte; ``None`` to find that out.
         image_column: the column of the list that names the images; by default ``image``.
     """
 
     arguments: tuple[str, ...]
     list_file: "lists.ListFile | None" = None
-    is_nul_separated: bool = False
+    is_nul_separated: bool | None = False
     selection: Selection = field(default_factory=Selection)
     page_finder: "PageFinder | None" = None
     image_column: str | None = None
@@ -318,7 +320,8 @@ def find_images(
         allowed = chain.from_iterable(expand_document(item, page_finder) for item in allowed)
     for index, item in enumerate(islice(allowed, selection.limit), 1):
         if selection.shard is None or selection.shard.contains(item.shard_key):
-            task = Task(index, item.source, item.prompt, item.id, version=item.version, row=item.row, place=item.place)
+            prompt = None if selection.ignores_prompts else item.prompt
+            task = Task(index, item.source, prompt, item.id, version=item.version, row=item.row, place=item.place)
             yield task if item.error is None else MissingImage(task, item.error)
 
 

@@ -2,21 +2,22 @@
 
 import gc
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, closing, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from ..errors import BatchIncompleteError, InterruptedByUserError, OutputError, QvisionError
+from ..errors import BatchIncompleteError, EndpointError, InterruptedByUserError, OutputError, QvisionError
 from ..frozen import frozen
 from ..output.streams import Output, echo_err
 from ..signals import stop_on_signals
-from ..text import format_size, quote_name
+from ..text import quote_name
 from .budget import Budget
 from .journal import Journal
 from .outcomes import OutcomeWriter
 from .progress.display import ProgressDisplay, make_writer, show_progress
+from .progress.messages import Messages
 from .progress.stats import BatchStats
 from .queues import Waiting
 from .results.done import DoneFinder
@@ -27,12 +28,11 @@ from .workers import Workers
 
 if TYPE_CHECKING:
     from .failures import FailureList
+    from .matching.matches import Matches
 
 _UNSAVED = "the answers are not saved; to save them, add -o results.jsonl"
 #: Seconds between attempts to write to a full disk.
 _WRITE_RETRY_SECONDS = 0.5
-#: Seconds between messages about the progress of long work on the results file.
-_REPORT_SECONDS = 2.0
 
 
 def print_dry_run(plan: BatchPlan) -> None:
@@ -51,18 +51,22 @@ def print_dry_run(plan: BatchPlan) -> None:
     _print_left_out(plan)
 
 
-def run_batch(plan: BatchPlan) -> None:
+def run_batch(plan: BatchPlan, matches: "Matches | None" = None) -> None:
     """Do a run, and print its summary.
+
+    Args:
+        matches: prints the images whose answers match, instead of lines or rows for all; the run ends once it needs no more.
 
     Raises:
         QvisionError: why it stopped early, or that images failed.
+        BrokenPipeError: no one reads the matches any more.
     """
     # The 50,000 of __main__ make the program start faster, but in a run of 2,000 images they cost 7 MB.
     gc.set_threshold(5_000)
     budget = Budget(plan.limits, price=plan.batch_request.price, max_tokens=plan.batch_request.request.max_tokens)
     stats, output = BatchStats(budget.usage), Output()
     as_table = plan.has_table and output.is_terminal
-    messages = _Messages(is_quiet=plan.is_quiet)
+    messages = Messages(is_quiet=plan.is_quiet)
     with ExitStack() as stack:
         journal = stack.enter_context(_open_journal(plan, stack, messages))
         failures = None
@@ -71,42 +75,63 @@ def run_batch(plan: BatchPlan) -> None:
 
             failures = stack.enter_context(FailureList(plan.failures, plan.batch_request.request.prompt))
         outcome_writer = _build_outcome_writer(plan, journal, messages)
-        work_sharing = stack.enter_context(closing(_share_work(plan, journal, outcome_writer)))
+        sharing = _share_work(plan, journal, outcome_writer, needs_records=matches is not None)
+        work_sharing = stack.enter_context(closing(sharing))
         if not plan.is_quiet and plan.inputs.can_be_found_twice:
             stats.count_total(plan.inputs.find_images(counts_left_out=False), work_sharing.has_work)
         batch_run = _build_run(plan, work_sharing, budget, outcome_writer)
         stack.enter_context(stop_on_signals(batch_run))
-        # A bar and the lines of results, perhaps through a pager or jq, would overwrite each other on one terminal.
-        display = stack.enter_context(
-            show_progress(
-                stats,
-                is_quiet=plan.is_quiet,
-                is_shown=plan.results is not None or not output.is_terminal or as_table,
-                as_bar=plan.results is not None or output.is_stdout_file or as_table,
-            )
-        )
-        show = None if plan.results is not None else make_writer(output, display, as_table=as_table)
+        display = stack.enter_context(_show_progress(plan, matches, stats, output, as_table=as_table))
+        is_shown = plan.results is None and matches is None
+        show = make_writer(output, display, as_table=as_table) if is_shown else None
         sink = _Sink(journal, show, failures, work_sharing, outcome_writer)
         messages.display = display
         batch_run.log = display.print_line if plan.is_verbose else None
         try:
-            _consume_items(batch_run, _Saver(batch_run, sink, display, plan.patience), stats, display)
+            _consume_items(batch_run, _Saver(batch_run, sink, display, plan), stats, display, matches)
         except OutputError as error:  # the summary is printed all the same
             batch_run.stop_reason = error
-        if plan.is_forced and batch_run.stop_reason is None:
+        if plan.is_forced and batch_run.stop_reason is None and not batch_run.has_finished_early:
             journal.finish_force()
         messages.display = None
+    if matches is not None:
+        matches.finish()
+        if matches.is_complete and isinstance(batch_run.stop_reason, EndpointError):
+            batch_run.stop_reason = None  # of a request that was in flight when there were enough
+    unsaved = [_UNSAVED] if as_table and plan.sidecars is None else []
+    _print_summary(plan, batch_run, stats, matches, [*journal.notes, *unsaved])
+    _raise_if_incomplete(batch_run.stop_reason, stats, is_resumable=plan.results is not None)
+
+
+def _show_progress(
+    plan: BatchPlan, matches: "Matches | None", stats: BatchStats, output: Output, *, as_table: bool
+) -> AbstractContextManager[ProgressDisplay]:
+    # A bar and the lines of results, perhaps through a pager or jq, would overwrite each other on one terminal. Rows and
+    # names are printed above the bar, if they go to this terminal.
+    has_no_lines = plan.results is not None or as_table
+    if matches is not None:
+        has_no_lines = output.is_terminal or not matches.options.prints_at_once
+    return show_progress(
+        stats,
+        is_quiet=plan.is_quiet,
+        is_shown=has_no_lines or not output.is_terminal,
+        as_bar=has_no_lines or output.is_stdout_file,
+    )
+
+
+def _print_summary(
+    plan: BatchPlan, batch_run: BatchRun, stats: BatchStats, matches: "Matches | None", notes: Sequence[str]
+) -> None:
     if stats.finished == 0 and batch_run.stop_reason is None:
         plan.inputs.selection.left_out.raise_if_any(len(plan.page_finder.left_out))
         echo_err("note: no image was found")
     elif not plan.is_quiet:
-        for line in stats.format_summary(jobs=plan.rate_limiter.summary):
-            echo_err(line)
-        unsaved = [_UNSAVED] if as_table and plan.sidecars is None else []
-        for line in [*_format_given_up(batch_run.given_up_count), *journal.notes, *unsaved]:
+        matched = [] if matches is None else matches.format_summary()
+        verb = "described" if matches is None else "asked about"
+        counts = stats.format_summary(jobs=plan.rate_limiter.summary, verb=verb)
+        for line in [*matched, *counts, *_format_given_up(batch_run.given_up_count), *notes]:
             echo_err(line)
     _print_left_out(plan)
-    _raise_if_incomplete(batch_run.stop_reason, stats, is_resumable=plan.results is not None)
 
 
 def _print_left_out(plan: BatchPlan) -> None:
@@ -124,37 +149,7 @@ def _format_given_up(count: int) -> list[str]:
     return [f"{images} not requested again, because {reason}; to request them again, add --retry-incomplete"]
 
 
-class _Messages:
-    """Shows messages and the progress of long work on the results file, before, during and after the run.
-
-    Attributes:
-        display: shows the progress of the run, while there is one.
-    """
-
-    def __init__(self, *, is_quiet: bool) -> None:
-        self.display: ProgressDisplay | None = None
-        self._is_quiet = is_quiet
-        self._next_report_at = time.monotonic() + _REPORT_SECONDS
-        self._reported = ""
-
-    def show(self, text: str) -> None:
-        """Show a message."""
-        if self.display is not None:
-            self.display.print_line(text)
-        elif not self._is_quiet:
-            echo_err(text)
-
-    def report(self, name: str, path: Path, done: int, total: int) -> None:
-        """Show the progress of long work, every few seconds."""
-        now = time.monotonic()
-        if name != self._reported:
-            self._reported, self._next_report_at = name, now + _REPORT_SECONDS
-        elif now >= self._next_report_at:
-            self._next_report_at = now + _REPORT_SECONDS
-            self.show(f"{name} {quote_name(path)}: {100 * done // max(total, 1)} % of {format_size(total)}")
-
-
-def _open_journal(plan: BatchPlan, stack: ExitStack, messages: _Messages) -> Journal:
+def _open_journal(plan: BatchPlan, stack: ExitStack, messages: Messages) -> Journal:
     """Open the results file, or for standard output a temporary one, by which duplicates are found."""
     if plan.results is None:
         return Journal(Path(stack.enter_context(TemporaryDirectory(prefix="qvision-"))) / "results.jsonl")
@@ -173,14 +168,17 @@ def _open_journal(plan: BatchPlan, stack: ExitStack, messages: _Messages) -> Jou
     return journal
 
 
-def _share_work(plan: BatchPlan, journal: Journal, outcome_writer: OutcomeWriter) -> WorkSharing:
+def _share_work(
+    plan: BatchPlan, journal: Journal, outcome_writer: OutcomeWriter, *, needs_records: bool
+) -> WorkSharing:
     if plan.results is None:
         return WorkSharing(journal)
     sidecars = outcome_writer.sidecars
-    return WorkSharing(journal, DoneFinder(plan, journal, *([] if sidecars is None else [sidecars.may_skip_recorded])))
+    done_finder = DoneFinder(plan, journal, None if sidecars is None else sidecars.may_skip_recorded)
+    return WorkSharing(journal, done_finder, needs_records=needs_records)
 
 
-def _build_outcome_writer(plan: BatchPlan, journal: Journal, messages: _Messages) -> OutcomeWriter:
+def _build_outcome_writer(plan: BatchPlan, journal: Journal, messages: Messages) -> OutcomeWriter:
     if plan.sidecars is None:
         return OutcomeWriter(plan, count_incomplete=journal.count_incomplete)
     from .results.corrections import read_corrections
@@ -244,14 +242,16 @@ class _Saver:
     """Saves the outcomes of a run. While the results file cannot be written, it waits, and so no request begins.
 
     Attributes:
+        keeps_answers: there is a results file that the user has named.
         lost_count: answers that were paid for and could not be saved.
     """
 
-    def __init__(self, batch_run: BatchRun, sink: _Sink, display: ProgressDisplay, patience: float) -> None:
+    def __init__(self, batch_run: BatchRun, sink: _Sink, display: ProgressDisplay, plan: BatchPlan) -> None:
         self._batch_run = batch_run
         self._sink = sink
         self._display = display
-        self._patience = patience
+        self._patience = plan.patience
+        self.keeps_answers = plan.results is not None
         self.lost_count = 0
 
     def save(self, item: Outcome | ClaimedByOtherRun) -> Outcome | ClaimedByOtherRun | None:
@@ -314,7 +314,9 @@ class _Saver:
                 return
 
 
-def _consume_items(batch_run: BatchRun, saver: _Saver, stats: BatchStats, display: ProgressDisplay) -> None:
+def _consume_items(
+    batch_run: BatchRun, saver: _Saver, stats: BatchStats, display: ProgressDisplay, matches: "Matches | None"
+) -> None:
     """Pull a run to its end; each outcome is saved before the next one is pulled."""
     is_announced = False
     with closing(batch_run.iterate_items()) as items:
@@ -331,6 +333,8 @@ def _consume_items(batch_run: BatchRun, saver: _Saver, stats: BatchStats, displa
             if isinstance(item, ClaimedByOtherRun):
                 stats.add_claimed(item.task.index, item.key)
             stats.check_claimed(saver.has_answer)
+            if matches is not None and not matches.add_item(item, display):
+                batch_run.finish_early(batch_run.shutdown_grace if saver.keeps_answers else 0.0)
             stats.in_flight, stats.trouble = batch_run.in_flight, batch_run.trouble
             display.update()
             reason = batch_run.stop_reason

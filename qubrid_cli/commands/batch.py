@@ -2,27 +2,21 @@
 
 from dataclasses import replace
 from functools import partial
-from math import inf
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import InterruptedByUserError
 from ..library import connection, image_options, question
-from ..text import escape_control_characters
-from .shared import batch_options, completions, help_layout, input_options, options, parts, setup
+from .shared import batch_options, completions, help_layout, input_options, options, parts, runs, setup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from ..batch.budget import BudgetLimits
-    from ..batch.inputs import Task
-    from ..batch.rate import RateLimiter
     from ..batch.sidecars.options import SidecarOptions
     from ..batch.tasks import BatchPlan, BatchRequest
     from ..client.request import Request
     from ..images.encode import ImageLimits
-    from ..images.sources import Source
     from ..schema.json_schema import Schema
     from ..settings.config_file import Config
     from ..settings.fields import Settings
@@ -30,8 +24,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-#: Characters of a label of the dry run, such as "endpoint:", with the blank behind it.
-_LABEL_WIDTH = 10
 _EXAMPLES = """\
 qvision batch photos/ -P alt -o results.jsonl
 qvision batch --from list.txt "caption" -o results.jsonl -j 16
@@ -57,10 +49,7 @@ def batch(
     schema: options.Schema = None,
     from_: batch_options.From = None,
     null: batch_options.Null = False,
-    image_column: Annotated[
-        str | None,
-        typer.Option("--image-column", metavar="NAME", help="Column of a list that names the images. [image]"),
-    ] = None,
+    image_column: batch_options.ImageColumn = None,
     include: batch_options.Include = None,
     exclude: batch_options.Exclude = None,
     hidden: batch_options.Hidden = False,
@@ -140,7 +129,7 @@ def batch(
     tiling = image_options.read_part_options(tiles, crop, chosen_preset, has_schema=answer_schema is not None)
     limits = image_options.build_image_limits(settings, tiling, original=original, schema=answer_schema)
     setup.note_useless_pixels(settings, extra, quiet=quiet or original)
-    open_source = _build_source_opener(settings, stdin, fetch=fetch)
+    open_source = runs.build_source_opener(settings, stdin, fetch=fetch)
     page_finder = documents.PageFinder(open_source, document_options.choice, document_options.password)
     key = None if dry_run or parts.has_other_keys(context.params) else setup.require_key(settings, quiet=quiet)
     plan = tasks.BatchPlan(
@@ -149,9 +138,9 @@ def batch(
         open_source=open_source,
         page_finder=page_finder,
         open_endpoint=partial(connection.open_endpoint, settings, key, time_option="--request-timeout"),
-        rate_limiter=_build_rate_limiter(jobs, rpm, tpm),
+        rate_limiter=runs.build_rate_limiter(jobs, rpm, tpm),
         describe=question.choose_describe(answer_schema, reads_tiles=tiling.reads_tiles),
-        limits=_build_limits(max_cost, max_tokens_total, time_limit, max_failures),
+        limits=runs.build_limits(max_cost, max_tokens_total, time_limit, max_failures),
         retries=settings.retries,
         patience=patience,
         request_timeout=request_timeout,
@@ -168,6 +157,20 @@ def batch(
         is_verbose=verbose,
     )
     _run(plan, context.params, location=location, settings=settings, key=key, schema=answer_schema)
+
+
+def _format_request(request: "Request", settings: "Settings", preset: "Preset | None") -> tuple[str, ...]:
+    """What a dry run says about every request."""
+    return runs.format_request(
+        {
+            "preset": None if preset is None else preset.name,
+            "prompt": request.prompt,
+            "system": request.system,
+            "model": settings.model,
+            "endpoint": connection.format_url(settings),
+            "profile": settings.profile,
+        }
+    )
 
 
 def _run(
@@ -190,21 +193,6 @@ def _run(
             parts.run(plan, location=location, settings=settings, key=key, params=params, schema=schema)
     except KeyboardInterrupt as error:  # before the run handles signals, or after its end
         raise InterruptedByUserError("stopped by Ctrl-C") from error
-
-
-def _format_request(request: "Request", settings: "Settings", preset: "Preset | None") -> tuple[str, ...]:
-    """What a dry run says about every request."""
-    values = {
-        "preset": None if preset is None else preset.name,
-        "prompt": request.prompt,
-        "system": request.system,
-        "model": settings.model,
-        "endpoint": connection.format_url(settings),
-        "profile": settings.profile,
-    }
-    line_break = "\n" + " " * _LABEL_WIDTH
-    texts = {name: map(escape_control_characters, text.splitlines()) for name, text in values.items() if text}
-    return tuple(f"{name + ':':{_LABEL_WIDTH}}{line_break.join(lines)}" for name, lines in texts.items())
 
 
 def _build_batch_request(
@@ -235,29 +223,6 @@ def _collect_key_fields(settings: "Settings", schema: "Schema | None") -> dict[s
     return fields if schema is None else {**fields, "schema": schema.document}
 
 
-def _build_source_opener(settings: "Settings", stdin: BinaryIO, *, fetch: bool | None) -> "Callable[[Task], Source]":
-    """Build the function that resolves the image of a task; some links, or with ``fetch`` all, are fetched here."""
-    from ..batch.inputs import resolve_source
-    from ..images.sources import DocumentPage, PeekableStream, Stdin, split_page
-
-    standard_input, storage = Stdin(PeekableStream(stdin)), partial(image_options.build_storage_options, settings)
-
-    def open_source(task: "Task") -> "Source":
-        if (page := split_page(task.source)) and page[0] == "-":
-            return DocumentPage(standard_input, page[1])
-        source = standard_input if task.source == "-" else resolve_source(task, storage)
-        (image,) = image_options.resolve_images([source], settings, fetch=fetch)
-        return image
-
-    return open_source
-
-
-def _build_rate_limiter(jobs: str, rpm: int | None, tpm: int | None) -> "RateLimiter":
-    from ..batch.rate import RateLimiter
-
-    return RateLimiter(batch_options.parse_jobs(jobs), rpm=rpm, tpm=tpm)
-
-
 def _build_sidecar_options(
     params: "Mapping[str, Any]", paths: "Sequence[str]", preset: "Preset | None", schema: "Schema | None"
 ) -> "SidecarOptions | None":
@@ -284,16 +249,3 @@ def _build_sidecar_options(
     )
     check_arguments(paths)
     return options
-
-
-def _build_limits(
-    cost: float | None, tokens: int | None, seconds: float | None, failures: str | None
-) -> "BudgetLimits":
-    from ..batch.budget import DEFAULT_FAILURE_LIMIT, BudgetLimits, parse_failure_limit
-
-    return BudgetLimits(
-        cost=inf if cost is None else cost,
-        tokens=inf if tokens is None else tokens,
-        seconds=inf if seconds is None else seconds,
-        failures=DEFAULT_FAILURE_LIMIT if failures is None else parse_failure_limit(failures),
-    )

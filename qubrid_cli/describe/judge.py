@@ -32,14 +32,13 @@ from . import run
 from .result import Description, Writing
 from .run import Item, Items
 from .totals import add_answers
-from .verdicts import Answer, Method, Verdict, count_votes, decide, read_probability, read_text
+from .verdicts import DEFAULT_THRESHOLD, Answer, Method, Verdict, count_votes, decide, read_probability, read_text
 
 if TYPE_CHECKING:
     from ..client.thinking import Thinking
     from .structured import Session
 
 
-_DEFAULT_THRESHOLD = 0.5
 #: Tokens that are asked for; some servers allow only five.
 _TOP_LOGPROBS = (20, 5)
 _LOGPROBS_INSTRUCTION = "Answer with one word: yes or no."
@@ -112,7 +111,7 @@ class Judge:
         self,
         methods: Sequence[Method] = tuple(Method),
         *,
-        threshold: float = _DEFAULT_THRESHOLD,
+        threshold: float = DEFAULT_THRESHOLD,
         votes: int = 1,
         thinking_off: "Thinking | None" = None,
     ) -> None:
@@ -280,7 +279,7 @@ class Judge:
     def _build_result(self, answer: Description, method: Method, verdict: Verdict | None) -> Description:
         if verdict is None:
             return replace(answer, error=_explain_failure(method, answer))
-        if verdict.probability is None and self._threshold != _DEFAULT_THRESHOLD:
+        if verdict.probability is None and self._threshold != DEFAULT_THRESHOLD:
             note = "--threshold has no effect, because the endpoint returned no probability"
             answer = replace(answer, warnings=(*answer.warnings, note))
         error: QvisionError | None = None

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..frozen import frozen
+from ..metrics import get_number
 
 
 class Answer(enum.StrEnum):
@@ -45,6 +46,18 @@ class Verdict:
         return {"answer": self.answer, "probability": self.probability, "reason": self.reason, "by": self.by}
 
 
+def read_verdict(data: Any, threshold: float | None = None) -> Verdict | None:
+    """Read the ``data`` of a record, and decide by a threshold if there is a probability; ``None`` if it is something else."""
+    match data:
+        case {"answer": "yes" | "no" | "unsure" as word, "by": "decisions" | "logprobs" | "schema" as by}:
+            probability, reason = get_number(data, "probability"), data.get("reason")
+            answer = Answer(word) if probability is None else decide(probability, threshold or DEFAULT_THRESHOLD)
+            return Verdict(answer, probability, reason if isinstance(reason, str) else None, Method(by))
+    return None
+
+
+#: The probability from which the answer is yes, unless the user chooses another one.
+DEFAULT_THRESHOLD = 0.5
 #: Of the first word. If yes and no are less likely together, the model is about to say something else.
 _MIN_MASS = 0.5
 #: Numbers that are written as decimals differ by this much from the same number computed.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..describe.verdicts import Method
+from ..describe.verdicts import DEFAULT_THRESHOLD, Method
 from ..errors import UsageError
 from . import question
 
@@ -40,6 +40,25 @@ def open_judge(
     """
     from ..describe.judge import Judge
 
+    methods = choose_methods(settings, by=by, threshold=threshold, votes=votes)
+    quiet_request = question.build_request(replace(settings, think="off"), "", None, dict(extra), stream=False)
+    thinking = quiet_request.thinking
+    return Judge(
+        methods,
+        threshold=threshold or DEFAULT_THRESHOLD,
+        votes=votes or 1,
+        thinking_off=None if thinking is None else replace(thinking, is_implied=settings.think is None),
+    )
+
+
+def choose_methods(
+    settings: "Settings", *, by: Method | None, threshold: float | None, votes: int | None
+) -> list[Method]:
+    """The ways in which the answer may be obtained.
+
+    Raises:
+        UsageError: the options exclude each other.
+    """
     if votes is not None and votes % 2 == 0:
         raise UsageError(f"invalid value for --votes: {votes}", hint=f"Use an odd number, such as {votes + 1}.")
     if votes is not None and by not in {None, Method.SCHEMA}:
@@ -55,16 +74,8 @@ def open_judge(
         raise UsageError(
             f"--by logprobs and --think {settings.think} exclude each other", hint="Leave one of them out."
         )
-    methods = [Method.SCHEMA]
     if by is not None:
-        methods = [by]
-    elif not settings.offline:
-        methods = [Method.DECISIONS] * settings.decisions + [Method.LOGPROBS] * (not thinks) + methods
-    quiet_request = question.build_request(replace(settings, think="off"), "", None, dict(extra), stream=False)
-    thinking = quiet_request.thinking
-    return Judge(
-        methods,
-        threshold=threshold or 0.5,
-        votes=votes or 1,
-        thinking_off=None if thinking is None else replace(thinking, is_implied=settings.think is None),
-    )
+        return [by]
+    if settings.offline:
+        return [Method.SCHEMA]
+    return [Method.DECISIONS] * settings.decisions + [Method.LOGPROBS] * (not thinks) + [Method.SCHEMA]

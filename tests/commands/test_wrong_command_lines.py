@@ -14,7 +14,7 @@ from qubrid_cli import cli
 
 from ..conftest import at_home
 from ..support import draw
-from ..support.server import Server
+from ..support.server import Server, stream
 
 #: The line, its exit code, the error, and the line that follows the hint; without one, the hint itself has a command. What
 #: the corrected line has in addition is named by the error or the hint, or is a file that exists.
@@ -40,6 +40,24 @@ LINES: list[tuple[Any, ...]] = [
     ("help config se", 2, "no such command 'se'; did you mean set?", "help config set"),
     ("help descibe", 2, "no such command or topic: descibe; did you mean describe?", "help describe"),
     ("version extra", 2, "unexpected argument: extra"),
+    # the question and the images of grep
+    ("grep", 2, "there is no question"),
+    ("grep ''", 2, "the question is empty"),
+    ("grep cat", 2, "no image was named"),
+    ("grep photos 'is it red?'", 2, "the question comes first, and photos is a path"),
+    ("grep cat foto.jpg", 4, 'no such image: foto.jpg; did you mean photo.jpg or "my photo.jpg"?', "grep cat photo.jpg"),
+    ("grep cat '*.webp'", 4, "no image matches *.webp", "grep cat photo.jpg"),
+    ("grep cat list.txt", 2, "list.txt is a list, not an image", "grep cat --from list.txt"),
+    ("grep cat photos -c --why", 2, "-c and --why exclude each other", "grep cat photos -c"),
+    ("grep cat photos -q --json", 2, "-q and --json exclude each other", "grep cat photos -q"),
+    ("grep cat photos -l -L", 2, "-l and -L exclude each other", "grep cat photos -l"),
+    ("grep cat photos -m 2 --sort probability", 2, "-m and --sort exclude each other", "grep cat photos --sort probability"),
+    ("grep cat photos --sort name", 2, "invalid value for --sort: 'name' is not one of 'probability'", "grep cat photos --sort probability"),
+    ("grep cat photos -m 0", 2, "invalid value for --max-count / -m: 0 is out of range (at least 1)", "grep cat photos -m 1"),
+    ("grep cat photos -o -", 2, "-o - is not a file on this machine", "grep cat photos --json"),
+    ("grep cat photos -o s3://bucket/r.jsonl", 2, None, "grep cat photos -o r.jsonl"),
+    ("grep cat photos --votes 2", 2, "invalid value for --votes: 2", "grep cat photos --votes 3"),
+    ("grep cat photos --by schema --threshold 0.9", 2, "--threshold and --by schema exclude each other", "grep cat photos --threshold 0.9"),
     # images and prompt
     ("describe", 2, "no image was named"),
     ("describe hi", 2, "no image was named"),
@@ -149,6 +167,7 @@ LINES: list[tuple[Any, ...]] = [
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[Server]:
     with Server() as server:
+        server.answer = lambda asked: stream("Yes." if b"yes" in asked.body else "A lighthouse.")
         yield server
 
 

@@ -247,14 +247,15 @@ class BatchStats:
             return f"waiting for other runs, which work on {images}"
         return ""
 
-    def format_summary(self, *, jobs: str) -> Iterator[str]:
+    def format_summary(self, *, jobs: str, verb: str = "described") -> Iterator[str]:
         """Format the lines that are shown at the end of the run.
 
         Args:
             jobs: how many requests there were at once, in words; empty if that is unknown.
+            verb: what was done with the images.
         """
         described = self.done - self.duplicates
-        counts = [f"{described:,} described"]
+        counts = [f"{described:,} {verb}"]
         counts += [format_duplicates(self.duplicates)] if self.duplicates else []
         counts += [f"{count:,} {name}" for name, count in (("skipped", self.skipped), ("failed", self.failed)) if count]
         seconds = self._clock() - self._started_at

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from ...errors import UsageError
 from ...frozen import frozen
@@ -80,8 +80,33 @@ def open_list(list_file: ListFile) -> AbstractContextManager[BinaryIO]:
     return list_file() if callable(list_file) else nullcontext(list_file)
 
 
+class _Rejoined(io.RawIOBase):
+    """A stream whose first bytes were read already."""
+
+    def __init__(self, head: bytes, stream: BinaryIO) -> None:
+        self._head = io.BytesIO(head)
+        self._stream = stream
+
+    def read(self, size: int = -1, /) -> bytes:
+        return self._head.read(size) or self._stream.read(size)
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = self._head.readline(size)
+        return line if line.endswith(b"\n") else line + self._stream.readline(-1 if size is None else size)
+
+
+def _detect_nul(stream: BinaryIO, is_nul_separated: bool | None) -> tuple[BinaryIO, bool]:  # noqa: FBT001
+    """Whether names end with NUL, which is found out if it is ``None``; and the stream, from its start on."""
+    if is_nul_separated is not None:
+        return stream, is_nul_separated
+    head = stream.read(_CHUNK_SIZE)
+    while b"\0" not in head and b"\n" not in head and (chunk := stream.read(_CHUNK_SIZE)):
+        head += chunk
+    return cast("BinaryIO", _Rejoined(head, stream)), b"\0" in head and find_encoding(head) != "utf-16"
+
+
 def read_items(
-    stream: BinaryIO, *, is_nul_separated: bool = False, image_column: str | None = None
+    stream: BinaryIO, *, is_nul_separated: bool | None = False, image_column: str | None = None
 ) -> Iterator[ListItem]:
     """Read the items of a list one at a time, skipping blank lines.
 
@@ -90,8 +115,10 @@ def read_items(
 
     Args:
         is_nul_separated: names end with NUL instead of a line break, as from ``find -print0``; they are nothing else.
+            ``None`` to find that out.
         image_column: the column of the images, or key of the objects; by default ``image``.
     """
+    stream, is_nul_separated = _detect_nul(stream, is_nul_separated)
     if is_nul_separated:
         yield from (ListLine(decode_name(name)) for name in _split_names(stream) if name)
         return
@@ -107,7 +134,7 @@ def read_items(
 
 
 def find_columns(
-    list_file: ListFile, name: str, *, is_nul_separated: bool = False, image_column: str | None = None
+    list_file: ListFile, name: str, *, is_nul_separated: bool | None = False, image_column: str | None = None
 ) -> Sequence[str] | None:
     """The columns besides those of the image, the prompt and the id; ``None`` if the list has only names of images.
 
@@ -117,9 +144,10 @@ def find_columns(
     Raises:
         UsageError: the list has no column of images.
     """
-    if is_nul_separated:
-        return None
-    with open_list(list_file) as stream:
+    with open_list(list_file) as opened:
+        stream, is_nul_separated = _detect_nul(opened, is_nul_separated)
+        if is_nul_separated:
+            return None
         first = next((line for line in _read_lines(stream) if line.strip()), b"")
     form = _find_form(first, image_column)
     if isinstance(form, _Table):
@@ -139,15 +167,22 @@ def find_columns(
 
 
 def sample_items(
-    path: Path, count: int, dice: random.Random, *, is_nul_separated: bool = False, image_column: str | None = None
+    path: Path,
+    count: int,
+    dice: random.Random,
+    *,
+    is_nul_separated: bool | None = False,
+    image_column: str | None = None,
 ) -> tuple[int, list[ListItem]]:
     """Count the rows of a list, and read random ones without the others; a row after a long one is a little more likely.
 
     Args:
         count: of random places in the file.
     """
-    separator = b"\0" if is_nul_separated else b"\n"
     with _open_as_utf8(path) as stream:
+        is_nul_separated = _detect_nul(stream, is_nul_separated)[1]
+        stream.seek(0)
+        separator = b"\0" if is_nul_separated else b"\n"
         row_count = sum(chunk.count(separator) for chunk in iter(lambda: stream.read(_COUNT_CHUNK_SIZE), b""))
         size = stream.tell()
         stream.seek(0)

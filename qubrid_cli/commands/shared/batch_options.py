@@ -72,6 +72,10 @@ From = Annotated[
     ),
 ]
 Null = Annotated[bool, typer.Option("--null", "-0", help="Names in the list end with NUL, as from find -print0.")]
+ImageColumn = Annotated[
+    str | None,
+    typer.Option("--image-column", metavar="NAME", help="Column of a list that names the images. [image]"),
+]
 Include = Annotated[
     list[str] | None,
     typer.Option("--include", metavar="PATTERN", help="Only images that match, as in .gitignore; repeatable."),
@@ -94,6 +98,16 @@ Results = Annotated[
         "-o",
         metavar="FILE",
         help="Results file; a new run does only the images that are not in it yet. A folder/ for a run in parts.",
+        autocompletion=completions.complete_files,
+    ),
+]
+SearchResults = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Save the answers; a new run, also with another threshold, requests only what is not in it yet.",
         autocompletion=completions.complete_files,
     ),
 ]
@@ -199,3 +213,6 @@ BatchDryRun = Annotated[
 ]
 BatchVerbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log a line for each request.")]
 BatchQuiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary; errors are still shown.")]
+#: For a command whose ``-v`` and ``-q`` mean something else.
+LongVerbose = Annotated[bool, typer.Option("--verbose", help="Log a line for each request.")]
+LongQuiet = Annotated[bool, typer.Option("--quiet", help="No progress and no summary; errors are still shown.")]

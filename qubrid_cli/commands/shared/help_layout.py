@@ -14,13 +14,16 @@ if TYPE_CHECKING:
 MAX_WIDTH = 100
 #: The headings and their options, in the order of the help. Options without a heading come last, under "Other".
 _HEADINGS: "Mapping[str, Sequence[str]]" = {
-    "Prompt": ("prompt", "preset", "system", "schema", "each", "together", "labels", "any_image", "threshold", "votes", "by", "session"),
+    "Prompt": ("prompt", "preset", "system", "schema", "each", "together", "labels", "any_image", "asked", "threshold", "votes", "by", "session"),
     "Comparison": (
         "models", "pixel_counts", "image_orders", "think_levels", "run_count", "at_once", "label_file",
     ),
     "Images": (
         "from_", "null", "image_column", "include", "exclude", "hidden", "limit", "shard", "pages", "frame", "password_file",
         "crop", "tiles", "max_pixels", "max_side", "background", "quality", "original", "detail", "image_order", "fetch",
+    ),
+    "Matches": (
+        "invert", "with_match", "without_match", "count", "silent", "max_count", "null_names", "why", "sort",
     ),
     "Model": (
         "profile", "model", "max_tokens", "temperature", "top_p", "think", "param", "loop_check", "coordinates",
@@ -53,6 +56,7 @@ _PAGES = {
     "describe": "describe",
     "batch": "batch",
     "test": "test",
+    "grep": "grep",
     "locate": "locate",
     "report": "report",
     "bench": "bench",

@@ -47,10 +47,20 @@ def split_arguments(
     return paths, prompt, list_name
 
 
-def check_sources(paths: "Sequence[str]", list_name: str | None, *, null: bool) -> None:
-    """Refuse a run without images, and ``-0`` without a list."""
+def check_sources(
+    paths: "Sequence[str]",
+    list_name: str | None,
+    *,
+    null: bool,
+    example: str = 'qvision batch photos/ "caption" -o results.jsonl',
+) -> None:
+    """Refuse a run without images, and ``-0`` without a list.
+
+    Args:
+        example: a command line that names images.
+    """
     if not paths and list_name is None:
-        raise UsageError("no image was named", hint='For example: qvision batch photos/ "caption" -o results.jsonl')
+        raise UsageError("no image was named", hint=f"For example: {example}")
     if null and list_name is None:
         raise UsageError(
             "-0 applies to a list, and there is no --from", hint="Run: find . -print0 | qvision batch --from - -0"

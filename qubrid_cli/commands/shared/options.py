@@ -4,7 +4,7 @@ import enum
 import functools
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -55,8 +55,8 @@ _COMPLETIONS: Mapping[str, Callable[..., list[str]]] = {
 }
 
 
-def _setting(name: str) -> Any:
-    """The option of a setting, as ``settings/fields.py`` declares it."""
+def _setting(name: str, *, is_long_only: bool = False) -> Any:
+    """The option of a setting, as ``settings/fields.py`` declares it; if its letter means something else, without it."""
     autocompletion = _COMPLETIONS.get(name)
     field, option, flag = FIELDS[name], OPTIONS[name], format_flag(name)
     limits = field.check if isinstance(field.check, Range) else None
@@ -67,7 +67,7 @@ def _setting(name: str) -> Any:
         callback = _make_callback(check_color)
     return typer.Option(
         f"{flag}/--no-{flag[2:]}" if field.default is True else flag,
-        *([option.short] if option.short else []),
+        *([option.short] if option.short and not is_long_only else []),
         min=limits.minimum if limits else None,
         max=limits.maximum if limits else None,
         callback=callback,
@@ -90,8 +90,12 @@ Profile = Annotated[str | None, _setting("profile")]
 Offline = Annotated[bool, _setting("offline")]
 
 
-def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add the options of settings to a command, which reads them all at once, with ``setup.resolve_settings``."""
+def with_settings(*names: str, long_only: Collection[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add the options of settings to a command, which reads them all at once, with ``setup.resolve_settings``.
+
+    Args:
+        long_only: those whose letter means something else in this command.
+    """
 
     def add(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
@@ -99,19 +103,19 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
             command(**{name: value for name, value in arguments.items() if name not in names})
 
         signature = inspect.signature(command)
-        parameters = [*signature.parameters.values(), *map(_make_parameter, names)]
+        added = (_make_parameter(name, is_long_only=name in long_only) for name in names)
+        parameters = [*signature.parameters.values(), *added]
         without_settings.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         return without_settings
 
     return add
 
 
-def _make_parameter(name: str) -> inspect.Parameter:
+def _make_parameter(name: str, *, is_long_only: bool) -> inspect.Parameter:
     default = False if FIELDS[name].default is False else None
     hint = TYPES[name] if default is False else TYPES[name] | None
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[hint, _setting(name)]
-    )
+    hint = Annotated[hint, _setting(name, is_long_only=is_long_only)]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
 
 
 def _text_option(flag: str, short: str, help_text: str) -> Any:

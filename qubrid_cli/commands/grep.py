@@ -1,0 +1,338 @@
+"""``qvision grep``: the images of which something is true, as they are found."""
+
+import enum
+from dataclasses import replace
+from functools import partial
+from math import inf
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+
+import typer
+
+from ..describe.verdicts import Method
+from ..errors import BatchIncompleteError, ImageError, InterruptedByUserError, UsageError
+from ..library import connection, image_options, judging, question
+from ..text import quote_name
+from .shared import batch_options, completions, help_layout, input_options, options, runs, setup, verdict_options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from ..batch.inputs import BatchInputs
+    from ..batch.matching.matches import MatchOptions
+    from ..batch.tasks import BatchPlan
+    from ..client.request import Request
+    from ..settings.fields import Settings
+
+app = typer.Typer()
+
+
+class SortKey(enum.StrEnum):
+    """What the matches are sorted by."""
+
+    PROBABILITY = "probability"
+
+
+_EXAMPLES = """\
+qvision grep "contains a bar chart" slides/
+qvision grep -0 "is it blurred?" photos/ | xargs -0 mv -t blurred/
+qvision grep "is there a dog?" photos/ -o dogs.jsonl --sort probability --why"""
+_EPILOG = (
+    "Exit codes: 0 an image matches, 1 none does, 7 some images failed, 2 usage, 3 configuration or key, "
+    "4 image, 5 endpoint or network, 130 interrupted. With -q, a match is 0 even if images failed."
+)
+_EXAMPLE = 'qvision grep "is there a dog?" photos/'
+
+
+@app.command("grep", cls=help_layout.Command, epilog=f"{_EXAMPLES}\n\n{_EPILOG}")
+@options.with_settings(*options.REQUEST_SETTINGS, *options.IMAGE_SETTINGS, long_only=("model",))
+def find_images(
+    context: typer.Context,
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[QUESTION] [PATH...]",
+            autocompletion=completions.complete_images,
+            help="The question; and folders, files, URLs, quoted globs, - for standard input.",
+        ),
+    ] = None,
+    *,
+    asked: Annotated[
+        str | None,
+        typer.Option(
+            "--question",
+            "-e",
+            metavar="TEXT",
+            help="The question, if it begins with a dash; @FILE reads a file. Then all arguments are paths.",
+        ),
+    ] = None,
+    threshold: verdict_options.Threshold = None,
+    votes: verdict_options.Votes = None,
+    by: verdict_options.By = None,
+    invert: Annotated[
+        bool, typer.Option("--invert-match", "-v", help="Print the images of which it is not true.")
+    ] = False,
+    with_match: Annotated[
+        bool, typer.Option("--files-with-matches", "-l", help="Print the names, which is the default.")
+    ] = False,
+    without_match: Annotated[bool, typer.Option("--files-without-match", "-L", help="The same as -v.")] = False,
+    count: Annotated[bool, typer.Option("--count", "-c", help="Print only how many images match.")] = False,
+    silent: Annotated[
+        bool, typer.Option("--silent", "-q", help="Print nothing: the exit code is the answer. Stops at a match.")
+    ] = False,
+    max_count: Annotated[
+        int | None, typer.Option("--max-count", "-m", min=1, metavar="N", help="Stop after N matches.")
+    ] = None,
+    null_names: Annotated[
+        bool,
+        typer.Option("--null", "-0", help="End names with NUL, for xargs -0; the names in a list may end so too."),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object per match.")] = False,
+    why: Annotated[
+        bool, typer.Option("--why", help="After each name, print a tab and the probability or the reason.")
+    ] = False,
+    sort: Annotated[
+        SortKey | None,
+        typer.Option(
+            "--sort", metavar="probability", help="Print at the end, the most probable first.", show_default=False
+        ),
+    ] = None,
+    from_: batch_options.From = None,
+    image_column: batch_options.ImageColumn = None,
+    include: batch_options.Include = None,
+    exclude: batch_options.Exclude = None,
+    hidden: batch_options.Hidden = False,
+    limit: batch_options.Limit = None,
+    shard: batch_options.Shard = None,
+    output: batch_options.SearchResults = None,
+    force: batch_options.Force = False,
+    retry_incomplete: batch_options.RetryIncomplete = False,
+    verify: batch_options.Verify = False,
+    failures: batch_options.Failures = None,
+    jobs: batch_options.Jobs = "auto",
+    rpm: batch_options.Rpm = None,
+    tpm: batch_options.Tpm = None,
+    retries: batch_options.ImageRetries = None,
+    patience: batch_options.Patience = 600.0,
+    request_timeout: batch_options.RequestTimeout = 1800.0,
+    max_failures: batch_options.MaxFailures = None,
+    max_cost: batch_options.MaxCost = None,
+    max_tokens_total: batch_options.MaxTokensTotal = None,
+    time_limit: batch_options.TimeLimit = None,
+    dry_run: batch_options.BatchDryRun = False,
+    param: options.Param = None,
+    pages: options.Pages = None,
+    frame: options.Frame = None,
+    password_file: options.PasswordFile = None,
+    original: options.Original = False,
+    tiles: options.Tiles = None,
+    crop: options.Crop = None,
+    fetch: options.Fetch = None,
+    quiet: batch_options.LongQuiet = False,
+    verbose: batch_options.LongVerbose = False,
+) -> None:
+    """Print the names of images of which something is true."""
+    config = setup.load_config()
+    settings = judging.vary_votes(setup.resolve_settings(context, config), votes)
+    words, word = _split_question(arguments or [], asked)
+    if asked is None and not word.strip():
+        raise UsageError("the question is empty", hint=f"For example: {_EXAMPLE}")
+    stdin = setup.open_stdin([*words, asked, from_, password_file])
+    text = setup.read_prompt("-e", asked, stdin) or question.validate_prompt(word, "the question")
+    document_options = input_options.read_page_options(pages, frame, password_file, stdin)
+    match_options = _build_match_options(context.params)
+    extra = setup.parse_params(param)
+    request = question.build_request(settings, text, None, extra, stream=False)
+    methods = judging.choose_methods(settings, by=by, threshold=threshold, votes=votes)
+    files = {"-o": output, "--failures": failures}
+    images = _build_inputs(context.params, files, words, word, settings=settings, stdin=stdin)
+    question.check_placeholders(request, images=1, columns=images.find_columns(from_))
+    from ..batch import pages as documents  # they load httpx, so only for a valid command line
+    from ..batch import tasks
+
+    tiling = image_options.read_part_options(tiles, crop, None, has_schema=False)
+    limits = image_options.build_image_limits(settings, tiling, original=original)
+    is_quiet = quiet or silent
+    setup.note_useless_pixels(settings, extra, quiet=is_quiet or original)
+    open_source = runs.build_source_opener(settings, stdin, fetch=fetch)
+    page_finder = documents.PageFinder(open_source, document_options.choice, document_options.password)
+    key = None if dry_run else setup.require_key(settings, quiet=is_quiet)
+    key_fields = {**_collect_key_fields(settings, by, votes), **tiling.key_fields}
+    plan = tasks.BatchPlan(
+        inputs=replace(images, page_finder=page_finder),
+        batch_request=tasks.BatchRequest(request, limits, key_fields, config.prices),
+        open_source=open_source,
+        page_finder=page_finder,
+        open_endpoint=partial(connection.open_endpoint, settings, key, time_option="--request-timeout"),
+        rate_limiter=runs.build_rate_limiter(jobs, rpm, tpm),
+        describe=judging.open_judge(settings, extra, by=by, votes=votes).describe,
+        limits=runs.build_limits(max_cost, max_tokens_total, time_limit, max_failures),
+        retries=settings.retries,
+        patience=patience,
+        request_timeout=request_timeout,
+        is_forced=force,
+        may_retry_incomplete=retry_incomplete,
+        is_verifying=verify,
+        results=output,
+        request_lines=_format_request(request, settings, methods),
+        failures=failures,
+        is_quiet=is_quiet,
+        is_verbose=verbose,
+    )
+    _run(plan, match_options, is_dry_run=dry_run)
+
+
+def _split_question(words: "Sequence[str]", option: str | None) -> "tuple[Sequence[str], str]":
+    """The paths and the question among the arguments; with ``-e``, all of them are paths."""
+    if option is not None:
+        return words, ""
+    if not words:
+        raise UsageError("there is no question", hint=f"For example: {_EXAMPLE}")
+    return words[1:], words[0]
+
+
+def _build_inputs(
+    params: "Mapping[str, Any]",
+    files: "Mapping[str, Path | None]",
+    words: "Sequence[str]",
+    question_word: str,
+    *,
+    settings: "Settings",
+    stdin: BinaryIO,
+) -> "BatchInputs":
+    """The images that the command line names.
+
+    Args:
+        params: the command line, by the names of the parameters.
+        files: which the run writes, by option.
+        question_word: the argument that is the question, if one is.
+    """
+    from ..batch import inputs
+
+    paths, list_name = _check_paths(words, params["from_"], question_word, settings)
+    input_options.check_sources(paths, list_name, null=False, example=_EXAMPLE)
+    for option, path in files.items():
+        if path is not None and (str(path) == "-" or ":/" in str(path)):
+            raise UsageError(
+                f"{option} {quote_name(path)} is not a file on this machine", hint="For standard output: --json"
+            )
+    run_files = input_options.collect_run_files(files["-o"], files["--failures"], list_name)
+    selection = input_options.build_selection(params, settings, run_files)
+    return inputs.BatchInputs(
+        paths,
+        input_options.resolve_list(list_name, stdin, settings, nul=params["null_names"]),
+        None if params["null_names"] else False,
+        replace(selection, ignores_prompts=True),
+        None,
+        params["image_column"],
+    )
+
+
+def _check_paths(
+    words: "Sequence[str]", list_name: str | None, question_word: str, settings: "Settings"
+) -> "tuple[tuple[str, ...], str | None]":
+    """The paths and the list; an archive in place of the list is like a path.
+
+    Raises:
+        UsageError: the question stands behind the paths, or a path is a list of images.
+        ImageError: a path does not exist.
+    """
+    from ..batch import inputs
+    from ..images.arguments import find_existing_path, refuse_list
+
+    for word in words:
+        try:
+            refuse_list(word)
+        except UsageError as error:
+            raise error.with_message(
+                error.message, hint=f"To search the images in it: --from {quote_name(word)}"
+            ) from error
+    paths = tuple(words)
+    if list_name is not None and inputs.is_archive_name(list_name):
+        paths, list_name = (*paths, list_name), None
+    try:
+        inputs.validate_arguments(paths, partial(image_options.build_storage_options, settings))
+    except ImageError as error:
+        if error.code != "no_such_image":
+            raise
+        if question_word and find_existing_path(question_word) is not None:
+            raise UsageError(
+                f"the question comes first, and {quote_name(question_word)} is a path",
+                hint=f"For example: qvision grep {quote_name(words[-1])} {quote_name(question_word)}",
+            ) from error
+        hint = "Check the name. The question is the first argument, in quotes."
+        raise error.with_message(error.message, hint=hint) from error
+    return paths, list_name
+
+
+def _build_match_options(params: "Mapping[str, Any]") -> "MatchOptions":
+    """Which images match, and how they are printed.
+
+    Args:
+        params: the command line, by the names of the parameters.
+
+    Raises:
+        UsageError: options exclude each other.
+    """
+    from ..batch.matching.matches import Form, MatchOptions
+
+    forms = {"silent": Form.NOTHING, "count": Form.COUNT, "as_json": Form.LINES}
+    flags = {"silent": "-q", "count": "-c", "as_json": "--json", "why": "--why", "sort": "--sort", "max_count": "-m"}
+    flags |= {"with_match": "-l", "without_match": "-L"}
+    has_no_names = [name for name in forms if params[name]]
+    pairs = [("silent", "count"), ("silent", "as_json"), ("count", "as_json"), ("with_match", "without_match")]
+    pairs += [(name, other) for name in has_no_names for other in ("why", "with_match")]
+    pairs += [("silent", "sort"), ("count", "sort"), ("max_count", "sort")]
+    for name, other in pairs:
+        if params[name] and params[other]:
+            hint = "Leave one of them out."
+            if name == "max_count":
+                hint = f"For the most probable {params[name]}, append: | head -n {params[name]}"
+            raise UsageError(f"{flags[name]} and {flags[other]} exclude each other", hint=hint)
+    return MatchOptions(
+        threshold=params["threshold"],
+        is_inverted=params["invert"] or params["without_match"],
+        limit=1 if params["silent"] else params["max_count"] or inf,
+        form=next((forms[name] for name in has_no_names), Form.NAMES),
+        is_nul_separated=params["null_names"],
+        has_reasons=params["why"],
+        is_sorted=params["sort"] is not None,
+    )
+
+
+def _collect_key_fields(settings: "Settings", by: Method | None, votes: int | None) -> dict[str, object]:
+    """What shapes the answers besides the request and the limits; the threshold does not."""
+    fields = question.list_key_facets(settings) | ({"offline": True} if settings.offline else {})
+    return {**fields, "verdict": {"by": by, "votes": votes or 1}}
+
+
+def _format_request(request: "Request", settings: "Settings", methods: "Sequence[Method]") -> tuple[str, ...]:
+    """What a dry run says about every request."""
+    return runs.format_request(
+        {
+            "question": request.prompt,
+            "by": " or ".join(methods),
+            "model": settings.model,
+            "endpoint": connection.format_url(settings),
+            "profile": settings.profile,
+        }
+    )
+
+
+def _run(plan: "BatchPlan", match_options: "MatchOptions", *, is_dry_run: bool) -> None:
+    from ..batch import session
+    from ..batch.matching.matches import Form, Matches
+
+    matches = Matches(match_options, plan.open_source)
+    try:
+        if is_dry_run:
+            session.print_dry_run(plan)
+            return
+        session.run_batch(plan, matches)
+    except KeyboardInterrupt as error:  # before the run handles signals, or after its end
+        raise InterruptedByUserError("stopped by Ctrl-C") from error
+    except BatchIncompleteError:
+        if match_options.form is not Form.NOTHING or not matches.is_complete:
+            raise
+    if matches.count == 0:
+        raise typer.Exit(1)

@@ -1,0 +1,47 @@
+"""Names of files on standard output, for other programs to use, as ``find`` and ``grep`` print them."""
+
+import os
+import select
+import stat
+import sys
+
+from ..text import escape_control_characters
+from .streams import Output, translate_stdout_errors
+
+
+def write_name(name: str, end: str) -> None:
+    """Write a name at once, byte by byte, so that other programs find the file; to a terminal without control characters.
+
+    Args:
+        end: follows the name; it holds no control characters but a tab and the end of the line.
+
+    Raises:
+        OutputError: standard output cannot be written.
+        BrokenPipeError: no one reads it any more.
+    """
+    output = Output()
+    if output.is_terminal or sys.stdout is None:
+        output.write(escape_control_characters(name) + end, is_styled=True)
+        return
+    try:
+        data = os.fsencode(name)
+    except UnicodeEncodeError:  # a link; it cannot be the name of a file
+        data = name.encode(errors="replace")
+    with translate_stdout_errors():
+        sys.stdout.buffer.write(data + end.encode(errors="replace"))
+        sys.stdout.buffer.flush()
+
+
+def has_reader() -> bool:
+    """Whether someone reads standard output; false once the other end of a pipe is closed.
+
+    On Windows only a write shows that.
+    """
+    if sys.stdout is None or not hasattr(select, "poll"):
+        return True
+    mode = os.fstat(sys.stdout.fileno()).st_mode
+    if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
+        return True
+    poll = select.poll()
+    poll.register(sys.stdout, 0)
+    return not any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))

@@ -13,7 +13,7 @@ from ..report.formats import ReportFormat, find_format
 from .shared import completions, help_layout, options, setup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ..images.sources import Link, Source
     from ..report.gallery import Gallery
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+#: Megabytes.
+_INLINE_LIMIT = 20
 _EXAMPLES = """\
 qvision report results.jsonl -o gallery.html
 qvision report results.jsonl --serve
@@ -68,7 +70,7 @@ def report(
         bool, typer.Option("--list-order", help="Order of the images in their list, not of their names.")
     ] = False,
     inline_limit: Annotated[
-        float,
+        float | None,
         typer.Option(
             "--inline-limit",
             metavar="MB",
@@ -76,7 +78,7 @@ def report(
             help="Size of the pictures in the page; more are in a folder beside it. [20]",
             show_default=False,
         ),
-    ] = 20,
+    ] = None,
     fetch: Annotated[
         bool, typer.Option("--fetch", help="Download images from links and buckets for the page.")
     ] = False,
@@ -85,6 +87,9 @@ def report(
 ) -> None:
     """Show the results of batches as a page, a table or a document."""
     chosen = _choose_format(output, form, serve=serve)
+    _refuse_options_without_effect(chosen, {"--fetch": fetch, "--inline-limit": inline_limit is not None, "--bom": bom})
+    if serve and inline_limit is not None:
+        raise UsageError("--inline-limit has no effect with --serve", hint="Leave out --inline-limit.")
     from ..report.export import write_report
     from ..report.results import Results
 
@@ -104,7 +109,7 @@ def report(
             return
         store = gallery = None
         if chosen is ReportFormat.HTML:
-            store = _make_store(output, inline_limit)
+            store = _make_store(output, _INLINE_LIMIT if inline_limit is None else inline_limit)
             gallery = _build_gallery(answers, store, title, fetch=fetch, quiet=quiet)
         with open_sink(output, is_text=chosen.is_text) as sink:
             write_report(answers, sink, output or "-", chosen, title=title, has_mark=bom, gallery=gallery)
@@ -125,6 +130,14 @@ def _choose_format(output: str | None, form: ReportFormat | None, *, serve: bool
     if serve:
         return ReportFormat.HTML
     return find_format(output or "-") if form is None else form
+
+
+def _refuse_options_without_effect(chosen: ReportFormat, options: "Mapping[str, bool]") -> None:
+    """Refuse the options that are used and apply to other formats."""
+    for option, is_used in options.items():
+        needed = ReportFormat.CSV if option == "--bom" else ReportFormat.HTML
+        if is_used and chosen is not needed:
+            raise UsageError(f"{option} has no effect on {chosen}, only on {needed}", hint=f"Leave out {option}.")
 
 
 def _make_store(output: str | None, inline_limit: float) -> "PictureStore":

@@ -192,6 +192,8 @@ def test_all_that_a_batch_writes_is_read(
         (["folder", "-o", "r.csv"], "there is no run in"),
         (["-", "-", "-o", "r.csv"], "two arguments read standard input"),
         (["nothing.jsonl", "-o", "nowhere/r.csv"], "there is no folder"),
+        (["r.jsonl", "-o", "r.md", "--bom"], "--bom has no effect on md, only on csv"),
+        (["r.jsonl", "-o", "r.csv", "--inline-limit", "1"], "--inline-limit has no effect on csv, only on html"),
     ],
 )
 def test_a_report_that_cannot_be_made_is_refused(

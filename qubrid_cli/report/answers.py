@@ -5,9 +5,9 @@ from typing import Any
 
 from ..frozen import frozen
 from ..metrics import Cost
-from ..text import format_size
+from ..text import escape_control_characters, format_size, strip_control_characters
 from .charts import format_number
-from .markdown import render_markdown
+from .markdown import extract_text, render_markdown
 from .pictures import LoadedPicture
 from .results import ResultItem
 
@@ -103,7 +103,7 @@ def describe_image(group: ImageGroup, picture: LoadedPicture) -> dict[str, Any]:
     texts.append(picture.note)
     link = item.source if item.source.lower().startswith(("http://", "https://")) else None
     return {
-        "name": group.name,
+        "name": escape_control_characters(group.name),
         "width": width or None,
         "height": height or None,
         "facts": [text for text in texts if isinstance(text, str)],
@@ -130,12 +130,14 @@ def build_answer(item: ResultItem, size: tuple[int | None, int | None]) -> dict[
     is_corrected = correction is not None and correction.text is not None
     boxes = find_boxes(item.data, width, height) if width and height and item.data is not None else []
     labels = list(dict.fromkeys(label for label, *_ in boxes if label))
+    text = strip_control_characters(item.text)
+    html = None if item.data is not None else render_markdown(text)
     return {
         "state": str(item.state),
         "model": item.model,
-        "text": item.text,
-        "caption": _shorten_caption(summarize(item)),
-        "html": None if item.data is not None else render_markdown(item.text),
+        "text": text,
+        "caption": _shorten_caption(summarize(item) if html is None else extract_text(html)),
+        "html": html,
         "data": item.data,
         "boxes": boxes,
         "tags": list(dict.fromkeys([*item.tags, *labels])),
@@ -209,11 +211,15 @@ def _summarize_list(values: Sequence[Any]) -> str:
     if labels:
         counts = {label: labels.count(label) for label in dict.fromkeys(labels[:200])}
         return ", ".join(label if count == 1 else f"{count} × {label}" for label, count in counts.items())
-    return ", ".join(texts) or (f"{len(values):,} items" if values else "")
+    return ", ".join(texts) or _count_items(len(values))
+
+
+def _count_items(count: int) -> str:
+    return "1 item" if count == 1 else f"{count:,} items" if count else ""
 
 
 def _shorten_caption(text: str) -> str:
-    text = text.strip()
+    text = strip_control_characters(text).strip()
     return text if len(text) <= _CAPTION_LENGTH else f"{text[:_CAPTION_LENGTH]}…"
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import MutableMapping, Sequence
+from html import unescape
 from typing import Any
 
 import nh3
@@ -39,6 +40,11 @@ def render_markdown(text: str) -> str | None:
         link_rel="noopener noreferrer",
     )
     return cleaned.strip()
+
+
+def extract_text(html: str) -> str:
+    """The text of what ``render_markdown`` returned, without markup."""
+    return unescape(nh3.clean(html, tags=set()))
 
 
 def _make_parser() -> MarkdownIt:

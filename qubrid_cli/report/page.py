@@ -21,6 +21,9 @@ from ..frozen import frozen
 #: Templates, styles and scripts.
 ASSETS = Path(__file__).parent / "assets"
 
+#: Of lists and objects in each other, if there are too many for the encoder.
+_MAX_DEPTH = 100
+
 
 @frozen
 class PageSetup:
@@ -95,19 +98,21 @@ def encode_data(data: Any) -> Markup:
     encode = partial(json.dumps, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     try:
         text = encode(data)
-    except ValueError:  # a number that JSON does not have
-        text = encode(_drop_special_numbers(data))
+    except (ValueError, RecursionError):  # a number that JSON does not have, or thousands of lists in each other
+        text = encode(_simplify(data, _MAX_DEPTH))
     # Without this character, nothing in the text can end the element (HTML Standard, 4.12.1.3).
     return Markup(text.replace("<", "\\u003c"))  # noqa: S704
 
 
-def _drop_special_numbers(value: Any) -> Any:
-    """The same with ``None`` for infinities and what is not a number."""
+def _simplify(value: Any, depth: int) -> Any:
+    """The same with ``None`` for infinities, for what is not a number, and for what is nested more deeply."""
     match value:
-        case dict():
-            return {name: _drop_special_numbers(item) for name, item in value.items()}
-        case list() | tuple():
-            return [_drop_special_numbers(item) for item in value]
+        case dict() if depth:
+            return {name: _simplify(item, depth - 1) for name, item in value.items()}
+        case list() | tuple() if depth:
+            return [_simplify(item, depth - 1) for item in value]
+        case dict() | list() | tuple():
+            return None
         case float() if not math.isfinite(value):
             return None
     return value

@@ -3,10 +3,11 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from qubrid_cli.report.markdown import render_markdown
+from qubrid_cli.report.markdown import extract_text, render_markdown
 from qubrid_cli.report.page import PageSetup, encode_data, render_page
 
 HOSTILE = [
@@ -23,6 +24,14 @@ def test_data_says_the_same_and_cannot_leave_its_element(text: str) -> None:
     encoded = encode_data({text: [text, float("inf")]})
     assert "<" not in encoded
     assert json.loads(encoded) == {text: [text, None]}
+
+
+def test_data_that_is_nested_too_deeply_is_cut_off() -> None:
+    nested: list[Any] = []
+    for _ in range(100_000):
+        nested = [nested]
+    encoded = encode_data({"a": 1, "b": nested})
+    assert encoded == '{"a":1,"b":' + "[" * 99 + "null" + "]" * 99 + "}"
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -66,6 +75,11 @@ def test_a_page_permits_only_its_own_style_and_script(tmp_path: Path) -> None:
 )
 def test_markdown_of_a_model_becomes_html_without_dangers(text: str, html: str | None) -> None:
     assert render_markdown(text) == html
+
+
+def test_the_text_of_markdown_has_no_markup() -> None:
+    html = render_markdown("# A *title*\n\n- <b> &amp; [x](https://a.example)") or ""
+    assert extract_text(html).split("\n") == ["A title", "", "<b> & x", ""]
 
 
 def test_a_text_that_would_take_long_to_parse_is_left_as_it_is() -> None:

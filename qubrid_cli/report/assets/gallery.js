@@ -338,13 +338,13 @@ function mayLeave() {
 
 function makeEditor(answer) {
   const isData = answer.data !== null;
-  const getText = () => (isData ? JSON.stringify(answer.data, null, 2) : answer.text);
-  const text = make("textarea", { value: getText(), spellcheck: !isData, dir: "auto" });
+  const text = make("textarea", { value: isData ? JSON.stringify(answer.data, null, 2) : answer.text, spellcheck: !isData, dir: "auto" });
+  const before = text.value; // the line breaks of which may differ from those of the answer
   const bad = make("input", { type: "checkbox", checked: answer.bad });
   const status = make("output", { ariaLive: "polite" });
   const form = make("form", { className: "edit" }, make("label", {}, isData ? "Correction, as JSON" : "Correction", text),
     make("div", { className: "row" }, make("label", { className: "check" }, bad, "Mark as bad"), make("button", { type: "submit", className: "save", textContent: "Save" }), status));
-  form.isChanged = () => text.value !== getText() || bad.checked !== answer.bad;
+  form.isChanged = () => text.value !== before || bad.checked !== answer.bad;
   text.onkeydown = (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
   };
@@ -353,7 +353,8 @@ function makeEditor(answer) {
     status.className = "";
     status.textContent = "Saving…";
     try {
-      const correction = { number: answer.number, text: text.value, bad: bad.checked };
+      const isUntouched = text.value === before && !answer.corrected;
+      const correction = { number: answer.number, text: isUntouched ? null : text.value, bad: bad.checked };
       const response = await fetch("corrections", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(correction) });
       const reply = await response.json();
       if (!response.ok) throw new Error(reply.message);

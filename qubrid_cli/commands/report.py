@@ -155,14 +155,16 @@ def _build_gallery(answers: "Results", store: "PictureStore", title: str, *, fet
     from ..report.gallery import Gallery
 
     def show_progress(done: int, total: int) -> None:
-        if done == total:
-            echo_err("\r\x1b[K", end="")
-        elif done % 10 == 0:
+        if done % 10 == 0:
             echo_err(f"\r{done:,} of {total:,} pictures", end="")
 
     is_shown = not quiet and sys.stderr is not None and sys.stderr.isatty() and may_repaint()
     progress = {"report_progress": show_progress} if is_shown else {}
-    return Gallery(answers, store, title=title, fetch=_make_fetcher() if fetch else None, **progress)
+    try:
+        return Gallery(answers, store, title=title, fetch=_make_fetcher() if fetch else None, **progress)
+    finally:
+        if is_shown:
+            echo_err("\r\x1b[K", end="")
 
 
 def _make_fetcher() -> "Callable[[Link], Source]":

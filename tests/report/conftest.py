@@ -23,8 +23,9 @@ if CHROMIUM is None or importlib.util.find_spec("playwright") is None:
 
 @pytest.fixture(scope="session")
 def browser() -> "Iterator[Browser]":
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=30_000)  # milliseconds; the machine may be busy
     with sync_playwright() as playwright:
         # Without the sandbox, because it does not start as root; the pages are ours.
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])

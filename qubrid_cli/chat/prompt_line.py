@@ -140,18 +140,24 @@ class EditedLines:
         from prompt_toolkit import PromptSession
         from prompt_toolkit.history import InMemoryHistory
         from prompt_toolkit.output import create_output
+        from prompt_toolkit.output.vt100 import Vt100_Output
         from prompt_toolkit.shortcuts import CompleteStyle
 
+        output = create_output(stdout=terminal)
+        if isinstance(output, Vt100_Output):
+            # Asking where the cursor is serves menus, which are not used. A terminal that does not answer would get a
+            # warning and wait a second, and a late answer would become a part of the next message.
+            output.enable_cpr = False
         self._session: PromptSession[str] = PromptSession(
             _PROMPT,
             multiline=True,
-            prompt_continuation=lambda *_: _CONTINUATION,
+            prompt_continuation=lambda width, _, wraps: " " * width if wraps else _CONTINUATION,
             history=InMemoryHistory(list(history)),
             key_bindings=_bind_keys(),
             completer=_make_completer(),
             complete_while_typing=False,
             complete_style=CompleteStyle.READLINE_LIKE,
-            output=create_output(stdout=terminal),
+            output=output,
         )
 
     def read(self) -> str:

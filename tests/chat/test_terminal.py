@@ -28,14 +28,13 @@ def chat(
     env: Mapping[str, str] = {},
     columns: int = 80,
 ) -> Iterator["pexpect.spawn[bytes]"]:
-    """The program on a terminal, which does not report where its cursor is."""
+    """The program on a terminal, which answers no question about its cursor."""
     variables = environment(
         {
             **at_home(folder / "home"),
             "QUBRID_BASE_URL": server.url,
             "QUBRID_API_KEY": KEY,
             "TERM": "xterm-256color",
-            "PROMPT_TOOLKIT_NO_CPR": "1",
             **env,
         }
     )

@@ -170,6 +170,8 @@ def test_a_hostile_answer_is_not_obeyed(
         child.expect_exact(PROMPT)
         assert child.before is not None
         output = child.before
+        child.sendeof()
+        child.expect(pexpect.EOF)
     screen = Screen(80, 40).feed(output)
     assert (screen.title, screen.lines[0]) == ("", "evil ]0;owned [2J text")
 

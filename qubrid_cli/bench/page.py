@@ -64,20 +64,20 @@ class ShownImage:
 
 def render_result(result: BenchResult, images: "ImageStore") -> bytes:
     """Render the page, a whole HTML file."""
-    plan = result.plan
+    plan, names = result.plan, [variant.name for variant in result.variants]
     costs = [cost for variant in result.variants if (cost := variant.figures.total_cost) is not None]
     return render_page(
         "bench.html",
         PageSetup(styles=("bench.css",), folders=(Path(__file__).parent / "assets",)),
         title=f"Benchmark of {len(plan.variants)} variants",
         result=result,
-        names=[variant.name for variant in result.variants],
+        names=names,
         prompts=list(dict.fromkeys(variant.request.prompt for variant in plan.variants)),
         created=time.strftime("%Y-%m-%d %H:%M"),
         total_cost=f"${sum(costs):.4f}" if costs else None,
         notes=list(format_notes(result)),
         charts=list(_build_charts(result)),
-        tables=[_drop_bars(*table) for table in build_tables(result)],
+        tables=[_drop_bars(*table) for table in build_tables(result, names)],
         images=list(_list_images(result, images)),
     )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from ..output.bars import Bar, show_bar_table, show_sentences
+from ..output.bars import Bar, measure_names, show_bar_table, show_sentences
 from ..text import escape_control_characters
 from .figures import Distribution, Times
 from .results import BenchResult, LabelScores, VariantResult
@@ -18,32 +18,46 @@ _CHOICE_REASONS = {"cost": "costs least", "tokens": "takes the fewest tokens", "
 
 
 def show_result(result: BenchResult) -> None:
-    """Draw the tables, and print what follows from them."""
-    for table in build_tables(result):
+    """Draw the tables, and print what follows from them. In place of long names there are letters, which a list explains."""
+    names = [variant.name for variant in result.variants]
+    letters = [_make_letters(number) for number in range(len(names))]
+    if is_long := max(map(len, names)) > measure_names():
+        show_sentences([*(f"{letter}  {name}" for letter, name in zip(letters, names, strict=True)), ""])
+    for table in build_tables(result, letters if is_long else names):
         show_bar_table(*table)
     show_sentences(format_notes(result))
 
 
-def build_tables(result: BenchResult) -> Iterator[_Table]:
-    """Yield each table: its titles and its rows."""
+def _make_letters(number: int) -> str:
+    """``A``, ``B`` and so on, and after ``Z`` ``AA``."""
+    return chr(ord("A") + number % 26) * (1 + number // 26)
+
+
+def build_tables(result: BenchResult, names: Sequence[str]) -> Iterator[_Table]:
+    """Yield each table: its titles and its rows.
+
+    Args:
+        names: of the variants.
+    """
+    names = [_mark(result, number, name) for number, name in enumerate(names)]
     for name, title, digits in _MEASURES:
-        if (table := _build_measure(result, name, title, digits)) is not None:
+        if (table := _build_measure(result, names, name, title, digits)) is not None:
             yield table
-    yield _build_totals(result)
+    yield _build_totals(result, names)
     if result.plan.has_labels:
-        yield _build_scores(result)
+        yield _build_scores(result, names)
     if (number := _choose_calibrated(result)) is not None:
         yield _build_calibration(result.variants[number])
 
 
-def _get_name(result: BenchResult, number: int) -> str:
-    name = result.variants[number].name
+def _mark(result: BenchResult, number: int, name: str) -> str:
+    """The name with a star for the variant that is enough."""
     if result.choice is None:
         return name
     return f"* {name}" if number == result.choice else f"  {name}"
 
 
-def _build_measure(result: BenchResult, name: str, title: str, digits: int) -> _Table | None:
+def _build_measure(result: BenchResult, names: Sequence[str], name: str, title: str, digits: int) -> _Table | None:
     """The table of one measure: the endpoint's own figures, ours, and a bar for the median of the former or the latter."""
     sources: dict[str, list[Distribution | None]] = {
         label: [getattr(_get_times(variant, source), name) for variant in result.variants]
@@ -53,7 +67,7 @@ def _build_measure(result: BenchResult, name: str, title: str, digits: int) -> _
     if not sources:
         return None
     titles = [title]
-    rows: list[list[str | Bar]] = [[_get_name(result, number)] for number in range(len(result.variants))]
+    rows: list[list[str | Bar]] = [[variant] for variant in names]
     for label, distributions in sources.items():
         titles += [f"{label} min", "p50", "p95"]
         for row, distribution in zip(rows, distributions, strict=True):
@@ -75,7 +89,7 @@ def _format_distribution(distribution: Distribution | None, digits: int) -> list
     return [f"{value:,.{digits}f}" for value in (distribution.min, distribution.p50, distribution.p95)]
 
 
-def _build_totals(result: BenchResult) -> _Table:
+def _build_totals(result: BenchResult, names: Sequence[str]) -> _Table:
     """Answers and failures, tokens and cost."""
     rows: list[list[str | Bar]] = []
     costs = [variant.figures.mean_cost for variant in result.variants]
@@ -83,7 +97,7 @@ def _build_totals(result: BenchResult) -> _Table:
     for number, variant in enumerate(result.variants):
         values = variant.figures
         row: list[str | Bar] = [
-            _get_name(result, number),
+            names[number],
             str(values.answers),
             str(values.failure_count),
             _format_median(values.prompt_tokens),
@@ -103,7 +117,7 @@ def _format_median(distribution: Distribution | None) -> str:
     return "-" if distribution is None else f"{distribution.p50:,.0f}"
 
 
-def _build_scores(result: BenchResult) -> _Table:
+def _build_scores(result: BenchResult, names: Sequence[str]) -> _Table:
     is_judged = result.plan.is_judged
     titles = ["score", "accuracy" if is_judged else "word F1", "± error"]
     titles += ["precision", "recall"] if is_judged else ["exact"]
@@ -117,7 +131,7 @@ def _build_scores(result: BenchResult) -> _Table:
             cells += [_format_share(getattr(confusion, name, None)) for name in ("precision", "recall")]
         else:
             cells.append(_format_share(label_scores.exact if label_scores else None))
-        rows.append([_get_name(result, number), *cells, Bar(value or 0.0)])
+        rows.append([names[number], *cells, Bar(value or 0.0)])
     return [*titles, ""], rows
 
 

@@ -17,6 +17,9 @@ from .terminal import make_console
 _LEAST_BAR_WIDTH = 8
 #: Columns of the first cell at most, as a part of the table.
 _NAME_SHARE = 0.35
+_LEAST_NAME_WIDTH = 8
+#: Columns of the numbers of a table with many of them.
+_NUMBERS_WIDTH = 56
 
 
 @frozen
@@ -24,6 +27,12 @@ class Bar:
     """A bar that fills a part of its column, from 0 to 1."""
 
     fraction: float
+
+
+def measure_names() -> int:
+    """The columns for names in such a table, so that there is room for numbers and bars."""
+    width = min(make_console().width, MAX_PROSE_WIDTH)
+    return max(_LEAST_NAME_WIDTH, min(int(width * _NAME_SHARE), width - _NUMBERS_WIDTH))
 
 
 def show_bar_table(titles: Sequence[str], rows: Iterable[Sequence[str | Bar]]) -> None:
@@ -41,7 +50,7 @@ def show_bar_table(titles: Sequence[str], rows: Iterable[Sequence[str | Bar]]) -
         for index, (title, column) in enumerate(zip(titles, zip(*kept, strict=True), strict=True))
         if index not in bars
     ]
-    name_width = min(number_widths[0], max(int(width * _NAME_SHARE), 8))
+    name_width = min(number_widths[0], measure_names())
     left = width - name_width - sum(number_widths[1:]) - 2 * (len(titles) - 1)
     has_bars = left >= _LEAST_BAR_WIDTH * len(bars)
     table = Table(box=None, pad_edge=False, header_style="bold", width=width if bars and has_bars else None)

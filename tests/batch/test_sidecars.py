@@ -102,6 +102,7 @@ def test_a_text_sidecar_has_the_text_and_one_line_break(text: str, content: str)
         ({"tags": [1]}, "as it is"),
         (["a"], "as it is"),
         ("a", "as it is"),
+        ([{"label": "a", "box": [1, 2, 3, 4]}], '[{"label": "a", "box": [1, 2, 3, 4]}]'),
     ],
 )
 def test_the_caption_of_an_answer_in_json(data: object, caption: str) -> None:

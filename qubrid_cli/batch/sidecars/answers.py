@@ -65,7 +65,7 @@ def format_caption(record: Mapping[str, Any]) -> str:
     """Format an answer as plain text without control characters.
 
     Of JSON, that is its caption or description; if it has only fields of photo managers, also its alternative text,
-    its title, or its keywords in one line. Other JSON is as the model wrote it.
+    its title, or its keywords in one line. Other JSON is as the model wrote it, except that boxes are in pixels of the image.
     """
     data, text = _get_data(record), _clean(record.get("text"))
     if data is None:
@@ -77,7 +77,12 @@ def format_caption(record: Mapping[str, Any]) -> str:
         for photo_field in (PhotoField.ALT, PhotoField.TITLE, PhotoField.KEYWORDS):
             if photo_field in texts:
                 return ", ".join(texts[photo_field])
-    return text
+    return json.dumps(data, ensure_ascii=False) if _are_boxes(data) else text
+
+
+def _are_boxes(data: Any) -> bool:
+    """Whether the data are boxes, whose numbers are not those that the model wrote."""
+    return isinstance(data, list) and bool(data) and all(isinstance(item, dict) and "box" in item for item in data)
 
 
 def _get_data(record: Mapping[str, Any]) -> Any:

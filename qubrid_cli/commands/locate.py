@@ -72,7 +72,7 @@ class _Search:
     images: Sequence["Source"]
     limits: "ImageLimits"
     documents: "Documents | None"
-    schema: "Schema | None"
+    schema: "Schema"
     pictures: _Pictures
     settings: "Settings"
     prices: Mapping[str, "Price"]
@@ -147,7 +147,7 @@ def locate(
             question.validate_prompt(what, "what to look for"), None, preset, settings
         )
         extra = setup.parse_params(param)
-        schema = question.load_schema(None, preset, extra, settings)
+        schema = question.require_boxes(question.load_schema(None, preset, extra, settings))
         parts = image_options.read_part_options("off", crop, preset, has_schema=True)
         # The size of an image must be known, so links are always downloaded here.
         images = image_options.resolve_images(classified.images, settings, fetch=True)
@@ -201,8 +201,10 @@ def _open_pictures(
             raise UsageError(f"--draw {quote_name(draw)} is not a PNG or JPEG", hint="For example: --draw boxes.png")
         drawing = Output(draw, "--draw")
         drawing.refuse_overwriting(expansion.list_files(images))
-    if crop_to is not None and os.path.lexists(crop_to) and not os.path.isdir(crop_to):
-        raise UsageError(f"--crop-to {quote_name(crop_to)} is not a folder", hint="Name a folder, which may be new.")
+    if crop_to is not None and ("://" in crop_to or (os.path.lexists(crop_to) and not os.path.isdir(crop_to))):
+        raise UsageError(
+            f"--crop-to {quote_name(crop_to)} is not a folder of this machine", hint="Name a folder, which may be new."
+        )
     return _Pictures(
         drawing, suffix if draw != "-" else ".png", None if crop_to is None else Path(crop_to), settings.background
     )

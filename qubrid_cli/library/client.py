@@ -177,6 +177,7 @@ class Client:
                 changes = {"preset": "boxes", "schema": None, "tiles": None, "fetch": True}
                 self._locator = Client(**{**self._options, **changes})
             locator = self._locator
+        question.require_boxes(locator._get_plan().schema)  # noqa: SLF001  # of the same class
         return build_detections(locator.describe(image, what, check=check))
 
     def map(

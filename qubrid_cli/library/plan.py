@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..images.encode import ImageLimits
     from ..images.sources import Source
     from ..metrics import Price
+    from ..schema.json_schema import Schema
     from ..settings.fields import Settings
     from ..settings.presets import Preset
 
@@ -91,6 +92,7 @@ class ClientPlan:
     preset: "Preset | None"
     options: Mapping[str, Any]
     system: str | None
+    schema: "Schema | None"
     limits: "ImageLimits"
     prices: Mapping[str, "Price"]
     describe: "DescribeFunction"
@@ -207,6 +209,7 @@ def build_plan(options: Mapping[str, Any]) -> ClientPlan:
         preset,
         options,
         options.get("system") or (preset.system if preset else None) or settings.system,
+        answer_schema,
         image_options.build_image_limits(settings, parts, original=bool(options.get("original")), schema=answer_schema),
         config.prices,
         question.choose_describe(answer_schema, reads_tiles=parts.reads_tiles),

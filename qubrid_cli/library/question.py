@@ -74,6 +74,19 @@ def load_schema(
     return schema.with_boxes(settings.coordinates)
 
 
+def require_boxes(schema: "Schema | None") -> "Schema":
+    """The schema of the preset ``boxes``, which the user may have replaced.
+
+    Raises:
+        ConfigError: it is not one of boxes.
+    """
+    if schema is None or schema.boxes is None:
+        raise ConfigError(
+            "presets.boxes has a schema without boxes", hint="Remove it: qvision config unset presets.boxes.schema"
+        )
+    return schema
+
+
 def _load_schema(
     option: str | Mapping[str, Any] | None, preset: "Preset | None", extra: Mapping[str, Any]
 ) -> "Schema | None":

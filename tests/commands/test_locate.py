@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from qubrid_cli import cli
+from qubrid_cli import Client, cli
+from qubrid_cli.errors import ConfigError
 from qubrid_cli.images.detections.crops import save_crops
 from qubrid_cli.images.detections.detection import Detection
 from qubrid_cli.images.detections.drawing import draw_detections
@@ -218,6 +219,7 @@ def test_a_terminal_shows_a_table(server: Server, tmp_path: Path) -> None:
         (["photo.jpg", "turned.jpg", "x", "--draw", "a.png"], "--draw with 2 images", "--crop-to"),
         (["photo.jpg", "x", "--draw", "-", "--json"], "--draw - and --json exclude each other", "--draw boxes.png"),
         (["photo.jpg", "x", "--crop-to", "photo.jpg"], "--crop-to photo.jpg is not a folder", "Name a folder"),
+        (["photo.jpg", "x", "--crop-to", "s3://a/b"], "--crop-to s3://a/b is not a folder of this machine", "Name a folder"),
         (["photo.jpg", "x", "--coordinates", "relative"], "'relative' is not one of relative-1000", "--help"),
     ],
 )  # fmt: skip
@@ -258,3 +260,21 @@ def test_a_dry_run_shows_what_the_model_is_asked(command: Command, server: Serve
 
 def test_offline_nothing_is_found(command: Command) -> None:
     assert command("locate", "photo.jpg", "the dogs", "--offline", "-q")[:2] == (0, b"[]\n")
+
+
+def test_a_preset_without_boxes_is_refused(command: Command, server: Server) -> None:
+    command("config", "set", "presets.boxes.prompt", "Look closely.")
+    assert command("locate", "photo.jpg", "the dogs")[0] == 0
+    assert "Look closely.\\n\\nthe dogs" in server.asked[0].body.decode()
+    command("config", "set", "presets.boxes.schema", "a, b")
+    exit_code, _, err = command("locate", "photo.jpg", "the dogs")
+    assert (exit_code, err.splitlines()[0]) == (3, "error: presets.boxes has a schema without boxes")
+    with pytest.raises(ConfigError, match="has a schema without boxes"):
+        Client().locate("photo.jpg", "the dogs")
+    assert len(server.asked) == 1
+
+
+def test_a_field_of_a_box_can_be_printed(command: Command) -> None:
+    line = ("describe", "photo.jpg", "-P", "boxes", "the square", "--field")
+    assert command(*line, "data.0.box.2") == (0, b"210\n", "")
+    assert command(*line, "data.0.bbox")[0] == 2

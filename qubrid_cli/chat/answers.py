@@ -14,6 +14,7 @@ from ..images.sources import find_link_secrets
 from ..images.tokens import estimate_texts
 from ..library import connection, question
 from ..metrics import get_number
+from ..text import is_blank
 from .conversation import Conversation, Turn, estimate_images, format_count
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class AnswerSource:
             spending.answer_tokens += answer_tokens or 0
             if answer.cost is not None:
                 spending.cost = (spending.cost or 0) + answer.cost.amount
-        if answer.text:
+        if not is_blank(answer.text):  # some servers refuse an empty message
             turn = Turn(
                 prompt=answer.prompt or "",
                 images=tuple(conversation.images),

@@ -108,10 +108,10 @@ class Dialog:
             echo_prose("To leave the chat, press Ctrl-D or type /quit.")
             return True
         except QvisionError as error:
-            if not self._is_interactive:  # later messages may rely on the command
+            if not self._is_interactive and not self._failures:
                 raise
             echo_error(error)
-            return True
+            return self._is_interactive  # later messages of a script may rely on the command
 
     def _handle(self, text: str) -> bool:
         """Do what a line says; false at the end of the chat.
@@ -134,17 +134,23 @@ class Dialog:
                 self._save_session()
                 return True
 
-    def _ask(self, prompt: str) -> bool:
-        """Send a message and show the answer; false if the chat is over."""
+    def _ask(self, prompt: str, *, replaces_answer: bool = False) -> bool:
+        """Send a message and show the answer; false if the chat is over.
+
+        Args:
+            replaces_answer: there is an answer already, which stays in the session until there is another one.
+        """
         conversation = self._conversation
         conversation.prompt = prompt
-        self._save_session()
+        if not replaces_answer:
+            self._save_session()
         if not self._target.is_terminal and not self._show.as_json:
             self._target.begin_section()
         answer = self._show_answer(self._source.answer(conversation, prompt), prompt)
         self._source.record_answer(conversation, answer)
-        self._save_session()
-        return answer.error is None or self._report_failure(answer.error, has_text=bool(answer.text))
+        if conversation.prompt is None or not replaces_answer:
+            self._save_session()
+        return answer.error is None or self._report_failure(answer.error, has_text=conversation.prompt is None)
 
     def _retry(self) -> bool:
         """Send the last question again; its answer stays if there is no other. False if the chat is over."""
@@ -156,7 +162,7 @@ class Dialog:
         if (turn := conversation.undo()) is None:
             conversation.images = later_images
             raise UsageError("there is no question to send again", hint="Type a question.")
-        goes_on = self._ask(turn.prompt)
+        goes_on = self._ask(turn.prompt, replaces_answer=True)
         if conversation.prompt is not None:
             conversation.add_turn(turn)
         conversation.images += later_images

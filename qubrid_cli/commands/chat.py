@@ -91,7 +91,7 @@ def lead_chat(
         extra = setup.parse_params(param)
         file = None if session is None else stack.enter_context(saving.open_session(session))
         saved = None if file is None else file.load()
-        needs_image = saved is None and (bool(words) or prompt is not None)
+        needs_image = saved is None and bool(words or prompt or preset)
         classified = classify(
             words, prompt_given=prompt is not None, stdin=stdin, command="chat", needs_image=needs_image
         )

@@ -105,6 +105,8 @@ def test_without_labels_later_images_have_none_either(talk: Talk, server: Server
         ("one\nfail\nthree", 5, 2, "HTTP 400"),
         ("one\nbusy\nthree", 5, 2, "HTTP 429"),
         ("one\ncut\nthree", 6, 3, "it reached the limit of tokens"),
+        ("one\nblank\nthree", 6, 2, "only blanks"),
+        ("one\nfail\n/nonsense\nthree", 5, 1, "HTTP 400"),
         ("one\nkey\nthree", 3, 1, "refused the key (HTTP 401)"),
         ("one\n/nonsense\nthree", 2, 1, "/nonsense is not a command"),
         ("one\n/sav x\nthree", 2, 1, "/sav is not a command; did you mean /save?"),
@@ -133,6 +135,7 @@ def test_failures(
         "fail": refusal(400, {"error": {"message": "no"}}),
         "busy": refusal(429, {"error": {"message": "busy"}}),
         "key": refusal(401, {"error": {"message": "who?"}}),
+        "blank": stream(" "),
         "cut": Reply([delta("Half", finish="length")]),
     }
 
@@ -363,6 +366,7 @@ def test_answers_are_shown_even_if_the_session_cannot_be_saved(
     [
         (["hello"], 2, "no image was named"),
         (["-p", "hello"], 2, "no image was named"),
+        (["-P", "caption"], 2, "no image was named"),
         (["nope.png"], 4, "no such image: nope.png"),
         (["-", "hello"], 2, "a chat reads its messages from standard input"),
         (["teal.png", "-p", "-"], 2, "a chat reads its messages from standard input"),

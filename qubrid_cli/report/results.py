@@ -125,7 +125,8 @@ class Results:
     Attributes:
         notes: what the user should know about the files.
         paths: of the results files and their corrections, if they are on this machine.
-        corrections_file: where corrections of these results belong; ``None`` if none of them is in a local file.
+        corrections_file: where corrections of the first results belong; those of others are beside their files. ``None``
+            if no results are in a local file.
 
     Raises:
         UsageError: something else than results is named.

@@ -148,6 +148,7 @@ def test_the_last_line_about_an_answer_counts_and_damaged_lines_are_counted(tmp_
     [
         (record_of(), "b", {"text": "b"}),
         (record_of(data={"a": 1}), '{"a": 2}', {"text": '{"a": 2}', "data": {"a": 2}}),
+        (record_of(data={"a": 1}), "not JSON", {"text": "not JSON", "data": None}),
         (record_of(error="down"), "b", {"text": "b", "ok": True, "complete": True, "error": None}),
         (record_of(), None, {}),
     ],

@@ -177,3 +177,11 @@ def test_values_of_a_wrong_type_are_left_out(tmp_path: Path) -> None:
         (item,) = results
     found = (item.prompt, item.model, item.prompt_tokens, item.figures.ttft, item.cost, item.error, item.created)
     assert (item.state, item.text, found) == (State.FAILED, "", (None,) * 7)
+
+
+def test_a_correction_is_saved_beside_the_file_of_its_result(tmp_path: Path) -> None:
+    paths = [write(tmp_path / name / "r.jsonl", line(f"{name}.jpg")) for name in ("a", "b")]
+    with Results([str(path) for path in paths]) as results:
+        assert results.correct(1, text="corrected", is_bad=False).text == "corrected"
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("corrections.jsonl")] == ["b/corrections.jsonl"]
+    assert [text for _, _, text in read(*paths)] == ["text of a.jpg", "corrected"]

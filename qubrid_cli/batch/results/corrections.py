@@ -148,15 +148,16 @@ def identify_answer(record: Mapping[str, Any]) -> str:
 def apply_correction(record: dict[str, Any], correction: Correction) -> dict[str, Any]:
     """Return the record of an answer with the corrected text, and what was corrected.
 
-    An answer that was cut off or that failed becomes a whole one by its text.
+    An answer that was cut off or that failed becomes a whole one by its text. If an answer in JSON is corrected by another
+    text, no ``data`` is left.
     """
     note = {"model_text": record.get("text"), "bad": correction.is_bad, "created": correction.created}
     corrected = {**record, "correction": note}
     if correction.text is not None:
         corrected["text"] = correction.text
         corrected |= {"ok": True, "complete": True, "error": None} if correction.text.strip() else {}
-        if record.get("data") is not None and (data := _parse(correction.text.encode(errors="replace"))) is not None:
-            corrected["data"] = data
+        if record.get("data") is not None:
+            corrected["data"] = _parse(correction.text.encode(errors="replace"))
     return corrected
 
 

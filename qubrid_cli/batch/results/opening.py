@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Self
 
-from ...errors import MissingObjectError, StorageError, UsageError
+from ...errors import MissingObjectError, StorageError, UsageError, find_shortage
 from ...images.urls import is_object_folder, is_object_url
 from ...output.record import json_text
 from ...storage.opening import StorageOptions, exists_object, open_object
@@ -30,11 +30,13 @@ class OpenResults(NamedTuple):
     Attributes:
         name: as messages show it.
         folder: where the paths of its records begin.
+        corrections_file: where corrections of its results belong; ``None`` if it is not a local file.
     """
 
     file: BinaryIO
     name: str
     folder: str
+    corrections_file: Path | None = None
 
 
 class ResultsFiles:
@@ -48,7 +50,7 @@ class ResultsFiles:
     Attributes:
         notes: what the user should know about the files.
         paths: of the results files and their corrections, if they are on this machine.
-        corrections_file: where corrections of these results belong; ``None`` if none of them is in a local file.
+        corrections_file: where corrections of the first local file belong; ``None`` if there is none.
 
     Raises:
         UsageError: something else than results is named.
@@ -100,23 +102,28 @@ class ResultsFiles:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             hint = _HINT if isinstance(error, FileNotFoundError) else "Check its permissions."
+            hint = "Name fewer files at once." if find_shortage(error) else hint
             raise StorageError(f"cannot read {quote_name(name)}: {reason}", hint=hint) from error
         folder = os.getcwd() if is_pipe else os.path.dirname(os.path.realpath(name))
         self.paths.append(Path(name))
-        self._add_corrections(Path(folder))
+        if not is_pipe:
+            self._add_corrections(Path(folder))
         if os.path.basename(name) != CORRECTIONS_FILE:  # which a pattern such as *.jsonl names too
-            self._add(self._copy(_read_chunks(file)) if is_pipe else file, quote_name(name), folder)
+            self._add(
+                self._copy(_read_chunks(file)) if is_pipe else file, quote_name(name), folder, is_local=not is_pipe
+            )
 
     def _open_parts(self, location: str, folder: str) -> None:
         output = open_run(location, self._target)
-        self._add(self._copy(join_parts(output)), quote_name(location), folder)
+        is_local = not is_object_url(location)
+        self._add(self._copy(join_parts(output)), quote_name(location), folder, is_local=is_local)
         if count := count_unfinished(output):
             parts = "1 part has" if count == 1 else f"{count:,} parts have"
             self.notes.append(f"unfinished: {parts} no result yet in {quote_name(location)}")
-        if is_object_url(location):
-            self._add_stored_corrections(output.folder)
-        else:
+        if is_local:
             self._add_corrections(Path(folder))
+        else:
+            self._add_stored_corrections(output.folder)
 
     def _copy(self, chunks: Iterable[bytes]) -> BinaryIO:
         """Copy to a temporary file what cannot be read at any position."""
@@ -125,7 +132,7 @@ class ResultsFiles:
         file.flush()
         return file
 
-    def _add(self, file: BinaryIO, name: str, folder: str) -> None:
+    def _add(self, file: BinaryIO, name: str, folder: str, *, is_local: bool = False) -> None:
         """Add a file with lines in UTF-8; Parquet, and the UTF-16 that PowerShell writes, are converted."""
         file.seek(0)
         head = file.read(4)
@@ -134,7 +141,8 @@ class ResultsFiles:
             file = self._copy(_read_parquet(file, name))
         elif find_encoding(head) == "utf-16":
             file = self._copy([_decode(file.read(), name)])
-        self.files.append(OpenResults(file, name, folder))
+        corrections_file = Path(folder, CORRECTIONS_FILE) if is_local else None
+        self.files.append(OpenResults(file, name, folder, corrections_file))
 
     def _add_corrections(self, folder: Path) -> None:
         path = folder / CORRECTIONS_FILE

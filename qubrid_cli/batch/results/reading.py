@@ -106,9 +106,10 @@ class ResultsReader:
         return (_move(self[position], folder) for position in range(len(self)))
 
     def correct(self, position: int, path: Path, *, text: str | None, is_bad: bool) -> RecordedResult:
-        """Append the correction of a result to a file; return the corrected result, as it is read from now on.
+        """Save the correction of a result; return the corrected result, as it is read from now on.
 
         Args:
+            path: the file of corrections for a result that is in no local file.
             text: what the answer should be. If the model wrote the same, an earlier correction is taken back.
 
         Raises:
@@ -116,6 +117,7 @@ class ResultsReader:
             OutputError: the file cannot be written.
         """
         record, _, _ = self._read_record(position)
+        path = self._files[self._file_numbers[self._order[position]]].corrections_file or path
         if text is not None:
             check_text(record, text)
         if text is None or is_unchanged(record, text):

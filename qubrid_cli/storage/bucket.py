@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 import obstore
 from obstore.exceptions import AlreadyExistsError, PreconditionError
 
-from ..errors import MissingObjectError, StorageError
+from ..errors import MissingObjectError, QvisionError, StorageError
 from .connection import open_store, parse_url
 from .failures import translate_errors
 from .folder import RangeFile, StoredItem, StoredObject, Version, join_name, too_large_error
@@ -81,8 +81,12 @@ class BucketFolder:
             MissingObjectError: there is no such object.
             StorageError: it cannot be read, or has changed since it was opened; also while it is read.
         """
-        with translate_errors(self._place, join_name(self.url, name)):
-            meta = _call(obstore.head, self._store, self._get_key(name))
+        try:
+            with translate_errors(self._place, join_name(self.url, name)):
+                meta = _call(obstore.head, self._store, self._get_key(name))
+        except QvisionError:
+            self._read_range(name, None, 0, 1)  # the response says why, and that to a HEAD cannot
+            raise
         return RangeFile(meta["size"], _get_version(meta), partial(self._read_range, name, meta["e_tag"]))
 
     def _read_range(self, name: str, etag: str | None, start: int, end: int) -> bytes:

@@ -164,6 +164,15 @@ def test_paths_in_a_parquet_object_are_objects_beside_it(bucket: Bucket) -> None
     assert source.fetch() == draw(7)
 
 
+def test_why_a_parquet_object_cannot_be_read_is_said(bucket: Bucket) -> None:
+    (missing,) = find_images([f"{bucket.url}/a.parquet"])
+    (homeless,) = find_images(["s3://missing-bucket/a.parquet"])
+    assert [item.error.message for item in (missing, homeless) if isinstance(item, MissingImage)] == [
+        f"there is no object {bucket.url}/a.parquet",
+        "there is no bucket s3://missing-bucket",
+    ]
+
+
 def test_a_parquet_object_that_is_replaced_while_it_is_read_is_an_error(bucket: Bucket) -> None:
     folder = open_folder(bucket.url)
     folder.put("a.parquet", write_parquet({"image": [draw(1), draw(2)], "n": [1, 2]}, row_group_size=1))

@@ -24,7 +24,7 @@ _FORMAT = 1
 #: Fields of a request that do not change the question, and those that a run never sets.
 _SETTING_FIELDS = ("stream",)
 _COMPARED_WHOLE = {"schema", "extra", "params", "crop", "tiles", "thinking"}
-_UNUSED_FIELDS = ("images", "dropped", "response_format", "follow_ups", "frequency_penalty")
+_UNUSED_FIELDS = ("images", "dropped", "response_format", "history", "follow_ups", "frequency_penalty")
 
 
 @frozen
@@ -154,7 +154,7 @@ def begin(folder: "Folder", description: RunDescription, part_format: PartFormat
     stored = folder.read_versioned(RUN_FILE)
     place = folder.url + RUN_FILE
     previous = decode_description(stored.data, place)
-    old, new = json.loads(stored.data), json.loads(data)
+    old, new = json.loads(previous.encode()), json.loads(data)  # an older file lacks newer fields
     if names := list(_find_differences(old["question"], new["question"])):
         raise UsageError(
             f"{folder.url} holds the answers to another question: {', '.join(names)} "

@@ -1,6 +1,7 @@
 """Results as Parquet: those of parts, and those of a run in one file."""
 
 import io
+import os
 import re
 import sys
 from pathlib import Path
@@ -10,6 +11,12 @@ import pexpect
 import pytest
 
 from qubrid_cli import cli
+from qubrid_cli.batch.parts.description import RunDescription, begin
+from qubrid_cli.batch.parts.join import open_run
+from qubrid_cli.batch.tasks import BatchRequest
+from qubrid_cli.client.request import Request
+from qubrid_cli.errors import UsageError
+from qubrid_cli.images.encode import ImageLimits
 from qubrid_cli.output.parquet import read_records
 from qubrid_cli.output.record import json_text
 from qubrid_cli.storage.opening import open_folder
@@ -84,13 +91,15 @@ def test_join_writes_the_same_records_in_either_format(
         assert (tmp_path / "all.jsonl").read_bytes() == b"".join(lines)
 
 
-@pytest.mark.parametrize("name", ["out/part-00001.jsonl", "./out/run.json", "out/plan/part-00001.jsonl"])
-def test_join_does_not_overwrite_a_file_of_the_run(batch: Batch, qvision: Qvision, draw: Draw, name: str) -> None:
-    draw("a.png")
-    assert batch("photos", "caption", "-o", "out/").exit_code == 0
-    refused = qvision("join", "out/", "-o", name)
-    assert (refused.exit_code, f"-o would overwrite {name}" in refused.stderr) == (2, True)
-    assert len(qvision("join", "out/").json_lines) == 1
+def test_join_does_not_overwrite_a_file_of_the_run(tmp_path: Path) -> None:
+    output = open_folder(str(tmp_path / "out"))
+    request = Request("m", "p", (), None, None, None)
+    begin(output, RunDescription(BatchRequest(request, ImageLimits())))
+    for name in ("part-00001.jsonl", "part-00007.parquet", "run.json", "plan/part-00001.jsonl"):
+        target = os.path.join(tmp_path, "x", "..", "out", name)
+        with pytest.raises(UsageError, match=f"-o would overwrite .*{name}"):
+            open_run(output.url, target)
+    open_run(output.url, os.path.join(output.url, "all.jsonl"))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")

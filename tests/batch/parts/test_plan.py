@@ -8,11 +8,37 @@ from pathlib import Path
 import pytest
 
 from qubrid_cli.batch.inputs import InputItem, MissingImage, Task
-from qubrid_cli.batch.parts.output import PartsOutput, decode_item, encode_item
+from qubrid_cli.batch.parts.description import RunDescription, begin, decode_description
+from qubrid_cli.batch.parts.output import PartFormat, PartsOutput, decode_item, encode_item
 from qubrid_cli.batch.parts.plan import Planner
 from qubrid_cli.batch.parts.results import finish_lines
+from qubrid_cli.batch.tasks import BatchRequest
+from qubrid_cli.client.request import Request
+from qubrid_cli.client.thinking import Thinking
 from qubrid_cli.errors import ImageError
+from qubrid_cli.images.encode import ImageLimits
+from qubrid_cli.images.tiles.choice import TileChoice, parse_crop
 from qubrid_cli.storage.opening import open_folder
+
+
+def describe_run() -> RunDescription:
+    request = Request("m", "p", (), 100, 0.5, None, params={"a": 1}, thinking=Thinking("off"))
+    limits = ImageLimits(crop=parse_crop("0,50%,100%,50%"), tiles=TileChoice(4))
+    batch_request = BatchRequest(request, limits, {"offline": True})
+    return RunDescription(batch_request, {"type": "object"}, "name", part_format=PartFormat.PARQUET)
+
+
+def test_a_worker_reads_the_question_as_it_was_written() -> None:
+    description = describe_run()
+    assert decode_description(description.encode(), "run.json") == description
+
+
+def test_a_run_is_continued_although_fields_were_added_since_it_began(output: PartsOutput) -> None:
+    document = json.loads(describe_run().encode())
+    del document["question"]["request"]["is_decision"]
+    document["settings"].pop("part_format")
+    output.folder.put("run.json", json.dumps(document).encode())
+    assert begin(output.folder, describe_run()).part_format is PartFormat.JSONL
 
 
 @pytest.fixture

@@ -43,6 +43,10 @@ class BenchForecast:
         amounts = [variant.cost.amount for variant in self.variants if variant.cost is not None]
         return Cost(math.fsum(amounts)) if len(amounts) == len(self.variants) else None
 
+    def list_notes(self) -> list[str]:
+        """Notes about the settings of the variants, each once."""
+        return list(dict.fromkeys(f"note: {variant.note}" for variant in self.plan.variants if variant.note))
+
     def format_summary(self) -> str:
         """One line: the requests, and about how many tokens and how much money they take."""
         plan = self.plan

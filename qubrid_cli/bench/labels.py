@@ -21,6 +21,8 @@ Expected = str | float | bool | Mapping[str, Any] | Sequence[Any] | None
 
 #: The columns that may hold it; the first one that a row has is used.
 EXPECTED_COLUMNS = ("expected", "answer", "value", "label")
+#: The values of an empty cell.
+_NOTHING = (None, "")
 _EXAMPLE = '{"image": "a.jpg", "expected": "yes"}'
 
 
@@ -49,7 +51,7 @@ def read_labels(list_file: "Path | BinaryIO | Callable[[], BinaryIO]", name: str
         if isinstance(item, MissingImage):
             raise UsageError(f"{quote_name(name)}: {item.error.message}", hint=f"A line looks like this: {_EXAMPLE}")
         row = item.row or {}
-        expected = next((row[column] for column in EXPECTED_COLUMNS if row.get(column) not in {None, ""}), None)
+        expected = next((row[column] for column in EXPECTED_COLUMNS if row.get(column) not in _NOTHING), None)
         if expected is None:
             raise UsageError(
                 f"{quote_name(name)} has no expected answer for {quote_name(item.source)}",

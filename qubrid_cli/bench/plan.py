@@ -48,6 +48,7 @@ class Variant:
         request: without its image and without the prompt of an image's own.
         send: makes the request: ``describe.run.describe``, or what answers questions of yes or no.
         prepare: turns the request into the one that is sent first, to estimate its tokens.
+        note: about its settings.
     """
 
     values: Mapping[str, Any]
@@ -55,6 +56,7 @@ class Variant:
     limits: "ImageLimits"
     send: "Callable[..., Items]"
     prepare: "Callable[[Request], Request]"
+    note: str | None = None
 
     @property
     def model(self) -> str:
@@ -226,6 +228,7 @@ class QuestionOptions:
         argument_prompt: the prompt among the arguments.
         has_own_prompts: each image has a prompt of its own.
         extra: the fields that ``-O`` adds to the body.
+        has_objects: right answers are objects.
         has_preset: the command line names a preset.
         is_judged: it is a question of yes or no.
         by: how that is answered; ``None`` for the best way that the endpoint offers.
@@ -239,6 +242,7 @@ class QuestionOptions:
     extra: Mapping[str, Any]
     crop: str | None
     original: bool
+    has_objects: bool
     has_preset: bool
     is_judged: bool
     by: "Method | None"
@@ -274,6 +278,7 @@ def _iterate_variants(
             limits,
             send,
             prepare,
+            None if asked.original else image_options.find_useless_pixels(settings, asked.extra),
         )
 
 
@@ -302,6 +307,11 @@ def _build_described(preset: "Preset | None", settings: "Settings", asked: Quest
             hint="They need --labels with only yes and no; otherwise leave out --by.",
         )
     schema = question.load_schema(asked.schema, preset, asked.extra)
+    if asked.has_objects and schema is None:
+        raise UsageError(
+            "some expected answers are objects, and there is no schema",
+            hint='Add one: qvision bench --labels labels.jsonl --schema "shop, total number"',
+        )
     prompt = question.compose_prompt(asked.option_prompt, asked.argument_prompt, preset, settings)
     system = asked.system or (preset.system if preset else None) or settings.system
     request = question.build_request(settings, prompt, system, dict(asked.extra), stream=True)

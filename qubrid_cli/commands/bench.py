@@ -145,8 +145,8 @@ def bench(
         if dry_run:
             _show_forecast(planned, shown)
             return
-        if not quiet:
-            echo_err(planned.format_summary())
+        for line in () if quiet else (*planned.list_notes(), planned.format_summary()):
+            echo_err(line)
         result = _measure(plan, images, settings, key, shown)
     if as_json:
         show.print_json(record.json_result(result))
@@ -220,6 +220,7 @@ def _build_plan(context: typer.Context, config: "Config", words: Sequence[str]) 
         extra=setup.parse_params(params["param"]),
         crop=params["crop"],
         original=params["original"],
+        has_objects=any(isinstance(label.expected, dict) for label in labelled),
         has_preset=params["preset"] is not None,
         is_judged=is_judged,
         by=params["by"],

@@ -216,11 +216,17 @@ def test_the_cheapest_variant_within_the_error_of_the_best_is_marked(
 
 def test_values_of_a_schema_are_compared_and_images_can_be_chosen(bench: Bench, server: Server, tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("image,expected\n1.png,12.0\n2.png,13\n")
-    server.answer = stream('{"count": 12}')
-    arguments = ("--labels", "labels.csv", "--schema", "count int", "-n", 1, "--json", "-q")
-    scores = [load(bench(*chosen, *arguments))["variants"][0]["scores"] for chosen in ((), ("1.png",))]
-    assert [score["exact_match"] for score in scores] == [0.5, 1]
-    assert [score["error"] for score in scores] == [0.5, None]
+    label(tmp_path / "labels.jsonl", [("1.png", {"count": 12}), ("2.png", {"count": 13, "kind": "Cat"})])
+    scores = []
+    for chosen in (("--labels", "labels.csv"), ("./1.png", "--labels", "labels.csv"), ("--labels", "labels.jsonl")):
+        schema = "count int" if "labels.csv" in chosen else "count int, kind"
+        server.answer = stream('{"count": 12}' if "labels.csv" in chosen else '{"count": 12, "kind": "cat"}')
+        scores.append(load(bench(*chosen, "--schema", schema, "-n", 1, "--json", "-q"))["variants"][0]["scores"])
+    assert [(score["exact_match"], score["token_f1"], score["error"]) for score in scores] == [
+        (0.5, 0.5, 0.5),
+        (1, 1, None),
+        (0.5, 0.75, 0.25),
+    ]
 
 
 def test_failures_are_counted_and_nothing_else_of_them_counts(bench: Bench, server: Server) -> None:
@@ -394,6 +400,11 @@ def test_a_terminal_shows_tables_with_bars(server: Server, tmp_path: Path, width
             "list.txt has no expected answer for 1.png",
             'A line looks like this: {"image": "a.jpg"',
         ),
+        (
+            "--labels object.jsonl x",
+            "some expected answers are objects, and there is no schema",
+            "Add one: qvision bench",
+        ),
         ("--labels broken.jsonl x", "broken.jsonl: line 2 of the list is not valid JSON", "A line looks like this"),
         ("--labels empty.jsonl x", "empty.jsonl has no labels", "A line looks like this"),
         (f"1.png --models {','.join(map(str, range(65)))}", "65 values make 65 variants; at most 64 ", "Vary one"),
@@ -403,6 +414,7 @@ def test_a_wrong_command_line_is_refused_before_any_request(  # a table
     bench: Bench, server: Server, tmp_path: Path, arguments: str, error: str, hint: str
 ) -> None:
     label(tmp_path / "yes.jsonl", [("1.png", True)])
+    label(tmp_path / "object.jsonl", [("1.png", {"n": 1})])
     (tmp_path / "list.txt").write_text("1.png\n")
     (tmp_path / "broken.jsonl").write_text('{"image": "1.png", "expected": 1}\n{"image"\n')
     (tmp_path / "empty.jsonl").write_text("")

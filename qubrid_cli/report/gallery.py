@@ -86,8 +86,8 @@ class Gallery:
         self._answers += [(image, answer) for answer in answers]
         self._images.append(image)
 
-    def correct(self, results: Results, number: int, text: str | None, *, is_bad: bool) -> dict[str, Any]:
-        """Save a correction, and return what the page shows about the answer now.
+    def correct(self, results: Results, number: int, text: str | None, *, is_bad: bool) -> dict[int, dict[str, Any]]:
+        """Save a correction; return what the page shows now about this answer, and about copies of it, by their numbers.
 
         Raises:
             ValueError: there is no such answer, or the text cannot stand for it; the message is a sentence for the user.
@@ -95,11 +95,15 @@ class Gallery:
         """
         if not 0 <= number < len(self.items):
             raise ValueError("there is no such answer")
-        self.items[number] = item = results.correct(self.positions[number], text=text, is_bad=is_bad)
-        image, answer = self._answers[number]
-        changed = build_answer(item, (image["width"], image["height"]))
-        answer |= changed
-        return changed
+        corrected = results.correct(self.positions[number], text=text, is_bad=is_bad)
+        changes = {}
+        for other, item in enumerate(self.items):
+            if item.answer_id == corrected.answer_id:
+                self.items[other] = results[self.positions[other]]
+                image, answer = self._answers[other]
+                changes[other] = build_answer(self.items[other], (image["width"], image["height"]))
+                answer |= changes[other]
+        return changes
 
     def render(self, *, is_served: bool = False) -> bytes:
         """The page."""

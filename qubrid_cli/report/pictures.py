@@ -106,6 +106,8 @@ def load_picture(
         assert isinstance(large, PreparedImage)
         small = prepare_image(sources.Bytes("", large.upload.data), _THUMBNAIL)
     except ImageError:
+        if sources.is_url(origin.location) and fetch is not None:
+            return LoadedPicture(note="cannot be downloaded")
         is_missing = not sources.is_url(origin.location) and not os.path.exists(origin.location)
         return LoadedPicture(note="not found" if is_missing else "cannot be read")
     has_changed = origin.sha256 is not None and origin.sha256 != large.sha256

@@ -18,6 +18,7 @@ from typing import Any
 
 from ..errors import QvisionError
 from .gallery import Gallery
+from .page import encode_data
 from .results import Results
 
 #: The only address at which the server can be reached.
@@ -65,7 +66,7 @@ class GalleryServer(ThreadingHTTPServer):
         with self._lock:
             return self._gallery.render(is_served=True)
 
-    def correct(self, number: int, text: str | None, *, is_bad: bool) -> Mapping[str, Any]:
+    def correct(self, number: int, text: str | None, *, is_bad: bool) -> Mapping[int, Any]:
         """Save a correction; see ``Gallery.correct``."""
         with self._lock:
             return self._gallery.correct(self._results, number, text, is_bad=is_bad)
@@ -139,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
                 case {"number": int(number), "text": str() | None as text, "bad": bool(is_bad)} if not isinstance(
                     number, bool
                 ):
-                    answer = self.server.correct(number, text, is_bad=is_bad)
+                    changes = self.server.correct(number, text, is_bad=is_bad)
                 case _:
                     raise ValueError("this is not a correction")
         except (ValueError, RecursionError) as error:
@@ -147,7 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
         except QvisionError as error:
             self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, error.message)
         else:
-            self._send(HTTPStatus.OK, "application/json", json.dumps(answer).encode())
+            self._send(HTTPStatus.OK, "application/json", encode_data(changes).encode(errors="replace"))
 
     def _refuse(self, status: HTTPStatus, message: str) -> None:
         self._send(status, "application/json", json.dumps({"message": message}).encode())

@@ -48,10 +48,11 @@ class Client:
 
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[Client]:
-    """A server with two answers, the second one JSON, in a thread."""
+    """A server with two answers, the second one JSON, and a copy of the first one, in a thread."""
     Image.new("RGB", (64, 48)).save(tmp_path / "a.jpg")
     (tmp_path / "secret.txt").write_text("secret")
-    results = write(tmp_path / "results.jsonl", line("a.jpg"), line("b.jpg", data=DATA, text=json.dumps(DATA)))
+    copy = line("c.jpg", key="key of a.jpg", text="text of a.jpg")
+    results = write(tmp_path / "results.jsonl", line("a.jpg"), line("b.jpg", data=DATA, text=json.dumps(DATA)), copy)
     with Results([str(results)]) as items:
         folder = tmp_path / "pictures"
         gallery = Gallery(items, PictureStore(folder, 0), title="t")
@@ -117,7 +118,7 @@ VALID = {"number": 0, "text": "new", "bad": False}
         ("x", {"Content_Length": "-1"}, 411),
         ("{", {}, 400),
         ("[" * 100_000, {}, 400),
-        ({**VALID, "number": 2}, {}, 400),
+        ({**VALID, "number": 3}, {}, 400),
         ({**VALID, "number": -1}, {}, 400),
         ({**VALID, "number": True}, {}, 400),
         ({**VALID, "bad": 1}, {}, 400),
@@ -133,7 +134,10 @@ def test_what_is_not_a_correction_from_the_page_changes_nothing(
 
 
 def test_a_correction_is_appended_and_what_the_model_wrote_takes_it_back(client: Client, tmp_path: Path) -> None:
-    status, answer = client.save({"number": 0, "text": "a **new** text", "bad": True})
+    status, changes = client.save({"number": 0, "text": "a **new** text", "bad": True})
+    assert list(changes) == ["0", "2"]
+    assert changes["2"]["caption"] == "a new text"
+    answer = changes["0"]
     shown = {name: answer[name] for name in ("text", "html", "corrected", "bad", "original")}
     assert (status, shown) == (
         200,
@@ -145,7 +149,8 @@ def test_a_correction_is_appended_and_what_the_model_wrote_takes_it_back(client:
             "original": "text of a.jpg",
         },
     )
-    status, answer = client.save({"number": 0, "text": "text of a.jpg", "bad": False})
+    status, changes = client.save({"number": 0, "text": "text of a.jpg", "bad": False})
+    answer = changes["0"]
     assert (status, answer["text"], answer["corrected"], answer["bad"]) == (200, "text of a.jpg", False, False)
     assert read_corrections(tmp_path) == [("key of a.jpg", "a **new** text", True), ("key of a.jpg", None, False)]
 
@@ -155,7 +160,7 @@ def test_the_correction_of_an_answer_that_is_json_is_json(client: Client, tmp_pa
         400,
         {"message": "the answer is JSON, and the corrected text is not valid JSON"},
     )
-    status, answer = client.save({"number": 1, "text": '{"title": "new"}', "bad": False})
-    assert (status, answer["data"], answer["caption"]) == (200, {"title": "new"}, "new")
-    assert client.save({"number": 1, "text": '{ "title": "x" }', "bad": True})[1]["corrected"] is False
+    status, changes = client.save({"number": 1, "text": '{"title": "new"}', "bad": False})
+    assert (status, changes["1"]["data"], changes["1"]["caption"]) == (200, {"title": "new"}, "new")
+    assert client.save({"number": 1, "text": '{ "title": "x" }', "bad": True})[1]["1"]["corrected"] is False
     assert read_corrections(tmp_path)[-1] == ("key of b.jpg", None, True)

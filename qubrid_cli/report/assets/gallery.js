@@ -367,10 +367,12 @@ function makeEditor(answer) {
   return form;
 }
 
-/** Show an answer as the server returned it with its correction. */
-function update(answer, changed) {
-  Object.assign(answer, changed, { words: null });
-  for (const [key, card] of cards) if (card.image === answer.image) cards.delete(key);
+/** Show an answer, and copies of it, as the server returned them with the correction. */
+function update(answer, changes) {
+  for (const [number, changed] of Object.entries(changes)) {
+    const changedAnswer = Object.assign(answers[number], changed, { words: null });
+    for (const [key, card] of cards) if (card.image === changedAnswer.image) cards.delete(key);
+  }
   FILTERS.forEach(fillFilter);
   const heading = $(`answer-${answer.number}`);
   if (!heading) return;

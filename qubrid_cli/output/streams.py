@@ -286,19 +286,20 @@ def open_sink(path: str | None, *, is_text: bool) -> Iterator[ByteSink]:
         return
     if not is_text and Output().is_terminal:
         raise UsageError("this output is not text, so a terminal cannot show it", hint="Write it to a file: -o FILE")
-    sink = _StdoutSink(Output())
+    sink = _StdoutSink(Output(), is_text=is_text)
     yield sink
     sink.flush()
 
 
 class _StdoutSink:
-    """Standard output; on a terminal without control characters."""
+    """Standard output: of text, as ``Output`` writes it."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, *, is_text: bool) -> None:
         self._output = output
+        self._is_text = is_text
 
     def write(self, data: bytes) -> None:
-        if sys.stdout is None or self._output.is_terminal:
+        if self._is_text or sys.stdout is None:
             self._output.write(data.decode())
             return
         with translate_stdout_errors():

@@ -101,7 +101,14 @@ def read_records(file: BinaryIO, name: str) -> Iterator[dict[str, Any]]:
         with ParquetFile(file, pre_buffer=False) as parquet:
             for batch in parquet.iter_batches(_BATCH):
                 yield from map(_build_record, batch.to_pylist())
-    except (OSError, ValueError, KeyError, TypeError) as error:  # those of pyarrow are subclasses of these
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        NotImplementedError,
+        RecursionError,
+    ) as error:  # also those of pyarrow
         raise StorageError(f"{name} is damaged", hint="Delete it, and run the batch again.") from error
 
 

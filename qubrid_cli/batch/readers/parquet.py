@@ -262,7 +262,7 @@ def _translate_errors(archive: str) -> Iterator[None]:
         yield
     except StorageError as error:
         raise ImageError(error.message, hint=error.hint, code=error.code) from error
-    except (OSError, ValueError, KeyError) as error:  # those of pyarrow are subclasses of these
+    except (OSError, ValueError, KeyError, NotImplementedError) as error:  # those of pyarrow are subclasses of these
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).partition("\n")[0]
         raise ImageError(
             f"cannot read {archive}: {reason}", hint="Perhaps it is damaged, or the copy was cut off.", code="archive"

@@ -50,7 +50,7 @@ _MAX_EXPANDED = 200
 #: Source: OWASP, CSV Injection.
 _FORMULA = re.compile(r"[\s\0]*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
 #: Where a formula begins behind a semicolon or a line break. In many countries Excel divides lines there, even in quotes.
-_NEW_FORMULA = re.compile(r"(?<=[;\n])(?=[ \t]*(?:[=@\uff1d\uff20]|[+\-\uff0b\uff0d][ \t]*\S*[|!(]))")
+_NEW_FORMULA = re.compile(r"(?<=[;\n])(?=[ \t\"]*(?:[=@\uff1d\uff20]|[+\-\uff0b\uff0d][ \t]*\S*[|!(]))")
 _NUMBER = re.compile(r"[+-]?\d[\d.,]*([eE][+-]?\d+)?")
 
 
@@ -111,12 +111,10 @@ def _expand(value: Any, name: str, *, is_flat: bool = False, depth: int = 0) -> 
 
 
 def _format_cell(value: Any) -> Cell:
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case None | int() | float():
-            return value
-        case str():
-            text = _NEW_FORMULA.sub("'", strip_control_characters(value.replace("\r\n", "\n")))
-            return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
-    return json_text(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None or isinstance(value, int | float):
+        return value
+    text = value if isinstance(value, str) else json_text(value)
+    text = _NEW_FORMULA.sub("'", strip_control_characters(text.replace("\r\n", "\n")))
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text

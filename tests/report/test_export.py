@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,17 @@ def export(name: str, value: Any, tmp_path: Path) -> str:
 def test_no_text_is_a_formula(tmp_path: Path, value: str, cell: str) -> None:
     assert export("text", value, tmp_path) == cell
     assert export("source_id", value, tmp_path) == cell
+
+
+def test_no_cell_is_a_formula_where_semicolons_divide_cells(tmp_path: Path) -> None:
+    """As Excel reads a table in Germany: quotes inside of a cell mean nothing, and each line break begins a row."""
+    texts = ["a;=1", "a\n=1", 'a"\n"=1', 'a;"@b', "a\n -c|d", "a; +x(1)", "=1;=1", "a,\r\n\t=1", '";=1', "a;;=1;\n;=1"]
+    lines = [line(f"{number};=1.jpg", key=str(number), text=text, data=[text]) for number, text in enumerate(texts)]
+    with Results([str(write(tmp_path / "r.jsonl", *lines))]) as results:
+        rows = list(csv.reader("".join(iterate_csv(results)).split("\n"), delimiter=";"))
+    cells = [cell.strip() for row in rows for cell in row]
+    assert len(cells) > len(texts)
+    assert [cell for cell in cells if re.match(r"[=@]|[+-].*[|!(]", cell)] == []
 
 
 @pytest.mark.parametrize(

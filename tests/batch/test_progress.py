@@ -176,6 +176,15 @@ def test_skipped_images_do_not_count_for_the_speed(stats: BatchStats, clock: Clo
     assert stats.format_headline() == "5,020 of 10,000 · 1/s · 1 h 23 min left"
 
 
+def test_the_wait_for_workers_does_not_count_for_the_speed(stats: BatchStats, clock: Clock) -> None:
+    stats.total = 24
+    clock.now += 30
+    stats.begin_requests()
+    clock.now += 2
+    stats.add_counts(done=4, duplicates=0, failed=0, failures=())
+    assert stats.format_headline() == "4 of 24 · 2/s · 10.0 s left"
+
+
 def test_images_that_another_run_answers_meanwhile_count_once(stats: BatchStats, clock: Clock) -> None:
     stats.total = 100
     answered: set[str] = set()

@@ -176,6 +176,8 @@ class Driver:
         if share is None:
             self.stop(BatchIncompleteError(f"stopped at {self._shares.find_used_up()}"))
             return
+        if not self._running:
+            self._stats.begin_requests()
         attempt = self._reports.follow(planned.number)
         part = self._make_part(number=planned.number, redo=planned.redo, share=share, attempt=attempt)
         self._running[self._executor.executor.submit(run_part, part)] = planned

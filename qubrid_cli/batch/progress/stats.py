@@ -107,6 +107,10 @@ class BatchStats:
 
         threading.Thread(target=count, name="count", daemon=True).start()
 
+    def begin_requests(self) -> None:
+        """Measure the speed from now on, if nothing was requested before, as while a run waits for its workers."""
+        self._record_speed()
+
     def add_outcome(self, outcome: Outcome) -> None:
         """Count an image."""
         match outcome:

@@ -191,6 +191,10 @@ class RateLimiter:
         self._server_limits["tokens"].spend(estimated_tokens)
         return InFlightRequest(image, now, estimated_tokens, self._sent_count, self._sent_tokens)
 
+    def record_further_requests(self, count: int) -> None:
+        """Record that an image needed more requests than the one that was counted, such as one for each vote."""
+        self._request_limit.adjust(max(0, count))
+
     def record_limits(self, request: InFlightRequest, limits: Iterable[RateLimit]) -> None:
         """Record the limits that a response reports."""
         spent = {

@@ -282,6 +282,7 @@ class BatchRun:
     def _handle_result(self, request: QueuedRequest, sent: InFlightRequest, result: AttemptResult) -> None:
         now, self._head_start_ends_at = self._clock(), -inf
         request.attempts += len(result.exchanges)
+        self._rate_limiter.record_further_requests(len(result.exchanges) - 1)
         if self.log is not None:
             for line in format_exchanges(request.ready.image.name, result.exchanges, result.error):
                 self.log(line)

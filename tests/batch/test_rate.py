@@ -54,6 +54,14 @@ def test_requests_a_minute_are_spread_evenly() -> None:
     assert [later - earlier for earlier, later in pairwise(sent)] == [1.0] * 4
 
 
+def test_each_request_about_an_image_counts_towards_the_rate() -> None:
+    limited = gate(rpm=60)
+    sent = limited.start_request(0.0, 1, 10)
+    limited.record_further_requests(2)
+    limited.record_success(sent, 0.5, None)
+    assert limited.seconds_until_allowed(0.5) == 2.5
+
+
 def test_limits_that_responses_report_are_kept() -> None:
     """A bucket of 10 that gets one a second: 3 are left after a request, and 2 were sent since."""
     limited = gate()

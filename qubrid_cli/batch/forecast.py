@@ -93,12 +93,17 @@ class Forecast:
     original_bytes: float
     sent_bytes: TotalEstimate
 
-    def format_lines(self, price: Price | None, max_tokens: int | None) -> Iterator[str]:
-        """Yield the forecast as text."""
+    def format_lines(self, price: Price | None, max_tokens: int | None, *, verb: str = "describe") -> Iterator[str]:
+        """Yield the forecast as text.
+
+        Args:
+            max_tokens: of an answer; ``None`` for no limit, or if answers are much shorter.
+            verb: what is done with the images.
+        """
         census, requests = self.census, self.census.request_count
         count = _format_estimate if census.is_estimated else "{:,}".format
         about = "about " if census.is_estimated else ""
-        counts = [f"{about}{count(census.image_count)} images: {about}{count(requests)} to describe"]
+        counts = [f"{about}{count(census.image_count)} images: {about}{count(requests)} to {verb}"]
         if census.duplicate_count:
             is_exact = not census.is_estimated
             counts.append(

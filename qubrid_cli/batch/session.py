@@ -35,15 +35,20 @@ _UNSAVED = "the answers are not saved; to save them, add -o results.jsonl"
 _WRITE_RETRY_SECONDS = 0.5
 
 
-def print_dry_run(plan: BatchPlan) -> None:
-    """Print what a run would do, without sending anything."""
+def print_dry_run(plan: BatchPlan, *, is_search: bool = False) -> None:
+    """Print what a run would do, without sending anything.
+
+    Args:
+        is_search: the answers are yes or no.
+    """
     from .dry_run import dry_run
 
     results = plan.results if plan.results and plan.results.exists() and not plan.is_forced else None
     with Journal(results) if results else nullcontext() as journal:
         forecast = dry_run(plan, journal, report=lambda line: None if plan.is_quiet else echo_err(line))
     output = Output()
-    lines = forecast.format_lines(plan.batch_request.price, plan.batch_request.request.max_tokens)
+    verb, max_tokens = ("ask about", None) if is_search else ("describe", plan.batch_request.request.max_tokens)
+    lines = forecast.format_lines(plan.batch_request.price, max_tokens, verb=verb)
     for line in [*lines, *plan.request_lines]:
         output.write(f"{line}\n")
     if forecast.census.image_count == 0:

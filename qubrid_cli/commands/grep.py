@@ -238,7 +238,7 @@ def _check_paths(
         ImageError: a path does not exist.
     """
     from ..batch import inputs
-    from ..images.arguments import find_existing_path, refuse_list
+    from ..images.arguments import find_existing_path, is_path, refuse_list
 
     for word in words:
         try:
@@ -255,12 +255,16 @@ def _check_paths(
     except ImageError as error:
         if error.code != "no_such_image":
             raise
-        if question_word and find_existing_path(question_word) is not None:
+        text = next((word for word in words if find_existing_path(word) is None and not is_path(word)), None)
+        if question_word and text is not None and find_existing_path(question_word) is not None:
             raise UsageError(
                 f"the question comes first, and {quote_name(question_word)} is a path",
-                hint=f"For example: qvision grep {quote_name(words[-1])} {quote_name(question_word)}",
+                hint=f"For example: qvision grep {quote_name(text)} {quote_name(question_word)}",
             ) from error
-        hint = "Check the name. The question is the first argument, in quotes."
+        place = (
+            "The question is the first argument, in quotes." if question_word else "With -e, all arguments are images."
+        )
+        hint = f"Check the name. {place}"
         raise error.with_message(error.message, hint=hint) from error
     return paths, list_name
 
@@ -278,10 +282,11 @@ def _build_match_options(params: "Mapping[str, Any]") -> "MatchOptions":
 
     forms = {"silent": Form.NOTHING, "count": Form.COUNT, "as_json": Form.LINES}
     flags = {"silent": "-q", "count": "-c", "as_json": "--json", "why": "--why", "sort": "--sort", "max_count": "-m"}
-    flags |= {"with_match": "-l", "without_match": "-L"}
+    flags |= {"with_match": "-l", "without_match": "-L", "null_names": "-0"}
     has_no_names = [name for name in forms if params[name]]
     pairs = [("silent", "count"), ("silent", "as_json"), ("count", "as_json"), ("with_match", "without_match")]
     pairs += [(name, other) for name in has_no_names for other in ("why", "with_match")]
+    pairs += [] if params["from_"] else [(name, "null_names") for name in has_no_names]  # it applies to a list too
     pairs += [("silent", "sort"), ("count", "sort"), ("max_count", "sort")]
     for name, other in pairs:
         if params[name] and params[other]:
@@ -326,7 +331,7 @@ def _run(plan: "BatchPlan", match_options: "MatchOptions", *, is_dry_run: bool) 
     matches = Matches(match_options, plan.open_source)
     try:
         if is_dry_run:
-            session.print_dry_run(plan)
+            session.print_dry_run(plan, is_search=True)
             return
         session.run_batch(plan, matches)
     except KeyboardInterrupt as error:  # before the run handles signals, or after its end

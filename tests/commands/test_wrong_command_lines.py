@@ -50,6 +50,8 @@ LINES: list[tuple[Any, ...]] = [
     ("grep cat list.txt", 2, "list.txt is a list, not an image", "grep cat --from list.txt"),
     ("grep cat photos -c --why", 2, "-c and --why exclude each other", "grep cat photos -c"),
     ("grep cat photos -q --json", 2, "-q and --json exclude each other", "grep cat photos -q"),
+    ("grep cat photos -c -0", 2, "-c and -0 exclude each other", "grep cat photos -c"),
+    ("grep -e cat nope.webp", 4, "no such image: nope.webp", "grep -e cat photos"),
     ("grep cat photos -l -L", 2, "-l and -L exclude each other", "grep cat photos -l"),
     ("grep cat photos -m 2 --sort probability", 2, "-m and --sort exclude each other", "grep cat photos --sort probability"),
     ("grep cat photos --sort name", 2, "invalid value for --sort: 'name' is not one of 'probability'", "grep cat photos --sort probability"),

@@ -135,7 +135,8 @@ class Matches:
             return
         self.count += 1
         if options.form in {Form.NAMES, Form.LINES}:
-            match = _FoundImage(self._open_source(task).name, task.index, record, verdict)
+            kept_record = record if options.form is Form.LINES else {}  # a million names fit into memory
+            match = _FoundImage(self._open_source(task).name, task.index, kept_record, verdict)
             if options.is_sorted:
                 self._waiting.append(match)
             else:

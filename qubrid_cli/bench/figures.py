@@ -23,11 +23,11 @@ class Distribution:
 
 def measure_distribution(values: Iterable[float | None]) -> Distribution | None:
     """The distribution of the values that are known; ``None`` if none is."""
-    known = sorted(value for value in values if value is not None)
-    if not known:
+    measured = sorted(value for value in values if value is not None)
+    if not measured:
         return None
-    p50, p95 = (known[max(0, math.ceil(share * len(known)) - 1)] for share in (0.5, 0.95))
-    return Distribution(known[0], p50, p95)
+    p50, p95 = (measured[max(0, math.ceil(share * len(measured)) - 1)] for share in (0.5, 0.95))
+    return Distribution(measured[0], p50, p95)
 
 
 @frozen

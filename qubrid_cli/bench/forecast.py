@@ -83,8 +83,8 @@ def _forecast_variants(plan: BenchPlan, images: "ImageStore") -> Iterator[Varian
         warm_ups = [turn % len(counts) for turn in range(plan.warm_up_count) if turn % len(plan.variants) == number]
         total = None
         if None not in counts:
-            known = [count or 0 for count in counts]
-            total = sum(known) * plan.runs + sum(known[index] for index in warm_ups)
+            sendable = [count or 0 for count in counts]
+            total = sum(sendable) * plan.runs + sum(sendable[index] for index in warm_ups)
         usage = None if total is None else {"prompt_tokens": total, "completion_tokens": 0}
         cost = compute_cost(plan.prices, variant.model, None, usage)
         yield VariantForecast(variant, plan.name_variant(variant), total, cost)

@@ -162,8 +162,14 @@ class Measuring:
         request = replace(request, dropped=request.dropped | self._dropped.get(job.variant, frozenset()))
         with self._borrow_endpoint() as endpoint:
             endpoint.set_request_secrets(find_link_secrets([sample.image]))
-            items = variant.send(
-                endpoint, request, [image], labels=False, retry_limits=self._plan.retry_limits, prices=self._plan.prices
+            items = variant.describe(
+                endpoint,
+                request,
+                [image],
+                labels=False,
+                loop_check=self._plan.loop_check,
+                retry_limits=self._plan.retry_limits,
+                prices=self._plan.prices,
             )
             with closing(items):
                 for item in items:

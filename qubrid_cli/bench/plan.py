@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from ..text import escape_control_characters
 if TYPE_CHECKING:
     from ..client.request import Request
     from ..client.retry import RetryLimits
-    from ..describe.run import Items
+    from ..describe.run import DescribeFunction
     from ..describe.verdicts import Method
     from ..images.documents.pages import Documents
     from ..images.encode import ImageLimits
@@ -37,6 +37,8 @@ _EXAMPLES = {
 }
 #: Returns the preset and the settings for the values of a variant.
 Resolve = Callable[[Mapping[str, Any]], "tuple[Preset | None, Settings]"]
+#: The parts of a variant: its request, what makes it, and what turns it into the one that is sent first.
+_Parts = tuple["Request", "DescribeFunction", "Callable[[Request], Request]"]
 
 
 @frozen
@@ -46,7 +48,7 @@ class Variant:
     Attributes:
         values: the settings that may vary, by name.
         request: without its image and without the prompt of an image's own.
-        send: makes the request: ``describe.run.describe``, or what answers questions of yes or no.
+        describe: makes the request.
         prepare: turns the request into the one that is sent first, to estimate its tokens.
         note: about its settings.
     """
@@ -54,7 +56,7 @@ class Variant:
     values: Mapping[str, Any]
     request: "Request"
     limits: "ImageLimits"
-    send: "Callable[..., Items]"
+    describe: "DescribeFunction"
     prepare: "Callable[[Request], Request]"
     note: str | None = None
 
@@ -85,6 +87,7 @@ class BenchPlan:
     Attributes:
         runs: requests for each image and variant.
         jobs: requests at once.
+        loop_check: end an answer that repeats itself.
         is_judged: the questions are of yes or no, and the answers are verdicts.
         threshold: the probability from which an answer counts as yes.
         documents: the open documents of the pages among the images.
@@ -96,6 +99,7 @@ class BenchPlan:
     jobs: int
     prices: "Mapping[str, Price]"
     retry_limits: "RetryLimits"
+    loop_check: bool = True
     is_judged: bool = False
     threshold: float = 0.5
     documents: "Documents | None" = None
@@ -168,37 +172,24 @@ def list_jobs(plan: BenchPlan) -> Iterator[Job]:
             yield Job((run + sample + turn) % count, sample, run + 1)
 
 
-@frozen
-class Axes:
-    """The values of the settings that vary, by name; a setting without values has the usual one."""
+def list_choices(lists: Mapping[str, str | None]) -> list[dict[str, Any]]:
+    """The values of each variant: all combinations of those in lists such as ``262144,1048576``.
 
-    values: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-
-    def list_choices(self) -> list[dict[str, Any]]:
-        """The values of each variant.
-
-        Raises:
-            UsageError: there are too many.
-        """
-        choices = [
-            dict(zip(self.values, combination, strict=True)) for combination in itertools.product(*self.values.values())
-        ]
-        if len(choices) > _MAX_VARIANTS:
-            sizes = " × ".join(str(len(values)) for values in self.values.values())
-            raise UsageError(
-                f"{sizes} values make {len(choices)} variants; at most {_MAX_VARIANTS} can be compared",
-                hint="Vary one setting, choose its best value, and then vary the next one.",
-            )
-        return choices
-
-
-def read_axes(lists: Mapping[str, str | None]) -> Axes:
-    """The values in lists such as ``262144,1048576``, by the names of the settings.
+    Args:
+        lists: by the names of the settings; one without a list has its usual value.
 
     Raises:
-        UsageError: a list is empty, or one of its values is not valid.
+        UsageError: a list is empty, one of its values is not valid, or there are too many combinations.
     """
-    return Axes({name: _parse_list(name, text) for name, text in lists.items() if text is not None})
+    values = {name: _parse_list(name, text) for name, text in lists.items() if text is not None}
+    choices = [dict(zip(values, combination, strict=True)) for combination in itertools.product(*values.values())]
+    if len(choices) > _MAX_VARIANTS:
+        sizes = " × ".join(str(len(items)) for items in values.values())
+        raise UsageError(
+            f"{sizes} values make {len(choices)} variants; at most {_MAX_VARIANTS} can be compared",
+            hint="Vary one setting, choose its best value, and then vary the next one.",
+        )
+    return choices
 
 
 def _parse_list(name: str, text: str) -> Sequence[Any]:
@@ -248,24 +239,26 @@ class QuestionOptions:
     by: "Method | None"
 
 
-def build_variants(axes: Axes, resolve: Resolve, asked: QuestionOptions) -> tuple[list[Variant], "Settings"]:
+def build_variants(
+    choices: Sequence[Mapping[str, Any]], resolve: Resolve, options: QuestionOptions
+) -> tuple[list[Variant], "Settings"]:
     """The variants, and the settings of the first one, which has the same endpoint as the others.
 
     Raises:
         QvisionError: a setting, an option or the prompt cannot be used.
     """
-    resolved = [resolve(choice) for choice in axes.list_choices()]
-    return list(_iterate_variants(resolved, asked)), resolved[0][1]
+    resolved = [resolve(choice) for choice in choices]
+    return list(_iterate_variants(resolved, options)), resolved[0][1]
 
 
 def _iterate_variants(
-    resolved: "Sequence[tuple[Preset | None, Settings]]", asked: QuestionOptions
+    resolved: "Sequence[tuple[Preset | None, Settings]]", options: QuestionOptions
 ) -> Iterator[Variant]:
     for preset, settings in resolved:
-        parts = image_options.read_part_options(None, asked.crop, None, has_schema=False)
-        limits = image_options.build_image_limits(settings, parts, original=asked.original)
-        build = _build_judged if asked.is_judged else _build_described
-        request, send, prepare = build(preset, settings, asked)
+        parts = image_options.read_part_options(None, options.crop, None, has_schema=False)
+        limits = image_options.build_image_limits(settings, parts, original=options.original)
+        build = _build_judged if options.is_judged else _build_described
+        request, describe, prepare = build(preset, settings, options)
         question.check_placeholders(request, images=1)
         yield Variant(
             {
@@ -276,48 +269,44 @@ def _iterate_variants(
             },
             request,
             limits,
-            send,
+            describe,
             prepare,
-            None if asked.original else image_options.find_useless_pixels(settings, asked.extra),
+            None if options.original else image_options.find_useless_pixels(settings, options.extra),
         )
 
 
-def _build_judged(_: "Preset | None", settings: "Settings", asked: QuestionOptions) -> tuple[Any, Any, Any]:
-    if asked.has_preset or asked.system is not None:
+def _build_judged(_: "Preset | None", settings: "Settings", options: QuestionOptions) -> _Parts:
+    if options.has_preset or options.system is not None:
         raise UsageError(
             "questions of yes or no have neither a preset nor a system prompt",
             hint="Leave out -P and -s; or add --schema to compare values.",
         )
-    prompt = asked.option_prompt or asked.argument_prompt
-    if prompt is None and not asked.has_own_prompts:
+    prompt = options.option_prompt or options.argument_prompt
+    if prompt is None and not options.has_own_prompts:
         raise UsageError(
             "there is no question",
             hint='For example: qvision bench --labels labels.jsonl "is a person visible?"',
         )
     text = "" if prompt is None else question.validate_prompt(prompt, "the question")
-    request = question.build_request(settings, text, None, dict(asked.extra), stream=False)
-    judge = judging.open_judge(settings, asked.extra, by=asked.by)
+    request = question.build_request(settings, text, None, dict(options.extra), stream=False)
+    judge = judging.open_judge(settings, options.extra, by=options.by)
     return request, judge.describe, judge.build_request
 
 
-def _build_described(preset: "Preset | None", settings: "Settings", asked: QuestionOptions) -> tuple[Any, Any, Any]:
-    if asked.by is not None:
+def _build_described(preset: "Preset | None", settings: "Settings", options: QuestionOptions) -> _Parts:
+    if options.by is not None:
         raise UsageError(
             "--by applies to questions of yes or no",
             hint="They need --labels with only yes and no; otherwise leave out --by.",
         )
-    schema = question.load_schema(asked.schema, preset, asked.extra)
-    if asked.has_objects and schema is None:
+    schema = question.load_schema(options.schema, preset, options.extra)
+    if options.has_objects and schema is None:
         raise UsageError(
             "some expected answers are objects, and there is no schema",
             hint='Add one: qvision bench --labels labels.jsonl --schema "shop, total number"',
         )
-    prompt = question.compose_prompt(asked.option_prompt, asked.argument_prompt, preset, settings)
-    system = asked.system or (preset.system if preset else None) or settings.system
-    request = question.build_request(settings, prompt, system, dict(asked.extra), stream=True)
+    prompt = question.compose_prompt(options.option_prompt, options.argument_prompt, preset, settings)
+    system = options.system or (preset.system if preset else None) or settings.system
+    request = question.build_request(settings, prompt, system, dict(options.extra), stream=True)
     describe = question.choose_describe(schema, reads_tiles=False)
-    return (
-        request,
-        partial(describe, loop_check=settings.loop_check),
-        partial(question.add_response_format, schema=schema),
-    )
+    return request, describe, partial(question.add_response_format, schema=schema)

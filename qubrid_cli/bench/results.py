@@ -188,13 +188,13 @@ def _choose(variants: Sequence[VariantResult]) -> tuple[int | None, int | None, 
         ("tokens", [variant.figures.mean_tokens for variant in variants]),
         ("seconds", seconds),
     ):
-        known = [
+        ranking = [
             (price, variants[number].figures.failure_count, seconds[number], number)
             for number in good
             if (price := prices[number]) is not None
         ]
-        if len(known) == len(good):
-            return best, min(known)[-1], name
+        if len(ranking) == len(good):
+            return best, min(ranking)[-1], name
     return best, None, None
 
 

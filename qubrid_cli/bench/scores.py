@@ -260,15 +260,15 @@ def _round_between(low: float, high: float) -> float:
 def _resample_threshold(pairs: Sequence[tuple[float, bool]]) -> tuple[float | None, float | None]:
     """The range of the threshold in most resamples: the bootstrap of Efron, with a fixed seed."""
     dice = random.Random(0)  # noqa: S311  # nothing secret
-    found = sorted(
+    thresholds = sorted(
         threshold
         for _ in range(_RESAMPLES)
         if (threshold := find_threshold(dice.choices(pairs, k=len(pairs)))) is not None
     )
-    if not found:
+    if not thresholds:
         return None, None
-    margin = int(len(found) * (1 - _COVERED) / 2)
-    return found[margin], found[-1 - margin]
+    margin = int(len(thresholds) * (1 - _COVERED) / 2)
+    return thresholds[margin], thresholds[-1 - margin]
 
 
 # Which variant is good enough

@@ -211,7 +211,7 @@ def _build_plan(context: typer.Context, config: "Config", words: Sequence[str]) 
 
     labelled = _read_labels(label_file, stdin, classified.images, setup.resolve_settings(context, config))
     is_judged = bool(labelled) and params["schema"] is None and labels.are_yes_or_no(labelled)
-    asked = plan.QuestionOptions(
+    question = plan.QuestionOptions(
         option_prompt=prompt,
         argument_prompt=classified.prompt,
         has_own_prompts=all(label.prompt for label in labelled) and bool(labelled),
@@ -225,7 +225,7 @@ def _build_plan(context: typer.Context, config: "Config", words: Sequence[str]) 
         is_judged=is_judged,
         by=params["by"],
     )
-    preset, axes = params["preset"], _read_axes(params)
+    preset, choices = params["preset"], _list_choices(params)
 
     def resolve(choice: Mapping[str, Any]) -> "tuple[Preset | None, Settings]":
         chosen = {**setup.options_from(context), **choice}
@@ -233,7 +233,7 @@ def _build_plan(context: typer.Context, config: "Config", words: Sequence[str]) 
             return None, resolving.resolve(chosen, os.environ, config)
         return resolving.resolve_with_preset(chosen, os.environ, config, preset)
 
-    compared, settings = plan.build_variants(axes, resolve, asked)
+    compared, settings = plan.build_variants(choices, resolve, question)
     images: Sequence[Source] = [label.image for label in labelled] or classified.images
     images = image_options.resolve_images(images, settings, fetch=params["fetch"])
     images, documents = expansion.expand_pages(images, None, None, each=True)
@@ -244,6 +244,7 @@ def _build_plan(context: typer.Context, config: "Config", words: Sequence[str]) 
         jobs=params["at_once"],
         prices=config.prices,
         retry_limits=RetryLimits(settings.retries, settings.retry_max_wait, settings.max_time),
+        loop_check=settings.loop_check,
         is_judged=is_judged,
         threshold=params["threshold"],
         documents=documents,
@@ -263,16 +264,16 @@ def _read_labels(
     return labels.choose_labels(labels.read_labels(list_file, name), images, name)
 
 
-def _read_axes(params: Mapping[str, Any]) -> Any:
-    """The settings that vary."""
-    from ..bench.plan import read_axes
+def _list_choices(params: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The values of the settings that vary, for each variant."""
+    from ..bench import plan
 
     if params["models"] is not None and params["model"] is not None:
         raise UsageError(
             "--models and --model exclude each other", hint="Put all models into --models, separated by commas."
         )
     names = {"model": "models", "max_pixels": "pixel_counts", "image_order": "image_orders", "think": "think_levels"}
-    return read_axes({name: params[parameter] for name, parameter in names.items()})
+    return plan.list_choices({name: params[parameter] for name, parameter in names.items()})
 
 
 @contextmanager

@@ -45,7 +45,7 @@ QWEN2 = ModelFamily(factor=28, min_pixels=3_136, max_pixels=1_003_520, open_max_
 
 def find_family(model: str) -> ModelFamily | None:
     """The family of a model by its name; ``None`` if it is not a Qwen family listed here."""
-    if re.search(r"qwen-?2(\.5)?-?vl", model, re.IGNORECASE):
+    if re.search(r"qwen-?2([._p-]?5)?[-_]?vl", model, re.IGNORECASE):
         return QWEN2
     if re.search(r"qwen-?3(-?vl|\.5)", model, re.IGNORECASE):
         return QWEN3

@@ -182,6 +182,10 @@ MENTION = Mention(LABEL, BOX)
         '{"label": "a dog", "box": {"x": 10, "y": 20, "width": 290, "height": 380}}',
         '[{"bbox_2d": [10, 20, 300, 400], "label": "a dog"}]\n[{"bbox_2d": [10, 20, 300, 400], "label": "a dog"}]',
         "<ref>a dog</ref><box>(10,20),(300,400)</box>",
+        "<ref>a dog</ref><box>(10,20),(300,400)",
+        "a dog(10,20),(300,400)",
+        "- a dog: (10, 20), (300, 400)",
+        '[[10, 20, 300, 400, "a dog"]]',
         "<ref>a dog</ref><box>[[10, 20, 300, 400]]</box>",
         "<|ref|>a dog<|/ref|><|det|>[[10, 20, 300, 400]]<|/det|>",
         "<|object_ref_start|>a dog<|object_ref_end|><|box_start|>(10,20),(300,400)<|box_end|>",
@@ -238,7 +242,16 @@ def test_a_score_is_kept_and_numbers_stay_where_their_names_say() -> None:
 
 @pytest.mark.parametrize("depth", [50, 5000])
 def test_a_hostile_answer_takes_no_time_and_breaks_nothing(depth: int) -> None:
-    for text in ("[" * depth, '{"a":' * depth, "<box>" * depth, "<point " + "a=" * depth, "<ref>" * depth + "1e999"):
+    for text in (
+        "[" * depth,
+        '{"a":' * depth,
+        "<box>" * depth,
+        "<point " + "a=" * depth,
+        "<ref>" * depth + "1e999",
+        "1" * depth,
+        "(1," * depth,
+        "(" + " " * depth,
+    ):
         with suppress(ValueError):
             read_mentions(text * 20)
 

@@ -45,8 +45,8 @@ UNKNOWN = Family(None)
 #: Molmo2 in thousandths). GLM-V: its grounding guide (0 to 1000). InternVL: documentation of InternVL2, "Grounding".
 #: DeepSeek-VL2 and DeepSeek-OCR: model cards (0 to 999).
 _FAMILIES: dict[str, Family] = {
-    r"qwen-?2\.5-?(vl|omni)": Family(Coordinates.PIXELS, "bbox_2d", is_list=True),
-    r"qwen-?(2-?vl|3)|qvq": Family(Coordinates.RELATIVE_1000, "bbox_2d", is_list=True),
+    r"qwen-?2[._p-]?5[-_]?vl": Family(Coordinates.PIXELS, "bbox_2d", is_list=True),
+    r"qwen-?(2[-_]?vl|3)|qvq": Family(Coordinates.RELATIVE_1000, "bbox_2d", is_list=True),
     r"gemini": Family(Coordinates.RELATIVE_1000_YX, "box_2d", is_list=True),
     r"claude": Family(Coordinates.PIXELS),
     r"molmo-?2": Family(Coordinates.RELATIVE_1000, points=True),

@@ -1,7 +1,8 @@
 """The boxes and points in the text of an answer, in any form in which models write them, as numbers that say nothing yet.
 
 JSON: a list of objects or of lists, an object around it, or lists by label; the numbers in a list, in named members or in a
-text. Tags: ``<box>``, ``<|box_start|>``, ``<|det|>`` and others with a label before them; ``<point>`` and ``<points>``.
+text. Tags: ``<box>``, ``<|box_start|>``, ``<|det|>`` and others with a label before them; ``<point>`` and ``<points>``. Two
+pairs of numbers in parentheses, which is what remains of tags that a server removes.
 """
 
 import json
@@ -33,15 +34,18 @@ _EDGE_NAMES = (
 _SIZE_NAMES = (("x", "y", "width", "height"), ("x", "y", "w", "h"), ("left", "top", "width", "height"))
 _POINT_NAMES = ("x", "y")
 
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_NUMBER = r"[-+]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][-+]?\d++)?"
 _NUMBERS_ONLY = re.compile(r"[\s\d.,;()\[\]{}eE+-]*")
 #: A label, a box or points in tags. The numbers may have brackets around them, as in ``<box>(12,34),(56,78)</box>``.
 _TAG = re.compile(
     r"<\|?(?:object_)?ref(?:_start)?\|?>(?P<label>[^<>]*)<"
-    r"|<\|?(?:box|bbox|det|quad|box_start|begin_of_box)\|?>(?P<box>[\s\d.,;()\[\]+-]+)<"
+    r"|<\|?(?:box|bbox|det|quad|box_start|begin_of_box)\|?>(?P<box>[\s\d.,;()\[\]+-]+)(?:<|\Z)"
     r"|<points?\b(?P<attributes>[^<>]*)>(?P<content>[^<>]*)(?:</points?>)?"
 )
 _ATTRIBUTE = re.compile(r"""\b([a-z]+)(\d*)\s*=\s*("[^"]*"|'[^']*'|[^\s"']+)""")
+#: What is left of Qwen2-VL's tags if its server removes special tokens: ``a dog(12,34),(56,78)``.
+_PAIR = rf"\(\s*+({_NUMBER})\s*+,\s*+({_NUMBER})\s*+\)"
+_BARE_BOX = re.compile(rf"{_PAIR}\s*+,\s*+{_PAIR}")
 #: In Molmo2's ``coords``: the number of a point, and its x and y.
 _NUMBERED_POINT = re.compile(r"\b\d+ (\d{3,4}) (\d{3,4})\b")
 #: How models say in words that there is nothing to point at.
@@ -79,8 +83,9 @@ def read_mentions(text: str) -> list[Mention]:
     try:
         values = find_values(text, _DECODER)
     except ValueError:
-        if _NOTHING.match(text):
-            return []
+        mentions = list(_read_bare_boxes(text))
+        if mentions or _NOTHING.match(text):
+            return list(dict.fromkeys(mentions))
         raise
     mentions = [mention for value in values for mention in _read_value(value, "")]
     if not mentions and not any(map(_is_nothing, values)):
@@ -114,9 +119,13 @@ def _read_value(value: Any, label: str) -> Iterator[Mention]:
     elif isinstance(value, list):
         if places := _read_places(value):
             yield from (Mention(label, numbers) for numbers, _ in places)
-        else:
-            for item in value:
-                yield from _read_value(item, label)
+            return
+        texts = [part for part in value if isinstance(part, str)]
+        numbers = [part for part in value if not isinstance(part, str)]
+        if len(texts) == 1 and len(numbers) == 4 and _read_places(numbers):  # with its label in the list
+            value, label = [numbers], texts[0]
+        for item in value:
+            yield from _read_value(item, label)
 
 
 def _read_object(item: Mapping[str, Any], label: str) -> Iterator[Mention]:
@@ -215,6 +224,14 @@ def _read_tags(text: str) -> Iterator[Mention]:
             yield from (Mention(label, numbers) for numbers in _group(match["box"]))
         else:
             yield from _read_points(match["attributes"], match["content"].strip())
+
+
+def _read_bare_boxes(text: str) -> Iterator[Mention]:
+    end = 0
+    for match in _BARE_BOX.finditer(text):
+        label = re.split(r"[()\[\]<>\n]", text[end : match.start()])[-1]
+        end = match.end()
+        yield Mention(label.strip(" \t,;:.-*"), tuple(map(float, match.groups())))
 
 
 def _group(text: str) -> Iterator[tuple[float, ...]]:

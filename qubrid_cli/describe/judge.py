@@ -8,6 +8,7 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from ..client.endpoint import Endpoint
@@ -154,17 +155,22 @@ class Judge:
         *,
         retry_limits: RetryLimits,
         prices: Mapping[str, Price] = {},
+        first_answer: Description | None = None,
         clock: Clock = time.perf_counter,
     ) -> Items:
         """Ask whether the prompt is true; yield progress, and last the ``Description``, whose ``data`` is the verdict.
 
         Its ``error`` says why there is neither yes nor no.
+
+        Args:
+            first_answer: the ``first_answer`` of an earlier ``Description``, whose votes count. The result counts only the
+                usage, cost and time of the others.
         """
         exchange = _Exchange(endpoint, images, retry_limits, prices, clock)
         earlier: Description | None = None
         methods = self._methods
         for method, is_last in zip(methods, (*(False for _ in methods[1:]), True), strict=True):
-            answer, verdict = yield from self._ask(method, request, exchange)
+            answer, verdict = yield from self._ask(method, request, exchange, first_answer)
             answer = answer if earlier is None else add_answers(earlier, answer)
             if verdict is not None:
                 self._proven |= {method}
@@ -188,10 +194,19 @@ class Judge:
         loop_check: bool = True,  # noqa: ARG002
         retry_limits: RetryLimits,
         prices: Mapping[str, Price] = {},
+        first_answer: Description | None = None,
         clock: Clock = time.perf_counter,
     ) -> Items:
         """Do the same for one of many images: unsure is an answer too, and what the endpoint never offers is fatal."""
-        items = self.judge(endpoint, request, images, retry_limits=retry_limits, prices=prices, clock=clock)
+        items = self.judge(
+            endpoint,
+            request,
+            images,
+            retry_limits=retry_limits,
+            prices=prices,
+            first_answer=first_answer,
+            clock=clock,
+        )
         with closing(items):
             for item in items:
                 yield self._judge_for_many(item) if isinstance(item, Description) else item
@@ -210,10 +225,10 @@ class Judge:
         return self._proven.isdisjoint(self._methods) and Method.SCHEMA not in self._methods
 
     def _ask(
-        self, method: Method, request: Request, exchange: _Exchange
+        self, method: Method, request: Request, exchange: _Exchange, first_answer: Description | None
     ) -> Generator[Item, None, tuple[Description, Verdict | None]]:
         if method is Method.SCHEMA:
-            return (yield from self._collect_votes(request, exchange))
+            return (yield from self._collect_votes(request, exchange, first_answer))
         if method is Method.DECISIONS:
             answer = yield from self._forward(exchange.send(self.build_request(request, method)))
             return answer, self._judge_probability(answer.probability, method)
@@ -228,13 +243,16 @@ class Judge:
         return None if probability is None else Verdict(decide(probability, self._threshold), probability, None, method)
 
     def _collect_votes(
-        self, request: Request, exchange: _Exchange
+        self, request: Request, exchange: _Exchange, first_answer: Description | None
     ) -> Generator[Item, None, tuple[Description, Verdict | None]]:
         """Ask until more than half of the votes agree, or an answer cannot be used."""
         total: Description | None = None
-        verdicts: list[Verdict] = []
+        verdicts = [] if first_answer is None else list(first_answer.votes)
         while True:
             answer, verdict = yield from self._ask_by_schema(request, exchange)
+            if verdict is None and verdicts:
+                collected = [each for each in (first_answer, total) if each is not None]
+                answer = replace(answer, first_answer=replace(reduce(add_answers, collected), votes=tuple(verdicts)))
             total = answer if total is None else add_answers(total, answer)
             if verdict is None:
                 return total, None

@@ -12,6 +12,7 @@ from ..metrics import Cost, Timing
 if TYPE_CHECKING:
     from ..client.request import Request
     from ..images.prepare import PreparedImageOrLink
+    from .verdicts import Verdict
 
 
 @frozen
@@ -89,10 +90,11 @@ class Description:
         detail: how closely the model looked at the images; ``None`` if the endpoint decided.
         request: the parameters as they were sent; ``None`` if the request was never built.
         first_answer: an answer that does not fit the schema, if the request for its repair failed; or the texts of the first
-            tiles, if the request for the next one failed.
+            tiles, if the request for the next one failed; or the votes so far, likewise.
         token_probabilities: how likely the first tokens were, and some of those that could have stood in their place, if
             the request asked for them.
         probability: how likely the prompt is true, if a decision endpoint was asked.
+        votes: the verdicts so far, if a question of yes or no is asked several times.
         tile_texts: the texts of the tiles that were read, if each has its own request.
     """
 
@@ -118,6 +120,7 @@ class Description:
     request: "Request | None" = None
     first_answer: "Description | None" = None
     tile_texts: tuple[str, ...] = ()
+    votes: "tuple[Verdict, ...]" = ()
     token_probabilities: "tuple[Mapping[str, float], ...]" = ()
     probability: float | None = None
 

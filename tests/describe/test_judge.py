@@ -345,6 +345,25 @@ def test_an_answer_that_is_neither_is_sent_back_once_and_the_usage_is_the_sum(se
     assert [message["role"] for message in server.asked[1].json["messages"]] == ["user", "assistant", "user"]
 
 
+def test_votes_are_kept_when_a_later_request_fails(server: Server) -> None:
+    answers = [plain('{"answer": "yes", "reason": "x"}'), refusal(503, {})]
+    left = iter([*answers, *answers, answers[0]])
+    server.answer = lambda _: next(left)
+    judge, collected = Judge([Method.SCHEMA], votes=5), []
+    with Endpoint(server.url, timeout=9) as endpoint:
+        first: Description | None = None
+        for _ in range(3):
+            limits = RetryLimits(retries=0)
+            items = judge.describe(endpoint, REQUEST, [IMAGE], labels=True, retry_limits=limits, first_answer=first)
+            collected.append(collect(items))
+            first = collected[-1].first_answer
+    assert [answer.first_answer and len(answer.first_answer.votes) for answer in collected] == [1, 2, None]
+    assert collected[1].first_answer is not None
+    usage = collected[1].first_answer.usage
+    assert (collected[2].data["answer"], usage and usage["total_tokens"]) == ("yes", 2 * USAGE["total_tokens"])
+    assert len(server.asked) == 5
+
+
 def test_votes_end_as_soon_as_more_than_half_agree(server: Server) -> None:
     left = iter(["yes", "no", "no", "no", "yes"])
     server.answer = lambda _: plain(json.dumps({"answer": next(left), "reason": "x"}))

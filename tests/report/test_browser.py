@@ -96,7 +96,8 @@ class Watched:
 @contextmanager
 def watched(browser: "Browser", url: str) -> Iterator[Watched]:
     """Open a page; it may load only itself, and what is beside it."""
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    # Without animations: a dialog that appears has less contrast.
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
     page = context.new_page()
     page.add_init_script(WATCH)
     result = Watched(page)

@@ -35,7 +35,8 @@ function drawing(path) {
 
 const NO_PICTURE = "M4 5h16v14H4zM4 16l5-5 4 4 2-2 5 5M3 3l18 18";
 const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
-const fold = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
+/** The text in lower case and without accents. */
+const fold = (text) => (/^[\x00-\x7f]*$/.test(text) ? text : text.normalize("NFKD").replace(/\p{M}/gu, "")).toLowerCase();
 const shorten = (text, length) => (text.length > length ? text.slice(0, length) + "…" : text);
 
 // Searching and filtering

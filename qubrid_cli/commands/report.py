@@ -79,7 +79,7 @@ def report(
             show_default=False,
         ),
     ] = None,
-    fetch: Annotated[
+    fetch_pictures: Annotated[
         bool, typer.Option("--fetch", help="Download images from links and buckets for the page.")
     ] = False,
     bom: Annotated[bool, typer.Option("--bom", help="Begin a .csv with a byte order mark, for Excel.")] = False,
@@ -87,7 +87,9 @@ def report(
 ) -> None:
     """Show the results of batches as a page, a table or a document."""
     chosen = _choose_format(output, form, serve=serve)
-    _refuse_options_without_effect(chosen, {"--fetch": fetch, "--inline-limit": inline_limit is not None, "--bom": bom})
+    _refuse_options_without_effect(
+        chosen, {"--fetch": fetch_pictures, "--inline-limit": inline_limit is not None, "--bom": bom}
+    )
     if serve and inline_limit is not None:
         raise UsageError("--inline-limit has no effect with --serve", hint="Leave out --inline-limit.")
     from ..report.export import write_report
@@ -105,12 +107,12 @@ def report(
             for note in answers.notes:
                 echo_err(note)
         if serve:
-            _serve(answers, title, fetch=fetch, quiet=quiet)
+            _serve(answers, title, fetch=fetch_pictures, quiet=quiet)
             return
         store = gallery = None
         if chosen is ReportFormat.HTML:
             store = _make_store(output, _INLINE_LIMIT if inline_limit is None else inline_limit)
-            gallery = _build_gallery(answers, store, title, fetch=fetch, quiet=quiet)
+            gallery = _build_gallery(answers, store, title, fetch=fetch_pictures, quiet=quiet)
         with open_sink(output, is_text=chosen.is_text) as sink:
             write_report(answers, sink, output or "-", chosen, title=title, has_mark=bom, gallery=gallery)
         if store is not None:

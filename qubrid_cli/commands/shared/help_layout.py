@@ -29,8 +29,8 @@ _HEADINGS: "Mapping[str, Sequence[str]]" = {
         "profile", "model", "max_tokens", "temperature", "top_p", "think", "param", "loop_check", "coordinates",
     ),
     "Output": (
-        "output", "failures", "as_json", "json", "field", "thinking", "plain", "page_separator", "stats", "color", "quiet", "verbose",
-        "dry_run", "ordered", "serve", "inline_limit",
+        "output", "form", "serve", "list_order", "bom", "inline_limit", "fetch_pictures", "failures", "as_json", "json", "field",
+        "thinking", "plain", "page_separator", "stats", "color", "quiet", "verbose", "dry_run", "ordered",
     ),
     "Pictures": ("draw", "crop_to"),
     "Sidecars": (

@@ -12,6 +12,7 @@ from ..output.record import json_text
 from ..report.charts import RangeChart, build_ranges
 from ..report.markdown import render_markdown
 from ..report.page import PageSetup, render_page
+from ..text import escape_control_characters, strip_control_characters
 from .figures import Distribution
 from .labels import Expected
 from .measure import Measurement
@@ -72,7 +73,7 @@ def render_result(result: BenchResult, images: "ImageStore") -> bytes:
         title=f"Benchmark of {len(plan.variants)} variants",
         result=result,
         names=names,
-        prompts=list(dict.fromkeys(variant.request.prompt for variant in plan.variants)),
+        prompts=list(dict.fromkeys(strip_control_characters(variant.request.prompt) for variant in plan.variants)),
         created=time.strftime("%Y-%m-%d %H:%M"),
         total_cost=f"${sum(costs):.4f}" if costs else None,
         notes=list(format_notes(result)),
@@ -131,18 +132,18 @@ def _list_images(result: BenchResult, images: "ImageStore") -> Iterator[ShownIma
         thumbnail = images.prepare_small(number, _THUMBNAIL) if size < _MAX_THUMBNAIL_BYTES else None
         size += thumbnail.upload_size if thumbnail else 0
         yield ShownImage(
-            sample.image.name,
+            escape_control_characters(sample.image.name),
             str(thumbnail.url) if thumbnail else None,
             thumbnail.upload.width if thumbnail else 0,
             thumbnail.upload.height if thumbnail else 0,
-            sample.prompt,
+            None if sample.prompt is None else strip_control_characters(sample.prompt),
             None if sample.expected is None else _format_value(sample.expected),
             [list(_list_answers(result, answers.get((number, index), []))) for index in range(len(result.variants))],
         )
 
 
 def _format_value(value: Expected) -> str:
-    return value if isinstance(value, str) else json_text(value)
+    return strip_control_characters(value if isinstance(value, str) else json_text(value))
 
 
 def _list_answers(result: BenchResult, items: Sequence[Measurement]) -> Iterator[ShownAnswer]:
@@ -151,7 +152,11 @@ def _list_answers(result: BenchResult, items: Sequence[Measurement]) -> Iterator
     for item in items:
         error = item.answer.error
         groups.setdefault(
-            (_format_answer(result, item) if error is None else error.message, error is not None), []
+            (
+                _format_answer(result, item) if error is None else escape_control_characters(error.message),
+                error is not None,
+            ),
+            [],
         ).append(item)
     for (text, is_failure), group in groups.items():
         seconds = group[0].answer.timing.total_seconds
@@ -168,6 +173,6 @@ def _list_answers(result: BenchResult, items: Sequence[Measurement]) -> Iterator
 def _format_answer(result: BenchResult, item: Measurement) -> str:
     verdict = read_verdict(result.plan, item) if result.plan.is_judged else None
     if verdict is None:
-        return item.answer.text if item.answer.data is None else _format_value(item.answer.data)
+        return _format_value(item.answer.text if item.answer.data is None else item.answer.data)
     word, probability = verdict
     return word if probability is None else f"{word} ({probability:.3g})"

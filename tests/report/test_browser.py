@@ -18,7 +18,7 @@ from qubrid_cli.report.gallery import Gallery
 from qubrid_cli.report.pictures import PictureStore, name_folder
 from qubrid_cli.report.results import Results
 
-from ..conftest import command, environment
+from ..conftest import Qvision, command, environment
 from ..support.results import line, write
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ HOSTILE = [
     '"><iframe srcdoc="<script>parent.harmed = 1</script>"></iframe>{{ 7 * 7 }}',
 ]
 BOXES = {"objects": [{"label": HOSTILE[0], "box": [0, 0, 32, 24]}, {"label": "half", "box": [32, 0, 64, 48]}]}
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 #: What no page may do: each is recorded by the browser.
 WATCH = "window.violations = []; addEventListener('securitypolicyviolation', (event) => violations.push(event.violatedDirective));"
 
@@ -224,17 +225,36 @@ def test_hostile_texts_are_only_shown(opened: "Page") -> None:
 
 
 def test_axe_finds_nothing_that_keeps_people_out(opened: "Page") -> None:
-    opened.evaluate((importlib.resources.files("axe_playwright_python") / "axe.min.js").read_text("utf-8"))
+    load_axe(opened)
     opened.get_by_label("Search").fill("1")
     opened.get_by_role("combobox", name="Answer").select_option("yes")
-    schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
-    for scheme in schemes:
+    for scheme in SCHEMES:
         opened.emulate_media(color_scheme=scheme)
         assert find_violations(opened) == []
         opened.keyboard.press("Escape")
         opened.locator(".card .open").first.click()
         assert find_violations(opened) == []
         opened.keyboard.press("Escape")
+
+
+def test_the_page_of_a_benchmark_runs_nothing_and_keeps_no_one_out(
+    browser: "Browser", qvision: Qvision, tmp_path: Path
+) -> None:
+    name = f"{HOSTILE[0]}.png"
+    Image.new("RGB", (64, 48), "teal").save(tmp_path / name)
+    (tmp_path / "labels.jsonl").write_text(json.dumps({"image": name, "expected": HOSTILE[2]}))
+    asking = ("bench", "--labels", "labels.jsonl", HOSTILE[3], "--offline", "-n", 1)
+    assert qvision(*asking, "-o", "bench.html").exit_code == 0
+    with watched(browser, (tmp_path / "bench.html").as_uri()) as result:
+        load_axe(result.page)
+        expect(result.page.get_by_role("heading", name=name)).to_be_visible()
+        for scheme in SCHEMES:
+            result.page.emulate_media(color_scheme=scheme)
+            assert find_violations(result.page) == []
+
+
+def load_axe(page: "Page") -> None:
+    page.evaluate((importlib.resources.files("axe_playwright_python") / "axe.min.js").read_text("utf-8"))
 
 
 def find_violations(page: "Page") -> list[str]:

@@ -32,7 +32,7 @@ HEAVY = {
 #: Libraries that no run loads before the first byte of an answer. They write settings, open the keyring, validate an
 #: answer against a schema, draw Markdown, or are the command line of httpx.
 RARE = {
-    *("tomlkit", "keyring", "jsonschema", "jinja2", "pydantic", "importlib.metadata", "pathspec"),
+    *("tomlkit", "keyring", "jsonschema", "jinja2", "nh3", "pydantic", "importlib.metadata", "pathspec"),
     *("rich.markdown", "markdown_it", "click", "httpx._main", "obstore", "qubrid_cli.storage"),
 }
 

@@ -398,6 +398,17 @@ def test_an_image_in_pixels_is_not_sent_larger_than_every_host_shows_it(server: 
     assert view(server.asked[0]) == (1204, 812)
 
 
+def test_numbers_beyond_what_most_hosts_show_mean_that_this_one_shows_more(server: Server) -> None:
+    photo, options = draw(size=(2400, 1600)), {"model": "qwen2.5-vl", "max_pixels": 4_000_000}
+    for answer, places in (
+        ("[[1204, 798, 2408, 1596]]", [(1200, 800, 2400, 1600)]),
+        ("[[1200, 800, 9999, 1600], [602, 406, 1204, 812]]", [(1200, 800, 2400, 1600)]),
+    ):
+        server.answer = stream(answer)
+        found = Client(**options).locate(photo, "the square")  # type: ignore[arg-type]
+        assert [dog.box for dog in found] == places
+
+
 def test_a_crop_is_taken_into_account(server: Server) -> None:
     server.answer = lambda asked: stream(answer_qwen3(asked))
     with Client(model="qwen3-vl", crop="100,50%,300,40%") as client:

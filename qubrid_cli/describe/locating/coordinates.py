@@ -99,9 +99,7 @@ def _choose_form(
         form, why = Coordinates.FRACTIONS, "because none is above 1"
     elif not _fit(mentions, form, (1000.0, 1000.0)) and _fit(mentions, Coordinates.PIXELS, picture.view):
         form, why = Coordinates.PIXELS, "because some are above 1000"
-    note = (
-        f"it is not known in which form this model gives coordinates; they were read as {form}, {why} (--coordinates)"
-    )
+    note = f"it is not known in which form this model gives coordinates; they were read as {form}, {why} (--coordinates sets it)"
     return form, note
 
 
@@ -123,7 +121,8 @@ def _choose_view(
     """The size that pixels refer to, and a note if the model may see the image larger or smaller than its servers say."""
     if form is not Coordinates.PIXELS or picture.view == picture.large_view:
         return picture.view, None
-    view = picture.view if _fit(mentions, form, picture.view) else picture.large_view
+    is_larger = not _fit(mentions, form, picture.view) and _fit(mentions, form, picture.large_view)
+    view = picture.large_view if is_larger else picture.view
     advice = "; a lower --max-pixels makes it certain"
     return view, f"the model may see this image in another size than {view[0]} × {view[1]}{advice}"
 

@@ -291,10 +291,10 @@ def average(by_image: Mapping[int, float]) -> Score | None:
 
 
 def find_best(scores: Sequence[Mapping[int, float]]) -> int | None:
-    """The position of the best score; the first one of several."""
+    """The position of the best score, the first one of several; ``None`` if no answer is right at all."""
     means = [average(by_image) for by_image in scores]
     values = [-1.0 if mean is None else mean.value for mean in means]
-    return None if not values or max(values) < 0 else values.index(max(values))
+    return None if not values or max(values) <= 0 else values.index(max(values))
 
 
 def is_within_error(scores: Mapping[int, float], best: Mapping[int, float]) -> bool:

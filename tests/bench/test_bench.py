@@ -185,6 +185,7 @@ ANSWERS = {"m/good": {"1.png": "A red car.", "2.png": "a dog"}, "m/cheap": {"1.p
         (("red car", "dog", "red bus", "dog"), ((1, 1), (0.75, 0.5)), 1),
         (("red car", "dog", "tree", "tree"), ((1, 1), (0, 0)), 0),
         (("tree", "tree", "red car", "dog"), ((0, 0), (1, 1)), 1),
+        (("tree", "tree", "tree", "tree"), ((0, 0), (0, 0)), None),
     ],
 )
 def test_the_cheapest_variant_within_the_error_of_the_best_is_marked(
@@ -193,7 +194,7 @@ def test_the_cheapest_variant_within_the_error_of_the_best_is_marked(
     tmp_path: Path,
     texts: tuple[str, ...],
     scores: tuple[tuple[float, float], ...],
-    choice: int,
+    choice: int | None,
 ) -> None:
     (tmp_path / "config.toml").write_text(PRICES)
     os.environ["QVISION_CONFIG"] = str(tmp_path / "config.toml")  # restored by the fixture
@@ -210,7 +211,7 @@ def test_the_cheapest_variant_within_the_error_of_the_best_is_marked(
     result = load(bench(*arguments, "--json", "-q"))
     found = [variant["scores"] for variant in result["variants"]]
     assert tuple((score["token_f1"], score["exact_match"]) for score in found) == scores
-    assert (result["choice"], result["choice_by"]) == (choice, "cost")
+    assert (result["choice"], result["choice_by"]) == (choice, None if choice is None else "cost")
     assert [variant["cost"]["mean"] for variant in result["variants"]] == [0.000432, 0.000216]
 
 

@@ -18,7 +18,7 @@ from ..errors import BatchIncompleteError, ImageError, QvisionError, StorageErro
 from ..frozen import frozen
 from . import tasks
 from .inputs import InputItem, MissingImage, Task
-from .pace.capacity import measure_capacity
+from .pace.capacity import keep_freed_memory, measure_capacity
 from .results.sharing import AlreadyDone
 from .tasks import AttemptResult, BatchPlan, BatchRequest, LoadedImage, ReadyImage
 
@@ -152,6 +152,7 @@ class Workers:
         self._reported_slots = threading.Semaphore(_MAX_REPORTED)
 
     def __enter__(self) -> Self:
+        keep_freed_memory()
         self._plan.rate_limiter.capacity = measure_capacity(self.thread_count)
         self._start_thread(self._find_images)
         for _ in range(self.thread_count):

@@ -1,5 +1,6 @@
 """How many requests this machine holds at once: its file descriptors, memory and threads."""
 
+import functools
 import os
 from contextlib import suppress
 from math import inf
@@ -17,6 +18,8 @@ _MEMORY_PART = 0.25
 _MEMORY_LIMIT_FILES = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 #: An image in flight is in memory as a file, as it is sent, and twice more as base64 for a moment.
 _COPIES_OF_IMAGE = 4
+#: Bytes of the largest block that glibc counts (``DEFAULT_MMAP_THRESHOLD_MAX``, 32 MiB with the block's own fields).
+_LARGEST_BLOCK = 31 << 20
 
 
 class Capacity:
@@ -60,6 +63,17 @@ def measure_capacity(threads: int) -> Capacity:
     limit = _raise_descriptor_limit()
     reserved = _RESERVED_DESCRIPTORS + _DESCRIPTORS_PER_THREAD * min(threads, _RESERVED_DESCRIPTORS // 2)
     return Capacity(max(1, limit - _count_open_descriptors() - reserved), _MEMORY_PART * _find_memory())
+
+
+@functools.cache
+def keep_freed_memory() -> None:
+    """Let the memory of one image be used for the next one, instead of being returned to the system in between.
+
+    That is what glibc does with up to twice the size of the largest block that was ever freed, so one is freed here; it
+    is never written to. Photos of 12 MP came to just above the limit: 24 of them cost 0.9 s of system time, now 0.25 s.
+    Source: mallopt(3), ``M_MMAP_THRESHOLD``. Other allocators are not affected.
+    """
+    bytes(_LARGEST_BLOCK)
 
 
 def _raise_descriptor_limit() -> float:

@@ -8,6 +8,7 @@ own. So they are collected until there is a megabyte, or until the response is r
 import select
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -20,9 +21,10 @@ import httpx
 from ..deadline import Deadline
 from ..errors import EndpointError, NetworkError
 from ..frozen import frozen
-from ..images.urls import find_proxy
+from ..images.urls import find_proxy, find_proxy_url
 from ..operating_system import call_interruptibly, receive
 from . import preconnect
+from .request import RequestBody
 
 #: Seconds to wait for usage and metrics on an open connection: after a ``finish_reason``, and after ``[DONE]``.
 _LATE_WAIT = 5.0
@@ -160,13 +162,13 @@ def _translate_socket_errors(timeout_error: type[Exception], error: type[Excepti
         raise error(cause) from cause
 
 
-def _is_readable(connected: socket.socket) -> bool:
-    """Whether the server has sent something, or closed the connection."""
+def _watch(connected: socket.socket) -> Callable[[], bool]:
+    """A function that says whether the server has sent something, or closed the connection."""
     if not hasattr(select, "poll"):  # Windows
-        return bool(select.select([connected], [], [], 0)[0])
+        return lambda: bool(select.select([connected], [], [], 0)[0])
     poll = select.poll()  # unlike select, it takes descriptors above 1023
     poll.register(connected, select.POLLIN)
-    return bool(poll.poll(0))
+    return lambda: bool(poll.poll(0))
 
 
 class _Stream(httpcore.NetworkStream):
@@ -177,6 +179,7 @@ class _Stream(httpcore.NetworkStream):
         self._pending: list[bytes] = []
         self._pending_size = 0
         self._has_read = False
+        self._is_readable: Callable[[], bool] | None = None
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Write what is pending, then read."""
@@ -236,7 +239,9 @@ class _Stream(httpcore.NetworkStream):
             case "server_addr":
                 return self._socket.getpeername()
             case "is_readable":
-                return self._socket.fileno() < 0 or _is_readable(self._socket)
+                if self._is_readable is None and self._socket.fileno() >= 0:
+                    self._is_readable = _watch(self._socket)
+                return self._is_readable is None or self._socket.fileno() < 0 or self._is_readable()
             case _:
                 return None
 
@@ -264,6 +269,27 @@ class _Network(httpcore.NetworkBackend):
         return _Stream(connected)
 
 
+class Content(httpx.SyncByteStream):
+    """The body of a request while it is sent.
+
+    Args:
+        sent: set when all of it has been handed to the network.
+    """
+
+    def __init__(self, body: RequestBody, sent: threading.Event) -> None:
+        self._body = body
+        self._sent = sent
+
+    def __len__(self) -> int:
+        """The length in bytes."""
+        return len(self._body)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The body in chunks."""
+        yield from self._body.iter_chunks()
+        self._sent.set()
+
+
 class DirectTransport(httpx.HTTPTransport):
     """httpx's own transport over ``_Network``, for requests that go through no proxy.
 
@@ -276,3 +302,17 @@ class DirectTransport(httpx.HTTPTransport):
         self._pool = httpcore.ConnectionPool(
             ssl_context=context, network_backend=_Network()
         )  # httpx has no argument for it
+
+
+def open_transport(base_url: str, context: ssl.SSLContext | None) -> httpx.BaseTransport:
+    """The transport to a URL: through the proxy that the environment or the system sets, else direct.
+
+    Raises:
+        ValueError: the proxy cannot be used; the text may hold its password.
+        ImportError: the library for this kind of proxy is not installed.
+    """
+    proxy = find_proxy_url(base_url)
+    if proxy is None:
+        return DirectTransport(context)
+    # With verify=True, httpx would load certificates that are not needed.
+    return httpx.HTTPTransport(proxy=proxy, verify=context or False, trust_env=False)

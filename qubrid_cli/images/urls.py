@@ -95,10 +95,13 @@ def is_this_machine(url: str) -> bool:
 
 
 def find_proxy(url: str) -> str | None:
-    """The proxy through which a request to a URL goes, as host and port; ``None`` if it goes through none.
+    """The proxy through which a request to a URL goes, as host and port; ``None`` if it goes through none."""
+    proxy = find_proxy_url(url)
+    return None if proxy is None else proxy.rpartition("@")[2].rpartition("//")[2].partition("/")[0]
 
-    The environment or the system sets it, with a password or without.
-    """
+
+def find_proxy_url(url: str) -> str | None:
+    """The URL of that proxy, with its password if it has one; the environment or the system sets it."""
     if sys.platform not in {"darwin", "win32"} and not any(name.lower().endswith("_proxy") for name in os.environ):
         return None
     from urllib.request import getproxies, proxy_bypass  # takes 13 ms to load
@@ -108,7 +111,7 @@ def find_proxy(url: str) -> str | None:
     proxy = proxies.get(parts.scheme) or proxies.get("all")
     if not proxy or is_this_machine(url) or proxy_bypass(parts.hostname or ""):
         return None
-    return proxy.rpartition("@")[2].rpartition("//")[2].partition("/")[0]
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def uses_proxy(url: str) -> bool:

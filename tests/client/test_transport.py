@@ -118,6 +118,43 @@ def test_a_redirect_within_the_origin_is_followed_with_the_body(server: Server, 
     ]
 
 
+def test_a_cookie_of_the_server_is_sent_back(server: Server, endpoint: Endpoint) -> None:
+    """Load balancers bind a client to one machine by a cookie."""
+    server.answer = Reply([b"{}"], headers={"Set-Cookie": "machine=7; Path=/"})
+    for _ in range(2):
+        with endpoint.request_completion(RequestBody((b"{}",)), sent=threading.Event()) as response:
+            list(response.iter_chunks())
+    assert [asked.headers.get("cookie") for asked in server.asked] == [None, "machine=7"]
+
+
+def test_a_user_in_the_base_url_replaces_the_key(server: Server) -> None:
+    url = server.url.replace("//", "//me:hunter%202@")
+    with (
+        Endpoint(url, key=KEY, timeout=SECONDS) as endpoint,
+        endpoint.request_completion(RequestBody((b"{}",)), sent=threading.Event()),
+    ):
+        pass
+    (asked,) = server.asked
+    host = server.url.removeprefix("http://").removesuffix("/v1")
+    assert (asked.headers["authorization"], asked.headers["host"]) == ("Basic bWU6aHVudGVyIDI=", host)
+
+
+def test_requests_go_through_the_proxy_with_its_password(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy = server.url.removesuffix("/v1").replace("//", "//me:hunter2@")
+    monkeypatch.setenv("ALL_PROXY", proxy.removeprefix("http://"))  # the scheme may be left out
+    with (
+        Endpoint("http://a.example/v1", key=KEY, timeout=SECONDS, allow_http=True) as endpoint,
+        endpoint.request_completion(RequestBody((b"{}",)), sent=threading.Event()) as response,
+    ):
+        assert response.status == 200
+    (asked,) = server.asked
+    assert (asked.path, asked.headers["host"], asked.headers["proxy-authorization"]) == (
+        "http://a.example/v1/chat/completions",
+        "a.example",
+        "Basic bWU6aHVudGVyMg==",
+    )
+
+
 def test_a_request_that_takes_too_long_as_a_whole_is_cut(server: Server, endpoint: Endpoint) -> None:
     server.answer = Reply((Hold(threading.Event()),))
     with pytest.raises(NetworkError, match="did not finish within --max-time"):  # noqa: SIM117

@@ -238,7 +238,11 @@ def parse_server_cost(usage: Mapping[str, Any] | None, *further: object) -> floa
         amount = _parse_amount(ticks / 1e10)
     candidates = (
         amount,
-        *(_parse_amount(cost) for cost in (usage.get("total_cost"), usage.get("estimated_cost"), *further)),
+        *(
+            _parse_amount(cost)
+            for cost in (usage.get("total_cost"), usage.get("estimated_cost"), *further)
+            if cost is not None
+        ),
     )
     return next((round(cost, 12) for cost in candidates if cost is not None), None)
 

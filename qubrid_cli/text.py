@@ -129,7 +129,8 @@ def redact_secrets(text: str, secrets: Iterable[str], replacement: str = "[key]"
     A short secret, such as the key ``x`` of a local server, may be an ordinary word or a part of one. It is replaced where it
     stands as a value, and in a text about keys wherever it is a word.
     """
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+    present = [secret for secret in secrets if secret and secret in text]
+    for secret in sorted(present, key=len, reverse=True):
         if len(secret) >= _MIN_SECRET_LENGTH:
             text = text.replace(secret, replacement)
         elif secret in text:

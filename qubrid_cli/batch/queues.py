@@ -3,7 +3,7 @@
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from math import inf
 
@@ -118,7 +118,7 @@ class RequestQueue:
 
 
 def _without_bytes(loaded: LoadedImage) -> LoadedImage:
-    return replace(loaded, source=Bytes(loaded.source.name, b""))
+    return LoadedImage(loaded.task, Bytes(loaded.source.name, b""), loaded.key, loaded.warnings)
 
 
 @dataclass(slots=True)

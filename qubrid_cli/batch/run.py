@@ -290,11 +290,12 @@ class BatchRun:
         if (missing := self._budget.find_missing_price(self._batch_request.request.model)) is not None:
             self.stop(missing)
         repeats_itself = result.error is not None and result.error.code == REPETITION
-        request.ready = replace(
-            request.ready,
-            answer_to_repair=result.answer_to_repair,
-            repetitions=request.ready.repetitions + repeats_itself,
-        )
+        if repeats_itself or result.answer_to_repair is not request.ready.answer_to_repair:
+            request.ready = replace(
+                request.ready,
+                answer_to_repair=result.answer_to_repair,
+                repetitions=request.ready.repetitions + repeats_itself,
+            )
         if result.refused_fields or result.overflow:
             self._batch_request = self._batch_request.adapt(result, request.ready.input_tokens)
         if result.error is None:

@@ -53,6 +53,7 @@ class BatchRequest:
     loop_check: bool = True
     reads_tiles: bool = False
     answer_room: AnswerRoom = AnswerRoom()
+    _common_facets: dict[int, str] = field(default_factory=dict, init=False, compare=False)  # by page
 
     @property
     def price(self) -> Price | None:
@@ -86,7 +87,13 @@ class BatchRequest:
 
     def encode_key_facets(self, task: Task, *, page: int = 1) -> str:
         """Encode what the keys of all images with the same prompt have in common."""
-        request = self.build_request(task)
+        if task.prompt is not None or self.request.may_have_placeholders:
+            return self._encode_facets(self.build_request(task), page)
+        if page not in self._common_facets:
+            self._common_facets[page] = self._encode_facets(self.request, page)
+        return self._common_facets[page]
+
+    def _encode_facets(self, request: Request, page: int) -> str:
         # These names are part of the hash: with others, every results file would be outdated and paid for again.
         facets: dict[str, Any] = {
             "model": request.model,
@@ -255,7 +262,7 @@ def prepare_image(loaded: LoadedImage, batch_request: BatchRequest, page_finder:
     image = prepare.prepare_image_or_link(loaded.source, batch_request.limits, documents)
     sizes: list[tuple[int, int] | None] = [None]
     if isinstance(image, prepare.PreparedImage):
-        image = replace(image, warnings=loaded.warnings + image.warnings)
+        image = replace(image, warnings=loaded.warnings + image.warnings) if loaded.warnings else image
         sizes = [(upload.width, upload.height) for upload in image.uploads]
     request = batch_request.build_request(loaded.task)
     count = len(sizes) if batch_request.reads_tiles else 1
@@ -294,9 +301,12 @@ def request_answer(
         prices=batch_request.prices,
     )
     answer, exchanges = collect(items)
-    answer = replace(answer, warnings=(*notes, *warnings, *answer.warnings))
+    if notes or warnings:
+        answer = replace(answer, warnings=(*notes, *warnings, *answer.warnings))
     result = AttemptResult(answer.to_dict(), answer.error, answer_to_repair=answer.first_answer, exchanges=exchanges)
-    if answer.has_answer:  # otherwise the image may be the cause, and not what was left out in vain
+    if answer.has_answer and (
+        answer.refused_parameters or answer.overflow
+    ):  # otherwise the image may be the cause, and not what was left out in vain
         result = replace(result, refused_fields=answer.refused_parameters, overflow=answer.overflow)
     if ready.answer_to_repair is None:
         return result

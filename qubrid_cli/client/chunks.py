@@ -116,7 +116,7 @@ class ChunkReader:
             return
         choice = self._get_choice(chunk)
         self._check_model(chunk)
-        if (info := _extract_info(chunk, choice)) != ChunkInfo():
+        if (info := _extract_info(chunk, choice)).to_dict():
             yield info
         if self.is_done:
             return

@@ -37,6 +37,8 @@ def parse_limits(headers: Mapping[str, str], now: datetime | None = None) -> Ite
         headers: with case-insensitive or lower-case names.
         now: the time that a date is compared with; by default the present.
     """
+    if not any("ratelimit" in name for name in headers):  # most servers report none, and each look-up searches all
+        return
     units: tuple[Literal["requests", "tokens"], ...] = ("requests", "tokens")
     for unit in units:
         for name in (f"x-ratelimit-{{}}-{unit}", f"anthropic-ratelimit-{unit}-{{}}"):

@@ -5,6 +5,7 @@ GLM-4.5V, Kimi-VL, Magistral, Apriel and Gemma 4.
 """
 
 import enum
+import functools
 import re
 from collections.abc import Iterator
 
@@ -48,11 +49,13 @@ _WINDOW = max(map(len, (*_ANSWER_TAGS, *_PAIRS.values(), *_WRAPPERS.values(), *_
 #: A closing tag after one of these is quoted, not used.
 _QUOTES = frozenset("`'\"“‘„«")
 _LEADING_TAGS = (*_PAIRS, *_LONE_CLOSINGS)
+_FIRST_CHARACTERS = frozenset(tag[0] for tag in _LEADING_TAGS)
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _THINKING_MODEL_PATTERN = r"(?<!no[-_n])(?<!non[-_])think(ing|er)|\bqwq|\bqvq|(\b|_)r1(v|\b|_)"
 
 
+@functools.lru_cache(maxsize=64)
 def is_thinking_model(name: str) -> bool:
     """Whether a model of this name always thinks first: ``Qwen3-VL-…-Thinking``, QwQ, QVQ, DeepSeek-R1, ``…-Thinker``.
 
@@ -167,12 +170,13 @@ class ReasoningSplitter:
 
     def _read_beginning(self, *, last: bool) -> None:
         start = self._buffer.lstrip()
-        tag = next((tag for tag in _LEADING_TAGS if start.startswith(tag)), None)
+        may_be_tag = not start or start[0] in _FIRST_CHARACTERS
+        tag = next((tag for tag in _LEADING_TAGS if start.startswith(tag)), None) if may_be_tag else None
         if tag in _PAIRS:
             self._state, self._closing, self._buffer = _State.THINKING, _PAIRS[tag], start.removeprefix(tag)
         elif tag is not None:
             self._close_reasoning(tag, start.removeprefix(tag))
-        elif last or not any(tag.startswith(start) for tag in _LEADING_TAGS):
+        elif last or not (may_be_tag and any(tag.startswith(start) for tag in _LEADING_TAGS)):
             self._state = _State.UNDECIDED if self._is_thinking_model and not last else _State.ANSWER
 
     def _close_reasoning(self, tag: str, rest: str) -> None:

@@ -240,5 +240,9 @@ def _encode_text_part(text: str) -> bytes:
     return _encode_json({"type": "text", "text": text})
 
 
+#: Made once: ``json.dumps`` would make one per call.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
 def _encode_json(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(errors="replace")
+    return _ENCODER.encode(value).encode(errors="replace")

@@ -1,7 +1,7 @@
 """A ``Description`` as a JSON object: the record that ``--json``, ``batch`` and ``Description.to_dict`` give."""
 
 import time
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from ..client.request import Request, build_fields
@@ -9,6 +9,7 @@ from ..errors import QvisionError
 from ..images import tokens
 from ..images.encode import Upload
 from ..images.prepare import PreparedImage, PreparedImageOrLink
+from ..metrics import Cost, Timing
 from ..text import mask_fields
 from .result import Description, UnpreparedImage
 
@@ -36,8 +37,8 @@ def json_object(description: Description) -> dict[str, Any]:
         "reasoning": description.reasoning,
         "usage": description.usage,
         "x_metrics": description.metrics,
-        "timing": asdict(description.timing),
-        "cost": None if description.cost is None else asdict(description.cost),
+        "timing": _json_fields(description.timing),
+        "cost": None if description.cost is None else _json_fields(description.cost),
         "warnings": list(description.warnings),
         "error": None if error is None else json_error(error),
         "request": json_request(description),
@@ -45,23 +46,28 @@ def json_object(description: Description) -> dict[str, Any]:
     }
 
 
+def _json_fields(value: Timing | Cost) -> dict[str, Any]:
+    """Return the fields of an object that holds numbers and texts; ``asdict`` would copy each of them."""
+    return {field.name: getattr(value, field.name) for field in fields(value)}
+
+
 def json_request(description: Description) -> dict[str, Any] | None:
     """Return the parameters of a request as they were sent, and the limits of its images; ``None`` if it was never built."""
     request = description.request
     if request is None:
         return None
-    fields = build_fields(request)
+    body = build_fields(request)
     limits = next((image.limits for image in description.images if isinstance(image, PreparedImage)), None)
     return {
         "model": request.model,
         "system": request.system,
-        "max_tokens": fields.pop("max_tokens", None) or fields.pop("max_completion_tokens", None),
-        "temperature": fields.pop("temperature", None),
-        "top_p": fields.pop("top_p", None),
+        "max_tokens": body.pop("max_tokens", None) or body.pop("max_completion_tokens", None),
+        "temperature": body.pop("temperature", None),
+        "top_p": body.pop("top_p", None),
         "schema": _name_schema(request),
         "detail": description.detail,
         "images": None if limits is None else {name: getattr(limits, name) for name in _LIMIT_NAMES},
-        "params": {name: mask_fields(value, name) for name, value in fields.items() if name not in _TRANSPORT_FIELDS},
+        "params": {name: mask_fields(value, name) for name, value in body.items() if name not in _TRANSPORT_FIELDS},
     }
 
 

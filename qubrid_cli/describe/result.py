@@ -1,7 +1,6 @@
 """The items that ``describe`` yields: progress, and last the ``Description``."""
 
 import threading
-from collections.abc import Mapping
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,8 @@ from ..frozen import frozen
 from ..metrics import Cost, Timing
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..client.request import Request
     from ..images.prepare import PreparedImageOrLink
     from .verdicts import Verdict
@@ -27,13 +28,20 @@ class Sending:
     """A request of ``size`` bytes is being sent to ``url``; ``sent`` is set after the last byte.
 
     Attributes:
-        fields: of the body, without the model and the messages.
+        request: what is sent, with the images.
     """
 
     url: str
     size: int
     sent: threading.Event
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    request: "Request"
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields of the body, without the model and the messages."""
+        from ..client.request import build_fields
+
+        return build_fields(self.request)
 
 
 @frozen

@@ -27,7 +27,7 @@ from ..client.events import (
     ToolCall,
     find_cut_off,
 )
-from ..client.request import ImagePart, Request, build_body, build_fields
+from ..client.request import ImagePart, Request, build_body
 from ..client.retry import RetryLimits, RetryScheduled, with_retries
 from ..errors import ContextOverflow, EndpointError, InterruptedByUserError, QvisionError
 from ..images.prepare import PendingImage, PreparedImage, PreparedImageOrLink
@@ -152,7 +152,8 @@ class _Draft:
         usage, dropped = clean_usage(self.chunk_info.usage or {})
         if dropped:
             self.warnings.append(f"impossible figures in the endpoint's usage were dropped: {', '.join(dropped)}")
-        self.chunk_info = replace(self.chunk_info, usage=usage or None)
+        if usage != self.chunk_info.usage:
+            self.chunk_info = replace(self.chunk_info, usage=usage or None)
 
     def raise_if_unusable(self) -> None:
         """Raise an error if the answer was cut off or refused, or has no text."""
@@ -304,7 +305,7 @@ def _exchange(draft: _Draft, endpoint: Endpoint) -> Iterator[Item]:
     """
     body = build_body(draft.request)
     sent = threading.Event()
-    yield Sending(endpoint.format_route(body.path), len(body), sent, build_fields(draft.request))
+    yield Sending(endpoint.format_route(body.path), len(body), sent, draft.request)
     draft.stopwatch.mark_sent()
     draft.forget_attempt()
     try:
@@ -337,7 +338,7 @@ def _read_events(draft: _Draft, endpoint: Endpoint, response: Response) -> Itera
                 draft.add_delta(event)
                 yield event
             case ChunkInfo():
-                draft.chunk_info = replace(draft.chunk_info, **endpoint.redact_json(event.to_dict()))
+                draft.chunk_info = ChunkInfo(**draft.chunk_info.to_dict() | endpoint.redact_json(event.to_dict()))
             case Finish():
                 draft.record_finish(endpoint.redact_json(event.reason))
                 response.limit_wait(is_announced=event.reason is None)

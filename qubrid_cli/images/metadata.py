@@ -131,7 +131,9 @@ def keep_sound_chunks(data: bytes) -> tuple[bytes, tuple[bytes, ...]] | None:
 
 def find_png_chunk(data: bytes, kind: bytes) -> bytes | None:
     """The content of the first chunk of a kind before the pixels; ``None`` if there is none."""
-    for chunk in iter_png_chunks(data) if data.startswith(_PNG_SIGNATURE) else ():
+    if not data.startswith(_PNG_SIGNATURE) or kind not in data:
+        return None
+    for chunk in iter_png_chunks(data):
         if chunk.kind == kind:
             return data[chunk.content]
         if chunk.kind == b"IDAT":
@@ -166,7 +168,7 @@ def list_extra_parts(data: bytes) -> Iterator[str]:
     head = data[: _find_scan(data) if data.startswith(b"\xff\xd8") else _HEAD_BYTES]
     behind = _find_data_behind(data, head)
     has_gain_map = any(sign in head for sign in _GAIN_MAP_SIGNS)
-    has_video = re.search(_VIDEO_START, behind) is not None or boxes.has_video(data)
+    has_video = bool(behind and re.search(_VIDEO_START, behind)) or boxes.has_video(data)
     has_image = b"\xff\xd8\xff" in behind
     if has_gain_map and (has_image or boxes.is_heif(data)):
         yield "a gain map"

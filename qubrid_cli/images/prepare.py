@@ -100,11 +100,24 @@ PreparedImageOrLink = PreparedImage | sources.Link
 
 
 @frozen
+class _Finished:
+    """The future of an image that is prepared already. A real one has a lock, and takes as long as a small image."""
+
+    image: PreparedImageOrLink
+
+    def result(self) -> PreparedImageOrLink:
+        return self.image
+
+    def exception(self) -> None:
+        """It was prepared without an error."""
+
+
+@frozen
 class PendingImage:
     """An image that a thread is preparing; ``name`` is what the user calls it."""
 
     name: str
-    future: Future[PreparedImageOrLink]
+    future: Future[PreparedImageOrLink] | _Finished
 
     def wait(self) -> PreparedImageOrLink:
         """Wait until it is prepared.
@@ -117,16 +130,14 @@ class PendingImage:
 
 def make_pending(image: PreparedImageOrLink) -> PendingImage:
     """An image that is prepared already, in place of one that is being prepared."""
-    future: Future[PreparedImageOrLink] = Future()
-    future.set_result(image)
-    return PendingImage(image.name, future)
+    return PendingImage(image.name, _Finished(image))
 
 
 def prepare_pending(image: sources.Source, limits: ImageLimits, documents: "Documents | None" = None) -> PendingImage:
     """Prepare an image at once; an error is raised where the image is needed."""
-    pending = PendingImage(image.name, Future())
-    _prepare_into(pending.future, image, limits, documents)
-    return pending
+    future: Future[PreparedImageOrLink] = Future()
+    _prepare_into(future, image, limits, documents)
+    return PendingImage(image.name, future)
 
 
 def _prepare_into(
@@ -154,10 +165,10 @@ class PreparationPool:
 
     def submit(self, images: Sequence[sources.Source]) -> tuple[PendingImage, ...]:
         """Queue images, in order."""
-        pending = tuple(PendingImage(image.name, Future()) for image in images)
-        for image, entry in zip(images, pending, strict=True):
-            self._queue.put((entry.future, image))
-        return pending
+        futures: list[Future[PreparedImageOrLink]] = [Future() for _ in images]
+        for future, image in zip(futures, images, strict=True):
+            self._queue.put((future, image))
+        return tuple(PendingImage(image.name, future) for future, image in zip(futures, images, strict=True))
 
     def _run(self) -> None:
         while True:

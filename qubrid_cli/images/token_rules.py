@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from ..frozen import frozen
 
-#: What may stand around the name: the maker or the host before it; a date, ``latest`` or a variant after it.
-_PREFIX, _SUFFIX = r"(?:.*[/~])?", r"(?:-\d{4}-?\d{2}-?\d{2}|-latest|-preview)?(?::[a-z]+)?"
+#: A name with what may stand around it: the maker or the host before it; a date, ``latest`` or a variant after it.
+_NAME_PATTERN = r"(?:.*[/~])?([^/~]*?)(?:-\d{4}-?\d{2}-?\d{2}|-latest|-preview)?(?::[a-z]+)?"
 
 #: Pixels of the side of a patch, and of a tile.
 _OPENAI_PATCH, _CLAUDE_PATCH, _OPENAI_TILE = 32, 28, 512
@@ -49,19 +49,20 @@ class PatchRule:
 #: Source: OpenAI, "Images and vision", sections "Calculating costs" and "Model sizing behavior" (November 2026). GPT-5 mini
 #: and nano and GPT-5.4 mini and nano are missing: the editions of 2025 and 2026 give them different multipliers.
 _OPENAI_RULES: dict[str, TileRule | PatchRule] = {
-    "gpt-4o|chatgpt-4o": TileRule(85, 170),
+    **dict.fromkeys(("gpt-4o", "chatgpt-4o", "gpt-4-turbo", "gpt-4-vision", "gpt-4.1", "gpt-4.5"), TileRule(85, 170)),
     "gpt-4o-mini": TileRule(2833, 5667),
-    "gpt-4-turbo|gpt-4-vision": TileRule(85, 170),
-    r"gpt-4\.1|gpt-4\.5": TileRule(85, 170),
-    r"gpt-5|gpt-5-chat|gpt-5\.1": TileRule(70, 140),
-    "o1|o1-pro|o3|o3-pro": TileRule(75, 150),
-    r"gpt-4\.1-mini": PatchRule(1.62, 1536),
-    r"gpt-4\.1-nano": PatchRule(2.46, 1536),
+    **dict.fromkeys(("gpt-5", "gpt-5-chat", "gpt-5.1"), TileRule(70, 140)),
+    **dict.fromkeys(("o1", "o1-pro", "o3", "o3-pro"), TileRule(75, 150)),
+    "gpt-4.1-mini": PatchRule(1.62, 1536),
+    "gpt-4.1-nano": PatchRule(2.46, 1536),
     "o4-mini": PatchRule(1.72, 1536),
-    r"gpt-5\.2": PatchRule(1.2, 1536),
-    r"gpt-5\.4": PatchRule(1.2, 2500),
-    r"gpt-5\.5": PatchRule(1.2, 10_000, has_small_low=True),
-    r"gpt-5\.6-(sol|terra|luna)|gpt-6-(astra|sol|luna)": PatchRule(1.2, 30_000, has_small_low=True),
+    "gpt-5.2": PatchRule(1.2, 1536),
+    "gpt-5.4": PatchRule(1.2, 2500),
+    "gpt-5.5": PatchRule(1.2, 10_000, has_small_low=True),
+    **dict.fromkeys(
+        ("gpt-5.6-sol", "gpt-5.6-terra", "gpt-5.6-luna", "gpt-6-astra", "gpt-6-sol", "gpt-6-luna"),
+        PatchRule(1.2, 30_000, has_small_low=True),
+    ),
 }
 
 
@@ -110,10 +111,9 @@ def find_viewed_size(width: int, height: int, model: str) -> tuple[int, int]:
 
 @functools.cache
 def _find_rule(model: str) -> TileRule | PatchRule | ClaudeLimits | None:
-    for names, rule in _OPENAI_RULES.items():
-        if re.fullmatch(f"{_PREFIX}(?:{names}){_SUFFIX}", model):
-            return rule
-    return _find_claude_limits(model)
+    match = re.fullmatch(_NAME_PATTERN, model)
+    rule = None if match is None else _OPENAI_RULES.get(match[1])
+    return rule or _find_claude_limits(model)
 
 
 def _count_tiled(width: int, height: int, rule: TileRule, detail: str | None) -> int:

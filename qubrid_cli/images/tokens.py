@@ -4,6 +4,7 @@ Source: ``smart_resize`` in Qwen's ``qwen-vl-utils`` and the image processors of
 ``token_rules``.
 """
 
+import functools
 import math
 import re
 from collections.abc import Iterable
@@ -43,6 +44,7 @@ QWEN3 = ModelFamily(factor=32, min_pixels=65_536, max_pixels=2_621_440, open_max
 QWEN2 = ModelFamily(factor=28, min_pixels=3_136, max_pixels=1_003_520, open_max_pixels=12_845_056)
 
 
+@functools.lru_cache(maxsize=64)
 def find_family(model: str) -> ModelFamily | None:
     """The family of a model by its name; ``None`` if it is not a Qwen family listed here."""
     if re.search(r"qwen-?2([._p-]?5)?[-_]?vl", model, re.IGNORECASE):
@@ -94,6 +96,7 @@ def smart_resize(width: int, height: int, family: ModelFamily) -> tuple[int, int
     return wide, high
 
 
+@functools.lru_cache(maxsize=1024)  # the images of a batch often have the same size
 def estimate(width: int, height: int, model: str, detail: str | None = None) -> int | None:
     """The prompt tokens of an image of this size, by the rule that the model's maker publishes; else ``None``.
 

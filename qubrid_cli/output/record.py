@@ -26,6 +26,8 @@ _CONTROL_CHARACTERS = re.compile("[\x7f-\x9f]")
 #: The keys of the counts of tokens, in ``usage`` and in the ``metrics`` of Qubrid's older address.
 _TOKEN_KEYS = (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"))
 _INDEX = re.compile("0|[1-9][0-9]*")
+#: Made once: ``json.dumps`` would make one per call.
+_LINE_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 #: The most ``$ref`` steps that are followed, because references may be circular.
 _MAX_REFERENCES = 50
 
@@ -35,7 +37,7 @@ def json_text(value: object, *, indent: int | None = None) -> str:
 
     The bytes of a file name that are not UTF-8 become ``\udc80`` to ``\udcff``.
     """
-    text = json.dumps(value, ensure_ascii=False, indent=indent, separators=(",", ": " if indent else ":"))
+    text = json.dumps(value, ensure_ascii=False, indent=indent) if indent else _LINE_ENCODER.encode(value)
     text = _CONTROL_CHARACTERS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
     return text.encode(errors="backslashreplace").decode()
 

@@ -1,7 +1,6 @@
 """The requests about one image, one by one: counted, and logged for ``-v``."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from ...describe.result import Description, Receiving, Sending
 from ...describe.run import Items
@@ -34,9 +33,7 @@ def collect(items: Items) -> tuple[Description, tuple[Exchange, ...]]:
             case Sending():
                 exchanges.append(Exchange(item.size))
             case Receiving():
-                exchanges[-1] = replace(
-                    exchanges[-1], status=item.status, seconds=item.seconds, request_id=item.request_id
-                )
+                exchanges[-1] = Exchange(exchanges[-1].size, item.status, item.seconds, item.request_id)
             case Description():
                 return item, tuple(exchanges)
     raise AssertionError("the last item is a description")

@@ -52,7 +52,6 @@ class DoneFinder:
         self._results_folder = journal.folder if results_folder is None else results_folder
         self._image_folder = image_folder
         self._folders: tuple[str, str] = ("", "")
-        self._facets: dict[int, str] = {}
         self._has_common_prompt = not plan.batch_request.request.may_have_placeholders
 
     def locate(self, task: Task) -> Task:
@@ -109,11 +108,7 @@ class DoneFinder:
         return self._plan.batch_request.build_request(task).prompt
 
     def _compute_key(self, task: Task, page: int, image_id: str) -> str:
-        if task.prompt is not None or not self._has_common_prompt:
-            return self._plan.batch_request.compute_key(task, image_id, page=page)
-        if page not in self._facets:
-            self._facets[page] = self._plan.batch_request.encode_key_facets(task, page=page)
-        return entries.combine_key(image_id, self._facets[page])
+        return self._plan.batch_request.compute_key(task, image_id, page=page)
 
     def _make_relative(self, path: str) -> str:
         """Write a path relative to the folder of the results file, with slashes; links to folders are resolved."""

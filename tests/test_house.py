@@ -174,6 +174,7 @@ LOADS = {
     "describe nope.jpg": {"typer"},
     "config get model": {"typer"},
     "config show": {"typer"},
+    "report --help": {"typer"},
     "presets list": {"typer"},
     "presets show json": {"typer"},
     "describe LIGHTHOUSE --offline": {"typer", "httpx", "PIL"},

@@ -12,7 +12,6 @@ from ...images.urls import is_object_folder, is_object_url
 from ...output.record import json_text
 from ...storage.opening import StorageOptions, exists_object, open_object
 from ...text import find_encoding, quote_name
-from ..parts.join import count_unfinished, join_parts, open_run
 from .corrections import CORRECTIONS_FILE, Corrections
 
 if TYPE_CHECKING:
@@ -114,6 +113,8 @@ class ResultsFiles:
             )
 
     def _open_parts(self, location: str, folder: str) -> None:
+        from ..parts.join import count_unfinished, join_parts, open_run  # loads httpx
+
         output = open_run(location, self._target)
         is_local = not is_object_url(location)
         self._add(self._copy(join_parts(output)), quote_name(location), folder, is_local=is_local)

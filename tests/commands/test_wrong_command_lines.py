@@ -31,6 +31,7 @@ LINES: list[tuple[Any, ...]] = [
     ("--profile", 2, "option --profile requires an argument"),
     ("--profile ollma auth status", 3, "there is no profile ollma, named by --profile; did you mean ollama?", "--profile ollama auth status"),
     ("--colour never config path", 2, "no such option: --colour; did you mean --color?", "--color never config path"),
+    ("locat photo.jpg dogs --dry-run", 2, "no such command 'locat'; did you mean locate or chat?", "locate photo.jpg dogs --dry-run"),
     ("help nonsense", 2, "no such command or topic: nonsense"),
     ("help describe nonsense", 2, "unexpected argument: nonsense"),
     ("help images nonsense", 2, "unexpected argument: nonsense"),

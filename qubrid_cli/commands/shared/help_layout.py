@@ -176,8 +176,13 @@ def format_error(message: str) -> str:
     message = re.sub(r"^Got unexpected extra arguments? ?(?:\(s\) )?\((.*)\)$", r"unexpected argument: \1", message)
     message = re.sub(r"^(Missing argument '.*')\. Choose from:\s+(.*)$", _list_choices, message, flags=re.DOTALL)
     message = re.sub(r"'([^']*)' is not one of (.*)$", _suggest_choice, message)
-    message = re.sub(r"\. Did you mean '(.*)'\?$", r"; did you mean \1?", message)
+    message = re.sub(r"\. Did you mean (?:one of: )?'(.*)'\?$", _join_suggestions, message)
     return message[:1].lower() + message[1:]
+
+
+def _join_suggestions(match: re.Match[str]) -> str:
+    names = " or ".join(match[1].split("', '"))
+    return f"; did you mean {names}?"
 
 
 def _describe_out_of_range(match: re.Match[str]) -> str:

@@ -475,6 +475,7 @@ window.addEventListener("beforeunload", (event) => {
   if (viewer.open && editors().some((form) => form.isChanged())) event.preventDefault();
 });
 images.forEach((image, index) => { image.index = index; });
+if (!images.length) $("none").textContent = "There are no results.";
 show();
 let indexed = 0;
 later(function prepareSearch() {

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import hypothesis
 import jsonschema
 import pytest
 
@@ -24,6 +25,10 @@ SCHEMA = json.loads(SCHEMA_FILE.read_text("utf-8"))
 #: Made once: ``jsonschema.validate`` checks the schema itself each time, which takes 10 ms.
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 KEY = "qk-test-0123456789"
+
+# How long an example takes says more about what else the machine does than about the program.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 
 if os.name == "nt":  # these import modules that Windows does not have
     collect_ignore = ["test_benchmarks.py", "batch/test_results_file.py"]

@@ -216,14 +216,11 @@ def _build_plan(context: typer.Context, config: "Config", words: Sequence[str]) 
         argument_prompt=classified.prompt,
         has_own_prompts=all(label.prompt for label in labelled) and bool(labelled),
         system=setup.read_prompt("-s", params["system"], stdin),
-        schema=params["schema"],
         extra=setup.parse_params(params["param"]),
-        crop=params["crop"],
-        original=params["original"],
         has_objects=any(isinstance(label.expected, dict) for label in labelled),
         has_preset=params["preset"] is not None,
         is_judged=is_judged,
-        by=params["by"],
+        **{name: params[name] for name in ("schema", "crop", "original", "by")},
     )
     preset, choices = params["preset"], _list_choices(params)
 

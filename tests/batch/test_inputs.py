@@ -9,7 +9,7 @@ from itertools import chain, count, islice
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -232,7 +232,6 @@ NAMES = st.text(st.sampled_from("ab-. ~é0129\x01"), min_size=1, max_size=8)
 
 
 @given(st.sets(NAMES, max_size=8))
-@settings(deadline=None)
 def test_names_sort_like_lists_of_texts_and_numbers(some: set[str]) -> None:
     """The key is a single string; it sorts like a list of texts and numbers."""
     by_parts = sorted(sorted(some), key=lambda name: [int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", name)])

@@ -10,7 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qubrid_cli.batch.sidecars.answers import PhotoField, PhotoTexts
@@ -66,7 +66,6 @@ def test_each_field_has_its_property() -> None:
 
 
 @given(st.text(st.characters()))
-@settings(deadline=None)
 def test_any_answer_becomes_valid_xml(text: str) -> None:
     """All characters that XML allows come back; the others are left out."""
     plain = text.replace("\r\n", "\n").replace("\r", "\n")

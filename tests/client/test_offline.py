@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -206,7 +206,6 @@ def test_an_invalid_request_gets_status_400(asked: object) -> None:
 
 @pytest.mark.filterwarnings("ignore")  # Pillow's, which the program silences
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-@settings(deadline=None)
 @example(edits=[(35, 0)])  # a PNG's chunk loses its length: Pillow raises SyntaxError
 @given(edits=st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=8))
 def test_a_damaged_image_gets_an_answer_too(kind: str, edits: list[tuple[int, int]]) -> None:

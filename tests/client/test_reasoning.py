@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qubrid_cli.client.events import ReasoningDelta, TextDelta, TextWasReasoning
@@ -62,13 +62,11 @@ def test_a_tag_may_be_split_anywhere(cut: int) -> None:
 
 
 @given(CHUNKS, st.booleans())
-@settings(deadline=None)
 def test_an_answer_is_sorted_the_same_however_it_is_split(chunks: list[str], thinks: bool) -> None:  # noqa: FBT001
     assert sorted_out(chunks, is_thinking_model=thinks) == sorted_out(["".join(chunks)], is_thinking_model=thinks)
 
 
 @given(CHUNKS)
-@settings(deadline=None)
 def test_no_piece_is_half_a_character(chunks: list[str]) -> None:
     pieces = [piece.text for piece in fed(chunks) if not isinstance(piece, TextWasReasoning)]
     assert [text.encode().decode() for text in pieces] == pieces

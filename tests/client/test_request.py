@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qubrid_cli.client import request
@@ -221,7 +221,6 @@ CONTENT = "<think>Hm.</think>\n\nA cat."
 
 
 @given(st.sets(st.integers(1, len(CONTENT) - 1)))
-@settings(deadline=None)
 def test_a_leading_think_is_reasoning_wherever_its_chunks_are_cut(cuts: set[int]) -> None:
     edges = [0, *sorted(cuts), len(CONTENT)]
     contents = [CONTENT[start:end] for start, end in pairwise(edges)]

@@ -6,7 +6,7 @@ from itertools import chain
 import httpx
 import httpx_sse
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qubrid_cli.client.answer import ServerSentEvent as Event
@@ -32,7 +32,6 @@ def test_the_size_of_chunks_does_not_matter(size: int) -> None:
 
 
 @given(CHUNKS)
-@settings(deadline=None)
 def test_the_same_events_come_out_however_a_stream_is_split(chunks: list[bytes]) -> None:
     assert list(decode(chunks)) == list(decode([b"".join(chunks)]))
 
@@ -46,7 +45,6 @@ def test_the_same_events_come_out_however_a_stream_is_split(chunks: list[bytes])
     ),
     st.sampled_from(["\n", "\r\n", "\r"]),
 )
-@settings(deadline=None)
 def test_plain_streams_mean_the_same_to_httpx_sse(events: list[tuple[str, list[str]]], end: str) -> None:
     lines = [
         line

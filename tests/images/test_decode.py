@@ -151,7 +151,7 @@ EDITS = st.lists(st.tuples(st.integers(min_value=0), st.integers(0, 255)), min_s
 
 @pytest.mark.filterwarnings("ignore")  # Pillow's, which the program silences
 @pytest.mark.parametrize("kind", FORMATS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(edits=EDITS)
 def test_changed_bytes_raise_nothing_but_our_error(kind: str, edits: list[tuple[int, int]]) -> None:
     data = bytearray(SMALL[kind])

@@ -1,7 +1,7 @@
 """Image sizes and tokens, compared with the values of Qwen's own code."""
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from qubrid_cli.images.tokens import QWEN2, QWEN3, ModelFamily, estimate, find_family, shrink_size, smart_resize
@@ -149,7 +149,6 @@ def test_nothing_is_estimated_without_a_rule(model: str, width: int, height: int
 
 
 @given(SIDES, SIDES, st.sampled_from(["gpt-4o", "gpt-6-luna", "claude-opus-4-7", "claude-3-opus", "gemini-2.5-pro"]))
-@settings(deadline=None)
 @example(20_000, 1, "claude-3-opus")
 @example(1, 20_000, "gpt-4o")
 def test_any_size_has_an_estimate_or_none(width: int, height: int, model: str) -> None:
@@ -158,7 +157,6 @@ def test_any_size_has_an_estimate_or_none(width: int, height: int, model: str) -
 
 
 @given(SIDES, SIDES, MAX_PIXELS, MAX_SIDE)
-@settings(deadline=None)
 def test_no_side_is_ever_enlarged(width: int, height: int, max_pixels: int | None, max_side: int | None) -> None:
     wide, high = shrink_size(width, height, max_pixels=max_pixels, max_side=max_side)
     assert 1 <= wide <= width
@@ -166,7 +164,6 @@ def test_no_side_is_ever_enlarged(width: int, height: int, max_pixels: int | Non
 
 
 @given(SIDES, SIDES, st.integers(1024, 20_000_000), MAX_SIDE)
-@settings(deadline=None)
 @example(20_000, 33, 1024, None)
 @example(20_000, 3, 1024, None)
 @example(1, 20_000, 1024, None)
@@ -176,13 +173,11 @@ def test_no_more_pixels_are_sent_than_allowed(width: int, height: int, max_pixel
 
 
 @given(SIDES, SIDES, MAX_PIXELS, st.integers(32, 20_000))
-@settings(deadline=None)
 def test_no_side_is_longer_than_allowed(width: int, height: int, max_pixels: int | None, max_side: int) -> None:
     assert max(shrink_size(width, height, max_pixels=max_pixels, max_side=max_side)) <= max_side
 
 
 @given(st.integers(32, 20_000), st.integers(32, 20_000), MAX_PIXELS, MAX_SIDE)
-@settings(deadline=None)
 def test_shrunk_sides_are_multiples_of_32(
     width: int, height: int, max_pixels: int | None, max_side: int | None
 ) -> None:
@@ -192,7 +187,6 @@ def test_shrunk_sides_are_multiples_of_32(
 
 
 @given(SIDES, SIDES, MAX_PIXELS, MAX_SIDE)
-@settings(deadline=None)
 @example(20_000, 100, 1_000_000, None)
 @example(100, 20_000, None, 1000)
 def test_a_shrunk_image_is_not_longer_than_model_studio_accepts(
@@ -204,7 +198,6 @@ def test_a_shrunk_image_is_not_longer_than_model_studio_accepts(
 
 
 @given(st.integers(256, 20_000), st.integers(256, 20_000))
-@settings(deadline=None)
 def test_qwen3_does_not_resize_a_shrunk_image(width: int, height: int) -> None:
     size = shrink_size(width, height, max_pixels=QWEN3.max_pixels, max_side=None)
     assume(size != (width, height))

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qubrid_cli.describe.result import Description, UnpreparedImage
@@ -22,13 +22,11 @@ VALUES = st.recursive(
 
 
 @given(VALUES)
-@settings(deadline=None)
 def test_json_text_can_be_read_again(value: object) -> None:
     assert json.loads(record.json_text(value)) == value
 
 
 @given(st.text(st.characters()))
-@settings(deadline=None)
 def test_json_text_has_no_control_characters(text: str) -> None:
     found = record.json_text([text]).encode().decode()
     assert [character for character in found if character < " " or "\x7f" <= character <= "\x9f"] == []

@@ -187,7 +187,7 @@ ATOMS = [
 ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     pieces=st.lists(st.sampled_from(ATOMS), max_size=60),
     columns=st.sampled_from([80, 40, 12]),

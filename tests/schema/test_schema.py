@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qubrid_cli.errors import UsageError
@@ -145,19 +145,16 @@ def fields_short(kind: dict[str, Any]) -> str:
 
 
 @given(objects(KINDS))
-@settings(deadline=None)
 def test_every_schema_of_the_short_form_survives_a_round_trip(document: dict[str, Any]) -> None:
     assert parsed(fields_short(document)) == document
 
 
 @given(objects(KINDS))
-@settings(deadline=None)
 def test_every_short_form_has_an_example_that_fits(document: dict[str, Any]) -> None:
     assert json_schema.load(document, where="x").find_problems(example_for(document)) == []
 
 
 @given(st.text(max_size=40))
-@settings(deadline=None)
 def test_any_text_is_a_short_form_or_is_refused(text: str) -> None:
     with suppress(UsageError):
         assert parsed(text)["required"]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qubrid_cli.describe.prompt import check_placeholders, expand_placeholders, placeholder_values
@@ -283,14 +283,12 @@ def test_a_slip_in_a_word_is_refused(text: str) -> None:
 
 
 @given(st.recursive(st.integers() | st.booleans(), lambda v: st.lists(v) | st.dictionaries(st.sampled_from("xyz"), v)))
-@settings(deadline=None)
 def test_json_in_a_prompt_goes_out_unchanged(value: object) -> None:
     for text in (json.dumps(value), json.dumps(value, separators=(",", ":"))):
         assert expand_placeholders(text, KNOWN) == text
 
 
 @given(st.lists(st.sampled_from(["name", "x", " ", "a.b", "\n"])))
-@settings(deadline=None)
 def test_doubled_braces_are_braces_whatever_they_hold(words: list[str]) -> None:
     assert expand_placeholders(f"{{{{{''.join(words)}}}}}", KNOWN) == f"{{{''.join(words)}}}"
 

@@ -1,5 +1,6 @@
 """Results as the script of the gallery needs them: by image, with texts and figures that are ready to be shown. Pure."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -271,7 +272,10 @@ def _describe_parameters(request: Any) -> str | None:
 
 
 def find_boxes(data: Any, width: int, height: int) -> list[Box]:
-    """Find every object with a ``box`` of four numbers, in pixels of the upright image; the part inside it is kept."""
+    """Find every object with a ``box`` of four numbers, in pixels of the upright image; the part inside it is kept.
+
+    A ``point`` of two numbers becomes a box without extent.
+    """
     boxes: list[Box] = []
     for item in _iterate_objects(data, _MAX_DEPTH):
         if (box := _read_box(item, width, height)) is not None:
@@ -290,13 +294,23 @@ def _iterate_objects(value: Any, depth: int) -> Iterator[dict[str, Any]]:
 
 
 def _read_box(item: dict[str, Any], width: int, height: int) -> Box | None:
-    match item.get("box"):
-        case [int() | float() as left, int() | float() as top, int() | float() as right, int() | float() as bottom]:
-            edges = [
-                min(max(edge / side, 0.0), 1.0)
-                for edge, side in ((left, width), (top, height), (right, width), (bottom, height))
-            ]
-            if edges[0] < edges[2] and edges[1] < edges[3]:  # false with a NaN
-                label = item.get("label")
-                return (label if isinstance(label, str) else "", *(round(edge, 5) for edge in edges))  # type: ignore[return-value]
-    return None
+    match item:
+        case {"box": [left, top, right, bottom]}:
+            is_point = False
+        case {"point": [left, top]}:
+            right, bottom, is_point = left, top, True
+        case _:
+            return None
+    across, down = _get_shares((left, right), width), _get_shares((top, bottom), height)
+    if across is None or down is None or not (is_point or (across[0] < across[1] and down[0] < down[1])):
+        return None
+    label = item.get("label")
+    return (label if isinstance(label, str) else "", across[0], down[0], across[1], down[1])
+
+
+def _get_shares(values: tuple[Any, Any], side: int) -> tuple[float, float] | None:
+    """Two positions on a side of an image as fractions of it; ``None`` if they are not numbers."""
+    if any(not isinstance(value, int | float) for value in values):
+        return None
+    first, last = (round(min(max(value, 0), side) / side, 5) for value in values)
+    return None if math.isnan(first + last) else (first, last)

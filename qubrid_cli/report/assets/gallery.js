@@ -261,7 +261,8 @@ function makeAnswer(answer, isNamed) {
 }
 
 function makeBox([label, left, top, right, bottom]) {
-  const box = make("span", { className: top < 0.05 ? "box low" : "box", ariaHidden: "true" }, label ? make("span", { textContent: label }) : null);
+  const kind = left === right && top === bottom ? "box point" : top < 0.05 ? "box low" : "box";
+  const box = make("span", { className: kind, ariaHidden: "true" }, label ? make("span", { textContent: label }) : null);
   Object.assign(box.style, { left: `${left * 100}%`, top: `${top * 100}%`, width: `${(right - left) * 100}%`, height: `${(bottom - top) * 100}%` });
   return box;
 }

@@ -122,6 +122,10 @@ class PartsOutput:
         """The numbers of the parts that have a result."""
         return set(self._list_numbers("", self.part_format))
 
+    def list_begun(self) -> list[int]:
+        """The numbers of the unfinished parts of which answers are saved, in order."""
+        return sorted(set(self._list_numbers("partial/", "jsonl")) - self.list_finished())
+
     def list_failed(self) -> list[int]:
         """The numbers of the parts whose results contain failures, in order."""
         return sorted(self._list_numbers("failed/", "json"))

@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Self
 
@@ -117,10 +118,13 @@ class ResultsFiles:
 
         output = open_run(location, self._target)
         is_local = not is_object_url(location)
-        self._add(self._copy(join_parts(output)), quote_name(location), folder, is_local=is_local)
+        chunks = chain(join_parts(output), map(output.read_partial, output.list_begun()))
+        self._add(self._copy(chunks), quote_name(location), folder, is_local=is_local)
         if count := count_unfinished(output):
-            parts = "1 part has" if count == 1 else f"{count:,} parts have"
-            self.notes.append(f"unfinished: {parts} no result yet in {quote_name(location)}")
+            parts = "1 part" if count == 1 else f"{count:,} parts"
+            self.notes.append(
+                f"unfinished: {parts} of {quote_name(location)}; answers that were saved so far are included"
+            )
         if is_local:
             self._add_corrections(Path(folder))
         else:

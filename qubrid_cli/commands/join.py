@@ -53,7 +53,7 @@ def join(
     parts = open_run(folder, output)
     chosen = PartFormat.from_name(output or "") if form is None else PartFormat(form)
     with open_sink(output, is_text=chosen is PartFormat.JSONL) as sink:
-        write_joined(parts, sink, chosen, only_failed=failed)
+        write_joined(parts, sink, output or "-", chosen, only_failed=failed)
     if count := count_unfinished(parts):
         names = "1 part has" if count == 1 else f"{count:,} parts have"
         raise BatchIncompleteError(

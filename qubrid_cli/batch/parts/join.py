@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from ...errors import UsageError
 from ...images.urls import is_object_url
+from ...output.record import json_text
 from ...storage.opening import open_folder
 from ...text import quote_name
+from ..results.reading import move_record
 from .description import open_output
 from .output import PartFormat, PartsOutput
 
@@ -43,9 +45,18 @@ def open_run(location: str, target: str | None = None) -> PartsOutput:
     return output
 
 
-def write_joined(output: PartsOutput, sink: "ByteSink", part_format: PartFormat, *, only_failed: bool = False) -> None:
-    """Write what ``join_parts`` yields; exceptions are those of it and of the sink."""
+def write_joined(
+    output: PartsOutput, sink: "ByteSink", name: str, part_format: PartFormat, *, only_failed: bool = False
+) -> None:
+    """Write what ``join_parts`` yields; exceptions are those of it and of the sink.
+
+    Args:
+        name: of the file or object, or ``-``. Paths in the records begin in its folder.
+    """
     lines = join_parts(output, only_failed=only_failed)
+    folder = os.getcwd() if name == "-" or is_object_url(name) else os.path.dirname(os.path.realpath(name))
+    if not is_object_url(output.folder.url):
+        lines = (_move(line, os.path.realpath(output.folder.url), folder) for line in lines)
     if part_format is PartFormat.PARQUET:
         from ...output.parquet import write_records  # loads pyarrow
 
@@ -81,6 +92,12 @@ def count_unfinished(output: PartsOutput) -> int:
 def _read_lines(output: PartsOutput, number: int) -> Iterator[bytes]:
     stored = output.read_result(number)
     yield from () if stored is None else (line + b"\n" for line in stored.lines.split(b"\n")[:-1])
+
+
+def _move(line: bytes, source_folder: str, folder: str) -> bytes:
+    record = json.loads(line)
+    moved = move_record(record, source_folder, folder)
+    return line if moved is record else json_text(moved).encode() + b"\n"
 
 
 def _is_failure(line: bytes) -> bool:

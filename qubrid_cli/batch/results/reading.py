@@ -257,10 +257,15 @@ def _read_line(descriptor: int, offset: int) -> bytes:
 
 def _move(result: RecordedResult, folder: str | None) -> dict[str, Any]:
     """The record of a result for a file in a folder."""
-    path = result.record.get("path")
-    if folder in {None, result.folder} or not isinstance(path, str) or is_object_url(path):
-        return result.record
-    path = os.path.normpath(os.path.join(result.folder, path))
+    return result.record if folder is None else move_record(result.record, result.folder, folder)
+
+
+def move_record(record: dict[str, Any], source_folder: str, folder: str) -> dict[str, Any]:
+    """The record of a results file for a file in another folder, where the path of its image is another one."""
+    path = record.get("path")
+    if folder == source_folder or not isinstance(path, str) or is_object_url(path):
+        return record
+    path = os.path.normpath(os.path.join(source_folder, path))
     with suppress(ValueError):  # another drive
         path = os.path.relpath(path, folder).replace(os.sep, "/")
-    return {**result.record, "path": path}
+    return {**record, "path": path}

@@ -1,6 +1,7 @@
 """Results as Parquet: those of parts, and those of a run in one file."""
 
 import io
+import json
 import os
 import re
 import sys
@@ -56,7 +57,10 @@ def test_parts_in_parquet_are_continued_repeated_and_joined_like_others(
     if place == "folder":
         files = sorted((tmp_path / "out").glob("part-*"))
         assert [path.suffix for path in files] == [".parquet"] * 3
-        assert b"".join(line for path in files for line in read(path.read_bytes())) == joined.stdout
+        stored = [json.loads(line) for path in files for line in read(path.read_bytes())]
+        assert [line["path"] for line in stored] == [f"../photos/{name}" for name in names]
+        moved = [{**line, "path": f"photos/{name}"} for line, name in zip(stored, names, strict=True)]
+        assert moved == joined.json_lines
     other = batch("photos", "caption", "-o", out, "--part-format", "jsonl", env=env)
     assert (other.exit_code, "are parquet files, and --part-format is jsonl" in other.stderr) == (2, True)
 
@@ -89,6 +93,10 @@ def test_join_writes_the_same_records_in_either_format(
     if place == "folder":
         assert qvision("join", "out/", "-o", "all.jsonl").exit_code == 0
         assert (tmp_path / "all.jsonl").read_bytes() == b"".join(lines)
+        (tmp_path / "deep").mkdir()
+        assert qvision("join", "out/", "-o", "deep/all.jsonl").exit_code == 0
+        first = json.loads((tmp_path / "deep" / "all.jsonl").read_bytes().splitlines()[0])
+        assert first == {**json.loads(lines[0]), "path": f"../photos/{names[0]}"}
 
 
 def test_join_does_not_overwrite_a_file_of_the_run(tmp_path: Path) -> None:

@@ -19,7 +19,6 @@ from .results.lines import (
     make_question,
     make_row,
     quote,
-    quote_id,
 )
 
 __all__ = ["MAX_LINE_BYTES"]
@@ -210,14 +209,6 @@ def parse_answer(data: bytes) -> Record | None:
     except (ValueError, RecursionError, LookupError, TypeError):
         pass
     return None
-
-
-def is_about(record: Record, question: Question) -> bool:
-    """Whether an answer with the tag of a question is about its image."""
-    path = quote(_get_text(record, "path"))
-    return (path, quote_id(record.get("source_id"))) == (question.path, question.source_id) and (
-        path != b"null" or quote(record["images"][0]["source"]) == question.source
-    )
 
 
 def _has_content(record: Record) -> bool:

@@ -49,7 +49,7 @@ if TYPE_CHECKING:  # loaded only by the runs that need them
 __all__ = ["is_archive_name"]
 
 #: Is in the name of an image in an archive.
-_MEMBER_MARK = re.compile(r"\.(tar|gz|tgz|parquet)/", re.IGNORECASE)
+_MEMBER_MARKS = (".tar/", ".gz/", ".tgz/", ".parquet/")
 #: A glob whose suffix is not that of an image, such as ``2024-*/``; it is a prompt unless it matches something.
 _PATH_GLOB = re.compile(r"(?=.*[*?\[])(?=.*[\\/])\S+")
 
@@ -327,7 +327,8 @@ def find_images(
 
 def split_member(source: str) -> tuple[str, str] | None:
     """The path or URL of the archive of an image, and its name in it; ``None`` for an image that is in none."""
-    if not _MEMBER_MARK.search(source):
+    lowered = source.lower()
+    if not any(mark in lowered for mark in _MEMBER_MARKS):
         return None
     from .readers.archives import split_member
 

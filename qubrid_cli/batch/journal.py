@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Self
 from .. import files
 from ..errors import OutputError, UsageError
 from . import entries
+from .results.facts import FactsReader
 from .results.file import ResultsFile
 from .results.lines import Question, quote, read_line_at, read_lines
 from .results.spool import Spool, adopt_spools
@@ -69,6 +70,7 @@ class Journal:
         real_path = Path(os.path.realpath(path))
         self._spool = Spool(real_path)
         self._spooled: dict[tuple[str, Question], bytes] = {}
+        self._facts_reader = FactsReader()
         if is_forced:
             self._begin_force()
         with suppress(OSError):  # a folder that cannot be read
@@ -126,8 +128,8 @@ class Journal:
 
     def find_unchanged(
         self, question: Question, version: str | None, compute_key: Callable[[str], str]
-    ) -> entries.Record | None:
-        """Find an answer about a file of this version, or about a link that was downloaded.
+    ) -> bytes | None:
+        """Find the line of an answer about a file of this version, or about a link that was downloaded.
 
         Args:
             version: of the file; ``None`` for a link.
@@ -138,14 +140,15 @@ class Journal:
             for offset in self._file.index.find_answers(question.tag):
                 if offset < self._fresh_from:
                     continue
-                record = entries.parse_answer(read_line_at(self._file.descriptor, offset))
+                line = read_line_at(self._file.descriptor, offset)
+                facts = self._facts_reader.read(line)
                 if (
-                    record is not None
-                    and record.get("version") == version
-                    and entries.is_about(record, question)
-                    and record["key"] == compute_key(str(record["images"][0].get("sha256")))
+                    facts is not None
+                    and facts.version == quote(version)
+                    and facts.is_about(question)
+                    and facts.key == quote(compute_key(facts.sha256[1:-1].decode(errors="surrogatepass")))
                 ):
-                    return record
+                    return line
         return None
 
     def find_failure(self, key: str, question: Question) -> entries.Record | None:

@@ -39,7 +39,7 @@ _OBJECT_URL = re.compile(r"(s3|gs|az)://", re.IGNORECASE)
 
 def is_object_url(text: str) -> bool:
     """Whether a text is the URL of an object or a folder in a bucket: ``s3://``, ``gs://`` or ``az://``."""
-    return _OBJECT_URL.match(text) is not None
+    return text[2:5] == "://" and _OBJECT_URL.match(text) is not None
 
 
 def is_object_folder(url: str) -> bool:

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from qubrid_cli.batch import entries
 from qubrid_cli.batch.entries import Record
 from qubrid_cli.batch.inputs import Task
 from qubrid_cli.batch.journal import Journal, RecordedAnswer
+from qubrid_cli.batch.results import facts
 from qubrid_cli.batch.results.lines import Question, make_question, scan_lines
 from qubrid_cli.batch.tasks import BatchRequest
 from qubrid_cli.client.request import Request
@@ -122,6 +124,8 @@ def test_an_answer_that_another_program_overwrote_is_not_found(path: Path) -> No
         assert journal.find_answer("k1", question("a.jpg")) is None
 
 
+#: What a damaged line may contain.
+BYTES = (b'"', b"\\", b",", b"}", b"0", b"\xff", b"\n", b" ")
 UNCHANGED = entries.encode_line(
     record(sha256="5" * 64), index=1, key="k1", attempts=1, path="a.jpg", version="9-1", source_id=7
 )
@@ -147,8 +151,30 @@ def test_an_image_is_done_if_a_sound_line_has_its_path_id_version_and_key(
     write(path, line("k0", "z.jpg"), data)
     with Journal(path) as journal:
         image = question(path="a.jpg", source_id=7)
-        record = journal.find_unchanged(image, version, {"5" * 64: "k1"}.__getitem__)
-        assert (record is not None) is is_unchanged
+        found = journal.find_unchanged(image, version, {"5" * 64: "k1"}.__getitem__)
+        assert (found is not None) is is_unchanged
+
+
+FULL = (
+    UNCHANGED.replace(b'"usage":{', b'"usage":{"details":{"cached":1.5e-3},')
+    .replace(b'"sent":null', b'"sent":{"mime":"image/png","width":16,"box":[0,0,8,8],"tiles":null}')
+    .replace(b'"row":null', b'"row":{"Name":"x","n":-0.5,"is":true}')
+)
+
+
+@pytest.mark.parametrize("data", [UNCHANGED, FULL, UNCHANGED.replace(b"lighthouse", rb"\"light\n\u0041\"")])
+def test_a_line_as_a_run_writes_it_is_read_without_decoding_it(data: bytes) -> None:
+    """A key that is added to records must be added to the pattern too."""
+    assert re.fullmatch(facts.build_pattern(), data[:-1])
+    assert facts.FactsReader(decoded_first=0).read(data[:-1]) == facts.decode(data[:-1])
+
+
+def test_a_damaged_line_is_read_as_decoding_it_would() -> None:
+    """Whatever byte is missing, or stands where it should not."""
+    reader = facts.FactsReader(decoded_first=0)
+    for at in range(len(FULL) - 1):
+        for damaged in (FULL[:at] + FULL[at + 1 : -1], *(FULL[:at] + byte + FULL[at + 1 : -1] for byte in BYTES)):
+            assert reader.read(damaged) == facts.decode(damaged), damaged
 
 
 @pytest.mark.parametrize("source", ["caf\udce9.jpg", "new\nline.jpg", 'q"uote.jpg', "é🎉\u2028.jpg", "\x9b\x7f.jpg"])

@@ -25,12 +25,12 @@ _LITERAL_SUFFIX = re.compile(r"\.[^.*?\[\]\\/]+\Z")
 
 
 #: Files that contain images: tar files, and Parquet files.
-_ARCHIVE_NAME = re.compile(r".*\.(tar|tar\.gz|tgz|parquet)", re.IGNORECASE | re.DOTALL)
+_ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".parquet")
 
 
 def is_archive_name(name: str) -> bool:
     """Whether the name of a file or an object, or a glob, is that of an archive."""
-    return _ARCHIVE_NAME.fullmatch(name) is not None
+    return name.lower().endswith(_ARCHIVE_SUFFIXES)
 
 
 @frozen
@@ -64,6 +64,8 @@ def is_folder(argument: str) -> bool:
 
 def is_excluded_file(source: str, excluded_files: Mapping[str, Sequence[str]]) -> bool:
     """Whether an image is one of the files, whose real paths are given by their names."""
+    if not source.endswith(tuple(excluded_files)):
+        return False
     paths = excluded_files.get(os.path.basename(source))
     return paths is not None and os.path.realpath(source) in paths
 

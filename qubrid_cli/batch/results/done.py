@@ -63,44 +63,52 @@ class DoneFinder:
         path, page = _find_file(task)
         if path is None:
             return task
-        path = os.path.join(self._image_folder, path)
+        path = os.path.join(self._image_folder, path) if self._image_folder else path
         relative_path = self._make_relative(path)
         if page is not None:
             relative_path = f"{relative_path}{_PAGE_MARK}{page}"
-        return replace(task, path=relative_path, version=compute_version(path))
+        version = compute_version(path)
+        # As ``replace``, which takes longer than finding out whether the image is done.
+        return Task(task.index, task.source, task.prompt, task.id, relative_path, version, task.row, task.place)
 
     def is_done(self, task: Task) -> bool:
         """Whether the results file has the answer about an image, which has not changed since."""
-        return self.find_answer(task) is not None
+        return self._find(task) is not None
 
     def find_answer(self, task: Task) -> entries.Record | None:
-        """Find the answer in the results file about an image that has not changed since."""
+        """Find that answer."""
+        answer = self._find(task)
+        return entries.parse_answer(answer) if isinstance(answer, bytes) else answer
+
+    def _find(self, task: Task) -> bytes | entries.Record | None:
+        """Find that answer or its line, which most runs need not decode."""
         if self._plan.is_verifying or task.source == "-":
             return None
         with suppress(ImageError, UsageError):  # loading the image reports it
             if task.path is None:
-                return self._find_link_answer(task)
+                return self._find_link(task)
             number = task.path.rpartition(_PAGE_MARK)[2]
             compute_key = partial(self._compute_key, task, int(number) if number.isdecimal() else 1)
             question = build_question(task, task.source, self._get_prompt(task), None)
             if task.version is None and not is_object_url(task.source):
                 return None
-            record = self._journal.find_unchanged(question, task.version, compute_key)
-            if record is not None and (self._may_skip is None or self._may_skip(self._plan.open_source(task))):
-                return record
+            line = self._journal.find_unchanged(question, task.version, compute_key)
+            if line is not None and (self._may_skip is None or self._may_skip(self._plan.open_source(task))):
+                return line
         return None
 
-    def _find_link_answer(self, task: Task) -> entries.Record | None:
+    def _find_link(self, task: Task) -> bytes | entries.Record | None:
         source = self._plan.open_source(task)
         question = build_question(task, source.name, self._get_prompt(task), None)
+        found: bytes | entries.Record | None
         if isinstance(source, Link):
             answer = self._journal.find_answer(self._compute_key(task, 1, source.url), question)
-            record = answer.record if answer is not None and answer.has_own_line else None
+            found = answer.record if answer is not None and answer.has_own_line else None
         elif isinstance(source, FetchedLink):
-            record = self._journal.find_unchanged(question, None, partial(self._compute_key, task, 1))
+            found = self._journal.find_unchanged(question, None, partial(self._compute_key, task, 1))
         else:
             return None
-        return record if record is None or self._may_skip is None or self._may_skip(source) else None
+        return found if found is None or self._may_skip is None or self._may_skip(source) else None
 
     def _get_prompt(self, task: Task) -> str:
         if task.prompt is None and self._has_common_prompt:

@@ -212,5 +212,7 @@ def read_line_at(descriptor: int, offset: int) -> bytes:
 
 def read_at(descriptor: int, offset: int, size: int) -> bytes:
     """Read bytes at an offset."""
-    os.lseek(descriptor, offset, os.SEEK_SET)  # there is no pread on Windows
+    if hasattr(os, "pread"):  # not on Windows
+        return os.pread(descriptor, size, offset)
+    os.lseek(descriptor, offset, os.SEEK_SET)
     return os.read(descriptor, size)

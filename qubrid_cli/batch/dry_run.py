@@ -149,6 +149,8 @@ class _Counter:
         self._plan = plan
         self._journal = journal
         self._done_finder = None if journal is None else DoneFinder(plan, journal)
+        if self._done_finder is not None:
+            plan.page_finder.recall_version = self._done_finder.recall_version
         self._sidecars = _open_sidecars(plan)
         self._duplicates = DuplicateFinder(plan)
         self._counts: Counter[_ImageState] = Counter()

@@ -65,7 +65,8 @@ class Task:
         id: the image's ``id`` in the list, if it has one.
         path: its file, relative to the folder of the results file, or its URL in a bucket; ``None`` without such a file.
         version: size and modification time of that file, or size and ETag of an object that was found in a folder of a
-            bucket, by which a later run knows that it is unchanged.
+            bucket, by which a later run knows that it is unchanged; of a page of a document that was downloaded, how
+            many pages it has.
         row: the values of the other columns of the list or the archive; ``None`` if it has none.
         place: where the image is in its archive.
     """

@@ -151,6 +151,16 @@ class Journal:
                     return line
         return None
 
+    def find_version(self, question: Question) -> str | None:
+        """Find the version that the line of an answer about an image states."""
+        with self._lock:
+            self._file.read_new_lines()
+            for offset in self._file.index.find_answers(question.tag):
+                facts = self._facts_reader.read(read_line_at(self._file.descriptor, offset))
+                if offset >= self._fresh_from and facts is not None and facts.is_about(question):
+                    return None if facts.version == b"null" else facts.version[1:-1].decode(errors="surrogatepass")
+        return None
+
     def find_failure(self, key: str, question: Question) -> entries.Record | None:
         """Find the line of an image that failed with this key."""
         with self._lock:

@@ -1,14 +1,35 @@
 """The pages of documents in a run: each is an image of it."""
 
+import re
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..images import sources
 from .inputs import Task, resolve_source
 
 if TYPE_CHECKING:  # loaded only by the runs that need it
     from ..images.documents.pages import Documents, PageChoice
+    from .readers.lists import ImageId
+
+#: The ``version`` of a page of a document that was downloaded.
+_PAGES_VERSION = r"(\d{1,7}) pages"
+
+
+class FoundPages(NamedTuple):
+    """The pages of an image that are used.
+
+    Attributes:
+        numbers: empty for an image without pages.
+        version: of a document that was downloaded, the number of all its pages, by which a later run knows them.
+    """
+
+    numbers: Sequence[int] = ()
+    version: str | None = None
+
+
+_NO_PAGES = FoundPages()
 
 
 class PageFinder:
@@ -21,6 +42,8 @@ class PageFinder:
 
     Attributes:
         left_out: the PDFs in folders that were left out, because the library that reads them is not installed.
+        recall_version: returns the ``version`` that an earlier run has recorded with a page of a link, so that documents
+            that are done are not downloaded again.
     """
 
     def __init__(
@@ -30,6 +53,7 @@ class PageFinder:
         password: str | None = None,
     ) -> None:
         self.left_out: set[str] = set()
+        self.recall_version: Callable[[Task], str | None] | None = None
         self._open_source = open_source
         self._choice = choice
         self._password = password
@@ -51,10 +75,13 @@ class PageFinder:
         is_kept = isinstance(source, sources.FetchedLink | sources.Stdin) and self._documents is not None
         return self.documents.find_data(source) if is_kept else None
 
-    def find_pages(self, source: str, *, is_argument: bool) -> Sequence[int]:
-        """The numbers of the pages of an image; empty for one without pages.
+    def find_pages(
+        self, source: str, *, is_argument: bool, prompt: str | None = None, image_id: "ImageId" = None
+    ) -> FoundPages:
+        """The pages of an image.
 
         Args:
+            prompt: of the image, if the list has one, as ``image_id``.
             is_argument: the user named it. Other links are downloaded one at a time here only if they end in ``.pdf`` or
                 ``.tiff``.
 
@@ -62,13 +89,26 @@ class PageFinder:
             ImageError: it is a document that cannot be opened, or it does not have a chosen page.
         """
         if self._choice is None and not sources.may_be_document(source):
-            return ()
+            return _NO_PAGES
         image = self._open_source(Task(1, source))
         if isinstance(image, sources.Link | sources.DocumentPage):
-            return ()
+            return _NO_PAGES
         is_certain = is_argument or self._choice is not None or sources.has_document_suffix(source)
-        if isinstance(image, sources.FetchedLink) and not is_certain:
-            return ()
+        if isinstance(image, sources.FetchedLink):
+            return self._find_pages_of_link(image, Task(1, source, prompt, image_id)) if is_certain else _NO_PAGES
         if self._choice is None and isinstance(image, sources.File) and sources.detect_document(image) is None:
-            return ()
-        return self.documents.find_pages(image, self._choice)
+            return _NO_PAGES
+        return FoundPages(self.documents.find_pages(image, self._choice))
+
+    def _find_pages_of_link(self, link: sources.FetchedLink, task: Task) -> FoundPages:
+        """Find the pages of a document that is downloaded, unless an earlier run has recorded how many there are."""
+        if self.recall_version is not None:
+            first = 1 if self._choice is None else self._choice.ranges[0][0]
+            page_task = replace(task, source=sources.DocumentPage.format_name(task.source, first))
+            version = self.recall_version(page_task) or ""
+            if match := re.fullmatch(_PAGES_VERSION, version):
+                count = int(match[1])
+                numbers = range(1, count + 1) if self._choice is None else self._choice.select(link.name, count, "page")
+                return FoundPages(numbers, version)
+        numbers = self.documents.find_pages(link, self._choice)
+        return FoundPages(numbers, f"{self.documents.open(link).page_count} pages" if numbers else None)

@@ -180,6 +180,7 @@ def _share_work(
         return WorkSharing(journal)
     sidecars = outcome_writer.sidecars
     done_finder = DoneFinder(plan, journal, None if sidecars is None else sidecars.may_skip_recorded)
+    plan.page_finder.recall_version = done_finder.recall_version
     return WorkSharing(journal, done_finder, needs_records=needs_records)
 
 

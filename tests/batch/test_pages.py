@@ -166,6 +166,28 @@ def test_a_dry_run_counts_pages(batch: Batch, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("choice", [(), ("--pages", "2-")])
+def test_documents_whose_pages_are_done_are_not_downloaded_again(
+    batch: Batch, tried: Counter[int], gallery: Gallery, choice: tuple[str, ...]
+) -> None:
+    inner, downloads = gallery.answer, []
+    assert callable(inner)
+
+    def answer(asked: Asked) -> Reply:
+        if asked.method != "GET":
+            return inner(asked)
+        downloads.append(asked.path)
+        return Reply([numbered_pdf(3)], headers={"Content-Type": "application/pdf"})
+
+    gallery.answer = answer
+    options = (f"{gallery.url}/a.pdf", "what?", "--fetch", "-o", "r.jsonl", *SMALL, *choice)
+    numbers = {2, 3} if choice else {1, 2, 3}
+    for more, count in (((), 1), ((), 1), (("--dry-run",), 1), (("--verify",), 2)):
+        assert (batch(*options, *more).exit_code, len(downloads), dict(tried)) == (0, count, dict.fromkeys(numbers, 1))
+    assert batch(*options[:1], "another question", *options[2:]).exit_code == 0
+    assert (len(downloads), dict(tried)) == (3, dict.fromkeys(numbers, 2))
+
+
 @pytest.mark.usefixtures("tried")
 def test_without_the_library_a_folders_pdfs_are_left_out_with_a_note(batch: Batch, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()

@@ -109,20 +109,23 @@ def expand_document(candidate: Candidate, page_finder: "PageFinder") -> Iterator
         yield candidate
         return
     try:
-        numbers = page_finder.find_pages(candidate.source, is_argument=candidate.is_argument)
+        found = page_finder.find_pages(
+            candidate.source, is_argument=candidate.is_argument, prompt=candidate.prompt, image_id=candidate.id
+        )
     except ImageError as error:
         if error.code == "needs_pdf" and not (candidate.is_argument or candidate.is_from_list):
             page_finder.left_out.add(candidate.source)
         else:
             yield replace(candidate, error=error)
         return
-    if not numbers:
+    if not found.numbers:
         yield candidate
-    for number in numbers:
+    for number in found.numbers:
         page_source, shard_key = (
             sources.DocumentPage.format_name(name, number) for name in (candidate.source, candidate.shard_key)
         )
-        yield replace(candidate, source=page_source, shard_key=shard_key)
+        version = candidate.version or found.version
+        yield replace(candidate, source=page_source, shard_key=shard_key, version=version)
 
 
 def expand_argument(argument: str, selection: "Selection") -> Iterator[Candidate]:

@@ -106,9 +106,22 @@ class DoneFinder:
             found = answer.record if answer is not None and answer.has_own_line else None
         elif isinstance(source, FetchedLink):
             found = self._journal.find_unchanged(question, None, partial(self._compute_key, task, 1))
+        elif isinstance(source, DocumentPage) and isinstance(source.document, FetchedLink):
+            compute_key = partial(self._compute_key, task, source.number)
+            found = self._journal.find_unchanged(question, task.version, compute_key)
         else:
             return None
         return found if found is None or self._may_skip is None or self._may_skip(source) else None
+
+    def recall_version(self, task: Task) -> str | None:
+        """The version that the results file states for an image, whatever it is now."""
+        if self._plan.is_verifying:
+            return None
+        with suppress(ImageError, UsageError):
+            task = self.locate(task)
+            name = self._plan.open_source(task).name
+            return self._journal.find_version(build_question(task, name, self._get_prompt(task), None))
+        return None
 
     def _get_prompt(self, task: Task) -> str:
         if task.prompt is None and self._has_common_prompt:

@@ -101,6 +101,21 @@ def format_size(size: int) -> str:
     return f"{size / 1000:.0f} KB" if size < 999_500 else f"{size / 1e6:.1f} MB"
 
 
+def format_count(number: int, noun: str, plural: str | None = None) -> str:
+    """A number and what is counted: ``1 image``, ``2,000 images``.
+
+    Args:
+        noun: for one, perhaps with a verb: ``image was``.
+        plural: for any other number, unless it is ``noun`` with an ``s``.
+    """
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def shorten(text: str, length: int) -> str:
+    """The text, or the beginning of a longer one with an ellipsis at its end, in so many characters."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
 def is_secret_header(header: str) -> bool:
     """Whether a header with this name probably holds a secret."""
     return re.search(_PRIVATE_HEADER_PATTERN, header.lower()) is not None

@@ -11,10 +11,9 @@ from ..errors import ImageError
 from ..frozen import frozen
 from ..images.prepare import PreparedImage
 from ..metrics import Clock, Price
-from ..text import format_size
+from ..text import format_count, format_size
 from . import tasks
 from .inputs import Task
-from .progress.stats import format_duplicates
 from .tasks import BatchPlan
 
 #: Images that are prepared: at most, and at least, however long they take.
@@ -105,10 +104,8 @@ class Forecast:
         about = "about " if census.is_estimated else ""
         counts = [f"{about}{count(census.image_count)} images: {about}{count(requests)} to {verb}"]
         if census.duplicate_count:
-            is_exact = not census.is_estimated
-            counts.append(
-                format_duplicates(census.duplicate_count) if is_exact else f"{count(census.duplicate_count)} duplicates"
-            )
+            duplicates = format_count(census.duplicate_count, "duplicate")
+            counts.append(f"{count(census.duplicate_count)} duplicates" if census.is_estimated else duplicates)
         yield ", ".join(
             [*counts, f"{count(census.done_count)} already done", f"{count(census.unreadable_count)} unreadable"]
         )

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from ..errors import ImageError
 from ..images.suffixes import has_readable_suffix
-from ..text import escape_control_characters, quote_name
+from ..text import escape_control_characters, format_count, quote_name
 
 #: Kinds of files that people may expect to be described, by suffix. Sources: dcraw, LibRaw and ffmpeg's lists of formats.
 _SUFFIXES_BY_KIND = {
@@ -173,6 +173,6 @@ def _describe_documents(count: int) -> tuple[str, str]:
     """What happened to documents without the library that reads them, and a hint."""
     from ..installation import format_install_command
 
-    documents = "1 PDF document was" if count == 1 else f"{count:,} PDF documents were"
+    documents = format_count(count, "PDF document was", "PDF documents were")
     message = f"{documents} left out, because reading PDFs needs an extra library"
     return message, f"Run: {format_install_command('pypdfium2')}"

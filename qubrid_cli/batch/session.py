@@ -12,7 +12,7 @@ from ..errors import BatchIncompleteError, EndpointError, InterruptedByUserError
 from ..frozen import frozen
 from ..output.streams import Output, echo_err
 from ..signals import stop_on_signals
-from ..text import quote_name
+from ..text import format_count, quote_name
 from .budget import Budget
 from .journal import Journal
 from .outcomes import OutcomeWriter
@@ -149,7 +149,7 @@ def _print_left_out(plan: BatchPlan) -> None:
 def _format_given_up(count: int) -> list[str]:
     if not count:
         return []
-    images = "1 image was" if count == 1 else f"{count:,} images were"
+    images = format_count(count, "image was", "images were")
     reason = "the answer was cut off or did not fit the schema as often as --retries allows"
     return [f"{images} not requested again, because {reason}; to request them again, add --retry-incomplete"]
 
@@ -346,13 +346,13 @@ def _consume_items(
             reason = batch_run.stop_reason
             if isinstance(reason, InterruptedByUserError) and batch_run.in_flight and not is_announced:
                 is_announced = True
-                requests = "1 request" if batch_run.in_flight == 1 else f"{batch_run.in_flight} requests"
+                requests = format_count(batch_run.in_flight, "request")
                 display.print_line(
                     f"{reason.message}: waiting up to {batch_run.shutdown_grace:.0f} s for {requests} in flight; "
                     "a second Ctrl-C quits at once"
                 )
     if saver.lost_count and batch_run.stop_reason is not None:
-        lost = "1 answer was lost" if saver.lost_count == 1 else f"{saver.lost_count:,} answers were lost"
+        lost = format_count(saver.lost_count, "answer was lost", "answers were lost")
         batch_run.stop_reason = batch_run.stop_reason.with_message(
             f"{batch_run.stop_reason.message}; {lost}", hint=batch_run.stop_reason.hint
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..frozen import frozen
 from ..images import tokens
 from ..metrics import Cost, compute_cost
+from ..text import format_count
 from .plan import AXES, BenchPlan, Variant
 from .record import SCHEMA_VERSION
 
@@ -51,12 +52,12 @@ class BenchForecast:
         """One line: the requests, and about how many tokens and how much money they take."""
         plan = self.plan
         factors = [
-            _count(len(plan.variants), "variant"),
-            _count(len(plan.samples), "image"),
-            _count(plan.runs, "run"),
+            format_count(len(plan.variants), "variant"),
+            format_count(len(plan.samples), "image"),
+            format_count(plan.runs, "run"),
         ]
         parts = [
-            f"{' × '.join(factors)} = {_count(plan.request_count, 'request')}, and {plan.warm_up_count} to warm up"
+            f"{' × '.join(factors)} = {format_count(plan.request_count, 'request')}, and {plan.warm_up_count} to warm up"
         ]
         parts.append(
             "unknown number of prompt tokens"
@@ -66,10 +67,6 @@ class BenchForecast:
         if self.cost is not None:
             parts.append(f"{self.cost} without the answers")
         return "; ".join(parts)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def forecast(plan: BenchPlan, images: "ImageStore") -> BenchForecast:

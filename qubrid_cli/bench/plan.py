@@ -306,7 +306,7 @@ def _build_described(preset: "Preset | None", settings: "Settings", options: Que
             hint='Add one: qvision bench --labels labels.jsonl --schema "shop, total number"',
         )
     prompt = question.compose_prompt(options.option_prompt, options.argument_prompt, preset, settings)
-    system = options.system or (preset.system if preset else None) or settings.system
+    system = question.choose_system(options.system, preset, settings)
     request = question.build_request(settings, prompt, system, dict(options.extra), stream=True)
     describe = question.choose_describe(schema, reads_tiles=False)
     return request, describe, partial(question.add_response_format, schema=schema)

@@ -13,9 +13,9 @@ from ..installation import format_install_command
 from ..metrics import Cost
 from ..output.appearance import measure_width
 from ..output.streams import echo_err, echo_prose
-from ..text import escape_control_characters, format_size, quote_name
+from ..text import escape_control_characters, format_count, format_size, quote_name, shorten
 from .answers import AnswerSource
-from .conversation import Conversation, estimate_images, format_count
+from .conversation import Conversation, estimate_images
 from .inputs import ImageLoader, split_words
 from .saving import format_markdown, save_json
 from .slash_commands import SlashCommand, format_help
@@ -117,13 +117,13 @@ class Actions:
     def _undo(self, _: str) -> None:
         conversation = self._conversation
         if conversation.prompt is not None:
-            self._confirm(f"Taken back: {_shorten(conversation.prompt)}{self._describe_next_images()}")
+            self._confirm(f"Taken back: {_quote(conversation.prompt)}{self._describe_next_images()}")
             conversation.prompt = None
         elif conversation.images:
             self._confirm(f"Taken back: {', '.join(image.name for image in conversation.images)}")
             conversation.images.clear()
         elif (turn := conversation.undo()) is not None:
-            self._confirm(f"Taken back: {_shorten(turn.prompt)}{self._describe_next_images()}")
+            self._confirm(f"Taken back: {_quote(turn.prompt)}{self._describe_next_images()}")
         else:
             raise UsageError("there is nothing to take back", hint="Type a question.")
 
@@ -199,6 +199,5 @@ class Actions:
             write_atomic(path, format_markdown(self._conversation).encode(errors="replace"), overwrite=overwrite)
 
 
-def _shorten(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= _MAX_QUOTED_LENGTH else f"{text[: _MAX_QUOTED_LENGTH - 1]}…"
+def _quote(prompt: str) -> str:
+    return shorten(" ".join(prompt.split()), _MAX_QUOTED_LENGTH)

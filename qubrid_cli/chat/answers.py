@@ -14,8 +14,8 @@ from ..images.sources import find_link_secrets
 from ..images.tokens import estimate_texts
 from ..library import connection, question
 from ..metrics import get_number
-from ..text import is_blank
-from .conversation import Conversation, Turn, estimate_images, format_count
+from ..text import format_count, is_blank
+from .conversation import Conversation, Turn, estimate_images
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -179,8 +179,3 @@ class Conversation:
 def _build_messages(turn: Turn) -> Iterator[Message]:
     yield Message("user", turn.prompt, turn.parts)
     yield Message("assistant", turn.answer)
-
-
-def format_count(number: int, noun: str) -> str:
-    """A number and what is counted: ``1 image``, ``2 images``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -10,10 +10,10 @@ from ..describe.result import Description
 from ..errors import EndpointError, InterruptedByUserError, OutputError, QvisionError, UsageError
 from ..output.show import OutputOptions, show_answer
 from ..output.streams import Output, echo_err, echo_error, echo_prose
-from ..text import escape_control_characters
+from ..text import escape_control_characters, format_count
 from .actions import Actions
 from .answers import AnswerSource
-from .conversation import Conversation, format_count
+from .conversation import Conversation
 from .inputs import ImageLoader
 from .prompt_line import EditedLines, MessageReader, open_reader
 from .saving import SessionFile

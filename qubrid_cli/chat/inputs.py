@@ -136,7 +136,7 @@ def begin_conversation(
         system: the text of ``-s``, which counts in an earlier chat too.
     """
     if saved is None:
-        return Conversation(system=system or (preset.system if preset else None) or settings.system)
+        return Conversation(system=question.choose_system(system, preset, settings))
     if system is not None:
         saved.conversation.system = system
     return saved.conversation

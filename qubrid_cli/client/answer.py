@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import EndpointError
 from ..frozen import frozen
+from ..text import shorten
 from .chunks import ChunkReader, is_completion
 from .events import Event, parse_json
 
@@ -66,7 +67,7 @@ def read_answer(chunks: Iterable[bytes], *, model: str = "", redact: Callable[[s
         batches = decode_batches(chain([start], chunks))
         first = next(batches, None)
         if first is None:
-            raise _no_answer_error(_shorten(start, redact) or "nothing")
+            raise _no_answer_error(_quote(start, redact) or "nothing")
         yield from _read_stream(chain([first], batches), reader)
 
 
@@ -86,7 +87,7 @@ def _read_document(data: bytes, reader: ChunkReader, redact: Callable[[str], str
     except ValueError as error:
         raise EndpointError("the endpoint's JSON is broken or cut off", hint="Try again.", code="not_json") from error
     if not is_completion(document):
-        raise _no_answer_error(_shorten(data, redact))
+        raise _no_answer_error(_quote(data, redact))
     yield from reader.read_chunk(document)
     if reader.has_ended:
         yield from reader.flush()
@@ -143,9 +144,8 @@ def _read_event(event: ServerSentEvent, chunk: Any, reader: ChunkReader) -> Iter
     yield from reader.read_chunk(chunk)
 
 
-def _shorten(data: bytes, redact: Callable[[str], str]) -> str:
-    text = redact(data[:_MAX_QUOTED_BYTES].decode(errors="replace")).strip()
-    return text[:79] + "…" if len(text) > 80 else text
+def _quote(data: bytes, redact: Callable[[str], str]) -> str:
+    return shorten(redact(data[:_MAX_QUOTED_BYTES].decode(errors="replace")).strip(), 80)
 
 
 def _no_answer_error(received: str) -> EndpointError:

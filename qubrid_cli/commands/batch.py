@@ -206,7 +206,8 @@ def _build_batch_request(
 ) -> "BatchRequest":
     from ..batch.tasks import BatchRequest
 
-    key_fields = {**_collect_key_fields(settings, schema), **tiling.key_fields}
+    schema_fields = {} if schema is None else {"schema": schema.document}
+    key_fields = {**question.list_key_facets(settings), **schema_fields, **tiling.key_fields}
     return BatchRequest(
         request,
         limits,
@@ -215,12 +216,6 @@ def _build_batch_request(
         loop_check=settings.loop_check,
         reads_tiles=tiling.reads_tiles,
     )
-
-
-def _collect_key_fields(settings: "Settings", schema: "Schema | None") -> dict[str, object]:
-    """What shapes the answers besides the request and the limits."""
-    fields = question.list_key_facets(settings) | ({"offline": True} if settings.offline else {})
-    return fields if schema is None else {**fields, "schema": schema.document}
 
 
 def _build_sidecar_options(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
-from ..describe.verdicts import Method
 from ..errors import BatchIncompleteError, ImageError, InterruptedByUserError, UsageError
 from ..library import connection, image_options, judging, question
 from ..text import quote_name
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from ..batch.matching.matches import MatchOptions
     from ..batch.tasks import BatchPlan
     from ..client.request import Request
+    from ..describe.verdicts import Method
     from ..settings.fields import Settings
 
 app = typer.Typer()
@@ -157,7 +157,8 @@ def find_images(
     open_source = runs.build_source_opener(settings, stdin, fetch=fetch)
     page_finder = documents.PageFinder(open_source, document_options.choice, document_options.password)
     key = None if dry_run else setup.require_key(settings, quiet=is_quiet)
-    key_fields = {**_collect_key_fields(settings, by, votes), **tiling.key_fields}
+    verdict_fields = {"by": by, "votes": votes or 1}  # the threshold does not shape the answers
+    key_fields = {**question.list_key_facets(settings), "verdict": verdict_fields, **tiling.key_fields}
     plan = tasks.BatchPlan(
         inputs=replace(images, page_finder=page_finder),
         batch_request=tasks.BatchRequest(request, limits, key_fields, config.prices),
@@ -303,12 +304,6 @@ def _build_match_options(params: "Mapping[str, Any]") -> "MatchOptions":
         has_reasons=params["why"],
         is_sorted=params["sort"] is not None,
     )
-
-
-def _collect_key_fields(settings: "Settings", by: Method | None, votes: int | None) -> dict[str, object]:
-    """What shapes the answers besides the request and the limits; the threshold does not."""
-    fields = question.list_key_facets(settings) | ({"offline": True} if settings.offline else {})
-    return {**fields, "verdict": {"by": by, "votes": votes or 1}}
 
 
 def _format_request(request: "Request", settings: "Settings", methods: "Sequence[Method]") -> tuple[str, ...]:

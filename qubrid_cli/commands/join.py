@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from ..errors import BatchIncompleteError
+from ..text import format_count
 from .shared import completions, help_layout
 from .shared.parts import FormatKind
 
@@ -55,7 +56,7 @@ def join(
     with open_sink(output, is_text=chosen is PartFormat.JSONL) as sink:
         write_joined(parts, sink, output or "-", chosen, only_failed=failed)
     if count := count_unfinished(parts):
-        names = "1 part has" if count == 1 else f"{count:,} parts have"
+        names = format_count(count, "part has", "parts have")
         raise BatchIncompleteError(
             f"{names} no result yet; only finished parts were joined",
             hint="To finish them, run the batch again.",

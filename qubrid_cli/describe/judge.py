@@ -29,6 +29,7 @@ from ..errors import (
 from ..frozen import frozen
 from ..images.prepare import PendingImage
 from ..metrics import Clock, Price
+from ..text import shorten
 from . import run
 from .result import Description, Writing
 from .run import Item, Items
@@ -362,9 +363,7 @@ def _explain_failure(method: Method, answer: Description) -> QvisionError:
     if method is not Method.SCHEMA:
         what = "decision" if method is Method.DECISIONS else "probabilities of yes and no"
         return SchemaMismatchError(f"the endpoint returned no {what}", hint=f"Leave out --by {method}.")
-    quoted = " ".join(answer.text.split())
-    quoted = quoted if len(quoted) <= _MAX_QUOTED_LENGTH else f"{quoted[:_MAX_QUOTED_LENGTH]}…"
     return SchemaMismatchError(
-        f"the answer is neither yes nor no: {quoted}",
+        f"the answer is neither yes nor no: {shorten(' '.join(answer.text.split()), _MAX_QUOTED_LENGTH)}",
         hint="--json keeps its text; a question with only these two answers, or another model, may work better.",
     )

@@ -208,7 +208,7 @@ def build_plan(options: Mapping[str, Any]) -> ClientPlan:
         settings,
         preset,
         options,
-        options.get("system") or (preset.system if preset else None) or settings.system,
+        question.choose_system(options.get("system"), preset, settings),
         answer_schema,
         image_options.build_image_limits(settings, parts, original=bool(options.get("original")), schema=answer_schema),
         config.prices,

@@ -34,6 +34,11 @@ def compose_prompt(option_text: str | None, argument: str | None, preset: "Prese
     return prompt or settings.prompt or _DEFAULT_PROMPT
 
 
+def choose_system(text: str | None, preset: "Preset | None", settings: "Settings") -> str | None:
+    """The system prompt: that of the user, else of the preset, else of the settings."""
+    return text or (preset.system if preset else None) or settings.system
+
+
 def validate_prompt(text: str, where: str) -> str:
     """The prompt unless it is empty, which is most often an empty variable of a script.
 
@@ -194,6 +199,7 @@ def _choose_thinking(settings: "Settings", extra: Mapping[str, object]) -> "Thin
 def list_key_facets(settings: "Settings") -> dict[str, object]:
     """What shapes an answer besides the request's older fields, for the key of a batch; only what the user has set."""
     facets: dict[str, object] = {"think": settings.think, "detail": settings.detail, "params": dict(settings.params)}
+    facets["offline"] = settings.offline
     if settings.image_order != get_default_image_order(settings.profile):
         facets["image_order"] = settings.image_order
     return {name: value for name, value in facets.items() if value}

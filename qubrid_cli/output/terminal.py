@@ -19,7 +19,7 @@ from ..client.events import ReasoningDelta, TextDelta, TextWasReasoning
 from ..client.retry import RetryScheduled
 from ..describe.result import Description, Preparing, Receiving, Refused, Repairing, Sending, Writing
 from ..describe.run import Item, Items
-from ..text import escape_control_characters, format_size, mask_fields, strip_control_characters
+from ..text import escape_control_characters, format_size, mask_fields, shorten, strip_control_characters
 from .appearance import may_repaint
 from .streams import echo_err
 
@@ -277,8 +277,7 @@ def _name_phase(item: Item | None) -> str:
 
 
 def _format_fields(fields: Mapping[str, Any]) -> str:
-    text = json.dumps(mask_fields(fields))
-    return text if len(text) <= _MAX_FIELDS_LENGTH else f"{text[: _MAX_FIELDS_LENGTH - 1]}…"
+    return shorten(json.dumps(mask_fields(fields)), _MAX_FIELDS_LENGTH)
 
 
 def _format_retry(item: RetryScheduled) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..frozen import frozen
 from ..metrics import Cost
-from ..text import escape_control_characters, format_size, strip_control_characters
+from ..text import escape_control_characters, format_count, format_size, shorten, strip_control_characters
 from .charts import format_number
 from .markdown import extract_text, render_markdown
 from .pictures import LoadedPicture
@@ -55,7 +55,7 @@ class ImageGroup:
         """What tells the answers apart: model, prompt, size; or else their number."""
         columns = [
             [item.model or "unknown model" for item in self.items],
-            [_shorten(item.prompt or "", _LABEL_LENGTH) for item in self.items],
+            [shorten(" ".join((item.prompt or "").split()), _LABEL_LENGTH) for item in self.items],
             [_get_sent_size(item) or "" for item in self.items],
         ]
         differing = [column for column in columns if len(set(column)) > 1]
@@ -74,11 +74,6 @@ def group_items(items: Iterable[ResultItem]) -> list[ImageGroup]:
     for position, item in enumerate(items):
         groups.setdefault(item.image_id, []).append((item, position))
     return [ImageGroup(*zip(*group, strict=True)) for group in groups.values()]
-
-
-def _shorten(text: str, length: int) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= length else f"{text[:length]}…"
 
 
 def _get_sent(item: ResultItem) -> Mapping[str, Any]:
@@ -133,11 +128,12 @@ def build_answer(item: ResultItem, size: tuple[int | None, int | None]) -> dict[
     labels = list(dict.fromkeys(label for label, *_ in boxes if label))
     text = strip_control_characters(item.text)
     html = None if item.data is not None else render_markdown(text)
+    caption = summarize(item) if html is None else extract_text(html)
     return {
         "state": str(item.state),
         "model": item.model,
         "text": text,
-        "caption": _shorten_caption(summarize(item) if html is None else extract_text(html)),
+        "caption": shorten(strip_control_characters(caption).strip(), _CAPTION_LENGTH),
         "html": html,
         "data": item.data,
         "boxes": boxes,
@@ -212,16 +208,7 @@ def _summarize_list(values: Sequence[Any]) -> str:
     if labels:
         counts = {label: labels.count(label) for label in dict.fromkeys(labels[:200])}
         return ", ".join(label if count == 1 else f"{count} × {label}" for label, count in counts.items())
-    return ", ".join(texts) or _count_items(len(values))
-
-
-def _count_items(count: int) -> str:
-    return "1 item" if count == 1 else f"{count:,} items" if count else ""
-
-
-def _shorten_caption(text: str) -> str:
-    text = strip_control_characters(text).strip()
-    return text if len(text) <= _CAPTION_LENGTH else f"{text[:_CAPTION_LENGTH]}…"
+    return ", ".join(texts) or format_count(len(values), "item") if values else ""
 
 
 def list_facts(item: ResultItem) -> dict[str, str]:

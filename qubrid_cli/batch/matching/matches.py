@@ -14,7 +14,7 @@ from ...images.sources import Source
 from ...output.names import has_reader, write_name
 from ...output.record import json_text
 from ...output.streams import Output
-from ...text import escape_control_characters
+from ...text import escape_control_characters, format_count
 from ..entries import Record
 from ..inputs import Task
 from ..progress.display import ProgressDisplay
@@ -185,7 +185,5 @@ class Matches:
         effects = ["--threshold has no effect"] if self.options.threshold is not None else []
         effects += ["--sort puts them last"] if self.options.is_sorted else []
         if effects and self._no_probability_count:
-            answers = (
-                "1 answer has" if self._no_probability_count == 1 else f"{self._no_probability_count:,} answers have"
-            )
+            answers = format_count(self._no_probability_count, "answer has", "answers have")
             yield f"note: {answers} no probability, because the endpoint returned none: {' and '.join(effects)}"

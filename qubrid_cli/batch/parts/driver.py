@@ -10,6 +10,7 @@ from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING
 
 from ...errors import BatchIncompleteError, InterruptedByUserError, QvisionError
+from ...text import format_count
 from .executors import PartExecutor
 from .lease import CommonShare, Lease
 from .part import Part, PartSummary
@@ -147,7 +148,7 @@ class Driver:
         if self._running and self._lease.problem is None:
             self._lease.publish(stop=True)
         if self._running and isinstance(self.stop_reason, InterruptedByUserError):
-            parts = "1 part" if len(self._running) == 1 else f"{len(self._running)} parts"
+            parts = format_count(len(self._running), "part")
             self._display.print_line(
                 f"{self.stop_reason.message}: waiting for the requests in flight of {parts}, whose answers so far are "
                 "being saved; a second Ctrl-C quits at once"

@@ -12,7 +12,7 @@ from math import ceil, inf
 
 from ...frozen import frozen
 from ...metrics import Clock, Cost, parse_server_figures
-from ...text import format_size
+from ...text import format_count, format_size
 from ..budget import TotalUsage
 from ..entries import Record
 from ..tasks import Done, Failed, Outcome, SidecarFailed, Skipped
@@ -247,7 +247,7 @@ class BatchStats:
         if 1 <= wait < inf:
             return f"next request in {_format_seconds(wait)}"
         if self._claimed_keys:
-            images = "1 image" if len(self._claimed_keys) == 1 else f"{len(self._claimed_keys):,} images"
+            images = format_count(len(self._claimed_keys), "image")
             return f"waiting for other runs, which work on {images}"
         return ""
 
@@ -260,7 +260,7 @@ class BatchStats:
         """
         described = self.done - self.duplicates
         counts = [f"{described:,} {verb}"]
-        counts += [format_duplicates(self.duplicates)] if self.duplicates else []
+        counts += [format_count(self.duplicates, "duplicate")] if self.duplicates else []
         counts += [f"{count:,} {name}" for name, count in (("skipped", self.skipped), ("failed", self.failed)) if count]
         seconds = self._clock() - self._started_at
         parts = [", ".join(counts), format_duration(seconds)]
@@ -299,11 +299,6 @@ def _percentile(values: Collection[float], percent: int) -> float:
 
 def _format_percentiles(name: str, seconds: Collection[float]) -> str:
     return f"{name} {_percentile(seconds, 50):.2f} s (p95 {_percentile(seconds, 95):.2f} s)"
-
-
-def format_duplicates(count: int) -> str:
-    """Format a number of duplicates."""
-    return "1 duplicate" if count == 1 else f"{count:,} duplicates"
 
 
 def format_duration(seconds: float) -> str:

@@ -16,7 +16,7 @@ from ... import files
 from ...errors import OutputError, StorageError
 from ...frozen import frozen
 from ...output.record import json_text
-from ...text import quote_name
+from ...text import format_count, quote_name
 from ..sidecars.answers import format_caption
 
 CORRECTIONS_FILE = "corrections.jsonl"
@@ -92,7 +92,7 @@ class Corrections:
     def format_notes(self) -> Iterator[str]:
         """Say which files have lines that could not be read."""
         for name, count in self._damaged_counts.items():
-            yield f"damaged: {count_lines(count)} of {quote_name(name)}, ignored"
+            yield f"damaged: {format_count(count, 'line')} of {quote_name(name)}, ignored"
 
     def add(self, record: Mapping[str, Any], correction: Correction) -> None:
         """Add the correction of an answer, in place of an earlier one."""
@@ -220,11 +220,6 @@ def _append(path: Path, line: bytes) -> None:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     finally:
         os.close(descriptor)
-
-
-def count_lines(count: int) -> str:
-    """A number of lines, in words."""
-    return "1 line" if count == 1 else f"{count:,} lines"
 
 
 def _squeeze(text: str) -> str:

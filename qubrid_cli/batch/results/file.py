@@ -14,7 +14,7 @@ from pathlib import Path
 from ... import files
 from ...errors import OutputError, UsageError
 from ...operating_system import IS_WINDOWS
-from ...text import quote_name
+from ...text import format_count, quote_name
 from .. import entries
 from ..sidecars.answers import format_caption
 from . import lines
@@ -165,9 +165,10 @@ class ResultsFile:
         if self.damaged:
             numbers = ", ".join(f"{number:,}" for _, number in self.damaged[:_SHOWN_DAMAGED_LINES])
             more = ", …" if len(self.damaged) > _SHOWN_DAMAGED_LINES else ""
-            count = "1 line" if len(self.damaged) == 1 else f"{len(self.damaged):,} lines"
             moved = f"moved to {get_damaged_path(self.path)}" if is_moved else "ignored"
-            self.notes.append(f"damaged: {count} of {quote_name(self.path)} ({numbers}{more}), {moved}")
+            self.notes.append(
+                f"damaged: {format_count(len(self.damaged), 'line')} of {quote_name(self.path)} ({numbers}{more}), {moved}"
+            )
 
     def _read_all(self) -> None:
         """Index the whole file.
@@ -261,7 +262,7 @@ class ResultsFile:
         self._must_restore = False
         self._remember_end()
         if count:
-            restored = "1 line was" if count == 1 else f"{count:,} lines were"
+            restored = format_count(count, "line was", "lines were")
             self._notify(f"{quote_name(path)} was changed by another program; {restored} written to it again")
 
     def _restore(self) -> int:

@@ -12,7 +12,7 @@ from ...errors import MissingObjectError, StorageError, UsageError, find_shortag
 from ...images.urls import is_object_folder, is_object_url
 from ...output.record import json_text
 from ...storage.opening import StorageOptions, exists_object, open_object
-from ...text import find_encoding, quote_name
+from ...text import find_encoding, format_count, quote_name
 from .corrections import CORRECTIONS_FILE, Corrections
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class ResultsFiles:
         chunks = chain(join_parts(output), map(output.read_partial, output.list_begun()))
         self._add(self._copy(chunks), quote_name(location), folder, is_local=is_local)
         if count := count_unfinished(output):
-            parts = "1 part" if count == 1 else f"{count:,} parts"
+            parts = format_count(count, "part")
             self.notes.append(
                 f"unfinished: {parts} of {quote_name(location)}; answers that were saved so far are included"
             )

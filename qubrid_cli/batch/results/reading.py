@@ -16,7 +16,7 @@ from ...errors import StorageError
 from ...frozen import frozen
 from ...images.urls import is_object_url
 from ...output.record import json_text
-from ...text import natural_key
+from ...text import format_count, natural_key
 from .. import entries
 from . import lines
 from .corrections import (
@@ -24,7 +24,6 @@ from .corrections import (
     append_correction,
     apply_correction,
     check_text,
-    count_lines,
     identify_answer,
     is_unchanged,
 )
@@ -151,7 +150,9 @@ class ResultsReader:
         if damaged:
             numbers = ", ".join(f"{number:,}" for number in damaged[:_SHOWN_DAMAGED_LINES])
             more = ", …" if len(damaged) > _SHOWN_DAMAGED_LINES else ""
-            self.notes.append(f"damaged: {count_lines(len(damaged))} of {file.name} ({numbers}{more}), ignored")
+            self.notes.append(
+                f"damaged: {format_count(len(damaged), 'line')} of {file.name} ({numbers}{more}), ignored"
+            )
 
     def _index_line(self, file_number: int, offset: int, data: bytes) -> bool:
         """Index a line; false if it is not a result."""

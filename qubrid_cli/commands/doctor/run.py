@@ -24,7 +24,7 @@ from ...library import connection, question
 from ...settings import config_file, keys, model_cache, presets
 from ...settings.config_file import Config
 from ...settings.fields import Settings
-from ...text import escape_control_characters, mask_fields, mask_key
+from ...text import escape_control_characters, mask_fields, mask_key, shorten
 from . import probes
 from .checks import Check, CheckStatus, make_failure, make_ok, make_warning, run_with_timeout
 
@@ -229,5 +229,4 @@ def _judge_answer(answer: Description, endpoint: Endpoint, seconds: float) -> Ch
     text = escape_control_characters(endpoint.redact(" ".join(answer.text.split())))
     if not text:
         return make_ok("request", f"received an answer in {duration}, with no text in its first {_MAX_TOKENS} tokens")
-    excerpt = text if len(text) <= _MAX_EXCERPT_LENGTH else f"{text[: _MAX_EXCERPT_LENGTH - 1]}…"
-    return make_ok("request", f"described a test image in {duration}: {excerpt}")
+    return make_ok("request", f"described a test image in {duration}: {shorten(text, _MAX_EXCERPT_LENGTH)}")

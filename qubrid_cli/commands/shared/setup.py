@@ -146,7 +146,9 @@ def read_system_prompt(
     option: str | None, stdin: BinaryIO, preset: "Preset | None", settings: "Settings"
 ) -> str | None:
     """The system prompt of ``-s``, of the preset, or of the settings."""
-    return read_prompt("-s", option, stdin) or (preset.system if preset else None) or settings.system
+    from ...library.question import choose_system
+
+    return choose_system(read_prompt("-s", option, stdin), preset, settings)
 
 
 def find_referenced_files(*texts: str | None) -> list[Path]:

@@ -13,6 +13,7 @@ from ...images import tokens
 from ...images.detections.detection import Detection
 from ...images.prepare import PreparedImage
 from ...images.tiles.choice import Box
+from ...text import shorten
 from .families import DEFAULT, Coordinates, Family
 from .reading import Mention
 
@@ -198,7 +199,7 @@ def _list_alternatives(mentions: Sequence[Mention], form: Coordinates) -> Iterat
 
 def _name(mention: Mention, number: int) -> str:
     kind = "point" if len(mention.numbers) == 2 else "box"
-    label = mention.label if len(mention.label) <= _MAX_QUOTED_LABEL else f"{mention.label[:_MAX_QUOTED_LABEL]}…"
+    label = shorten(mention.label, _MAX_QUOTED_LABEL)
     return f"{kind} {number} ({label})" if label else f"{kind} {number}"
 
 

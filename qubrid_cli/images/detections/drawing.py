@@ -6,6 +6,7 @@ from io import BytesIO
 
 from PIL import Image, ImageDraw, ImageFont
 
+from ...text import shorten
 from .detection import Detection
 
 #: Bright colors that are easy to tell apart, also with a color vision deficiency (after Okabe and Ito, 2008).
@@ -113,7 +114,7 @@ def _clean_label(label: str) -> str:
     """What the font can draw of a label, on one line and not too long."""
     decomposed = unicodedata.normalize("NFKD", label.replace("ß", "ss")).encode("ascii", "ignore").decode()
     text = " ".join("".join(letter if letter.isprintable() else " " for letter in decomposed).split())
-    return text if len(text) <= _MAX_LABEL_LENGTH else f"{text[: _MAX_LABEL_LENGTH - 1]}…"
+    return shorten(text, _MAX_LABEL_LENGTH)
 
 
 def _list_corners(outline: _Box, width: float, height: float) -> Iterator[tuple[float, float]]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import ImageError, UsageError
 from ...frozen import frozen
-from ...text import quote_name
+from ...text import format_count, quote_name
 from .. import sources, tokens
 from ..sources import DocumentKind, DocumentPage, Link, ReadableSource, detect_document
 from ..tiles.choice import MAX_AUTO_TILES
@@ -80,7 +80,7 @@ def parse_pages(text: str) -> PageChoice:
 
 def no_such_page_error(name: str, number: int, count: int, unit: str) -> ImageError:
     """The error for a page beyond the last one."""
-    pages = f"only one {unit}" if count == 1 else f"{count:,} {unit}s"
+    pages = f"only one {unit}" if count == 1 else format_count(count, unit)
     hint = "Frames and pages count from 1." if count > 1 else "Leave out --pages."
     return ImageError(f"{name} has {pages}, so there is no {unit} {number:,}", hint=hint, code="no_such_frame")
 

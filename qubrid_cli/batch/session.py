@@ -16,8 +16,7 @@ from ..text import format_count, quote_name
 from .budget import Budget
 from .journal import Journal
 from .outcomes import OutcomeWriter
-from .progress.display import ProgressDisplay, make_writer, show_progress
-from .progress.messages import Messages
+from .progress.display import Messages, ProgressDisplay, make_writer, show_progress
 from .progress.stats import BatchStats
 from .queues import Waiting
 from .results.done import DoneFinder
@@ -28,7 +27,7 @@ from .workers import Workers
 
 if TYPE_CHECKING:
     from .failures import FailureList
-    from .matching.matches import Matches
+    from .matches import Matches
 
 _UNSAVED = "the answers are not saved; to save them, add -o results.jsonl"
 #: Seconds between attempts to write to a full disk.

@@ -10,8 +10,8 @@ from ..images.encode import ImageLimits
 from ..output.bars import Bar
 from ..output.record import json_text
 from ..report.charts import RangeChart, build_ranges
-from ..report.markdown import render_markdown
 from ..report.page import PageSetup, render_page
+from ..report.safe_html import render_markdown
 from ..text import escape_control_characters, strip_control_characters
 from .figures import Distribution
 from .labels import Expected

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..batch.inputs import BatchInputs
-    from ..batch.matching.matches import MatchOptions
+    from ..batch.matches import MatchOptions
     from ..batch.tasks import BatchPlan
     from ..client.request import Request
     from ..describe.verdicts import Method
@@ -279,7 +279,7 @@ def _build_match_options(params: "Mapping[str, Any]") -> "MatchOptions":
     Raises:
         UsageError: options exclude each other.
     """
-    from ..batch.matching.matches import Form, MatchOptions
+    from ..batch.matches import Form, MatchOptions
 
     forms = {"silent": Form.NOTHING, "count": Form.COUNT, "as_json": Form.LINES}
     flags = {"silent": "-q", "count": "-c", "as_json": "--json", "why": "--why", "sort": "--sort", "max_count": "-m"}
@@ -321,7 +321,7 @@ def _format_request(request: "Request", settings: "Settings", methods: "Sequence
 
 def _run(plan: "BatchPlan", match_options: "MatchOptions", *, is_dry_run: bool) -> None:
     from ..batch import session
-    from ..batch.matching.matches import Form, Matches
+    from ..batch.matches import Form, Matches
 
     matches = Matches(match_options, plan.open_source)
     try:

@@ -9,7 +9,7 @@ import typer
 
 from ..errors import UsageError
 from ..output.streams import Output, echo_err, open_sink
-from ..report.formats import ReportFormat, find_format
+from ..report.export import ReportFormat, find_format, write_report
 from .shared import completions, help_layout, options, setup
 
 if TYPE_CHECKING:
@@ -92,7 +92,6 @@ def report(
     )
     if serve and inline_limit is not None:
         raise UsageError("--inline-limit has no effect with --serve", hint="Leave out --inline-limit.")
-    from ..report.export import write_report
     from ..report.results import Results
 
     if chosen is ReportFormat.PARQUET:

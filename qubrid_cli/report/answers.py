@@ -8,9 +8,9 @@ from ..frozen import frozen
 from ..metrics import Cost
 from ..text import escape_control_characters, format_count, format_size, shorten, strip_control_characters
 from .charts import format_number
-from .markdown import extract_text, render_markdown
 from .pictures import LoadedPicture
 from .results import ResultItem
+from .safe_html import extract_text, render_markdown
 
 #: Characters of a caption, and of a prompt in the heading of an answer.
 _CAPTION_LENGTH, _LABEL_LENGTH = 1200, 60

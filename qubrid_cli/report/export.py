@@ -1,26 +1,62 @@
-"""Write a report as a file for other programs."""
+"""The formats of reports, and writing a report in one of them."""
 
 import os
 from collections.abc import Iterator
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from ..errors import UsageError
 from ..images.urls import is_object_url
-from ..output.streams import ByteSink
-from .document import iterate_markdown
-from .formats import ReportFormat
-from .results import Results
-from .table import iterate_csv
+from ..text import quote_name
 
 if TYPE_CHECKING:
+    from ..output.streams import ByteSink
     from .gallery import Gallery
+    from .results import Results
 
 #: Characters that are written at once.
 _BLOCK_SIZE = 1 << 16
 
 
+class ReportFormat(StrEnum):
+    """A format of reports."""
+
+    HTML = "html"
+    CSV = "csv"
+    MARKDOWN = "md"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+
+    @property
+    def is_text(self) -> bool:
+        """Whether a terminal can show it."""
+        return self is not ReportFormat.PARQUET
+
+
+#: Suffixes that are not the name of a format.
+_OTHER_SUFFIXES = {"htm": ReportFormat.HTML, "markdown": ReportFormat.MARKDOWN, "ndjson": ReportFormat.JSONL}
+
+
+def find_format(name: str) -> ReportFormat:
+    """Find the format of a file by its name.
+
+    Raises:
+        UsageError: no format has its suffix.
+    """
+    suffix = os.path.splitext(name)[1].removeprefix(".").lower()
+    formats = {**{item.value: item for item in ReportFormat}, **_OTHER_SUFFIXES}
+    if suffix not in formats:
+        problem = f"the suffix .{suffix} is not known" if suffix else "it has no suffix"
+        names = ", ".join(ReportFormat)
+        raise UsageError(
+            f"no format for -o {quote_name(name)}: {problem}", hint=f"Name the format with --format: {names}"
+        )
+    return formats[suffix]
+
+
 def write_report(
-    results: Results,
-    sink: ByteSink,
+    results: "Results",
+    sink: "ByteSink",
     name: str,
     report_format: ReportFormat,
     *,
@@ -43,8 +79,12 @@ def write_report(
             sink.write(gallery.render())
             return
         case ReportFormat.CSV:
+            from .table import iterate_csv
+
             pieces = iterate_csv(results, has_mark=has_mark)
         case ReportFormat.MARKDOWN:
+            from .document import iterate_markdown
+
             pieces = iterate_markdown(results, folder, title)
         case ReportFormat.JSONL:
             pieces = (line.decode(errors="surrogatepass") for line in results.iterate_lines(folder))

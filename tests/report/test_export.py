@@ -11,8 +11,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from qubrid_cli.report.document import iterate_markdown
-from qubrid_cli.report.export import write_report
-from qubrid_cli.report.formats import ReportFormat
+from qubrid_cli.report.export import ReportFormat, write_report
 from qubrid_cli.report.results import Results
 from qubrid_cli.report.table import iterate_csv
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from qubrid_cli.report.markdown import extract_text, render_markdown
 from qubrid_cli.report.page import PageSetup, encode_data, render_page
+from qubrid_cli.report.safe_html import extract_text, render_markdown
 
 HOSTILE = [
     "</script><script>alert(1)</script>",

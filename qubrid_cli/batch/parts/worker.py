@@ -36,10 +36,9 @@ from ..workers import Workers
 from .access import open_endpoint
 from .description import RunDescription, open_output
 from .lease import LeaseWatcher
-from .output import PartFormat, PartsOutput
+from .output import PartFormat, PartsOutput, finish_lines
 from .part import SHORT_GRACE, Part, PartSummary
 from .reports import encode_report, get_interval
-from .results import finish_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,11 +5,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from ...metrics import Clock
 from ...output.appearance import has_color, may_repaint
 from ...output.streams import Output, TolerantStream, echo_err
+from ...text import format_size, quote_name
 from ..tasks import Done, Failed
 from .stats import BatchStats
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Seconds between lines of progress if there is no bar.
 _LINE_INTERVAL = 30.0
+#: Seconds between messages about the progress of long work on the results file.
+_REPORT_SECONDS = 2.0
 #: Seconds between drawings of the bar.
 _DRAW_INTERVAL = 0.25
 #: Characters of the bar: at most, and at least to be drawn at all.
@@ -171,3 +175,33 @@ class BarDisplay(ProgressDisplay):
         yield f"{_DIM}{details}{_RESET}" if self._is_colored else details
         if trouble := stats.format_trouble():
             yield trouble[:width]
+
+
+class Messages:
+    """Shows messages and the progress of long work on the results file, before, during and after the run.
+
+    Attributes:
+        display: shows the progress of the run, while there is one.
+    """
+
+    def __init__(self, *, is_quiet: bool) -> None:
+        self.display: ProgressDisplay | None = None
+        self._is_quiet = is_quiet
+        self._next_report_at = time.monotonic() + _REPORT_SECONDS
+        self._reported = ""
+
+    def show(self, text: str) -> None:
+        """Show a message."""
+        if self.display is not None:
+            self.display.print_line(text)
+        elif not self._is_quiet:
+            echo_err(text)
+
+    def report(self, name: str, path: Path, done: int, total: int) -> None:
+        """Show the progress of long work, every few seconds."""
+        now = time.monotonic()
+        if name != self._reported:
+            self._reported, self._next_report_at = name, now + _REPORT_SECONDS
+        elif now >= self._next_report_at:
+            self._next_report_at = now + _REPORT_SECONDS
+            self.show(f"{name} {quote_name(path)}: {100 * done // max(total, 1)} % of {format_size(total)}")

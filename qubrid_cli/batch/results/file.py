@@ -30,8 +30,6 @@ _HEAD_BYTES = 1 << 16
 _DAMAGED_LINES_LIMIT, _DAMAGED_LINES_LIMIT_AT_END = 100, 10
 #: Bytes at the end of what is known of the file, by which a change is noticed.
 _END_BYTES = 64
-#: Damaged lines whose numbers are shown.
-_SHOWN_DAMAGED_LINES = 5
 #: Lines between reports of progress, and the length of a line that is assumed for the size of the index.
 _REPORT_LINES, _USUAL_LINE_BYTES = 1 << 14, 1_000
 #: Lines for which there is room in the index before they are read; the file may turn out to be another one.
@@ -163,12 +161,9 @@ class ResultsFile:
                         release=self._release,
                     )
         if self.damaged:
-            numbers = ", ".join(f"{number:,}" for _, number in self.damaged[:_SHOWN_DAMAGED_LINES])
-            more = ", …" if len(self.damaged) > _SHOWN_DAMAGED_LINES else ""
-            moved = f"moved to {get_damaged_path(self.path)}" if is_moved else "ignored"
-            self.notes.append(
-                f"damaged: {format_count(len(self.damaged), 'line')} of {quote_name(self.path)} ({numbers}{more}), {moved}"
-            )
+            fate = f"moved to {get_damaged_path(self.path)}" if is_moved else "ignored"
+            numbers = [number for _, number in self.damaged]
+            self.notes.append(lines.format_damaged_note(quote_name(self.path), numbers, fate))
 
     def _read_all(self) -> None:
         """Index the whole file.

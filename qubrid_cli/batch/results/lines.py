@@ -3,12 +3,16 @@
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from ...text import format_count
+
 #: Bytes of the longest line, 64 MiB.
 MAX_LINE_BYTES = 64 << 20
+#: Damaged lines whose numbers are shown.
+_SHOWN_DAMAGED_LINES = 5
 _BULK_READ_BYTES = 1 << 20
 _SINGLE_READ_BYTES = 1 << 13
 #: A string without escapes, or null.
@@ -37,6 +41,13 @@ _LINE_HEAD = b'{"schema_version":'
 #: Kinds of lines, which can be combined; one that is not an answer is a failure.
 ANSWER, DUPLICATE, SUPERSEDED, HAS_PATH = 1, 2, 4, 8
 _HALF = 0xFFFFFFFF
+
+
+def format_damaged_note(name: str, numbers: Sequence[int], fate: str) -> str:
+    """A note about the damaged lines of a file, by their numbers, and what became of them."""
+    more = ", …" if len(numbers) > _SHOWN_DAMAGED_LINES else ""
+    shown = ", ".join(f"{number:,}" for number in numbers[:_SHOWN_DAMAGED_LINES])
+    return f"damaged: {format_count(len(numbers), 'line')} of {name} ({shown}{more}), {fate}"
 
 
 class Question(NamedTuple):

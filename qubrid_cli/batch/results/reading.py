@@ -16,7 +16,7 @@ from ...errors import StorageError
 from ...frozen import frozen
 from ...images.urls import is_object_url
 from ...output.record import json_text
-from ...text import format_count, natural_key
+from ...text import natural_key
 from .. import entries
 from . import lines
 from .corrections import (
@@ -30,8 +30,6 @@ from .corrections import (
 from .index import LineIndex
 from .opening import OpenResults, ResultsFiles, build_foreign_file_error
 
-#: Damaged lines whose numbers are shown.
-_SHOWN_DAMAGED_LINES = 5
 #: A file that begins with more damaged lines is not read to its end: it is not a results file.
 _MAX_FOREIGN_LINES = 100
 #: The position of images without one: after all others.
@@ -148,11 +146,7 @@ class ResultsReader:
         if damaged and not has_result:
             raise build_foreign_file_error(file.name)
         if damaged:
-            numbers = ", ".join(f"{number:,}" for number in damaged[:_SHOWN_DAMAGED_LINES])
-            more = ", …" if len(damaged) > _SHOWN_DAMAGED_LINES else ""
-            self.notes.append(
-                f"damaged: {format_count(len(damaged), 'line')} of {file.name} ({numbers}{more}), ignored"
-            )
+            self.notes.append(lines.format_damaged_note(file.name, damaged, "ignored"))
 
     def _index_line(self, file_number: int, offset: int, data: bytes) -> bool:
         """Index a line; false if it is not a result."""

@@ -8,18 +8,18 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from math import inf
 
-from ...describe.verdicts import Answer, Verdict, read_verdict
-from ...frozen import frozen
-from ...images.sources import Source
-from ...output.names import has_reader, write_name
-from ...output.record import json_text
-from ...output.streams import Output
-from ...text import escape_control_characters, format_count
-from ..entries import Record
-from ..inputs import Task
-from ..progress.display import ProgressDisplay
-from ..results.sharing import AlreadyDone
-from ..tasks import Done, Skipped
+from ..describe.verdicts import Answer, Verdict, read_verdict
+from ..frozen import frozen
+from ..images.sources import Source
+from ..output.names import has_reader, write_name
+from ..output.record import json_text
+from ..output.streams import Output
+from ..text import escape_control_characters, format_count
+from .entries import Record
+from .inputs import Task
+from .progress.display import ProgressDisplay
+from .results.sharing import AlreadyDone
+from .tasks import Done, Skipped
 
 
 class Form(enum.Enum):

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
@@ -138,7 +138,7 @@ def bench(
         target.refuse_overwriting(expansion.list_files([sample.image for sample in plan.samples]))
         key = None if dry_run else setup.require_key(settings, quiet=quiet)
         images = measure.ImageStore(plan)
-        with _showing_status(shown) as show_status:
+        with show.open_status(quiet=shown.quiet) as show_status:
             for name in images.prepare_all():
                 show_status(f"preparing {name}")
         planned = forecast.forecast(plan, images)
@@ -273,18 +273,6 @@ def _list_choices(params: Mapping[str, Any]) -> list[dict[str, Any]]:
     return plan.list_choices({name: params[parameter] for name, parameter in names.items()})
 
 
-@contextmanager
-def _showing_status(shown: show.OutputOptions) -> Iterator[Callable[[str], None]]:
-    """A line about what goes on, where a person watches."""
-    if not shown.is_interactive:
-        yield lambda _: None
-        return
-    from ..output import terminal
-
-    with terminal.open_status() as show_status:
-        yield show_status
-
-
 def _measure(
     plan: "BenchPlan", images: "ImageStore", settings: "Settings", key: str | None, shown: show.OutputOptions
 ) -> "BenchResult":
@@ -296,7 +284,7 @@ def _measure(
     endpoint = connection.open_endpoint(settings, key, connects_early=False)
     measuring = measure.Measuring(plan, images, endpoint)
     try:
-        with _showing_status(shown) as show_status:
+        with show.open_status(quiet=shown.quiet) as show_status:
             show_status("warming up")
             for number, _ in enumerate(measuring.warm_up(), 1):
                 show_status(f"warming up: {number} of {plan.warm_up_count} requests")

@@ -1,7 +1,6 @@
 """``qvision report``: the results of batches as a page to look at, a table, a document or a clean results file."""
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -152,20 +151,17 @@ def _make_store(output: str | None, inline_limit: float) -> "PictureStore":
 
 
 def _build_gallery(answers: "Results", store: "PictureStore", title: str, *, fetch: bool, quiet: bool) -> "Gallery":
-    from ..output.appearance import may_repaint
+    from ..output.show import open_status
     from ..report.gallery import Gallery
 
-    def show_progress(done: int, total: int) -> None:
-        if done % 10 == 0:
-            echo_err(f"\r{done:,} of {total:,} pictures", end="")
-
-    is_shown = not quiet and sys.stderr is not None and sys.stderr.isatty() and may_repaint()
-    progress = {"report_progress": show_progress} if is_shown else {}
-    try:
-        return Gallery(answers, store, title=title, fetch=_make_fetcher() if fetch else None, **progress)
-    finally:
-        if is_shown:
-            echo_err("\r\x1b[K", end="")
+    with open_status(quiet=quiet) as show_status:
+        return Gallery(
+            answers,
+            store,
+            title=title,
+            fetch=_make_fetcher() if fetch else None,
+            report_progress=lambda done, total: show_status(f"{done:,} of {total:,} pictures"),
+        )
 
 
 def _make_fetcher() -> "Callable[[Link], Source]":

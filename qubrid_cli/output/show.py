@@ -5,8 +5,8 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +101,18 @@ class RequestInfo:
     model: str | None = None
     prompt: str | None = None
     images: tuple[str, ...] = ()
+
+
+@contextmanager
+def open_status(*, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Show what goes on in a line on stderr, if a person watches; yields what changes its text."""
+    if quiet or sys.stderr is None or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from . import terminal
+
+    with terminal.open_status() as show_status:
+        yield show_status
 
 
 def announce_image(name: str, options: OutputOptions, target: Output, *, has_heading: bool) -> None:

@@ -1,8 +1,7 @@
 """Make the requests of a benchmark: images are prepared before, connections stay open, and each answer is a measurement."""
 
-from collections import deque
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from ..errors import EndpointError, ImageError, InterruptedByUserError, QvisionE
 from ..frozen import frozen
 from ..images.prepare import PendingImage, PreparedImage, prepare_image_or_link, prepare_pending
 from ..images.sources import Bytes, FetchedLink, Source, Stdin, find_link_secrets, read_bytes
+from ..library.connection import EndpointPool
 from ..library.threads import map_in_threads
 from .plan import BenchPlan, Job, list_jobs, list_warm_ups
 
@@ -125,8 +125,7 @@ class Measuring:
     def __init__(self, plan: BenchPlan, images: ImageStore, endpoint: "Endpoint") -> None:
         self._plan = plan
         self._images = images
-        self._endpoint = endpoint
-        self._idle = deque([endpoint])
+        self._endpoints = EndpointPool(endpoint)
         self._dropped: dict[int, frozenset[str]] = {}
         self.failed_models: dict[str, QvisionError] = {}
         self.warnings: dict[int, dict[str, None]] = {}
@@ -160,7 +159,7 @@ class Measuring:
         image = self._images.get(job.sample, variant.limits)
         request = self._plan.get_request(variant, job.sample)
         request = replace(request, dropped=request.dropped | self._dropped.get(job.variant, frozenset()))
-        with self._borrow_endpoint() as endpoint:
+        with self._endpoints.borrow() as endpoint:
             endpoint.set_request_secrets(find_link_secrets([sample.image]))
             items = variant.describe(
                 endpoint,
@@ -184,17 +183,4 @@ class Measuring:
         if answer.has_answer and answer.refused_parameters:
             earlier = self._dropped.get(job.variant, frozenset())
             self._dropped[job.variant] = earlier | answer.refused_parameters
-        images = tuple(image.drop_data() if isinstance(image, PreparedImage) else image for image in answer.images)
-        return replace(answer, images=images, request=None, first_answer=None)
-
-    @contextmanager
-    def _borrow_endpoint(self) -> "Iterator[Endpoint]":
-        """An endpoint that no other thread uses meanwhile."""
-        try:
-            endpoint = self._idle.pop()
-        except IndexError:
-            endpoint = self._endpoint.clone()
-        try:
-            yield endpoint
-        finally:
-            self._idle.append(endpoint)
+        return answer.drop_data()

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from ..settings.presets import Preset
     from .saving import SavedChat
 
-#: More images than this in one message are more likely a mistake than intended.
-_MAX_IMAGES = 8
-#: What to do about them on the command line, and in a chat.
-TOGETHER_HINT = f"If that is intended, add --together. For pages of a document: --pages 1-{_MAX_IMAGES}"
+#: What to do about too many images in a message on the command line, and in a chat.
+TOGETHER_HINT = (
+    f"If that is intended, add --together. For pages of a document: --pages 1-{image_options.MAX_IMAGES_PER_REQUEST}"
+)
 _LOAD_HINT = "Name some of them, such as page 3 of a document with #page=3; /image can add more."
 
 
@@ -72,7 +72,7 @@ class ImageLoader:
         """
         sources = image_options.resolve_images(sources, self._settings, fetch=self._fetch)
         sources, documents = expansion.expand_pages(sources, self._pages, self._password, each=False)
-        if len(sources) > _MAX_IMAGES and limit_hint is not None:
+        if len(sources) > image_options.MAX_IMAGES_PER_REQUEST and limit_hint is not None:
             raise UsageError(f"{len(sources):,} images for one message", hint=limit_hint)
         return PreparationPool(self._limits, documents).submit(sources) if sources else ()
 

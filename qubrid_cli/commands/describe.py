@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import EndpointError, InterruptedByUserError, QvisionError, SomeRequestsFailedError, UsageError
+from ..errors import QvisionError, SomeRequestsFailedError, UsageError
 from ..frozen import frozen
 from ..library import connection, image_options, question
 from ..output.show import (
@@ -37,9 +37,6 @@ _EXAMPLES = """\
 qvision describe photo.jpg "what is this?"
 qvision describe *.jpg "alt text, at most 120 characters" --each
 qvision describe receipt.png --schema "shop, total number" | jq .total"""
-
-#: More images than this in one request are more likely a mistake than intended.
-_MAX_IMAGES_PER_REQUEST = 8
 
 
 @frozen
@@ -166,11 +163,11 @@ def _group_images(images: Sequence["Source"], *, each: bool, together: bool) -> 
 
     if each and together:
         raise UsageError("--each and --together exclude each other", hint="Choose one.")
-    if len(images) > _MAX_IMAGES_PER_REQUEST and not each and not together:
+    if len(images) > image_options.MAX_IMAGES_PER_REQUEST and not each and not together:
         hint = "--each sends a request for each image, --together one request for all of them."
         name = images[0].name.rpartition("#page=")[0]
         if name and expansion.count_files(images) == 1:  # a document
-            hint = f"Choose some with --pages 1-{_MAX_IMAGES_PER_REQUEST}. {hint.replace('each image', 'each page')}"
+            hint = f"Choose some with --pages 1-{image_options.MAX_IMAGES_PER_REQUEST}. {hint.replace('each image', 'each page')}"
             raise UsageError(f"{name}: {len(images):,} pages for one request", hint=hint)
         raise UsageError(f"{len(images):,} images for one request", hint=hint)
     return [[image] for image in images] if each else [images]
@@ -220,10 +217,7 @@ def _describe_groups(plan: _Plan, key: str | None, show: OutputOptions, target: 
                 request = replace(request, dropped=request.dropped | answer.refused_parameters)
             if (error := answer.error) is None:
                 continue
-            if not has_several or isinstance(error, InterruptedByUserError):
-                raise error
-            if isinstance(error, EndpointError) and error.is_fatal:
-                raise error
+            setup.raise_if_final(error, has_several=has_several)
             failures.append(error)
             echo_error(error if show.is_interactive else setup.name_image(error, group[0].name))
     return failures

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import EndpointError, InterruptedByUserError, QvisionError, SomeRequestsFailedError, UsageError
+from ..errors import QvisionError, SomeRequestsFailedError, UsageError
 from ..frozen import frozen
 from ..library import connection, image_options, question
 from ..output.show import OutputOptions, RequestInfo, announce_image, show_answer, show_dry_run, show_notes
@@ -250,10 +250,7 @@ def _search_images(search: _Search, key: str | None, show: OutputOptions, target
             answer = show_notes(items, show) if search.pictures.takes_stdout else show_answer(items, show, target)
             if (error := answer.error or _save_pictures(search, image, answer, show)) is None:
                 continue
-            if not has_several or isinstance(error, InterruptedByUserError):
-                raise error
-            if isinstance(error, EndpointError) and error.is_fatal:
-                raise error
+            setup.raise_if_final(error, has_several=has_several)
             failures.append(error)
             echo_error(setup.name_image(error, image.name))
     return failures

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import EndpointError, InterruptedByUserError, QvisionError, SomeRequestsFailedError, UsageError
+from ..errors import QvisionError, SomeRequestsFailedError, UsageError
 from ..frozen import frozen
 from ..library import connection, image_options, judging, question
 from ..output.show import OutputOptions, RequestInfo, show_dry_run, show_verdict
@@ -168,10 +168,7 @@ def _judge_images(plan: _Question, key: str | None, show: OutputOptions, target:
                 if is_true is plan.is_any:
                     return is_true
                 continue
-            if not has_several or isinstance(error, InterruptedByUserError):
-                raise error
-            if isinstance(error, EndpointError) and error.is_fatal:
-                raise error
+            setup.raise_if_final(error, has_several=has_several)
             failures.append(error)
             echo_error(setup.name_image(error, image.name))
     if failures:

@@ -1,7 +1,7 @@
 """The items that ``describe`` yields: progress, and last the ``Description``."""
 
 import threading
-from dataclasses import field
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ContextOverflow, QvisionError
@@ -141,6 +141,14 @@ class Description:
         from .record import json_object
 
         return json_object(self)
+
+    def drop_data(self) -> "Description":
+        """The same without the files that were sent, which are large."""
+        from ..images.prepare import PreparedImage
+
+        images = tuple(image.drop_data() if isinstance(image, PreparedImage) else image for image in self.images)
+        request = self.request and replace(self.request, images=())
+        return replace(self, images=images, request=request, first_answer=None)
 
     @property
     def has_answer(self) -> bool:

@@ -214,9 +214,8 @@ class Client:
 
     def close(self) -> None:
         """Close the connections that no request uses; a later request opens new ones."""
-        plan = self._plan
-        while plan is not None and plan.idle:
-            plan.idle.pop().close()
+        if self._plan is not None:
+            self._plan.endpoints.close()
         if self._locator is not None:
             self._locator.close()
 
@@ -262,7 +261,7 @@ class Client:
         request = question.fill_placeholders(request, sources, number)
         request = replace(request, dropped=request.dropped | self._dropped)
         pending = [prepare_pending(source, plan.limits, documents) for source in sources]
-        with plan.borrow_endpoint() as endpoint:
+        with plan.endpoints.borrow() as endpoint:
             endpoint.set_request_secrets(find_link_secrets(sources))
             describe = plan.describe if judge is None else judge.describe
             items = describe(
@@ -280,13 +279,9 @@ class Client:
 
     def _finish(self, description: Description) -> Description:
         """The description without the files that were sent; and remember what the endpoint refused."""
-        from ..images.prepare import PreparedImage
-
         if description.has_answer:
             self._dropped |= description.refused_parameters
-        images = tuple(image.drop_data() if isinstance(image, PreparedImage) else image for image in description.images)
-        request = description.request and replace(description.request, images=())
-        return replace(description, images=images, request=request, first_answer=None)
+        return description.drop_data()
 
 
 def describe(

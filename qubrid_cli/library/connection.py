@@ -1,7 +1,9 @@
 """Where requests go: from settings to the key and the endpoint."""
 
 import os
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,3 +104,32 @@ def open_endpoint(
         allow_http=settings.allow_http,
         time_option=time_option,
     )
+
+
+class EndpointPool:
+    """Endpoints with open connections, for threads that each need their own.
+
+    Args:
+        endpoint: the first one; the others are like it.
+    """
+
+    def __init__(self, endpoint: "Endpoint") -> None:
+        self._endpoint = endpoint
+        self._idle = deque([endpoint])
+
+    @contextmanager
+    def borrow(self) -> Iterator["Endpoint"]:
+        """An endpoint that no other thread uses until the end of the block."""
+        try:
+            endpoint = self._idle.pop()
+        except IndexError:
+            endpoint = self._endpoint.clone()
+        try:
+            yield endpoint
+        finally:
+            self._idle.append(endpoint)
+
+    def close(self) -> None:
+        """Close the connections that no thread uses; a later request opens new ones."""
+        while self._idle:
+            self._idle.pop().close()

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ..settings.presets import Preset
     from ..storage.opening import StorageOptions
 
+#: More images than this in one request are more likely a mistake than intended.
+MAX_IMAGES_PER_REQUEST = 8
 #: With these, Qwen's servers look at more pixels than usual.
 _RESOLUTION_FIELDS = ("vl_high_resolution_images", "mm_processor_kwargs")
 

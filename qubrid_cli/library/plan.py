@@ -2,9 +2,7 @@
 
 import os
 import warnings
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..errors import UsageError
@@ -13,7 +11,6 @@ from ..text import suggest
 from . import connection, image_options, question
 
 if TYPE_CHECKING:
-    from ..client.endpoint import Endpoint
     from ..client.request import Request
     from ..client.retry import RetryLimits
     from ..describe.judge import Judge
@@ -25,9 +22,6 @@ if TYPE_CHECKING:
     from ..schema.json_schema import Schema
     from ..settings.fields import Settings
     from ..settings.presets import Preset
-
-#: More pages than this in one request are more likely a mistake than intended.
-_MAX_PAGES_PER_REQUEST = 8
 
 
 class ClientOptions(TypedDict, total=False):
@@ -82,8 +76,7 @@ class ClientPlan:
 
     Attributes:
         process: the id of the process that the connections belong to.
-        endpoint: makes further ones for other threads.
-        idle: connections that no thread uses.
+        endpoints: with open connections.
         judges: those that were needed, by their arguments.
     """
 
@@ -97,8 +90,7 @@ class ClientPlan:
     prices: Mapping[str, "Price"]
     describe: "DescribeFunction"
     retry_limits: "RetryLimits"
-    endpoint: "Endpoint"
-    idle: "deque[Endpoint]"
+    endpoints: connection.EndpointPool
     judges: "dict[tuple[float | None, int | None, str | None], Judge]"
 
     def build_request(self, prompt: str | None, judge: "Judge | None" = None) -> "Request":
@@ -159,24 +151,12 @@ class ClientPlan:
 
             choice = parse_pages(pages)
         expanded, documents = expansion.expand_pages(sources, choice, self.options.get("password"), each=False)
-        if len(expanded) > max(len(images), _MAX_PAGES_PER_REQUEST):
+        if len(expanded) > max(len(images), image_options.MAX_IMAGES_PER_REQUEST):
             raise UsageError(
                 f"{len(expanded):,} pages for one request",
-                hint=f'Choose some: pages="1-{_MAX_PAGES_PER_REQUEST}". A page alone: "scan.pdf#page=1".',
+                hint=f'Choose some: pages="1-{image_options.MAX_IMAGES_PER_REQUEST}". A page alone: "scan.pdf#page=1".',
             )
         return expanded, documents
-
-    @contextmanager
-    def borrow_endpoint(self) -> Iterator["Endpoint"]:
-        """An endpoint that no other thread uses meanwhile."""
-        try:
-            endpoint = self.idle.pop()
-        except IndexError:
-            endpoint = self.endpoint.clone()
-        try:
-            yield endpoint
-        finally:
-            self.idle.append(endpoint)
 
 
 def build_plan(options: Mapping[str, Any]) -> ClientPlan:
@@ -214,8 +194,7 @@ def build_plan(options: Mapping[str, Any]) -> ClientPlan:
         config.prices,
         question.choose_describe(answer_schema, reads_tiles=parts.reads_tiles),
         RetryLimits(settings.retries, settings.retry_max_wait, settings.max_time),
-        endpoint,
-        deque([endpoint]),
+        connection.EndpointPool(endpoint),
         {},
     )
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import typer
 
-from ...errors import InterruptedByUserError, OutputError, QvisionError, UsageError
+from ...errors import EndpointError, InterruptedByUserError, OutputError, QvisionError, UsageError
 from ...output.streams import echo_err
 from ...settings.fields import OPTIONS, format_flag
 from ...text import quote_name
@@ -208,6 +208,13 @@ def recording_failures(info: "RequestInfo", show: "OutputOptions") -> Iterator[N
     info.target.save(may_replace=failure is None or info.target.has_answer)
     if failure is not None:
         raise failure
+
+
+def raise_if_final(error: QvisionError, *, has_several: bool) -> None:
+    """Raise the error of a request, unless there are several of them, and the others may succeed."""
+    is_fatal = isinstance(error, EndpointError) and error.is_fatal
+    if not has_several or is_fatal or isinstance(error, InterruptedByUserError):
+        raise error
 
 
 def name_image(error: QvisionError, name: str) -> QvisionError:

@@ -25,9 +25,13 @@ class Deadline:
     def track_connection(self, name: str, info: Mapping[str, Any]) -> None:
         """Remember the connection in use. For httpx's ``trace`` extension, which calls this for every step."""
         if name.endswith(("connect_tcp.complete", "start_tls.complete")):
-            self._socket = info["return_value"].get_extra_info("socket")
-            if self.is_expired:
-                self._shut_down()
+            self.track_socket(info["return_value"].get_extra_info("socket"))
+
+    def track_socket(self, connected: socket.socket) -> None:
+        """Remember the connection in use. For a transport that opens its connections itself."""
+        self._socket = connected
+        if self.is_expired:
+            self._shut_down()
 
     def start(self, seconds: float | None) -> None:
         """Expire after this many seconds; ``None`` means never."""

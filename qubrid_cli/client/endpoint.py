@@ -22,7 +22,7 @@ from ..text import is_secret_header, is_secret_parameter, redact_secrets
 from . import preconnect
 from .events import parse_json
 from .request import COMPLETIONS_PATH, RequestBody
-from .transport import Connection, Content, Response, open_transport
+from .transport import Connection, Content, DirectTransport, Response, open_transport
 
 __all__ = ["Endpoint", "Response", "load_certificates"]
 
@@ -140,10 +140,13 @@ class Endpoint:
                 )
             is_encrypted = transport is None and not (self.url.scheme == "http" and is_local)
             context = load_certificates() if is_encrypted else None
-            self._transport = transport or open_transport(base_url, context)
+            deadline = Deadline()
+            self._transport = transport or open_transport(base_url, context, deadline)
             self._headers = _build_headers(self.url, key, key_header, headers)
+        is_tracking = isinstance(self._transport, DirectTransport)
+        self._tracing = {} if is_tracking else {"trace": deadline.track_connection}
         self._cookies = httpx.Cookies()
-        self._connection = Connection(self.host, base_url, timeout, Deadline(), self.redact, time_option)
+        self._connection = Connection(self.host, base_url, timeout, deadline, self.redact, time_option)
         self.last_headers: Mapping[str, str] = {}
         self._routes: dict[str, str] = {}  # by path: finding a proxy takes as long as sending a small request
 
@@ -234,7 +237,7 @@ class Endpoint:
             headers=self._headers,
             cookies=self._cookies,
             stream=content or httpx.ByteStream(b""),
-            extensions={"timeout": timeout, "trace": self._connection.deadline.track_connection},
+            extensions={"timeout": timeout, **self._tracing},
         )
         if content is not None:
             request.headers["Content-Length"] = str(len(content))

@@ -174,7 +174,9 @@ def _watch(connected: socket.socket) -> Callable[[], bool]:
 class _Stream(httpcore.NetworkStream):
     """A connected socket."""
 
-    def __init__(self, connected: socket.socket) -> None:
+    def __init__(self, connected: socket.socket, deadline: Deadline) -> None:
+        deadline.track_socket(connected)
+        self._deadline = deadline
         self._socket = connected
         self._pending: list[bytes] = []
         self._pending_size = 0
@@ -222,7 +224,7 @@ class _Stream(httpcore.NetworkStream):
             try:
                 self._socket.settimeout(timeout)
                 secure = partial(ssl_context.wrap_socket, self._socket, server_hostname=server_hostname)
-                return _Stream(call_interruptibly(secure))
+                return _Stream(call_interruptibly(secure), self._deadline)
             except Exception:
                 self._socket.close()
                 raise
@@ -249,6 +251,9 @@ class _Stream(httpcore.NetworkStream):
 class _Network(httpcore.NetworkBackend):
     """Opens connections for httpcore."""
 
+    def __init__(self, deadline: Deadline) -> None:
+        self._deadline = deadline
+
     def connect_tcp(
         self,
         host: str,
@@ -266,7 +271,7 @@ class _Network(httpcore.NetworkBackend):
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for option in socket_options or ():
                 connected.setsockopt(*option)
-        return _Stream(connected)
+        return _Stream(connected, self._deadline)
 
 
 class Content(httpx.SyncByteStream):
@@ -295,16 +300,17 @@ class DirectTransport(httpx.HTTPTransport):
 
     Args:
         context: verifies the server's certificate; ``None`` only for plain http.
+        deadline: gets each connection that is opened. httpx's ``trace`` would call it for each step of each request.
     """
 
-    def __init__(self, context: ssl.SSLContext | None) -> None:
+    def __init__(self, context: ssl.SSLContext | None, deadline: Deadline) -> None:
         super().__init__(verify=context or False, trust_env=False)
         self._pool = httpcore.ConnectionPool(
-            ssl_context=context, network_backend=_Network()
+            ssl_context=context, network_backend=_Network(deadline)
         )  # httpx has no argument for it
 
 
-def open_transport(base_url: str, context: ssl.SSLContext | None) -> httpx.BaseTransport:
+def open_transport(base_url: str, context: ssl.SSLContext | None, deadline: Deadline) -> httpx.BaseTransport:
     """The transport to a URL: through the proxy that the environment or the system sets, else direct.
 
     Raises:
@@ -313,6 +319,6 @@ def open_transport(base_url: str, context: ssl.SSLContext | None) -> httpx.BaseT
     """
     proxy = find_proxy_url(base_url)
     if proxy is None:
-        return DirectTransport(context)
+        return DirectTransport(context, deadline)
     # With verify=True, httpx would load certificates that are not needed.
     return httpx.HTTPTransport(proxy=proxy, verify=context or False, trust_env=False)

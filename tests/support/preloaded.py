@@ -16,7 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import qubrid_cli
@@ -76,8 +76,9 @@ def _serve(listener: socket.socket) -> None:
         if os.fork() == 0:
             _run(link)
         link.close()
-        while os.waitpid(-1, os.WNOHANG) != (0, 0):
-            pass
+        with suppress(ChildProcessError):  # all of them have ended
+            while os.waitpid(-1, os.WNOHANG) != (0, 0):
+                pass
 
 
 def _run(link: socket.socket) -> None:

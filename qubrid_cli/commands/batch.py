@@ -1,7 +1,6 @@
 """``qvision batch``: many images, a request and a line of JSON for each, resumable."""
 
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -32,6 +31,7 @@ qvision batch photos/ -P tags --sidecar xmp"""
 
 @app.command(cls=help_layout.Command, epilog=f"{_EXAMPLES}\n\n{options.EPILOG}")
 @options.with_settings(*options.REQUEST_SETTINGS, *options.IMAGE_SETTINGS, "loop_check", "coordinates")
+@options.with_options(batch_options.SELECTION_OPTIONS, batch_options.RUN_OPTIONS)
 def batch(
     context: typer.Context,
     arguments: Annotated[
@@ -50,11 +50,6 @@ def batch(
     from_: batch_options.From = None,
     null: batch_options.Null = False,
     image_column: batch_options.ImageColumn = None,
-    include: batch_options.Include = None,
-    exclude: batch_options.Exclude = None,
-    hidden: batch_options.Hidden = False,
-    limit: batch_options.Limit = None,
-    shard: batch_options.Shard = None,
     output: batch_options.Results = None,
     processes: parts.Processes = None,
     dask: parts.Dask = None,
@@ -62,9 +57,6 @@ def batch(
     part_format: parts.PartFormatOption = None,
     plan_only: parts.PlanOnly = False,
     send_key: parts.SendKey = False,
-    force: batch_options.Force = False,
-    retry_incomplete: batch_options.RetryIncomplete = False,
-    verify: batch_options.Verify = False,
     failures: batch_options.Failures = None,
     sidecar: batch_options.Sidecar = None,
     existing: batch_options.Existing = None,
@@ -74,16 +66,6 @@ def batch(
     prefix: batch_options.Prefix = None,
     xmp_name: batch_options.XmpName = None,
     ordered: batch_options.Ordered = False,
-    jobs: batch_options.Jobs = "auto",
-    rpm: batch_options.Rpm = None,
-    tpm: batch_options.Tpm = None,
-    retries: batch_options.ImageRetries = None,
-    patience: batch_options.Patience = 600.0,
-    request_timeout: batch_options.RequestTimeout = 1800.0,
-    max_failures: batch_options.MaxFailures = None,
-    max_cost: batch_options.MaxCost = None,
-    max_tokens_total: batch_options.MaxTokensTotal = None,
-    time_limit: batch_options.TimeLimit = None,
     dry_run: batch_options.BatchDryRun = False,
     param: options.Param = None,
     stream: batch_options.Stream = False,
@@ -107,7 +89,7 @@ def batch(
         arguments or [], from_, config, settings, prompt_given=prompt is not None
     )
     input_options.check_sources(paths, from_, null=null)
-    document_options = input_options.read_page_options(pages, frame, password_file, stdin)
+    page_options = input_options.read_page_options(pages, frame, password_file, stdin)
     extra = setup.parse_params(param)
     answer_schema = setup.load_schema(schema, chosen_preset, extra, settings)
     prompt = question.compose_prompt(setup.read_prompt("-p", prompt, stdin), argument, chosen_preset, settings)
@@ -123,38 +105,23 @@ def batch(
     )
     question.check_placeholders(request, images=1, columns=images.find_columns(from_))
     sidecars = _build_sidecar_options(context.params, paths, chosen_preset, answer_schema)
-    from ..batch import pages as documents  # they load httpx, so only for a valid command line
-    from ..batch import tasks
-
     tiling = image_options.read_part_options(tiles, crop, chosen_preset, has_schema=answer_schema is not None)
     limits = image_options.build_image_limits(settings, tiling, original=original, schema=answer_schema)
     setup.note_useless_pixels(settings, extra, quiet=quiet or original)
-    open_source = runs.build_source_opener(settings, stdin, fetch=fetch)
-    page_finder = documents.PageFinder(open_source, document_options.choice, document_options.password)
     key = None if dry_run or parts.has_other_keys(context.params) else setup.require_key(settings, quiet=quiet)
-    plan = tasks.BatchPlan(
-        inputs=replace(images, page_finder=page_finder),
+    plan = runs.build_plan(
+        context.params,
+        settings,
+        key,
+        stdin,
+        images=images,
+        page_options=page_options,
         batch_request=_build_batch_request(request, limits, settings, config, schema=answer_schema, tiling=tiling),
-        open_source=open_source,
-        page_finder=page_finder,
-        open_endpoint=partial(connection.open_endpoint, settings, key, time_option="--request-timeout"),
-        rate_limiter=runs.build_rate_limiter(jobs, rpm, tpm),
         describe=question.choose_describe(answer_schema, reads_tiles=tiling.reads_tiles),
-        limits=runs.build_limits(max_cost, max_tokens_total, time_limit, max_failures),
-        retries=settings.retries,
-        patience=patience,
-        request_timeout=request_timeout,
-        is_ordered=ordered,
-        is_forced=force,
-        may_retry_incomplete=retry_incomplete,
-        is_verifying=verify,
-        results=results,
         request_lines=_format_request(request, settings, chosen_preset),
-        has_table=output is None,
-        failures=failures,
-        sidecars=sidecars,
-        is_quiet=quiet,
-        is_verbose=verbose,
+    )
+    plan = replace(
+        plan, results=results, failures=failures, sidecars=sidecars, is_ordered=ordered, has_table=output is None
     )
     _run(plan, context.params, location=location, settings=settings, key=key, schema=answer_schema)
 

@@ -46,6 +46,7 @@ _EXAMPLE = 'qvision grep "is there a dog?" photos/'
 
 @app.command("grep", cls=help_layout.Command, epilog=f"{_EXAMPLES}\n\n{_EPILOG}")
 @options.with_settings(*options.REQUEST_SETTINGS, *options.IMAGE_SETTINGS, long_only=("model",))
+@options.with_options(batch_options.SELECTION_OPTIONS, batch_options.RUN_OPTIONS)
 def find_images(
     context: typer.Context,
     arguments: Annotated[
@@ -99,26 +100,8 @@ def find_images(
     ] = None,
     from_: batch_options.From = None,
     image_column: batch_options.ImageColumn = None,
-    include: batch_options.Include = None,
-    exclude: batch_options.Exclude = None,
-    hidden: batch_options.Hidden = False,
-    limit: batch_options.Limit = None,
-    shard: batch_options.Shard = None,
     output: batch_options.SearchResults = None,
-    force: batch_options.Force = False,
-    retry_incomplete: batch_options.RetryIncomplete = False,
-    verify: batch_options.Verify = False,
     failures: batch_options.Failures = None,
-    jobs: batch_options.Jobs = "auto",
-    rpm: batch_options.Rpm = None,
-    tpm: batch_options.Tpm = None,
-    retries: batch_options.ImageRetries = None,
-    patience: batch_options.Patience = 600.0,
-    request_timeout: batch_options.RequestTimeout = 1800.0,
-    max_failures: batch_options.MaxFailures = None,
-    max_cost: batch_options.MaxCost = None,
-    max_tokens_total: batch_options.MaxTokensTotal = None,
-    time_limit: batch_options.TimeLimit = None,
     dry_run: batch_options.BatchDryRun = False,
     param: options.Param = None,
     pages: options.Pages = None,
@@ -139,7 +122,7 @@ def find_images(
         raise UsageError("the question is empty", hint=f"For example: {_EXAMPLE}")
     stdin = setup.open_stdin([*words, asked, from_, password_file])
     text = setup.read_prompt("-e", asked, stdin) or question.validate_prompt(word, "the question")
-    document_options = input_options.read_page_options(pages, frame, password_file, stdin)
+    page_options = input_options.read_page_options(pages, frame, password_file, stdin)
     match_options = _build_match_options(context.params)
     extra = setup.parse_params(param)
     request = question.build_request(settings, text, None, extra, stream=False)
@@ -147,40 +130,27 @@ def find_images(
     files = {"-o": output, "--failures": failures}
     images = _build_inputs(context.params, files, words, word, settings=settings, stdin=stdin)
     question.check_placeholders(request, images=1, columns=images.find_columns(from_))
-    from ..batch import pages as documents  # they load httpx, so only for a valid command line
-    from ..batch import tasks
+    from ..batch.tasks import BatchRequest  # loads httpx, so only for a valid command line
 
     tiling = image_options.read_part_options(tiles, crop, None, has_schema=False)
     limits = image_options.build_image_limits(settings, tiling, original=original)
     is_quiet = quiet or silent
     setup.note_useless_pixels(settings, extra, quiet=is_quiet or original)
-    open_source = runs.build_source_opener(settings, stdin, fetch=fetch)
-    page_finder = documents.PageFinder(open_source, document_options.choice, document_options.password)
     key = None if dry_run else setup.require_key(settings, quiet=is_quiet)
     verdict_fields = {"by": by, "votes": votes or 1}  # the threshold does not shape the answers
     key_fields = {**question.list_key_facets(settings), "verdict": verdict_fields, **tiling.key_fields}
-    plan = tasks.BatchPlan(
-        inputs=replace(images, page_finder=page_finder),
-        batch_request=tasks.BatchRequest(request, limits, key_fields, config.prices),
-        open_source=open_source,
-        page_finder=page_finder,
-        open_endpoint=partial(connection.open_endpoint, settings, key, time_option="--request-timeout"),
-        rate_limiter=runs.build_rate_limiter(jobs, rpm, tpm),
+    plan = runs.build_plan(
+        context.params,
+        settings,
+        key,
+        stdin,
+        images=images,
+        page_options=page_options,
+        batch_request=BatchRequest(request, limits, key_fields, config.prices),
         describe=judging.open_judge(settings, extra, by=by, votes=votes).describe,
-        limits=runs.build_limits(max_cost, max_tokens_total, time_limit, max_failures),
-        retries=settings.retries,
-        patience=patience,
-        request_timeout=request_timeout,
-        is_forced=force,
-        may_retry_incomplete=retry_incomplete,
-        is_verifying=verify,
-        results=output,
         request_lines=_format_request(request, settings, methods),
-        failures=failures,
-        is_quiet=is_quiet,
-        is_verbose=verbose,
     )
-    _run(plan, match_options, is_dry_run=dry_run)
+    _run(replace(plan, results=output, failures=failures, is_quiet=is_quiet), match_options, is_dry_run=dry_run)
 
 
 def _split_question(words: "Sequence[str]", option: str | None) -> "tuple[Sequence[str], str]":

@@ -1,6 +1,7 @@
 """The options of ``batch`` alone, apart from those that other commands have too."""
 
 import enum
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -216,3 +217,28 @@ BatchQuiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and
 #: For a command whose ``-v`` and ``-q`` mean something else.
 LongVerbose = Annotated[bool, typer.Option("--verbose", help="Log a line for each request.")]
 LongQuiet = Annotated[bool, typer.Option("--quiet", help="No progress and no summary; errors are still shown.")]
+
+#: The options that say which of the images to process; see ``input_options.build_selection``.
+SELECTION_OPTIONS: Mapping[str, tuple[Any, Any]] = {
+    "include": (Include, None),
+    "exclude": (Exclude, None),
+    "hidden": (Hidden, False),
+    "limit": (Limit, None),
+    "shard": (Shard, None),
+}
+#: The options of a run over many images; see ``runs.build_plan``.
+RUN_OPTIONS: Mapping[str, tuple[Any, Any]] = {
+    "force": (Force, False),
+    "retry_incomplete": (RetryIncomplete, False),
+    "verify": (Verify, False),
+    "jobs": (Jobs, "auto"),
+    "rpm": (Rpm, None),
+    "tpm": (Tpm, None),
+    "retries": (ImageRetries, None),
+    "patience": (Patience, 600.0),
+    "request_timeout": (RequestTimeout, 1800.0),
+    "max_failures": (MaxFailures, None),
+    "max_cost": (MaxCost, None),
+    "max_tokens_total": (MaxTokensTotal, None),
+    "time_limit": (TimeLimit, None),
+}

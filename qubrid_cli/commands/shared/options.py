@@ -4,7 +4,7 @@ import enum
 import functools
 import inspect
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -96,25 +96,43 @@ def with_settings(*names: str, long_only: Collection[str] = ()) -> Callable[[Cal
     Args:
         long_only: those whose letter means something else in this command.
     """
+    return _add_parameters([_make_setting(name, is_long_only=name in long_only) for name in names])
+
+
+def with_options(*groups: Mapping[str, tuple[Any, Any]]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add options to a command, which passes them on all at once, as ``context.params``.
+
+    Args:
+        groups: the type and the default of each option, by parameter. Only text, numbers and flags: Typer does not convert
+            paths in ``context.params``.
+    """
+    return _add_parameters([_make_parameter(name, *option) for group in groups for name, option in group.items()])
+
+
+def _add_parameters(added: Sequence[inspect.Parameter]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command further parameters for Typer, which its function does not get."""
+    names = {parameter.name for parameter in added}
 
     def add(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
-        def without_settings(**arguments: Any) -> None:
+        def without_added(**arguments: Any) -> None:
             command(**{name: value for name, value in arguments.items() if name not in names})
 
         signature = inspect.signature(command)
-        added = (_make_parameter(name, is_long_only=name in long_only) for name in names)
         parameters = [*signature.parameters.values(), *added]
-        without_settings.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-        return without_settings
+        without_added.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        return without_added
 
     return add
 
 
-def _make_parameter(name: str, *, is_long_only: bool) -> inspect.Parameter:
+def _make_setting(name: str, *, is_long_only: bool) -> inspect.Parameter:
     default = False if FIELDS[name].default is False else None
     hint = TYPES[name] if default is False else TYPES[name] | None
-    hint = Annotated[hint, _setting(name, is_long_only=is_long_only)]
+    return _make_parameter(name, Annotated[hint, _setting(name, is_long_only=is_long_only)], default)
+
+
+def _make_parameter(name: str, hint: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
 
 

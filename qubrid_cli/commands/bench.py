@@ -62,7 +62,7 @@ def bench(
             show_default=False,
         ),
     ] = 3,
-    at_once: Annotated[
+    job_count: Annotated[
         int,
         typer.Option(
             "--jobs", "-j", min=1, max=_MAX_JOBS, metavar="N", help="Requests at once. [1]", show_default=False
@@ -238,7 +238,7 @@ def _build_plan(context: typer.Context, config: "Config", words: Sequence[str]) 
         variants=compared,
         samples=labels.join_images(images, labelled),
         runs=params["run_count"],
-        jobs=params["at_once"],
+        jobs=params["job_count"],
         prices=config.prices,
         retry_limits=RetryLimits(settings.retries, settings.retry_max_wait, settings.max_time),
         loop_check=settings.loop_check,

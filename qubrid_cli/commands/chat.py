@@ -51,7 +51,7 @@ def lead_chat(
         typer.Option(
             "--session",
             metavar="FILE",
-            help="Keep the chat with its images in this file, and go on from it.",
+            help="Keep the chat with its images in this file, and continue it.",
             autocompletion=completions.complete_files,
         ),
     ] = None,

@@ -58,7 +58,7 @@ def find_images(
         ),
     ] = None,
     *,
-    asked: Annotated[
+    question_option: Annotated[
         str | None,
         typer.Option(
             "--question",
@@ -117,11 +117,11 @@ def find_images(
     """Print the names of images of which something is true."""
     config = setup.load_config()
     settings = judging.vary_votes(setup.resolve_settings(context, config), votes)
-    words, word = _split_question(arguments or [], asked)
-    if asked is None and not word.strip():
+    words, word = _split_question(arguments or [], question_option)
+    if question_option is None and not word.strip():
         raise UsageError("the question is empty", hint=f"For example: {_EXAMPLE}")
-    stdin = setup.open_stdin([*words, asked, from_, password_file])
-    text = setup.read_prompt("-e", asked, stdin) or question.validate_prompt(word, "the question")
+    stdin = setup.open_stdin([*words, question_option, from_, password_file])
+    text = setup.read_prompt("-e", question_option, stdin) or question.validate_prompt(word, "the question")
     page_options = input_options.read_page_options(pages, frame, password_file, stdin)
     match_options = _build_match_options(context.params)
     extra = setup.parse_params(param)

@@ -66,7 +66,7 @@ def report(
         typer.Option("--serve", "--edit", help="Show the page in a browser of this machine, to correct the answers."),
     ] = False,
     list_order: Annotated[
-        bool, typer.Option("--list-order", help="Order of the images in their list, not of their names.")
+        bool, typer.Option("--list-order", help="Keep the order of the list of images, instead of sorting by name.")
     ] = False,
     inline_limit: Annotated[
         float | None,
@@ -74,7 +74,7 @@ def report(
             "--inline-limit",
             metavar="MB",
             min=0,
-            help="Size of the pictures in the page; more are in a folder beside it. [20]",
+            help="Size of the pictures in the page; more go to a folder beside it. [20]",
             show_default=False,
         ),
     ] = None,

@@ -115,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _check_request(self) -> str | None:
         """The path after the token; ``None`` if the request was refused."""
         if self.headers.get("Host") not in {f"{name}:{self.server.server_port}" for name in (_HOST, "localhost")}:
-            self._refuse(HTTPStatus.MISDIRECTED_REQUEST, "this is the server of another name")
+            self._refuse(HTTPStatus.MISDIRECTED_REQUEST, "this server has another name")
             return None
         token, slash, path = self.path.removeprefix("/").partition("/")
         if not slash or not hmac.compare_digest(token.encode(), self.server.token.encode()):

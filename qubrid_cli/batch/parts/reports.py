@@ -71,7 +71,7 @@ class ReportReader:
         self._is_over.set()
 
     def follow(self, number: int) -> str | None:
-        """Begin to read the reports of a part; return what its attempt has to put into them, ``None`` to make none."""
+        """Start reading the reports of a part; return what its attempt puts into them, or ``None`` if it makes none."""
         if not self._is_needed:
             return None
         with self._lock:
@@ -79,7 +79,7 @@ class ReportReader:
         return attempt
 
     def forget(self, number: int) -> None:
-        """End to read the reports of a part."""
+        """Stop reading the reports of a part."""
         with self._lock:
             self._attempts.pop(number, None)
             self._reports.pop(number, None)

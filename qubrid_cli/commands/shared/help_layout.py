@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 MAX_WIDTH = 100
 #: The headings and their options, in the order of the help. Options without a heading come last, under "Other".
 _HEADINGS: "Mapping[str, Sequence[str]]" = {
-    "Prompt": ("prompt", "preset", "system", "schema", "each", "together", "labels", "any_image", "asked", "threshold", "votes", "by", "session"),
+    "Prompt": ("prompt", "preset", "system", "schema", "each", "together", "labels", "any_image", "question_option", "threshold", "votes", "by", "session"),
     "Comparison": (
-        "models", "pixel_counts", "image_orders", "think_levels", "run_count", "at_once", "label_file",
+        "models", "pixel_counts", "image_orders", "think_levels", "run_count", "job_count", "label_file",
     ),
     "Images": (
         "from_", "null", "image_column", "include", "exclude", "hidden", "limit", "shard", "pages", "frame", "password_file",

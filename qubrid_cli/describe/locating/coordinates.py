@@ -137,7 +137,7 @@ def _scale(mention: Mention, form: Coordinates, scales: tuple[float, float]) -> 
 
 
 def _find_problem(mention: Mention, fractions: Sequence[float], form: Coordinates) -> str | None:
-    """Why the place of a mention cannot be meant."""
+    """Why the place of a mention cannot be right."""
     if not fractions:
         return "has no coordinates that can be read"
     if len(fractions) not in {2, 4}:

@@ -15,7 +15,7 @@ from .drawing import encode_drawing
 
 #: Bytes of a file name for the name of the image, and for the label; file systems allow 255.
 _MAX_STEM_BYTES, _MAX_LABEL_BYTES = 120, 80
-#: Files of the same name with another content, after which the folder is not a place for more of them.
+#: Files of the same name with different content that a folder may have.
 _MAX_NAMESAKES = 1000
 
 

@@ -16,7 +16,7 @@ from ..text import escape_control_characters, strip_control_characters
 from .figures import Distribution
 from .labels import Expected
 from .measure import Measurement
-from .results import BenchResult, LabelScores, read_verdict, score_measurement
+from .results import BenchResult, LabelScores, decide_answer, score_measurement
 from .tables import build_tables, format_notes
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def _list_answers(result: BenchResult, items: Sequence[Measurement]) -> Iterator
 
 
 def _format_answer(result: BenchResult, item: Measurement) -> str:
-    verdict = read_verdict(result.plan, item) if result.plan.is_judged else None
+    verdict = decide_answer(result.plan, item) if result.plan.is_judged else None
     if verdict is None:
         return _format_value(item.answer.text if item.answer.data is None else item.answer.data)
     word, probability = verdict

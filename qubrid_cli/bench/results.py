@@ -126,14 +126,14 @@ def score_measurement(plan: BenchPlan, item: Measurement) -> scores.AnswerScore 
         return None
     if not plan.is_judged:
         return scores.score_answer(item.answer.text if item.answer.data is None else item.answer.data, expected)
-    verdict = read_verdict(plan, item)
+    verdict = decide_answer(plan, item)
     if verdict is None:
         return None
     is_right = float(verdict[0] == ("yes" if read_yes_or_no(expected) else "no"))
     return scores.AnswerScore(is_right, is_right)
 
 
-def read_verdict(plan: BenchPlan, item: Measurement) -> tuple[str, float | None] | None:
+def decide_answer(plan: BenchPlan, item: Measurement) -> tuple[str, float | None] | None:
     """The answer ``yes``, ``no`` or ``unsure`` to a question of yes or no, and its probability of yes if there is one."""
     data = item.answer.data
     if not isinstance(data, dict) or "answer" not in data:
@@ -159,7 +159,7 @@ def _score(plan: BenchPlan, measurements: Sequence[Measurement]) -> LabelScores 
     pairs = [
         (*verdict, bool(read_yes_or_no(plan.samples[item.job.sample].expected)))
         for item, _ in scored
-        if (verdict := read_verdict(plan, item)) is not None
+        if (verdict := decide_answer(plan, item)) is not None
     ]
     probabilities = [(probability, is_yes) for _, probability, is_yes in pairs if probability is not None]
     confusion = scores.count_verdicts([(word, is_yes) for word, _, is_yes in pairs])

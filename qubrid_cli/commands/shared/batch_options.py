@@ -1,4 +1,4 @@
-"""The options of ``batch`` alone, apart from those that other commands have too."""
+"""The options of runs over many images: those of ``batch``, most of which ``grep`` has too."""
 
 import enum
 from collections.abc import Mapping

@@ -1,12 +1,15 @@
 """What a run has done so far: counted, and shown."""
 
+import io
+import threading
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from qubrid_cli.batch.budget import TotalUsage
 from qubrid_cli.batch.inputs import Task
-from qubrid_cli.batch.progress.display import LineDisplay
+from qubrid_cli.batch.progress.display import BarDisplay, LineDisplay
 from qubrid_cli.batch.progress.stats import BatchStats, Trouble, format_duration
 from qubrid_cli.batch.progress.table import format_row
 from qubrid_cli.batch.tasks import Done, Failed, Skipped
@@ -295,3 +298,20 @@ def test_the_row_of_an_image_is_as_wide_as_the_terminal(width: int, known: dict[
 def test_a_row_cannot_control_the_terminal() -> None:
     answer = record(images=[{"source": "a\x1b[2J.jpg"}], text="\x1b[2J\x9b31m", timing={"total_seconds": 1.0})
     assert format_row(answer, 79).isprintable()
+
+
+def test_a_bar_does_not_come_back_when_something_is_printed_after_the_run(stats: BatchStats) -> None:
+    drawn = threading.Event()
+
+    class Terminal(io.StringIO):
+        def write(self, text: str) -> int:
+            drawn.set()
+            return super().write(text)
+
+    terminal = Terminal()
+    with BarDisplay(stats, Console(file=terminal, width=80)) as bar:
+        assert drawn.wait(60)
+    before = terminal.getvalue()
+    with bar.hidden():
+        pass
+    assert terminal.getvalue().removeprefix(before) == "\r\x1b[J"

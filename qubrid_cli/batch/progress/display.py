@@ -129,6 +129,7 @@ class BarDisplay(ProgressDisplay):
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._is_over.set()
+            self._drawn = ""  # what is printed after the run must not draw it again
             self._write(_ERASE)
 
     def print_line(self, text: str) -> None:

@@ -263,6 +263,11 @@ def find_violations(page: "Page") -> list[str]:
     return violations
 
 
+def test_a_phone_shows_the_page_without_scrolling_it_sideways(opened: "Page") -> None:
+    opened.set_viewport_size({"width": 390, "height": 844})
+    assert opened.evaluate("document.documentElement.scrollWidth") == 390
+
+
 def test_all_cards_are_printed(opened: "Page") -> None:
     opened.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert opened.evaluate("document.querySelectorAll('.card img[loading=eager]').length") == COUNT

@@ -58,8 +58,8 @@ def _add_up_to_two(values: set[str], value: Any) -> None:
 
 
 def _format_counts(counts: Counter[State]) -> str:
-    total = counts.total()
-    parts = [f"{total:,} answers" if total != 1 else "1 answer"]
+    answered = counts.total() - counts[State.FAILED]
+    parts = [f"{answered:,} answers" if answered != 1 else "1 answer"]
     parts += [f"{counts[state]:,} {state}" for state in (State.INCOMPLETE, State.FAILED) if counts[state]]
     return ", ".join(parts)
 

@@ -140,7 +140,7 @@ def test_a_document_shows_the_image_its_answers_and_why_there_is_none(tmp_path: 
     ) as r:
         document = "".join(iterate_markdown(r, str(tmp_path / "out"), "r.jsonl"))
     assert document == (
-        "# r.jsonl\n\n3 answers, 1 failed\n\n**Prompt:**\n\n> caption\n\n"
+        "# r.jsonl\n\n2 answers, 1 failed\n\n**Prompt:**\n\n> caption\n\n"
         "## photos/a b\\#1.jpg\n\n![](../photos/a%20b%231.jpg)\n\n"
         "> **A dog**\n>\n> \\# Kind\n>\n> | x | y |  \n> |---|---|  \n> | 1 | 2 |\n\nm\n\n"
         '```json\n{\n  "a": "`"\n}\n```\n\nn\n\n'

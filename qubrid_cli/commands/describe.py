@@ -212,7 +212,7 @@ def _describe_groups(plan: _Plan, key: str | None, show: OutputOptions, target: 
                 retry_limits=retry_limits,
                 prices=plan.prices,
             )
-            answer = show_answer(items, show, target)
+            answer = show_answer(items, show, target, name=group[0].name if has_several else None)
             if answer.has_answer:
                 request = replace(request, dropped=request.dropped | answer.refused_parameters)
             if (error := answer.error) is None:

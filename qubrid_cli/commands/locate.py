@@ -247,7 +247,11 @@ def _search_images(search: _Search, key: str | None, show: OutputOptions, target
                 retry_limits=retry_limits,
                 prices=search.prices,
             )
-            answer = show_notes(items, show) if search.pictures.takes_stdout else show_answer(items, show, target)
+            name = image.name if has_several else None
+            if search.pictures.takes_stdout:
+                answer = show_notes(items, show, name=name)
+            else:
+                answer = show_answer(items, show, target, name=name)
             if (error := answer.error or _save_pictures(search, image, answer, show)) is None:
                 continue
             setup.raise_if_final(error, has_several=has_several)

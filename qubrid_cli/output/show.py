@@ -132,13 +132,17 @@ def announce_image(name: str, options: OutputOptions, target: Output, *, has_hea
         echo_err(f"{name}:")
 
 
-def show_answer(items: "Items", options: OutputOptions, target: Output) -> "Description":
-    """Show the items of one answer as they arrive, then notes and statistics on stderr."""
+def show_answer(items: "Items", options: OutputOptions, target: Output, *, name: str | None = None) -> "Description":
+    """Show the items of one answer as they arrive, then notes and statistics on stderr.
+
+    Args:
+        name: of the image, if there are several.
+    """
     items = _show_progress(items, options)
     with closing(items):
         answer = _show_in_format(items, options, target)
     target.has_answer = target.has_answer or answer.error is None
-    lines = _format_notes(answer, options)
+    lines = _format_notes(answer, options, name)
     if lines and options.is_interactive and target.is_terminal:
         echo_err("")
     for line in lines:
@@ -146,14 +150,18 @@ def show_answer(items: "Items", options: OutputOptions, target: Output) -> "Desc
     return answer
 
 
-def show_notes(items: "Items", options: OutputOptions) -> "Description":
-    """Show only the progress, the notes and the statistics of an answer, on stderr."""
+def show_notes(items: "Items", options: OutputOptions, *, name: str | None = None) -> "Description":
+    """Show only the progress, the notes and the statistics of an answer, on stderr.
+
+    Args:
+        name: of the image, if there are several.
+    """
     from ..describe import run
 
     items = _show_progress(items, options)
     with closing(items):
         answer = run.collect(items)
-    for line in _format_notes(answer, options):
+    for line in _format_notes(answer, options, name):
         echo_err(line)
     return answer
 
@@ -170,7 +178,7 @@ def show_verdict(items: "Items", name: str | None, options: OutputOptions, targe
     with closing(items):
         answer = _write_record(run.collect(items), options, target) if options.as_json else run.collect(items)
     is_shown = options.has_statistics or (options.verbose and not options.quiet)
-    for line in [*(_format_verdict(answer, name) if is_shown else ()), *_format_notes(answer, options)]:
+    for line in [*(_format_verdict(answer, name) if is_shown else ()), *_format_notes(answer, options, name)]:
         echo_err(line)
     return answer
 
@@ -198,9 +206,10 @@ def _show_progress(items: "Items", options: OutputOptions) -> "Items":
     return items
 
 
-def _format_notes(answer: "Description", options: OutputOptions) -> list[str]:
-    """The notes about an answer, and its statistics."""
-    lines = [] if options.quiet else [f"note: {escape_control_characters(warning)}" for warning in answer.warnings]
+def _format_notes(answer: "Description", options: OutputOptions, name: str | None) -> list[str]:
+    """The notes about an answer, and its statistics; a terminal shows the name of the image above them."""
+    start = "note: " if name is None or options.is_interactive else f"note: {name}: "
+    lines = [] if options.quiet else [escape_control_characters(f"{start}{warning}") for warning in answer.warnings]
     if options.has_statistics and answer.has_answer:
         from . import record
 

@@ -252,6 +252,14 @@ def test_one_of_several_images_may_fail(command: Command, server: Server) -> Non
     assert "1 of 2 requests failed" in err
 
 
+def test_a_note_names_its_image_if_there_are_several(command: Command, server: Server) -> None:
+    server.answer = lambda _: stream(json.dumps([*ANSWER, {"bbox_2d": [9, 9, 3, 3], "label": ""}]))
+    assert command("locate", "photo.jpg", "turned.jpg", "the square")[2] == (
+        "note: photo.jpg: left out: box 3 is inverted: [9, 9, 3, 3]\n"
+        "note: turned.jpg: left out: box 3 is inverted: [9, 9, 3, 3]\n"
+    )
+
+
 def test_a_dry_run_shows_what_the_model_is_asked(command: Command, server: Server) -> None:
     exit_code, out, _ = command("locate", "photo.jpg", "the dogs", "--dry-run", "--crop-to", "crops")
     assert (exit_code, b'{\\"bbox_2d\\": [x1, y1, x2, y2]' in out, server.asked) == (0, True, [])

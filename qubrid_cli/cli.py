@@ -193,8 +193,19 @@ def _report_usage_error(error: TyperException, group: object, arguments: Sequenc
         return error.exit_code
     path = context.command_path if context else _find_path(group, arguments)
     report = UsageError(help_layout.format_error(message), hint=f"See {path} --help")
+    if type(error).__name__ == "NoSuchOption" and context and (text := _find_text(arguments)) is not None:
+        names = {name for parameter in context.command.params for name in parameter.opts}
+        option = next((name for name in ("-e", "-p") if name in names), "--")
+        report = UsageError(
+            f"{quote_name(text)} would be read as an option", hint=f"Put it after {option}: {option} {quote_name(text)}"
+        )
     echo_error(report)
     return error.exit_code
+
+
+def _find_text(arguments: Sequence[str]) -> str | None:
+    """The first argument that begins with a dash and has blanks: a prompt, not an option."""
+    return next((word for word in arguments if re.match(r"-[^=]*\s", word)), None)
 
 
 def _find_path(group: object, arguments: Sequence[str]) -> str:

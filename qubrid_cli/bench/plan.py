@@ -223,6 +223,7 @@ class QuestionOptions:
         has_preset: the command line names a preset.
         is_judged: it is a question of yes or no.
         by: how that is answered; ``None`` for the best way that the endpoint offers.
+        threshold: the probability from which an answer counts as yes; ``None`` for 0.5.
     """
 
     option_prompt: str | None
@@ -237,6 +238,7 @@ class QuestionOptions:
     has_preset: bool
     is_judged: bool
     by: "Method | None"
+    threshold: float | None
 
 
 def build_variants(
@@ -294,11 +296,12 @@ def _build_judged(_: "Preset | None", settings: "Settings", options: QuestionOpt
 
 
 def _build_described(preset: "Preset | None", settings: "Settings", options: QuestionOptions) -> _Parts:
-    if options.by is not None:
-        raise UsageError(
-            "--by applies to questions of yes or no",
-            hint="They need --labels with only yes and no; otherwise leave out --by.",
-        )
+    for option, value in (("--by", options.by), ("--threshold", options.threshold)):
+        if value is not None:
+            raise UsageError(
+                f"{option} applies to questions of yes or no",
+                hint=f"They need --labels with only yes and no; otherwise leave out {option}.",
+            )
     schema = question.load_schema(options.schema, preset, options.extra)
     if options.has_objects and schema is None:
         raise UsageError(

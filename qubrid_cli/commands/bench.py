@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
@@ -93,7 +94,7 @@ def bench(
         ),
     ] = None,
     threshold: Annotated[
-        float,
+        float | None,
         typer.Option(
             "--threshold",
             min=0.001,
@@ -102,7 +103,7 @@ def bench(
             help="Probability from which an answer counts as yes. [0.5]",
             show_default=False,
         ),
-    ] = 0.5,
+    ] = None,
     by: verdict_options.By = None,
     prompt: options.Prompt = None,
     preset: options.Preset = None,
@@ -220,7 +221,7 @@ def _build_plan(context: typer.Context, config: "Config", words: Sequence[str]) 
         has_objects=any(isinstance(label.expected, dict) for label in labelled),
         has_preset=params["preset"] is not None,
         is_judged=is_judged,
-        **{name: params[name] for name in ("schema", "crop", "original", "by")},
+        **{name: params[name] for name in ("schema", "crop", "original", "by", "threshold")},
     )
     preset, choices = params["preset"], _list_choices(params)
 
@@ -243,7 +244,7 @@ def _build_plan(context: typer.Context, config: "Config", words: Sequence[str]) 
         retry_limits=RetryLimits(settings.retries, settings.retry_max_wait, settings.max_time),
         loop_check=settings.loop_check,
         is_judged=is_judged,
-        threshold=params["threshold"],
+        threshold=params["threshold"] or 0.5,
         documents=documents,
     ), settings
 
@@ -281,7 +282,8 @@ def _measure(
 
     measured: list[measure.Measurement] = []
     stop: QvisionError | None = None
-    endpoint = connection.open_endpoint(settings, key, connects_early=False)
+    # Each variant has a model of its own, so none is suggested for that of the settings.
+    endpoint = connection.open_endpoint(replace(settings, model=None), key, connects_early=False)
     measuring = measure.Measuring(plan, images, endpoint)
     try:
         with show.open_status(quiet=shown.quiet) as show_status:

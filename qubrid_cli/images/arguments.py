@@ -94,7 +94,7 @@ def classify(
     missing: list[ImageError] = []
     for argument in arguments:
         try:
-            resolved = _resolve(argument, stdin, is_windows=is_windows)
+            resolved = _resolve(argument, stdin, command, is_windows=is_windows)
         except ImageError as error:
             names.append(urls.redact(argument))
             missing.append(error)
@@ -155,23 +155,21 @@ def _join_errors(errors: Sequence[ImageError]) -> ImageError | None:
     )
 
 
-def _resolve(argument: str, stdin: BinaryIO, *, is_windows: bool) -> list[Source] | None:
-    """The images that an argument of ``describe`` stands for, or ``None`` if it is the prompt."""
+def _resolve(argument: str, stdin: BinaryIO, command: str, *, is_windows: bool) -> list[Source] | None:
+    """The images that an argument of a command stands for, or ``None`` if it is the prompt."""
     if argument == "-":
         return [Stdin(stdin)]
     if not argument:  # as a path, it would be the current folder
         return None
     if urls.is_object_url(argument) and urls.is_object_folder(argument):
-        raise UsageError(
-            f"{quote_name(argument)} is a folder",
-            hint=f"To ask about each image in it: qvision batch {quote_name(argument)} -P describe",
-        )
+        raise sources.make_folder_error(argument, command)
     if sources.is_url(argument):
         return [sources.resolve_url(argument)]
     path = find_existing_path(argument, is_windows=is_windows)
     if path is not None:
-        return [sources.make_file(argument, path)]
-    if (page := sources.split_page(argument)) and (documents := _resolve(page[0], stdin, is_windows=is_windows)):
+        return [sources.make_file(argument, path, command)]
+    page = sources.split_page(argument)
+    if page and (documents := _resolve(page[0], stdin, command, is_windows=is_windows)):
         return [DocumentPage(document, page[1]) for document in documents if not isinstance(document, DocumentPage)]
     has_image_suffix = suffixes.has_image_suffix(argument)
     if (has_image_suffix and re.search(r"[*?\[]", argument)) or is_unexpanded(argument, is_windows=is_windows):
@@ -199,7 +197,7 @@ def resolve_images(words: Sequence[str]) -> list[Source]:
         if word == "-":
             raise UsageError("standard input cannot be an image here", hint="Name a file.")
         try:
-            resolved = _resolve(word, BytesIO(), is_windows=IS_WINDOWS)
+            resolved = _resolve(word, BytesIO(), "chat", is_windows=IS_WINDOWS)
             if resolved is None:
                 raise no_such_image_error(word)
         except ImageError as error:

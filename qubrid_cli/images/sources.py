@@ -38,6 +38,12 @@ MAX_FILE_BYTES = 512 * 1024 * 1024
 #: Bytes among which the signature of a PDF stands; junk may come before it (ISO 32000-1, Annex H, note 13).
 _PDF_HEAD_BYTES = 1024
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+#: What else to do with a folder, by the command that does not take one.
+_FOLDER_HINTS = {
+    "describe": "To ask about each image in it: qvision batch {} -P describe",
+    "test": 'To ask about each image in it: qvision grep "is it a cat?" {}',
+    "locate": "To search each image in it: qvision batch {} -P boxes",
+}
 #: Images whose metadata may contain the signature of a PDF.
 _IMAGE_START = rb"(?s)\xff\xd8\xff|\x89PNG|GIF8|RIFF|....ftyp|\0\0\0\x0cjP|BM"
 
@@ -191,18 +197,24 @@ def _parse_file_url(url: str) -> Path:
     return Path(url2pathname(parts.path))
 
 
-def make_file(name: str, path: Path) -> File:
+def make_file(name: str, path: Path, command: str = "describe") -> File:
     """The image at a path.
+
+    Args:
+        command: for the hint.
 
     Raises:
         UsageError: it is a folder.
     """
     if os.path.isdir(path):  # Path.is_dir raises on some paths
-        raise UsageError(
-            f"{quote_name(name)} is a folder",
-            hint=f"To ask about each image in it: qvision batch {quote_name(name)} -P describe",
-        )
+        raise make_folder_error(name, command)
     return File(name, path)
+
+
+def make_folder_error(name: str, command: str) -> UsageError:
+    """The error for a folder in place of an image; the hint says what else to do with it."""
+    hint = _FOLDER_HINTS.get(command, 'Name images in it, such as "photos/*.jpg".')
+    return UsageError(f"{quote_name(name)} is a folder", hint=hint.format(quote_name(name)))
 
 
 def may_be_document(name: str) -> bool:

@@ -106,11 +106,16 @@ def build_image_limits(
             user sets a limit: its hosts resize larger ones differently.
 
     Raises:
-        UsageError: ``--original`` together with an option that shrinks.
+        UsageError: ``--original`` together with an option that shrinks, or ``--tiles`` with an answer that has boxes.
     """
     from ..images.encode import ImageLimits
     from ..settings.fields import OriginKind
 
+    if schema is not None and schema.boxes is not None and parts.tile_count != 1:
+        raise UsageError(
+            "boxes cannot be placed in an image that is sent in parts",
+            hint="Leave out --tiles; --crop shows the model one part.",
+        )
     if original and any(settings.origins[name].kind is OriginKind.OPTION for name in ("max_pixels", "max_side")):
         raise UsageError("--original excludes --max-pixels and --max-side", hint="Leave one of them out.")
     max_pixels, max_side = (None, None) if original else (settings.max_pixels, settings.max_side)

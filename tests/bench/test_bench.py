@@ -235,12 +235,12 @@ def test_failures_are_counted_and_nothing_else_of_them_counts(bench: Bench, serv
         model = asked.json["model"]
         if model == "m/none":
             return refusal(404, {"error": {"message": "no such model", "code": "model_not_found"}})
-        if model == "m/half" and len(server.asked) % 2:
+        if model == "Qwen/Qwen3-VL-Flash" and len(server.asked) % 2:
             return Reply([Pause(0.2), delta("cut", finish="length"), DONE])
         return stream("fine")
 
     server.answer = answer
-    run = bench("1.png", "--models", "m/half,m/none", "-n", 4, "--json", "-q")
+    run = bench("1.png", "--models", "Qwen/Qwen3-VL-Flash,m/none", "-n", 4, "--json", "-q")
     result = load(run)
     half, none = result["variants"]
     assert run[0] == 7
@@ -250,7 +250,7 @@ def test_failures_are_counted_and_nothing_else_of_them_counts(bench: Bench, serv
         ["length"],
     )
     assert (none["answers"], none["failed"], none["unreachable"][-14:]) == (0, 0, " no such model")
-    assert Counter(asked.json["model"] for asked in server.asked) == {"m/half": 5, "m/none": 1}
+    assert Counter(asked.json["model"] for asked in server.asked) == {"Qwen/Qwen3-VL-Flash": 5, "m/none": 1}
     assert result["error"]["message"] == "6 of 8 requests have no answer"
 
 

@@ -52,6 +52,7 @@ LINES: list[tuple[Any, ...]] = [
     ("grep cat photos -c --why", 2, "-c and --why exclude each other", "grep cat photos -c"),
     ("grep cat photos -q --json", 2, "-q and --json exclude each other", "grep cat photos -q"),
     ("grep cat photos -c -0", 2, "-c and -0 exclude each other", "grep cat photos -c"),
+    ("grep '-v is it?' photos", 2, '"-v is it?" would be read as an option', "grep -e '-v is it?' photos"),
     ("grep -e cat nope.webp", 4, "no such image: nope.webp", "grep -e cat photos"),
     ("grep cat photos -l -L", 2, "-l and -L exclude each other", "grep cat photos -l"),
     ("grep cat photos -m 2 --sort probability", 2, "-m and --sort exclude each other", "grep cat photos --sort probability"),
@@ -96,6 +97,16 @@ LINES: list[tuple[Any, ...]] = [
     ("test photo.jpg hi --votes 3 --by logprobs --dry-run", 2, "--votes and --by logprobs exclude each other", "test photo.jpg hi --by logprobs --dry-run"),
     ("test photo.jpg hi --votes 3 --threshold 0.7 --dry-run", 2, "--threshold and --votes exclude each other", "test photo.jpg hi --votes 3 --dry-run"),
     ("test photo.jpg hi --by logprobs --think on --dry-run", 2, "--by logprobs and --think on exclude each other", "test photo.jpg hi --think on --dry-run"),
+    ("test photo.jpg '- is it red?'", 2, '"- is it red?" would be read as an option', "test photo.jpg -p '- is it red?'"),
+    ("test photos 'is it red?'", 2, "photos is a folder"),
+    # boxes, chats and benchmarks
+    ("locate photos cat --dry-run", 2, "photos is a folder", "batch photos -P boxes --dry-run"),
+    ("chat photos hi", 2, "photos is a folder", "chat 'photos/*.jpg' hi"),
+    ("batch photos -p cat -P boxes --tiles 4 --dry-run", 2, "boxes cannot be placed in an image that is sent in parts", "batch photos -p cat -P boxes --dry-run"),
+    ("describe photo.jpg cat -P boxes --tiles auto --dry-run", 2, "boxes cannot be placed in an image that is sent in parts", "describe photo.jpg cat -P boxes --dry-run"),
+    ("bench photo.jpg hi --threshold 0.8 --dry-run", 2, "--threshold applies to questions of yes or no", "bench photo.jpg hi --dry-run"),
+    ("bench hi --labels photo.jpg --dry-run", 2, "photo.jpg is not a list of lines: it contains NUL bytes", "bench photo.jpg hi --dry-run"),
+    ("join list.txt -o all.jsonl", 2, "list.txt is a file, not the folder of a run in parts", "report empty.txt -o all.jsonl"),
     # options of a request
     ("describe photo.jpg -max-tokens 5", 2, "unknown option -max-tokens", "describe photo.jpg --max-tokens 5"),
     ("describe photo.jpg --max-token 5", 2, "no such option: --max-token; did you mean --max-tokens?", "describe photo.jpg --max-tokens 5"),
@@ -155,7 +166,7 @@ LINES: list[tuple[Any, ...]] = [
     ("batch list.txt", 2, "list.txt is a list, not an image"),
     ("batch list.txt caption", 2, "list.txt is a list, not an image"),
     ("batch --from nope.txt caption", 2, "cannot read the list nope.txt: No such file or directory", "batch --from list.txt caption"),
-    ("batch --from photo.jpg caption", 2, "photo.jpg is not a list of lines: it contains NUL bytes"),
+    ("batch --from photo.jpg caption", 2, "photo.jpg is not a list of lines: it contains NUL bytes", "batch photo.jpg caption"),
     ("batch photos caption -0", 2, "-0 applies to a list, and there is no --from", "batch --from names.bin -0 caption"),
     ("batch photos caption -j 0", 2, "invalid value for -j: 0", "batch photos caption -j auto"),
     ("batch photos caption --shard 3/2", 2, "invalid value for --shard: 3/2", "batch photos caption --shard 2/4"),
@@ -163,6 +174,7 @@ LINES: list[tuple[Any, ...]] = [
     ("batch photos caption --sidecar doc", 2, "invalid value for --sidecar: 'doc' is not one of 'txt', 'json', 'xmp'", "batch photos caption --sidecar txt"),
     ("batch photos caption --max-failures x", 2, "invalid value for --max-failures: x", "batch photos caption --max-failures 5%"),
     ("batch photos caption -o list.txt", 2, "-o list.txt is not a results file, and was not changed", "batch photos caption -o empty.txt"),
+    ("batch photos caption -o r.parquet", 2, "-o r.parquet is not named like the lines of JSON that it will hold", "batch photos caption -o r.jsonl"),
     ("batch photos caption -o empty.txt --failures empty.txt", 2, "-o and --failures name the same file, empty.txt", "batch photos caption -o empty.txt"),
 ]  # fmt: skip
 

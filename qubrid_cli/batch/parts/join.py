@@ -29,8 +29,14 @@ def open_run(location: str, target: str | None = None) -> PartsOutput:
 
     Raises:
         StorageError: there is no run.
-        UsageError: the target is a file of the run.
+        UsageError: the run is a file, or the target is a file of the run.
     """
+    if os.path.isfile(location):
+        name = quote_name(location)
+        raise UsageError(
+            f"{name} is a file, not the folder of a run in parts",
+            hint=f"To join results files: qvision report {name} -o all.jsonl",
+        )
     folder = open_folder(location)
     output, _ = open_output(folder)
     if target is not None and is_object_url(target) == is_object_url(folder.url):

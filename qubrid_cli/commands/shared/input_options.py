@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Bytes in which a file that is not a list of lines, such as an image, shows itself.
 _HEAD_BYTES = 1024
+#: What ``qvision report`` makes of results.
+_REPORT_SUFFIXES = frozenset({".csv", ".htm", ".html", ".md", ".parquet"})
 
 
 def split_arguments(
@@ -98,16 +100,27 @@ def resolve_list(
         ) from error
     if b"\0" in head and not nul and find_encoding(head) != "utf-16":
         quoted = quote_name(name)
-        raise UsageError(
-            f"{quoted} is not a list of lines: it contains NUL bytes",
-            hint=f"For a list as find -print0 writes it, add -0. To describe an image: qvision batch {quoted} -P describe",
-        )
+        hint = f"Check the name after {option}."
+        if option == "--from":
+            hint = "For a list as find -print0 writes it, add -0. An image is named without --from."
+        raise UsageError(f"{quoted} is not a list of lines: it contains NUL bytes", hint=hint)
     return path
 
 
 def collect_run_files(results: Path | None, failures: Path | None, list_name: str | None) -> tuple[Path, ...]:
-    """The files of the run itself, which are not images of it. Two of them must not be the same."""
+    """The files of the run itself, which are not images of it. Two of them must not be the same.
+
+    Raises:
+        UsageError: two are the same file, or a new results file is named like a report.
+    """
     from ...images.urls import is_object_url
+
+    if results is not None and results.suffix.lower() in _REPORT_SUFFIXES and not os.path.lexists(results):
+        name, lines = quote_name(results), quote_name(results.with_suffix(".jsonl"))
+        raise UsageError(
+            f"-o {name} is not named like the lines of JSON that it will hold",
+            hint=f"Use -o {lines}. Then: qvision report {lines} -o {name}",
+        )
 
     paths_by_option = {
         "-o": results,

@@ -44,6 +44,8 @@ _EXAMPLES = """\
 qvision describe photo.jpg "what is this?"
 qvision batch photos/ -P alt -o results.jsonl
 qvision help recipes"""
+#: How the help shows a value that is the name of a file or a folder.
+_FILE_METAVARS = frozenset({"FILE", "DIR", "FOLDER", "RESULTS..."})
 #: Typer's own options for completion; they install another script than ``completion`` prints.
 _COMPLETION_OPTIONS = {"install_completion", "show_completion"}
 #: Options before the command that have a value.
@@ -142,6 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             command.params = [option for option in command.params if option.name not in _COMPLETION_OPTIONS]
             _add_color_option(command, command.params)
             _check_dashes(command, arguments)
+            _check_empty_names(command, arguments)
             return command(arguments, prog_name="qvision", standalone_mode=False) or 0
     except QvisionError as error:
         echo_error(error)
@@ -259,3 +262,26 @@ def _check_dashes(group: TyperGroup, arguments: Sequence[str]) -> None:
             raise UsageError(
                 f"unknown option {suspect}", hint=f"Options of several letters have two dashes: -{suspect}"
             )
+
+
+def _check_empty_names(group: TyperGroup, arguments: Sequence[str]) -> None:
+    """Reject an empty name of a file, as a variable that is not set leaves it: it would be read as the current folder.
+
+    Raises:
+        UsageError: there is one.
+    """
+    words = list(itertools.takewhile(lambda argument: argument != "--", arguments))
+    if "" not in words and not any(word.startswith("--") and word.endswith("=") for word in words):
+        return
+    parameters = [
+        parameter for name, command in group.commands.items() if name in words for parameter in command.params
+    ]
+    files = [parameter for parameter in parameters if parameter.metavar in _FILE_METAVARS]
+    options = {option for parameter in files for option in parameter.opts if option.startswith("-")}
+    values = [(option, value) for option, value in itertools.pairwise(words) if option in options]
+    values += [(option, value) for option, equals, value in (word.partition("=") for word in words) if equals]
+    for option, value in values:
+        if option in options and not value:
+            raise UsageError(f"{option} is empty", hint=f"Name a file or a folder, or leave out {option}.")
+    if "" in words and any(parameter.param_type_name == "argument" for parameter in files):
+        raise UsageError("the name of a file or a folder is empty", hint="Check the variables of the script.")

@@ -212,6 +212,8 @@ def _check_paths(
     from ..images.arguments import find_existing_path, is_path, refuse_list
 
     for word in words:
+        if not word:
+            raise UsageError("the name of an image is empty", hint=f"For example: {_EXAMPLE}")
         try:
             refuse_list(word)
         except UsageError as error:

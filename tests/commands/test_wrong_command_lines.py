@@ -45,6 +45,7 @@ LINES: list[tuple[Any, ...]] = [
     ("grep", 2, "there is no question"),
     ("grep ''", 2, "the question is empty"),
     ("grep cat", 2, "no image was named"),
+    ("grep cat ''", 2, "the name of an image is empty"),
     ("grep photos 'is it red?'", 2, "the question comes first, and photos is a path"),
     ("grep cat foto.jpg", 4, 'no such image: foto.jpg; did you mean photo.jpg or "my photo.jpg"?', "grep cat photo.jpg"),
     ("grep cat '*.webp'", 4, "no image matches *.webp", "grep cat photo.jpg"),
@@ -138,6 +139,10 @@ LINES: list[tuple[Any, ...]] = [
     ("describe photo.jpg --json --field text", 2, "--json and --field exclude each other", "describe photo.jpg --field text"),
     ("describe photo.jpg -o photos", 2, "-o photos is a folder", "describe photo.jpg -o photos/notes.txt"),
     ("describe photo.jpg -o photo.jpg", 2, None, "describe photo.jpg -o list.txt"),
+    ("describe photo.jpg -o ''", 2, "-o is empty", "describe photo.jpg"),
+    ("batch photos caption --failures=", 2, "--failures is empty", "batch photos caption"),
+    ("locate photo.jpg cat --crop-to '' --dry-run", 2, "--crop-to is empty", "locate photo.jpg cat --dry-run"),
+    ("report '' -o all.jsonl", 2, "the name of a file or a folder is empty", "report empty.txt -o all.jsonl"),
     # the key and the settings
     ("QUBRID_API_KEY= QUBRID_BASE_URL= describe photo.jpg", 3, "no API key: QUBRID_API_KEY is not set, and none is stored for profile qubrid", "QUBRID_API_KEY= QUBRID_BASE_URL= describe photo.jpg --offline"),
     ("describe photo.jpg --base-url http://example.org/v1", 3, "the key is not sent to example.org over plain http"),

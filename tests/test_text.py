@@ -12,7 +12,15 @@ from qubrid_cli.images.sources import Bytes, File, read_bytes
 from qubrid_cli.output.streams import Output
 from qubrid_cli.schema.json_schema import load
 from qubrid_cli.settings.config_file import parse_toml
-from qubrid_cli.text import is_secret_header, mask_key, natural_key, redact_secrets, strip_control_characters
+from qubrid_cli.text import (
+    format_count,
+    is_secret_header,
+    mask_key,
+    natural_key,
+    redact_secrets,
+    shorten,
+    strip_control_characters,
+)
 
 
 @pytest.mark.parametrize(
@@ -93,3 +101,22 @@ def test_a_command_that_converts_a_file_names_it_as_a_shell_needs_it(name: str, 
     with pytest.raises(QvisionError) as caught:
         prepare_image(Bytes(name, b'<svg xmlns="http://www.w3.org/2000/svg"></svg>'), ImageLimits())
     assert file in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("number", "words", "text"),
+    [
+        (0, ("image",), "0 images"),
+        (1, ("image",), "1 image"),
+        (2000, ("image",), "2,000 images"),
+        (1, ("image was", "images were"), "1 image was"),
+        (2, ("image was", "images were"), "2 images were"),
+    ],
+)
+def test_a_number_is_followed_by_a_noun_of_the_same_number(number: int, words: tuple[str, ...], text: str) -> None:
+    assert format_count(number, *words) == text
+
+
+@pytest.mark.parametrize(("text", "expected"), [("", ""), ("abcd", "abcd"), ("abcde", "abc…")])
+def test_a_long_text_is_shortened_to_so_many_characters(text: str, expected: str) -> None:
+    assert shorten(text, 4) == expected

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from ..client.request import Request
-from ..client.retry import RetryLimits
 from ..describe import run
 from ..describe.result import Description
 from ..errors import ContextOverflow, EndpointError
@@ -159,7 +158,7 @@ class AnswerSource:
             [make_pending(image) for image in conversation.images],
             labels=settings.labels,
             loop_check=settings.loop_check,
-            retry_limits=RetryLimits(settings.retries, settings.retry_max_wait, settings.max_time),
+            retry_limits=connection.build_retry_limits(settings),
             prices=self._prices,
         )
 

@@ -195,7 +195,6 @@ def _build_plan(context: typer.Context, config: "Config", words: Sequence[str]) 
         QvisionError: it cannot be used.
     """
     from ..bench import labels, plan
-    from ..client.retry import RetryLimits
     from ..images.arguments import classify
     from ..images.documents import expansion
     from ..settings import resolve as resolving
@@ -241,7 +240,7 @@ def _build_plan(context: typer.Context, config: "Config", words: Sequence[str]) 
         runs=params["run_count"],
         jobs=params["job_count"],
         prices=config.prices,
-        retry_limits=RetryLimits(settings.retries, settings.retry_max_wait, settings.max_time),
+        retry_limits=connection.build_retry_limits(settings),
         loop_check=settings.loop_check,
         is_judged=is_judged,
         threshold=params["threshold"] or 0.5,

@@ -193,10 +193,8 @@ def _describe_groups(plan: _Plan, key: str | None, show: OutputOptions, target: 
     pool = PreparationPool(plan.limits, plan.documents)
     submitted = deque([pool.submit(plan.groups[0])])  # prepared in threads while the next lines load httpx
     with connection.open_endpoint(plan.settings, key, plan.groups) as endpoint:
-        from ..client.retry import RetryLimits
-
         request_answer, request = question.choose_describe(plan.schema, reads_tiles=plan.reads_tiles), plan.request
-        retry_limits = RetryLimits(plan.settings.retries, plan.settings.retry_max_wait, plan.settings.max_time)
+        retry_limits = connection.build_retry_limits(plan.settings)
         for number, (group, next_group) in enumerate(zip(plan.groups, [*plan.groups[1:], ()], strict=True), 1):
             submitted.append(pool.submit(next_group))
             if has_several:

@@ -230,10 +230,8 @@ def _search_images(search: _Search, key: str | None, show: OutputOptions, target
     pool = PreparationPool(search.limits, search.documents)
     submitted = deque([pool.submit(search.images[:1])])
     with connection.open_endpoint(search.settings, key, [search.images]) as endpoint:
-        from ..client.retry import RetryLimits
-
         request_boxes = question.choose_describe(search.schema, reads_tiles=False)
-        retry_limits = RetryLimits(search.settings.retries, search.settings.retry_max_wait, search.settings.max_time)
+        retry_limits = connection.build_retry_limits(search.settings)
         for number, image in enumerate(search.images, 1):
             submitted.append(pool.submit(search.images[number : number + 1]))
             if has_several:

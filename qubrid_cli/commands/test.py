@@ -150,9 +150,7 @@ def _judge_images(plan: _Question, key: str | None, show: OutputOptions, target:
     pool = PreparationPool(plan.limits, plan.documents)
     submitted = deque([pool.submit(plan.images[:1])])
     with connection.open_endpoint(plan.settings, key, [plan.images]) as endpoint:
-        from ..client.retry import RetryLimits
-
-        retry_limits = RetryLimits(plan.settings.retries, plan.settings.retry_max_wait, plan.settings.max_time)
+        retry_limits = connection.build_retry_limits(plan.settings)
         for number, image in enumerate(plan.images, 1):
             submitted.append(pool.submit(plan.images[number : number + 1]))
             items = plan.judge.judge(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..client.endpoint import Endpoint
+    from ..client.retry import RetryLimits
     from ..images.sources import Source
     from ..settings.fields import Settings
     from ..settings.keys import Key
@@ -104,6 +105,13 @@ def open_endpoint(
         allow_http=settings.allow_http,
         time_option=time_option,
     )
+
+
+def build_retry_limits(settings: "Settings") -> "RetryLimits":
+    """How often and how long one request is tried."""
+    from ..client.retry import RetryLimits
+
+    return RetryLimits(settings.retries, settings.retry_max_wait, settings.max_time)
 
 
 class EndpointPool:

@@ -161,7 +161,6 @@ class ClientPlan:
 
 def build_plan(options: Mapping[str, Any]) -> ClientPlan:
     """Resolve the options of a client."""
-    from ..client.retry import RetryLimits
     from ..settings import config_file
     from ..settings.fields import OPTIONS
     from ..settings.resolve import resolve_with_preset
@@ -193,7 +192,7 @@ def build_plan(options: Mapping[str, Any]) -> ClientPlan:
         image_options.build_image_limits(settings, parts, original=bool(options.get("original")), schema=answer_schema),
         config.prices,
         question.choose_describe(answer_schema, reads_tiles=parts.reads_tiles),
-        RetryLimits(settings.retries, settings.retry_max_wait, settings.max_time),
+        connection.build_retry_limits(settings),
         connection.EndpointPool(endpoint),
         {},
     )

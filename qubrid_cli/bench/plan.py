@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..describe.verdicts import Method
 from ..errors import UsageError
 from ..frozen import frozen
 from ..library import image_options, judging, question
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from ..client.request import Request
     from ..client.retry import RetryLimits
     from ..describe.run import DescribeFunction
-    from ..describe.verdicts import Method
     from ..images.documents.pages import Documents
     from ..images.encode import ImageLimits
     from ..images.sources import Source
@@ -222,7 +222,7 @@ class QuestionOptions:
         has_objects: right answers are objects.
         has_preset: the command line names a preset.
         is_judged: it is a question of yes or no.
-        by: how that is answered; ``None`` for the best way that the endpoint offers.
+        by: the name of the method by which that is answered; ``None`` for the best that the endpoint offers.
         threshold: the probability from which an answer counts as yes; ``None`` for 0.5.
     """
 
@@ -237,7 +237,7 @@ class QuestionOptions:
     has_objects: bool
     has_preset: bool
     is_judged: bool
-    by: "Method | None"
+    by: str | None
     threshold: float | None
 
 
@@ -291,7 +291,8 @@ def _build_judged(_: "Preset | None", settings: "Settings", options: QuestionOpt
         )
     text = "" if prompt is None else question.validate_prompt(prompt, "the question")
     request = question.build_request(settings, text, None, dict(options.extra), stream=False)
-    judge = judging.open_judge(settings, options.extra, by=options.by)
+    method = None if options.by is None else Method(options.by)
+    judge = judging.open_judge(settings, options.extra, by=method)
     return request, judge.describe, judge.build_request
 
 

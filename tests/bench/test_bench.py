@@ -22,7 +22,7 @@ from qubrid_cli import cli
 
 from ..conftest import at_home, command, environment
 from ..describe.test_judge import logprobs
-from ..support.server import DONE, JSON, Asked, Hold, Pause, Reply, Server, delta, event, refusal, stream
+from ..support.server import DONE, JSON, Asked, Hold, Pause, Reply, Server, delta, document, event, refusal, stream
 
 #: The exit code, standard output and standard error of a command line.
 Bench = Callable[..., tuple[int, str, str]]
@@ -134,6 +134,15 @@ def test_requests_are_made_at_once_and_each_connection_is_warmed_up(bench: Bench
 def label(path: Path, rows: list[tuple[str, object]]) -> Path:
     path.write_text("".join(json.dumps({"image": image, "expected": expected}) + "\n" for image, expected in rows))
     return path
+
+
+def test_the_method_of_the_command_line_is_used(bench: Bench, server: Server, tmp_path: Path) -> None:
+    server.answer = lambda _: document('{"answer": "yes", "reason": "r"}')
+    label(tmp_path / "yes.jsonl", [("1.png", "yes"), ("2.png", "no")])
+    result = load(bench("--labels", "yes.jsonl", "is it?", "--by", "schema", "-n", 1, "--json", "-q"))
+    verdict = {"answer": "yes", "probability": None, "reason": "r", "by": "schema"}
+    assert [measurement["data"] for measurement in result["measurements"]] == [verdict, verdict]
+    assert ["logprobs" in asked.json for asked in server.asked] == [False] * 3
 
 
 def test_the_threshold_of_a_model_is_found_and_the_cheaper_size_is_enough(

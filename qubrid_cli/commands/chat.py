@@ -87,7 +87,7 @@ def lead_chat(
         stdin = _refuse_stdin([*words, prompt, system, password_file])
         info.prompt = setup.read_prompt("-p", prompt, stdin)
         system = setup.read_prompt("-s", system, stdin)
-        document_options = input_options.read_page_options(pages, frame, password_file, stdin)
+        page_options = input_options.read_page_options(pages, frame, password_file, stdin)
         extra = setup.parse_params(param)
         file = None if session is None else stack.enter_context(saving.open_session(session))
         saved = None if file is None else file.load()
@@ -108,8 +108,8 @@ def lead_chat(
             parts=image_options.read_part_options(tiles, crop, None, has_schema=False),
             original=original,
             fetch=fetch,
-            pages=document_options.choice,
-            password=document_options.password,
+            pages=page_options.choice,
+            password=page_options.password,
         )
         images = loader.submit(classified.images, limit_hint=None if together else inputs.TOGETHER_HINT)
         setup.note_useless_pixels(settings, extra, quiet=quiet or original)

@@ -118,7 +118,7 @@ def describe(
         schema_file = schema and f"@{schema.removeprefix('@')}"
         target.refuse_overwriting(setup.find_referenced_files(prompt, system, schema_file))
         info.prompt = setup.read_prompt("-p", prompt, stdin)
-        document_options = input_options.read_page_options(pages, frame, password_file, stdin)
+        page_options = input_options.read_page_options(pages, frame, password_file, stdin)
         classified = classify(words, prompt_given=prompt is not None, stdin=stdin)
         info.images = classified.names
         info.prompt = question.compose_prompt(info.prompt, classified.prompt, chosen_preset, settings)
@@ -133,7 +133,7 @@ def describe(
         images = image_options.resolve_images(classified.images, settings, fetch=fetch)
         is_ocr = chosen_preset is not None and chosen_preset.name == "ocr" and not together
         images, documents = expansion.expand_pages(
-            images, document_options.choice, document_options.password, each=each or is_ocr
+            images, page_options.choice, page_options.password, each=each or is_ocr
         )
         each = each or (is_ocr and documents is not None)
         plan = _Plan(

@@ -132,13 +132,13 @@ def find_images(
     question.check_placeholders(request, images=1, columns=images.find_columns(from_))
     from ..batch.tasks import BatchRequest  # loads httpx, so only for a valid command line
 
-    tiling = image_options.read_part_options(tiles, crop, None, has_schema=False)
-    limits = image_options.build_image_limits(settings, tiling, original=original)
+    part_options = image_options.read_part_options(tiles, crop, None, has_schema=False)
+    limits = image_options.build_image_limits(settings, part_options, original=original)
     is_quiet = quiet or silent
     setup.note_useless_pixels(settings, extra, quiet=is_quiet or original)
     key = None if dry_run else setup.require_key(settings, quiet=is_quiet)
     verdict_fields = {"by": by, "votes": votes or 1}  # the threshold does not shape the answers
-    key_fields = {**question.list_key_facets(settings), "verdict": verdict_fields, **tiling.key_fields}
+    key_fields = {**question.list_key_facets(settings), "verdict": verdict_fields, **part_options.key_fields}
     plan = runs.build_plan(
         context.params,
         settings,

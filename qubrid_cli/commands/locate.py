@@ -135,7 +135,7 @@ def locate(
         words = arguments or []
         stdin = setup.open_stdin([*words, prompt, password_file])
         what = setup.read_prompt("-p", prompt, stdin)
-        document_options = input_options.read_page_options(pages, frame, password_file, stdin)
+        page_options = input_options.read_page_options(pages, frame, password_file, stdin)
         classified = classify(words, prompt_given=prompt is not None, stdin=stdin, command="locate")
         info.images = classified.names
         if classified.error is not None:
@@ -148,19 +148,17 @@ def locate(
         )
         extra = setup.parse_params(param)
         schema = question.require_boxes(question.load_schema(None, preset, extra, settings))
-        parts = image_options.read_part_options("off", crop, preset, has_schema=True)
+        part_options = image_options.read_part_options("off", crop, preset, has_schema=True)
         # The size of an image must be known, so links are always downloaded here.
         images = image_options.resolve_images(classified.images, settings, fetch=True)
-        images, documents = expansion.expand_pages(
-            images, document_options.choice, document_options.password, each=True
-        )
+        images, documents = expansion.expand_pages(images, page_options.choice, page_options.password, each=True)
         pictures = _open_pictures(draw, crop_to, images, show, settings)
         search = _Search(
             request=question.build_request(
                 settings, info.prompt, preset.system if preset else None, extra, stream=not no_stream
             ),
             images=list(map(keep_bytes, images)) if pictures.are_wanted else images,
-            limits=image_options.build_image_limits(settings, parts, original=original, schema=schema),
+            limits=image_options.build_image_limits(settings, part_options, original=original, schema=schema),
             documents=documents,
             schema=schema,
             pictures=pictures,

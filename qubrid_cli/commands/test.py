@@ -100,7 +100,7 @@ def answer_question(
         words = arguments or []
         stdin = setup.open_stdin([*words, prompt, password_file])
         info.prompt = setup.read_prompt("-p", prompt, stdin)
-        document_options = input_options.read_page_options(pages, frame, password_file, stdin)
+        page_options = input_options.read_page_options(pages, frame, password_file, stdin)
         classified = classify(words, prompt_given=prompt is not None, stdin=stdin, command="test")
         info.images = classified.names
         info.prompt = info.prompt or classified.prompt
@@ -112,9 +112,7 @@ def answer_question(
         extra = setup.parse_params(param)
         part_options = image_options.read_part_options(tiles, crop, None, has_schema=False)
         images = image_options.resolve_images(classified.images, settings, fetch=fetch)
-        images, documents = expansion.expand_pages(
-            images, document_options.choice, document_options.password, each=True
-        )
+        images, documents = expansion.expand_pages(images, page_options.choice, page_options.password, each=True)
         settings = judging.vary_votes(settings, votes)
         plan = _Question(
             request=question.build_request(

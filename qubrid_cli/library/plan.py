@@ -174,7 +174,7 @@ def build_plan(options: Mapping[str, Any]) -> ClientPlan:
     schema = f"@{os.fspath(schema)}" if isinstance(schema, os.PathLike) else schema
     answer_schema = question.load_schema(schema, preset, extra, settings)
     tiles = options.get("tiles")
-    parts = image_options.read_part_options(
+    part_options = image_options.read_part_options(
         None if tiles is None else str(tiles), options.get("crop"), preset, has_schema=answer_schema is not None
     )
     question.build_request(settings, "", None, dict(extra), stream=True)  # refuses options that exclude each other
@@ -189,9 +189,11 @@ def build_plan(options: Mapping[str, Any]) -> ClientPlan:
         options,
         question.choose_system(options.get("system"), preset, settings),
         answer_schema,
-        image_options.build_image_limits(settings, parts, original=bool(options.get("original")), schema=answer_schema),
+        image_options.build_image_limits(
+            settings, part_options, original=bool(options.get("original")), schema=answer_schema
+        ),
         config.prices,
-        question.choose_describe(answer_schema, reads_tiles=parts.reads_tiles),
+        question.choose_describe(answer_schema, reads_tiles=part_options.reads_tiles),
         connection.build_retry_limits(settings),
         connection.EndpointPool(endpoint),
         {},

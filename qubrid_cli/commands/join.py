@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from ..errors import BatchIncompleteError
-from ..text import format_count
-from .shared import completions, help_layout
+from ..errors import BatchIncompleteError, UsageError
+from ..text import format_count, quote_name
+from .shared import completions, help_layout, input_options
 from .shared.parts import FormatKind
 
 app = typer.Typer()
@@ -51,8 +51,11 @@ def join(
     from ..batch.parts.output import PartFormat
     from ..output.streams import open_sink
 
-    parts = open_run(folder, output)
     chosen = PartFormat.from_name(output or "") if form is None else PartFormat(form)
+    if output and form is None and chosen is PartFormat.JSONL and input_options.is_report_name(output):
+        name = quote_name(output)
+        raise UsageError(f"join does not write -o {name}", hint=f"Use: qvision report {quote_name(folder)} -o {name}")
+    parts = open_run(folder, output)
     with open_sink(output, is_text=chosen is PartFormat.JSONL) as sink:
         write_joined(parts, sink, output or "-", chosen, only_failed=failed)
     if count := count_unfinished(parts):

@@ -142,6 +142,8 @@ LINES: list[tuple[Any, ...]] = [
     ("describe photo.jpg -o ''", 2, "-o is empty", "describe photo.jpg"),
     ("batch photos caption --failures=", 2, "--failures is empty", "batch photos caption"),
     ("locate photo.jpg cat --crop-to '' --dry-run", 2, "--crop-to is empty", "locate photo.jpg cat --dry-run"),
+    ("join photos -o all.html", 2, "join does not write -o all.html", "report empty.txt -o all.html"),
+    ("locate photo.jpg cat --tiles 4", 2, "no such option: --tiles"),
     ("report '' -o all.jsonl", 2, "the name of a file or a folder is empty", "report empty.txt -o all.jsonl"),
     # the key and the settings
     ("QUBRID_API_KEY= QUBRID_BASE_URL= describe photo.jpg", 3, "no API key: QUBRID_API_KEY is not set, and none is stored for profile qubrid", "QUBRID_API_KEY= QUBRID_BASE_URL= describe photo.jpg --offline"),

@@ -191,7 +191,7 @@ def _describe_out_of_range(match: re.Match[str]) -> str:
 
 def _suggest(match: re.Match[str]) -> str:
     """The mistyped option, and the option that is most like it, if one is much like it."""
-    return match[1] + suggest(match[1], match[2].split(", "), cutoff=0.75)
+    return match[1] + suggest(match[1], match[2].split(", "), cutoff=0.8)
 
 
 def _join_brackets(text: str) -> str:

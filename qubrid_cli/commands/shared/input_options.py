@@ -115,7 +115,7 @@ def collect_run_files(results: Path | None, failures: Path | None, list_name: st
     """
     from ...images.urls import is_object_url
 
-    if results is not None and results.suffix.lower() in _REPORT_SUFFIXES and not os.path.lexists(results):
+    if results is not None and is_report_name(str(results)) and not os.path.lexists(results):
         name, lines = quote_name(results), quote_name(results.with_suffix(".jsonl"))
         raise UsageError(
             f"-o {name} is not named like the lines of JSON that it will hold",
@@ -137,6 +137,11 @@ def collect_run_files(results: Path | None, failures: Path | None, list_name: st
                     hint="Use a different file for each.",
                 )
     return tuple(path for path in paths_by_option.values() if path is not None)
+
+
+def is_report_name(name: str) -> bool:
+    """Whether a file is named like a report, and not like lines of JSON."""
+    return os.path.splitext(name)[1].lower() in _REPORT_SUFFIXES
 
 
 def build_selection(params: "Mapping[str, Any]", settings: "Settings", excluded_files: tuple[Path, ...]) -> "Selection":

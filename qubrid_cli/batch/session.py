@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import BatchIncompleteError, EndpointError, InterruptedByUserError, OutputError, QvisionError
 from ..frozen import frozen
-from ..output.streams import Output, echo_err
+from ..output.streams import Output, echo_err, echo_note
 from ..signals import stop_on_signals
 from ..text import format_count, quote_name
 from .budget import Budget
@@ -128,7 +128,7 @@ def _print_summary(
 ) -> None:
     if stats.finished == 0 and batch_run.stop_reason is None:
         plan.inputs.selection.left_out.raise_if_any(len(plan.page_finder.left_out))
-        echo_err("note: no image was found")
+        echo_note("no image was found")
     elif not plan.is_quiet:
         matched = [] if matches is None else matches.format_summary()
         verb = "described" if matches is None else "asked about"

@@ -9,7 +9,7 @@ from ..client.events import TextDelta, TextWasReasoning
 from ..describe.result import Description
 from ..errors import EndpointError, InterruptedByUserError, OutputError, QvisionError, UsageError
 from ..output.show import OutputOptions, show_answer
-from ..output.streams import Output, echo_err, echo_error, echo_prose
+from ..output.streams import Output, echo_err, echo_error, echo_note, echo_prose
 from ..text import escape_control_characters, format_count
 from .actions import Actions
 from .answers import AnswerSource
@@ -203,7 +203,7 @@ class Dialog:
             self._unsaved = None
         except OutputError as error:
             if self._unsaved is None:
-                echo_prose(f"note: the chat is not saved: {escape_control_characters(error.message)}")
+                echo_note(f"the chat is not saved: {escape_control_characters(error.message)}")
             self._unsaved = error
 
     @contextmanager

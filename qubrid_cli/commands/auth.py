@@ -10,7 +10,7 @@ from ..errors import AuthError, InterruptedByUserError, UsageError
 from ..library import connection
 from ..operating_system import IS_WINDOWS
 from ..output import show
-from ..output.streams import echo_err
+from ..output.streams import echo_err, echo_note
 from ..settings.checks import get_origin
 from .shared import help_layout, options, setup
 
@@ -61,10 +61,10 @@ def login(
     if quiet:
         return
     if problem:
-        echo_err(f"note: {problem}")
+        echo_note(f"{problem}")
     echo_err(f"stored the key of profile {settings.profile} for {get_origin(settings.base_url)} in {location}")
     if settings.key_env and os.environ.get(settings.key_env):
-        echo_err(f"note: {settings.key_env} is set, and is used instead of the stored key")
+        echo_note(f"{settings.key_env} is set, and is used instead of the stored key")
 
 
 @app.command(cls=help_layout.Command, epilog="qvision auth status\nqvision auth status --json | jq -r .where")
@@ -114,7 +114,7 @@ def logout(context: typer.Context, *, quiet: options.Quiet = False) -> None:
     else:
         echo_err(f"no key is stored for profile {settings.profile}")
     if settings.key_env and os.environ.get(settings.key_env):
-        echo_err(f"note: {settings.key_env} is still set")
+        echo_note(f"{settings.key_env} is still set")
 
 
 def _format_status(settings: "Settings", key: "Key | None") -> str:

@@ -12,7 +12,7 @@ import typer
 from ..errors import InterruptedByUserError, QvisionError, UsageError
 from ..library import connection, image_options
 from ..output import show
-from ..output.streams import Output, echo_err
+from ..output.streams import Output, echo_note, echo_prose
 from ..text import quote_name
 from .shared import completions, help_layout, input_options, options, setup, verdict_options
 
@@ -147,7 +147,7 @@ def bench(
             _show_forecast(planned, shown)
             return
         for line in () if quiet else (*planned.list_notes(), planned.format_summary()):
-            echo_err(line)
+            echo_prose(line)
         result = _measure(plan, images, settings, key, shown)
     if as_json:
         show.print_json(record.json_result(result))
@@ -307,7 +307,7 @@ def _show_result(result: "BenchResult", *, quiet: bool) -> None:
     for line in record.format_lines(result):
         show.print_line(line)
     for note in () if quiet else tables.format_notes(result):
-        echo_err(f"note: {note}")
+        echo_note(f"{note}")
 
 
 def _show_forecast(planned: Any, shown: show.OutputOptions) -> None:

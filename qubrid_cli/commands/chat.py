@@ -9,7 +9,7 @@ import typer
 from ..errors import UsageError
 from ..library import image_options
 from ..output.show import OutputOptions, RequestInfo
-from ..output.streams import echo_err
+from ..output.streams import echo_note
 from .shared import completions, help_layout, input_options, options, setup
 
 if TYPE_CHECKING:
@@ -153,5 +153,5 @@ def _restore_model(settings: "Settings", saved: "SavedChat", *, quiet: bool) -> 
 
     settings, note = inputs.restore_model(settings, saved)
     if note is not None and not quiet:
-        echo_err(f"note: {note}")
+        echo_note(f"{note}")
     return settings

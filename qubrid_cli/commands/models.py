@@ -9,7 +9,7 @@ import typer
 from ..errors import AuthError, InterruptedByUserError, QvisionError
 from ..library import connection
 from ..output import show
-from ..output.streams import echo_err
+from ..output.streams import echo_err, echo_note
 from ..settings.checks import get_origin
 from ..text import escape_control_characters
 from .shared import help_layout, options, setup
@@ -59,9 +59,9 @@ def models(
         return
     if endpoint_models is None and not quiet:
         host, date = get_origin(settings.base_url).removeprefix("https://"), model_cache.BUILT_IN_MODELS_DATE
-        echo_err(f"note: {host} does not list its models; these are the vision models in its documentation of {date}")
+        echo_note(f"{host} does not list its models; these are the vision models in its documentation of {date}")
     elif not ids and not quiet:
-        echo_err("note: the endpoint's list is empty")
+        echo_note("the endpoint's list is empty")
     _print_models(ids, settings)
 
 
@@ -98,7 +98,7 @@ def _fetch_models(settings: "Settings", *, quiet: bool) -> tuple[str, ...] | Non
     key = None if settings.offline else connection.find_key(settings)
     sent_key = key.text if key is not None and key.withheld_reason is None else None
     if key is not None and key.withheld_reason is not None and not quiet:
-        echo_err(f"note: the key from {key.location} is not sent: {key.withheld_reason}")
+        echo_note(f"the key from {key.location} is not sent: {key.withheld_reason}")
     limits = RetryLimits(min(settings.retries, _MAX_RETRIES), settings.retry_max_wait, settings.max_time)
     try:
         with connection.open_endpoint(settings, sent_key) as endpoint:

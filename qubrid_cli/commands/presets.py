@@ -10,7 +10,7 @@ import typer
 
 from ..errors import ConfigError
 from ..library import question
-from ..output.streams import Output, echo_err
+from ..output.streams import Output, echo_note
 from ..text import escape_control_characters
 from .shared import completions, help_layout, options, setup
 
@@ -56,7 +56,7 @@ def list_presets(
     else:
         _write_table(presets, output)
     for problem in errors if not quiet else ():
-        echo_err(f"note: {escape_control_characters(problem.message)}")
+        echo_note(f"{escape_control_characters(problem.message)}")
 
 
 def _write_table(presets: Mapping[str, "Preset"], output: Output) -> None:

@@ -62,3 +62,22 @@ def measure_width(stream: IO[Any]) -> int:
         return os.get_terminal_size(stream.fileno()).columns or 80
     except (OSError, ValueError):
         return 80
+
+
+def wrap(text: str, stream: IO[Any] | None) -> str:
+    """Break the lines of a text at blanks if the stream is a terminal; words that are longer than a line stay whole."""
+    if stream is None or not stream.isatty():
+        return text
+    width = min(measure_width(stream), MAX_PROSE_WIDTH)
+    return "\n".join(_wrap_line(line, width) for line in text.split("\n"))
+
+
+def _wrap_line(line: str, width: int) -> str:
+    """Break a line, but not behind its label. A command can be pasted only if the terminal itself wraps it."""
+    import textwrap
+
+    if "qvision " in line and not line.startswith("error: "):
+        return line
+    line = line.replace(": ", ":\xa0", 1)
+    lines = textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines).replace(":\xa0", ": ", 1)

@@ -14,7 +14,7 @@ from ..errors import QvisionError, UsageError
 from ..frozen import frozen
 from ..text import escape_control_characters
 from .appearance import is_color_forced, may_repaint
-from .streams import Output, echo_err, translate_stdout_errors
+from .streams import Output, echo_err, echo_note, echo_prose, translate_stdout_errors
 
 if TYPE_CHECKING:
     from ..describe.dry_run import DryRunResult
@@ -145,8 +145,7 @@ def show_answer(items: "Items", options: OutputOptions, target: Output, *, name:
     lines = _format_notes(answer, options, name)
     if lines and options.is_interactive and target.is_terminal:
         echo_err("")
-    for line in lines:
-        echo_err(line)
+    _echo_lines(lines)
     return answer
 
 
@@ -161,8 +160,7 @@ def show_notes(items: "Items", options: OutputOptions, *, name: str | None = Non
     items = _show_progress(items, options)
     with closing(items):
         answer = run.collect(items)
-    for line in _format_notes(answer, options, name):
-        echo_err(line)
+    _echo_lines(_format_notes(answer, options, name))
     return answer
 
 
@@ -178,8 +176,7 @@ def show_verdict(items: "Items", name: str | None, options: OutputOptions, targe
     with closing(items):
         answer = _write_record(run.collect(items), options, target) if options.as_json else run.collect(items)
     is_shown = options.has_statistics or (options.verbose and not options.quiet)
-    for line in [*(_format_verdict(answer, name) if is_shown else ()), *_format_notes(answer, options, name)]:
-        echo_err(line)
+    _echo_lines([*(_format_verdict(answer, name) if is_shown else ()), *_format_notes(answer, options, name)])
     return answer
 
 
@@ -204,6 +201,12 @@ def _show_progress(items: "Items", options: OutputOptions) -> "Items":
         items = terminal.with_thinking(items, console) if options.thinking else items
         items = terminal.with_log(items, console, has_spinner=is_interactive) if options.verbose else items
     return items
+
+
+def _echo_lines(lines: "Sequence[str]") -> None:
+    """Print notes, and statistics, which fit the terminal already."""
+    for line in lines:
+        (echo_prose if line.startswith("note: ") else echo_err)(line)
 
 
 def _format_notes(answer: "Description", options: OutputOptions, name: str | None) -> list[str]:
@@ -352,7 +355,7 @@ def show_dry_run(result: "DryRunResult", options: OutputOptions, target: Output)
     target.write(text + "\n")
     target.has_answer = True
     for warning in result.warnings if not options.quiet else ():
-        echo_err(f"note: {escape_control_characters(warning)}")
+        echo_note(f"{escape_control_characters(warning)}")
 
 
 def show_failed_request(error: QvisionError, info: RequestInfo, options: OutputOptions) -> None:

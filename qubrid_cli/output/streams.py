@@ -153,7 +153,7 @@ class Output:
             return
         data = b"".join(self._chunks)
         if not may_replace and self._target.exists():
-            echo_err(f"note: {quote_name(self._target.name)} was not replaced; what was received is on standard output")
+            echo_note(f"{quote_name(self._target.name)} was not replaced; what was received is on standard output")
             Output().write(data.decode())
             return
         try:
@@ -363,35 +363,20 @@ def echo_err(text: str, *, end: str = "\n") -> None:
         _redirect_to_devnull(sys.stderr)
 
 
+def echo_note(text: str) -> None:
+    """Print a note for people on stderr; on a terminal wrapped at words."""
+    echo_prose(f"note: {text}")
+
+
 def echo_prose(text: str) -> None:
     """Print sentences for people on stderr; on a terminal wrapped at words."""
-    stream = sys.stderr
-    if stream is not None and stream.isatty():
-        width = min(appearance.measure_width(stream), appearance.MAX_PROSE_WIDTH)
-        text = "\n".join(_wrap(line, width) for line in text.split("\n"))
-    echo_err(text)
+    echo_err(appearance.wrap(text, sys.stderr))
 
 
 def echo_error(error: QvisionError) -> None:
     """Print an error and its hint on stderr: on a terminal wrapped at words, and marked with color."""
-    report, stream = error.format_report(), sys.stderr
-    if stream is not None and stream.isatty():
-        message, *hints = report.split("\n")
-        width = min(appearance.measure_width(stream), appearance.MAX_PROSE_WIDTH)
-        # A hint may hold a command, which can be pasted only if the terminal itself wraps it.
-        report = "\n".join(
-            [_wrap(message, width), *(hint if "qvision" in hint else _wrap(hint, width) for hint in hints)]
-        )
-    if appearance.has_color(stream):
+    report = appearance.wrap(error.format_report(), sys.stderr)
+    if appearance.has_color(sys.stderr):
         report = re.sub("^error:", "\x1b[1;31merror:\x1b[0m", report, count=1)
         report = re.sub("^hint:", "\x1b[36mhint:\x1b[0m", report, flags=re.MULTILINE)
     echo_err(report)
-
-
-def _wrap(line: str, width: int) -> str:
-    """Break a line at blanks, but not behind its label; words that are longer than a line stay whole."""
-    import textwrap
-
-    line = line.replace(": ", ":\xa0", 1)
-    lines = textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)
-    return "\n".join(lines).replace(":\xa0", ": ", 1)

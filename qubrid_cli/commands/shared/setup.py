@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import typer
 
 from ...errors import EndpointError, InterruptedByUserError, OutputError, QvisionError, UsageError
-from ...output.streams import echo_err
+from ...output.streams import echo_note
 from ...settings.fields import OPTIONS, format_flag
 from ...text import quote_name
 
@@ -75,7 +75,7 @@ def require_key(settings: "Settings", *, quiet: bool = False) -> str | None:
 
     key, notes = connection.require_key(settings)
     for note in () if quiet else notes:
-        echo_err(f"note: {note}")
+        echo_note(f"{note}")
     return key
 
 
@@ -102,7 +102,7 @@ def note_useless_pixels(settings: "Settings", extra: Mapping[str, Any], *, quiet
     from ...library import image_options
 
     if not quiet and (note := image_options.find_useless_pixels(settings, extra)):
-        echo_err(f"note: {note}")
+        echo_note(f"{note}")
 
 
 def open_stdin(arguments: Sequence[str | None]) -> BinaryIO:

@@ -5,6 +5,7 @@ import os
 import pickle
 import shutil
 import threading
+import time
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
@@ -27,14 +28,15 @@ from qubrid_cli.batch.tasks import BatchPlan, Done, Failed
 from qubrid_cli.batch.workers import Workers
 from qubrid_cli.client.endpoint import Endpoint
 from qubrid_cli.client.request import Request
-from qubrid_cli.errors import ImageError
+from qubrid_cli.errors import AuthError, ImageError
 from qubrid_cli.images import encode
 from qubrid_cli.images.prepare import PreparedImage
 from qubrid_cli.images.sources import File
+from qubrid_cli.metrics import Clock
 
 from ..conftest import VALIDATOR
 from ..support.gallery import REFUSED, Draw, Gallery, answered, numbered
-from ..support.server import Asked, Hold, Reply, Server, document
+from ..support.server import Asked, Hold, Reply, Server, document, refusal
 
 
 def plan_for(gallery: Gallery, limits: BudgetLimits) -> BatchPlan:
@@ -84,13 +86,33 @@ def test_a_file_is_located_relative_to_the_results_file(
 
 @contextmanager
 def run_over(
-    images: Iterator[Task], gallery: Gallery, folder: Path, *, limits: BudgetLimits, thread_count: int
+    images: Iterator[Task],
+    gallery: Gallery,
+    folder: Path,
+    *,
+    limits: BudgetLimits,
+    thread_count: int,
+    clock: Clock = time.monotonic,
 ) -> Iterator[BatchRun]:
     """A run in this process, with two requests at once."""
     plan = plan_for(gallery, limits)
     with Journal(folder / "results.jsonl") as journal:
         workers = Workers(plan, images, plan.open_endpoint(), thread_count=thread_count)
-        yield BatchRun(plan, workers, WorkSharing(journal), Budget(limits), OutcomeWriter(plan))
+        yield BatchRun(plan, workers, WorkSharing(journal), Budget(limits), OutcomeWriter(plan), clock=clock)
+
+
+def test_the_first_request_has_a_head_start_so_that_a_refused_key_costs_one(
+    draw: Draw, gallery: Gallery, tmp_path: Path
+) -> None:
+    """The clock stands still, so the head start does not end by itself."""
+    images = [Task(number, str(path)) for number, path in enumerate(draw("a.png", "b.png", "c.png"), 1)]
+    gallery.rule = lambda *_: refusal(401, {"error": {"message": "no"}})
+    with run_over(
+        iter(images), gallery, tmp_path, limits=BudgetLimits(), thread_count=1, clock=lambda: 0.0
+    ) as batch_run:
+        assert not [item for item in batch_run.iterate_items() if not isinstance(item, Idle)]
+    assert isinstance(batch_run.stop_reason, AuthError)
+    assert sum(gallery.tries.values()) == 1
 
 
 def test_an_image_that_fails_under_many_names_counts_once(draw: Draw, gallery: Gallery, tmp_path: Path) -> None:

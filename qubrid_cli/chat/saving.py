@@ -23,6 +23,9 @@ from .conversation import Conversation, Spending, Turn
 #: The value of ``kind``, by which a session is told from other JSON.
 _KIND = "qvision chat"
 _SCHEMA_VERSION = 1
+#: The beginning of a block of code; and of a tag, behind escaped backslashes.
+_FENCE = re.compile(r"(`{3,})[^`]*$|(~{3,})")
+_TAG = re.compile(r"(?<!\\)((?:\\\\)*)<(?=[A-Za-z/!?])")
 _DATA_URL = re.compile(r"data:(image/(?:jpeg|png));base64,")
 
 
@@ -285,9 +288,27 @@ def _format_turn(turn: Turn) -> Iterator[str]:
     yield f"## Question{f' about {names}' if names else ''}"
     yield turn.prompt
     yield f"## Answer{f' of {_format_code(turn.model)}' if turn.model else ''}"
-    yield turn.answer
+    yield _disarm(turn.answer)
     if not turn.is_complete:
         yield "*(incomplete)*"
+
+
+def _disarm(answer: str) -> str:
+    """Markdown of a model without images and HTML, which a viewer would load; both are shown as text.
+
+    Only fences at the start of a line count as code: one that is indented may end with the list that it stands in.
+    """
+    lines, fence = [], ""
+    for line in answer.split("\n"):
+        if fence:
+            is_end = re.fullmatch(rf" {{0,3}}{re.escape(fence)}{fence[0]}*[ \t]*", line) is not None
+            fence = "" if is_end else fence
+        elif opening := _FENCE.match(line):
+            fence = opening[1] or opening[2]
+        else:
+            line = _TAG.sub(r"\1\\<", line.replace("![", "!\\["))  # noqa: PLW2901
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def _quote_lines(text: str) -> str:

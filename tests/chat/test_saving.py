@@ -1,8 +1,10 @@
 """A conversation in a file, and back."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 
 from qubrid_cli.chat.conversation import Conversation, Spending, Turn
 from qubrid_cli.chat.saving import SavedChat, SessionFile, format_markdown
@@ -49,3 +51,32 @@ def test_markdown_shows_the_whole_conversation_and_no_secret(conversation: Conve
         "## Question about `plan\\udce9.pdf#page=2`, `https://h/a.png`\n\nwhat\nis it?\n\n"
         "## Answer of `` m`x ``\n\nA [2Jplan.\n\n*(incomplete)*\n"
     )
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "![a](https://h/?q)",
+        "![a][b]\n\n[b]: https://h/",
+        r"\![a](https://h/) \\![a](https://h/) \\\![a](https://h/)",
+        r"<img src=x> \<img src=x> \\<img src=x> \\\<img src=x>",
+        "<script>\nx\n</script>",
+        "<!-- --> <?x ?> </p>",
+        "- a\n\n  ```\n![a](https://h/)",
+        "> ```\n![a](https://h/)",
+        "``` `\n![a](https://h/)",
+        "```\nx\n```\n![a](https://h/)",
+        "~~~\nx\n~~~~  \n<img src=x>",
+        "    ```\n![a](https://h/)",
+    ],
+)
+def test_nothing_in_markdown_is_loaded_when_it_is_viewed(answer: str) -> None:
+    markdown = format_markdown(Conversation(turns=[replace(TURN, answer=answer)]))
+    tokens = MarkdownIt().parse(markdown)
+    kinds = {child.type for token in tokens for child in (token, *(token.children or ()))}
+    assert not kinds & {"image", "html_block", "html_inline"}
+
+
+def test_code_is_saved_as_it_was_written() -> None:
+    code = "```html\n<img src=x>\n![a](b)\n``\n```"
+    assert code in format_markdown(Conversation(turns=[replace(TURN, answer=f"So:\n{code}\n1 < 2")]))

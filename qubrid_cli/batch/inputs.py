@@ -191,12 +191,12 @@ class BatchInputs:
 
 
 def split_arguments(
-    words: Sequence[str], *, prompt_given: bool, is_preset: Callable[[str], bool], is_windows: bool = IS_WINDOWS
+    words: Sequence[str], *, has_prompt_option: bool, is_preset: Callable[[str], bool], is_windows: bool = IS_WINDOWS
 ) -> tuple[tuple[str, ...], str | None]:
     """Separate images and prompt as ``describe`` does, but folders and globs that match are images too.
 
     Args:
-        prompt_given: an option holds the prompt, so every word is an image.
+        has_prompt_option: an option holds the prompt, so every word is an image.
         is_preset: whether a word is the name of a preset; then it is a prompt.
 
     Raises:
@@ -226,7 +226,7 @@ def split_arguments(
             )
         )
         (paths if is_image else prompts).append(word)
-    return tuple(paths), choose_prompt(prompts, prompt_given=prompt_given)
+    return tuple(paths), choose_prompt(prompts, has_prompt_option=has_prompt_option)
 
 
 def _names_folder_or_match(argument: str) -> bool:

@@ -86,7 +86,7 @@ def batch(
     chosen_preset, settings = setup.resolve_preset_and_settings(context, config, preset)
     stdin = setup.open_stdin([*(arguments or []), prompt, system, from_, password_file])
     paths, argument, from_ = input_options.split_arguments(
-        arguments or [], from_, config, settings, prompt_given=prompt is not None
+        arguments or [], from_, config, settings, has_prompt_option=prompt is not None
     )
     input_options.check_sources(paths, from_, null=null)
     page_options = input_options.read_page_options(pages, frame, password_file, stdin)

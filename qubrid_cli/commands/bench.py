@@ -204,7 +204,7 @@ def _build_plan(context: typer.Context, config: "Config", words: Sequence[str]) 
     stdin = setup.open_stdin([*words, params["prompt"], params["system"], label_file])
     prompt = setup.read_prompt("-p", params["prompt"], stdin)
     classified = classify(
-        words, prompt_given=prompt is not None, stdin=stdin, command="bench", needs_image=label_file is None
+        words, has_prompt_option=prompt is not None, stdin=stdin, command="bench", needs_image=label_file is None
     )
     if classified.error is not None:
         raise classified.error

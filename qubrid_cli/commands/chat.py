@@ -93,7 +93,7 @@ def lead_chat(
         saved = None if file is None else file.load()
         needs_image = saved is None and bool(words or prompt or preset)
         classified = classify(
-            words, prompt_given=prompt is not None, stdin=stdin, command="chat", needs_image=needs_image
+            words, has_prompt_option=prompt is not None, stdin=stdin, command="chat", needs_image=needs_image
         )
         info.images = classified.names
         info.prompt = inputs.compose_opening(info.prompt, classified.prompt, chosen_preset, settings)

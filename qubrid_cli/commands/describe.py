@@ -119,7 +119,7 @@ def describe(
         target.refuse_overwriting(setup.find_referenced_files(prompt, system, schema_file))
         info.prompt = setup.read_prompt("-p", prompt, stdin)
         page_options = input_options.read_page_options(pages, frame, password_file, stdin)
-        classified = classify(words, prompt_given=prompt is not None, stdin=stdin)
+        classified = classify(words, has_prompt_option=prompt is not None, stdin=stdin)
         info.images = classified.names
         info.prompt = question.compose_prompt(info.prompt, classified.prompt, chosen_preset, settings)
         if classified.error is not None:

@@ -136,7 +136,7 @@ def locate(
         stdin = setup.open_stdin([*words, prompt, password_file])
         what = setup.read_prompt("-p", prompt, stdin)
         page_options = input_options.read_page_options(pages, frame, password_file, stdin)
-        classified = classify(words, prompt_given=prompt is not None, stdin=stdin, command="locate")
+        classified = classify(words, has_prompt_option=prompt is not None, stdin=stdin, command="locate")
         info.images = classified.names
         if classified.error is not None:
             raise classified.error

@@ -101,7 +101,7 @@ def answer_question(
         stdin = setup.open_stdin([*words, prompt, password_file])
         info.prompt = setup.read_prompt("-p", prompt, stdin)
         page_options = input_options.read_page_options(pages, frame, password_file, stdin)
-        classified = classify(words, prompt_given=prompt is not None, stdin=stdin, command="test")
+        classified = classify(words, has_prompt_option=prompt is not None, stdin=stdin, command="test")
         info.images = classified.names
         info.prompt = info.prompt or classified.prompt
         if classified.error is not None:

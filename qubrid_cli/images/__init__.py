@@ -1,1 +1,1 @@
-"""From an argument to an image that may be sent: find, decode, shrink, encode, strip metadata."""
+"""Turn an argument into an image that can be sent: find, decode, shrink and encode it, and remove its metadata."""

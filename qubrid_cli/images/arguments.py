@@ -1,7 +1,7 @@
-"""What each word of a command line is taken for: an image, or the prompt.
+"""Decide which arguments of a command are images, and which one is the prompt.
 
-The rules are fixed, and a word in doubt is an image: then a mistyped file name is an error, and is not sent as a prompt
-that costs money. The user can always say that a word is the prompt, by ``-p``.
+An argument that could be either is an image: a mistyped file name is then an error, instead of a prompt that costs money.
+Users can always state the prompt with ``-p``.
 """
 
 import glob
@@ -28,7 +28,7 @@ _FILE_NAME = re.compile(r"\S*[^\s.]\.[A-Za-z][A-Za-z0-9]{1,4}")
 _WORDS_WITH_SLASH = frozenset({"yes/no", "no/yes", "true/false", "and/or", "either/or", "n/a", "w/o", "km/h"})
 #: A web address without its scheme.
 _HOST_AND_PATH = r"([wW]{3}\.\S+|[\w-]+(\.[\w-]+)*\.[a-zA-Z]{2,24})(:\d+)?/\S*"
-#: Words that begin a sentence about an image; no file name that people use does.
+#: Words that begin questions and instructions about images, but hardly any file name.
 _FIRST_WORDS = frozenset(
     """
     what what's which who whose where when why how is are was were does do did can could has have should would
@@ -37,20 +37,21 @@ _FIRST_WORDS = frozenset(
     locate estimate generate create make look please say draw label tag score verify format output
     """.split()  # noqa: SIM905
 )
-#: One-word prompts, which ``batch`` takes for a prompt beside a folder.
+#: Words that are a prompt on their own, even beside a folder.
 _ONE_WORD_PROMPTS = _FIRST_WORDS | {"alt", "captions", "description", "text", "tags", "title", "keywords", "colors"}
-# Scripts whose sentences have no blanks: Thai, Lao, Khmer, Burmese, Chinese, Japanese. Compiled when it is needed,
-# because that takes 5 ms.
+# Scripts that are written without blanks: Thai, Lao, Khmer, Burmese, Chinese, Japanese. Compiled when needed, because
+# that takes 5 ms.
 _WITHOUT_BLANKS = "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uff66-\uff9f]"
 _LIST_SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".lst", ".list")
 
-#: Prompts in hints, by the command.
-_EXAMPLES = {"test": "is it a cat?", "locate": "the dogs"}
-#: Characters; a longer text is not compared with the names of files.
+#: Example prompts in hints, by command.
+_EXAMPLE_PROMPTS = {"test": "is it a cat?", "locate": "the dogs"}
+#: Characters; a longer text cannot be the name of a file.
 _MAX_NAME_LENGTH = 255
-#: Entries of a folder that are compared with a mistyped name.
-_MAX_ENTRIES = 20_000
-_SUGGESTIONS = 3
+#: How many entries of a folder are compared with a mistyped name, and how many similar ones are suggested.
+_MAX_ENTRIES, _MAX_SUGGESTIONS = 20_000, 3
+#: How many missing images an error names.
+_MAX_MISSING = 3
 
 
 @frozen
@@ -58,9 +59,9 @@ class Arguments:
     """A classified command line.
 
     Attributes:
-        names: the names of all images, including a missing one.
+        names: of all images, including those that do not exist.
         prompt: ``None`` if no argument is the prompt.
-        error: an image does not exist.
+        error: names the images that do not exist; ``None`` if all exist.
     """
 
     images: tuple[Source, ...]
@@ -72,7 +73,7 @@ class Arguments:
 def classify(
     arguments: Sequence[str],
     *,
-    prompt_given: bool,
+    has_prompt_option: bool,
     stdin: BinaryIO,
     is_windows: bool = IS_WINDOWS,
     command: str = "describe",
@@ -81,40 +82,40 @@ def classify(
     """Separate the images of a command from its prompt.
 
     Args:
-        prompt_given: an option holds the prompt, so every argument is an image.
+        has_prompt_option: the prompt comes from an option, so every argument is an image.
         command: for hints.
-        needs_image: whether it is an error if no argument is an image.
+        needs_image: whether a command line without an image is an error.
 
     Raises:
-        UsageError: there are two prompts, a folder, an invalid URL, or no image.
+        UsageError: an argument is a second prompt, a folder or an invalid URL, or none is an image.
     """
     images: list[Source] = []
     names: list[str] = []
     prompts: list[str] = []
-    missing: list[ImageError] = []
+    errors: list[ImageError] = []
     for argument in arguments:
         try:
             resolved = _resolve(argument, stdin, command, is_windows=is_windows)
         except ImageError as error:
             names.append(urls.redact(argument))
-            missing.append(error)
+            errors.append(error)
             continue
         if resolved is None:
             prompts.append(argument)
         else:
             images += resolved
             names += [image.name for image in resolved]
-    prompt = choose_prompt(prompts, prompt_given=prompt_given)
+    prompt = choose_prompt(prompts, has_prompt_option=has_prompt_option)
     if not names and needs_image:
         raise _no_image_error(prompt, command)
-    return Arguments(tuple(images), tuple(names), prompt, _join_errors(missing))
+    return Arguments(tuple(images), tuple(names), prompt, _join_errors(errors))
 
 
 def _no_image_error(prompt: str | None, command: str) -> UsageError:
-    """The error for a command line without an image; it names a command that reads a pipe, if there is one."""
-    question = _EXAMPLES.get(command, "what is this?")
+    """The error for a command line without an image; if something is piped in, the hint shows how to read it."""
+    question = _EXAMPLE_PROMPTS.get(command, "what is this?")
     hint = f'For example: qvision {command} photo.jpg "{question}"'
-    if command != "chat" and _is_standard_input_piped():  # a chat reads its messages there
+    if command != "chat" and _is_standard_input_piped():  # a chat reads its messages from there
         hint = f"To read the image from standard input: qvision {command} - {quote_name(prompt or question)}"
     return UsageError("no image was named", hint=hint)
 
@@ -126,13 +127,13 @@ def _is_standard_input_piped() -> bool:
         return False
 
 
-def choose_prompt(prompts: Sequence[str], *, prompt_given: bool) -> str | None:
-    """The only prompt among the arguments, or ``None``.
+def choose_prompt(prompts: Sequence[str], *, has_prompt_option: bool) -> str | None:
+    """Return the only prompt among the arguments, or ``None``.
 
     Raises:
-        UsageError: there are two.
+        UsageError: there are two prompts, counting that of the option.
     """
-    if prompt_given and prompts:
+    if has_prompt_option and prompts:
         raise UsageError(
             f"two prompts: -p and {urls.redact(prompts[0])!r}",
             hint="Leave out one of them. If the second is an image, there is no such file.",
@@ -146,12 +147,12 @@ def choose_prompt(prompts: Sequence[str], *, prompt_given: bool) -> str | None:
 
 
 def _join_errors(errors: Sequence[ImageError]) -> ImageError | None:
-    """One error for several missing images, which names the first three."""
+    """Combine the errors of several images into one, with the messages of the first few."""
     if len(errors) < 2:
         return errors[0] if errors else None
-    more = f"; and {len(errors) - _SUGGESTIONS} more" if len(errors) > _SUGGESTIONS else ""
+    more = f"; and {len(errors) - _MAX_MISSING} more" if len(errors) > _MAX_MISSING else ""
     return errors[0].with_message(
-        "; ".join(error.message for error in errors[:_SUGGESTIONS]) + more, hint=errors[0].hint
+        "; ".join(error.message for error in errors[:_MAX_MISSING]) + more, hint=errors[0].hint
     )
 
 
@@ -186,11 +187,11 @@ def _resolve(argument: str, stdin: BinaryIO, command: str, *, is_windows: bool) 
 
 
 def resolve_images(words: Sequence[str]) -> list[Source]:
-    """The images that words stand for, none of which can be a prompt or standard input.
+    """The images that words stand for, where neither a prompt nor standard input is allowed.
 
     Raises:
-        ImageError: one does not exist.
-        UsageError: one is a folder, an invalid URL or standard input.
+        ImageError: an image does not exist.
+        UsageError: a word is a folder, an invalid URL or ``-``.
     """
     images: list[Source] = []
     for word in words:
@@ -209,11 +210,11 @@ def resolve_images(words: Sequence[str]) -> list[Source]:
 
 
 def resolve_name(name: str) -> Source:
-    """The image that a path or a URL means, whether it exists or not.
+    """The image that a path or a URL names; it need not exist.
 
     Raises:
-        ImageError: an invalid ``data:`` URL, or a file on another machine.
-        UsageError: an invalid URL, or one of a folder.
+        ImageError: an invalid ``data:`` URL, or the ``file:`` URL of another machine.
+        UsageError: an invalid URL, or that of a folder.
     """
     if sources.is_url(name):
         return sources.resolve_url(name)
@@ -223,20 +224,20 @@ def resolve_name(name: str) -> Source:
 
 
 def split_name(name: str) -> tuple[str, int | None]:
-    """Split the name of a file from that of its page; a file may also have such a name itself."""
+    """Split a name such as ``a.pdf#page=3`` into file and page; the page is ``None`` if a file has that very name."""
     page = sources.split_page(name)
     return (name, None) if page is None or os.path.lexists(expand_home(name)) else page
 
 
 def expand_home(name: str) -> str:
-    """Replace ``~`` by the home folder, unless a file or folder with that very name exists."""
+    """Replace ``~`` by the home folder, unless a file or folder has that very name."""
     return os.path.expanduser(name) if name.startswith("~") and not os.path.lexists(name) else name
 
 
 def is_unexpanded(word: str, *, is_windows: bool = IS_WINDOWS) -> bool:
-    r"""Whether a word is a pattern such as ``*`` or ``photos\*``, which the shells of Windows leave to the program.
+    r"""Whether a word is a pattern such as ``*`` or ``photos\*``, which Windows shells do not expand.
 
-    A prompt may contain the same characters; then it matches nothing, and is not written like a path.
+    A prompt may contain ``*`` and ``?`` too, but it matches no file and does not look like a path.
     """
     if not is_windows or not re.search(r"[*?]", word) or len(word) > _MAX_NAME_LENGTH or sources.is_url(word):
         return False
@@ -245,7 +246,7 @@ def is_unexpanded(word: str, *, is_windows: bool = IS_WINDOWS) -> bool:
 
 
 def prepare_glob(pattern: str, *, is_windows: bool = IS_WINDOWS) -> str:
-    """The pattern for the module ``glob``, with the home folder in place of ``~``."""
+    """Convert a pattern for the module ``glob``: with slashes, and with the home folder in place of ``~``."""
     return os.path.expanduser(_use_slashes(pattern, is_windows=is_windows))
 
 
@@ -254,23 +255,23 @@ def _use_slashes(path: str, *, is_windows: bool) -> str:
 
 
 def find_existing_path(argument: str, *, is_windows: bool = IS_WINDOWS) -> Path | None:
-    """The file or folder that an argument names, also a broken link; ``None`` if there is none."""
+    """The file, folder or broken link that an argument names; ``None`` if nothing has that name."""
     try:
         path = Path(_use_slashes(argument, is_windows=is_windows)).expanduser()
         path.lstat()
-    except PermissionError:  # it may exist; reading it will show
+    except PermissionError:  # it may exist; reading it reports the error
         return path
-    except (OSError, ValueError, RuntimeError):  # text: too long for a name, with a NUL, or there is no home folder
+    except (OSError, ValueError, RuntimeError):  # too long for a name, contains a NUL, or the user has no home folder
         return None
     return path
 
 
 def is_path(text: str, *, is_windows: bool = IS_WINDOWS) -> bool:
-    """Whether an argument that names nothing is a mistyped path, and not a prompt.
+    """Whether an argument that names no existing file is a mistyped path rather than a prompt.
 
-    A path ends in the suffix of an image or a document, begins like a path, or ends in a slash, with blanks or without;
-    a question, or a sentence that begins with a word such as "describe", is a prompt. So is everything else, unless it
-    differs from the name of an existing file only in case, blanks, Unicode form or its missing suffix.
+    A path ends with the suffix of an image or a document, begins like a path, or ends with a slash; it may contain
+    blanks. A question, or a sentence that begins with a word such as "describe", is a prompt. Everything else is a
+    prompt too, unless it differs from the name of an existing file only in case, blanks, Unicode form or a missing suffix.
     """
     if not text.strip() or "\n" in text or "\0" in text or len(text) > _MAX_NAME_LENGTH:
         return False
@@ -298,7 +299,10 @@ def is_path(text: str, *, is_windows: bool = IS_WINDOWS) -> bool:
 
 
 def is_path_beside_folder(text: str, is_preset: Callable[[str], bool], *, is_windows: bool = IS_WINDOWS) -> bool:
-    """The same beside a folder, where a single word is a mistyped one unless it is a usual prompt or a preset's name."""
+    """Like ``is_path``, for an argument beside a folder.
+
+    A single word is then a mistyped path too, unless it is a common prompt or the name of a preset.
+    """
     if is_path(text, is_windows=is_windows):
         return True
     is_word = bool(text) and not any(character.isspace() for character in text) and re.search(r"\w", text) is not None
@@ -311,7 +315,7 @@ def find_similar(text: str, *, exact: bool = False, is_windows: bool = IS_WINDOW
     """The names of up to three existing files or folders that the user may have meant, the most similar first.
 
     Args:
-        exact: only those that differ in case, blanks, Unicode form, or the suffix of an image alone.
+        exact: only names that differ in nothing but case, blanks, Unicode form or a missing suffix.
     """
     text = _use_slashes(text, is_windows=is_windows)
     folder, name = os.path.split(text.rstrip("/\\") if text.strip("/\\") else text)
@@ -320,26 +324,27 @@ def find_similar(text: str, *, exact: bool = False, is_windows: bool = IS_WINDOW
             names = [entry.name for entry, _ in zip(entries, range(_MAX_ENTRIES), strict=False)]
     except (OSError, ValueError):
         return [] if exact or not folder else _correct_folder(folder, name)
-    wanted = _normalize(name)
-    same = [other for other in names if _normalize(other) == wanted]
-    same += [other for other in names if suffixes.has_readable_suffix(other) and _normalize(Path(other).stem) == wanted]
-    if not same and not exact:
+    key = _normalize(name)
+    similar = [entry for entry in names if _normalize(entry) == key]
+    similar += [entry for entry in names if suffixes.has_readable_suffix(entry) and _normalize(Path(entry).stem) == key]
+    if not similar and not exact:
         from difflib import get_close_matches
 
-        by_key = {_normalize(other): other for other in sorted(names, reverse=True)}
-        same = [by_key[key] for key in get_close_matches(wanted, by_key, _SUGGESTIONS, cutoff=0.7)]
+        names_by_key = {_normalize(entry): entry for entry in sorted(names, reverse=True)}
+        close_keys = get_close_matches(key, names_by_key, _MAX_SUGGESTIONS, cutoff=0.7)
+        similar = [names_by_key[close_key] for close_key in close_keys]
     return [
-        os.path.join(folder or (os.curdir if other.startswith("-") else ""), other) for other in same[:_SUGGESTIONS]
+        os.path.join(folder or (os.curdir if entry.startswith("-") else ""), entry)
+        for entry in similar[:_MAX_SUGGESTIONS]
     ]
 
 
 def _correct_folder(folder: str, name: str) -> list[str]:
-    """Suggestions for a path whose folder is mistyped."""
-    corrected = [
-        os.path.join(other, name) for other in find_similar(folder) if os.path.isdir(os.path.expanduser(other))
-    ]
-    return [path for path in corrected if os.path.lexists(os.path.expanduser(path))] or [
-        os.path.join(os.path.dirname(path), "") for path in corrected
+    """Suggestions for a path whose folder is mistyped: the file in similar folders, or else these folders."""
+    folders = [similar for similar in find_similar(folder) if os.path.isdir(os.path.expanduser(similar))]
+    paths = [os.path.join(similar, name) for similar in folders]
+    return [path for path in paths if os.path.lexists(os.path.expanduser(path))] or [
+        os.path.join(similar, "") for similar in folders
     ]
 
 
@@ -352,15 +357,15 @@ def _normalize(name: str) -> str:
 
 
 def no_such_image_error(argument: str, *, is_batch: bool = False, is_windows: bool = IS_WINDOWS) -> ImageError:
-    """The error for a path that does not exist, with the names that the user may have meant."""
+    """The error for a path that does not exist; it suggests similar names."""
     message, hint = f"no such image: {quote_name(urls.redact(argument))}", "Check the name."
     if similar := find_similar(argument, is_windows=is_windows):
         message += f"; did you mean {' or '.join(map(quote_name, similar))}?"
     elif re.fullmatch(_HOST_AND_PATH, argument):
         hint = f"If it is a link, write {quote_name(f'https://{urls.redact(argument)}')}"
         return ImageError(message, hint=f"{hint}, and if it is the prompt, put it after -p.", code="no_such_image")
-    is_word = is_batch and "/" not in argument
-    hint += f" If it is the prompt, put it after -p{f': -p {quote_name(argument)}' if is_word else '.'}"
+    example = f": -p {quote_name(argument)}" if is_batch and "/" not in argument else "."
+    hint += f" If it is the prompt, put it after -p{example}"
     return ImageError(message, hint=hint, code="no_such_image")
 
 
@@ -371,10 +376,10 @@ def no_match_error(pattern: str) -> ImageError:
 
 
 def refuse_list(argument: str) -> None:
-    """Refuse a list of images that is named like an image.
+    """Refuse a list of images where an image is expected.
 
     Raises:
-        UsageError: the argument is a text file.
+        UsageError: the argument is a file with the suffix of a list.
     """
     if argument.lower().endswith(_LIST_SUFFIXES) and os.path.isfile(os.path.expanduser(argument)):
         raise UsageError(

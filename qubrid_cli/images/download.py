@@ -14,28 +14,27 @@ from ..frozen import frozen
 from . import formats, urls
 from .sources import Link
 
-#: 50 MB: a photo of 100 megapixels is smaller.
+#: 50 MB: photos of 100 megapixels are smaller.
 MAX_BYTES = 50_000_000
-#: Seconds for the whole download, redirects included; a program that can resume suits anything longer.
+#: Seconds for the whole download, including redirects. Longer ones need a program that can resume.
 MAX_SECONDS = 60.0
 _MAX_REDIRECTS = 5
 #: Seconds; a host that takes longer to accept a connection counts as unreachable.
 _CONNECT_TIMEOUT = 10.0
 
-#: All headers that a host receives; this client does not have the API key.
+#: All headers that a host receives; the API key is not among them.
 _HEADERS = {
     "Accept": "image/jpeg, image/png, image/*;q=0.9, */*;q=0.5",
-    "Accept-Encoding": "identity",  # images are compressed already, and Content-Length is exact this way
+    "Accept-Encoding": "identity",  # images are compressed already, and this makes Content-Length exact
     "User-Agent": f"qvision/{__version__}",
 }
 
-#: Decoded if a server uses them unasked. Other encodings, with ratios over 1000, or nested ones could fill the memory
-#: with a single chunk.
+#: Decoded, although not requested. Others, with ratios over 1000, and nested ones could fill the memory with one chunk.
 _CONTENT_ENCODINGS = {"identity", "gzip", "deflate"}
 
 _MANUAL_DOWNLOAD_HINT = "Download it another way and name the file."
 
-#: The start of text that is an image: Netpbm's plain formats, PDF, and formats that can be converted, such as SVG.
+#: The start of images and documents that are text: plain Netpbm, PDF, and formats that can be converted, such as SVG.
 _TEXT_IMAGE_START = re.compile(rb"P[1-7f]\s|(\xef\xbb\xbf)?\s*<|%!PS|[\s\S]{0,1019}%PDF-")
 
 
@@ -160,10 +159,10 @@ class _Download:
             raise self._invalid_url_error() from error
         except httpx.HTTPError as error:
             # The limit for connecting may equal that for the whole download, and expire first.
-            is_last = isinstance(error, httpx.ConnectTimeout) and self.max_seconds <= min(
+            is_out_of_time = isinstance(error, httpx.ConnectTimeout) and self.max_seconds <= min(
                 self.timeout, _CONNECT_TIMEOUT
             )
-            if self.deadline.is_expired or is_last:
+            if self.deadline.is_expired or is_out_of_time:
                 raise self._timeout_error() from error
             from .http_errors import explain
 

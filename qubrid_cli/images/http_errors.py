@@ -1,7 +1,7 @@
-"""Why an HTTP exchange failed: the one translation of httpx's exceptions, used by images.download and by client.
+"""Explain why an HTTP exchange failed: the only translation of httpx's exceptions, for ``images.download`` and ``client``.
 
-It lies in ``images`` because ``images.download`` must not import ``client``, the room above, and because the root
-modules do without httpx. It is loaded only after a failure.
+It is in ``images`` because ``images.download`` must not import ``client``, the package above, and because root modules
+do not import httpx. It is loaded only after a failure.
 """
 
 import enum
@@ -22,7 +22,7 @@ _UNTRUSTED = "the certificate of {host} cannot be trusted: {details}"
 
 
 class Cause(enum.Enum):
-    """What failed: the message, the hint and the code; ``explain`` fills in the placeholders."""
+    """What failed: a message, a hint and a code; ``explain`` fills in the placeholders."""
 
     CERTIFICATE_EXPIRED = (_UNTRUSTED, "It has expired; the operator of the server must renew it.", "certificate")
     CERTIFICATE_OF_OTHER_HOST = (
@@ -77,11 +77,7 @@ class Cause(enum.Enum):
         "network",
     )
     PROXY = ("the proxy {proxy} refused: {details}", f"Check {_PROXY_VARIABLES}.", "proxy")
-    PROXY_LOGIN = (
-        "the proxy {proxy} requires a login: {details}",
-        PROXY_LOGIN_HINT,
-        "proxy",
-    )
+    PROXY_LOGIN = ("the proxy {proxy} requires a login: {details}", PROXY_LOGIN_HINT, "proxy")
     PROXY_CANNOT_CONNECT = (
         "the proxy {proxy} cannot connect to {host}: {details}",
         f"Check {{url}} and {_PROXY_VARIABLES}.",
@@ -115,22 +111,22 @@ _CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
     (httpx.NetworkError, Cause.CONNECTION_BROKEN),
     (httpx.RemoteProtocolError, Cause.CONNECTION_BROKEN),
 )
-#: OpenSSL's numbers for some faults of a certificate (x509_vfy.h): it expired, or is for another name or address.
+#: OpenSSL's error numbers (x509_vfy.h) for a certificate that has expired, or is for another name or address.
 _CERTIFICATE_CAUSES = {
     10: Cause.CERTIFICATE_EXPIRED,
     62: Cause.CERTIFICATE_OF_OTHER_HOST,
     64: Cause.CERTIFICATE_OF_OTHER_HOST,
 }
-#: What OpenSSL says of certificates that only its strict checks refuse.
+#: In OpenSSL's messages about certificates that only its strict checks refuse.
 _STRICT = re.compile("key identifier|basic constraints|key usage", re.IGNORECASE)
-#: What OpenSSL says if the other side answers a handshake with text.
+#: OpenSSL's reasons if the server answers a handshake with text.
 _NO_TLS = frozenset(
     {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"}
 )
 #: How h11 quotes a TLS alert (RFC 8446, section 6), and a SETTINGS or GOAWAY frame of HTTP/2 (RFC 9113, section 4.1).
 _TLS_ALERT = re.compile(r"b['\"]\\x15\\x03")
 _HTTP2_FRAME = re.compile(r"b['\"]\\x00\\x00(?:\\x[0-9a-f]{2}|\\[a-z]|.)\\x0[47]")
-#: Seconds to find out who issued a certificate.
+#: Seconds for finding out who issued a certificate.
 _ISSUER_TIMEOUT = 5.0
 
 _Error = TypeVar("_Error", bound=BaseException)
@@ -138,7 +134,7 @@ _Error = TypeVar("_Error", bound=BaseException)
 
 @frozen
 class HttpFailure:
-    """A failed exchange: its cause, and the texts for the error to raise."""
+    """A failed exchange: its cause, and the texts of the error to raise."""
 
     cause: Cause
     message: str
@@ -167,7 +163,7 @@ def explain(error: Exception, host: str, *, url: str, timeout: float, proxy: str
 
 
 def _blame_proxy(cause: Cause, details: str) -> tuple[Cause, str]:
-    """The cause of a failure on the way through a proxy: only the proxy was to be connected to from here."""
+    """The cause of a failure with a proxy: this machine connects only to the proxy, so it is the one that failed."""
     match cause:
         case Cause.UNKNOWN_HOST:
             return Cause.PROXY_UNREACHABLE, "there is no such host"
@@ -186,30 +182,29 @@ def _blame_proxy(cause: Cause, details: str) -> tuple[Cause, str]:
 
 
 def _classify(error: Exception) -> tuple[Cause, str]:
-    """The cause, and its details in the library's own words."""
+    """The cause, and its details in the words of the library."""
     details = str(error).rstrip(".")
     cause = next((cause for kind, cause in _CAUSES if isinstance(error, kind)), Cause.UNREADABLE)
-    tls_error = _find_cause(error, ssl.SSLError)
+    tls_error = _find_in_chain(error, ssl.SSLError)
     if isinstance(tls_error, ssl.SSLCertVerificationError):
         default = Cause.CERTIFICATE_NOT_STRICT if _STRICT.search(details) else Cause.CERTIFICATE_UNTRUSTED
-        cause = _CERTIFICATE_CAUSES.get(tls_error.verify_code, default)
-        return cause, tls_error.verify_message
+        return _CERTIFICATE_CAUSES.get(tls_error.verify_code, default), tls_error.verify_message
     if tls_error is not None and (cause is Cause.NO_CONNECTION or tls_error is error):
         return _classify_tls(tls_error), tls_error.reason or str(tls_error)
     if cause is Cause.NO_CONNECTION:
         if (shortage := find_shortage(error)) and not isinstance(shortage, socket.gaierror):
             return Cause.SHORTAGE, shortage.strerror or details
-        if _find_cause(error, socket.gaierror):
+        if _find_in_chain(error, socket.gaierror):
             return Cause.UNKNOWN_HOST, details
-        if _find_cause(error, ConnectionRefusedError):
+        if _find_in_chain(error, ConnectionRefusedError):
             return Cause.CONNECTION_REFUSED, details
     if isinstance(error, httpx.RemoteProtocolError):
-        cause = _classify_protocol_error(details)
+        return _classify_protocol_error(details), details
     return cause, details
 
 
 def _classify_protocol_error(details: str) -> Cause:
-    """The cause of an error of h11, which quotes what it received."""
+    """The cause of an error of h11, whose message quotes the bytes received."""
     if details.startswith("illegal"):
         if _TLS_ALERT.search(details):
             return Cause.TLS_EXPECTED
@@ -228,8 +223,9 @@ def _classify_tls(error: ssl.SSLError) -> Cause:
     return Cause.TLS_REFUSED_AS_HTTP if error.reason in _NO_TLS else Cause.TLS
 
 
-def _find_cause(error: BaseException, kind: type[_Error]) -> _Error | None:
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, kind):
-        cause = cause.__cause__ or cause.__context__
-    return cause
+def _find_in_chain(error: BaseException, kind: type[_Error]) -> _Error | None:
+    """The first exception of a kind among an error and those that led to it."""
+    link: BaseException | None = error
+    while link is not None and not isinstance(link, kind):
+        link = link.__cause__ or link.__context__
+    return link

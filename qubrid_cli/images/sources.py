@@ -1,4 +1,4 @@
-"""Where images come from: files, links, ``data:`` URLs and standard input; which links are fetched here; reading bytes."""
+"""Sources of images: files, links, ``data:`` URLs and standard input; which links are fetched here; reading bytes."""
 
 import enum
 import io
@@ -30,15 +30,15 @@ else:  # the same function; urllib.request takes 13 ms to load
 _PAGE_OF_FILE = r"(.+)#page=([1-9][0-9]{0,6})"
 _PAGE_OF_URL = r"([^#]+)#(?:[^#]*&)?page=([1-9][0-9]{0,6})(?:&[^#]*)?"
 
-#: Text may begin with ``data: `` too, so the head of the URL may hold no blank, except before ``base64``.
+#: A prompt may begin with ``data: `` too, so a ``data:`` URL may contain a blank only before ``base64``.
 _URL = r"(?i)(https?|file):\S*\Z|(s3|gs|az)://|data:[^\s,]*(;\s*base64,|,|\Z)"
 #: 512 MiB: no photo is this large, and a larger file could fill the memory.
 MAX_FILE_BYTES = 512 * 1024 * 1024
 
-#: Bytes among which the signature of a PDF stands; junk may come before it (ISO 32000-1, Annex H, note 13).
+#: Bytes at the start of a PDF that contain its signature; junk may precede it (ISO 32000-1, Annex H, note 13).
 _PDF_HEAD_BYTES = 1024
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-#: What else to do with a folder, by the command that does not take one.
+#: How to use a folder instead, by the command that does not accept one.
 _FOLDER_HINTS = {
     "describe": "To ask about each image in it: qvision batch {} -P describe",
     "test": 'To ask about each image in it: qvision grep "is it a cat?" {}',
@@ -66,7 +66,7 @@ class Bytes:
 
 @frozen
 class Link:
-    """An image on the web whose URL is sent as it is, or in a bucket; ``name`` is the URL without a password."""
+    """A link to an image on the web or in a bucket, not fetched here so far; ``name`` is the URL without a password."""
 
     name: str
     url: str
@@ -82,7 +82,7 @@ class FetchedLink:
 
 
 class PeekableStream:
-    """A stream whose first bytes can be looked at before they are read. Its methods may be called from any thread."""
+    """A stream that can be peeked into before it is read. Its methods may be called from any thread."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -136,7 +136,7 @@ Source = ReadableSource | Link | DocumentPage
 
 
 def split_page(name: str) -> tuple[str, int] | None:
-    """The name of a document and the page of it that a name means, such as ``a.pdf#page=3``; ``None`` without a page."""
+    """Split a name such as ``a.pdf#page=3`` into the name of the document and the page; ``None`` if it names no page."""
     if "#" not in name:
         return None
     match = re.fullmatch(
@@ -146,7 +146,7 @@ def split_page(name: str) -> tuple[str, int] | None:
 
 
 def is_url(text: str) -> bool:
-    """Whether an argument is a web, ``file:`` or ``data:`` URL or that of an object, perhaps an invalid one."""
+    """Whether an argument is a web, ``file:``, ``data:`` or object URL, even an invalid one."""
     return ":" in text[:6] and re.match(_URL, text) is not None
 
 
@@ -154,8 +154,8 @@ def resolve_url(url: str) -> Source:
     """The image that a URL stands for.
 
     Raises:
-        ImageError: an invalid ``data:`` URL, or a file on another machine.
-        UsageError: an invalid URL, or a folder.
+        ImageError: an invalid ``data:`` URL, or the ``file:`` URL of another machine.
+        UsageError: an invalid URL, or that of a folder.
     """
     scheme = url.partition(":")[0].lower()
     if urls.is_object_url(url):
@@ -187,7 +187,7 @@ def _decode_data_url(url: str) -> Bytes:
 
 
 def _parse_file_url(url: str) -> Path:
-    """The path in a ``file:`` URL of this machine (RFC 8089)."""
+    """The path in a ``file:`` URL of this machine (RFC 8089); that of another machine is an error."""
     parts = urls.split(url)
     if parts.netloc not in {"", "localhost"}:
         raise ImageError(
@@ -212,18 +212,18 @@ def make_file(name: str, path: Path, command: str = "describe") -> File:
 
 
 def make_folder_error(name: str, command: str) -> UsageError:
-    """The error for a folder in place of an image; the hint says what else to do with it."""
+    """The error for a folder in place of an image; the hint says how to use it instead."""
     hint = _FOLDER_HINTS.get(command, 'Name images in it, such as "photos/*.jpg".')
     return UsageError(f"{quote_name(name)} is a folder", hint=hint.format(quote_name(name)))
 
 
 def may_be_document(name: str) -> bool:
-    """Whether the name of a file or link is not that of an image without pages, such as ``photo.jpg``."""
+    """Whether a file or link may have pages, by its name: ``scan.pdf`` and ``scan`` may, ``photo.jpg`` may not."""
     return find_suffix(_remove_query(name)) not in IMAGE_SUFFIXES
 
 
 def has_document_suffix(name: str) -> bool:
-    """Whether the name of a file or link is that of a document, such as ``scan.pdf``."""
+    """Whether a file or link is named like a document, such as ``scan.pdf``."""
     return find_suffix(_remove_query(name)) in DOCUMENT_SUFFIXES
 
 
@@ -239,7 +239,7 @@ class DocumentKind(enum.Enum):
 
 
 def detect_document(source: ReadableSource) -> DocumentKind | None:
-    """The kind of a document by its first bytes; ``None`` for other images, and for a file that cannot be read."""
+    """The kind of a document, by its first bytes; ``None`` for other images, and for a file that cannot be read."""
     head = _read_head(source)
     if head.startswith(_TIFF_SIGNATURES):
         return DocumentKind.TIFF
@@ -292,7 +292,7 @@ def read_bytes(source: ReadableSource) -> bytes:
 
 
 def _read_stream(stream: BinaryIO | io.FileIO | PeekableStream) -> bytes:
-    """Read a stream up to a little over the limit."""
+    """Read a stream to its end, or to a little over ``MAX_FILE_BYTES``."""
     data = bytearray()
     while len(data) <= MAX_FILE_BYTES and (chunk := stream.read(1024 * 1024)):
         data += chunk
@@ -317,7 +317,7 @@ def _read_file(source: File) -> bytes:
 
 @contextmanager
 def open_file(source: File) -> Iterator[BinaryIO]:
-    """Open a file without waiting, and report errors while it is read.
+    """Open a file without blocking; errors while it is read are translated too.
 
     Raises:
         ImageError: it is missing or unreadable.
@@ -337,7 +337,7 @@ def open_file(source: File) -> Iterator[BinaryIO]:
 
 
 def _open_nonblocking(name: str, flags: int) -> int:
-    """Open a file without waiting: what is not a regular file, such as a terminal, is refused afterwards."""
+    """Open a file without blocking: a pipe or a terminal would wait for data, and the caller may refuse it."""
     return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -348,20 +348,23 @@ def _file_too_large_error(name: str) -> ImageError:
 
 
 def keep_bytes(source: Source) -> Source:
-    """The same image, which can be read more than once: standard input and links are kept in memory."""
+    """Make a source readable more than once: the bytes of standard input and of links are kept in memory."""
     if not isinstance(source, Stdin | FetchedLink):
         return source
-    return FetchedLink(source.name, cache(partial(read_bytes, source)), getattr(source, "note", None))
+    note = source.note if isinstance(source, FetchedLink) else None
+    return FetchedLink(source.name, cache(partial(read_bytes, source)), note)
 
 
 def resolve_links(
     images: Iterable[Source], *, fetch: bool | None, endpoint: str | None, download: Callable[[Link], bytes]
 ) -> list[Source]:
-    """Replace the links that are fetched here, and objects of buckets, by sources that are downloaded when they are read.
+    """Replace links that are fetched here by sources that download them when they are read.
+
+    Objects of buckets are always fetched here.
 
     Args:
-        fetch: all links or none; ``None`` for those that this machine can reach and the endpoint probably cannot.
-        endpoint: its URL; ``None`` for the built-in endpoint, which accepts any link and reads none.
+        fetch: whether links are fetched here; ``None`` for those that probably only this machine can reach.
+        endpoint: its URL; ``None`` for the built-in endpoint, which accepts any link and fetches none.
         download: returns the bytes of a link.
     """
 
@@ -382,7 +385,7 @@ def resolve_links(
 
 
 def _make_fetched(link: Link, download: Callable[[Link], bytes], note: str | None = None) -> FetchedLink | DocumentPage:
-    """A link that is downloaded when it is read, or the page of a document that its fragment names."""
+    """The source that downloads a link when it is read; a fragment such as ``#page=3`` makes it a page of a document."""
     page, name = split_page(link.url), split_page(link.name)
     if page is None or name is None:
         return FetchedLink(link.name, partial(download, link), note)
@@ -390,7 +393,7 @@ def _make_fetched(link: Link, download: Callable[[Link], bytes], note: str | Non
 
 
 def find_link_secrets(images: Iterable[Source]) -> set[str]:
-    """The user and password of each link, up to the ``@``, in every spelling in which an endpoint may echo them."""
+    """The user and password of each link, with the ``@``, in every spelling in which an endpoint may echo them."""
     userinfos = {urls.get_userinfo(image.url) for image in images if isinstance(image, Link)}
     spellings = {text for userinfo in userinfos for text in (userinfo, unquote(userinfo), json.dumps(userinfo)[1:-1])}
     return {f"{text}@" for text in spellings if text}

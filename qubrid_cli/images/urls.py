@@ -1,6 +1,6 @@
-"""URLs: the bytes in a ``data:`` URL, how near a host is, and how a URL is shown without its password.
+"""URLs: the bytes in ``data:`` URLs, from where a host can be reached, proxies, and how passwords are hidden.
 
-Everything here is decided by the text of the URL alone; no name is looked up.
+No host name is looked up: everything depends on the text of the URL, and for proxies on the environment.
 """
 
 import base64
@@ -15,25 +15,23 @@ from urllib.parse import SplitResult, parse_qsl, unquote_to_bytes, urlencode, ur
 from ..frozen import frozen
 from ..text import is_secret_parameter
 
-#: Bytes that are encoded at once. Three bytes become four characters, so the pieces join without padding.
+#: Bytes that are encoded at once: a multiple of three, so that no piece is padded but the last.
 _ENCODE_CHUNK_BYTES = 3 * 64 * 1024
 
 #: Characters of a ``data:`` URL's head that are shown.
 _MAX_HEAD_LENGTH = 60
 
-#: Where a user and a password may be: between a scheme (not a drive such as C:) or two slashes, and the last @.
+#: A user and a password are between a scheme (not a drive such as C:) or two slashes, and the last @.
 _AUTHORITY = r"(?s)([a-zA-Z][a-zA-Z0-9+.-]+:/{0,2}|//).*@"
 #: The same for a URL inside the path or query of another URL.
 _INNER_AUTHORITY = r"//[^/?#\s]*@"
 
-
-#: For a proxy that wants to know who uses it.
+#: The hint for a proxy that requires a login.
 PROXY_LOGIN_HINT = (
     "Put the user and the password into HTTPS_PROXY, HTTP_PROXY or ALL_PROXY: http://USER:PASSWORD@HOST:PORT"
 )
 
-
-#: What follows the bucket is the name of an object, unescaped: it may have blanks, #, ? and %.
+#: The name of the bucket and of the object follow. They are not percent-encoded, and may contain blanks, #, ? and %.
 _OBJECT_URL = re.compile(r"(s3|gs|az)://", re.IGNORECASE)
 
 
@@ -43,7 +41,7 @@ def is_object_url(text: str) -> bool:
 
 
 def is_object_folder(url: str) -> bool:
-    """Whether the URL of an object can only be that of a folder or a whole bucket."""
+    """Whether an object URL names a folder or a whole bucket."""
     return (url.endswith("/") or url.count("/") == 2) and not url.endswith("://")
 
 
@@ -73,7 +71,7 @@ _NUMERIC_HOST = re.compile(r"[0-9a-fx.]+")
 
 
 def classify_reach(url: str) -> Reach:
-    """From where the host of a URL can be reached, judged by its name or address.
+    """From where the host of a URL can be reached, by its name or address.
 
     Raises:
         ValueError: it is not a URL.
@@ -90,18 +88,18 @@ def classify_reach(url: str) -> Reach:
 
 
 def is_this_machine(url: str) -> bool:
-    """Whether the host of a URL is this machine: then it is reached without a proxy, and a key may use plain http."""
+    """Whether the host of a URL is this machine: no proxy is used then, and a key may be sent over plain http."""
     return classify_reach(url) is Reach.THIS_MACHINE
 
 
 def find_proxy(url: str) -> str | None:
-    """The proxy through which a request to a URL goes, as host and port; ``None`` if it goes through none."""
+    """The host and port of the proxy for requests to a URL; ``None`` if they go directly."""
     proxy = find_proxy_url(url)
     return None if proxy is None else proxy.rpartition("@")[2].rpartition("//")[2].partition("/")[0]
 
 
 def find_proxy_url(url: str) -> str | None:
-    """The URL of that proxy, with its password if it has one; the environment or the system sets it."""
+    """The URL of the proxy for requests to a URL, with its password, from the environment or the system; else ``None``."""
     if sys.platform not in {"darwin", "win32"} and not any(name.lower().endswith("_proxy") for name in os.environ):
         return None
     from urllib.request import getproxies, proxy_bypass  # takes 13 ms to load
@@ -115,12 +113,12 @@ def find_proxy_url(url: str) -> str | None:
 
 
 def uses_proxy(url: str) -> bool:
-    """Whether a request to a URL goes through a proxy."""
+    """Whether requests to a URL go through a proxy."""
     return find_proxy(url) is not None
 
 
 def strip_root_dot(url: str) -> str:
-    """Remove the dot after a host that is this machine: most resolvers do not know ``localhost.``, and may ask DNS."""
+    """Remove the dot after the name of this machine: most resolvers look up ``localhost.`` in DNS, which may fail."""
     parts = split(url)
     if not is_this_machine(url):
         return url
@@ -128,7 +126,7 @@ def strip_root_dot(url: str) -> str:
 
 
 def _parse_address(host: str) -> IPv4Address | IPv6Address | None:
-    """The address that a host is, also in the forms that only resolvers accept: 127.1, 0x7f000001, 0177.0.0.1."""
+    """Parse an address, also in the forms that only resolvers accept: 127.1, 0x7f000001, 0177.0.0.1."""
     try:
         address = ip_address(host)
     except ValueError:
@@ -145,7 +143,7 @@ def _parse_address(host: str) -> IPv4Address | IPv6Address | None:
 
 @frozen
 class DataUrl:
-    """A file as a base64 ``data:`` URL, the form that every server reads."""
+    """A file as a base64 ``data:`` URL, the form that every server accepts."""
 
     mime: str
     data: bytes
@@ -176,7 +174,7 @@ def decode_data_url(url: str) -> bytes:
     Raises:
         ValueError: it has no comma, or its base64 is invalid.
 
-    Source: RFC 2397; blanks and missing padding are accepted as browsers do (WHATWG Fetch, section 6).
+    Source: RFC 2397; blanks and missing padding are accepted, as in browsers (WHATWG Fetch, section 6).
     """
     head, comma, payload = url[len("data:") :].partition(",")
     if not comma:
@@ -192,7 +190,7 @@ def split(url: str) -> SplitResult:
     """The parts of a URL.
 
     Raises:
-        ValueError: it is not a URL; the message is the end of a sentence, without Python's own, which may quote the password.
+        ValueError: it is not a URL. The message is the end of a sentence; Python's own could contain the password.
     """
     try:
         parts = urlsplit(url)
@@ -211,29 +209,29 @@ def strip_credentials(url: str) -> str:
     parts = split(url)
     if not parts.hostname:
         raise ValueError("has no host")
-    rest = re.sub(_INNER_AUTHORITY, "//…@", urlunsplit(parts._replace(scheme="", netloc="")))
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{rest}"
+    path_and_query = re.sub(_INNER_AUTHORITY, "//…@", urlunsplit(parts._replace(scheme="", netloc="")))
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{path_and_query}"
 
 
 def get_userinfo(url: str) -> str:
-    """The user and password in a URL as written there, ``me:secret``; empty if there are none."""
+    """The user and password in a URL, such as ``me:secret``, not decoded; empty if it has none."""
     return split(url).netloc.rpartition("@")[0]
 
 
 def redact(text: str) -> str:
-    """Text that may be a URL, even a broken one, without anything that could be a password and without long data."""
+    """Hide what could be a password, and shorten data, in text that may be a URL, even a broken one."""
     if text[:5].lower() == "data:":
         return shorten_data_url(text)
     return re.sub(_AUTHORITY, r"\1…@", text) if "@" in text else text
 
 
 def add_query(url: str, query: Mapping[str, str]) -> str:
-    """A URL without a query, with the parameters added."""
+    """Add a query to a URL that has none."""
     return f"{url}?{urlencode(query)}" if query else url
 
 
 def mask_query(url: str) -> str:
-    """A URL without the values of the parameters that are probably secret; a URL without such parameters is unchanged."""
+    """Hide the values of the parameters that are probably secret; other URLs are unchanged."""
     base, _, query = url.partition("?")
     pairs = parse_qsl(query, keep_blank_values=True)
     if not any(is_secret_parameter(name) for name, _ in pairs):
@@ -244,6 +242,6 @@ def mask_query(url: str) -> str:
 
 
 def shorten_data_url(url: str) -> str:
-    """The head of a ``data:`` URL, which serves as its name."""
+    """The head of a ``data:`` URL, which is used as its name."""
     head = url[len("data:") :].partition(",")[0]
     return f"data:{head[:_MAX_HEAD_LENGTH]},…"

@@ -82,7 +82,7 @@ def test_patterns_select_as_on_a_disk(
 
 @pytest.mark.parametrize("word", ["s3://photos/", "s3://photos", "s3://photos/2024", "S3://photos/a b.jpg"])
 def test_the_url_of_an_object_or_a_folder_is_an_image(word: str) -> None:
-    assert split_arguments([word, "what is this?"], prompt_given=False, is_preset=lambda _: False) == (
+    assert split_arguments([word, "what is this?"], has_prompt_option=False, is_preset=lambda _: False) == (
         (word,),
         "what is this?",
     )

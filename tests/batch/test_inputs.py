@@ -557,14 +557,14 @@ def test_an_invalid_url_fails_only_its_image(source: str) -> None:
     ],
 )
 def test_images_and_the_prompt_are_separated(arguments: list[str], images: tuple[str, ...], prompt: str | None) -> None:
-    assert split_arguments(arguments, prompt_given=False, is_preset=lambda word: word == "zusammenfassen") == (
+    assert split_arguments(arguments, has_prompt_option=False, is_preset=lambda word: word == "zusammenfassen") == (
         images,
         prompt,
     )
 
 
 @pytest.mark.parametrize(
-    ("arguments", "prompt_given", "message"),
+    ("arguments", "has_prompt_option", "message"),
     [
         (["top.gif", "one", "two"], False, "two prompts: 'one' and 'two'"),
         (["top.gif", "one"], True, "two prompts: -p and 'one'"),
@@ -572,8 +572,8 @@ def test_images_and_the_prompt_are_separated(arguments: list[str], images: tuple
     ],
 )
 def test_a_command_line_that_contradicts_itself_is_refused(
-    arguments: list[str], message: str, *, prompt_given: bool
+    arguments: list[str], message: str, *, has_prompt_option: bool
 ) -> None:
     with pytest.raises(UsageError) as caught:
-        split_arguments(arguments, prompt_given=prompt_given, is_preset=lambda _: False)
+        split_arguments(arguments, has_prompt_option=has_prompt_option, is_preset=lambda _: False)
     assert caught.value.message == message

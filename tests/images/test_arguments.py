@@ -99,5 +99,5 @@ def test_a_named_pipe_is_read(qvision: Qvision, server: Server, folder: Path) ->
 
 def test_describe_and_batch_agree_about_images_and_prompts() -> None:
     for words in (["photo.jpg", "what is this?"], ["what now", "photo.jpg", "my photo.jpg"], ["photo.jpg"]):
-        described = classify(words, prompt_given=False, stdin=BytesIO())
-        assert split_arguments(words, prompt_given=False, is_preset=bool) == (described.names, described.prompt)
+        described = classify(words, has_prompt_option=False, stdin=BytesIO())
+        assert split_arguments(words, has_prompt_option=False, is_preset=bool) == (described.names, described.prompt)

@@ -146,31 +146,31 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def take(line: str, *, is_windows: bool) -> str:
     command, *words = shlex.split(line)
-    prompt_given = words[:1] == ["-p"] or "-p" in words
-    if prompt_given:
+    has_prompt_option = words[:1] == ["-p"] or "-p" in words
+    if has_prompt_option:
         position = words.index("-p")
         del words[position : position + 2]
     try:
         if command == "batch":
             paths, prompt = split_arguments(
-                words, prompt_given=prompt_given, is_preset=lambda word: word == "mine", is_windows=is_windows
+                words, has_prompt_option=has_prompt_option, is_preset=lambda word: word == "mine", is_windows=is_windows
             )
             assert [*paths, *filter(None, [prompt])] == sorted(words, key=lambda word: word == prompt)
             return ", ".join("prompt" if word == prompt else "image" for word in words)
-        return take_for_describe(words, prompt_given=prompt_given, is_windows=is_windows)
+        return take_for_describe(words, has_prompt_option=has_prompt_option, is_windows=is_windows)
     except UsageError as error:
         short = {"two prompts": "two prompts", "no image was": "no image", "is a folder": "folder", "is a list": "list"}
         return next(kind for text, kind in short.items() if text in error.message)
 
 
-def take_for_describe(words: list[str], *, prompt_given: bool, is_windows: bool) -> str:
-    result = classify(words, prompt_given=prompt_given, stdin=BytesIO(), is_windows=is_windows)
+def take_for_describe(words: list[str], *, has_prompt_option: bool, is_windows: bool) -> str:
+    result = classify(words, has_prompt_option=has_prompt_option, stdin=BytesIO(), is_windows=is_windows)
     kinds = []
     for word in words:
         if word == result.prompt:
             kinds.append("prompt")
             continue
-        alone = classify([word], prompt_given=True, stdin=BytesIO(), is_windows=is_windows)
+        alone = classify([word], has_prompt_option=True, stdin=BytesIO(), is_windows=is_windows)
         if alone.error is not None:
             kinds.append("no match" if alone.error.message == f"no image matches {word}" else "missing")
             assert word.partition("#")[0] in alone.error.message

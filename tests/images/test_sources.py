@@ -31,14 +31,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def classified(*arguments: str, prompt_given: bool = False) -> Arguments:
-    return classify(arguments, prompt_given=prompt_given, stdin=STDIN)
+def classified(*arguments: str, has_prompt_option: bool = False) -> Arguments:
+    return classify(arguments, has_prompt_option=has_prompt_option, stdin=STDIN)
 
 
-def refusal(*arguments: str, prompt_given: bool = False) -> tuple[int, str]:
+def refusal(*arguments: str, has_prompt_option: bool = False) -> tuple[int, str]:
     """The exit code and the message."""
     try:
-        error: QvisionError | None = classified(*arguments, prompt_given=prompt_given).error
+        error: QvisionError | None = classified(*arguments, has_prompt_option=has_prompt_option).error
     except UsageError as raised:
         error = raised
     assert error is not None
@@ -49,7 +49,7 @@ def file(name: str) -> File:
     return File(name, Path(name))
 
 
-@pytest.mark.parametrize("prompt_given", [False, True])
+@pytest.mark.parametrize("has_prompt_option", [False, True])
 @pytest.mark.parametrize(
     ("argument", "images"),
     [
@@ -87,8 +87,8 @@ def file(name: str) -> File:
         ("a*.webp", [file("a b.webp")]),
     ],
 )
-def test_what_is_an_image(argument: str, images: list[object], *, prompt_given: bool) -> None:
-    assert list(classified(argument, prompt_given=prompt_given).images) == images
+def test_what_is_an_image(argument: str, images: list[object], *, has_prompt_option: bool) -> None:
+    assert list(classified(argument, has_prompt_option=has_prompt_option).images) == images
 
 
 def test_a_file_url_is_a_path(folder: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_glob_under_the_home_folder(folder: Path) -> None:
     assert [image.name for image in classified("~/img*0.png").images] == [str(folder / "img10.png")]
 
 
-@pytest.mark.parametrize("prompt_given", [False, True])
+@pytest.mark.parametrize("has_prompt_option", [False, True])
 @pytest.mark.parametrize(
     ("argument", "expected"),
     [
@@ -134,8 +134,8 @@ def test_a_glob_under_the_home_folder(folder: Path) -> None:
         ("https://:80/a.jpg", (2, "https://:80/a.jpg has no host")),
     ],
 )
-def test_what_is_an_error(argument: str, expected: tuple[int, str], *, prompt_given: bool) -> None:
-    assert refusal("a.jpg", argument, prompt_given=prompt_given) == expected
+def test_what_is_an_error(argument: str, expected: tuple[int, str], *, has_prompt_option: bool) -> None:
+    assert refusal("a.jpg", argument, has_prompt_option=has_prompt_option) == expected
 
 
 def test_a_data_url_may_be_as_large_as_a_photo() -> None:
@@ -211,7 +211,7 @@ def test_two_prompts_are_a_usage_error_that_names_both() -> None:
 
 def test_a_text_beside_the_prompt_option_is_a_usage_error() -> None:
     with pytest.raises(UsageError):
-        classified("a.jpg", "what is this thing?", prompt_given=True)
+        classified("a.jpg", "what is this thing?", has_prompt_option=True)
 
 
 @pytest.mark.parametrize("arguments", [(), ("describe this",)])
@@ -225,7 +225,7 @@ def test_a_single_missing_name_with_a_blank_is_not_a_prompt() -> None:
 
 def test_standard_input_is_not_read_by_classifying() -> None:
     stream = BytesIO(b"picture")
-    classify(["-"], prompt_given=False, stdin=stream)
+    classify(["-"], has_prompt_option=False, stdin=stream)
     assert stream.tell() == 0
 
 
@@ -288,7 +288,7 @@ def test_a_password_in_a_broken_url_is_shown_nowhere(describe: Ask, server: Serv
 )
 def test_a_broken_url_shows_no_password_either(argument: str) -> None:
     try:
-        found = classify([argument, "two"], prompt_given=True, stdin=BytesIO())
+        found = classify([argument, "two"], has_prompt_option=True, stdin=BytesIO())
     except QvisionError as error:
         said = error.format_report()
     else:

@@ -29,7 +29,7 @@ def split_arguments(
     config: "Config",
     settings: "Settings",
     *,
-    prompt_given: bool,
+    has_prompt_option: bool,
 ) -> tuple[tuple[str, ...], str | None, str | None]:
     """The images and the prompt among the arguments, and the list; an image that does not exist is refused.
 
@@ -42,7 +42,7 @@ def split_arguments(
 
         return word in presets.list_names(config.presets)
 
-    paths, prompt = inputs.split_arguments(words, prompt_given=prompt_given, is_preset=is_preset)
+    paths, prompt = inputs.split_arguments(words, has_prompt_option=has_prompt_option, is_preset=is_preset)
     if list_name is not None and inputs.is_archive_name(list_name):
         paths, list_name = (*paths, list_name), None
     inputs.validate_arguments(paths, partial(image_options.build_storage_options, settings))

@@ -13,7 +13,7 @@ from types import ModuleType
 TYPE_CHECKING = False  # as typing has it; importing that takes a third of an empty Python
 if TYPE_CHECKING:
     from .describe.result import Description  # noqa: TC004  # loaded by the class below
-    from .library.client import Client, describe  # noqa: TC004
+    from .library.api import Client, describe  # noqa: TC004
 
 __all__ = ["Client", "Description", "__version__", "describe"]
 __version__ = "0.2.0"
@@ -30,9 +30,9 @@ class _Package(ModuleType):
             from .describe.result import Description
 
             return Description
-        from .library import client
+        from .library import api
 
-        return getattr(client, name)
+        return getattr(api, name)
 
     def __setattr__(self, name: str, value: object) -> None:
         """Keep the name ``describe`` for the function: importing the sub-package of that name would set it."""

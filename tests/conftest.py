@@ -13,7 +13,7 @@ import hypothesis
 import jsonschema
 import pytest
 
-from qubrid_cli.output.record import SCHEMA_FILE
+from qubrid_cli.output.formatting import SCHEMA_FILE
 
 from .support import draw, systems
 from .support.server import Server

@@ -236,7 +236,7 @@ def test_a_description_into_a_pipe_loads_no_screen(lighthouse: Path) -> None:
             *(
                 "qubrid_cli.output.terminal",
                 "qubrid_cli.output.markdown",
-                "qubrid_cli.output.record",
+                "qubrid_cli.output.formatting",
                 "qubrid_cli.describe.record",
             ),
             *("qubrid_cli.describe.dry_run", "qubrid_cli.describe.structured"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from qubrid_cli import errors
-from qubrid_cli.output.record import SCHEMA_FILE
+from qubrid_cli.output.formatting import SCHEMA_FILE
 from qubrid_cli.settings.fields import BUILT_IN_PROFILES, FIELDS, PROFILE_FIELDS
 from qubrid_cli.settings.presets import load_built_in_presets
 

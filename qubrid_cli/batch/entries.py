@@ -8,7 +8,7 @@ from typing import Any
 
 from ..describe.record import SCHEMA_VERSION
 from ..frozen import frozen
-from ..output.record import json_text
+from ..output.formatting import json_text
 from ..text import is_blank
 from .results.lines import (
     DUPLICATE,

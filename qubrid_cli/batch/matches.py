@@ -11,8 +11,8 @@ from math import inf
 from ..describe.verdicts import Answer, Verdict, read_verdict
 from ..frozen import frozen
 from ..images.sources import Source
+from ..output.formatting import json_text
 from ..output.names import has_reader, write_name
-from ..output.record import json_text
 from ..output.streams import Output
 from ..text import escape_control_characters, format_count
 from .entries import Record

@@ -26,7 +26,7 @@ from .tasks import BatchPlan, Done, Failed, Outcome, SidecarFailed, Skipped
 from .workers import Workers
 
 if TYPE_CHECKING:
-    from .failures import FailureList
+    from .failure_list import FailureList
     from .matches import Matches
 
 _UNSAVED = "the answers are not saved; to save them, add -o results.jsonl"
@@ -75,7 +75,7 @@ def run_batch(plan: BatchPlan, matches: "Matches | None" = None) -> None:
         journal = stack.enter_context(_open_journal(plan, stack, messages))
         failures = None
         if plan.failures is not None:
-            from .failures import FailureList
+            from .failure_list import FailureList
 
             failures = stack.enter_context(FailureList(plan.failures, plan.batch_request.request.prompt))
         outcome_writer = _build_outcome_writer(plan, journal, messages)

@@ -30,7 +30,7 @@ from .rate import RateLimiter
 from .results.lines import Question, make_question
 
 if TYPE_CHECKING:  # loaded only by the runs that need them
-    from .sidecars.options import SidecarOptions
+    from .sidecars.choice import SidecarOptions
 
 #: Assumed for an image whose tokens cannot be computed: those of the largest image of Qwen3-VL.
 _DEFAULT_IMAGE_TOKENS = 2_562

@@ -8,8 +8,8 @@ from ..frozen import frozen
 from ..images import tokens
 from ..metrics import Cost, compute_cost
 from ..text import format_count
+from .export import SCHEMA_VERSION
 from .plan import AXES, BenchPlan, Variant
-from .record import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from .measure import ImageStore

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from ..output.bars import Bar, measure_names, show_bar_table, show_sentences
 from ..text import escape_control_characters
 from .figures import Distribution, Times
-from .results import BenchResult, LabelScores, VariantResult
+from .outcome import BenchResult, LabelScores, VariantResult
 
 #: The measures, each with its unit and its digits after the point.
 _MEASURES = (

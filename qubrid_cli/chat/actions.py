@@ -14,9 +14,9 @@ from ..metrics import Cost
 from ..output.appearance import measure_width
 from ..output.streams import echo_err, echo_prose
 from ..text import escape_control_characters, format_count, format_size, quote_name, shorten
-from .answers import AnswerSource
 from .conversation import Conversation, estimate_images
 from .inputs import ImageLoader, split_words
+from .requests import AnswerSource
 from .saving import format_markdown, save_json
 from .slash_commands import SlashCommand, format_help
 

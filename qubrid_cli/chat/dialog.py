@@ -12,10 +12,10 @@ from ..output.show import OutputOptions, show_answer
 from ..output.streams import Output, echo_err, echo_error, echo_note, echo_prose
 from ..text import escape_control_characters, format_count
 from .actions import Actions
-from .answers import AnswerSource
 from .conversation import Conversation
 from .inputs import ImageLoader
 from .prompt_line import EditedLines, MessageReader, open_reader
+from .requests import AnswerSource
 from .saving import SessionFile
 from .slash_commands import CommandCall, SlashCommand, TypedMessage, parse_line
 

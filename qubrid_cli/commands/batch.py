@@ -12,7 +12,7 @@ from .shared import batch_options, completions, help_layout, input_options, opti
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ..batch.sidecars.options import SidecarOptions
+    from ..batch.sidecars.choice import SidecarOptions
     from ..batch.tasks import BatchPlan, BatchRequest
     from ..client.request import Request
     from ..images.encode import ImageLimits
@@ -202,7 +202,7 @@ def _build_sidecar_options(
     changes = {name: params[name] for name in names}
     if not kinds and not any(changes.values()):
         return None
-    from ..batch.sidecars.options import build_options, check_arguments
+    from ..batch.sidecars.choice import build_options, check_arguments
 
     options = build_options(
         kinds,

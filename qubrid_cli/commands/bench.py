@@ -19,8 +19,8 @@ from .shared import completions, help_layout, input_options, options, setup, ver
 if TYPE_CHECKING:
     from ..bench.labels import Label
     from ..bench.measure import ImageStore
+    from ..bench.outcome import BenchResult
     from ..bench.plan import BenchPlan
-    from ..bench.results import BenchResult
     from ..images.sources import Source
     from ..settings.config_file import Config
     from ..settings.fields import Settings
@@ -128,7 +128,7 @@ def bench(
     quiet: options.Quiet = False,
 ) -> None:
     """Compare models and settings: speed, cost, right answers."""
-    from ..bench import forecast, measure, record
+    from ..bench import export, forecast, measure
     from ..images.documents import expansion
 
     shown = show.OutputOptions(as_json, None, None, thinking=False, quiet=quiet, verbose=False)
@@ -150,11 +150,11 @@ def bench(
             echo_prose(line)
         result = _measure(plan, images, settings, key, shown)
     if as_json:
-        show.print_json(record.json_result(result))
+        show.print_json(export.json_result(result))
     elif result.has_answers:
         _show_result(result, quiet=quiet)
     if target.is_file and result.has_answers:
-        from ..bench.page import render_result
+        from ..bench.html_page import render_result
 
         target.write(render_result(result, images).decode())
         target.save()
@@ -182,9 +182,9 @@ def _reporting_failures(shown: show.OutputOptions) -> Iterator[None]:
     except (QvisionError, KeyboardInterrupt) as error:
         failure = error if isinstance(error, QvisionError) else InterruptedByUserError("stopped by Ctrl-C")
         if shown.as_json:
-            from ..bench import record
+            from ..bench import export
 
-            show.print_json(record.json_failure(failure))
+            show.print_json(export.json_failure(failure))
         raise failure from None
 
 
@@ -277,7 +277,7 @@ def _measure(
     plan: "BenchPlan", images: "ImageStore", settings: "Settings", key: str | None, shown: show.OutputOptions
 ) -> "BenchResult":
     """Make all requests. After Ctrl-C, the result has what was measured until then."""
-    from ..bench import measure, results
+    from ..bench import measure, outcome
 
     measured: list[measure.Measurement] = []
     stop: QvisionError | None = None
@@ -294,17 +294,17 @@ def _measure(
                 show_status(f"measuring: {len(measured)} of {plan.request_count} requests")
     except KeyboardInterrupt:
         stop = InterruptedByUserError(f"stopped by Ctrl-C after {len(measured)} of {plan.request_count} requests")
-    return results.build_result(plan, measured, measuring, stop)
+    return outcome.build_result(plan, measured, measuring, stop)
 
 
 def _show_result(result: "BenchResult", *, quiet: bool) -> None:
     """Draw tables on a terminal; elsewhere print a table with tabs, and the notes on stderr."""
-    from ..bench import record, tables
+    from ..bench import export, tables
 
     if sys.stdout is not None and sys.stdout.isatty():
         tables.show_result(result)
         return
-    for line in record.format_lines(result):
+    for line in export.format_lines(result):
         show.print_line(line)
     for note in () if quiet else tables.format_notes(result):
         echo_note(f"{note}")

@@ -73,8 +73,8 @@ def lead_chat(
 ) -> None:
     """Talk about images, one question after the other."""
     from ..chat import inputs, saving
-    from ..chat.answers import AnswerSource
     from ..chat.dialog import open_dialog
+    from ..chat.requests import AnswerSource
     from ..images.arguments import classify
 
     show = OutputOptions(as_json, None, stats, thinking, quiet, verbose, plain)

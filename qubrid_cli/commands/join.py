@@ -48,7 +48,7 @@ def join(
 ) -> None:
     """Join the results of a batch in parts."""
     from ..batch.parts.join import count_unfinished, open_run, write_joined
-    from ..batch.parts.output import PartFormat
+    from ..batch.parts.output_folder import PartFormat
     from ..output.streams import open_sink
 
     chosen = PartFormat.from_name(output or "") if form is None else PartFormat(form)

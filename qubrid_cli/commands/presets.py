@@ -117,6 +117,6 @@ def _build_object(preset: "Preset") -> dict[str, Any]:
 
 
 def _write_json(value: object, output: Output) -> None:
-    from ..output import record
+    from ..output import formatting
 
-    output.write(record.json_text(value, indent=2 if output.is_terminal else None) + "\n")
+    output.write(formatting.json_text(value, indent=2 if output.is_terminal else None) + "\n")

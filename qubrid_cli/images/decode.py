@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image, ImageFile, JpegImagePlugin, UnidentifiedImageError, features
 
 from ..errors import ImageError
-from . import boxes
+from . import heif
 from .metadata import count_jpeg_scans, has_one_scan, read_jpeg_frame
 from .tokens import MAX_RATIO
 
@@ -109,10 +109,10 @@ def open_image(data: bytes, name: str) -> Image.Image:
         Exception: one of ``DECODE_ERRORS``, if the file is damaged.
     """
     data = _convert_16_bit_ppm(data)
-    has_heif = boxes.is_heif(data) and not boxes.is_avif(data) and _load_heif_reader()
+    has_heif = heif.is_heif(data) and not heif.is_avif(data) and _load_heif_reader()
     if has_heif:
         _check_heif_items(data, name)
-        data = boxes.widen_crop(data)
+        data = heif.widen_crop(data)
     if data.startswith(b"\xff\xd8"):
         _check_jpeg_frame(data, name)
     if data[:2] in {b"II", b"MM"}:
@@ -176,8 +176,8 @@ def _make_unreadable_error(data: bytes, name: str) -> ImageError:
     """The error for a file that Pillow did not open, which may be because it is large."""
     from . import formats
 
-    size = boxes.read_properties(data).size if boxes.is_heif(data) else None
-    max_pixels = _MAX_PIXELS_BY_FORMAT.get("AVIF" if boxes.is_avif(data) else "", MAX_PIXELS)
+    size = heif.read_properties(data).size if heif.is_heif(data) else None
+    max_pixels = _MAX_PIXELS_BY_FORMAT.get("AVIF" if heif.is_avif(data) else "", MAX_PIXELS)
     if size is not None and size[0] * size[1] > max_pixels:
         return formats.too_many_pixels_error(name, max_pixels)
     return formats.unreadable_error(data, name, can_read_heif=_load_heif_reader())
@@ -246,7 +246,7 @@ def crop_to_aperture(image: Image.Image, data: bytes, name: str) -> Image.Image:
     """Apply the crop of a HEIF file, before its orientation for AVIF, which Pillow turns later, and after it for HEIC."""
     if image.format not in {"AVIF", "HEIF"}:
         return image
-    properties = boxes.read_properties(data)
+    properties = heif.read_properties(data)
     crop = properties.find_crop() if image.format == "AVIF" else properties.find_turned_crop()
     if crop is None:
         return image

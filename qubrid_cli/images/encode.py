@@ -8,7 +8,7 @@ from PIL import Image
 
 from ..errors import ImageError
 from ..frozen import frozen
-from . import boxes, color, damage, decode, prefetch, tokens
+from . import color, damage, decode, heif, prefetch, tokens
 from .metadata import find_png_chunk, read_jpeg_frame, strip_metadata
 from .urls import DataUrl
 
@@ -173,7 +173,7 @@ def encode_for_upload(image: Image.Image, data: bytes, orientation: int, limits:
         upload = conversion.encode(image, look, stored, orientation)
         notes += _get_shape_warnings(size, target, name)
     else:
-        from .tiles.parts import encode_parts  # few images need it
+        from .tiles.encode import encode_parts  # few images need it
 
         stretch = size[0] / pixel_size[0], size[1] / pixel_size[1]
         upload = encode_parts(conversion, turn_upright(image, look, orientation), stretch)
@@ -290,7 +290,7 @@ def read_color_numbers(image: Image.Image, data: bytes) -> tuple[int, int] | Non
     if image.format == "PNG" and (chunk := find_png_chunk(data, b"cICP")) is not None and len(chunk) >= 2:
         return chunk[0], chunk[1]
     if image.format in {"AVIF", "HEIF"} and not image.info.get("icc_profile"):
-        return boxes.read_properties(data).color
+        return heif.read_properties(data).color
     return None
 
 

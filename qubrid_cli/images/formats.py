@@ -8,7 +8,7 @@ from PIL import TiffTags
 from ..errors import ImageError
 from ..installation import format_install_command
 from ..text import quote_name
-from . import boxes
+from . import heif
 from .metadata import JpegFrame
 
 #: Bytes at the beginning of a file that are enough to recognize an unsupported format.
@@ -99,7 +99,7 @@ _TIFF_COLORS = {
 
 def identify_unsupported(data: bytes) -> UnsupportedFormat | None:
     """The format of a file by its first bytes; ``None`` if it is not one of those in the table."""
-    if boxes.is_heif(data):
+    if heif.is_heif(data):
         return None
     head = data[:_HEAD_BYTES].removeprefix(b"\xef\xbb\xbf")
     return next((kind for pattern, kind in _UNSUPPORTED_FORMATS if re.match(pattern, head, re.DOTALL)), None)
@@ -159,7 +159,7 @@ def is_text(data: bytes) -> bool:
 
 def unreadable_error(data: bytes, name: str, *, can_read_heif: bool) -> ImageError:
     """The error for a file that no decoder recognizes."""
-    if boxes.is_heif(data):
+    if heif.is_heif(data):
         return _unreadable_heif_error(data, name, can_read_heif=can_read_heif)
     unsupported = identify_unsupported(data)
     if unsupported is not None:
@@ -183,11 +183,11 @@ def unreadable_error(data: bytes, name: str, *, can_read_heif: bool) -> ImageErr
 
 
 def _unreadable_heif_error(data: bytes, name: str, *, can_read_heif: bool) -> ImageError:
-    coding = boxes.find_coding(data)
-    if coding in boxes.CODINGS:
-        kind = f"a HEIF image with {boxes.CODINGS[coding]} coding"
+    coding = heif.find_coding(data)
+    if coding in heif.CODINGS:
+        kind = f"a HEIF image with {heif.CODINGS[coding]} coding"
         return unsupported_error((kind, "heif-convert {} out.png"), name)
-    if coding is None and boxes.is_sequence(data):
+    if coding is None and heif.is_sequence(data):
         return unsupported_error(("a HEIF image sequence", "ffmpeg -i {} -frames:v 1 out.png"), name)
     if not can_read_heif and coding != "av01":
         return ImageError(

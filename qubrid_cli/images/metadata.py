@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from ..frozen import frozen
-from . import boxes
+from . import heif
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 #: The chunks that the image needs; every other one is removed (eXIf, tEXt, iCCP, tIME, pHYs …).
@@ -168,9 +168,9 @@ def list_extra_parts(data: bytes) -> Iterator[str]:
     head = data[: _find_scan(data) if data.startswith(b"\xff\xd8") else _HEAD_BYTES]
     behind = _find_data_behind(data, head)
     has_gain_map = any(sign in head for sign in _GAIN_MAP_SIGNS)
-    has_video = bool(behind and re.search(_VIDEO_START, behind)) or boxes.has_video(data)
+    has_video = bool(behind and re.search(_VIDEO_START, behind)) or heif.has_video(data)
     has_image = b"\xff\xd8\xff" in behind
-    if has_gain_map and (has_image or boxes.is_heif(data)):
+    if has_gain_map and (has_image or heif.is_heif(data)):
         yield "a gain map"
     elif has_image:
         yield "a second image"

@@ -145,7 +145,7 @@ def choose_describe(schema: "Schema | None", *, reads_tiles: bool) -> "DescribeF
 def _open_session(schema: "Schema") -> "Session":
     """The session for requests whose answers must fit a schema."""
     if schema.boxes is not None:
-        from ..describe.locating.session import LocatingSession
+        from ..describe.locating.requests import LocatingSession
 
         return LocatingSession(schema)
     from ..describe.structured import Session

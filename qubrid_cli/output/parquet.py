@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from ..errors import ConfigError, StorageError
 from ..frozen import frozen
 from ..installation import format_install_command
-from .record import SCHEMA_FILE, json_text
+from .formatting import SCHEMA_FILE, json_text
 
 if TYPE_CHECKING:
     import pyarrow as pa

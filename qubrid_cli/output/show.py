@@ -71,9 +71,9 @@ class OutputOptions:
         if self.as_json and self.field is not None:
             raise UsageError("--json and --field exclude each other", hint="--field prints one value of that object.")
         if self.field is not None:
-            from . import record
+            from . import formatting
 
-            record.check_field(self.field)
+            formatting.check_field(self.field)
 
     def for_answers(self, schema: "Schema | None", preset: "Preset | None") -> "OutputOptions":
         """Return the options for answers to a preset that fit a schema.
@@ -82,13 +82,13 @@ class OutputOptions:
             UsageError: the answers have no such field.
         """
         if self.field is not None and self.field.startswith("data."):
-            from . import record
+            from . import formatting
 
             if schema is None:
                 raise UsageError(
                     f"--field {self.field}: there is no data without a schema", hint="Add one with --schema."
                 )
-            record.check_field(self.field, schema.document)
+            formatting.check_field(self.field, schema.document)
         is_verbatim = preset is not None and preset.verbatim
         return replace(self, schema=schema, plain=is_verbatim if self.plain is None else self.plain)
 
@@ -214,10 +214,10 @@ def _format_notes(answer: "Description", options: OutputOptions, name: str | Non
     start = "note: " if name is None or options.is_interactive else f"note: {name}: "
     lines = [] if options.quiet else [escape_control_characters(f"{start}{warning}") for warning in answer.warnings]
     if options.has_statistics and answer.has_answer:
-        from . import record
+        from . import formatting
 
         width = shutil.get_terminal_size().columns if options.is_interactive else None
-        lines.append(record.format_statistics(answer, width=width))
+        lines.append(formatting.format_statistics(answer, width=width))
     return lines
 
 
@@ -244,11 +244,11 @@ def _show_in_format(items: "Items", options: OutputOptions, target: Output) -> "
 def _write_data(items: "Items", target: Output) -> "Description":
     """Write the value of an answer; nothing if there is none, because the reader expects JSON."""
     from ..describe import run
-    from . import record
+    from . import formatting
 
     answer = run.collect(items)
     if answer.error is None:
-        target.write(record.json_text(answer.data, indent=2 if target.is_terminal else None) + "\n")
+        target.write(formatting.json_text(answer.data, indent=2 if target.is_terminal else None) + "\n")
     return answer
 
 
@@ -331,17 +331,17 @@ def _draw_live(items: "Items", target: Output) -> "Description":
 
 
 def _write_record(answer: "Description", options: OutputOptions, target: Output) -> "Description":
-    from . import record
+    from . import formatting
 
     json_object = answer.to_dict()
     if options.field is None:
-        target.write(record.json_text(json_object) + "\n")
+        target.write(formatting.json_text(json_object) + "\n")
         return answer
     missing = None
     if options.schema is not None and answer.error is None and options.field.startswith("data."):
-        is_certain = record.check_field(options.field, options.schema.document)
-        missing = None if is_certain else record.error_for_missing_value(json_object, options.field)
-    value = record.format_field(json_object, options.field)
+        is_certain = formatting.check_field(options.field, options.schema.document)
+        missing = None if is_certain else formatting.error_for_missing_value(json_object, options.field)
+    value = formatting.format_field(json_object, options.field)
     if (answer.error or missing) is None or value not in {"", "null"}:
         target.write(value + "\n")
     return answer if missing is None else replace(answer, error=missing)
@@ -349,9 +349,11 @@ def _write_record(answer: "Description", options: OutputOptions, target: Output)
 
 def show_dry_run(result: "DryRunResult", options: OutputOptions, target: Output) -> None:
     """Show the request of a dry run, and its notes."""
-    from . import record
+    from . import formatting
 
-    text = record.json_text(record.json_dry_run(result)) if options.as_json else record.format_dry_run(result)
+    text = (
+        formatting.json_text(formatting.json_dry_run(result)) if options.as_json else formatting.format_dry_run(result)
+    )
     target.write(text + "\n")
     target.has_answer = True
     for warning in result.warnings if not options.quiet else ():

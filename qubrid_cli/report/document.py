@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..images.suffixes import find_suffix
-from ..output.record import json_text
+from ..output.formatting import json_text
 from ..text import escape_control_characters, strip_control_characters
 from .results import ResultItem, Results, State, find_state
 

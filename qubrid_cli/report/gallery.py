@@ -13,8 +13,8 @@ from ..images import sources
 from ..metrics import Cost
 from ..text import natural_key
 from . import charts
-from .answers import ImageGroup, build_answer, describe_image, group_items
-from .page import PageSetup, render_page
+from .gallery_data import ImageGroup, build_answer, describe_image, group_items
+from .html_page import PageSetup, render_page
 from .pictures import ImageOrigin, PictureStore, Size, load_pictures
 from .results import ResultItem, Results, State
 

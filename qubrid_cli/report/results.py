@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Self
 from ..batch.results.corrections import Correction, identify_answer
 from ..batch.results.opening import ResultsFiles
 from ..batch.results.reading import RecordedResult, ResultsReader, find_path
-from ..batch.sidecars.answers import PhotoField, extract_texts
+from ..batch.sidecars.captions import PhotoField, extract_texts
 from ..frozen import frozen
 from ..images.sources import is_url, split_page
 from ..metrics import Figures, get_number, parse_server_figures

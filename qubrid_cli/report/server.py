@@ -18,7 +18,7 @@ from typing import Any
 
 from ..errors import QvisionError
 from .gallery import Gallery
-from .page import encode_data
+from .html_page import encode_data
 from .results import Results
 
 #: The only address at which the server can be reached.

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from ..output.record import json_text
+from ..output.formatting import json_text
 from ..text import strip_control_characters
 from .results import ResultItem, Results
 

@@ -14,7 +14,7 @@ from obstore.exceptions import AlreadyExistsError, PreconditionError
 
 from ..errors import MissingObjectError, QvisionError, StorageError
 from .connection import open_store, parse_url
-from .failures import translate_errors
+from .errors import translate_errors
 from .folder import RangeFile, StoredItem, StoredObject, Version, join_name, too_large_error
 from .opening import StorageOptions
 

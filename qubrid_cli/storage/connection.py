@@ -16,7 +16,7 @@ from ..errors import ConfigError
 from ..frozen import frozen
 from ..images.urls import is_this_machine
 from .credentials import PROVIDERS, Access, find_access
-from .failures import Place
+from .errors import Place
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig

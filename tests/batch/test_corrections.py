@@ -16,7 +16,7 @@ from qubrid_cli.batch.results.corrections import (
     apply_correction,
     check_text,
 )
-from qubrid_cli.batch.sidecars.options import build_options
+from qubrid_cli.batch.sidecars.choice import build_options
 from qubrid_cli.batch.sidecars.writer import Sidecars
 from qubrid_cli.errors import ImageError, OutputError, StorageError
 from qubrid_cli.images.sources import File

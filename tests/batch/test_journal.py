@@ -24,7 +24,7 @@ from qubrid_cli.describe.result import Description, UnpreparedImage
 from qubrid_cli.errors import UsageError
 from qubrid_cli.images.encode import ImageLimits
 from qubrid_cli.library.image_options import read_part_options
-from qubrid_cli.output.record import json_text
+from qubrid_cli.output.formatting import json_text
 from qubrid_cli.settings.presets import Preset
 
 from ..conftest import environment

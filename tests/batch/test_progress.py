@@ -10,8 +10,8 @@ from rich.console import Console
 from qubrid_cli.batch.budget import TotalUsage
 from qubrid_cli.batch.inputs import Task
 from qubrid_cli.batch.progress.display import BarDisplay, LineDisplay
+from qubrid_cli.batch.progress.rows import format_row
 from qubrid_cli.batch.progress.stats import BatchStats, Trouble, format_duration
-from qubrid_cli.batch.progress.table import format_row
 from qubrid_cli.batch.tasks import Done, Failed, Skipped
 from qubrid_cli.describe.result import Description
 from qubrid_cli.errors import ImageError

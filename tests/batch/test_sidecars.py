@@ -11,8 +11,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from qubrid_cli.batch.entries import Record
-from qubrid_cli.batch.sidecars.answers import extract_texts, format_caption, list_fields
-from qubrid_cli.batch.sidecars.options import (
+from qubrid_cli.batch.sidecars.captions import extract_texts, format_caption, list_fields
+from qubrid_cli.batch.sidecars.choice import (
     ExistingPolicy,
     SidecarFormat,
     SidecarOptions,

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qubrid_cli.batch.sidecars.answers import PhotoField, PhotoTexts
-from qubrid_cli.batch.sidecars.options import ExistingPolicy
+from qubrid_cli.batch.sidecars.captions import PhotoField, PhotoTexts
+from qubrid_cli.batch.sidecars.choice import ExistingPolicy
 from qubrid_cli.batch.sidecars.xmp import PropertyExistsError, XmpFile
 from qubrid_cli.batch.sidecars.xmp_document import NotXmpError
 

@@ -16,7 +16,7 @@ import pexpect
 import pytest
 import trustme
 
-from qubrid_cli.commands.doctor.checks import run_with_timeout
+from qubrid_cli.commands.doctor.check import run_with_timeout
 
 from ..conftest import KEY, NOWHERE, Qvision, at_home, command, environment
 from ..support.empty import REPLIES

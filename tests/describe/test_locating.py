@@ -14,7 +14,7 @@ from PIL import ExifTags, Image, ImageDraw
 
 from qubrid_cli import Client
 from qubrid_cli.describe.locating.families import Coordinates
-from qubrid_cli.describe.locating.reading import Mention, read_mentions
+from qubrid_cli.describe.locating.parsing import Mention, read_mentions
 from qubrid_cli.errors import ImageError, QvisionError, UsageError
 from qubrid_cli.images.tokens import QWEN2, smart_resize
 from qubrid_cli.settings.fields import FIELDS

@@ -26,7 +26,7 @@ from qubrid_cli.errors import (
     QvisionError,
     UsageError,
 )
-from qubrid_cli.library.plan import ClientOptions
+from qubrid_cli.library.setup import ClientOptions
 from qubrid_cli.settings.fields import OPTIONS
 
 from ..conftest import KEY, VALIDATOR, at_home, environment

@@ -8,8 +8,8 @@ import pytest
 from pyarrow import parquet
 
 from qubrid_cli.errors import StorageError
+from qubrid_cli.output.formatting import SCHEMA_FILE
 from qubrid_cli.output.parquet import build_arrow_schema, read_records, write_records
-from qubrid_cli.output.record import SCHEMA_FILE
 
 PROPERTIES = json.loads(SCHEMA_FILE.read_text())["properties"]
 KEYS = list(PROPERTIES)

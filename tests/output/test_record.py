@@ -11,7 +11,7 @@ from qubrid_cli.errors import UsageError
 from qubrid_cli.images.encode import Upload
 from qubrid_cli.images.prepare import PreparedImage
 from qubrid_cli.metrics import Cost, Timing
-from qubrid_cli.output import record
+from qubrid_cli.output import formatting
 from qubrid_cli.text import format_size
 
 VALUES = st.recursive(
@@ -23,12 +23,12 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_json_text_can_be_read_again(value: object) -> None:
-    assert json.loads(record.json_text(value)) == value
+    assert json.loads(formatting.json_text(value)) == value
 
 
 @given(st.text(st.characters()))
 def test_json_text_has_no_control_characters(text: str) -> None:
-    found = record.json_text([text]).encode().decode()
+    found = formatting.json_text([text]).encode().decode()
     assert [character for character in found if character < " " or "\x7f" <= character <= "\x9f"] == []
 
 
@@ -43,7 +43,7 @@ def test_json_text_has_no_control_characters(text: str) -> None:
     ],
 )
 def test_json_text_is_compact_and_keeps_letters(value: object, text: str) -> None:
-    assert record.json_text(value) == text
+    assert formatting.json_text(value) == text
 
 
 FOUND = {
@@ -71,14 +71,14 @@ FOUND = {
     ],
 )
 def test_one_value_is_picked_by_its_path(path: str, text: str) -> None:
-    assert record.format_field(FOUND, path) == text
+    assert formatting.format_field(FOUND, path) == text
 
 
 @pytest.mark.parametrize(
     "path", ["nope", "", "x_metrics.ttft", "images.2", "images.-1", "text.0", "ok.x", "images.0.a.b"]
 )
 def test_a_missing_value_is_null_as_in_jq(path: str) -> None:
-    assert record.format_field(FOUND, path) == "null"
+    assert formatting.format_field(FOUND, path) == "null"
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_missing_value_is_null_as_in_jq(path: str) -> None:
     ],
 )
 def test_a_possible_field_passes(path: str) -> None:
-    record.check_field(path)
+    formatting.check_field(path)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_possible_field_passes(path: str) -> None:
 )
 def test_an_impossible_field_is_refused_with_the_possible_ones(path: str, name: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
-        record.check_field(path)
+        formatting.check_field(path)
     error = caught.value
     assert (error.message, error.hint, error.code) == (f"no field {name!r} in --field {path}", hint, "no_such_field")
 
@@ -130,12 +130,12 @@ def test_an_impossible_field_is_refused_with_the_possible_ones(path: str, name: 
 )
 def test_a_path_that_exists_in_no_object_is_refused(path: str) -> None:
     with pytest.raises(UsageError, match=r"^no field "):
-        record.check_field(path)
+        formatting.check_field(path)
 
 
 def test_every_field_of_an_object_can_be_asked_for() -> None:
     for name in Description().to_dict():
-        record.check_field(name)
+        formatting.check_field(name)
 
 
 def encoded(size: int, sent: int) -> PreparedImage:
@@ -191,7 +191,7 @@ def encoded(size: int, sent: int) -> PreparedImage:
     ],
 )
 def test_the_statistics_are_the_servers_else_ours_and_marked_so(description: Description, line: str) -> None:
-    assert record.format_statistics(description) == line
+    assert formatting.format_statistics(description) == line
 
 
 @pytest.mark.parametrize(

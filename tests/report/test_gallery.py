@@ -12,8 +12,8 @@ from PIL import Image
 
 from qubrid_cli.images.documents.pages import Documents
 from qubrid_cli.images.encode import Upload
-from qubrid_cli.report.answers import build_answer, find_boxes, group_items
 from qubrid_cli.report.gallery import Gallery, list_figures
+from qubrid_cli.report.gallery_data import build_answer, find_boxes, group_items
 from qubrid_cli.report.pictures import ImageOrigin, PictureStore, Size, load_picture
 from qubrid_cli.report.results import Results
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from qubrid_cli.report.page import PageSetup, encode_data, render_page
+from qubrid_cli.report.html_page import PageSetup, encode_data, render_page
 from qubrid_cli.report.safe_html import extract_text, render_markdown
 
 HOSTILE = [

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qubrid_cli.errors import UsageError
-from qubrid_cli.output import record
+from qubrid_cli.output import formatting
 from qubrid_cli.schema import json_schema, shorthand
 from qubrid_cli.schema.example import example_for, resolve_reference
 
@@ -300,7 +300,7 @@ def test_a_path_within_a_schema_passes(path: str) -> None:
         "x": {"type": "object", "additionalProperties": False, "patternProperties": {"^x-": {}}},
     }
     document = {**TREE, "$ref": "#/$defs/root", "$defs": {**TREE["$defs"], "root": closed(properties)}}  # type: ignore[dict-item]
-    record.check_path(path, document)
+    formatting.check_path(path, document)
 
 
 @pytest.mark.parametrize(
@@ -316,7 +316,7 @@ def test_a_path_within_a_schema_passes(path: str) -> None:
 def test_a_path_that_does_not_exist_in_a_value_lists_the_fields(
     found: object, path: str, says: tuple[str, str] | None
 ) -> None:
-    error = record.error_for_missing_value(found, path)
+    error = formatting.error_for_missing_value(found, path)
     expected = None if says is None else (f"no field {says[0]!r} in --field {path}", says[1])
     assert (None if error is None else (error.message, error.hint)) == expected
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from ...errors import BatchIncompleteError, InterruptedByUserError, QvisionError
 from ...text import format_count
+from .division import PlannedPart, Planner
 from .executors import PartExecutor
 from .lease import CommonShare, Lease
 from .part import Part, PartSummary
-from .plan import PlannedPart, Planner
 from .reports import ReportReader
 from .shares import Shares
 from .worker import run_part

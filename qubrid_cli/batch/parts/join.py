@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from ...errors import UsageError
 from ...images.urls import is_object_url
-from ...output.record import json_text
+from ...output.formatting import json_text
 from ...storage.opening import open_folder
 from ...text import quote_name
 from ..results.reading import move_record
-from .description import open_output
-from .output import PartFormat, PartsOutput
+from .output_folder import PartFormat, PartsOutput
+from .run_file import open_output
 
 if TYPE_CHECKING:
     from ...output.streams import ByteSink

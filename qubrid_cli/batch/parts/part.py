@@ -8,7 +8,7 @@ from ...storage.opening import StorageOptions
 from ..budget import FailureLimit
 from ..pace.concurrency import ConcurrencyState
 from ..progress.failures import FailureCount
-from .access import Credentials, EndpointAccess
+from .connection import Credentials, EndpointAccess
 from .lease import LeaseKey
 
 #: Seconds that requests in flight may still take when the driver is gone: another one may take over soon.

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from ...errors import QvisionError
 from ...images.urls import is_object_url
-from .output import PartsOutput
+from .output_folder import PartsOutput
 from .part import PartSummary
 
 #: Seconds between two reports of a worker: on a disk, and in a bucket, where each is a paid request.

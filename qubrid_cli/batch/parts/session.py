@@ -19,14 +19,14 @@ from ...storage.opening import StorageOptions, open_folder
 from ..budget import TotalUsage
 from ..progress.display import show_progress
 from ..progress.stats import BatchStats
-from .access import Credentials, EndpointAccess, build_access
-from .description import RunDescription, begin, open_output
+from .connection import Credentials, EndpointAccess, build_access
+from .division import Planner
 from .driver import MAX_DEATHS, Driver
 from .lease import DEFAULT_TIMES, LOCK_FOLDER, Lease, LeaseTimes
-from .output import RUN_FILE, PartFormat
+from .output_folder import RUN_FILE, PartFormat
 from .part import Part
-from .plan import Planner
 from .reports import ReportReader
+from .run_file import RunDescription, begin, open_output
 from .shares import RunLimits, Shares
 
 if TYPE_CHECKING:

@@ -33,12 +33,12 @@ from ..results.sharing import AlreadyDone, ClaimedByOtherRun, WorkSharing
 from ..run import BatchRun, Idle
 from ..tasks import BatchPlan, Done, Failed
 from ..workers import Workers
-from .access import open_endpoint
-from .description import RunDescription, open_output
+from .connection import open_endpoint
 from .lease import LeaseWatcher
-from .output import PartFormat, PartsOutput, finish_lines
+from .output_folder import PartFormat, PartsOutput, finish_lines
 from .part import SHORT_GRACE, Part, PartSummary
 from .reports import encode_report, get_interval
+from .run_file import RunDescription, open_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable

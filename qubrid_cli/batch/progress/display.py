@@ -60,7 +60,7 @@ def make_writer(output: Output, display: "ProgressDisplay", *, as_table: bool) -
     """Return the function that writes an outcome to standard output: a row of a table, or the line of JSON."""
     if not as_table:
         return lambda outcome: output.write(outcome.line.decode())
-    from .table import make_table_writer
+    from .rows import make_table_writer
 
     return make_table_writer(output, display)
 

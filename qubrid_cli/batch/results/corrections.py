@@ -15,9 +15,9 @@ from typing import Any
 from ... import files
 from ...errors import OutputError, StorageError
 from ...frozen import frozen
-from ...output.record import json_text
+from ...output.formatting import json_text
 from ...text import format_count, quote_name
-from ..sidecars.answers import format_caption
+from ..sidecars.captions import format_caption
 
 CORRECTIONS_FILE = "corrections.jsonl"
 #: Of a record, what the key of an answer without one is made from.

@@ -16,7 +16,7 @@ from ...errors import OutputError, UsageError
 from ...operating_system import IS_WINDOWS
 from ...text import format_count, quote_name
 from .. import entries
-from ..sidecars.answers import format_caption
+from ..sidecars.captions import format_caption
 from . import lines
 from .force import ForceMark
 from .index import LineIndex

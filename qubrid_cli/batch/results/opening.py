@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Self
 
 from ...errors import MissingObjectError, StorageError, UsageError, find_shortage
 from ...images.urls import is_object_folder, is_object_url
-from ...output.record import json_text
+from ...output.formatting import json_text
 from ...storage.opening import StorageOptions, exists_object, open_object
 from ...text import find_encoding, format_count, quote_name
 from .corrections import CORRECTIONS_FILE, Corrections

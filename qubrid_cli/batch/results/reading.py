@@ -15,7 +15,7 @@ from typing import Any
 from ...errors import StorageError
 from ...frozen import frozen
 from ...images.urls import is_object_url
-from ...output.record import json_text
+from ...output.formatting import json_text
 from ...text import natural_key
 from .. import entries
 from . import lines

@@ -20,8 +20,8 @@ from ...images.sources import DocumentPage, Source
 from ...text import quote_name
 from .. import entries
 from ..results.corrections import Corrections, apply_correction
-from .formats import KeptError, SidecarContent, build_contents
-from .options import ExistingPolicy, SidecarFormat, SidecarOptions, find_file
+from .choice import ExistingPolicy, SidecarFormat, SidecarOptions, find_file
+from .content import KeptError, SidecarContent, build_contents
 
 #: 16 MiB; no sidecar is this large.
 _MAX_BYTES = 16 << 20

@@ -13,8 +13,8 @@ from dataclasses import replace
 from xml.sax.saxutils import escape
 
 from ...frozen import frozen
-from .answers import PhotoField, PhotoTexts
-from .options import ExistingPolicy
+from .captions import PhotoField, PhotoTexts
+from .choice import ExistingPolicy
 from .xmp_document import DEFAULT_LANGUAGE, RDF_NAMESPACE, SEPARATOR, Edit, Item, Value, XmpDocument
 
 _DC_NAMESPACE = "http://purl.org/dc/elements/1.1/"

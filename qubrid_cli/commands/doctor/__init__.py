@@ -13,7 +13,7 @@ from ...text import escape_control_characters
 from ..shared import help_layout, options, setup
 
 if TYPE_CHECKING:
-    from .checks import Check
+    from .check import Check
 
 app = typer.Typer()
 
@@ -51,7 +51,7 @@ def doctor(
     Exits with 3 if the settings or the key are wrong, with 5 if the network or the endpoint fails.
     """
     from . import run
-    from .checks import CheckStatus, is_check_still_running
+    from .check import CheckStatus, is_check_still_running
 
     checks: list[Check] = []
     interrupt = None

@@ -18,7 +18,7 @@ from ...images import decode
 from ...images.http_errors import explain
 from ...images.urls import find_proxy, strip_root_dot
 from ...settings.keys import Keychain
-from .checks import Check, make_failure, make_ok, make_warning, run_with_timeout
+from .check import Check, make_failure, make_ok, make_warning, run_with_timeout
 
 _DAY_SECONDS = 86_400.0
 #: Let's Encrypt renews a certificate of 90 days after 60, and sends mail 20 and 10 days before its end.

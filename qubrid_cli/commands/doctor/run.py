@@ -26,7 +26,7 @@ from ...settings.config_file import Config
 from ...settings.fields import Settings
 from ...text import escape_control_characters, mask_fields, mask_key, shorten
 from . import probes
-from .checks import Check, CheckStatus, make_failure, make_ok, make_warning, run_with_timeout
+from .check import Check, CheckStatus, make_failure, make_ok, make_warning, run_with_timeout
 
 #: Seconds for each check, and for the request: the server may have to load the model first.
 _CHECK_SECONDS = 10.0

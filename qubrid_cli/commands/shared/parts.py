@@ -139,9 +139,9 @@ def run(
         params: the command line, by the names of the parameters.
     """
     from ...batch.folders import parse_shard
-    from ...batch.parts.access import Credentials, build_access
-    from ...batch.parts.description import RunDescription
-    from ...batch.parts.output import PartFormat
+    from ...batch.parts.connection import Credentials, build_access
+    from ...batch.parts.output_folder import PartFormat
+    from ...batch.parts.run_file import RunDescription
     from ...batch.parts.session import PartsPlan, run_in_parts
     from ...batch.parts.shares import RunLimits
 

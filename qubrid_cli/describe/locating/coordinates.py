@@ -15,7 +15,7 @@ from ...images.prepare import PreparedImage
 from ...images.tiles.choice import Box
 from ...text import shorten
 from .families import DEFAULT, Coordinates, Family
-from .reading import Mention
+from .parsing import Mention
 
 #: How far a box may reach beyond the image, as a share of its side; models often miss the edge by a little.
 _TOLERANCE = 0.02

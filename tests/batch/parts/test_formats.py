@@ -12,14 +12,14 @@ import pexpect
 import pytest
 
 from qubrid_cli import cli
-from qubrid_cli.batch.parts.description import RunDescription, begin
 from qubrid_cli.batch.parts.join import open_run
+from qubrid_cli.batch.parts.run_file import RunDescription, begin
 from qubrid_cli.batch.tasks import BatchRequest
 from qubrid_cli.client.request import Request
 from qubrid_cli.errors import UsageError
 from qubrid_cli.images.encode import ImageLimits
+from qubrid_cli.output.formatting import json_text
 from qubrid_cli.output.parquet import read_records
-from qubrid_cli.output.record import json_text
 from qubrid_cli.storage.opening import open_folder
 
 from ...conftest import KEY, Qvision, at_home, command, environment

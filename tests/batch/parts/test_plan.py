@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from qubrid_cli.batch.inputs import InputItem, MissingImage, Task
-from qubrid_cli.batch.parts.description import RunDescription, begin, decode_description
-from qubrid_cli.batch.parts.output import PartFormat, PartsOutput, decode_item, encode_item, finish_lines
-from qubrid_cli.batch.parts.plan import Planner
+from qubrid_cli.batch.parts.division import Planner
+from qubrid_cli.batch.parts.output_folder import PartFormat, PartsOutput, decode_item, encode_item, finish_lines
+from qubrid_cli.batch.parts.run_file import RunDescription, begin, decode_description
 from qubrid_cli.batch.tasks import BatchRequest
 from qubrid_cli.client.request import Request
 from qubrid_cli.client.thinking import Thinking

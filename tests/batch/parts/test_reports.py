@@ -15,13 +15,13 @@ import pytest
 
 from qubrid_cli.batch.budget import TotalUsage
 from qubrid_cli.batch.inputs import Task
-from qubrid_cli.batch.parts.access import EndpointAccess
+from qubrid_cli.batch.parts.connection import EndpointAccess
+from qubrid_cli.batch.parts.division import Planner
 from qubrid_cli.batch.parts.driver import Driver
 from qubrid_cli.batch.parts.executors import PartExecutor
 from qubrid_cli.batch.parts.lease import Lease
-from qubrid_cli.batch.parts.output import PartsOutput
+from qubrid_cli.batch.parts.output_folder import PartsOutput
 from qubrid_cli.batch.parts.part import Part, PartSummary
-from qubrid_cli.batch.parts.plan import Planner
 from qubrid_cli.batch.parts.reports import ReportReader, decode_report, encode_report
 from qubrid_cli.batch.parts.shares import RunLimits, Shares
 from qubrid_cli.batch.progress.display import ProgressDisplay

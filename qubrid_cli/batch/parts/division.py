@@ -15,7 +15,7 @@ from itertools import islice
 
 from ...frozen import frozen
 from ..inputs import InputItem, MissingImage
-from .output import PartsOutput
+from .output_folder import PartsOutput
 
 
 @frozen

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from ..describe.result import Description, UnpreparedImage
 from ..errors import EndpointError, ImageError, InterruptedByUserError, UsageError
 from . import question
-from .plan import ClientOptions, build_plan
+from .setup import ClientOptions, build_plan
 from .threads import map_in_threads
 
 if TYPE_CHECKING:
     from ..describe.judge import Judge
     from ..describe.run import Item, Items
     from ..images.objects import ImageInput
-    from .plan import ClientPlan
-    from .results import Detections, Judgment
+    from .setup import ClientPlan
+    from .values import Detections, Judgment
 
     ImageInputs = ImageInput | Sequence[ImageInput]
 
@@ -156,7 +156,7 @@ class Client:
             by: ``decisions``, ``logprobs`` or ``schema``; by default the first that the endpoint offers.
             check: as for ``describe``; an answer that is unsure is not an error.
         """
-        from .results import build_judgment
+        from .values import build_judgment
 
         judge = self._get_plan().get_judge(threshold, votes, by)
         return build_judgment(_get_description(self._iterate_items(images, question, judge=judge), check=check))
@@ -170,7 +170,7 @@ class Client:
             what: such as ``the dogs``.
             check: as for ``describe``.
         """
-        from .results import build_detections
+        from .values import build_detections
 
         with self._lock:
             if self._locator is None:

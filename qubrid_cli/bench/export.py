@@ -10,8 +10,8 @@ from ..errors import QvisionError
 from ..text import escape_control_characters
 from . import scores
 from .measure import Measurement
+from .outcome import BenchResult, LabelScores, VariantResult, score_measurement
 from .plan import AXES
-from .results import BenchResult, LabelScores, VariantResult, score_measurement
 
 SCHEMA_VERSION = 1
 

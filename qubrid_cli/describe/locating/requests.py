@@ -18,7 +18,7 @@ from ..run import Items
 from ..structured import Session
 from .coordinates import build_picture, convert
 from .families import DEFAULT, Coordinates, build_instruction, build_schema, find_family
-from .reading import read_mentions
+from .parsing import read_mentions
 
 if TYPE_CHECKING:
     from ...schema.json_schema import Schema

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 from ..frozen import frozen
 from ..images.encode import ImageLimits
 from ..output.bars import Bar
-from ..output.record import json_text
+from ..output.formatting import json_text
 from ..report.charts import RangeChart, build_ranges
-from ..report.page import PageSetup, render_page
+from ..report.html_page import PageSetup, render_page
 from ..report.safe_html import render_markdown
 from ..text import escape_control_characters, strip_control_characters
 from .figures import Distribution
 from .labels import Expected
 from .measure import Measurement
-from .results import BenchResult, LabelScores, decide_answer, score_measurement
+from .outcome import BenchResult, LabelScores, decide_answer, score_measurement
 from .tables import build_tables, format_notes
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from ...images.tiles.choice import Crop, TileChoice
 from ...metrics import Price
 from ...text import mask_fields
 from ..tasks import BatchRequest
-from .output import RUN_FILE, PartFormat, PartsOutput
+from .output_folder import RUN_FILE, PartFormat, PartsOutput
 
 if TYPE_CHECKING:
     from ...storage.folder import Folder

@@ -4,10 +4,10 @@ import os
 from collections.abc import Callable
 from typing import Protocol
 
-from ...output.record import json_text
+from ...output.formatting import json_text
 from .. import entries
-from .answers import extract_texts, format_caption
-from .options import ExistingPolicy, SidecarFormat, SidecarOptions
+from .captions import extract_texts, format_caption
+from .choice import ExistingPolicy, SidecarFormat, SidecarOptions
 from .xmp import PropertyExistsError, XmpFile
 from .xmp_document import NotXmpError
 

@@ -12,7 +12,7 @@ from ...images.sources import DocumentPage, File, Source
 from ...images.suffixes import has_image_suffix
 from ...text import quote_name
 from ..inputs import Task, is_archive_name, resolve_source
-from .answers import PhotoField, list_fields
+from .captions import PhotoField, list_fields
 
 
 class SidecarFormat(StrEnum):

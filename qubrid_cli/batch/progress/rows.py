@@ -6,7 +6,7 @@ from collections.abc import Callable
 from rich.cells import cell_len, set_cell_size
 
 from ...output.appearance import has_color, measure_width
-from ...output.record import json_text
+from ...output.formatting import json_text
 from ...output.streams import Output
 from ...text import escape_control_characters, quote_name
 from ..entries import Record

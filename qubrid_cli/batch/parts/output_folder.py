@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import ImageError, MissingObjectError, StorageError
 from ...frozen import frozen
-from ...output.record import json_text
+from ...output.formatting import json_text
 from ..inputs import InputItem, MissingImage, Task
 from .lease import LOCK_FOLDER
 

@@ -1,15 +1,19 @@
-"""Where requests go: from settings to the key and the endpoint."""
+"""Where requests go: from settings to the key and the endpoint, and the commands in hints about them."""
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..settings.fields import DEFAULT_PROFILE, OriginKind
+from ..text import quote_name
+
 if TYPE_CHECKING:
-    from ..client.endpoint import Endpoint
+    from ..client.endpoint import Endpoint, HintCommands
     from ..client.retry import RetryLimits
     from ..images.sources import Source
     from ..settings.fields import Settings
@@ -87,7 +91,6 @@ def open_endpoint(
         preconnect.start(settings.base_url)
     from ..client.endpoint import Endpoint
     from ..images import sources
-    from .hints import build_hint_commands
 
     if settings.offline:
         from ..client.offline import OfflineTransport
@@ -105,6 +108,46 @@ def open_endpoint(
         allow_http=settings.allow_http,
         time_option=time_option,
     )
+
+
+def build_hint_commands(settings: "Settings", key: str | None, env: Mapping[str, str]) -> "HintCommands":
+    """The commands in hints, with the profile and the address in use."""
+    from ..client.endpoint import HintCommands
+
+    options = "" if settings.profile == DEFAULT_PROFILE else f" --profile {settings.profile}"
+    if settings.origins["base_url"].kind is OriginKind.OPTION:
+        options += f" --base-url {quote_name(format_url(settings))}"
+    key_hint, variable = None, settings.key_env
+    if settings.has_authorization:
+        header = settings.key_header or "Authorization"
+        key_hint = f"Change the header {header} in the headers of profile {settings.profile} in config.toml."
+    elif variable and env.get(variable, "").strip():
+        key_hint = f"The key is that of {variable}, whatever is stored: set it to another key."
+        if key is None:
+            key_hint = (
+                f"{variable} is sent only to the URL of its profile. To send it here, set the URL with --base-url."
+            )
+    return HintCommands(
+        f"qvision models{options}",
+        f"qvision auth status{options}",
+        f"qvision auth login{options}",
+        key_hint,
+        partial(_suggest_model, settings),
+    )
+
+
+def _suggest_model(settings: "Settings") -> str | None:
+    """The known model whose name is most similar to that of the settings.
+
+    Qubrid's own models are known at every address that its profile uses, which may be a proxy for it.
+    """
+    from ..settings import config_file, model_cache
+
+    if settings.model is None:
+        return None
+    known = model_cache.load_cached_models(config_file.get_cache_folder(), settings.base_url)
+    built_in = model_cache.BUILT_IN_MODELS if settings.profile_base_url is None else ()
+    return model_cache.suggest_model(settings.model, [*known, *built_in])
 
 
 def build_retry_limits(settings: "Settings") -> "RetryLimits":

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from qubrid_cli.library.hints import build_hint_commands
+from qubrid_cli.library.connection import build_hint_commands
 from qubrid_cli.settings.config_file import Config
 from qubrid_cli.settings.resolve import resolve
 

@@ -5,7 +5,7 @@ No request is made, nothing heavy is loaded, and a broken config file only means
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import typer
@@ -22,7 +22,7 @@ _SHELL_SAFE = "[A-Za-z0-9_][A-Za-z0-9._/:@+-]*"
 
 def complete_profiles(incomplete: str) -> list[str]:
     """Profiles, the built-in ones first."""
-    return _filter_by_prefix(_load_config().profile_names, incomplete)
+    return filter_by_prefix(_load_config().profile_names, incomplete)
 
 
 def complete_models(context: typer.Context, incomplete: str) -> list[str]:
@@ -37,7 +37,7 @@ def complete_models(context: typer.Context, incomplete: str) -> list[str]:
         return []
     models = model_cache.load_cached_models(config_file.get_cache_folder(), settings.base_url)
     own = [settings.model] if settings.model and settings.model not in models else []
-    return _filter_by_prefix([*own, *models], incomplete)
+    return filter_by_prefix([*own, *models], incomplete)
 
 
 def complete_presets(incomplete: str) -> list[tuple[str, str]]:
@@ -45,7 +45,7 @@ def complete_presets(incomplete: str) -> list[tuple[str, str]]:
     from ...settings.presets import list_names, load_built_in_presets
 
     built_in = load_built_in_presets()
-    names = _filter_by_prefix(list_names(_load_config().presets), incomplete)
+    names = filter_by_prefix(list_names(_load_config().presets), incomplete)
     return [(name, built_in[name].about if name in built_in else "") for name in names]
 
 
@@ -59,15 +59,6 @@ def complete_images(incomplete: str) -> list[str]:
     return [f"{incomplete}:complete-images"]
 
 
-def make_completer(words: Iterable[str]) -> Callable[[str], list[str]]:
-    """The function that completes an option whose value is one of these words."""
-
-    def complete(incomplete: str) -> list[str]:
-        return _filter_by_prefix(words, incomplete)
-
-    return complete
-
-
 def complete_keys(incomplete: str) -> list[str]:
     """Dotted keys of the config file, including those of profiles and presets."""
     from ...settings.fields import GLOBAL_FIELDS, PROFILE_FIELDS
@@ -78,7 +69,7 @@ def complete_keys(incomplete: str) -> list[str]:
     presets = [f"presets.{preset}.{name}" for preset in config.presets for name in PRESET_KEYS]
     # More than a hundred, so only on request; and the shell would add a space after "profiles." alone.
     is_nested = incomplete.startswith(("profiles", "presets"))
-    return _filter_by_prefix([*profiles, *presets] if is_nested else GLOBAL_FIELDS, incomplete)
+    return filter_by_prefix([*profiles, *presets] if is_nested else GLOBAL_FIELDS, incomplete)
 
 
 def _load_config() -> "Config":
@@ -96,5 +87,6 @@ def _get_option(context: typer.Context, name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _filter_by_prefix(names: Iterable[str], incomplete: str) -> list[str]:
+def filter_by_prefix(names: Iterable[str], incomplete: str) -> list[str]:
+    """The names that begin like the word on the line, and that every shell reads as they are."""
     return [name for name in names if name.startswith(incomplete) and re.fullmatch(_SHELL_SAFE, name)]

@@ -48,6 +48,15 @@ def _make_callback(check_value: Callable[[str], str]) -> Callable[[str | None], 
     return check
 
 
+def _make_completer(words: Collection[str]) -> Callable[[str], list[str]]:
+    """The function that completes an option whose value is one of some words."""
+
+    def complete(incomplete: str) -> list[str]:
+        return completions.filter_by_prefix(words, incomplete)
+
+    return complete
+
+
 #: What Tab offers for the settings that are not one of some words.
 _COMPLETIONS: Mapping[str, Callable[..., list[str]]] = {
     "profile": completions.complete_profiles,
@@ -62,7 +71,7 @@ def _setting(name: str, *, is_long_only: bool = False) -> Any:
     limits = field.check if isinstance(field.check, Range) else None
     callback: Callable[[Any], Any] | None = check_finite if limits and limits.type is float else None
     if isinstance(field.check, Choice):
-        callback, autocompletion = _make_callback(field.check), completions.make_completer(field.check.words)
+        callback, autocompletion = _make_callback(field.check), _make_completer(field.check.words)
     if field.check is check_color:
         callback = _make_callback(check_color)
     return typer.Option(
@@ -215,7 +224,7 @@ Tiles = Annotated[
         "--tiles",
         metavar="N",
         help="Send a large image in N overlapping parts, each at full size; auto decides by its detail. [off; ocr: auto]",
-        autocompletion=completions.make_completer(("auto", "off")),
+        autocompletion=_make_completer(("auto", "off")),
         show_default=False,
     ),
 ]

@@ -31,7 +31,7 @@ _lock = threading.Lock()
 _context: ssl.SSLContext | None = None
 
 
-def load() -> ssl.SSLContext:
+def load_tls_context() -> ssl.SSLContext:
     """Return the process's TLS context for clients, which verifies the certificate and the host name.
 
     Raises:

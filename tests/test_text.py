@@ -10,7 +10,7 @@ from qubrid_cli.images.encode import ImageLimits
 from qubrid_cli.images.prepare import prepare_image
 from qubrid_cli.images.sources import Bytes, File, read_bytes
 from qubrid_cli.output.streams import Output
-from qubrid_cli.schema.json_schema import load
+from qubrid_cli.schema.json_schema import load_schema
 from qubrid_cli.settings.config_file import parse_toml
 from qubrid_cli.text import (
     format_count,
@@ -81,7 +81,7 @@ def test_what_commands_a_terminal_does_not_reach_it(character: str) -> None:
         (lambda: read_bytes(File("a-b_1.jpg", Path("a-b_1.jpg"))), "no such image: a-b_1.jpg"),
         (lambda: prepare_image(Bytes("my photo.jpg", b"no"), ImageLimits()), '"my photo.jpg" is not an image'),
         (lambda: Output("my folder/a.txt"), '-o "my folder/a.txt": there is no folder '),
-        (lambda: load("@my schema.json", where="--schema"), '--schema: cannot read "my schema.json": '),
+        (lambda: load_schema("@my schema.json", where="--schema"), '--schema: cannot read "my schema.json": '),
         (lambda: parse_toml("x", Path("my config.toml")), '"my config.toml", '),
     ],
 )

@@ -137,7 +137,7 @@ class _OpenFolder(NamedTuple):
     entries: list[str]
 
 
-def find_images(
+def find_images_below(
     folder: str,
     *,
     include_hidden: bool = False,

@@ -25,7 +25,7 @@ from .budget import AnswerRoom, BudgetLimits
 from .entries import Record
 from .inputs import BatchInputs, Task
 from .pages import PageFinder
-from .progress.exchanges import Exchange, collect
+from .progress.exchanges import Exchange, collect_exchanges
 from .rate import RateLimiter
 from .results.lines import Question, make_question
 
@@ -300,7 +300,7 @@ def request_answer(
         retry_limits=RetryLimits(retries=0, max_time=timeout),  # the run decides when to retry
         prices=batch_request.prices,
     )
-    answer, exchanges = collect(items)
+    answer, exchanges = collect_exchanges(items)
     if notes or warnings:
         answer = replace(answer, warnings=(*notes, *warnings, *answer.warnings))
     result = AttemptResult(answer.to_dict(), answer.error, answer_to_repair=answer.first_answer, exchanges=exchanges)

@@ -79,7 +79,7 @@ class VariantFigures:
         return sum(failure.count for failure in self.failures)
 
 
-def summarize(descriptions: Sequence[Description]) -> VariantFigures:
+def summarize_requests(descriptions: Sequence[Description]) -> VariantFigures:
     """The figures of the requests of a variant."""
     answers = [description for description in descriptions if description.error is None]
     server = [parse_server_figures(answer.metrics) or Figures() for answer in answers]

@@ -94,7 +94,7 @@ def build_result(
         VariantResult(
             variant,
             plan.name_variant(variant),
-            figures.summarize([measurement.answer for measurement in by_variant[number]]),
+            figures.summarize_requests([measurement.answer for measurement in by_variant[number]]),
             _score(plan, by_variant[number]) if plan.has_labels else None,
             measuring.failed_models.get(variant.model),
             tuple(measuring.warnings.get(number, ())),

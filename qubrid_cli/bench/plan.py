@@ -257,8 +257,8 @@ def _iterate_variants(
     resolved: "Sequence[tuple[Preset | None, Settings]]", options: QuestionOptions
 ) -> Iterator[Variant]:
     for preset, settings in resolved:
-        part_options = image_options.read_part_options(None, options.crop, None, has_schema=False)
-        limits = image_options.build_image_limits(settings, part_options, original=options.original)
+        tile_options = image_options.read_tile_options(None, options.crop, None, has_schema=False)
+        limits = image_options.build_image_limits(settings, tile_options, original=options.original)
         build = _build_judged if options.is_judged else _build_described
         request, describe, prepare = build(preset, settings, options)
         question.check_placeholders(request, images=1)

@@ -15,7 +15,7 @@ from ..output.appearance import measure_width
 from ..output.streams import echo_err, echo_prose
 from ..text import escape_control_characters, format_count, format_size, quote_name, shorten
 from .conversation import Conversation, estimate_images
-from .inputs import ImageLoader, split_words
+from .inputs import ImageLoader, split_like_shell
 from .requests import AnswerSource
 from .saving import format_markdown, save_json
 from .slash_commands import SlashCommand, format_help
@@ -169,7 +169,7 @@ class Actions:
             echo_prose(f"No longer sent: {format_count(count, 'old question')}.")
 
     def _save_transcript(self, argument: str) -> None:
-        words = split_words(argument)
+        words = split_like_shell(argument)
         name = words[0] if len(words) == 1 else argument
         path = Path(os.path.realpath(os.path.expanduser(name)))
         suffix = path.suffix.lower()

@@ -17,7 +17,7 @@ from .inputs import ImageLoader
 from .prompt_line import EditedLines, MessageReader, open_reader
 from .requests import AnswerSource
 from .saving import SessionFile
-from .slash_commands import CommandCall, SlashCommand, TypedMessage, parse_line
+from .slash_commands import CommandCall, SlashCommand, TypedMessage, parse_input
 
 if TYPE_CHECKING:
     from ..describe.run import Items
@@ -119,7 +119,7 @@ class Dialog:
         Raises:
             QvisionError: why it cannot be done.
         """
-        match parse_line(text):
+        match parse_input(text):
             case TypedMessage(text=""):
                 return True
             case TypedMessage(text=text):

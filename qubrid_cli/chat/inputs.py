@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ..images.documents.pages import PageChoice
     from ..images.sources import Source
-    from ..library.image_options import PartOptions
+    from ..library.image_options import TileOptions
     from ..settings.fields import Settings
     from ..settings.presets import Preset
     from .saving import SavedChat
@@ -34,7 +34,7 @@ class ImageLoader:
     """Loads images as the command line says.
 
     Args:
-        parts: which parts of images are sent.
+        tile_options: which parts of images are sent.
         original: do not shrink images.
         fetch: which links are downloaded here.
         pages: of documents; ``None`` for all.
@@ -48,14 +48,14 @@ class ImageLoader:
         self,
         settings: "Settings",
         *,
-        parts: "PartOptions",
+        tile_options: "TileOptions",
         original: bool,
         fetch: bool | None,
         pages: "PageChoice | None",
         password: str | None,
     ) -> None:
         self._settings = settings
-        self._limits = image_options.build_image_limits(settings, parts, original=original)
+        self._limits = image_options.build_image_limits(settings, tile_options, original=original)
         self._fetch = fetch
         self._pages = pages
         self._password = password
@@ -70,7 +70,7 @@ class ImageLoader:
             ImageError: a document cannot be opened.
             UsageError: there are too many images.
         """
-        sources = image_options.resolve_images(sources, self._settings, fetch=self._fetch)
+        sources = image_options.choose_downloads(sources, self._settings, fetch=self._fetch)
         sources, documents = expansion.expand_pages(sources, self._pages, self._password, each=False)
         if len(sources) > image_options.MAX_IMAGES_PER_REQUEST and limit_hint is not None:
             raise UsageError(f"{len(sources):,} images for one message", hint=limit_hint)
@@ -82,11 +82,11 @@ class ImageLoader:
         Raises:
             QvisionError: one does not exist or cannot be used.
         """
-        images = arguments.resolve_images(split_words(text))
+        images = arguments.resolve_images(split_like_shell(text))
         return [image.wait() for image in self.submit(images, limit_hint=_LOAD_HINT)]
 
 
-def split_words(text: str) -> list[str]:
+def split_like_shell(text: str) -> list[str]:
     """The words of a text as a shell splits them; one if it is the name of a file, which may contain blanks."""
     page = split_page(text)
     if arguments.find_existing_path(text if page is None else page[0]) is not None:

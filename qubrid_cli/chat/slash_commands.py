@@ -59,7 +59,7 @@ class CommandCall:
     argument: str
 
 
-def parse_line(text: str) -> TypedMessage | CommandCall:
+def parse_input(text: str) -> TypedMessage | CommandCall:
     """Parse what was typed; two slashes at the beginning stand for one that is part of a message.
 
     Raises:

@@ -333,7 +333,7 @@ def load_certificates() -> ssl.SSLContext:
         ConfigError: they cannot be read.
     """
     try:
-        return certificates.load()
+        return certificates.load_tls_context()
     except OSError as error:
         raise ConfigError(
             f"the certificates cannot be read: {error.strerror}", hint="Check SSL_CERT_FILE and SSL_CERT_DIR."

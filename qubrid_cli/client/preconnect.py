@@ -36,7 +36,7 @@ class _Connecting:
             return
         try:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            secured = certificates.load().wrap_socket(plain, server_hostname=self.address[0])
+            secured = certificates.load_tls_context().wrap_socket(plain, server_hostname=self.address[0])
         except (OSError, ValueError):
             plain.close()
             return

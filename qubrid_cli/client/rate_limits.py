@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Literal
 
 from ..frozen import frozen
-from .errors.waits import parse_number, parse_reset
+from .errors.waits import parse_header_number, parse_reset
 
 
 @frozen
@@ -42,11 +42,11 @@ def parse_limits(headers: Mapping[str, str], now: datetime | None = None) -> Ite
     units: tuple[Literal["requests", "tokens"], ...] = ("requests", "tokens")
     for unit in units:
         for name in (f"x-ratelimit-{{}}-{unit}", f"anthropic-ratelimit-{unit}-{{}}"):
-            remaining = parse_number(headers.get(name.format("remaining")))
+            remaining = parse_header_number(headers.get(name.format("remaining")))
             if remaining is None:
                 continue
             reset = parse_reset(headers.get(name.format("reset"), ""), now)
-            capacity = parse_number(headers.get(name.format("limit")))
+            capacity = parse_header_number(headers.get(name.format("limit")))
             if capacity is None:
                 capacity = remaining + 1  # one more comes with the reset
             if reset and capacity > remaining:

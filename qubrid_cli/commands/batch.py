@@ -89,7 +89,7 @@ def batch(
         arguments or [], from_, config, settings, has_prompt_option=prompt is not None
     )
     input_options.check_sources(paths, from_, null=null)
-    page_options = input_options.read_page_options(pages, frame, password_file, stdin)
+    page_options = setup.read_page_options(pages, frame, password_file, stdin)
     extra = setup.parse_params(param)
     answer_schema = setup.load_schema(schema, chosen_preset, extra, settings)
     prompt = question.compose_prompt(setup.read_prompt("-p", prompt, stdin), argument, chosen_preset, settings)
@@ -105,8 +105,8 @@ def batch(
     )
     question.check_placeholders(request, images=1, columns=images.find_columns(from_))
     sidecars = _build_sidecar_options(context.params, paths, chosen_preset, answer_schema)
-    part_options = image_options.read_part_options(tiles, crop, chosen_preset, has_schema=answer_schema is not None)
-    limits = image_options.build_image_limits(settings, part_options, original=original, schema=answer_schema)
+    tile_options = image_options.read_tile_options(tiles, crop, chosen_preset, has_schema=answer_schema is not None)
+    limits = image_options.build_image_limits(settings, tile_options, original=original, schema=answer_schema)
     setup.note_useless_pixels(settings, extra, quiet=quiet or original)
     key = None if dry_run or parts.has_other_keys(context.params) else setup.require_key(settings, quiet=quiet)
     plan = runs.build_plan(
@@ -117,9 +117,9 @@ def batch(
         images=images,
         page_options=page_options,
         batch_request=_build_batch_request(
-            request, limits, settings, config, schema=answer_schema, part_options=part_options
+            request, limits, settings, config, schema=answer_schema, tile_options=tile_options
         ),
-        describe=question.choose_describe(answer_schema, reads_tiles=part_options.reads_tiles),
+        describe=question.choose_describe(answer_schema, reads_tiles=tile_options.reads_tiles),
         request_lines=_format_request(request, settings, chosen_preset),
     )
     plan = replace(
@@ -171,19 +171,19 @@ def _build_batch_request(
     config: "Config",
     *,
     schema: "Schema | None",
-    part_options: image_options.PartOptions,
+    tile_options: image_options.TileOptions,
 ) -> "BatchRequest":
     from ..batch.tasks import BatchRequest
 
     schema_fields = {} if schema is None else {"schema": schema.document}
-    key_fields = {**question.list_key_facets(settings), **schema_fields, **part_options.key_fields}
+    key_fields = {**question.list_key_facets(settings), **schema_fields, **tile_options.key_fields}
     return BatchRequest(
         request,
         limits,
         key_fields,
         config.prices,
         loop_check=settings.loop_check,
-        reads_tiles=part_options.reads_tiles,
+        reads_tiles=tile_options.reads_tiles,
     )
 
 

@@ -232,7 +232,7 @@ def _build_plan(context: typer.Context, config: "Config", words: Sequence[str]) 
 
     compared, settings = plan.build_variants(choices, resolve, question)
     images: Sequence[Source] = [label.image for label in labelled] or classified.images
-    images = image_options.resolve_images(images, settings, fetch=params["fetch"])
+    images = image_options.choose_downloads(images, settings, fetch=params["fetch"])
     images, documents = expansion.expand_pages(images, None, None, each=True)
     return plan.BenchPlan(
         variants=compared,

@@ -10,7 +10,7 @@ from ..errors import UsageError
 from ..library import image_options
 from ..output.show import OutputOptions, RequestInfo
 from ..output.streams import echo_note
-from .shared import completions, help_layout, input_options, options, setup
+from .shared import completions, help_layout, options, setup
 
 if TYPE_CHECKING:
     from ..chat.saving import SavedChat
@@ -87,7 +87,7 @@ def lead_chat(
         stdin = _refuse_stdin([*words, prompt, system, password_file])
         info.prompt = setup.read_prompt("-p", prompt, stdin)
         system = setup.read_prompt("-s", system, stdin)
-        page_options = input_options.read_page_options(pages, frame, password_file, stdin)
+        page_options = setup.read_page_options(pages, frame, password_file, stdin)
         extra = setup.parse_params(param)
         file = None if session is None else stack.enter_context(saving.open_session(session))
         saved = None if file is None else file.load()
@@ -105,7 +105,7 @@ def lead_chat(
         message = inputs.fill_placeholders(conversation, info.prompt, classified.images, settings)
         loader = inputs.ImageLoader(
             settings,
-            parts=image_options.read_part_options(tiles, crop, None, has_schema=False),
+            tile_options=image_options.read_tile_options(tiles, crop, None, has_schema=False),
             original=original,
             fetch=fetch,
             pages=page_options.choice,

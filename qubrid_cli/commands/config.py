@@ -156,7 +156,7 @@ def edit() -> None:
             )
         return edited
 
-    config_edit.rewrite(path, replace)
+    config_edit.edit_config(path, replace)
     copy.unlink(missing_ok=True)
 
 

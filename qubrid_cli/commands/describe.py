@@ -20,7 +20,7 @@ from ..output.show import (
     show_separator,
 )
 from ..output.streams import Output, echo_error
-from .shared import completions, help_layout, input_options, options, setup
+from .shared import completions, help_layout, options, setup
 
 if TYPE_CHECKING:
     from ..client.request import Request
@@ -118,7 +118,7 @@ def describe(
         schema_file = schema and f"@{schema.removeprefix('@')}"
         target.refuse_overwriting(setup.find_referenced_files(prompt, system, schema_file))
         info.prompt = setup.read_prompt("-p", prompt, stdin)
-        page_options = input_options.read_page_options(pages, frame, password_file, stdin)
+        page_options = setup.read_page_options(pages, frame, password_file, stdin)
         classified = classify(words, has_prompt_option=prompt is not None, stdin=stdin)
         info.images = classified.names
         info.prompt = question.compose_prompt(info.prompt, classified.prompt, chosen_preset, settings)
@@ -129,8 +129,8 @@ def describe(
         answer_schema = setup.load_schema(schema, chosen_preset, extra, settings)
         show = show.for_answers(answer_schema, chosen_preset)
         system = setup.read_system_prompt(system, stdin, chosen_preset, settings)
-        part_options = image_options.read_part_options(tiles, crop, chosen_preset, has_schema=answer_schema is not None)
-        images = image_options.resolve_images(classified.images, settings, fetch=fetch)
+        tile_options = image_options.read_tile_options(tiles, crop, chosen_preset, has_schema=answer_schema is not None)
+        images = image_options.choose_downloads(classified.images, settings, fetch=fetch)
         is_ocr = chosen_preset is not None and chosen_preset.name == "ocr" and not together
         images, documents = expansion.expand_pages(
             images, page_options.choice, page_options.password, each=each or is_ocr
@@ -139,8 +139,8 @@ def describe(
         plan = _Plan(
             request=question.build_request(settings, info.prompt, system, extra, stream=not no_stream),
             groups=_group_images(images, each=each, together=together),
-            limits=image_options.build_image_limits(settings, part_options, original=original, schema=answer_schema),
-            reads_tiles=part_options.reads_tiles,
+            limits=image_options.build_image_limits(settings, tile_options, original=original, schema=answer_schema),
+            reads_tiles=tile_options.reads_tiles,
             documents=documents,
             separator=_format_separator(page_separator, is_ocr=is_ocr and documents is not None),
             schema=answer_schema,

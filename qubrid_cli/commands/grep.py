@@ -47,7 +47,7 @@ _EXAMPLE = 'qvision grep "is there a dog?" photos/'
 @app.command("grep", cls=help_layout.Command, epilog=f"{_EXAMPLES}\n\n{_EPILOG}")
 @options.with_settings(*options.REQUEST_SETTINGS, *options.IMAGE_SETTINGS, long_only=("model",))
 @options.with_options(batch_options.SELECTION_OPTIONS, batch_options.RUN_OPTIONS)
-def find_images(
+def grep(
     context: typer.Context,
     arguments: Annotated[
         list[str] | None,
@@ -122,7 +122,7 @@ def find_images(
         raise UsageError("the question is empty", hint=f"For example: {_EXAMPLE}")
     stdin = setup.open_stdin([*words, question_option, from_, password_file])
     text = setup.read_prompt("-e", question_option, stdin) or question.validate_prompt(word, "the question")
-    page_options = input_options.read_page_options(pages, frame, password_file, stdin)
+    page_options = setup.read_page_options(pages, frame, password_file, stdin)
     match_options = _build_match_options(context.params)
     extra = setup.parse_params(param)
     request = question.build_request(settings, text, None, extra, stream=False)
@@ -132,13 +132,13 @@ def find_images(
     question.check_placeholders(request, images=1, columns=images.find_columns(from_))
     from ..batch.tasks import BatchRequest  # loads httpx, so only for a valid command line
 
-    part_options = image_options.read_part_options(tiles, crop, None, has_schema=False)
-    limits = image_options.build_image_limits(settings, part_options, original=original)
+    tile_options = image_options.read_tile_options(tiles, crop, None, has_schema=False)
+    limits = image_options.build_image_limits(settings, tile_options, original=original)
     is_quiet = quiet or silent
     setup.note_useless_pixels(settings, extra, quiet=is_quiet or original)
     key = None if dry_run else setup.require_key(settings, quiet=is_quiet)
     verdict_fields = {"by": by, "votes": votes or 1}  # the threshold does not shape the answers
-    key_fields = {**question.list_key_facets(settings), "verdict": verdict_fields, **part_options.key_fields}
+    key_fields = {**question.list_key_facets(settings), "verdict": verdict_fields, **tile_options.key_fields}
     plan = runs.build_plan(
         context.params,
         settings,

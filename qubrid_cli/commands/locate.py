@@ -16,7 +16,7 @@ from ..library import connection, image_options, question
 from ..output.show import OutputOptions, RequestInfo, announce_image, show_answer, show_dry_run, show_notes
 from ..output.streams import Output, echo_err, echo_error
 from ..text import quote_name
-from .shared import completions, help_layout, input_options, options, setup
+from .shared import completions, help_layout, options, setup
 
 if TYPE_CHECKING:
     from ..client.request import Request
@@ -135,7 +135,7 @@ def locate(
         words = arguments or []
         stdin = setup.open_stdin([*words, prompt, password_file])
         what = setup.read_prompt("-p", prompt, stdin)
-        page_options = input_options.read_page_options(pages, frame, password_file, stdin)
+        page_options = setup.read_page_options(pages, frame, password_file, stdin)
         classified = classify(words, has_prompt_option=prompt is not None, stdin=stdin, command="locate")
         info.images = classified.names
         if classified.error is not None:
@@ -148,9 +148,9 @@ def locate(
         )
         extra = setup.parse_params(param)
         schema = question.require_boxes(question.load_schema(None, preset, extra, settings))
-        part_options = image_options.read_part_options("off", crop, preset, has_schema=True)
+        tile_options = image_options.read_tile_options("off", crop, preset, has_schema=True)
         # The size of an image must be known, so links are always downloaded here.
-        images = image_options.resolve_images(classified.images, settings, fetch=True)
+        images = image_options.choose_downloads(classified.images, settings, fetch=True)
         images, documents = expansion.expand_pages(images, page_options.choice, page_options.password, each=True)
         pictures = _open_pictures(draw, crop_to, images, show, settings)
         search = _Search(
@@ -158,7 +158,7 @@ def locate(
                 settings, info.prompt, preset.system if preset else None, extra, stream=not no_stream
             ),
             images=list(map(keep_bytes, images)) if pictures.are_wanted else images,
-            limits=image_options.build_image_limits(settings, part_options, original=original, schema=schema),
+            limits=image_options.build_image_limits(settings, tile_options, original=original, schema=schema),
             documents=documents,
             schema=schema,
             pictures=pictures,

@@ -166,13 +166,13 @@ def _build_gallery(answers: "Results", store: "PictureStore", title: str, *, fet
 
 def _make_fetcher() -> "Callable[[Link], Source]":
     """What makes a link an image that is downloaded, as patiently as the settings say."""
-    from ..library.image_options import resolve_images
+    from ..library.image_options import choose_downloads
     from ..settings.resolve import resolve
 
     settings = resolve({}, os.environ, setup.load_config())
 
     def fetch(link: "Link") -> "Source":
-        (source,) = resolve_images([link], settings, fetch=True)
+        (source,) = choose_downloads([link], settings, fetch=True)
         return source
 
     return fetch

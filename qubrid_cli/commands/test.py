@@ -12,7 +12,7 @@ from ..library import connection, image_options, judging, question
 from ..output.show import OutputOptions, RequestInfo, show_dry_run, show_verdict
 from ..output.streams import Output, echo_error
 from ..text import quote_name
-from .shared import completions, help_layout, input_options, options, setup, verdict_options
+from .shared import completions, help_layout, options, setup, verdict_options
 
 if TYPE_CHECKING:
     from ..client.request import Request
@@ -100,7 +100,7 @@ def answer_question(
         words = arguments or []
         stdin = setup.open_stdin([*words, prompt, password_file])
         info.prompt = setup.read_prompt("-p", prompt, stdin)
-        page_options = input_options.read_page_options(pages, frame, password_file, stdin)
+        page_options = setup.read_page_options(pages, frame, password_file, stdin)
         classified = classify(words, has_prompt_option=prompt is not None, stdin=stdin, command="test")
         info.images = classified.names
         info.prompt = info.prompt or classified.prompt
@@ -110,8 +110,8 @@ def answer_question(
             example = f'qvision test {quote_name(classified.names[0])} "is there an error dialog?"'
             raise UsageError("there is no question", hint=f"For example: {example}")
         extra = setup.parse_params(param)
-        part_options = image_options.read_part_options(tiles, crop, None, has_schema=False)
-        images = image_options.resolve_images(classified.images, settings, fetch=fetch)
+        tile_options = image_options.read_tile_options(tiles, crop, None, has_schema=False)
+        images = image_options.choose_downloads(classified.images, settings, fetch=fetch)
         images, documents = expansion.expand_pages(images, page_options.choice, page_options.password, each=True)
         settings = judging.vary_votes(settings, votes)
         plan = _Question(
@@ -120,7 +120,7 @@ def answer_question(
             ),
             judge=judging.open_judge(settings, extra, by=by, threshold=threshold, votes=votes),
             images=images,
-            limits=image_options.build_image_limits(settings, part_options, original=original),
+            limits=image_options.build_image_limits(settings, tile_options, original=original),
             documents=documents,
             is_any=any_image,
             settings=settings,

@@ -72,7 +72,7 @@ class Invalid:
     problems: tuple[str, ...]
 
 
-def parse_answer(text: str, schema: "Schema") -> Valid | Invalid:
+def parse_value(text: str, schema: "Schema") -> Valid | Invalid:
     """Parse the value in an answer: the only one, or the only one of several that fits the schema."""
     try:
         values = _find_json_values(text, _decode_value)

@@ -34,7 +34,16 @@ from . import run
 from .result import Description, Writing
 from .run import Item, Items
 from .totals import add_answers
-from .verdicts import DEFAULT_THRESHOLD, Answer, Method, Verdict, count_votes, decide, read_probability, read_text
+from .verdicts import (
+    DEFAULT_THRESHOLD,
+    Answer,
+    Method,
+    Verdict,
+    count_votes,
+    decide,
+    read_probability,
+    read_verdict_text,
+)
 
 if TYPE_CHECKING:
     from ..client.thinking import Thinking
@@ -314,12 +323,12 @@ class Judge:
 def _load_schema() -> Any:
     from ..schema import json_schema
 
-    return json_schema.load(_SCHEMA, where="schema")
+    return json_schema.load_schema(_SCHEMA, where="schema")
 
 
 def _read_verdict(answer: Description) -> Verdict | None:
     """The verdict in a whole text."""
-    content = read_text(answer.text) if answer.error is None else None
+    content = read_verdict_text(answer.text) if answer.error is None else None
     return None if content is None else Verdict(content[0], None, content[1], Method.SCHEMA)
 
 

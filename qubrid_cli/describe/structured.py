@@ -16,7 +16,7 @@ from ..errors import EmptyAnswerError, IncompleteAnswerError, SchemaMismatchErro
 from ..images.prepare import PendingImage
 from ..metrics import Clock, Price, Stopwatch
 from . import run
-from .json_text import Invalid, Valid, parse_answer
+from .json_text import Invalid, Valid, parse_value
 from .repetition import REPETITION
 from .result import Description, Repairing, Sending, Writing
 from .run import Item, Items
@@ -109,7 +109,7 @@ class Session:
         return replace(request, response_format=self._response_format)
 
     def _parse(self, answer: Description) -> Valid | Invalid:
-        return parse_answer(answer.text, self._schema)
+        return parse_value(answer.text, self._schema)
 
     def _forward_items(self, items: Items, stopwatch: Stopwatch) -> Generator[Item, None, Description]:
         """Yield the items except the text; return the ``Description``."""

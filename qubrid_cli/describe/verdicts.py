@@ -102,12 +102,12 @@ _WORDS = {
 }
 
 
-def read_text(text: str) -> tuple[Answer, str | None] | None:
+def read_verdict_text(text: str) -> tuple[Answer, str | None] | None:
     """The answer and the reason in a text: JSON, one word, or a word and its reason; ``None`` if it is neither yes nor no."""
     from ..schema import json_schema
-    from .json_text import Valid, parse_answer
+    from .json_text import Valid, parse_value
 
-    parsed = parse_answer(text, json_schema.load(_TOLERANT_SCHEMA, where="schema"))
+    parsed = parse_value(text, json_schema.load_schema(_TOLERANT_SCHEMA, where="schema"))
     if isinstance(parsed, Valid):
         value, reason = parsed.value["answer"], parsed.value.get("reason")
         word = str(value) if isinstance(value, str | bool) else ""

@@ -35,7 +35,7 @@ class Recovered:
     warnings: tuple[str, ...]
 
 
-def load(image: Image.Image, data: bytes) -> None:
+def decode_pixels(image: Image.Image, data: bytes) -> None:
     """Decode an opened image.
 
     Args:

@@ -227,7 +227,7 @@ def _open_client(url: httpx.URL) -> httpx.Client:
         return httpx.Client(
             headers=_HEADERS,
             trust_env=not urls.is_this_machine(str(url)),  # this machine is reached without a proxy
-            verify=certificates.load(),
+            verify=certificates.load_tls_context(),
         )
     except (ValueError, ImportError, OSError) as error:  # the message may contain the proxy's password
         raise ConfigError(

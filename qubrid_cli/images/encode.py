@@ -311,7 +311,7 @@ def _resize(image: Image.Image, look: color.Look, size: tuple[int, int]) -> Imag
 
 def _decode(image: Image.Image, data: bytes) -> Image.Image:
     decoded = prefetch.get_decoded(image, data)
-    damage.load(decoded, data)
+    damage.decode_pixels(decoded, data)
     return decoded
 
 

@@ -53,7 +53,7 @@ def _decode_shrunk(data: bytes, name: str) -> Image.Image:
     size = tokens.shrink_size(*image.size, max_pixels=tokens.QWEN3.max_pixels, max_side=None)
     if size != image.size:
         image.draft(None, size)
-    damage.load(image, data)
+    damage.decode_pixels(image, data)
     return image
 
 

@@ -295,7 +295,7 @@ def _prepare_content(
         if opened.format == "PNG" and not recovered:
             # EXIF may stand at the end of a PNG, so reading it decodes the PNG, and would hide any damage.
             image = prefetch.get_decoded(opened, data)
-            damage.load(image, data)
+            damage.decode_pixels(image, data)
         frame = 1 if recovered else decode.skip_blank_frames(image)
         orientation = decode.read_orientation(image)
         warnings = decode.get_frame_warnings(image, name, frame)

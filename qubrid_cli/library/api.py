@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from ..describe.result import Description, UnpreparedImage
 from ..errors import EndpointError, ImageError, InterruptedByUserError, UsageError
 from . import question
-from .setup import ClientOptions, build_plan
+from .setup import ClientOptions, resolve_options
 from .threads import map_in_threads
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ class Client:
     def _get_plan(self) -> "ClientPlan":
         with self._lock:
             if self._plan is None or self._plan.process != os.getpid():
-                self._plan = build_plan(self._options)
+                self._plan = resolve_options(self._options)
             return self._plan
 
     def _iterate_items(

@@ -24,7 +24,7 @@ _RESOLUTION_FIELDS = ("vl_high_resolution_images", "mm_processor_kwargs")
 
 
 @frozen
-class PartOptions:
+class TileOptions:
     """Which parts of images are sent.
 
     Attributes:
@@ -53,7 +53,7 @@ class PartOptions:
         return TileChoice(self.tile_count, *find_view(model or ""))
 
 
-def read_part_options(tiles: str | None, crop: str | None, preset: "Preset | None", *, has_schema: bool) -> PartOptions:
+def read_tile_options(tiles: str | None, crop: str | None, preset: "Preset | None", *, has_schema: bool) -> TileOptions:
     """The values of ``--tiles`` and ``--crop``; with ``--preset ocr``, images with much detail are divided by default.
 
     Raises:
@@ -62,7 +62,7 @@ def read_part_options(tiles: str | None, crop: str | None, preset: "Preset | Non
     is_ocr = preset is not None and preset.name == "ocr" and not has_schema
     default = None if is_ocr else 1
     if tiles is None and crop is None:
-        return PartOptions(default, None, is_ocr, {})
+        return TileOptions(default, None, is_ocr, {})
     from ..images.tiles.choice import parse_crop, parse_tiles
 
     count = default if tiles is None else parse_tiles(tiles)
@@ -70,7 +70,7 @@ def read_part_options(tiles: str | None, crop: str | None, preset: "Preset | Non
     key_fields: dict[str, Any] = {} if count == default else {"tiles": count}
     if part is not None:
         key_fields["crop"] = part.numbers
-    return PartOptions(count, part, is_ocr, key_fields)
+    return TileOptions(count, part, is_ocr, key_fields)
 
 
 def find_useless_pixels(settings: "Settings", extra: Mapping[str, Any]) -> str | None:
@@ -97,7 +97,7 @@ def find_useless_pixels(settings: "Settings", extra: Mapping[str, Any]) -> str |
 
 
 def build_image_limits(
-    settings: "Settings", parts: PartOptions, *, original: bool, schema: "Schema | None" = None
+    settings: "Settings", tile_options: TileOptions, *, original: bool, schema: "Schema | None" = None
 ) -> "ImageLimits":
     """The limits of the images that are sent; ``--original`` overrides those of the config file.
 
@@ -111,7 +111,7 @@ def build_image_limits(
     from ..images.encode import ImageLimits
     from ..settings.fields import OriginKind
 
-    if schema is not None and schema.boxes is not None and parts.tile_count != 1:
+    if schema is not None and schema.boxes is not None and tile_options.tile_count != 1:
         raise UsageError(
             "boxes cannot be placed in an image that is sent in parts",
             hint="Leave out --tiles; --crop shows the model one part.",
@@ -129,8 +129,8 @@ def build_image_limits(
         max_side,
         settings.quality,
         background=settings.background,
-        crop=parts.crop,
-        tiles=parts.build_tile_choice(settings.model),
+        crop=tile_options.crop,
+        tiles=tile_options.build_tile_choice(settings.model),
     )
 
 
@@ -141,7 +141,7 @@ def build_storage_options(settings: "Settings") -> "StorageOptions":
     return StorageOptions(settings.timeout, settings.retries)
 
 
-def resolve_images(sources: Iterable["Source"], settings: "Settings", *, fetch: bool | None) -> Sequence["Source"]:
+def choose_downloads(sources: Iterable["Source"], settings: "Settings", *, fetch: bool | None) -> Sequence["Source"]:
     """The images with some links, or with ``fetch`` all, replaced by ones that are downloaded when they are read."""
     from ..images.sources import resolve_links
     from ..images.urls import is_object_url

@@ -99,16 +99,16 @@ def _load_schema(
         return None
     if "response_format" in extra:
         raise UsageError("a schema and -O response_format exclude each other", hint="Leave one of them out.")
-    from ..schema.json_schema import load
+    from ..schema.json_schema import load_schema
 
     if option is not None:
-        return load(option, where="--schema")
+        return load_schema(option, where="--schema")
     assert preset is not None
     assert preset.schema is not None
     where = f"presets.{preset.name}.schema" if preset.path is None else f"{preset.path}: presets.{preset.name}.schema"
     folder = "" if preset.path is None else str(preset.path.parent)
     try:
-        return load(preset.schema, where=where, folder=folder, name=preset.name)
+        return load_schema(preset.schema, where=where, folder=folder, name=preset.name)
     except UsageError as error:
         raise ConfigError(error.message, hint=error.hint) from error
 

@@ -144,7 +144,7 @@ class ClientPlan:
         if not images:
             raise UsageError("no image was given", hint='For example: describe("photo.jpg", "what is this?")')
         sources = [make_source(image, f"image {index}") for index, image in enumerate(images, number)]
-        sources = list(image_options.resolve_images(sources, self.settings, fetch=self.options.get("fetch")))
+        sources = list(image_options.choose_downloads(sources, self.settings, fetch=self.options.get("fetch")))
         choice = None
         if pages := self.options.get("pages"):
             from ..images.documents.pages import parse_pages
@@ -159,7 +159,7 @@ class ClientPlan:
         return expanded, documents
 
 
-def build_plan(options: Mapping[str, Any]) -> ClientPlan:
+def resolve_options(options: Mapping[str, Any]) -> ClientPlan:
     """Resolve the options of a client."""
     from ..settings import config_file
     from ..settings.fields import OPTIONS
@@ -174,7 +174,7 @@ def build_plan(options: Mapping[str, Any]) -> ClientPlan:
     schema = f"@{os.fspath(schema)}" if isinstance(schema, os.PathLike) else schema
     answer_schema = question.load_schema(schema, preset, extra, settings)
     tiles = options.get("tiles")
-    part_options = image_options.read_part_options(
+    tile_options = image_options.read_tile_options(
         None if tiles is None else str(tiles), options.get("crop"), preset, has_schema=answer_schema is not None
     )
     question.build_request(settings, "", None, dict(extra), stream=True)  # refuses options that exclude each other
@@ -190,10 +190,10 @@ def build_plan(options: Mapping[str, Any]) -> ClientPlan:
         question.choose_system(options.get("system"), preset, settings),
         answer_schema,
         image_options.build_image_limits(
-            settings, part_options, original=bool(options.get("original")), schema=answer_schema
+            settings, tile_options, original=bool(options.get("original")), schema=answer_schema
         ),
         config.prices,
-        question.choose_describe(answer_schema, reads_tiles=part_options.reads_tiles),
+        question.choose_describe(answer_schema, reads_tiles=tile_options.reads_tiles),
         connection.build_retry_limits(settings),
         connection.EndpointPool(endpoint),
         {},

@@ -128,7 +128,7 @@ def build_answer(item: ResultItem, size: tuple[int | None, int | None]) -> dict[
     labels = list(dict.fromkeys(label for label, *_ in boxes if label))
     text = strip_control_characters(item.text)
     html = None if item.data is not None else render_markdown(text)
-    caption = summarize(item) if html is None else extract_text(html)
+    caption = summarize_answer(item) if html is None else extract_text(html)
     return {
         "state": str(item.state),
         "model": item.model,
@@ -177,7 +177,7 @@ def _get_probability(data: Mapping[str, Any]) -> float | None:
     return float(value) if isinstance(value, int | float) and 0 <= value <= 1 else None
 
 
-def summarize(item: ResultItem) -> str:
+def summarize_answer(item: ResultItem) -> str:
     """An answer in a few words: its text, or the most telling text of its data."""
     data = item.data
     if isinstance(data, list):

@@ -76,7 +76,7 @@ def _format_problem(error: exceptions.ValidationError | exceptions.SchemaError) 
     return f"{path}: {text}" if path else text
 
 
-def load(source: str | Mapping[str, Any], *, where: str, folder: str = "", name: str | None = None) -> Schema:
+def load_schema(source: str | Mapping[str, Any], *, where: str, folder: str = "", name: str | None = None) -> Schema:
     """Load the schema of an option or a preset.
 
     Args:

@@ -64,7 +64,7 @@ def set_value(path: Path, names: list[str], value: str, check: Callable[[Config]
         check_all(expected)
         return _apply_edit(source, lambda document: _insert_value(document, names, parsed), expected, path)
 
-    rewrite(path, change)
+    edit_config(path, change)
 
 
 def _interpret_value(
@@ -126,7 +126,7 @@ def unset_value(path: Path, names: list[str]) -> None:
         validate_config(expected, path)
         return _apply_edit(source, lambda document: get_value(document, names[:-1]).remove(names[-1]), expected, path)
 
-    rewrite(path, change)
+    edit_config(path, change)
 
 
 def write_temporary_copy(source: str, path: Path) -> Path:
@@ -147,7 +147,7 @@ def write_temporary_copy(source: str, path: Path) -> Path:
     return Path(name)
 
 
-def rewrite(path: Path, change: Callable[[str], str]) -> None:
+def edit_config(path: Path, change: Callable[[str], str]) -> None:
     """Replace the content of the file by what a function makes of it.
 
     A symbolic link stays one; permissions and a byte order mark are kept.

@@ -14,7 +14,7 @@ from qubrid_cli.batch.results.corrections import (
     Corrections,
     append_correction,
     apply_correction,
-    check_text,
+    check_correction,
 )
 from qubrid_cli.batch.sidecars.choice import build_options
 from qubrid_cli.batch.sidecars.writer import Sidecars
@@ -164,10 +164,10 @@ def test_a_corrected_record_says_what_the_model_wrote(
 
 
 def test_an_answer_in_json_is_corrected_by_json() -> None:
-    check_text(record_of(), "not JSON")
-    check_text(record_of(data=1), "[1]")
+    check_correction(record_of(), "not JSON")
+    check_correction(record_of(data=1), "[1]")
     with pytest.raises(ValueError, match="the corrected text is not valid JSON"):
-        check_text(record_of(data=1), "not JSON")
+        check_correction(record_of(data=1), "not JSON")
 
 
 def test_a_file_of_corrections_that_cannot_be_used_is_reported(tmp_path: Path) -> None:

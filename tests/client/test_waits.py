@@ -102,4 +102,4 @@ def test_a_field_of_the_body_says_how_long_to_wait(name: str, value: object, sec
     ],
 )
 def test_a_wait_is_shown_with_its_largest_units(seconds: float, text: str) -> None:
-    assert waits.format_duration(seconds) == text
+    assert waits.format_wait(seconds) == text

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from qubrid_cli.describe.json_text import Invalid, Valid, parse_answer
+from qubrid_cli.describe.json_text import Invalid, Valid, parse_value
 from qubrid_cli.schema.json_schema import Schema
-from qubrid_cli.schema.json_schema import load as schema
+from qubrid_cli.schema.json_schema import load_schema as schema
 
 ONE = schema("a int", where="x")
 
@@ -37,17 +37,17 @@ ONE = schema("a int", where="x")
     ],
 )
 def test_the_value_is_found_if_only_one_can_be_the_answer(text: str, found: object) -> None:
-    assert parse_answer(text, ONE) == found
+    assert parse_value(text, ONE) == found
 
 
 def test_brackets_used_as_punctuation_are_not_a_broken_value() -> None:
     said = 'As [asked] (see {this}, [1]): {"a": 1}'
-    assert parse_answer(said, ONE) == Valid({"a": 1})
+    assert parse_value(said, ONE) == Valid({"a": 1})
 
 
 def test_at_most_ten_problems_are_listed_each_cut_to_a_line() -> None:
     wrong: list[Any] = [["x" * 1000]] * 500
-    found = parse_answer(json.dumps(wrong), schema({"type": "array", "items": {"type": "integer"}}, where="x"))
+    found = parse_value(json.dumps(wrong), schema({"type": "array", "items": {"type": "integer"}}, where="x"))
     assert isinstance(found, Invalid)
     assert (len(found.problems), max(map(len, found.problems))) == (10, 203)
 
@@ -106,7 +106,7 @@ CORRECTED: list[tuple[Schema, str, object, list[str]]] = [
 def test_a_fault_with_only_one_meaning_is_corrected(
     form: Schema, text: str, value: object, corrections: list[str]
 ) -> None:
-    assert parse_answer(text, form) == Valid(value, tuple(corrections))
+    assert parse_value(text, form) == Valid(value, tuple(corrections))
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_fault_with_only_one_meaning_is_corrected(
     ],
 )
 def test_a_fault_that_would_have_to_be_guessed_is_not_corrected(form: Schema, text: str) -> None:
-    assert isinstance(parse_answer(text, form), Invalid)
+    assert isinstance(parse_value(text, form), Invalid)
 
 
 @pytest.mark.parametrize(
@@ -181,5 +181,5 @@ def test_a_fault_that_would_have_to_be_guessed_is_not_corrected(form: Schema, te
 )
 def test_a_hostile_text_costs_little(text: str) -> None:
     start = time.process_time()
-    assert isinstance(parse_answer(text, ONE), Invalid)
+    assert isinstance(parse_value(text, ONE), Invalid)
     assert time.process_time() - start < 5

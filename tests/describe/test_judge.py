@@ -22,7 +22,7 @@ from qubrid_cli.describe.verdicts import (
     count_votes,
     decide,
     read_probability,
-    read_text,
+    read_verdict_text,
     read_word,
 )
 from qubrid_cli.errors import EndpointError
@@ -110,7 +110,7 @@ def test_a_word_is_understood_in_any_case_language_and_punctuation(text: str, an
     ],
 )
 def test_a_text_is_yes_or_no_only_if_it_says_so(text: str, content: object) -> None:
-    assert read_text(text) == content
+    assert read_verdict_text(text) == content
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from qubrid_cli.describe.result import Description
 from qubrid_cli.describe.run import collect
 from qubrid_cli.describe.structured import Session
 from qubrid_cli.errors import SchemaMismatchError
-from qubrid_cli.schema.json_schema import load as schema
+from qubrid_cli.schema.json_schema import load_schema as schema
 
 from ..commands.test_describe import validated
 from ..conftest import Ask, command, environment

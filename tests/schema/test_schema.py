@@ -151,7 +151,7 @@ def test_every_schema_of_the_short_form_survives_a_round_trip(document: dict[str
 
 @given(objects(KINDS))
 def test_every_short_form_has_an_example_that_fits(document: dict[str, Any]) -> None:
-    assert json_schema.load(document, where="x").find_problems(example_for(document)) == []
+    assert json_schema.load_schema(document, where="x").find_problems(example_for(document)) == []
 
 
 @given(st.text(max_size=40))
@@ -191,7 +191,7 @@ NULLABLE = {**closed({name: {"anyOf": [{"$ref": "#"}, {"type": "null"}]} for nam
     ],
 )
 def test_most_schemas_have_an_example_that_fits(document: dict[str, Any]) -> None:
-    assert json_schema.load(document, where="x").find_problems(example_for(document)) == []
+    assert json_schema.load_schema(document, where="x").find_problems(example_for(document)) == []
 
 
 DOCUMENT = {"type": "object", "properties": {"a": {"type": "integer"}}}
@@ -203,19 +203,19 @@ def test_a_file_is_recognized_by_its_name_or_its_existence(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / given_.removeprefix("@")).write_text(json.dumps(DOCUMENT))
-    assert json_schema.load(given_, where="--schema").document == DOCUMENT
+    assert json_schema.load_schema(given_, where="--schema").document == DOCUMENT
 
 
 def test_a_folder_of_that_name_does_not_count_as_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tags").mkdir()
-    assert json_schema.load("tags", where="--schema").document == parsed("tags")
+    assert json_schema.load_schema("tags", where="--schema").document == parsed("tags")
 
 
 def test_a_schema_can_be_given_as_json_or_as_a_table() -> None:
     assert (
-        json_schema.load(json.dumps(DOCUMENT), where="x").document
-        == json_schema.load(DOCUMENT, where="x").document
+        json_schema.load_schema(json.dumps(DOCUMENT), where="x").document
+        == json_schema.load_schema(DOCUMENT, where="x").document
         == DOCUMENT
     )
 
@@ -240,7 +240,7 @@ def test_a_file_without_a_valid_schema_is_refused(content: str, says: str, tmp_p
     path = tmp_path / "form.json"
     path.write_text(content)
     with pytest.raises(UsageError) as caught:
-        json_schema.load(str(path), where="--schema")
+        json_schema.load_schema(str(path), where="--schema")
     assert caught.value.message == f"--schema {path} {says}"
 
 
@@ -254,22 +254,22 @@ def test_a_file_without_a_valid_schema_is_refused(content: str, says: str, tmp_p
 )
 def test_a_reference_out_of_the_schema_is_refused_and_not_fetched(document: dict[str, Any], says: str) -> None:
     with pytest.raises(UsageError) as caught:
-        json_schema.load(document, where="x")
+        json_schema.load_schema(document, where="x")
     assert caught.value.message == says
 
 
 @pytest.mark.parametrize("document", [{"pattern": "("}, {"properties": {"a": {"patternProperties": {"[": {}}}}}])
 def test_a_pattern_that_python_cannot_use_is_refused(document: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"^x( is not a JSON Schema|: invalid pattern )"):
-        json_schema.load(document, where="x")
+        json_schema.load_schema(document, where="x")
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"^--schema: cannot read nope.json: No such file or directory$"):
-        json_schema.load("@nope.json", where="--schema")
+        json_schema.load_schema("@nope.json", where="--schema")
     (tmp_path / "photo.json").write_bytes(b"\xff\xd8")
     with pytest.raises(UsageError, match=r"photo.json: it is not UTF-8 text$"):
-        json_schema.load(str(tmp_path / "photo.json"), where="--schema")
+        json_schema.load_schema(str(tmp_path / "photo.json"), where="--schema")
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 )
 def test_a_schema_that_refers_to_itself_without_end_is_refused(document: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"^the schema cannot be applied$"):
-        json_schema.load(document, where="x")
+        json_schema.load_schema(document, where="x")
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def test_the_built_in_presets_are_those_that_were_promised() -> None:
 def test_a_built_in_preset_can_be_used_as_it_is(preset: presets.Preset) -> None:
     check_placeholders(preset.prompt, images=2)
     assert len(preset.about) <= 60
-    assert preset.schema is None or json_schema.load(preset.schema, where=preset.name).document["type"] in {
+    assert preset.schema is None or json_schema.load_schema(preset.schema, where=preset.name).document["type"] in {
         "object",
         "array",
     }

@@ -195,9 +195,9 @@ class _PartRun:
             rate_limiter.pause(time.monotonic(), share.pause)
         schema = None
         if description.schema is not None:
-            from ...schema.json_schema import load  # loads jsonschema
+            from ...schema.json_schema import load_schema  # loads jsonschema
 
-            schema = load(description.schema, where="run.json", name=description.schema_name)
+            schema = load_schema(description.schema, where="run.json", name=description.schema_name)
         return BatchPlan(
             inputs=BatchInputs(()),
             batch_request=description.batch_request,
@@ -308,7 +308,7 @@ def _open_source(description: RunDescription, settings: "Settings", task: Task) 
         return replace(member, name=task.source) if isinstance(member, sources.FetchedLink) else member
     storage = partial(image_options.build_storage_options, settings)
     source = _make_absolute(resolve_source(task, storage), description.folder)
-    (image,) = image_options.resolve_images([source], settings, fetch=description.fetch)
+    (image,) = image_options.choose_downloads([source], settings, fetch=description.fetch)
     return image
 
 

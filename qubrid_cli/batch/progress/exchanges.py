@@ -25,7 +25,7 @@ class Exchange:
     request_id: str | None = None
 
 
-def collect(items: Items) -> tuple[Description, tuple[Exchange, ...]]:
+def collect_exchanges(items: Items) -> tuple[Description, tuple[Exchange, ...]]:
     """Exhaust the items; return the last one, and the requests that were made."""
     exchanges: list[Exchange] = []
     for item in items:

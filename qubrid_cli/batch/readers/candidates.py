@@ -140,7 +140,7 @@ def expand_argument(argument: str, selection: "Selection") -> Iterator[Candidate
 
 
 def _expand_folder(folder: str, selection: "Selection") -> Iterator[Candidate]:
-    for item in folders.find_images(
+    for item in folders.find_images_below(
         folder,
         include_hidden=selection.include_hidden,
         patterns=selection.patterns,

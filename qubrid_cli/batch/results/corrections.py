@@ -161,7 +161,7 @@ def apply_correction(record: dict[str, Any], correction: Correction) -> dict[str
     return corrected
 
 
-def check_text(record: Mapping[str, Any], text: str) -> None:
+def check_correction(record: Mapping[str, Any], text: str) -> None:
     """Check that a text can stand for an answer.
 
     Raises:

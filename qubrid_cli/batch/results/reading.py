@@ -23,7 +23,7 @@ from .corrections import (
     Correction,
     append_correction,
     apply_correction,
-    check_text,
+    check_correction,
     identify_answer,
     is_unchanged,
 )
@@ -116,7 +116,7 @@ class ResultsReader:
         record, _, _ = self._read_record(position)
         path = self._files[self._file_numbers[self._order[position]]].corrections_file or path
         if text is not None:
-            check_text(record, text)
+            check_correction(record, text)
         if text is None or is_unchanged(record, text):
             text = None
         self._corrections.add(record, append_correction(path, record, text=text, is_bad=is_bad))

@@ -24,7 +24,7 @@ from . import meanings
 from .body import ErrorResponse
 from .matching import Searchable, both, either, has_status, no, prepare, says
 from .token_counts import parse_token_counts
-from .waits import format_duration
+from .waits import format_wait
 
 #: Characters of the server's message that are repeated; the rest of a stack trace or a web page does not help.
 _MAX_MESSAGE_LENGTH = 400
@@ -309,7 +309,7 @@ def build_error(
     rule = next(rule for rule in _RULES if rule.matches(error))
     reason = redact(response.message)[:_MAX_REASON_LENGTH]
     wait = _get_wait(rule, response)
-    period = f" for the next {format_duration(wait)}" if rule.code == "usage_limit" and wait is not None else ""
+    period = f" for the next {format_wait(wait)}" if rule.code == "usage_limit" and wait is not None else ""
     suggestion = commands.suggest_model() if rule.code == "model_not_found" else None
     similar = f"; did you mean {suggestion}?" if suggestion else ""
     context = parse_token_counts(error.text, response.numbers) if rule.code in _CODES_WITH_TOKENS else None

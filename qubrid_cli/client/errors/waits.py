@@ -48,12 +48,12 @@ def parse_retry_after(headers: Mapping[str, str], now: datetime | None = None) -
         headers: with case-insensitive or lower-case names.
         now: the time that a date is compared with; by default the present.
     """
-    if (milliseconds := parse_number(headers.get("retry-after-ms"))) is not None:
+    if (milliseconds := parse_header_number(headers.get("retry-after-ms"))) is not None:
         return milliseconds / 1000
     text = headers.get("retry-after")
     if text is None:
         return None
-    if (seconds := parse_number(text)) is not None:
+    if (seconds := parse_header_number(text)) is not None:
         return seconds
     if re.fullmatch(_DURATION, text.strip().lower()):
         return parse_duration(text)
@@ -77,7 +77,7 @@ def parse_limit_reset(headers: Mapping[str, str], now: datetime | None = None) -
         match = _RESET_HEADER.fullmatch(name)
         if match is None:
             continue
-        remaining = parse_number(headers.get(name.replace("reset", "remaining")))
+        remaining = parse_header_number(headers.get(name.replace("reset", "remaining")))
         is_named = match["before"] is not None or match["after"] is not None
         is_used_up = remaining == 0 or (remaining is None and not is_named)
         if is_used_up and (seconds := parse_reset(value, now)) is not None:
@@ -89,7 +89,7 @@ def parse_limit_reset(headers: Mapping[str, str], now: datetime | None = None) -
 def parse_reset(value: str, now: datetime | None) -> float | None:
     """The seconds in the value of a reset header: a number of seconds, a time in seconds or milliseconds, ``6m0s``, a date."""
     value = value.strip()
-    if (number := parse_number(value)) is not None:
+    if (number := parse_header_number(value)) is not None:
         if number >= _FIRST_TIME_MILLISECONDS:
             number /= 1000
         elif number < _FIRST_TIME_SECONDS:
@@ -109,7 +109,7 @@ def parse_field(name: str, value: object) -> float | None:
     if unit is None or isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     text = str(value).strip().lower()
-    if (number := parse_number(text)) is not None:
+    if (number := parse_header_number(text)) is not None:
         return number * unit
     return parse_duration(text) if re.fullmatch(_DURATION, text) else None
 
@@ -136,7 +136,7 @@ def parse_duration(text: str) -> float:
     )
 
 
-def format_duration(seconds: float) -> str:
+def format_wait(seconds: float) -> str:
     """Format a wait for people, with its two largest units: ``9 min 38 s``."""
     whole = max(1, round(seconds))
     units = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
@@ -148,7 +148,7 @@ def format_duration(seconds: float) -> str:
     return " ".join(part for part in parts[:2] if part)
 
 
-def parse_number(text: str | None) -> float | None:
+def parse_header_number(text: str | None) -> float | None:
     """The number in a header; ``None`` if it is not a plain one."""
     return float(text) if text is not None and re.fullmatch(r"[ \t]*[0-9]{1,18}(\.[0-9]{1,9})?[ \t]*", text) else None
 

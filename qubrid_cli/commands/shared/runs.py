@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ...describe.run import DescribeFunction
     from ...images.sources import Source
     from ...settings.fields import Settings
-    from .input_options import PageOptions
+    from .setup import PageOptions
 
 #: Characters of a label of the dry run, such as "endpoint:", with the blank behind it.
 _LABEL_WIDTH = 10
@@ -41,7 +41,7 @@ def _build_source_opener(settings: "Settings", stdin: BinaryIO, *, fetch: bool |
         if (page := split_page(task.source)) and page[0] == "-":
             return DocumentPage(standard_input, page[1])
         source = standard_input if task.source == "-" else resolve_source(task, storage)
-        (image,) = image_options.resolve_images([source], settings, fetch=fetch)
+        (image,) = image_options.choose_downloads([source], settings, fetch=fetch)
         return image
 
     return open_source

@@ -1,4 +1,4 @@
-"""What the command line says, and the files and variables that it means: settings, key, prompts, parameters."""
+"""What the command line says, and the files and variables that it means: settings, key, prompts, pages, parameters."""
 
 import io
 import json
@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import typer
 
 from ...errors import EndpointError, InterruptedByUserError, OutputError, QvisionError, UsageError
+from ...frozen import frozen
 from ...output.streams import echo_note
 from ...settings.fields import OPTIONS, format_flag
 from ...text import quote_name
 
 if TYPE_CHECKING:
+    from ...images.documents.pages import PageChoice
     from ...output.show import OutputOptions, RequestInfo
     from ...schema.json_schema import Schema
     from ...settings.config_file import Config
@@ -154,6 +156,45 @@ def read_system_prompt(
 def find_referenced_files(*texts: str | None) -> list[Path]:
     """The files that options such as ``-p @FILE`` read."""
     return [Path(text[1:]) for text in texts if text and re.match("@[^@]", text)]
+
+
+@frozen
+class PageOptions:
+    """What the command line says about pages."""
+
+    choice: "PageChoice | None"
+    password: str | None
+
+
+def read_page_options(pages: str | None, frame: int | None, password_file: str | None, stdin: BinaryIO) -> PageOptions:
+    """The values of ``--pages``, ``--frame`` and ``--password-file``.
+
+    Raises:
+        UsageError: they exclude each other, are not valid, or the password cannot be read.
+    """
+    if pages is not None and frame is not None:
+        raise UsageError("--pages and --frame exclude each other", hint="--frame N is the same as --pages N.")
+    choice = None
+    if (text := pages if frame is None else str(frame)) is not None:
+        from ...images.documents.pages import parse_pages
+
+        choice = parse_pages(text)
+    return PageOptions(choice, None if password_file is None else _read_password(password_file, stdin))
+
+
+def _read_password(name: str, stdin: BinaryIO) -> str:
+    try:
+        data = stdin.read() if name == "-" else Path(name).expanduser().read_bytes()
+        password = data.decode().removesuffix("\n").removesuffix("\r")
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is not UTF-8 text"
+        raise UsageError(
+            f"cannot read --password-file {quote_name(name)}: {reason}", hint="It contains only the password."
+        ) from error
+    if not password or "\n" in password:
+        problem = "has more than one line" if password else "is empty"
+        raise UsageError(f"--password-file {quote_name(name)} {problem}", hint="It contains only the password.")
+    return password
 
 
 def parse_params(pairs: Sequence[str] | None) -> dict[str, Any]:

@@ -66,7 +66,7 @@ _MEANINGS = {
 _INTEGERS = {Coordinates.RELATIVE_1000, Coordinates.RELATIVE_1000_YX, Coordinates.PIXELS}
 
 
-def find_family(model: str) -> Family:
+def find_coordinate_family(model: str) -> Family:
     """The family of a model by its name."""
     families = (family for pattern, family in _FAMILIES.items() if re.search(pattern, model, re.IGNORECASE))
     return next(families, UNKNOWN)
@@ -78,7 +78,7 @@ def find_pixel_limit(model: str, form: str) -> int | None:
     Args:
         form: of the coordinates, or ``auto``.
     """
-    form = find_family(model).coordinates or "" if form == "auto" else form
+    form = find_coordinate_family(model).coordinates or "" if form == "auto" else form
     return tokens.find_view(model)[0] if form == Coordinates.PIXELS else None
 
 

@@ -17,7 +17,7 @@ from ..result import Description, Preparing
 from ..run import Items
 from ..structured import Session
 from .coordinates import build_picture, convert
-from .families import DEFAULT, Coordinates, build_instruction, build_schema, find_family
+from .families import DEFAULT, Coordinates, build_instruction, build_schema, find_coordinate_family
 from .parsing import read_mentions
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class LocatingSession(Session):
         image = answer.images[0] if answer.images else None
         if answer.error is not None or not isinstance(image, PreparedImage):
             return answer
-        reading = convert(answer.data, build_picture(image, model), find_family(model), self._coordinates)
+        reading = convert(answer.data, build_picture(image, model), find_coordinate_family(model), self._coordinates)
         problems = list(map(endpoint.redact, reading.problems))
         if problems and not reading.detections:
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
@@ -124,7 +124,7 @@ def parse_coordinates(text: str | None) -> Coordinates | None:
 
 def ask_for_boxes(request: Request, coordinates: Coordinates | None) -> Request:
     """The request with what it says about the form of the answer."""
-    family = find_family(request.model)
+    family = find_coordinate_family(request.model)
     form = coordinates or family.coordinates or DEFAULT
     response_format = ResponseFormat(build_schema(family, form), build_instruction(family, form), "boxes")
     # Models that point were not trained to do so in JSON.

@@ -60,11 +60,11 @@ def _decode_undamaged_or_rest(data: bytes, name: str, background: str | None) ->
 def _decode(data: bytes, name: str, background: str | None) -> Image.Image:
     with decode.translate_errors(name), decode.open_image(data, name) as opened:
         if opened.format == "PNG":  # EXIF may stand at its end, and reading it would hide any damage
-            damage.load(opened, data)
+            damage.decode_pixels(opened, data)
         decode.skip_blank_frames(opened)
         orientation = decode.read_orientation(opened)
         image = decode.crop_to_aperture(opened, data, name)
-        damage.load(image, data)
+        damage.decode_pixels(image, data)
         return _convert(decode.widen_levels(image, data), data, orientation, background)
 
 

@@ -10,7 +10,7 @@ A ``Client`` makes several requests. A ``Description`` is an answer with the fac
 import sys
 from types import ModuleType
 
-TYPE_CHECKING = False  # as typing has it; importing that takes a third of an empty Python
+TYPE_CHECKING = False  # not imported: typing takes a third as long to load as Python takes to start
 if TYPE_CHECKING:
     from .describe.result import Description  # noqa: TC004  # loaded by the class below
     from .library.api import Client, describe  # noqa: TC004
@@ -40,7 +40,7 @@ class _Package(ModuleType):
             super().__setattr__(name, value)
 
     def __dir__(self) -> list[str]:
-        """All names, for the completion of a notebook."""
+        """All names, for completion in a notebook."""
         return sorted({*self.__dict__, *__all__})
 
 

@@ -2,7 +2,7 @@
 
 For a simple ``describe`` it starts decoding the image before the command line is parsed. Typer, the settings and httpx
 take 80 ms to load while another core is idle, and decoding a photo of 12 megapixels takes 50 ms. So the request is
-complete after 143 ms instead of 186 ms (medians of 21 pairs). It is a guess without consequences: see
+complete after 143 ms instead of 186 ms (medians of 21 pairs). A wrong guess has no consequences: see
 ``images.prefetch``.
 """
 
@@ -26,7 +26,7 @@ _NEUTRAL_OPTIONS = {
     **dict.fromkeys(("--stats", "--no-stats", "--plain", "--no-plain", "-q", "--quiet", "-v", "--verbose"), False),
 }
 
-#: Options of these whose values are checked only by the command, or with which nothing is sent: no early connection.
+#: Neutral options with which there is no early connection: the command may reject their values, or sends nothing.
 _CHECKED_LATE = {
     *("--offline", "--dry-run", "-O", "--param", "--schema", "--field", "--color", "-o", "--output"),
     *("-P", "--preset", "-s", "--system", "--think", "--detail", "--image-order"),
@@ -34,9 +34,9 @@ _CHECKED_LATE = {
 
 
 def parse_plain(arguments: Sequence[str]) -> tuple[str, dict[str, str]] | None:
-    """The image of a plain ``describe`` command line, and its options that have a value or are switched on.
+    """Find the image and the options of a plain ``describe`` command line; the value of a flag is empty.
 
-    ``None`` if anything is in doubt: two images, two prompts, an option that is unknown or changes how the image is decoded.
+    ``None`` in case of doubt: two images, two prompts, or an option that is unknown or changes how the image is decoded.
     """
     words = iter(arguments)
     if next(words, None) != "describe":
@@ -61,7 +61,7 @@ def parse_plain(arguments: Sequence[str]) -> tuple[str, dict[str, str]] | None:
 
 
 def _start_early(image: str, options: Mapping[str, str]) -> None:
-    """Begin to decode the image and to connect to the endpoint; both are guesses that decide nothing."""
+    """Begin to decode the image and to connect to the endpoint; the command may still need neither."""
     from .images import prefetch
 
     prefetch.start(image)

@@ -24,7 +24,7 @@ _BUNDLES = (
 #: The name of a certificate in a folder that OpenSSL can search: the hash of its subject and a number.
 _HASHED_NAME = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 
-#: The tag of the optional version, and the object identifiers 2.5.4.3 and 2.5.4.10.
+#: In DER: the tag of the optional version, and the object identifiers 2.5.4.3 and 2.5.4.10.
 _VERSION_TAG, _COMMON_NAME, _ORGANIZATION = 0xA0, b"\x55\x04\x03", b"\x55\x04\x0a"
 
 _lock = threading.Lock()
@@ -122,12 +122,13 @@ def _parse_issuer(certificate: bytes) -> str | None:
 
 def _read_der(data: bytes) -> list[tuple[int, bytes]]:
     """The elements that follow each other in DER: tags and contents (X.690, sections 8.1 and 10.1)."""
-    elements, at = [], 0
-    while at < len(data):
-        tag, size, at = data[at], data[at + 1], at + 2
-        if size & 0x80:
-            digits = size & 0x7F
-            size, at = int.from_bytes(data[at : at + digits]), at + digits
-        elements.append((tag, data[at : at + size]))
-        at += size
+    elements, position = [], 0
+    while position < len(data):
+        tag, size = data[position : position + 2]
+        position += 2
+        if size & 0x80:  # the long form: the number of bytes that hold the size
+            start, position = position, position + (size & 0x7F)
+            size = int.from_bytes(data[start:position])
+        elements.append((tag, data[position : position + size]))
+        position += size
     return elements

@@ -10,10 +10,9 @@ from typing import Any
 
 
 class Deadline:
-    """Shuts a connection down, from another thread, when its time is over; a read that waits on it ends at once.
+    """Shuts a connection down, from another thread, when its time is over; a read that is waiting ends at once.
 
-    Opening a connection, TLS handshake included, has a timeout of its own in httpx; before that there is nothing to
-    shut down.
+    It does not cover the time until the connection is open, TLS handshake included; httpx has a timeout for that.
     """
 
     def __init__(self) -> None:
@@ -47,11 +46,11 @@ class Deadline:
         _watchdog.watch(self)
 
     def unshorten(self) -> None:
-        """Take back what ``shorten`` set."""
+        """Undo ``shorten``."""
         self._shortened_deadline = inf
 
     def cancel(self) -> None:
-        """Do not shut down any more."""
+        """Do not shut the connection down: the exchange has ended."""
         _watchdog.forget(self)
 
     @property
@@ -67,7 +66,7 @@ class Deadline:
             self._discard_received()
 
     def _discard_received(self) -> None:
-        """Take what the system has received away from the reading thread, which could be busy with it for seconds."""
+        """Discard data that was received but not read, which could keep the reading thread busy for seconds."""
         flags = getattr(socket, "MSG_DONTWAIT", None)
         if self._socket is not None and flags is not None:
             with suppress(OSError):
@@ -84,9 +83,9 @@ class Deadline:
 class _Watchdog:
     """Ends the exchanges whose time is over, in one thread for all.
 
-    The lock is held meanwhile, so an exchange is not ended after it was forgotten. Nearly all are forgotten long before
-    they are due. So the thread sleeps until the earliest time that it was given, forgotten or not, and only then looks
-    at the others; there are no more of them than requests in flight.
+    The lock is held while an exchange is ended, so none is ended after it was forgotten. Nearly all exchanges are forgotten
+    long before they are due. So forgetting one does not wake the thread: it sleeps until the earliest deadline it was given
+    and only then looks at the others. There are at most as many as requests in flight.
     """
 
     def __init__(self) -> None:
@@ -94,31 +93,31 @@ class _Watchdog:
         self._wakes_at = inf
         self._is_running = False
         # The lock is reentrant: the garbage collector may close a response, and so forget a deadline, at any time.
-        self._is_earlier = threading.Condition()
+        self._condition = threading.Condition()
 
     def watch(self, deadline: Deadline) -> None:
-        """End an exchange when it is due; to be called again if it is due earlier."""
+        """End an exchange when it is due; call this again when its deadline is moved forward."""
         if deadline.due_at == inf:
             return
-        with self._is_earlier:
+        with self._condition:
             self._deadlines.add(deadline)
             if not self._is_running:
                 self._is_running = True
                 threading.Thread(target=self._run, name="deadlines", daemon=True).start()
             if deadline.due_at < self._wakes_at:
                 self._wakes_at = deadline.due_at
-                self._is_earlier.notify()
+                self._condition.notify()
 
     def forget(self, deadline: Deadline) -> None:
         """Do not end this exchange."""
-        with self._is_earlier:
+        with self._condition:
             self._deadlines.discard(deadline)
 
     def _run(self) -> None:
-        with self._is_earlier:
+        with self._condition:
             while True:
                 while (seconds := self._wakes_at - time.monotonic()) > 0:
-                    self._is_earlier.wait(min(seconds, threading.TIMEOUT_MAX))
+                    self._condition.wait(min(seconds, threading.TIMEOUT_MAX))
                 self._end_due()
                 self._wakes_at = min((deadline.due_at for deadline in list(self._deadlines)), default=inf)
 

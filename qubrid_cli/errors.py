@@ -45,7 +45,7 @@ class QvisionError(Exception):
             self.__cause__ = cause
 
     def with_message(self, message: str, *, hint: str | None) -> Self:
-        """A copy with another message and hint; the class, the cause and all other attributes are the same."""
+        """Return a copy with another message and hint, but the same class, cause and other attributes."""
         copy = type(self).__new__(type(self), message)
         copy.__dict__.update(self.__dict__, message=message, hint=hint)
         if self.__cause__ is not None:
@@ -60,12 +60,12 @@ class QvisionError(Exception):
         return "\n".join(lines)
 
 
-#: The process or the machine has no file descriptor, memory, thread or local port left.
+#: This process, or the machine, has run out of file descriptors, memory, threads or local ports.
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOBUFS, errno.EADDRNOTAVAIL})
 
 
 def find_shortage(error: BaseException | None) -> OSError | None:
-    """The exception among the causes of an error that says that this machine has no resources left, if there is one."""
+    """Find the cause of an error that reports a lack of resources on this machine; ``None`` if there is none."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in _SHORTAGES:
             return error
@@ -114,7 +114,7 @@ class StorageError(QvisionError):
 
     @property
     def is_temporary(self) -> bool:
-        """Whether no object can be read at present, but may be later."""
+        """Whether the storage may be readable again later: it is unreachable, or limits the rate."""
         return self.code in {"network", "no_such_host", "rate_limit"}
 
 
@@ -124,21 +124,21 @@ class MissingObjectError(StorageError):
     default_code = "no_such_object"
 
 
-#: The usual length of a caption, tags or a text.
+#: Enough for a caption, for tags, and for most texts in images.
 _USUAL_ANSWER_TOKENS = 1_000
 
 
 @frozen
 class ContextOverflow:
-    """The numbers of tokens in a server's error about a request that is too long; ``None`` for what it does not say.
+    """The token counts in a server's error about a request that is too long; ``None`` for those that are missing.
 
     Attributes:
-        context_size: the most tokens of prompt and answer together.
-        prompt_tokens: of the text and the images.
+        context_size: the limit for prompt and answer together.
+        prompt_tokens: those of the text and the images.
         requested_tokens: the ``max_tokens`` of the request.
-        max_output_tokens: the most tokens of an answer, if the server limits them by themselves.
-        excess_tokens: how much too long the prompt is, if the server says only that.
-        is_prompt_exact: whether the prompt has ``prompt_tokens``, and not at least so many.
+        max_output_tokens: the limit for the answer alone, if the server has one.
+        excess_tokens: by how much the prompt is too long, if the server says only that.
+        is_prompt_exact: false if the prompt has ``prompt_tokens`` or more.
     """
 
     context_size: int | None = None
@@ -159,7 +159,7 @@ class ContextOverflow:
 
     @property
     def usual_answer_tokens(self) -> int:
-        """The tokens that should be left for an answer: those of a caption, tags or a text, or a quarter of a small context."""
+        """The tokens to leave for an answer: enough for a usual one, but at most a quarter of the context."""
         return _USUAL_ANSWER_TOKENS if self.context_size is None else min(_USUAL_ANSWER_TOKENS, self.context_size // 4)
 
 
@@ -168,11 +168,11 @@ class EndpointError(QvisionError):
 
     Args:
         is_temporary: the same request may succeed later, so a retry makes sense.
-        retry_after: seconds to wait before a retry, from the server's response; ``None`` if it named none.
+        retry_after: seconds to wait before a retry, as the server's response says; ``None`` if it does not.
         is_fatal: every other request would fail too, because the key, the address, the model or the credits are wrong.
         reason: the server's own words, without secrets and not shortened; empty if it sent none.
         param: the field of the request that the server names.
-        context: the numbers, if the request is too long for the model.
+        context: the token counts, if the request is too long for the model.
         body: the whole response, without secrets.
     """
 
@@ -242,10 +242,10 @@ class IncompleteAnswerError(QvisionError):
 
 
 class EmptyAnswerError(IncompleteAnswerError):
-    """The answer has no text: nothing at all, only blanks, only reasoning, or a call of a function.
+    """The answer has no text: it is empty, or holds only whitespace, reasoning or a function call.
 
     Args:
-        is_temporary: the model may answer the same request another time.
+        is_temporary: the same request may get an answer next time.
     """
 
     default_code = "empty_answer"
@@ -262,7 +262,7 @@ class RefusedAnswerError(IncompleteAnswerError):
 
 
 class BatchIncompleteError(QvisionError):
-    """A batch ended with images that have no answer: they failed, or the batch stopped before them."""
+    """A batch ended with images that have no answer: they failed, or the batch stopped before it reached them."""
 
     exit_code = 7
     default_code = "unfinished"
@@ -276,7 +276,7 @@ class SchemaMismatchError(QvisionError):
 
 
 class UnsureError(QvisionError):
-    """The model knows neither yes nor no."""
+    """The model could not decide between yes and no."""
 
     exit_code = 8
     default_code = "unsure"

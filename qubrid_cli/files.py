@@ -31,15 +31,14 @@ def open_atomic(
 ) -> Iterator[BinaryIO]:
     """Open a temporary file that becomes ``path`` when the block ends, and is deleted if the block raises.
 
-    It lies in the same folder. A reader of ``path`` sees the old file or the new one, never a part. On Windows, a file that
-    another program has open cannot be replaced; then the temporary file is deleted after some seconds.
+    The temporary file is in the same folder. A reader of ``path`` sees the old file or the new one, never a part.
 
     Args:
         mode: permissions of the finished file, which only its owner can read until then; ``None`` for those that the
             user's umask gives to any new file.
         sync: write the data to the disk first, so that it survives a loss of power.
         overwrite: if false, an existing file stays (on file systems without hard links, it is overwritten anyway).
-        wait: on Windows, for a program that has the old file open.
+        wait: on Windows, where an open file cannot be replaced, wait some seconds for the program that has it open.
 
     Raises:
         FileExistsError: ``overwrite`` is false and ``path`` exists.
@@ -70,7 +69,11 @@ def write_atomic(
 
 
 def _link_if_absent(temporary: Path, path: Path) -> bool:
-    """Give the file a second name unless that exists; false if the file system has no hard links."""
+    """Link the temporary file to ``path``; false if the file system has no hard links.
+
+    Raises:
+        FileExistsError: ``path`` exists.
+    """
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -82,7 +85,9 @@ def _link_if_absent(temporary: Path, path: Path) -> bool:
 
 @contextmanager
 def file_lock(path: Path) -> Iterator[None]:
-    """Wait until no other process holds this lock, and delete the temporary files of processes that were killed.
+    """Hold the lock of a path until the block ends, and first delete the temporary files of processes that were killed.
+
+    Waits while another process, or another thread of this one, holds the lock.
 
     Raises:
         OSError: the folder does not exist or is not writable.
@@ -98,7 +103,7 @@ def file_lock(path: Path) -> Iterator[None]:
 
 @contextmanager
 def try_file_lock(path: Path) -> Iterator[bool]:
-    """Keep other processes from this lock until the block ends, without waiting; false if another one has it.
+    """Hold the lock of a path until the block ends; yields false, without waiting, if another process holds it.
 
     Raises:
         OSError: the folder does not exist or is not writable.
@@ -110,7 +115,7 @@ def try_file_lock(path: Path) -> Iterator[bool]:
             os.close(descriptor)
             yield False
             return
-        with suppress(FileNotFoundError):  # its last owner may have deleted it meanwhile
+        with suppress(FileNotFoundError):  # its last owner may have deleted it in the meantime
             if os.path.samestat(os.fstat(descriptor), os.stat(lock)):
                 break
         os.close(descriptor)
@@ -124,7 +129,7 @@ def try_file_lock(path: Path) -> Iterator[bool]:
 def close_and_delete(descriptor: int, path: Path, *, is_windows: bool = IS_WINDOWS) -> None:
     """Delete a file that is open and locked, so that no other process gets its lock before it is gone.
 
-    Windows deletes no open file. There it is closed first, and stays if another process has opened it.
+    Windows cannot delete an open file. There it is closed first, and stays if another process has opened it.
     """
     if is_windows:
         os.close(descriptor)
@@ -135,7 +140,9 @@ def close_and_delete(descriptor: int, path: Path, *, is_windows: bool = IS_WINDO
 
 
 def remove_temporary_files(path: Path) -> None:
-    """Delete the temporary files of processes that were killed in ``open_atomic``; no process may be in it.
+    """Delete the temporary files of processes that were killed in ``open_atomic``.
+
+    A lock must ensure that no other process is writing to ``path`` in that way now.
 
     Raises:
         OSError: the folder does not exist or is not writable.
@@ -148,7 +155,7 @@ def remove_temporary_files(path: Path) -> None:
 
 
 def _acquire_lock(lock: Path) -> int:
-    """Open and lock a lock file; once more if its last owner deleted it meanwhile."""
+    """Open and lock a lock file; start again if its last owner deleted it in the meantime."""
     while True:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -164,7 +171,7 @@ def _acquire_lock(lock: Path) -> int:
 
 @contextmanager
 def lock_for_writing(descriptor: int) -> Iterator[None]:
-    """Wait until no other process is writing to the open file, and keep others from it."""
+    """Hold the write lock of an open file until the block ends; waits while another process holds it."""
     with suppress(OSError):
         get_locks().lock(descriptor, _WRITE_LOCK_BYTE, is_shared=False, wait=True)
     try:
@@ -188,13 +195,13 @@ def release_claim(descriptor: int, number: int) -> None:
 
 
 def lock_shared(descriptor: int, *, locks: FileLocks | None = None) -> None:
-    """Mark the open file as in use; wait while a process has it exclusively."""
+    """Mark an open file as in use, by a shared lock; waits while another process holds it exclusively."""
     with suppress(OSError):
         (locks or get_locks()).lock(descriptor, _USE_LOCK_BYTE, is_shared=True, wait=True)
 
 
 def try_lock_exclusive(descriptor: int, *, locks: FileLocks | None = None) -> bool:
-    """Keep other processes from using the open file, which is marked as in use; false if one is using it."""
+    """Make the lock from ``lock_shared`` exclusive; false, without waiting, if another process uses the file too."""
     locks = locks or get_locks()
     if not locks.can_convert:
         with suppress(OSError):

@@ -2,8 +2,8 @@
 
 ``dataclass(frozen=True, slots=True)`` generates and compiles six methods per class, and inspects every field. For the 60
 such classes that a ``describe`` loads, most of which it never uses, that was an eighth of the time to its request. Here
-the methods are shared, and ``dataclass`` makes the rest, ``__init__`` and the fields, when a class is first used: defining
-a class then takes twice as long as a class without a decorator, instead of 10 times.
+the methods are shared, and ``dataclass`` makes the rest, ``__init__`` and the fields, when a class is first used. So
+defining a class takes twice as long as one without a decorator, instead of 10 times.
 
 What a maintainer must know: nothing is frozen at run time. mypy rejects an assignment to a field, Python does not. Since
 instances are hashable and shared between threads, change them only with ``dataclasses.replace``.
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 _Class = TypeVar("_Class")
-#: Held while a class is made complete; by the same thread also for the classes that it inherits from.
+#: Held while a class is completed. It is reentrant, because the classes that it inherits from are completed meanwhile.
 _completing = RLock()
 
 
@@ -66,7 +66,7 @@ class _LateFields:
     def __get__(self, instance: object, owner: type) -> Any:
         """Give the class its ``__init__`` and its fields, and return the fields.
 
-        Only one thread at a time: ``dataclass`` takes the defaults out of the class, and a second one would find none.
+        Only one thread at a time: ``dataclass`` takes the defaults out of the class, so a second thread would find none.
         """
         slotted: Any = self.slotted
         with _completing:

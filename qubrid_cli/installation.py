@@ -17,14 +17,13 @@ def format_install_command(library: str, *, prefix: str = sys.prefix, python: st
     """
     if os.path.exists(os.path.join(prefix, "pipx_metadata.json")):
         return f"pipx inject {quote_name(os.path.basename(prefix))} {library}"
-    installer = "uv pip install --python" if _is_made_by_uv(prefix) else None
-    return (
-        f"{installer} {quote_name(python)} {library}" if installer else f"{quote_name(python)} -m pip install {library}"
-    )
+    if _is_made_by_uv(prefix):
+        return f"uv pip install --python {quote_name(python)} {library}"
+    return f"{quote_name(python)} -m pip install {library}"
 
 
 def _is_made_by_uv(prefix: str) -> bool:
-    """Whether uv made the environment, which then has no pip: it says so in ``pyvenv.cfg``."""
+    """Whether uv made the environment, which then has no pip; uv records this in ``pyvenv.cfg``."""
     with suppress(OSError, UnicodeDecodeError), open(os.path.join(prefix, "pyvenv.cfg"), encoding="utf-8") as file:
         return re.search(r"^uv\s*=", file.read(), re.MULTILINE) is not None
     return False

@@ -12,13 +12,13 @@ from .frozen import frozen
 
 Clock = Callable[[], float]
 
-#: Above any number of tokens or seconds that makes sense; infinity and integers too large for a float are larger still.
+#: Above any sensible number of tokens or seconds; it also excludes infinity, and integers too large for a float.
 _MAX_FIGURE = 1e15
-#: US dollars; no answer about images costs as much.
+#: US dollars; no answer costs that much.
 _MAX_COST = 10_000.0
 #: Ten times the longest context of any model.
 _MAX_TOKENS = 100_000_000
-#: The fastest services write about 3,000 tokens per second; what is faster was written before and arrived in a burst.
+#: The fastest services generate about 3,000 tokens per second; text that comes faster was buffered and sent in a burst.
 _MAX_TOKENS_PER_SECOND = 20_000
 _NUMBER_PATTERN = r"\s*[+-]?\d{1,15}(\.\d{1,15})?\s*"
 #: The names of each figure: in Qubrid's ``x_metrics``, and in the ``metrics`` of its cookbook and of vLLM.
@@ -35,7 +35,7 @@ class Timing:
         total_seconds: until the end of the answer; after a retry, the time of the last attempt.
         tokens_per_second: (completion tokens - 1) / (last delta - first delta); requires the server's ``usage``.
             ``None`` for a burst, which says nothing about speed: all text came in one read, or too fast for any model.
-        elapsed_seconds: since the first attempt, with failed attempts and the waits between; ``None`` if there was one.
+        elapsed_seconds: since the first attempt, failed attempts and waits included; ``None`` if there was no retry.
     """
 
     prepare_seconds: float | None = None
@@ -49,7 +49,7 @@ class Stopwatch:
     """Measures the times of one request.
 
     Args:
-        limit: seconds for the whole request, retries and waits included.
+        limit: seconds for the whole request, retries and waits included; ``None`` for no limit.
     """
 
     def __init__(self, clock: Clock, limit: float | None = None) -> None:
@@ -98,17 +98,23 @@ class Stopwatch:
         """The times so far."""
         if self._sent_at is None:
             return Timing(_round(prepare_seconds))
-        ttft = rate = None
-        if self._first_text_at is not None and self._last_text_at is not None:
-            ttft = self._first_text_at - self._sent_at
-            seconds, tokens = self._last_text_at - self._first_text_at, completion_tokens or 0
-            rate = (tokens - 1) / seconds if seconds > 0 and 0 < tokens < _MAX_TOKENS and not self._is_burst else None
-            rate = None if rate is not None and rate > _MAX_TOKENS_PER_SECOND else rate
+        ttft = None if self._first_text_at is None else self._first_text_at - self._sent_at
         ended_at = self._clock() if self._ended_at is None else self._ended_at
         elapsed = ended_at - self._started_at if self._started_at not in {None, self._sent_at} else None
         return Timing(
-            _round(prepare_seconds), _round(ttft), _round(ended_at - self._sent_at), _round(rate), _round(elapsed)
+            prepare_seconds=_round(prepare_seconds),
+            ttft_seconds=_round(ttft),
+            total_seconds=_round(ended_at - self._sent_at),
+            tokens_per_second=_round(self._compute_rate(completion_tokens or 0)),
+            elapsed_seconds=_round(elapsed),
         )
+
+    def _compute_rate(self, tokens: float) -> float | None:
+        if self._first_text_at is None or self._last_text_at is None or self._is_burst or not 0 < tokens < _MAX_TOKENS:
+            return None
+        seconds = self._last_text_at - self._first_text_at
+        rate = (tokens - 1) / seconds if seconds > 0 else None
+        return rate if rate is not None and rate <= _MAX_TOKENS_PER_SECOND else None
 
 
 def _round(value: float | None) -> float | None:
@@ -117,7 +123,7 @@ def _round(value: float | None) -> float | None:
 
 @frozen
 class Figures:
-    """The three figures of the statistics line: seconds, tokens per second, seconds."""
+    """The figures of the statistics line: seconds to the first token, tokens per second, and seconds in all."""
 
     ttft: float | None = None
     rate: float | None = None
@@ -151,10 +157,10 @@ def get_number(values: Mapping[str, Any] | None, name: str) -> float | None:
 
 
 def clean_usage(usage: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """A server's usage with strings of digits as numbers and without impossible figures, and the names of the latter.
+    """Turn the strings of digits in a server's usage into numbers, and drop impossible figures.
 
-    Nested objects (``prompt_tokens_details``) are cleaned too. Of costs only negative ones are impossible; what is neither
-    a cost nor a count of tokens stays as it is.
+    Returns the cleaned usage, and the name and value of each dropped figure. Nested objects (``prompt_tokens_details``) are
+    cleaned too. A cost is impossible only if it is negative; a value that is neither a cost nor a token count is kept.
     """
     cleaned: dict[str, Any] = {}
     dropped: list[str] = []
@@ -211,19 +217,19 @@ def find_cost(
     requested_model: str | None,
     model: str | None,
     usage: Mapping[str, Any] | None,
-    *further: object,
+    *other_costs: object,
 ) -> Cost | None:
     """The cost of an answer as the endpoint reports it, else by the user's prices; ``None`` if neither is known.
 
     Args:
-        further: costs that the endpoint reported outside of ``usage``.
+        other_costs: costs that the endpoint reported outside of ``usage``.
     """
-    amount = parse_server_cost(usage, *further)
+    amount = parse_server_cost(usage, *other_costs)
     return compute_cost(prices, requested_model, model, usage) if amount is None else Cost(amount, source="server")
 
 
-def parse_server_cost(usage: Mapping[str, Any] | None, *further: object) -> float | None:
-    """The cost that an endpoint reports, in US dollars; ``None`` for one that is missing, negative or absurd.
+def parse_server_cost(usage: Mapping[str, Any] | None, *other_costs: object) -> float | None:
+    """The cost that an endpoint reports, in US dollars; ``None`` if it is missing, negative or absurdly high.
 
     Source: ``usage.cost`` of OpenRouter, whose credits are US dollars (with ``is_byok`` it is only the fee, and the
     provider bills ``upstream_inference_cost``), and of LiteLLM; ``usage.cost.total_cost`` of Perplexity;
@@ -236,19 +242,12 @@ def parse_server_cost(usage: Mapping[str, Any] | None, *further: object) -> floa
         amount += _parse_amount(details.get("upstream_inference_cost") if isinstance(details, dict) else None) or 0.0
     if amount is None and (ticks := get_number(usage, "cost_in_usd_ticks")) is not None:
         amount = _parse_amount(ticks / 1e10)
-    candidates = (
-        amount,
-        *(
-            _parse_amount(cost)
-            for cost in (usage.get("total_cost"), usage.get("estimated_cost"), *further)
-            if cost is not None
-        ),
-    )
-    return next((round(cost, 12) for cost in candidates if cost is not None), None)
+    other_amounts = map(_parse_amount, (usage.get("total_cost"), usage.get("estimated_cost"), *other_costs))
+    return next((round(cost, 12) for cost in (amount, *other_amounts) if cost is not None), None)
 
 
 def _parse_amount(value: object) -> float | None:
-    """The amount in a number, in a text that is one, or in an object with a total."""
+    """The amount in a number, in a string of digits, or in an object with a total."""
     if isinstance(value, dict):
         value = next((value[name] for name in ("total_cost", "total") if name in value), None)
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,30})?([eE]-?[0-9]{1,3})?", value):
@@ -264,7 +263,7 @@ def compute_cost(
     """The cost of an answer; ``None`` without a price for the model, or without valid numbers in ``usage``.
 
     Args:
-        requested_model: its price comes first.
+        requested_model: its price takes precedence.
         model: the model that the server names; its price is used if the requested model has none.
     """
     price = prices.get(requested_model or "") or prices.get(model or "")

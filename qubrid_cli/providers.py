@@ -1,6 +1,6 @@
-"""Well-known providers, recognized by the host of an address: their pages for account questions, and how they think.
+"""Well-known providers, recognized by the host of an address: their account pages, and how they control thinking.
 
-A page is named only to users of that very host, because the account of another one cannot be found there. Pure.
+A page is named only to users of that very host, because accounts of other hosts are not there. Pure.
 """
 
 import functools
@@ -12,7 +12,7 @@ from .frozen import frozen
 
 @frozen
 class Provider:
-    """What is known of a provider; ``None`` for what is not.
+    """What is known about a provider; ``None`` for the rest.
 
     Attributes:
         keys_page: where a user creates and sees keys.
@@ -30,7 +30,7 @@ class Provider:
 
 #: By host, or with a leading dot by the end of the host.
 _PROVIDERS: Mapping[str, Provider] = {
-    # Which spelling it takes is not published, so none is certain: see client.thinking.
+    # Which of the fields for thinking it accepts is not published: see client.thinking.
     "platform.qubrid.com": Provider(
         "Qubrid",
         keys_page="https://platform.qubrid.com/api-keys",

@@ -10,7 +10,7 @@ from .operating_system import IS_WINDOWS
 #: Characters that affect a terminal instead of being shown: C0, DEL, C1, the bidirectional overrides, and halves of
 #: surrogate pairs (in which Python keeps file names that are not UTF-8).
 _UNPRINTABLE_PATTERN = "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-#: The same, without tabs, line feeds, line separators and halves of surrogate pairs.
+#: The same, except for tabs, line feeds, line separators and halves of surrogate pairs.
 _STRIPPED_PATTERN = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 _STRIPPED_ASCII = dict.fromkeys([*range(9), *range(11, 32), 127])
 _NUMBER_PATTERN = re.compile("0*([0-9]+)")
@@ -34,11 +34,11 @@ def strip_control_characters(text: str) -> str:
     """
     if text.isascii():
         return text.translate(_STRIPPED_ASCII)
-    return re.sub(_STRIPPED_PATTERN, "", text)  # a tenth of the time that translate takes for other characters
+    return re.sub(_STRIPPED_PATTERN, "", text)  # ten times as fast as translate, unless all of the text is ASCII
 
 
 def is_blank(text: str) -> bool:
-    """Whether a text shows nothing: only whitespace, and characters without a width."""
+    """Whether a text shows nothing, because it has only whitespace and characters of no width."""
     return not text.strip("\u200b\u200c\u200d\u2060\ufeff \t\n\r\v\f") or not text.strip()
 
 
@@ -48,15 +48,15 @@ def natural_key(name: str) -> str:
 
 
 def find_encoding(data: bytes) -> str:
-    """The encoding that a byte order mark at the beginning of a text names, else UTF-8; the mark is not decoded.
+    """The encoding that a byte order mark at the beginning of a text names, else UTF-8; decoding drops the mark.
 
-    PowerShell 5 writes UTF-16 with ``>``, and Windows' own programs often begin UTF-8 with a mark.
+    PowerShell 5 writes UTF-16 with ``>``, and programs of Windows often begin UTF-8 with a byte order mark.
     """
     return "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
 
 
 def decode_text(data: bytes) -> str:
-    """Decode a text file of the user's.
+    """Decode a user's text file.
 
     Raises:
         UnicodeDecodeError: it is neither UTF-8 nor UTF-16 with a byte order mark.
@@ -83,15 +83,17 @@ def quote_name(name: str | PathLike[str], *, is_windows: bool = IS_WINDOWS) -> s
 
 
 def suggest(name: str, names: Iterable[str], *, cutoff: float = 0.7) -> str:
-    """The end of a message about an unknown name, with the most similar one: ``; did you mean tags?``; or nothing.
+    """The end of a message about an unknown name: ``; did you mean tags?``, or nothing if no name is similar.
 
     Args:
-        cutoff: how similar it must be, from 0 to 1.
+        names: the names that exist.
+        cutoff: how similar the suggested name must be, from 0 to 1.
     """
     from difflib import get_close_matches
 
-    by_key = {other.lower(): other for other in names}
-    return "".join(f"; did you mean {by_key[key]}?" for key in get_close_matches(name.lower(), by_key, 1, cutoff))
+    names_by_key = {valid_name.lower(): valid_name for valid_name in names}
+    keys = get_close_matches(name.lower(), names_by_key, 1, cutoff)
+    return f"; did you mean {names_by_key[keys[0]]}?" if keys else ""
 
 
 def format_size(size: int) -> str:
@@ -105,14 +107,14 @@ def format_count(number: int, noun: str, plural: str | None = None) -> str:
     """A number and what is counted: ``1 image``, ``2,000 images``.
 
     Args:
-        noun: for one, perhaps with a verb: ``image was``.
-        plural: for any other number, unless it is ``noun`` with an ``s``.
+        noun: the singular, perhaps with a verb: ``image was``.
+        plural: by default ``noun`` with an ``s``.
     """
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def shorten(text: str, length: int) -> str:
-    """The text, or the beginning of a longer one with an ellipsis at its end, in so many characters."""
+    """Cut a text off, with an ellipsis, if it has more than ``length`` characters."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
@@ -127,7 +129,7 @@ def is_secret_parameter(name: str) -> bool:
 
 
 def mask_fields(value: Any, name: str = "") -> Any:
-    """Body fields as they are shown: texts under a name that looks like a secret's are hidden."""
+    """Replace every text in a JSON value whose name looks like that of a secret, to show the rest."""
     match value:
         case Mapping():
             return {key: mask_fields(inner, key) for key, inner in value.items()}
@@ -141,8 +143,8 @@ def mask_fields(value: Any, name: str = "") -> Any:
 def redact_secrets(text: str, secrets: Iterable[str], replacement: str = "[key]") -> str:
     """Replace secrets that a server echoed; the longest first, because one may contain another.
 
-    A short secret, such as the key ``x`` of a local server, may be an ordinary word or a part of one. It is replaced where it
-    stands as a value, and in a text about keys wherever it is a word.
+    A short secret, such as the key ``x`` of a local server, may also be an ordinary word or a part of one. It is replaced
+    where it stands as a value, and, in a text about keys, wherever it is a whole word.
     """
     present = [secret for secret in secrets if secret and secret in text]
     for secret in sorted(present, key=len, reverse=True):
@@ -159,5 +161,5 @@ def redact_secrets(text: str, secrets: Iterable[str], replacement: str = "[key]"
 
 
 def mask_key(key: str) -> str:
-    """Show the last four characters of a key, if it is long enough, so that its owner can recognize it."""
+    """Keep only the last four characters of a key, by which its owner can recognize it; none of a short one."""
     return f"…{key[-4:]}" if len(key) >= _MIN_KEY_LENGTH else "…"

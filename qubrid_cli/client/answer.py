@@ -22,13 +22,13 @@ _BOM = b"\xef\xbb\xbf"
 _BOM_AND_WHITESPACE = b"\xef\xbb\xbf \t\r\n"
 #: Characters of an answer, its reasoning included. The longest context of any model, a few million tokens, is far below.
 _MAX_TEXT_LENGTH = 64_000_000
-#: Bytes that are received at most: of a document, or of a stream without text. A stream may have more for each
-#: character of text, because a chunk with one character has a few hundred bytes.
+#: The most bytes that are received of a document, or of a stream without text. Each character of text in a stream raises
+#: the limit, because a chunk with one character has a few hundred bytes.
 _MAX_BYTES = 64_000_000
 _MAX_BYTES_PER_CHARACTER = 4096
 #: Bytes of a line. Only a whole answer in one chunk is longer than a few hundred.
 _MAX_LINE_BYTES = 16_000_000
-#: Bytes of what is not an answer that an error is made from.
+#: Bytes, of a body that is not an answer, in which the quotation for the error is searched.
 _MAX_QUOTED_BYTES = 64 * 1024
 
 
@@ -50,11 +50,11 @@ def read_answer(chunks: Iterable[bytes], *, model: str = "", redact: Callable[[s
     """Interpret the body of an answer.
 
     Args:
-        model: the requested one.
+        model: the requested model.
         redact: removes secrets from a text that an error quotes.
 
     Raises:
-        EndpointError: it is not the answer of a chat endpoint, or too long.
+        EndpointError: the body is too long, or not the answer of a chat endpoint.
     """
     reader = ChunkReader(model)
     chunks = _limit_bytes(chunks, reader)
@@ -72,7 +72,7 @@ def read_answer(chunks: Iterable[bytes], *, model: str = "", redact: Callable[[s
 
 
 def _limit_bytes(chunks: Iterable[bytes], reader: ChunkReader) -> Iterator[bytes]:
-    """Yield the bytes of a body, and end one that would never end."""
+    """Yield the bytes of a body; raise an error at the limit, because the body might never end."""
     received = 0
     for chunk in chunks:
         received += len(chunk)
@@ -194,7 +194,7 @@ class _Decoder:
             return []
         lines = chunk.splitlines()  # splits bytes at LF, CR and CRLF only
         is_partial = not chunk.endswith((b"\n", b"\r"))
-        if len(lines) > is_partial and self._partial_line:  # the chunk ends a line that is joined only now
+        if len(lines) > is_partial and self._partial_line:  # the chunk completes a line from earlier chunks
             lines[0] = b"".join((*self._partial_line, lines[0]))
             self._partial_line.clear()
             self._partial_size = 0

@@ -26,10 +26,10 @@ from .reasoning import ReasoningSplitter, SurrogateJoiner, is_thinking_model
 
 #: Keys of a chunk or a choice that hold more than text.
 _NON_TEXT_KEYS = frozenset({"error", "usage", "cost", "x_metrics", "metrics", "timings", "base_resp"})
-#: Keys of a piece of text that hold something else.
 _REASONING_KEYS = ("reasoning_content", "reasoning")
+#: Keys of a delta that hold something other than the text of the answer.
 _OTHER_DELTA_KEYS = (*_REASONING_KEYS, "refusal", "tool_calls", "function_call")
-#: Keys of a chat completion. An object without choices that has no other keys is an empty one.
+#: Keys of a chat completion. An object without choices that has only such keys is an empty completion.
 _COMPLETION_KEYS = _NON_TEXT_KEYS | {
     *("id", "object", "created", "model", "choices", "system_fingerprint", "service_tier", "provider", "request_id"),
 }
@@ -53,11 +53,11 @@ class ChunkReader:
     """Reads chunk after chunk, and holds what a chunk left open: a tag, or half a character.
 
     Args:
-        model: the requested one; its name may say that its text begins with reasoning.
+        model: the requested model; its name may show that its text begins with reasoning.
 
     Attributes:
-        is_done: ``[DONE]`` has come, so only figures are read.
-        has_ended: an end or an error has come, and no text since.
+        is_done: ``[DONE]`` has arrived, so only figures are read.
+        has_ended: an end or an error has arrived, and no text since.
         text_length: characters of text and reasoning so far.
     """
 
@@ -65,7 +65,7 @@ class ChunkReader:
         self.is_done = False
         self.has_ended = False
         self.text_length = 0
-        self._is_cut_off = True  # until an ordinary end comes
+        self._is_cut_off = True  # until an ordinary end arrives
         self._has_deltas = self._has_reasoning_deltas = self._has_text = False
         self._has_refused = False
         self._index: int | None = None  # of the choice that is read
@@ -74,9 +74,9 @@ class ChunkReader:
         self._reasoning_joiner = SurrogateJoiner()
 
     def get_plain_text(self, chunk: Any) -> str | None:
-        """The text of a chunk that holds only text, with the id and model of the chunk before; else ``None``.
+        """The text of a chunk that holds only text and has the id and model of the previous chunk; else ``None``.
 
-        A shortcut past ``read_chunk``, in a third of its time: nearly all of the thousands of chunks are like that.
+        A shortcut for nearly all of the thousands of chunks, in a third of the time of ``read_chunk``.
         """
         try:
             (choice,) = chunk["choices"]
@@ -99,7 +99,7 @@ class ChunkReader:
         return text if is_plain and isinstance(text, str) else None
 
     def read_plain_text(self, text: str) -> Iterator[Event]:
-        """Read what ``get_plain_text`` found, joined from several chunks."""
+        """Read the texts from ``get_plain_text``, joined."""
         if not text:
             return
         self._has_deltas = True
@@ -111,7 +111,7 @@ class ChunkReader:
             yield from self._read_text(text)
 
     def read_chunk(self, chunk: Any) -> Iterator[Event]:
-        """Read a chunk of any kind, or a whole document; what is not an object is ignored."""
+        """Read a chunk of any kind, or a whole document; a value that is not an object is ignored."""
         if not isinstance(chunk, dict):
             return
         choice = self._get_choice(chunk)
@@ -129,7 +129,7 @@ class ChunkReader:
             yield from read_token_probabilities(choice.get("logprobs"))
             yield from read_decision(chunk)
         if _reports_error(chunk):
-            if not (self.has_ended and self._has_text):  # else it is too late to matter
+            if not (self.has_ended and self._has_text):  # an error after a complete answer does not matter
                 yield from self.flush()
                 self.has_ended = True
                 yield ErrorEvent(chunk)
@@ -150,7 +150,7 @@ class ChunkReader:
                 self._splitter.expect_reasoning()
 
     def _get_choice(self, chunk: dict[str, Any]) -> dict[str, Any]:
-        """The choice with the lowest index of the first chunk that has any; empty if this chunk does not have it."""
+        """The choice to read: the one with the lowest index in the first chunk that has any; empty if it is not here."""
         choices = {_get_index(choice): choice for choice in reversed(_get_choices(chunk))}
         if choices and self._index is None:
             self._index = min(choices)
@@ -162,7 +162,7 @@ class ChunkReader:
         yield from self._read_part(delta)
 
     def _read_message(self, chunk: dict[str, Any], choice: dict[str, Any]) -> Iterator[Event]:
-        """Read a message: the whole answer, or with servers that send no deltas a piece of it."""
+        """Read a message: the whole answer or, from servers that send no deltas, a piece of it."""
         message = _get_dict(choice, "message")
         # The older completions API has ``text``; an older Qubrid address has the content at the top level.
         part = message or {"content": choice.get("text") or chunk.get("content")}
@@ -186,7 +186,7 @@ class ChunkReader:
             yield from self._read_text(refusal)
         calls = part.get("tool_calls") or [{"function": part.get("function_call")}]
         for call in calls if isinstance(calls, list) else ():
-            name = _get_dict(_get_dict({"call": call}, "call"), "function").get("name")
+            name = _get_dict(call, "function").get("name") if isinstance(call, dict) else None
             if isinstance(name, str) and name:
                 yield ToolCall(name)
 
@@ -197,21 +197,21 @@ class ChunkReader:
             yield from self._splitter.feed(text)
 
     def read_done(self) -> Iterator[Event]:
-        """Read ``[DONE]``: without a reason it is an ordinary end."""
+        """Read ``[DONE]``; if no ``finish_reason`` came before it, this is an ordinary end."""
         self._is_cut_off = self._is_cut_off and self.has_ended
         yield from self.flush()
         self.is_done = self.has_ended = True
         yield Finish(None)
 
     def flush(self) -> Iterator[Event]:
-        """What was held back because it might have been part of a tag or a character, or reasoning."""
+        """Yield text that was held back, because it might have been reasoning, or part of a tag or a character."""
         if self._splitter.is_undecided and self._is_cut_off:
             yield from self._splitter.end_in_reasoning()
         yield from self._flush_pieces()
 
     def _flush_pieces(self) -> Iterator[Event]:
-        if rest := self._reasoning_joiner.feed("", last=True):
-            yield ReasoningDelta(rest)
+        if reasoning := self._reasoning_joiner.feed("", last=True):
+            yield ReasoningDelta(reasoning)
         yield from self._splitter.feed("", last=True)
         if self._splitter.has_empty_reasoning:  # nothing to show, but the model was working
             yield ReasoningDelta("")

@@ -1,4 +1,4 @@
-"""An endpoint: where requests go, their headers and key, and how secrets are removed from what the server sends back."""
+"""An endpoint: where requests go, their headers and key, and the removal of secrets from what the server sends back."""
 
 import ssl
 import threading
@@ -35,15 +35,16 @@ _MAX_REDIRECTS = 5
 
 @frozen
 class HintCommands:
-    """The commands in hints, with the options that they need to concern the endpoint in use.
+    """The commands in hints, with the options that make them apply to the endpoint in use.
 
     Attributes:
         models: lists the models.
         status: shows which key is used.
         login: stores a key.
-        key_hint: the hint if the key is missing or refused and ``login`` would not change that, because another source of
-            the key takes precedence; ``None`` if it helps.
-        suggest_model: returns the model that was probably meant, or ``None``; called if the endpoint does not know it.
+        key_hint: the hint if the key is missing or refused and ``login`` would not help, because another source of the key
+            takes precedence; ``None`` if it would help.
+        suggest_model: returns the model that was probably meant, or ``None``; called if the endpoint does not know the
+            requested one.
     """
 
     models: str = "qvision models"
@@ -64,18 +65,20 @@ class Endpoint:
     Args:
         base_url: without ``/chat/completions``.
         key: sent only to the origin of ``base_url``, like the headers and the query.
-        key_header: the header that holds the key alone; by default the key is sent as ``Authorization: Bearer``.
+        key_header: the header whose value is the key; by default the key is sent as ``Authorization: Bearer``.
         headers: added to our own headers; one with the same name replaces ours.
         query: added to the URL of every request.
         timeout: seconds without data after which a request fails.
         allow_http: send the key over plain http to other machines too.
-        time_option: the option that limits a whole exchange, for its error.
+        time_option: the option that limits a whole exchange, to be named in the error.
         commands: the commands in hints.
         secrets: further text to remove from what the server sends, such as passwords in links.
         transport: replaces the network, as the offline endpoint does.
 
     Attributes:
-        last_headers: the headers of the last response; empty if the last request had none.
+        url: where chat completions are requested.
+        host: with the port, unless it is the scheme's default.
+        last_headers: the headers of the last response; empty if the last request got none.
 
     Raises:
         AuthError: the key, or a header that looks like one, would be sent unencrypted over a network.
@@ -120,7 +123,7 @@ class Endpoint:
             form
             for name, value in query.items()
             if value and is_secret_parameter(name)
-            for form in {value: None, quote_plus(value): None}
+            for form in dict.fromkeys((value, quote_plus(value)))
         ]
         self._has_key = bool(key or secret_headers or secret_parameters)
         self._secrets = _list_secrets(key, [*secret_headers, *secret_parameters])
@@ -163,19 +166,19 @@ class Endpoint:
         return self._routes[path]
 
     def clone(self) -> "Endpoint":
-        """The same endpoint with a connection of its own, without the ``secrets``."""
+        """Return the same endpoint with its own connection, and without the ``secrets``."""
         return self._copy()
 
     def __enter__(self) -> Self:
-        """Nothing is opened before the first request."""
+        """Return the endpoint; the connection is opened by the first request."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the connections, and an early one that no request has used."""
+        """Close the endpoint."""
         self.close()
 
     def close(self) -> None:
-        """The same."""
+        """Close the connections, and an early one that no request has used."""
         preconnect.cancel()
         self._transport.close()
 
@@ -230,7 +233,7 @@ class Endpoint:
     def _send(
         self, method: str, url: httpx.URL, content: Content | None, timeout: Mapping[str, float | None]
     ) -> httpx.Response:
-        """Send a request, as ``httpx.Client`` would, which takes a tenth of the CPU that a small image needs."""
+        """Send a request as ``httpx.Client`` would; that class would take a tenth of the CPU of a small image."""
         request = httpx.Request(
             method,
             url,
@@ -259,7 +262,11 @@ class Endpoint:
         )
 
     def _resolve_redirect(self, url: httpx.URL, response: httpx.Response) -> httpx.URL:
-        """The target of a redirect within the origin (RFC 6454): the key and the images are for that origin only."""
+        """The target of a redirect within the origin (RFC 6454); the key and the images must not leave that origin.
+
+        Raises:
+            ConnectionSetupError: it is another origin.
+        """
         try:
             target = url.join(response.headers["Location"])
         except (httpx.InvalidURL, UnicodeError):
@@ -286,7 +293,7 @@ class Endpoint:
         return self.interpret_error(body, response)
 
     def interpret_error(self, body: object, response: Response) -> EndpointError:
-        """The error for an error body, also one inside the stream of a successful response."""
+        """The error for an error body, which may also come inside the stream of a successful response."""
         from .errors.body import format_body, parse_error_body
         from .errors.rules import build_error
 
@@ -303,7 +310,7 @@ class Endpoint:
         return build_error(error_response, redact=self.redact, commands=self._commands, body=whole_body)
 
     def set_request_secrets(self, secrets: Iterable[str]) -> None:
-        """Set the secrets of the next requests, in place of the ``secrets`` from the constructor."""
+        """Set the secrets of the next requests; they replace the ``secrets`` from the constructor."""
         self._request_secrets = tuple(secrets)
         self._all_secrets = (*self._request_secrets, *self._secrets)
 
@@ -330,7 +337,7 @@ def load_certificates() -> ssl.SSLContext:
     """The TLS context of the process (see ``certificates``).
 
     Raises:
-        ConfigError: they cannot be read.
+        ConfigError: the certificates cannot be read.
     """
     try:
         return certificates.load_tls_context()
@@ -340,10 +347,10 @@ def load_certificates() -> ssl.SSLContext:
         ) from error
 
 
-def _list_secrets(key: str | None, secret_headers: Iterable[str]) -> list[str]:
-    """The key, and the secret headers with and without a word such as "Bearer", which a server may leave out."""
-    values = [part for value in secret_headers for part in (value, value.rpartition(" ")[2])]
-    return [*values, key] if key else values
+def _list_secrets(key: str | None, secret_values: Iterable[str]) -> list[str]:
+    """The key, and the other secrets with and without a word such as "Bearer", which a server may leave out."""
+    secrets = [part for value in secret_values for part in (value, value.rpartition(" ")[2])]
+    return [*secrets, key] if key else secrets
 
 
 def _build_headers(url: httpx.URL, key: str | None, key_header: str | None, extra: Mapping[str, str]) -> httpx.Headers:
@@ -375,7 +382,7 @@ def _format_host(url: httpx.URL) -> str:
 
 @contextmanager
 def _translate_setup_errors() -> Iterator[None]:
-    """Raise our errors for an invalid base URL or proxy, which httpx rejects before any request."""
+    """Raise our errors for a base URL or a proxy that httpx rejects before any request."""
     try:
         yield
     except (httpx.InvalidURL, UnicodeError) as error:

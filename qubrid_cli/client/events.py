@@ -1,4 +1,4 @@
-"""The events of an answer, whatever form its server gives it; what its ``finish_reason`` means; and JSON of servers.
+"""The events of an answer, the same for all servers; what its ``finish_reason`` means; and the parser for servers' JSON.
 
 Sources for the words of a ``finish_reason``: the API references of OpenAI, Anthropic (``stop_reason``), Google
 (``FinishReason``), Mistral, DeepSeek, Zhipu, Amazon Bedrock and OpenRouter; vLLM, SGLang and llama.cpp.
@@ -14,7 +14,7 @@ from ..frozen import frozen
 
 #: Words for an answer that has not ended yet.
 _UNFINISHED = frozenset({"null", "none", "unspecified", "inprogress", "notfinished", "running", "generating"})
-#: What Google's and other libraries put before the word itself.
+#: The prefix that Google's and other libraries put before the word itself.
 _PREFIX = re.compile(r"(finish|stop)_?reason[._: ]*(?=.)", re.IGNORECASE)
 
 
@@ -34,7 +34,7 @@ class ReasoningDelta:
 
 @frozen
 class TextWasReasoning:
-    """All text so far was reasoning: its closing tag has come, and the opening one was not sent."""
+    """All text so far was reasoning: the closing tag has arrived, but no opening tag was sent."""
 
 
 @frozen
@@ -44,17 +44,17 @@ class Refusal:
 
 @frozen
 class ToolCall:
-    """The model calls a function, which has this name."""
+    """The model calls the function with this name."""
 
     name: str
 
 
 @frozen
 class ChunkInfo:
-    """What a chunk holds besides text; ``None`` for what is missing, objects as the server sent them.
+    """The values of a chunk besides its text; ``None`` for those that are missing.
 
-    ``metrics`` is ``x_metrics`` (Qubrid), else ``metrics`` (Qubrid's older address, vLLM) or ``timings`` (llama.cpp).
-    ``cost`` is of any type; most providers put it into ``usage`` instead.
+    The objects are as the server sent them. ``metrics`` is ``x_metrics`` (Qubrid), else ``metrics`` (Qubrid's older
+    address, vLLM) or ``timings`` (llama.cpp). ``cost`` has any type; most providers put it into ``usage`` instead.
     """
 
     id: str | None = None
@@ -73,7 +73,7 @@ class ChunkInfo:
 class Finish:
     """The end of the answer: the server's ``finish_reason``, or ``None`` for ``[DONE]`` alone.
 
-    Text may follow all the same, and another end: some servers put a reason on every chunk.
+    More text and another end may follow, because some servers put a reason on every chunk.
     """
 
     reason: str | None
@@ -81,14 +81,14 @@ class Finish:
 
 @frozen
 class TokenProbabilities:
-    """For the first tokens of the answer: how likely each was, and some of those that could have stood in its place."""
+    """For each of the first tokens of the answer, its probability and those of some alternatives to it."""
 
     positions: tuple[dict[str, float], ...]
 
 
 @frozen
 class Probability:
-    """The answer of a decision endpoint: how likely it is that the prompt is true of the images, from 0 to 1."""
+    """The answer of a decision endpoint: the probability that the prompt is true of the images, from 0 to 1."""
 
     value: float
 
@@ -146,7 +146,7 @@ _CUT_OFF_PATTERNS = (
 def read_finish_reason(value: Any) -> str | None:
     """The reason that a choice holds, as the server wrote it; ``None`` while the answer goes on.
 
-    TGI puts it into an object; a number is one of an enumeration.
+    TGI puts it into an object; some servers send the number of an enumeration.
     """
     if isinstance(value, dict):
         value = value.get("type") or value.get("reason")
@@ -157,7 +157,7 @@ def read_finish_reason(value: Any) -> str | None:
 
 def find_cut_off(reason: str | None) -> CutOff | None:
     """Why the answer was cut off; ``None`` for an ordinary end."""
-    if reason in {None, "stop"}:  # nearly always: the patterns need not be compiled
+    if reason in {None, "stop"}:  # nearly always; then the patterns need not be compiled
         return None
     word = _squash(reason or "")
     return next((cut_off for pattern, cut_off in _CUT_OFF_PATTERNS if re.search(pattern, word)), None)
@@ -169,10 +169,10 @@ def _squash(reason: str) -> str:
 
 
 def parse_json(data: str | bytes) -> Any:
-    """Parse JSON; NaN, Infinity and 1e999, which cannot be written as JSON again, become null.
+    """Parse JSON; NaN, Infinity and 1e999 become null, because they cannot be written as JSON again.
 
     Raises:
-        ValueError: it is not JSON, or nested too deeply.
+        ValueError: the data is not valid JSON, or nested too deeply.
     """
     try:
         text = data if isinstance(data, str) else data.decode("utf-8-sig")
@@ -187,8 +187,8 @@ def _parse_float(text: str) -> float | None:
     return value if isfinite(value) else None
 
 
-#: Made once, because ``json.loads`` would make one per call, which takes half of its time for a small chunk.
+#: Made once: ``json.loads`` would make one per call, which takes half of its time for a small chunk.
 _DECODER = json.JSONDecoder(parse_constant=lambda _: None, parse_float=_parse_float)
-#: For text without large exponents, ten times as fast for numbers. It matters if a server sends megabytes of them.
+#: For text without large exponents. It parses numbers ten times as fast, which matters if a server sends megabytes of them.
 _LONG_DECODER = json.JSONDecoder(parse_constant=lambda _: None)
 _LONG_JSON = 100_000

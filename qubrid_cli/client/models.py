@@ -1,4 +1,4 @@
-"""The models of an endpoint, as it lists them.
+"""The models that an endpoint lists.
 
 Source: OpenAI API reference, "List models"; only ``data[].id`` is used.
 """
@@ -17,9 +17,9 @@ from .retry import RetryLimits, RetryScheduled, with_retries
 
 #: Bytes; the longest known list, OpenRouter's, has about half a million.
 MAX_MODEL_LIST_SIZE = 16_000_000
-#: Statuses that mean that there is no list. Qubrid's documentation does not mention one.
+#: Statuses that mean that there is no list; Qubrid's documentation does not mention a list.
 _NO_LIST_STATUSES = frozenset({404, 405, 501})
-#: Of a response that shows whether there are chat completions.
+#: Bytes that are read of the response which shows whether there are chat completions.
 _MAX_PROBE_BYTES = 4096
 
 
@@ -36,7 +36,7 @@ def parse_model_ids(data: Any, host: str) -> tuple[str, ...]:
         data: OpenAI's object with ``data``, which is null if there are no models, or the array alone (Together).
 
     Raises:
-        EndpointError: it is not a list of models.
+        EndpointError: ``data`` is not a list of models.
     """
     models = data.get("data") if isinstance(data, dict) and "data" in data else data
     if models is None and isinstance(data, dict):
@@ -76,7 +76,7 @@ def list_models_once(endpoint: Endpoint, within: float | None) -> tuple[str, ...
 
 
 def check_address(endpoint: Endpoint, error: NoModelListError, within: float | None) -> None:
-    """Find out whether an endpoint without a list has chat completions: an empty request, which it refuses, costs nothing.
+    """Check that an endpoint without a list has chat completions, by an empty request, which costs nothing.
 
     Raises:
         EndpointError: it has none, so the address is wrong.
@@ -85,7 +85,7 @@ def check_address(endpoint: Endpoint, error: NoModelListError, within: float | N
         with endpoint.request_completion(RequestBody((b"{}",)), sent=threading.Event(), within=within) as response:
             start = response.read_beginning(_MAX_PROBE_BYTES).lstrip()
     except EndpointError:
-        return  # not known
+        return  # the request failed, so the address may be right
     is_missing = response.status in _NO_LIST_STATUSES and b"model" not in start
     if is_missing or start.startswith(b"<"):
         raise EndpointError(
@@ -121,7 +121,7 @@ def _read_body(endpoint: Endpoint, response: Response) -> bytes:
         data += chunk
         if len(data) > MAX_MODEL_LIST_SIZE:
             raise EndpointError(
-                f"the list of models from {endpoint.host} is longer than {MAX_MODEL_LIST_SIZE // 1_000_000} MB",
+                f"the list of models from {endpoint.host} is larger than {MAX_MODEL_LIST_SIZE // 1_000_000} MB",
                 hint="Check --base-url.",
                 code="too_long",
             )

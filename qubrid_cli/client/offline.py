@@ -1,7 +1,7 @@
 """The offline endpoint: an httpx transport that answers like a real server, without network, model or key.
 
-It parses the request on its own, without code from ``request`` or ``sse``, decodes the images that it receives, and
-reports what it measures in them. So a first try needs no key, and testing a script costs nothing.
+It decodes the images that it receives, and reports what it measures in them. So a first try needs no key, and testing a
+script costs nothing. It shares no code with ``request`` and ``answer``, so it also checks what they send and read.
 """
 
 import base64
@@ -124,7 +124,7 @@ def _build_answer(body: dict[str, Any]) -> str:
 
         if isinstance(schema, dict) and schema.get("title") == "verdict":  # a question of yes or no
             return json.dumps({"answer": "unsure", "reason": EXAMPLE_TEXT})
-        if isinstance(schema, dict) and schema.get("title") == "boxes":  # where something is
+        if isinstance(schema, dict) and schema.get("title") == "boxes":  # the places of an object
             return "[]"
         return json.dumps(example_for(schema))
     prompt = next((part["text"] for part in parts if part["type"] == "text"), "")

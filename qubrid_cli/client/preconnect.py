@@ -1,8 +1,8 @@
 """Opens the connection to the endpoint in a thread while the rest of the program is still being loaded.
 
-TCP and TLS take two round trips before the first byte of a request can leave. Over a network with round trips of 100 ms
-they are over when the image is ready, if they begin before Typer and httpx are imported. Nothing is sent on the connection
-here; ``transport`` hands it to httpx when the request is made. Every failure is silent: then httpx opens a connection itself,
+TCP and TLS take two round trips before the first byte of a request can be sent. With round trips of 100 ms they are finished
+when the image is ready, if they begin before Typer and httpx are imported. Nothing is sent on the connection here;
+``transport`` hands it to httpx when the request is made. Every failure is silent: httpx then opens a connection itself,
 and reports what goes wrong.
 """
 
@@ -18,8 +18,8 @@ from ..images.urls import uses_proxy
 _TIMEOUT = 5.0
 
 
-class _Connecting:
-    """A connection that a thread opens."""
+class _EarlyConnection:
+    """A connection that a thread is opening, or has opened."""
 
     def __init__(self, host: str, port: int) -> None:
         self.address = (host, port)
@@ -64,7 +64,10 @@ class _Connecting:
 
 
 def _is_open(secured: ssl.SSLSocket) -> bool:
-    """Whether the server waits for a request; reading also takes in the session tickets of TLS 1.3."""
+    """Whether the connection is open and the server waits for a request.
+
+    Reading also processes the session tickets of TLS 1.3, which the server sends first.
+    """
     secured.setblocking(False)
     try:
         secured.recv(1)
@@ -75,38 +78,38 @@ def _is_open(secured: ssl.SSLSocket) -> bool:
     return False  # the end of the stream, or data that no request asked for
 
 
-_connecting: _Connecting | None = None
+_connection: _EarlyConnection | None = None
 
 
 def start(base_url: str) -> None:
     """Begin to connect to the host of a base URL, if it is an https URL that is reached without a proxy."""
-    global _connecting  # noqa: PLW0603  # one per process: it begins before anything exists that could carry it
+    global _connection  # noqa: PLW0603  # one per process: it begins before any object exists that could hold it
     try:
         parts = urlsplit(base_url)
         host, port = parts.hostname, parts.port or 443
-        if _connecting is not None or parts.scheme != "https" or not host or not host.isascii() or uses_proxy(base_url):
+        if _connection is not None or parts.scheme != "https" or not host or not host.isascii() or uses_proxy(base_url):
             return
     except ValueError:
         return
-    _connecting = _Connecting(host, port)
+    _connection = _EarlyConnection(host, port)
 
 
 def take(host: str, port: int, timeout: float | None) -> ssl.SSLSocket | None:
-    """Return the secured connection to this address if one was started and is open; it is given away only once.
+    """Hand over the secured connection to this address; ``None`` if none was started, or it is not open, or was taken.
 
     Args:
-        timeout: seconds to wait for it.
+        timeout: seconds to wait until it is open.
     """
-    global _connecting  # see above
-    if _connecting is None or _connecting.address != (host, port):
+    global _connection  # see above
+    if _connection is None or _connection.address != (host, port):
         return None
-    connecting, _connecting = _connecting, None
-    return connecting.finish(timeout)
+    connection, _connection = _connection, None
+    return connection.finish(timeout)
 
 
 def cancel() -> None:
     """Close a connection that no request has used."""
-    global _connecting  # see above
-    connecting, _connecting = _connecting, None
-    if connecting is not None:
-        connecting.cancel()
+    global _connection  # see above
+    connection, _connection = _connection, None
+    if connection is not None:
+        connection.cancel()

@@ -1,17 +1,16 @@
-"""Probabilities in place of text: those of the first tokens of an answer, and those that a decision endpoint returns. Pure.
+"""Probabilities: those of the first tokens of an answer, and the one that a decision endpoint returns. Pure.
 
 Source: OpenAI API reference, "Create chat completion" (``logprobs.content[].top_logprobs``), and of the older completions
 (``logprobs.top_logprobs``, which Together and Fireworks send too); OpenAI, vLLM and LiteLLM, "Decisions".
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from math import exp, isfinite
 from typing import Any
 
 from ..images.urls import DataUrl
 from .events import ChunkInfo, Event, Probability, Refusal, TokenProbabilities
-from .request import Request, RequestBody
+from .request import Request, RequestBody, encode_json
 
 #: Where decisions are requested, after the base URL.
 DECISIONS_PATH = "/decisions"
@@ -24,17 +23,17 @@ def build_decision_body(request: Request) -> RequestBody:
     content: list[bytes | DataUrl] = []
     for image in request.images:
         if image.label:
-            content += [b",", _encode({"type": "input_text", "text": image.label})]
-        url = (b'"', image.url, b'"') if isinstance(image.url, DataUrl) else (_encode(image.url),)
+            content += [b",", encode_json({"type": "input_text", "text": image.label})]
+        url = (b'"', image.url, b'"') if isinstance(image.url, DataUrl) else (encode_json(image.url),)
         content += [b",", b'{"type":"input_image","image_url":', *url, b"}"]
-    start = b'{"model":' + _encode(request.model) + b',"input":[{"role":"user","content":['
+    start = b'{"model":' + encode_json(request.model) + b',"input":[{"role":"user","content":['
     question = {"type": "predicate", "name": _QUESTION_NAME, "instructions": request.prompt}
-    end = b"]}]," + _encode({"questions": [question], **request.extra})[1:]
+    end = b"]}]," + encode_json({"questions": [question], **request.extra})[1:]
     return RequestBody((start, *content[1:], end), DECISIONS_PATH)
 
 
 def read_decision(document: Mapping[str, Any]) -> Iterator[Event]:
-    """Read the answer to the only question; nothing if there is none that can be understood."""
+    """Read the answer to the only question; yields nothing if it cannot be understood."""
     answers = document.get("answers")
     answer = answers[0] if isinstance(answers, list) and answers else None
     if not isinstance(answer, dict):
@@ -51,7 +50,7 @@ def read_decision(document: Mapping[str, Any]) -> Iterator[Event]:
 
 
 def read_token_probabilities(logprobs: Any) -> Iterator[Event]:
-    """Read the ``logprobs`` of a choice; nothing if there are none that can be understood."""
+    """Read the ``logprobs`` of a choice; yields nothing if they cannot be understood."""
     if not isinstance(logprobs, dict):
         return
     if content := _list_objects(logprobs.get("content")):
@@ -63,13 +62,13 @@ def read_token_probabilities(logprobs: Any) -> Iterator[Event]:
 
 
 def _read_position(entry: Mapping[str, Any]) -> dict[str, float]:
-    """The tokens that were likeliest at one position, and the one that was chosen."""
-    others = _list_objects(entry.get("top_logprobs"))
-    return _read_pairs((other.get("token"), other.get("logprob")) for other in (entry, *others))
+    """The chosen token at one position, and the most likely ones."""
+    candidates = (entry, *_list_objects(entry.get("top_logprobs")))
+    return _read_pairs((candidate.get("token"), candidate.get("logprob")) for candidate in candidates)
 
 
 def _read_pairs(pairs: Any) -> dict[str, float]:
-    """Probabilities by token; a server may round a logarithm to a bit more than 0."""
+    """Probabilities by token; a server may round a logarithm to slightly more than 0."""
     return {token: exp(min(0.0, logprob)) for token, logprob in pairs if isinstance(token, str) and _is_number(logprob)}
 
 
@@ -79,7 +78,3 @@ def _list_objects(value: Any) -> list[dict[str, Any]]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-
-
-def _encode(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(errors="replace")

@@ -1,7 +1,7 @@
 """The limits that a server reports with each response. Pure.
 
-Source: the documentation of OpenAI, Groq and Anthropic. With all of them, the reset is the time until the whole limit may
-be used again, because it is refilled evenly.
+Source: the documentation of OpenAI, Groq and Anthropic. All of them refill a limit evenly, so the reset is the time until
+the whole limit may be used again.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,8 +17,8 @@ class RateLimit:
     """A limit that a response reports.
 
     Attributes:
-        capacity: what may be used at once after a long pause.
-        remaining: what may be used now.
+        capacity: the requests or tokens that may be used at once after a long pause.
+        remaining: those that may be used now.
         reset: seconds until all of the capacity may be used again.
     """
 
@@ -31,7 +31,7 @@ class RateLimit:
 def parse_limits(headers: Mapping[str, str], now: datetime | None = None) -> Iterator[RateLimit]:
     """The limits in headers such as ``x-ratelimit-remaining-requests`` and ``anthropic-ratelimit-tokens-reset``.
 
-    A limit of which all remains, or whose reset is unknown, is left out.
+    A limit that is unused, or whose reset is unknown, is left out.
 
     Args:
         headers: with case-insensitive or lower-case names.

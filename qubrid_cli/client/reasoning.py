@@ -1,4 +1,4 @@
-"""Which part of a model's text is reasoning, and which its answer, by the tags of open models. Pure.
+"""Separates a model's reasoning from its answer, by the tags that open models write. Pure.
 
 Sources: the reasoning parsers of vLLM, SGLang and NVIDIA Dynamo; the default tags of Open WebUI; the model cards of
 GLM-4.5V, Kimi-VL, Magistral, Apriel and Gemma 4.
@@ -26,22 +26,23 @@ _PAIRS = {
     "<|begin_of_thought|>": "<|end_of_thought|>",
     "Here are my reasoning steps:": "[BEGIN FINAL RESPONSE]",  # Apriel
 }
-#: The closing tags that may come without their opening one, which the chat template has put into the prompt.
+#: The closing tags that may come without the opening one, because the chat template has put that into the prompt.
 _LONE_CLOSINGS = frozenset(_PAIRS.values()) - {"</thinking>", "</thought>"}  # ordinary words in XML
-#: The tags around an answer that follows reasoning. Without reasoning they are the answer's own, because prompts ask
-#: for such tags too.
+#: The tags around an answer that follows reasoning. Without reasoning they belong to the answer, because prompts ask for
+#: such tags too.
 _WRAPPERS = {
     "<answer>": "</answer>",  # Hunyuan, and many models trained like DeepSeek-R1
     "<response>": "</response>",  # ERNIE
     "<|START_RESPONSE|>": "<|END_RESPONSE|>",
     "<|begin_of_solution|>": "<|end_of_solution|>",
 }
-#: The tags that close the answer after these closing tags.
+#: By the closing tag of the reasoning, the tag that closes the answer.
 _ENDINGS = {"[BEGIN FINAL RESPONSE]": "[END FINAL RESPONSE]", "<|channel|>final<|message|>": "<|return|>"}
 #: GLM-V marks the short answer inside its text with these; they are removed.
 _BOXES = frozenset({"<|begin_of_box|>", "<|end_of_box|>"})
 
-#: What is looked for in an answer: a box, a closing tag, and an opening tag, after which a closing one is not alone.
+#: The tags that are searched in an answer: boxes, lone closing tags, and opening tags, because a closing tag that follows
+#: an opening one is not alone.
 _ANSWER_TAGS = tuple({*_BOXES, *_LONE_CLOSINGS, *(tag for tag in _PAIRS if not tag[0].isalpha())})
 _ANSWER_TAG_PATTERN = "|".join(map(re.escape, _ANSWER_TAGS))
 #: Characters at the end of a text that may be the beginning of a tag.
@@ -59,7 +60,7 @@ _THINKING_MODEL_PATTERN = r"(?<!no[-_n])(?<!non[-_])think(ing|er)|\bqwq|\bqvq|(\
 def is_thinking_model(name: str) -> bool:
     """Whether a model of this name always thinks first: ``Qwen3-VL-…-Thinking``, QwQ, QVQ, DeepSeek-R1, ``…-Thinker``.
 
-    The templates of such models put the opening tag into the prompt. Models that think only on request are not meant:
+    The chat templates of such models put the opening tag into the prompt. Models that think only on request are excluded:
     their answers would be held back to the end whenever they do not think.
     """
     return re.search(_THINKING_MODEL_PATTERN, name.lower()) is not None
@@ -76,7 +77,7 @@ class SurrogateJoiner:
         self.pending = ""
 
     def feed(self, text: str, *, last: bool = False) -> str:
-        """The text that is complete by now; a half without the other half becomes U+FFFD."""
+        """Return the text that is complete so far; a half without its other half becomes U+FFFD."""
         text, self.pending = self.pending + text, ""
         if text.isascii() or not _SURROGATE.search(text):
             return text
@@ -91,10 +92,10 @@ _Piece = TextDelta | ReasoningDelta | TextWasReasoning
 
 
 class ReasoningSplitter:
-    """Splits text into answer and reasoning: what stands between leading tags, or before a lone closing tag.
+    """Splits text into reasoning, which stands between leading tags or before a lone closing tag, and answer.
 
-    The text of a thinking model is held back until its closing tag comes, or until it ends. That of other models is
-    answer at once; if a lone closing tag comes all the same, ``TextWasReasoning`` says so.
+    The text of a thinking model is held back until its closing tag arrives, or until the text ends. The text of other models
+    is yielded as answer at once; if a lone closing tag follows, ``TextWasReasoning`` corrects that.
     """
 
     def __init__(self, *, is_thinking_model: bool = False) -> None:
@@ -103,23 +104,26 @@ class ReasoningSplitter:
         self._buffer = ""  # may be the beginning of a tag
         self._held_back: list[str] = []  # while undecided
         self._is_thinking_model = is_thinking_model
-        self._may_be_reasoning = True  # a closing tag may still come
+        self._may_be_reasoning = True  # a lone closing tag may still arrive
         self._has_reasoning = False
         self._last_character = ""
         self._closing = ""  # ends the reasoning, then the answer
 
     @property
     def is_undecided(self) -> bool:
-        """Whether text is held back that may be either."""
+        """Whether text is held back that may be reasoning or answer."""
         return self._state is _State.UNDECIDED
 
     @property
     def has_empty_reasoning(self) -> bool:
-        """Whether the tag is open and nothing has followed it."""
+        """Whether the opening tag has arrived, and nothing after it."""
         return self._state is _State.THINKING and not self._has_reasoning
 
     def accept_plain(self, text: str) -> bool:
-        """Whether a text is a piece of the answer as it is, because no tag is open or begins in it; ``feed`` is slower."""
+        """Take a text that is a piece of the answer as it is, because no tag is open or begins in it; else return false.
+
+        A shortcut for ``feed``, which is slower.
+        """
         is_plain = (
             self._state is _State.ANSWER
             and not self._buffer
@@ -133,11 +137,11 @@ class ReasoningSplitter:
         return is_plain
 
     def expect_reasoning(self) -> None:
-        """The model turns out to be one that always thinks."""
+        """Expect reasoning first, because the model turns out to be one that always thinks."""
         self._is_thinking_model = True
 
     def expect_answer(self) -> None:
-        """The server sends the reasoning in a field of its own, so that all text is answer."""
+        """Expect only answer, because the server sends the reasoning in a field of its own."""
         self._is_thinking_model = self._may_be_reasoning = False
         if self._state is _State.UNDECIDED:
             self._decide_for_answer()
@@ -148,7 +152,7 @@ class ReasoningSplitter:
         self._held_back.clear()
 
     def feed(self, text: str, *, last: bool = False) -> Iterator[_Piece]:
-        """The pieces that are certain by now; with ``last``, all that remains. What is undecided then is answer."""
+        """Yield the pieces that are certain so far; with ``last``, all of them, undecided text as answer."""
         self._buffer += self._joiner.feed(text, last=last)
         if self._state is _State.BEFORE:
             self._read_beginning(last=last)
@@ -163,7 +167,7 @@ class ReasoningSplitter:
             yield from self._read_answer(last=last)
 
     def end_in_reasoning(self) -> Iterator[_Piece]:
-        """The text ends, and was cut off: what is undecided is reasoning, because the closing tag never came."""
+        """End a text that was cut off: undecided text is reasoning, because its closing tag never arrived."""
         self._state, self._buffer = _State.THINKING, "".join([*self._held_back, self._buffer])
         self._held_back.clear()
         yield from self.feed("", last=True)
@@ -179,8 +183,8 @@ class ReasoningSplitter:
         elif last or not (may_be_tag and any(tag.startswith(start) for tag in _LEADING_TAGS)):
             self._state = _State.UNDECIDED if self._is_thinking_model and not last else _State.ANSWER
 
-    def _close_reasoning(self, tag: str, rest: str) -> None:
-        self._state, self._buffer = _State.BETWEEN, rest
+    def _close_reasoning(self, tag: str, text_after: str) -> None:
+        self._state, self._buffer = _State.BETWEEN, text_after
         self._closing = _ENDINGS.get(tag, "")
         self._may_be_reasoning = False
 
@@ -202,16 +206,16 @@ class ReasoningSplitter:
         self._buffer = self._buffer[end:]
 
     def _take_reasoning(self, *, last: bool) -> str:
-        reasoning, tag, rest = self._buffer.partition(self._closing) if self._closing else (self._buffer, "", "")
+        reasoning, tag, text_after = self._buffer.partition(self._closing) if self._closing else (self._buffer, "", "")
         if tag:
-            self._close_reasoning(tag, rest)
+            self._close_reasoning(tag, text_after)
             return reasoning
         end = len(reasoning) - (0 if last else _count_partial(reasoning, (self._closing,)))
         self._buffer = reasoning[end:]
         return reasoning[:end]
 
     def _skip_to_answer(self, *, last: bool) -> None:
-        """Skip what stands before an answer: models put line breaks after the tag, some a tag of the answer's own."""
+        """Skip the line breaks between reasoning and answer, and a tag that opens the answer."""
         self._buffer = self._buffer.lstrip()
         for tag, closing in _WRAPPERS.items():
             if self._buffer.startswith(tag) and self._closing not in _WRAPPERS.values():  # only one
@@ -246,18 +250,18 @@ class ReasoningSplitter:
 
     def _cut_at_ending(self, text: str, *, last: bool) -> str:
         """Hold back the tag that ends the answer, and drop it if nothing follows."""
-        answer, tag, rest = text.partition(self._closing)
+        answer, tag, text_after = text.partition(self._closing)
         if not tag:
             answer, tag = (text, "") if last else _split_partial(text, self._closing)
-        elif rest.strip():
+        elif text_after.strip():
             self._closing = ""
             return text
-        self._buffer = "" if last else tag + rest
+        self._buffer = "" if last else tag + text_after
         return answer
 
 
 def _find_tags(text: str) -> Iterator[re.Match[str]]:
-    """The tags in a text, which most texts do not have."""
+    """The tags in a text; most texts have none."""
     return re.finditer(_ANSWER_TAG_PATTERN, text) if _may_have_tag(text) else iter(())
 
 

@@ -1,7 +1,7 @@
 """The body of a request for a chat completion. Pure.
 
-An image is encoded as base64 only while it is being sent. So a request that waits for its answer holds the image once,
-and not three times: the file, its URL and the body.
+An image is encoded as base64 only while it is being sent. So a request that waits for its answer holds the image once, as
+a file, and not three times, as file, URL and body.
 
 Source: OpenAI API reference, "Create chat completion".
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 #: Where chat completions are requested, after the base URL.
 COMPLETIONS_PATH = "/chat/completions"
-#: In ``Request.dropped``: the endpoint refused an answer that is not streamed.
+#: In ``Request.dropped``, this means that the endpoint refused to answer without streaming.
 UNSTREAMED = "unstreamed"
 #: Bytes in a chunk.
 _CHUNK_SIZE = 256 * 1024
@@ -98,10 +98,10 @@ class Request:
     """A prompt about some images, with its parameters; a parameter that is ``None`` is left to the endpoint.
 
     Attributes:
-        params: further body fields, from the profile, which override ours.
-        extra: further body fields, from ``-O``, which override all others.
+        params: body fields from the profile, which override ours.
+        extra: body fields from ``-O``, which override all others.
         dropped: body fields, kinds of ``response_format`` and spellings of ``thinking`` that the endpoint refused, and
-            ``UNSTREAMED``. If ``max_tokens`` is one, it is sent under its newer name.
+            ``UNSTREAMED``. A refused ``max_tokens`` is sent under its newer name, ``max_completion_tokens``.
         history: the messages before the prompt, from earlier in a conversation.
         follow_ups: the messages after the prompt.
         thinking: how much the model may think.
@@ -155,14 +155,14 @@ def build_body(request: Request) -> RequestBody:
     prompt = request.prompt
     if request.response_format:
         prompt = f"{prompt}\n\n{request.response_format.instruction}"
-    before = b'{"model":' + _encode_json(request.model) + b',"messages":['
+    before = b'{"model":' + encode_json(request.model) + b',"messages":['
     if request.system:
-        before += _encode_json({"role": "system", "content": request.system}) + b","
+        before += encode_json({"role": "system", "content": request.system}) + b","
     parts: list[bytes | DataUrl] = [before]
     for message in (*request.history, Message("user", prompt, request.images)):
         parts += (*_encode_message(request, message), b",")
     follow_ups = [_encode_text_message(message) for message in request.follow_ups]
-    parts[-1] = b",".join([b"", *follow_ups]) + b"]," + _encode_json(build_fields(request))[1:]
+    parts[-1] = b",".join([b"", *follow_ups]) + b"]," + encode_json(build_fields(request))[1:]
     return RequestBody(tuple(parts))
 
 
@@ -177,25 +177,25 @@ def _encode_message(request: Request, message: Message) -> list[bytes | DataUrl]
 
 
 def _encode_text_message(message: Message) -> bytes:
-    return _encode_json({"role": message.role, "content": message.text})
+    return encode_json({"role": message.role, "content": message.text})
 
 
 def _order_content(request: Request, message: Message) -> list[_ContentPart]:
-    """The parts of a message of the user's, each image after its label."""
+    """The parts of a user's message, each image after its label."""
     detail = request.detail if "detail" not in request.dropped else None
-    end = b"}}" if detail is None else b',"detail":' + _encode_json(detail) + b"}}"
+    end = b"}}" if detail is None else b',"detail":' + encode_json(detail) + b"}}"
     images: list[_ContentPart] = []
     for image in message.images:
         if image.label:
             images.append((_encode_text_part(image.label),))
-        url = (b'"', image.url, b'"') if isinstance(image.url, DataUrl) else (_encode_json(image.url),)
+        url = (b'"', image.url, b'"') if isinstance(image.url, DataUrl) else (encode_json(image.url),)
         images.append((b'{"type":"image_url","image_url":{"url":', *url, end))
     text = (_encode_text_part(message.text),)
     return [*images, text] if request.images_first else [text, *images]
 
 
 def build_fields(request: Request) -> dict[str, Any]:
-    """All body fields but the model and the messages, or the question of a decision."""
+    """All body fields except the model and the messages or, for a decision, the input and the question."""
     if request.is_decision:
         return dict(request.extra)
     fields = {**build_parameters(request), **request.params}
@@ -226,7 +226,7 @@ def build_parameters(request: Request) -> dict[str, Any]:
 
 
 def choose_response_format(request: Request) -> dict[str, Any] | None:
-    """The strictest kind that the endpoint has not refused."""
+    """The strictest kind of ``response_format`` that the endpoint has not refused; ``None`` if it refused all."""
     if request.response_format is None:
         return None
     schema = request.response_format.schema
@@ -237,12 +237,13 @@ def choose_response_format(request: Request) -> dict[str, Any] | None:
 
 
 def _encode_text_part(text: str) -> bytes:
-    return _encode_json({"type": "text", "text": text})
+    return encode_json({"type": "text", "text": text})
 
 
-#: Made once: ``json.dumps`` would make one per call.
+#: Made once: ``json.dumps`` would make one for each call.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
-def _encode_json(value: object) -> bytes:
+def encode_json(value: object) -> bytes:
+    """Encode compactly, in UTF-8; halves of surrogate pairs become question marks."""
     return _ENCODER.encode(value).encode(errors="replace")

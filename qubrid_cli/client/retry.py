@@ -15,7 +15,11 @@ _Item = TypeVar("_Item")
 
 @frozen
 class RetryScheduled:
-    """The request is sent again in ``seconds``, as retry ``attempt`` of ``retries``; ``reason`` begins a message."""
+    """The request will be sent again after ``seconds``, as retry ``attempt`` of ``retries``.
+
+    Attributes:
+        reason: why the last attempt failed, as the beginning of a message.
+    """
 
     reason: str
     seconds: float
@@ -46,8 +50,8 @@ class Backoff:
     """Exponential backoff with jitter.
 
     Args:
-        first: seconds before the first retry; doubled for each further one.
-        longest: seconds that no wait exceeds.
+        first: seconds before the first retry; doubled for each retry after it.
+        longest: the upper limit of a wait, in seconds.
         jitter: makes a wait random, so that many clients do not retry at the same moment.
     """
 
@@ -67,7 +71,7 @@ class RetryLimits:
 
     Attributes:
         retries: attempts after the first one.
-        max_wait: seconds before one retry; if the server asks for more, the request fails.
+        max_wait: the upper limit of a wait, in seconds; if the server asks for more, the request fails.
         max_time: seconds for the whole request, waits included; ``None`` for no limit.
     """
 

@@ -1,7 +1,7 @@
-"""How a request says how much the model may think: each server has a spelling of its own.
+"""How a request sets how much the model may think: each kind of server has its own field for it, here called a spelling.
 
-A request holds the spellings that may be right, the likeliest first. One is sent; if the endpoint refuses it, the next
-one is sent, and after the last one none. Pure.
+A request holds the spellings that may be right, the most likely first. The first one is sent; if the endpoint refuses it,
+the next one is sent, and after the last one none. Pure.
 
 Source: Alibaba Model Studio, "Deep thinking" (``enable_thinking``); vLLM, "Reasoning outputs", SGLang and llama.cpp
 server (``chat_template_kwargs``); OpenAI API reference, Groq and Gemini's OpenAI compatibility (``reasoning_effort``);
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 #: The fields of the request that control thinking.
 THINKING_FIELDS = ("enable_thinking", "chat_template_kwargs", "reasoning_effort", "reasoning", "thinking")
-#: The spelling of the built-in profiles, which stays likeliest if such a profile is used with another address. LM Studio's
-#: documentation has only the effort.
+#: The most likely field for a built-in profile, even if the profile is used with another address. LM Studio's documentation
+#: has only the effort.
 _PROFILE_FIELDS = {
     "ollama": "reasoning_effort",
     "lmstudio": "reasoning_effort",
@@ -30,17 +30,17 @@ _PROFILE_FIELDS = {
     "openrouter": "reasoning",
     "openai": "reasoning_effort",
 }
-#: Where nothing else is known, the name of the model decides: those that only their makers serve have an effort.
+#: Where nothing else is known, the name of the model decides: models that only their makers serve take an effort.
 _EFFORT_MODELS = re.compile(r"(^|[/:._-])(gpt-|o[134](-|$)|gemini|grok|claude|mistral|magistral)", re.IGNORECASE)
 #: Models that only Alibaba Model Studio serves, whose models Qubrid resells.
 _MODEL_STUDIO_MODELS = re.compile(r"qwen[\d.]*-(vl-)?(plus|flash|max)", re.IGNORECASE)
 #: Models whose chat template calls the variable ``thinking``; those of Qwen, GLM and others call it ``enable_thinking``.
 _THINKING_TEMPLATES = re.compile("deepseek|kimi", re.IGNORECASE)
-#: The levels that only some fields can tell apart.
+#: The levels that only some fields can express.
 _EFFORT_LEVELS = frozenset({"low", "medium", "high"})
-#: Efforts that mean ``off``, the best first; which of them exist depends on the model.
+#: Efforts that are sent for ``off``, the least first; which of them exist depends on the model.
 _OFF_EFFORTS = ("none", "minimal", "low")
-#: Models whose least effort is ``minimal`` (GPT-5, but not 5.1 and later) or ``low``.
+#: Models whose lowest effort is ``minimal`` (GPT-5, but not 5.1 and later) or ``low``.
 _MINIMAL_MODELS = re.compile(r"(^|/)gpt-5(-|$)", re.IGNORECASE)
 _LOW_MODELS = re.compile(r"(^|/)o[134](-|$)", re.IGNORECASE)
 
@@ -51,8 +51,8 @@ class Thinking:
 
     Attributes:
         level: ``on``, ``off``, ``low``, ``medium`` or ``high``.
-        fields: the fields that may control it, the likeliest first.
-        is_implied: the user did not choose the level, so no note says what was sent for it.
+        fields: the fields that may control it, the most likely first.
+        is_implied: the user did not choose the level, so no note is shown about what was sent for it.
     """
 
     level: str
@@ -62,21 +62,25 @@ class Thinking:
 
 @frozen
 class Spelling:
-    """One way to say it: a field of the request and its value, and the name under which its refusal is remembered."""
+    """One way to set the level: a field of the request with its value.
+
+    Attributes:
+        name: stands in ``Request.dropped`` if the endpoint refused this spelling.
+    """
 
     field: str
     value: Any
     name: str
 
     def __str__(self) -> str:
-        """Readable, as in ``enable_thinking: false``."""
+        """The field and its value, such as ``enable_thinking: false``."""
         return f"{self.field}: {json.dumps(self.value)}"
 
 
 def choose_thinking(level: str, *, profile: str, base_url: str, model: str) -> Thinking:
-    """The spellings for an endpoint.
+    """Choose the fields that an endpoint may understand.
 
-    A provider that is known takes one spelling; any other endpoint may be a proxy, or a server of any kind.
+    A known provider has one field; any other endpoint may be a proxy, or a server of any kind.
     """
     provider = find_provider(base_url)
     if provider is not None and provider.thinking is not None:
@@ -91,7 +95,7 @@ def choose_thinking(level: str, *, profile: str, base_url: str, model: str) -> T
 
 
 def find_spelling(thinking: Thinking, model: str, refused: frozenset[str]) -> Spelling | None:
-    """The first spelling that the endpoint has not refused; ``None`` if it has refused all."""
+    """The most likely spelling that the endpoint has not refused; ``None`` if it has refused all."""
     return next(
         (
             spelling
@@ -131,26 +135,26 @@ def _iterate_spellings(field: str, level: str, model: str) -> Iterator[Spelling]
 
 
 def add_thinking(fields: Mapping[str, Any], request: "Request") -> dict[str, Any]:
-    """The body fields with the spelling that the endpoint has not refused, and with those of ``-O``, which win.
+    """Add the first spelling that the endpoint has not refused, and the fields of ``-O``, which take precedence.
 
-    An object that is there already, such as ``chat_template_kwargs``, keeps its other members.
+    An object that is already in the fields, such as ``chat_template_kwargs``, keeps its other members.
     """
     assert request.thinking is not None
     spelling = find_spelling(request.thinking, request.model, request.dropped)
     if spelling is None:
         return {**fields, **request.extra}
-    values = [values[spelling.field] for values in (fields, request.extra) if spelling.field in values]
-    if not all(isinstance(value, Mapping) for value in (spelling.value, *values)):
+    other_values = [source[spelling.field] for source in (fields, request.extra) if spelling.field in source]
+    if not all(isinstance(value, Mapping) for value in (spelling.value, *other_values)):
         return {**fields, spelling.field: spelling.value, **request.extra}
     merged = {**fields.get(spelling.field, {}), **spelling.value, **request.extra.get(spelling.field, {})}
     return {**fields, **request.extra, spelling.field: merged}
 
 
 def describe_thinking(request: "Request", *, has_thought: bool) -> str:
-    """The note about what was sent for ``--think``.
+    """The note that says what was sent for ``--think``.
 
     Args:
-        has_thought: the model sent reasoning.
+        has_thought: whether the model sent reasoning.
     """
     thinking = request.thinking
     assert thinking is not None

@@ -1,8 +1,8 @@
-"""The connection to one host: its sockets, its response while the body arrives, and its errors as our own.
+"""The connection to one host: its sockets, the response while its body arrives, and its errors as our own.
 
-The sockets begin with the connection that ``preconnect`` opened, and join small writes. httpcore writes a request in pieces,
-the header and each chunk of the body; every write gives the interpreter's lock away, and small ones become packets of their
-own. So they are collected until there is a megabyte, or until the response is read.
+The first socket is the one that ``preconnect`` opened, if any. Small writes are joined: httpcore writes the header and each
+chunk of the body separately, every write releases the interpreter's lock, and small ones become packets of their own. So
+data is collected up to a megabyte, or until the response is read.
 """
 
 import select
@@ -26,13 +26,13 @@ from ..operating_system import call_interruptibly, receive
 from . import preconnect
 from .request import RequestBody
 
-#: Seconds to wait for usage and metrics on an open connection: after a ``finish_reason``, and after ``[DONE]``.
+#: Seconds to wait for usage and metrics while the connection stays open: after a ``finish_reason``, and after ``[DONE]``.
 _LATE_WAIT = 5.0
 _LATE_WAIT_AFTER_DONE = 1.0
-#: Bytes, as many as httpcore reads at once. Compressed they may have been a thousand times fewer.
+#: Bytes. httpcore reads as many at once; decompressed, these may become a thousand times as many.
 _SLICE_SIZE = 64 * 1024
 
-#: The encodings that httpx always decodes, and the packages by which it decodes others.
+#: The encodings that httpx always decodes, and the packages with which it decodes others.
 _CONTENT_ENCODINGS = frozenset({"", "identity", "gzip", "deflate"})
 _DECODERS = {"br": ("brotli", "brotlicffi"), "zstd": ("zstandard",)}
 
@@ -61,11 +61,11 @@ class Connection:
             yield
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, UnicodeError) as error:
             raise self.build_timeout_error() if self.deadline.is_expired else self._translate(error) from error
-        if self.deadline.is_expired:  # a body without a length ends without an error where the deadline cuts it
+        if self.deadline.is_expired:  # a body of unknown length ends without an error where the deadline cuts it off
             raise self.build_timeout_error()
 
     def build_timeout_error(self) -> NetworkError:
-        """The error for a request that took too long as a whole."""
+        """The error for an exchange that reached its deadline."""
         option = self.time_option
         return NetworkError(f"{self.host} did not finish within {option}", hint=f"Raise {option}.", code="max_time")
 
@@ -105,7 +105,7 @@ class Response:
         if (encoding := self._find_unknown_encoding()) is not None:
             raise EndpointError(
                 f"{self._connection.host} answered with the content encoding {encoding}, which this program did not request",
-                hint="The server, or a proxy in front of it, ignores Accept-Encoding: identity. Change that there.",
+                hint="The server, or a proxy in front of it, ignores Accept-Encoding: identity. Turn off its compression.",
                 code="protocol",
                 status=self.status,
             )
@@ -113,28 +113,32 @@ class Response:
         with self._connection.translate_errors():
             for chunk in self._response.iter_bytes():
                 for start in range(0, len(chunk), _SLICE_SIZE):
-                    if deadline.is_expired:  # to read what is here already could take long
+                    if deadline.is_expired:  # data that has already arrived could take long to read
                         raise self._connection.build_timeout_error()
                     yield chunk[start : start + _SLICE_SIZE]
 
-    def unlimit_wait(self) -> None:
-        """Wait as usual again: the answer goes on."""
-        self._connection.deadline.unshorten()
-
     def _find_unknown_encoding(self) -> str | None:
-        """The compression of the body that httpx does not undo; ``None`` if it does."""
+        """The content encoding that httpx cannot decode here; ``None`` if it can decode all of them."""
         names = self.headers.get("content-encoding", "").lower().replace(" ", "").split(",")
         name = next((name for name in names if name not in _CONTENT_ENCODINGS), None)
         if name is None or any(map(find_spec, _DECODERS.get(name, ()))):
             return None
         return self._connection.redact(name)[:40]
 
-    def limit_wait(self, *, is_announced: bool) -> None:
-        """Wait only a moment longer for usage and metrics, less after ``[DONE]``: some servers never close."""
-        self._connection.deadline.shorten(_LATE_WAIT_AFTER_DONE if is_announced else _LATE_WAIT)
+    def limit_wait(self, *, is_done: bool) -> None:
+        """Wait only some seconds longer for usage and metrics, because some servers never close the connection.
+
+        Args:
+            is_done: whether ``[DONE]`` has arrived; then the wait is shorter.
+        """
+        self._connection.deadline.shorten(_LATE_WAIT_AFTER_DONE if is_done else _LATE_WAIT)
+
+    def unlimit_wait(self) -> None:
+        """Undo ``limit_wait``: the answer goes on."""
+        self._connection.deadline.unshorten()
 
     def read_beginning(self, size: int) -> bytes:
-        """Read at least ``size`` bytes of an error's body, or all of a shorter one. Stops early if the server stalls."""
+        """Read at least ``size`` bytes of an error's body, or all of a shorter one; stops early if the server stalls."""
         self._connection.deadline.shorten(_LATE_WAIT)
         data = b""
         if self._find_unknown_encoding() is not None:
@@ -153,7 +157,7 @@ _WRITE_SIZE = 1024 * 1024
 
 @contextmanager
 def _translate_socket_errors(timeout_error: type[Exception], error: type[Exception]) -> Iterator[None]:
-    """Raise the exceptions that httpx expects of its network."""
+    """Raise the exceptions that httpx expects from its network backend."""
     try:
         yield
     except TimeoutError as cause:
@@ -163,7 +167,7 @@ def _translate_socket_errors(timeout_error: type[Exception], error: type[Excepti
 
 
 def _watch(connected: socket.socket) -> Callable[[], bool]:
-    """A function that says whether the server has sent something, or closed the connection."""
+    """Return a function that tells whether the server has sent something, or closed the connection."""
     if not hasattr(select, "poll"):  # Windows
         return lambda: bool(select.select([connected], [], [], 0)[0])
     poll = select.poll()  # unlike select, it takes descriptors above 1023
@@ -184,18 +188,18 @@ class _Stream(httpcore.NetworkStream):
         self._is_readable: Callable[[], bool] | None = None
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Write what is pending, then read."""
+        """Write the pending data, then read."""
         self._flush(timeout)
         with _translate_socket_errors(httpcore.ReadTimeout, httpcore.ReadError):
             data = receive(self._socket, max_bytes, timeout)
         if not self._has_read:
             self._has_read = True
-            if data and data[0] < 0x20 and data[0] not in b"\r\n":  # h11 would refuse it without a quotation
+            if data and data[0] < 0x20 and data[0] not in b"\r\n":  # h11 would reject it too, but not quote it
                 raise httpcore.RemoteProtocolError(f"illegal first bytes: {data[:16]!r}")
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Collect, and write when enough is there."""
+        """Add to the pending data, and write it if there is enough."""
         self._pending.append(buffer)
         self._pending_size += len(buffer)
         if self._pending_size >= _WRITE_SIZE:
@@ -211,7 +215,7 @@ class _Stream(httpcore.NetworkStream):
             self._socket.sendall(data)
 
     def close(self) -> None:
-        """Close the socket; what is pending is dropped."""
+        """Close the socket; pending data is dropped."""
         self._socket.close()
 
     def start_tls(
@@ -230,7 +234,7 @@ class _Stream(httpcore.NetworkStream):
                 raise
 
     def get_extra_info(self, info: str) -> Any:
-        """What httpcore asks of a stream."""
+        """Return a property of the connection by httpcore's name for it."""
         match info:
             case "ssl_object":
                 return self._socket if isinstance(self._socket, ssl.SSLSocket) else None
@@ -296,22 +300,21 @@ class Content(httpx.SyncByteStream):
 
 
 class DirectTransport(httpx.HTTPTransport):
-    """httpx's own transport over ``_Network``, for requests that go through no proxy.
+    """httpx's transport over our ``_Network``, for requests that do not go through a proxy.
 
     Args:
         context: verifies the server's certificate; ``None`` only for plain http.
-        deadline: gets each connection that is opened. httpx's ``trace`` would call it for each step of each request.
+        deadline: tracks each connection that is opened; httpx's ``trace`` would call it for each step of each request.
     """
 
     def __init__(self, context: ssl.SSLContext | None, deadline: Deadline) -> None:
         super().__init__(verify=context or False, trust_env=False)
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=context, network_backend=_Network(deadline)
-        )  # httpx has no argument for it
+        # httpx has no argument for the network backend.
+        self._pool = httpcore.ConnectionPool(ssl_context=context, network_backend=_Network(deadline))
 
 
 def open_transport(base_url: str, context: ssl.SSLContext | None, deadline: Deadline) -> httpx.BaseTransport:
-    """The transport to a URL: through the proxy that the environment or the system sets, else direct.
+    """Open the transport to a URL: through the proxy that the environment or the system sets, else a direct one.
 
     Raises:
         ValueError: the proxy cannot be used; the text may hold its password.

@@ -341,7 +341,7 @@ def _read_events(draft: _Draft, endpoint: Endpoint, response: Response) -> Itera
                 draft.chunk_info = ChunkInfo(**draft.chunk_info.to_dict() | endpoint.redact_json(event.to_dict()))
             case Finish():
                 draft.record_finish(endpoint.redact_json(event.reason))
-                response.limit_wait(is_announced=event.reason is None)
+                response.limit_wait(is_done=event.reason is None)
             case Repetition():
                 draft.end_at_repetition(event)
             case Refusal() | TokenProbabilities() | Probability():

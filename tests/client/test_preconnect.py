@@ -150,10 +150,10 @@ def test_a_connection_that_is_not_used_is_closed(
 )
 def test_no_connection_is_started_to_what_is_not_a_plain_https_address(url: str) -> None:
     preconnect.start(url)
-    assert preconnect._connecting is None
+    assert preconnect._connection is None
 
 
 def test_no_connection_is_started_where_a_proxy_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     preconnect.start("https://api.example.org/v1")
-    assert preconnect._connecting is None
+    assert preconnect._connection is None

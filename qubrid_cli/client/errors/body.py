@@ -1,4 +1,4 @@
-"""The reason in an error body, without what gateways and frameworks put around it. Pure; loaded only when a request fails.
+"""Finds the reason in an error body that gateways and frameworks have wrapped. Pure; loaded only when a request fails.
 
 Source: the error objects of OpenAI, Azure, Anthropic, Google (google.rpc.Status), AWS, vLLM, SGLang, FastAPI and pydantic
 (``detail``), OpenRouter (``metadata.raw``), Groq (``failed_generation``), MiniMax (``base_resp``), Cloudflare, LiteLLM.
@@ -39,7 +39,7 @@ _CODES = (
     "code", "type", "status", "error_code", "errorCode", "error_type", "errorcode", "Code", "__type", "errcode", "err_code", "status_code",
     "statusCode",
 )  # fmt: skip
-#: A sentence that says nothing if there is a reason below it.
+#: A sentence that can be dropped if there is a reason below it.
 _EMPTY_SENTENCE = re.compile(
     r"(?:the )?(?:model |upstream )?(?:provider|upstream|server|api|request|backend)?\s*(?:returned (?:an )?error|error|failed)"
     r"|bad request|an (?:unknown )?error (?:has )?occurred|internal (?:server )?error|error|invalid request|failed"
@@ -53,7 +53,7 @@ _PAGE = re.compile(
 )
 _PAGE_TITLE = re.compile(r"<(title|h1|h2|message)\b[^>]*>(.{1,400}?)</\1>", re.IGNORECASE | re.DOTALL)
 _PAGE_CODE = re.compile(r"<code>([\w.]{1,100})</code>", re.IGNORECASE)
-#: The sentence in JSON that was cut off.
+#: The message in JSON that was cut off.
 _CUT_OFF_MESSAGE = re.compile(r'"(?:message|detail|msg|error)"\s*:\s*"((?:[^"\\]|\\.){1,2000}?)"')
 
 
@@ -65,13 +65,13 @@ class ErrorResponse:
         status: the HTTP status; 200 for an error inside a stream.
         message: the server's reason, in one line.
         codes: the codes and the types, as text, the innermost first.
-        marks: further words by which the rules decide: the names of exceeded quotas, the numbers of MiniMax.
+        marks: other identifiers for the rules: the names of exceeded quotas, and MiniMax's numbers.
         has_key: the request carried a key.
         retry_after: seconds that the server asks to wait.
         reset_after: seconds until the rate limit is reset, by the usual headers.
         param: the field of the request that the server names.
-        numbers: further numbers of the error, by name.
-        generation: the beginning of what the model wrote, if the server refused that.
+        numbers: the integers in the body, by name.
+        generation: the beginning of the model's text, if the server refused that text.
         body: the whole body.
     """
 
@@ -109,7 +109,7 @@ def parse_error_body(
     Args:
         body: the parsed JSON, or the text if it is not JSON.
         status: the HTTP status; if it is 200, a code in the body that looks like a status replaces it (OpenRouter).
-        headers: of the response, with lower-case names; empty if they are those of a success.
+        headers: of the response, with lower-case names; empty if the response was a success.
     """
     expanded = expand(body)
     reader = _Reader()
@@ -120,33 +120,38 @@ def parse_error_body(
         reader.add_code(error_type.partition(":")[0])
     if status == 200:
         status = next((int(code) for code in reader.codes if re.fullmatch("[45][0-9][0-9]", code)), status)
-    explicit = (waits.parse_retry_after(headers), reader.wait, waits.parse_retry_after(reader.headers))
-    resets = (waits.parse_limit_reset(headers), waits.parse_limit_reset(reader.headers))
+    retry_waits = (
+        waits.parse_retry_after(headers),
+        reader.wait,
+        waits.parse_retry_after(reader.headers),
+        waits.parse_text(message[:4000]),
+    )
+    reset_waits = (waits.parse_limit_reset(headers), waits.parse_limit_reset(reader.headers))
     return ErrorResponse(
-        status,
-        host,
-        message,
-        tuple(dict.fromkeys(reader.codes)),
-        reader.request_id or request_id,
-        has_key,
-        next((wait for wait in (*explicit, waits.parse_text(message[:4000])) if wait is not None), None),
-        next((wait for wait in resets if wait is not None), None),
-        tuple(reader.marks),
-        reader.param,
-        reader.numbers,
-        reader.generation,
-        expanded,
+        status=status,
+        host=host,
+        message=message,
+        codes=tuple(dict.fromkeys(reader.codes)),
+        request_id=reader.request_id or request_id,
+        has_key=has_key,
+        retry_after=next((wait for wait in retry_waits if wait is not None), None),
+        reset_after=next((wait for wait in reset_waits if wait is not None), None),
+        marks=tuple(reader.marks),
+        param=reader.param,
+        numbers=reader.numbers,
+        generation=reader.generation,
+        body=expanded,
     )
 
 
 def format_body(body: object) -> str | None:
-    """The whole body as text, with the JSON inside strings as JSON; ``None`` if it is empty."""
+    """Format a body from ``expand`` as text; ``None`` if it is empty."""
     text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
     return text.strip() or None
 
 
 def expand(value: Any, depth: int = 0) -> Any:
-    """A JSON value in which strings that hold JSON are replaced by that."""
+    """Parse the strings in a JSON value that hold JSON themselves."""
     if depth > _MAX_DEPTH:
         return "…"
     match value:
@@ -159,12 +164,12 @@ def expand(value: Any, depth: int = 0) -> Any:
             return {str(name): expand(item, depth + 1) for name, item in value.items()}
         case None | bool() | int() | float():
             return value
-        case _:  # what Python can write and JSON cannot
+        case _:  # a Python literal that JSON does not have
             return str(value)
 
 
 def _parse_embedded(text: str) -> dict[str, Any] | list[Any] | None:
-    """The object or the list of objects that a text is: JSON, the ``repr`` of Python, or an event of a stream."""
+    """Parse a text that is an object or a list of objects, in JSON or as Python's ``repr``, perhaps in a stream's event."""
     text = text.strip().removeprefix("data:").lstrip()
     if text.startswith(('"{', '"[')) and text.endswith('"'):  # encoded twice
         text = _unescape(text[1:-1])
@@ -224,9 +229,7 @@ class _Reader:
             "",
         )
         self._read_fields(body)
-        if own:
-            own = self._read_text(own, depth + 1)
-        reason = own
+        reason = self._read_text(own, depth + 1) if own else ""
         for text in dict.fromkeys(filter(None, inner)):
             reason = _combine(reason, text)
         if not reason and depth == 0 and body:
@@ -276,7 +279,7 @@ class _Reader:
                 self.marks += [str(violation[name]) for name in ("quotaId", "quotaMetric") if violation.get(name)]
 
     def _read_validation_error(self, location: object, message: str) -> str:
-        """A sentence such as "messages.0.content: Input should be a valid string", of FastAPI and pydantic."""
+        """Return "messages.0.content: Input should be a valid string" for an error of FastAPI and pydantic."""
         parts = (
             [str(part) for part in location if part not in {"body", "__root__"}] if isinstance(location, list) else []
         )
@@ -284,7 +287,7 @@ class _Reader:
         return f"{'.'.join(parts)}: {message}" if parts else message
 
     def _read_text(self, text: str, depth: int) -> str:
-        """The reason in a text, which may have a body at its end: "Error code: 400 - {'error': …}"."""
+        """Find the reason in a text, which may end in another body: "Error code: 400 - {'error': …}"."""
         if _PAGE.match(text):
             return self._read_page(text)
         start, end = text.find("{"), text.rfind("}")
@@ -310,7 +313,7 @@ class _Reader:
         return "a web page instead of an error message" + (f": {words}" if words else "")
 
     def add_code(self, value: object) -> None:
-        """Add a code or a type, unless it says nothing."""
+        """Add a code or a type, without its namespace; values that mean nothing are skipped."""
         if (
             isinstance(value, str | int)
             and not isinstance(value, bool)
@@ -321,7 +324,7 @@ class _Reader:
 
 
 def _has_message(value: object) -> bool:
-    """Whether a value below a body holds an error, and not data of the answer."""
+    """Whether a value inside a body holds an error, and not data of the answer."""
     if isinstance(value, list):
         return any(map(_has_message, value))
     return isinstance(value, dict) and any(value.get(name) for name in ("error", "errors", "message", "msg", "detail"))
@@ -333,7 +336,7 @@ def _get_word(body: dict[str, Any], name: str) -> str | None:
 
 
 def _combine(outer: str, inner: str) -> str:
-    """One reason from that of a body and that of the body inside it, without repetitions."""
+    """Combine the reasons of a body and of a body inside it, without repetition."""
     if not outer or _EMPTY_SENTENCE.fullmatch(outer.strip(" .:!")) or outer in inner:
         return inner
     if inner in outer or _EMPTY_SENTENCE.fullmatch(inner.strip(" .:!")):

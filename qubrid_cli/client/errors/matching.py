@@ -12,7 +12,7 @@ from .body import ErrorResponse
 
 #: Characters of a reason that are searched.
 _MAX_SEARCHED_LENGTH = 4000
-#: What a reason may contain that says nothing about the error: links, quoted words, names of models, long quotations.
+#: Parts of a reason that say nothing about the error: links, quoted words, names of models, long quotations.
 _NAMES = re.compile(
     r"https?://\S+"
     r"|(?<!\w)(?P<quote>['\"`])[^\s'\"`]{1,200}(?P=quote)(?!\w)"
@@ -55,23 +55,23 @@ Test = Callable[[Searchable], bool]
 
 
 def says(pattern: str) -> Test:
-    """Whether the reason without names contains this."""
+    """Whether the reason, without names, contains this pattern."""
     return lambda error: re.search(pattern, error.prose) is not None
 
 
 def quotes(pattern: str) -> Test:
-    """Whether the whole reason contains this."""
+    """Whether the whole reason contains this pattern."""
     return lambda error: re.search(pattern, error.text) is not None
 
 
 def has_code(*codes: str) -> Test:
-    """Whether one of these is a code; each without punctuation."""
+    """Whether the error has one of these codes; they are written without punctuation."""
     wanted = frozenset(codes)
     return lambda error: not wanted.isdisjoint(error.codes)
 
 
 def has_status(*statuses: int) -> Test:
-    """Whether it is one of these statuses."""
+    """Whether the error has one of these statuses."""
     return lambda error: error.status in statuses
 
 

@@ -1,6 +1,6 @@
-"""What a server's error can mean, and by which codes and words it is recognized. Pure; loaded only when a request fails.
+"""Tests for what a server's error means, by its codes and words. Pure; loaded only when a request fails.
 
-``rules`` has the table of rules that uses these tests.
+The table of rules in ``rules`` uses these tests.
 
 Source: the error messages of the providers that ``tests/client/test_rules.py`` names.
 """
@@ -9,7 +9,7 @@ import re
 
 from .matching import Searchable, both, either, has_code, has_status, no, quotes, says
 
-# Limits. Which period a limit is for decides what to do: wait for one per minute, stop for one per day.
+# Limits. The period of a limit decides what to do: wait for one per minute, stop for one per day.
 
 _MOMENT = (
     r"per[ _-]?(?:min(?:ute)?|sec(?:ond)?)\b|perminute|persecond|/ ?min(?:ute)?\b|(?<![a-z])[rt]p[ms](?![a-z])|byminute|per 60s|\bqps\b|request rate|slow down"
@@ -26,8 +26,8 @@ _USED_UP = r"exceed|reach|\bhit\b|used up|exhaust|too many"
 def _is_limit_per_period(error: Searchable) -> bool:
     """Whether a limit per day, week or month is used up.
 
-    Gemini names the quota in a field. Elsewhere the first period in the text counts: OpenRouter goes on with an offer of
-    more requests per day.
+    Gemini names the quota in a field. Elsewhere the first period in the text counts, because OpenRouter's message continues
+    with an offer of more requests per day.
     """
     if any("perday" in code for code in error.codes):
         return True
@@ -82,7 +82,7 @@ says_throttled = says(
 #: OpenAI and Groq: one request has more tokens than the limit per minute, so waiting does not help.
 is_larger_than_limit = says(r"request too large for|requested [0-9,]+ tokens[^.]{0,40}exceeds the (?:tpm|rate) limit")
 
-is_throttled_in_spite_of_quota = both(
+is_throttling_worded_as_quota = both(
     either(_is_no_credits_code, _says_no_credits),
     either(has_code("insufficientquota", "throttlingallocationquota"), has_status(429)),
     either(
@@ -203,7 +203,7 @@ is_not_routable = both(
     has_status(404, 503),
     says(r"no (?:endpoints|allowed providers|providers?)\b[^.]{0,80}(?:policy|selected|available)"),
 )
-#: Names a kind of input that the model does not take; "images larger than …" and "image URLs" are something else.
+#: A kind of input that the model does not accept; "images larger than …" and "image URLs" are excluded below.
 _IMAGES = r"(?:an? |the |any )?(?:image|vision|visual|multi-?modal|image_url)s?"
 is_no_vision = either(
     has_code("modeldoesnotsupportimage", "imagenotsupported", "20041"),

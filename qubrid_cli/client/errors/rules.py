@@ -1,7 +1,7 @@
-"""Broken connections, HTTP statuses and error bodies become our errors. Pure; loaded only when a request fails.
+"""Turns broken connections, HTTP statuses and error bodies into our errors. Pure; loaded only when a request fails.
 
-``_RULES`` is the one table that says what an error response means: the first rule that matches is used. ``body`` reads
-the bodies, ``meanings`` recognizes the wordings.
+``_RULES`` is the one table that decides what an error response becomes: the first rule that matches is used. ``body`` reads
+the bodies, and ``meanings`` recognizes the wordings.
 """
 
 import re
@@ -19,6 +19,7 @@ from ...frozen import frozen
 from ...images.http_errors import Cause, HttpFailure
 from ...images.urls import PROXY_LOGIN_HINT
 from ...providers import Provider, find_provider
+from ...text import shorten
 from ..endpoint import DEFAULT_COMMANDS, HintCommands
 from . import meanings
 from .body import ErrorResponse
@@ -26,20 +27,20 @@ from .matching import Searchable, both, either, has_status, no, prepare, says
 from .token_counts import parse_token_counts
 from .waits import format_wait
 
-#: Characters of the server's message that are repeated; the rest of a stack trace or a web page does not help.
+#: Characters of the server's reason that a message quotes; the rest of a stack trace or a web page does not help.
 _MAX_MESSAGE_LENGTH = 400
-#: Characters of the reason that are kept for those who search it.
+#: Characters of the reason that are kept in the error, for ``describe.fallbacks`` to search.
 _MAX_REASON_LENGTH = 16_000
 #: Errors whose reason contains numbers of tokens.
 _CODES_WITH_TOKENS = frozenset({"context_length_exceeded", "max_tokens_too_large"})
-#: Seconds. Gemini asks to retry in less even if the limit of the day is used up.
+#: Gemini asks for a shorter wait even if the limit per day is used up.
 _MIN_RESET_SECONDS = 60.0
-#: Seconds: 40 days. No limit is for longer than a month.
+#: 40 days: no limit has a period of more than a month.
 _MAX_RESET_SECONDS = 40 * 86_400.0
 
 
 def build_transport_error(failure: HttpFailure, message: str) -> EndpointError:
-    """The error for a connection that failed; ``message`` is that of the failure, without secrets."""
+    """The error for a connection that failed; ``message`` is the failure's message without secrets."""
     match failure.cause:
         case (
             Cause.CONNECT_TIMEOUT
@@ -65,13 +66,13 @@ def build_transport_error(failure: HttpFailure, message: str) -> EndpointError:
 
 @frozen
 class _Rule:
-    """What an error response becomes.
+    """The error that a matching error response becomes.
 
     Attributes:
         message: follows the name of the host.
-        hint: ``{models}``, ``{status}`` and ``{login}`` stand for those of ``HintCommands``.
+        hint: ``{models}``, ``{status}`` and ``{login}`` stand for the commands of ``HintCommands``.
         code: replaces the server's code.
-        default_code: for a server that sends none.
+        default_code: used if the server sends no code.
         page: the provider's page that helps, if it has one.
     """
 
@@ -111,7 +112,7 @@ _RULES = (
         ConnectionSetupError,
         code="tls",
     ),
-    # Links that the server could not download. Before the keys: "401 Unauthorized" there is about the link.
+    # Links that the server could not download. These precede the keys, because their "401 Unauthorized" is about the link.
     _Rule(
         meanings.is_link_timeout,
         "could not download the image in time",
@@ -125,7 +126,7 @@ _RULES = (
         "Add --fetch, to download links here and send the images.",
         default_code="link_failed",
     ),
-    # Models. Under any status, but not where a key or a rate is refused in passing.
+    # Models, with any status; but an error about a key or a rate limit may also name the model.
     _Rule(
         both(meanings.is_no_vision, no(meanings.says_throttled)),
         "says that the model does not accept images",
@@ -151,7 +152,7 @@ _RULES = (
         "Send smaller images with --max-pixels, or lower --max-tokens.",
         code="request_too_large",
     ),
-    _Rule(meanings.is_throttled_in_spite_of_quota, *_THROTTLED, is_temporary=True),
+    _Rule(meanings.is_throttling_worded_as_quota, *_THROTTLED, is_temporary=True),
     _Rule(
         meanings.is_no_credits,
         "has no credits left for this key",
@@ -302,7 +303,7 @@ def build_error(
     """The error for an error response, with the server's own reason and code.
 
     Args:
-        redact: removes secrets. The rules see the response with them, because a key may be an ordinary word.
+        redact: removes secrets. The rules see the original text, because a key may be an ordinary word in it.
         body: the whole response, without secrets.
     """
     error = prepare(response)
@@ -345,23 +346,19 @@ def _get_wait(rule: _Rule, response: ErrorResponse) -> float | None:
 def _format_details(response: ErrorResponse, reason: str, generation: str) -> str:
     """The status and the server's reason, which follow our own words."""
     status = "" if response.status == 200 else f" (HTTP {response.status})"
-    details = _shorten(f"{reason} (it wrote: {generation})" if generation else reason)
+    details = shorten(f"{reason} (it wrote: {generation})" if generation else reason, _MAX_MESSAGE_LENGTH)
     return f"{status}: {details}" if details else status
 
 
-def _shorten(text: str) -> str:
-    return text if len(text) <= _MAX_MESSAGE_LENGTH else text[: _MAX_MESSAGE_LENGTH - 1] + "…"
-
-
 def _format_hint(rule: _Rule, response: ErrorResponse, context: ContextOverflow | None, commands: HintCommands) -> str:
-    """The hint of the rule, with the numbers that the server told."""
+    """The hint of the rule, or a more exact one from the numbers in the server's error."""
     if rule.code == "insufficient_quota" and (match := re.search("can only afford ([1-9][0-9]*)", response.message)):
         return f"Lower --max-tokens to {match[1]}, or add credits to the account that the key belongs to."
-    left = context.tokens_left if context else None
-    if left is not None and left <= 0:
-        return f"Prompt and images exceed it by {-left:,} tokens. {_RESIZE_HINT}"
-    if left is not None and context is not None and context.is_prompt_exact:
-        return f"Lower --max-tokens to {left}, or send smaller images with --max-pixels."
+    tokens_left = context.tokens_left if context else None
+    if tokens_left is not None and tokens_left <= 0:
+        return f"Prompt and images exceed it by {-tokens_left:,} tokens. {_RESIZE_HINT}"
+    if tokens_left is not None and context is not None and context.is_prompt_exact:
+        return f"Lower --max-tokens to {tokens_left}, or send smaller images with --max-pixels."
     if context is not None and context.max_output_tokens:
         return f"Lower --max-tokens to {context.max_output_tokens}."
     hint = rule.hint.format(models=commands.models, status=commands.status, login=commands.login)

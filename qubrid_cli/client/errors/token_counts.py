@@ -1,4 +1,4 @@
-"""The numbers of tokens in an error about a request that is too long for the model. Pure; loaded only when a request fails.
+"""The token counts in an error about a request that is too long for the model. Pure; loaded only when a request fails.
 
 Source: the messages of OpenAI, DeepSeek, Anthropic, Gemini, xAI, Mistral, Moonshot, DashScope, SiliconFlow, Cerebras,
 OpenRouter, Cloudflare, GitHub Models, vLLM, SGLang, llama.cpp, llama-cpp-python, LM Studio and Text Generation Inference.
@@ -11,7 +11,7 @@ from ...errors import ContextOverflow
 
 _N = r"([0-9][0-9,_]*)"
 
-#: Each list is tried in order; ``…`` of the comments stands for a number.
+# The patterns of a list are tried in order; ``…`` in their comments stands for a number.
 _CONTEXT_SIZES = (
     rf"maximum context length (?:is|of) (?:only )?{_N}",  # OpenAI, vLLM, OpenRouter, SGLang
     rf"context length is (?:only )?{_N}",
@@ -93,10 +93,10 @@ _MAX_OUTPUT_TOKENS = (
 
 
 def parse_token_counts(text: str, numbers: Mapping[str, int]) -> ContextOverflow:
-    """The numbers in the reason, and those that llama.cpp sends as fields.
+    """Find the token counts in the reason, and those that llama.cpp sends as fields.
 
     Args:
-        text: in lower case.
+        text: the reason in lower case.
         numbers: the numbers in the error body by name.
     """
     context_size = numbers.get("n_ctx") or _find(_CONTEXT_SIZES, text)

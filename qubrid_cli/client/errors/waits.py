@@ -36,7 +36,7 @@ _FIELDS = {
     "retryAfterMs": 0.001,
     "estimated_time": 1.0,  # Hugging Face, while a model is loading
 }
-#: Numbers of seconds and of milliseconds that are times and not durations: they lie after 2001.
+#: From these numbers on, a value is a time since 1970 in seconds or milliseconds (after 2001), and not a duration.
 _FIRST_TIME_SECONDS = 1e9
 _FIRST_TIME_MILLISECONDS = 1e12
 
@@ -64,10 +64,10 @@ def parse_retry_after(headers: Mapping[str, str], now: datetime | None = None) -
 
 
 def parse_limit_reset(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """The seconds until the limits that are used up are reset: the longest of the rate-limit headers.
+    """The seconds until all limits that are used up are reset, by the rate-limit headers.
 
-    A limit is used up if its header ``…-remaining`` is 0. A reset without such a header counts if it has no name, because
-    it belongs to the limit that refused the request.
+    A limit is used up if its header ``…-remaining`` is 0. A reset without such a header counts if the limit has no name,
+    because it then belongs to the limit that refused the request.
 
     Args:
         headers: with lower-case names.
@@ -149,7 +149,7 @@ def format_wait(seconds: float) -> str:
 
 
 def parse_header_number(text: str | None) -> float | None:
-    """The number in a header; ``None`` if it is not a plain one."""
+    """The number in a header; ``None`` if the text is not a plain decimal number."""
     return float(text) if text is not None and re.fullmatch(r"[ \t]*[0-9]{1,18}(\.[0-9]{1,9})?[ \t]*", text) else None
 
 

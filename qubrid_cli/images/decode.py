@@ -109,12 +109,13 @@ def open_image(data: bytes, name: str) -> Image.Image:
         Exception: one of ``DECODE_ERRORS``, if the file is damaged.
     """
     data = _convert_16_bit_ppm(data)
-    has_heif = heif.is_heif(data) and not heif.is_avif(data) and _load_heif_reader()
-    if has_heif:
-        _check_heif_items(data, name)
-        data = heif.widen_crop(data)
+    has_heif = False
     if data.startswith(b"\xff\xd8"):
         _check_jpeg_frame(data, name)
+    elif heif.is_heif(data) and not heif.is_avif(data) and _load_heif_reader():
+        has_heif = True
+        _check_heif_items(data, name)
+        data = heif.widen_crop(data)
     if data[:2] in {b"II", b"MM"}:
         _load_tiff_reader()
     try:

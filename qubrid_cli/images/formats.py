@@ -57,7 +57,7 @@ _UNSUPPORTED_FORMATS = (
     (rb"AT&TFORM", ("a DjVu document", "ddjvu -format=tiff -page=1 {} out.tiff")),
     (rb"II\x1a\0\0\0HEAPCCDR", ("a camera raw image (Canon CRW)", CAMERA_RAW[1])),
     (rb"FUJIFILMCCD-RAW|II\*\0.{4}CR\x02|....ftypcrx |IIU\0|IIR[OS]|MMOR|\0MRM|FOVb", CAMERA_RAW),
-    # ISO media files that are neither HEIF nor AVIF (see boxes.is_heif), and other containers.
+    # ISO media files that are neither HEIF nor AVIF (see heif.is_heif), and other containers.
     (
         rb"....(ftyp|moov|mdat|wide|free)|\x1a\x45\xdf\xa3|RIFF....AVI |FLV\x01|\0\0\x01[\xba\xb3]",
         ("a video", "ffmpeg -i {} -frames:v 1 out.png"),

@@ -165,12 +165,13 @@ def find_jpeg_end(data: bytes) -> int | None:
 
 def list_extra_parts(data: bytes) -> Iterator[str]:
     """What stands in a file beside its image, by name: a gain map, a second image, a video, or anything behind its end."""
-    head = data[: _find_scan(data) if data.startswith(b"\xff\xd8") else _HEAD_BYTES]
+    is_jpeg = data.startswith(b"\xff\xd8")
+    head = data[: _find_scan(data) if is_jpeg else _HEAD_BYTES]
     behind = _find_data_behind(data, head)
     has_gain_map = any(sign in head for sign in _GAIN_MAP_SIGNS)
-    has_video = bool(behind and re.search(_VIDEO_START, behind)) or heif.has_video(data)
+    has_video = bool(behind and re.search(_VIDEO_START, behind)) or (not is_jpeg and heif.has_video(data))
     has_image = b"\xff\xd8\xff" in behind
-    if has_gain_map and (has_image or heif.is_heif(data)):
+    if has_gain_map and (has_image or (not is_jpeg and heif.is_heif(data))):
         yield "a gain map"
     elif has_image:
         yield "a second image"

@@ -15,7 +15,7 @@ from .entries import Record
 
 #: A percentage of failures applies only after this many finished images.
 _MIN_IMAGES_FOR_PERCENT = 20
-#: Assumed for an answer before there is one: the usual length of a caption, tags or a text.
+#: Tokens assumed for an answer before there is one: the usual length of a caption, of tags or of a text.
 _DEFAULT_OUTPUT_TOKENS = 1_000
 #: US dollars. A request of unknown cost is not free.
 _LEAST_COST = 1e-9
@@ -39,8 +39,9 @@ class FailureLimit:
         return failed > self.count or percent > self.percent
 
 
-#: When this many images in a row fail with the same error, the cause is not the images. Lower, and a folder of a dozen
-#: images that the endpoint cannot read would stop a run; higher, and a run in which nothing can succeed would cost more.
+#: When this many images in a row fail with the same error, the images are not the cause. With a lower limit, a folder of
+#: a dozen images that the endpoint cannot read would stop a run; with a higher one, a run in which no request can succeed
+#: would cost more.
 DEFAULT_FAILURE_LIMIT = FailureLimit(in_a_row=20)
 
 
@@ -79,18 +80,18 @@ def count_tokens(usage: Mapping[str, Any] | None) -> int | None:
 
 
 def is_billed(record: Record) -> bool:
-    """Whether the endpoint wrote an answer, which has its price even if the image failed in the end."""
+    """Whether the endpoint wrote an answer, which is billed even if the image failed."""
     return bool(record["ok"] or record["text"] or record["usage"])
 
 
 @frozen
 class AnswerRoom:
-    """The tokens that an answer may have, as far as the endpoint's errors and answers have shown; ``None`` if unknown.
+    """How long an answer may be, as learned from the endpoint's errors and answers; ``None`` for what is unknown.
 
     Attributes:
-        context_size: of prompt and answer together.
+        context_size: tokens of prompt and answer together.
         prompt_scale: the server's count of a prompt's tokens, divided by our estimate.
-        max_output_tokens: of any answer.
+        max_output_tokens: tokens of any answer.
     """
 
     context_size: int | None = None
@@ -98,11 +99,12 @@ class AnswerRoom:
     max_output_tokens: int | None = None
 
     def adapt(self, overflow: ContextOverflow | None, usage: Mapping[str, Any] | None, input_tokens: int) -> Self:
-        """The same after a request that did not fit at first.
+        """Return the limits after a request, corrected if it did not fit at first.
 
         Args:
+            overflow: what the endpoint said about its limits; ``None`` if the request fitted.
             usage: of its answer.
-            input_tokens: our estimate for it.
+            input_tokens: our estimate for the request.
         """
         if overflow is None:
             return self
@@ -113,10 +115,10 @@ class AnswerRoom:
         return replace(room, context_size=overflow.context_size, prompt_scale=prompt_tokens / input_tokens)
 
     def limit_answer(self, request: Request, input_tokens: int) -> tuple[Request, tuple[str, ...]]:
-        """The request with a ``max_tokens`` that fits, as far as that is known; and a warning if it was lowered.
+        """Lower ``max_tokens`` of a request until it fits the limits that are known; return it, and a warning if changed.
 
         Args:
-            input_tokens: our estimate for it.
+            input_tokens: our estimate for the request.
         """
         limits = [] if self.max_output_tokens is None else [self.max_output_tokens]
         if self.context_size is not None:
@@ -129,7 +131,7 @@ class AnswerRoom:
 
 
 class TotalUsage:
-    """What all answers have used so far, those of failed images included.
+    """What all answers have used so far, including those of failed images.
 
     Attributes:
         input_tokens: tokens sent; ``output_tokens`` are those received.
@@ -223,14 +225,14 @@ class Budget:
         return round(self.usage.output_tokens / self._answer_count) if self._answer_count else None
 
     def find_exceeded_time_limit(self, seconds: float) -> str | None:
-        """The limit on time, as its option, if it is reached."""
+        """The time limit as it was set, such as ``--max-time 60``, if it is reached."""
         return f"--max-time {self._limits.seconds:g}" if seconds >= self._limits.seconds else None
 
     def find_limit_for_next_request(self, input_tokens: int) -> str | None:
-        """The limit, as its option, that one more request would exceed even if none were in flight.
+        """The limit, as it was set, that one more request would exceed even if none were in flight.
 
         Args:
-            input_tokens: of that request. Before the first answer only they count, so that a run can start.
+            input_tokens: of that request. Before the first answer, only these count, so that a run can start.
         """
         return self._find_exceeded_limit(1, self._estimate_request(input_tokens, 1, unknown_cost=_LEAST_COST))
 
@@ -240,7 +242,7 @@ class Budget:
         return in_flight > 0 and self._find_exceeded_limit(in_flight + 1, expected) is not None
 
     def find_missing_price(self, model: str) -> ConfigError | None:
-        """The error that the limit on the cost cannot be kept, because the answers have neither a price nor a cost."""
+        """The error if the limit on the cost cannot be kept: no price is set, and the endpoint does not report costs."""
         if self._limits.cost == inf or self._answer_count == 0 or self.usage.cost is not None:
             return None
         return ConfigError(
@@ -279,7 +281,7 @@ class Budget:
         if error is None:
             self._has_success, self._last_failure, self._same_failures_count = True, None, 0
             return False
-        if error.code == "content_policy" and self._has_success:  # it is the images: a folder may be full of such
+        if error.code == "content_policy" and self._has_success:  # the images are the cause, perhaps of a whole folder
             return False
         failure = type(error), error.code, error.status
         self._same_failures_count = self._same_failures_count + 1 if failure == self._last_failure else 1

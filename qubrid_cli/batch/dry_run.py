@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from .journal import Journal
     from .sidecars.writer import Sidecars
 
-#: Seconds for counting all images; after that, a random sample is counted, for as long again.
+#: Seconds for counting all images; after that, a random sample is counted, for the same time.
 _COUNT_SECONDS = 1.0
-#: Images that are counted all the same, however long that takes.
+#: Images that are always counted, however long that takes.
 _LEAST_COUNTED = 200
 #: Seconds between lines of progress.
 _REPORT_SECONDS = 2.0
-#: Images among which those are chosen that are prepared.
+#: The random sample from which the images to prepare are chosen.
 _RESERVOIR_SIZE = 400
-#: Images that stand for all if there are too many to be counted.
+#: The random sample that is counted if there are too many images.
 _MAX_COUNTED = 5_000
 
 
@@ -70,13 +70,13 @@ def _count_images(plan: BatchPlan, journal: "Journal | None", report: Callable[[
         return counter.build_census()
     if isinstance(plan.inputs.list_file, Path) and not plan.inputs.arguments and plan.inputs.can_be_found_twice:
         return _sample_list(plan, plan.inputs.list_file, _Counter(plan, journal), report, clock)
-    return _sample_rest(items, counter, _Counter(plan, journal), report, clock)
+    return _sample_remaining(items, counter, _Counter(plan, journal), report, clock)
 
 
 def _sample_list(
     plan: BatchPlan, path: Path, counter: "_Counter", report: Callable[[str], None], clock: Clock
 ) -> Census:
-    """Count random rows of a list, which stand for all."""
+    """Count a random sample of the rows of a list, and estimate the counts of all."""
     from .readers import lists
 
     dice = random.Random(0)  # noqa: S311  # so that the same list gives the same figures
@@ -88,45 +88,45 @@ def _sample_list(
         image_column=plan.inputs.image_column,
     )
     report(f"the list has {row_count:,} rows: estimating from a random sample")
-    give_up_at, used = clock() + _COUNT_SECONDS, 0
+    give_up_at, sample_size = clock() + _COUNT_SECONDS, 0
     selection = replace(plan.inputs.selection, limit=None)
     for row in rows:
-        used += 1
+        sample_size += 1
         for item in find_images([], list_items=[row], selection=selection, page_finder=plan.inputs.page_finder):
             counter.add(item)
-        if used >= _LEAST_COUNTED and clock() >= give_up_at:
+        if sample_size >= _LEAST_COUNTED and clock() >= give_up_at:
             break
-    total = round(row_count * counter.total / max(1, used))
+    total = round(row_count * counter.total / max(1, sample_size))
     limit = plan.inputs.selection.limit
     return counter.build_census(total if limit is None else min(total, limit))
 
 
-def _sample_rest(
+def _sample_remaining(
     items: Iterator[InputItem],
-    counted: "_Counter",
-    counter: "_Counter",
+    first_counter: "_Counter",
+    sample_counter: "_Counter",
     report: Callable[[str], None],
     clock: Clock,
 ) -> Census:
-    """Find all other images without looking at them, and count random ones, which stand for these."""
+    """Find all remaining images without examining them, count a random sample, and estimate the counts of all."""
     dice = random.Random(0)  # noqa: S311  # so that the same images give the same figures
     sample: list[InputItem] = []
-    rest_count, next_report_at = 0, clock() + _REPORT_SECONDS
-    for rest_count, item in enumerate(items, 1):
+    remaining_count, next_report_at = 0, clock() + _REPORT_SECONDS
+    for remaining_count, item in enumerate(items, 1):
         if len(sample) < _MAX_COUNTED:
             sample.append(item)
-        elif (place := dice.randrange(rest_count)) < _MAX_COUNTED:
-            sample[place] = item
+        elif (position := dice.randrange(remaining_count)) < _MAX_COUNTED:
+            sample[position] = item
         if clock() >= next_report_at:
             next_report_at = clock() + _REPORT_SECONDS
-            report(f"{counted.total + rest_count:,} images found so far")
+            report(f"{first_counter.total + remaining_count:,} images found so far")
     dice.shuffle(sample)
     give_up_at = clock() + _COUNT_SECONDS
     for item in sample:
-        counter.add(item)
-        if counter.total >= _LEAST_COUNTED and clock() >= give_up_at:
+        sample_counter.add(item)
+        if sample_counter.total >= _LEAST_COUNTED and clock() >= give_up_at:
             break
-    return _add(counted.build_census(), counter.build_census(rest_count))
+    return _add(first_counter.build_census(), sample_counter.build_census(remaining_count))
 
 
 def _add(first: Census, second: Census) -> Census:
@@ -191,8 +191,8 @@ class _Counter:
             self._sized_documents.add(source.document.name)
         if len(self._images) < _RESERVOIR_SIZE:
             self._images.append(SizedTask(task, size))
-        elif (place := self._dice.randrange(self._counts[_ImageState.TO_REQUEST])) < _RESERVOIR_SIZE:
-            self._images[place] = SizedTask(task, size)
+        elif (position := self._dice.randrange(self._counts[_ImageState.TO_REQUEST])) < _RESERVOIR_SIZE:
+            self._images[position] = SizedTask(task, size)
 
     def _classify(self, task: Task) -> _ImageState:
         if self._sidecars is not None and _has_all_sidecars(task, self._plan, self._sidecars):
@@ -216,13 +216,13 @@ class _Counter:
         """Build the result.
 
         Args:
-            total: images for which those that were counted stand; ``None`` if they are all.
+            total: all images, if those that were counted are a random sample of them; otherwise ``None``.
         """
         counts, factor = self._counts, 1.0 if total is None else total / max(1, self.total)
         requests, duplicates = counts[_ImageState.TO_REQUEST] * factor, counts[_ImageState.DUPLICATE] * factor
         if total is not None:
-            different = min(self._estimate_questions(requests + duplicates), requests + duplicates)
-            requests, duplicates = different, requests + duplicates - different
+            distinct = min(self._estimate_questions(requests + duplicates), requests + duplicates)
+            requests, duplicates = distinct, requests + duplicates - distinct
         per_request = requests / max(1, counts[_ImageState.TO_REQUEST])
         return Census(
             request_count=round(requests),
@@ -238,10 +238,11 @@ class _Counter:
         )
 
     def _estimate_questions(self, total: float) -> float:
-        """Estimate how many different questions there are among all, from those that were seen once and twice.
+        """Estimate the number of distinct questions among all, from those that were counted once and twice.
 
-        Source: A. Chao, "Nonparametric Estimation of the Number of Classes in a Population" (1984). If no question was seen
-        twice, all are taken to be different.
+        If there was no duplicate, all are assumed to be distinct.
+
+        Source: A. Chao, "Nonparametric Estimation of the Number of Classes in a Population" (1984).
         """
         frequencies = Counter(self._questions.values())
         once, twice = frequencies[1], frequencies[2]
@@ -281,7 +282,7 @@ class DuplicateFinder:
 
     def __init__(self, plan: BatchPlan) -> None:
         self._plan = plan
-        self._unread_by_size: dict[int, Task | None] = {}  # None once files of this size are read
+        self._unread_by_size: dict[int, Task | None] = {}  # None: the files of this size are read
         self._key_digests: set[bytes] = set()
         self._questions: set[bytes] = set()
 
@@ -308,7 +309,7 @@ class DuplicateFinder:
                 return False
             first, self._unread_by_size[size] = self._unread_by_size[size], None
             if first is not None:
-                with suppress(ImageError):  # it already counts as one to describe
+                with suppress(ImageError):  # it is already counted as an image to request
                     self.is_loaded_duplicate(_load_image(first, self._plan))
         return self.is_loaded_duplicate(_load_image(task, self._plan))
 

@@ -1,6 +1,6 @@
-"""Find the images in a folder and its subfolders, in natural order; select by patterns as in a ``.gitignore``, or a shard.
+"""Find the images in a folder and its subfolders, in natural order.
 
-The home of pathspec.
+They are selected by patterns as in a ``.gitignore``, and by shard. The home of pathspec.
 """
 
 import hashlib
@@ -81,9 +81,9 @@ class Shard:
 
 
 def _normalize_path(path: str) -> str:
-    """The same for paths that name the same file on machines that write them differently.
+    """Return the same path for all paths that name the same file on machines that write them differently.
 
-    They may have backslashes, a ``./`` before them, or accents as separate characters (macOS).
+    A path may have backslashes, a ``./`` before it, or accents as separate characters (macOS).
     """
     if "://" not in path:
         path = path.replace("\\", "/").removeprefix("./")
@@ -147,14 +147,14 @@ def find_images_below(
 ) -> Iterator[FolderImage | UnreadableFolder]:
     """Find all images below a folder, in natural order, with the names of only one folder per level in memory.
 
-    Those in a bucket come in the order of the bucket, with a page of names in memory.
+    Those in a bucket come in the order of the bucket, with one page of names in memory.
 
     Links to files and folders are followed, except back into a folder that contains them. Folders of previews and trash
     are left out, unless ``folder`` is one.
 
     Args:
         include_hidden: also search files and folders whose names begin with a dot.
-        left_out: counts what is left out, of what the patterns select.
+        left_out: counts what the patterns select and is left out all the same.
         storage: returns how a bucket is read.
     """
     left_out = left_out or LeftOut()
@@ -222,7 +222,7 @@ def _find_objects(
 def _format_version(item: "StoredItem") -> str | None:
     if item.version is None or not (mark := item.version.etag or item.version.number):
         return None
-    return f"{item.size}-" + mark.strip(chr(34))
+    return "-".join((str(item.size), mark.strip('"')))
 
 
 def _enter_folder(

@@ -1,4 +1,4 @@
-"""The forecast of a dry run: a few images are prepared, and stand for all. What is estimated is given as a range."""
+"""The forecast of a dry run, estimated from a few images that are prepared. Estimates are shown as ranges."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -16,9 +16,9 @@ from . import tasks
 from .inputs import Task
 from .tasks import BatchPlan
 
-#: Images that are prepared: at most, and at least, however long they take.
+#: Images to prepare: at most, and at least, however long that takes.
 _SAMPLE_SIZE, _LEAST_SAMPLE_SIZE = 20, 3
-#: Seconds for that.
+#: Seconds after which no further image is prepared.
 _PREPARE_SECONDS = 0.8
 #: Digits of an estimated number.
 _SIGNIFICANT_DIGITS = 3
@@ -39,9 +39,9 @@ class Census:
     Attributes:
         page_count: images that are pages, of ``document_count`` documents.
         images: a random sample of those to request.
-        file_bytes: of all files to request.
+        file_bytes: the bytes of all files to request.
         unsized_count: images to request whose size is unknown.
-        is_estimated: the counts are from a random sample of the rows.
+        is_estimated: the counts are estimated from a random sample.
     """
 
     request_count: int
@@ -63,7 +63,7 @@ class Census:
 
 @frozen
 class TotalEstimate:
-    """An estimate, and the limits between which it is with a probability of 95 %."""
+    """An estimate, and its 95 % confidence interval."""
 
     low: float
     mean: float
@@ -80,9 +80,9 @@ class Forecast:
 
     Attributes:
         sample_size: images that were prepared; ``rejected_count`` of them cannot be sent.
-        tokens: of all requests, without the answers; ``None`` if it is unknown how the model counts images.
-        original_bytes: of all images to request.
-        sent_bytes: of these images, as they are sent.
+        tokens: the input tokens of all requests; ``None`` if it is unknown how the model counts images.
+        original_bytes: the bytes of all images to request.
+        sent_bytes: the bytes of these images as they are sent.
     """
 
     census: Census
@@ -155,7 +155,11 @@ def _format_sizes(value: TotalEstimate) -> str:
 
 @frozen
 class _Measurement:
-    """A prepared image: the tokens of its request, and its bytes as a file and as it is sent."""
+    """A prepared image: the tokens of its request, and its bytes as a file and as it is sent.
+
+    Attributes:
+        size: bytes of the file, by which the sample is sorted; of a page, those of the whole document.
+    """
 
     size: int
     tokens: int | None
@@ -166,30 +170,30 @@ class _Measurement:
 def build_forecast(census: Census, plan: BatchPlan, *, clock: Clock = time.monotonic) -> Forecast:
     """Prepare a few images of all sizes, and estimate from them what the run would send."""
     sample = _choose_by_size(census.images)
-    measured: list[_Measurement] = []
-    give_up_at, tried = clock() + _PREPARE_SECONDS, 0
+    measurements: list[_Measurement] = []
+    give_up_at, sample_size = clock() + _PREPARE_SECONDS, 0
     for image in sample:
-        if tried >= _LEAST_SAMPLE_SIZE and clock() >= give_up_at:
+        if sample_size >= _LEAST_SAMPLE_SIZE and clock() >= give_up_at:
             break
-        tried += 1
+        sample_size += 1
         if (measurement := _measure(image, plan)) is not None:
-            measured.append(measurement)
-    measured.sort(key=lambda measurement: measurement.size)
-    tokens = [measurement.tokens for measurement in measured if measurement.tokens is not None]
+            measurements.append(measurement)
+    measurements.sort(key=lambda measurement: measurement.size)
+    tokens = [measurement.tokens for measurement in measurements if measurement.tokens is not None]
     requests = census.request_count
-    mean_original = fmean(item.original_bytes for item in measured) if measured else 0.0
+    mean_original = fmean(measurement.original_bytes for measurement in measurements) if measurements else 0.0
     return Forecast(
         census=census,
-        sample_size=tried,
-        rejected_count=tried - len(measured),
-        tokens=estimate_total(tokens, requests) if len(tokens) == len(measured) else None,
+        sample_size=sample_size,
+        rejected_count=sample_size - len(measurements),
+        tokens=estimate_total(tokens, requests) if len(tokens) == len(measurements) else None,
         original_bytes=census.file_bytes + census.unsized_count * mean_original,
-        sent_bytes=estimate_total([item.sent_bytes for item in measured], requests),
+        sent_bytes=estimate_total([measurement.sent_bytes for measurement in measurements], requests),
     )
 
 
 def _choose_by_size(images: Sequence[SizedTask]) -> list[SizedTask]:
-    """Choose images evenly by the size of their files, in an order in which the first ones are of all sizes too."""
+    """Choose images of all file sizes, evenly spaced, in an order in which the first few are of all sizes too."""
     by_size = sorted(images, key=lambda image: image.size or 0)
     count = min(_SAMPLE_SIZE, len(by_size))
     chosen = [by_size[(2 * number + 1) * len(by_size) // (2 * count)] for number in range(count)]

@@ -1,4 +1,4 @@
-"""The images of a run, found one at a time while the run goes on, so that a run over a million images starts at once."""
+"""The images of a run, found one at a time during the run, so that a run over a million images starts at once."""
 
 import os
 import re
@@ -48,7 +48,7 @@ if TYPE_CHECKING:  # loaded only by the runs that need them
 
 __all__ = ["is_archive_name"]
 
-#: Is in the name of an image in an archive.
+#: One of these is in the name of every image in an archive.
 _MEMBER_MARKS = (".tar/", ".gz/", ".tgz/", ".parquet/")
 #: A glob whose suffix is not that of an image, such as ``2024-*/``; it is a prompt unless it matches something.
 _PATH_GLOB = re.compile(r"(?=.*[*?\[])(?=.*[\\/])\S+")
@@ -59,14 +59,14 @@ class Task:
     """An image of a run, as plain data that can be sent to another process or machine.
 
     Attributes:
-        index: position in the list of all images, from 1 on, whichever shard of it this run processes.
+        index: position among all images, from 1 on; also those of other shards count.
         source: a path, a URL, or ``-``; bytes of a path that are not UTF-8 are surrogate escapes.
         prompt: the image's own prompt, if the list has one.
         id: the image's ``id`` in the list, if it has one.
         path: its file, relative to the folder of the results file, or its URL in a bucket; ``None`` without such a file.
-        version: size and modification time of that file, or size and ETag of an object that was found in a folder of a
-            bucket, by which a later run knows that it is unchanged; of a page of a document that was downloaded, how
-            many pages it has.
+        version: by which a later run knows that the image is unchanged: size and modification time of the file; for an
+            object that was found in a folder of a bucket, size and ETag; for a page of a downloaded document, how many
+            pages that has.
         row: the values of the other columns of the list or the archive; ``None`` if it has none.
         place: where the image is in its archive.
     """
@@ -103,7 +103,7 @@ class Selection:
         shard: the part of these to process.
         excluded_files: files that are never images, such as the results file.
         storage: returns how buckets are read.
-        ignores_prompts: the prompts of a list or an archive do not count.
+        ignores_prompts: the prompts of a list or an archive are not used.
         left_out: counts what folders and globs contain besides images.
     """
 
@@ -123,7 +123,7 @@ class BatchInputs:
 
     Attributes:
         list_file: the list of ``--from``; a stream can be read only once, and a function opens a list in a bucket.
-        is_nul_separated: the lines of the list end with a NUL byte; ``None`` to find that out.
+        is_nul_separated: the lines of the list end with a NUL byte; ``None`` to detect that.
         image_column: the column of the list that names the images; by default ``image``.
     """
 
@@ -135,10 +135,12 @@ class BatchInputs:
     image_column: str | None = None
 
     def find_columns(self, name: str | None) -> Sequence[str] | None:
-        """The columns of the first archive or the list, each a placeholder; ``None`` without any, or if they cannot be known.
+        """The columns of the first archive, or of the list, which are placeholders of the prompt.
+
+        ``None`` if there are none, or if the list can be read only once.
 
         Args:
-            name: of the list, for errors.
+            name: of the list, for errors; ``None`` without a list.
 
         Raises:
             ImageError: the archive cannot be read.
@@ -183,7 +185,7 @@ class BatchInputs:
 
     @property
     def can_be_found_twice(self) -> bool:
-        """Whether there is nothing that can be read only once, or only as a whole, so that images can also be counted."""
+        """Whether images can be counted in advance: no input can be read only once, or only as a whole."""
         if any(map(_is_read_whole, self.arguments)):
             return False
         is_file = isinstance(self.list_file, Path) and self.list_file.is_file()
@@ -269,7 +271,7 @@ def _refuse_unreadable_document(source: sources.Source | None) -> None:
 
 
 def _find_archives(argument: str) -> Iterator[str]:
-    """The archives that an argument names."""
+    """Find the archives that an argument names."""
     if is_archive_name(argument):
         is_glob = GLOB_CHARACTERS.search(argument) and not urls.is_object_url(argument)
         yield from sorted(iterate_glob(argument, include_hidden=True), key=natural_key) if is_glob else [argument]
@@ -284,7 +286,7 @@ def _is_read_whole(name: str) -> bool:
 
 
 def _is_missing(path: Path) -> bool:
-    """Whether a path does not exist. A broken link does, and so may a path in a folder that cannot be read."""
+    """Whether a path does not exist. A broken link exists, and a path in a folder that cannot be read may exist."""
     try:
         path.lstat()
     except (OSError, ValueError) as error:
@@ -327,9 +329,9 @@ def find_images(
 
 
 def split_member(source: str) -> tuple[str, str] | None:
-    """The path or URL of the archive of an image, and its name in it; ``None`` for an image that is in none."""
-    lowered = source.lower()
-    if not any(mark in lowered for mark in _MEMBER_MARKS):
+    """The path or URL of the archive of an image, and its name in it; ``None`` for an image outside of archives."""
+    source_lower = source.lower()
+    if not any(mark in source_lower for mark in _MEMBER_MARKS):
         return None
     from .readers.archives import split_member
 
@@ -337,7 +339,7 @@ def split_member(source: str) -> tuple[str, str] | None:
 
 
 def resolve_source(task: Task, storage: "Callable[[], StorageOptions] | None" = None) -> sources.Source:
-    """Resolve the source of a task, unless that is standard input.
+    """Resolve the source of a task, which must not be standard input.
 
     Args:
         storage: returns how archives in buckets are read.

@@ -1,6 +1,6 @@
-"""Which files and folders of a folder are not images: those of other formats, and previews that programs keep.
+"""Which files and folders are left out: files of other formats, and previews that programs keep.
 
-Files are judged by their names; whether a file can be decoded shows only when it is read.
+Only names are compared. Whether a file can be decoded is known when it is read.
 """
 
 import os
@@ -33,7 +33,7 @@ _SUFFIXES_BY_KIND = {
 }
 _KIND_BY_SUFFIX = {suffix: kind for kind, suffixes in _SUFFIXES_BY_KIND.items() for suffix in suffixes.split()}
 _OTHER = "other"
-#: What programs and people keep beside images: captions, settings, catalogs and logs.
+#: Suffixes of files that programs and people keep beside images: captions, settings, catalogs and logs.
 _COMPANIONS = (
     "aae bak bib bin cap caption comask cop cos cosessiondb cot csv ctg dat db dop ffs_db html htm info ini inp js json "
     "jsonl log lock lnk lrcat lrtemplate lua m3u md nfo npy npz on1 part pickle pkl pp3 properties pto py rss2 sh spd sqlite "
@@ -155,7 +155,7 @@ class LeftOut:
             yield f"hint: {hint}"
 
     def raise_if_any(self, document_count: int) -> None:
-        """Raise an error if there are files, to be called if no image was found; an empty folder is not an error.
+        """If no image was found, raise an error that says what was left out; an empty folder is not an error.
 
         Raises:
             ImageError: something was left out.
@@ -170,7 +170,7 @@ class LeftOut:
 
 
 def _describe_documents(count: int) -> tuple[str, str]:
-    """What happened to documents without the library that reads them, and a hint."""
+    """Return the message about documents that were left out because a library is missing, and a hint."""
     from ..installation import format_install_command
 
     documents = format_count(count, "PDF document was", "PDF documents were")

@@ -1,4 +1,4 @@
-"""The images of a run of which something is true, or not: counted, and printed as they are found or at the end."""
+"""The matches of a search: counted, and printed as they are found or at the end."""
 
 import enum
 import errno
@@ -37,8 +37,8 @@ class MatchOptions:
 
     Attributes:
         threshold: the probability from which the answer is yes; see ``verdicts.decide``. ``None`` for the default.
-        is_inverted: images match of which it is not true. If the answer is unsure, an image never matches.
-        limit: no more matches are needed.
+        is_inverted: images match if the answer is no. If it is unsure, an image never matches.
+        limit: after this many matches, no more are needed.
         is_nul_separated: names end with NUL instead of a line break.
         has_reasons: beside each name, after a tab, is the probability or the model's reason.
         is_sorted: matches are printed at the end, the most probable first.
@@ -59,7 +59,7 @@ class MatchOptions:
 
 
 @frozen
-class _FoundImage:
+class _MatchedImage:
     name: str
     index: int
     record: Record
@@ -67,7 +67,7 @@ class _FoundImage:
 
     @property
     def rank(self) -> tuple[float, int]:
-        """Sorts the most probable first, and last those without a probability, in the order of the images."""
+        """The sort key: the most probable match is first; those without a probability are last, in the order of the images."""
         probability = self.verdict.probability
         return (inf if probability is None else -probability), self.index
 
@@ -85,12 +85,12 @@ class Matches:
     def __init__(self, options: MatchOptions, open_source: Callable[[Task], Source]) -> None:
         self.options = options
         self.count = 0
-        self._has_reader = True  # of what is printed
+        self._has_reader = True  # of standard output
         self._display = ProgressDisplay()
         self._open_source = open_source
         self._output = Output()
         self._answer_count = self._unsure_count = self._no_probability_count = 0
-        self._waiting: list[_FoundImage] = []
+        self._waiting: list[_MatchedImage] = []
 
     @property
     def is_complete(self) -> bool:
@@ -104,7 +104,7 @@ class Matches:
             display: shows the progress, perhaps on the same terminal.
 
         Returns:
-            Whether more answers are of use.
+            Whether more answers are needed.
 
         Raises:
             OutputError: standard output cannot be written.
@@ -135,15 +135,15 @@ class Matches:
             return
         self.count += 1
         if options.form in {Form.NAMES, Form.LINES}:
-            kept_record = record if options.form is Form.LINES else {}  # a million names fit into memory
-            match = _FoundImage(self._open_source(task).name, task.index, kept_record, verdict)
+            kept_record = record if options.form is Form.LINES else {}  # so that a million matches fit into memory
+            match = _MatchedImage(self._open_source(task).name, task.index, kept_record, verdict)
             if options.is_sorted:
                 self._waiting.append(match)
             else:
                 self._print(match)
 
     def finish(self) -> None:
-        """Print what waits for the end.
+        """Print the matches that waited for the end, or their number.
 
         Raises:
             BrokenPipeError: no one reads the output any more.
@@ -157,7 +157,7 @@ class Matches:
         if not self._has_reader:
             raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
-    def _print(self, match: _FoundImage) -> None:
+    def _print(self, match: _MatchedImage) -> None:
         try:
             with self._display.hidden() if self._output.is_terminal else nullcontext():
                 if self.options.form is Form.LINES:
@@ -169,7 +169,7 @@ class Matches:
             self._has_reader = False
 
     def _format_end(self, verdict: Verdict) -> str:
-        """What follows a name: the reason on the same line, which a model cannot end, and what ends the name."""
+        """Format what follows a name: the reason, always on the same line, and the character that ends the name."""
         end = "\0" if self.options.is_nul_separated else "\n"
         if not self.options.has_reasons:
             return end

@@ -1,4 +1,4 @@
-"""From the results of attempts to the outcomes of images: the lines of the results file, and the sidecars."""
+"""Turn the results of attempts into outcomes of images: lines of the results file, and sidecars."""
 
 import json
 from collections.abc import Callable
@@ -70,7 +70,7 @@ class OutcomeWriter:
         return self.build_outcome(task, key, build_unsent_result(task, self._plan.batch_request, error), attempts=0)
 
     def build_duplicate(self, loaded: LoadedImage, record: Record) -> Done | Failed:
-        """Build the outcome of an image that equals another one, whose record is given; it costs nothing."""
+        """Build the outcome of an image that equals the one of a record, so that no request is needed."""
         task = loaded.task
         result = AttemptResult(entries.copy_for_duplicate(record, source=loaded.source.name))
         if self.sidecars is not None and record["ok"]:
@@ -93,7 +93,7 @@ class OutcomeWriter:
         return (Done if result.record["ok"] else Failed)(task, result.record, line, is_duplicate=True)
 
     def build_skipped(self, loaded: LoadedImage, record: Record) -> Skipped | SidecarFailed:
-        """Build the outcome of an image whose answer is in the results file, and write what is missing beside it."""
+        """Build the outcome of an image whose answer is in the results file, and write the sidecars that it lacks."""
         task = loaded.task
         if self.sidecars is not None:
             try:

@@ -1,4 +1,4 @@
-"""The pages of documents in a run: each is an image of it."""
+"""The pages of documents; each page is an image of a run."""
 
 import re
 import threading
@@ -17,19 +17,19 @@ if TYPE_CHECKING:  # loaded only by the runs that need it
 _PAGES_VERSION = r"(\d{1,7}) pages"
 
 
-class FoundPages(NamedTuple):
-    """The pages of an image that are used.
+class SelectedPages(NamedTuple):
+    """The pages of a document that a run uses.
 
     Attributes:
         numbers: empty for an image without pages.
-        version: of a document that was downloaded, the number of all its pages, by which a later run knows them.
+        version: of a downloaded document, the number of all its pages, so that a later run need not download it.
     """
 
     numbers: Sequence[int] = ()
     version: str | None = None
 
 
-_NO_PAGES = FoundPages()
+_NO_PAGES = SelectedPages()
 
 
 class PageFinder:
@@ -71,19 +71,19 @@ class PageFinder:
             return self._documents
 
     def find_data(self, source: sources.ReadableSource) -> bytes | None:
-        """The bytes of a link or of standard input, if they were read because it might have been a document."""
+        """Return the bytes of a link or of standard input, if they were read to see whether it is a document."""
         is_kept = isinstance(source, sources.FetchedLink | sources.Stdin) and self._documents is not None
         return self.documents.find_data(source) if is_kept else None
 
     def find_pages(
         self, source: str, *, is_argument: bool, prompt: str | None = None, image_id: "ImageId" = None
-    ) -> FoundPages:
-        """The pages of an image.
+    ) -> SelectedPages:
+        """Find the pages of an image.
 
         Args:
-            prompt: of the image, if the list has one, as ``image_id``.
-            is_argument: the user named it. Other links are downloaded one at a time here only if they end in ``.pdf`` or
-                ``.tiff``.
+            is_argument: the image is an argument of the command. Other links are downloaded here, one after the other, only
+                if they end in ``.pdf`` or ``.tiff``.
+            prompt: of the image in the list; ``image_id`` is its ``id`` there.
 
         Raises:
             ImageError: it is a document that cannot be opened, or it does not have a chosen page.
@@ -98,9 +98,9 @@ class PageFinder:
             return self._find_pages_of_link(image, Task(1, source, prompt, image_id)) if is_certain else _NO_PAGES
         if self._choice is None and isinstance(image, sources.File) and sources.detect_document(image) is None:
             return _NO_PAGES
-        return FoundPages(self.documents.find_pages(image, self._choice))
+        return SelectedPages(self.documents.find_pages(image, self._choice))
 
-    def _find_pages_of_link(self, link: sources.FetchedLink, task: Task) -> FoundPages:
+    def _find_pages_of_link(self, link: sources.FetchedLink, task: Task) -> SelectedPages:
         """Find the pages of a document that is downloaded, unless an earlier run has recorded how many there are."""
         if self.recall_version is not None:
             first = 1 if self._choice is None else self._choice.ranges[0][0]
@@ -109,6 +109,6 @@ class PageFinder:
             if match := re.fullmatch(_PAGES_VERSION, version):
                 count = int(match[1])
                 numbers = range(1, count + 1) if self._choice is None else self._choice.select(link.name, count, "page")
-                return FoundPages(numbers, version)
+                return SelectedPages(numbers, version)
         numbers = self.documents.find_pages(link, self._choice)
-        return FoundPages(numbers, f"{self.documents.open(link).page_count} pages" if numbers else None)
+        return SelectedPages(numbers, f"{self.documents.open(link).page_count} pages" if numbers else None)

@@ -68,12 +68,12 @@ class Admission:
 
 @dataclass(slots=True)
 class QueuedRequest:
-    """An image that can be sent.
+    """A request about an image, to be sent for the first time or again.
 
     Attributes:
-        attempts: requests about it so far.
+        attempts: requests about the image so far.
         counted_failures: failures that count against the image.
-        first_failed_at: the time of its first failure.
+        first_failed_at: the time of the first failure.
     """
 
     number: int
@@ -129,9 +129,9 @@ class _Original:
 
 
 class InFlightDuplicates:
-    """The images in work, by key, with their duplicates, which wait for the answer of the first.
+    """The images in progress, by key, with their duplicates, which wait for the same answer.
 
-    An image stays here until its outcome is written; from then on it is found in the results file.
+    An image stays here until its outcome is written; from then on, its answer is found in the results file.
     """
 
     def __init__(self) -> None:
@@ -142,7 +142,7 @@ class InFlightDuplicates:
         self._originals[loaded.key] = _Original(_without_bytes(loaded))
 
     def add_if_duplicate(self, number: int, loaded: LoadedImage) -> bool:
-        """Let an image wait, without its bytes, if it equals one in work; otherwise return false."""
+        """Let an image wait, without its bytes, if it equals one in progress; otherwise return false."""
         original = self._originals.get(loaded.key)
         if original is not None:
             original.duplicates.append((number, _without_bytes(loaded)))
@@ -165,7 +165,7 @@ class InFlightDuplicates:
 
 @frozen
 class Waiting:
-    """An answer that waits for those of earlier images, with ``--ordered``; it comes again as an outcome."""
+    """With ``--ordered``, an answer that waits for those of earlier images; it is yielded again as an outcome."""
 
     outcome: Done
 
@@ -177,7 +177,7 @@ class OrderedOutput:
         is_ordered: an outcome waits for those of all images that were found before its image.
 
     Attributes:
-        taken_count: outcomes that were taken out.
+        taken_count: outcomes that were taken.
     """
 
     def __init__(self, *, is_ordered: bool) -> None:

@@ -22,12 +22,12 @@ from .pace.allowances import PerMinuteLimit, ServerLimit
 from .pace.capacity import Capacity
 from .pace.concurrency import Concurrency, ConcurrencyState
 
-#: Seconds that all requests pause when none is in flight and the server does not say how long: a part of the time that
-#: nothing has come through.
+#: Seconds that all requests pause when none is in flight and the server does not say how long: at least, at most, and as a
+#: part of the time since requests began to fail.
 _FIRST_PAUSE, _LONGEST_PAUSE, _PAUSE_PART = 0.1, 30.0, 0.2
-#: The part of the server's own pause that is added at most, so that not all clients come back at the same moment.
+#: The part of the server's own pause that is added to it at most, so that not all clients return at the same moment.
 _SPREAD = 0.05
-#: When this many images fail without a success in between, the cause is the endpoint, not the images.
+#: When this many images fail without a success in between, the endpoint is the cause, not the images.
 _ENDPOINT_FAILURE_IMAGES = 5
 
 
@@ -43,17 +43,17 @@ class FailureKind(enum.Enum):
     EXHAUSTED = enum.auto()  #: this machine has no file descriptor, memory or thread left; not caused by the image
 
 
-#: Answers of a working endpoint that cannot be used, but may be usable if they are requested again.
+#: Errors of answers that cannot be used, although the endpoint works; another answer may be usable.
 _UNUSABLE_ANSWER_CODES = {"empty_answer", "repetition"}
 #: No capacity: as the status, or as an error in the stream of a 200.
 _OVERLOAD_STATUSES = {200, 503, 529}
-#: Other temporary errors below 500 are timeouts and conflicts. Any further one is a limit on requests: 429, or a status
-#: that usually means something else; some providers use 400 or 403.
+#: Timeouts and conflicts. All other temporary errors from 400 to 499 are limits on requests: usually 429, but some
+#: providers use 400 or 403.
 _TIMEOUT_STATUSES = {408, 409, 424, 425, 498, 499}
 
 
 def find_cause(error: QvisionError) -> QvisionError:
-    """The error of the endpoint that cut off an answer, else the error itself."""
+    """The endpoint's error that cut off an answer; for all other errors, the error itself."""
     cause = error.__cause__ if isinstance(error, IncompleteAnswerError) else None
     return cause if isinstance(cause, EndpointError) else error
 
@@ -103,17 +103,17 @@ class InFlightRequest:
 
 
 class RateLimiter:
-    """Says when the next request may be sent, and pauses all requests when the server needs it.
+    """Decides when the next request may be sent, and pauses all requests when the server needs it.
 
     Args:
-        jobs: the most requests at once; ``None`` for as many as the server takes.
+        jobs: requests at once, at most; ``None`` for as many as the server takes.
         rpm: requests per minute.
         tpm: tokens per minute.
-        start: with ``-j auto``, what an earlier run has found.
+        start: with ``-j auto``, what an earlier run has learned.
         jitter: makes pauses random.
 
     Attributes:
-        capacity: what this machine holds.
+        capacity: how many requests this machine holds.
         in_flight: requests without a response.
         failing_since: when the current series of failures began; ``None`` while requests succeed.
     """
@@ -154,14 +154,16 @@ class RateLimiter:
         self._token_limit.change(tpm)
 
     def seconds_paused(self, now: float) -> float:
-        """Return the seconds that the endpoint has asked to wait from now on."""
+        """Return the seconds until the end of the current pause; 0 if there is none."""
         return max(0.0, self._paused_until - now)
 
     @property
     def summary(self) -> str:
         """The limit, for the summary of the run."""
         is_reduced = self.limit < self.concurrency.limit
-        return self.concurrency.summary + (f", of which this machine holds {self.limit}" if is_reduced else "")
+        return self.concurrency.summary + (
+            f", reduced to {self.limit} by the limits of this machine" if is_reduced else ""
+        )
 
     def seconds_until_allowed(self, now: float) -> float:
         """Return the seconds until a request may be sent; infinity while too many are in flight."""
@@ -192,7 +194,7 @@ class RateLimiter:
         return InFlightRequest(image, now, estimated_tokens, self._sent_count, self._sent_tokens)
 
     def record_further_requests(self, count: int) -> None:
-        """Record that an image needed more requests than the one that was counted, such as one for each vote."""
+        """Record requests besides the first one that an image needed, such as one for each vote."""
         self._request_limit.adjust(max(0, count))
 
     def record_limits(self, request: InFlightRequest, limits: Iterable[RateLimit]) -> None:
@@ -210,7 +212,7 @@ class RateLimiter:
         Args:
             tokens: in both directions; ``None`` if the server does not report them.
         """
-        # Requests that are spread evenly reach the limit only now and then.
+        # Requests that are spread evenly seldom reach the limit itself.
         is_full = self.in_flight >= max(1, self.limit * 3 // 4) and self.concurrency.limit <= self.capacity.limit
         self.concurrency.record_success(now - request.sent_at, now, is_full=is_full)
         self.capacity.record_success()
@@ -238,23 +240,24 @@ class RateLimiter:
             self.capacity.record_exhausted(self.in_flight)
         else:
             self._failing_images.add(request.image)
-        is_endpoint = (
+        is_endpoint_cause = (
             kind in {FailureKind.OVERLOADED, FailureKind.REFUSED}
             or retry_after is not None
             or len(self._failing_images) >= _ENDPOINT_FAILURE_IMAGES
         )
         held = self.in_flight + self._answers_since_sent
-        if kind is FailureKind.REFUSED or (is_endpoint and retry_after):
+        if kind is FailureKind.REFUSED or (is_endpoint_cause and retry_after):
             self._next_at -= self.concurrency.gap
             self.concurrency.record_refusal(request.sent_at, now, held=held, pause=retry_after or 0.0)
-        elif is_endpoint or kind is FailureKind.CONNECTION_LOST:
+        elif is_endpoint_cause or kind is FailureKind.CONNECTION_LOST:
             self.concurrency.record_overload(now, held=held)
         if retry_after:
             self.pause(now, retry_after + self._jitter(_SPREAD * retry_after))
-        if (is_endpoint or kind is FailureKind.EXHAUSTED) and self.in_flight == 0:
+        counts_for_image = not is_endpoint_cause and kind is not FailureKind.EXHAUSTED
+        if not counts_for_image and self.in_flight == 0:
             seconds = max(_FIRST_PAUSE, _PAUSE_PART * (now - self.failing_since))
             self.pause(now, self._jitter(min(_LONGEST_PAUSE, seconds)))
-        return not (is_endpoint or kind is FailureKind.EXHAUSTED)
+        return counts_for_image
 
     def _end_request(self, request: InFlightRequest, tokens: int | None) -> None:
         self.in_flight -= 1

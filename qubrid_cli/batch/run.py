@@ -1,7 +1,7 @@
-"""A run over many images: which image is sent, retried or given up, and when the run stops.
+"""The main loop of a batch: which image is sent, retried or given up, and when the run stops.
 
-Everything is decided here, in the thread that pulls the outcomes, from the events that the workers report. So nothing
-needs a lock, and the run halts when its outcomes are no longer pulled.
+All decisions are made in the thread that iterates over the outcomes, from the events that the workers report. No locks
+are needed, and the run pauses while its caller is busy with an outcome.
 """
 
 import statistics
@@ -19,6 +19,7 @@ from ..frozen import frozen
 from ..images.prepare import PreparedImage
 from ..metrics import Clock
 from .budget import Budget, count_tokens, is_billed
+from .entries import Record
 from .journal import RecordedAnswer
 from .outcomes import OutcomeWriter
 from .progress.exchanges import format_exchanges
@@ -43,14 +44,14 @@ from .workers import (
 
 #: Seconds without an event after which the run yields ``Idle``.
 _IDLE_INTERVAL = 0.5
-#: Seconds that requests in flight may still take after a signal: as long as the median answer, but not less or more.
+#: Seconds that requests in flight may still take after a signal: the median time of an answer, within these limits.
 _MIN_SHUTDOWN_GRACE, _MAX_SHUTDOWN_GRACE = 5.0, 60.0
 #: Answers over which that median is taken.
 _RECENT_ANSWERS = 100
-#: Seconds that all other requests wait for the response to the first one. A refused key or an unknown model is reported
-#: sooner, and then costs one request; an answer usually takes longer.
+#: Seconds that all other requests wait for the response to the first one. A refused key or an unknown model is usually
+#: reported sooner, and then costs only one request.
 _FIRST_REQUEST_HEAD_START = 0.5
-#: Assumed for an answer before there is a first one.
+#: Tokens that the rate limiter assumes for an answer before there is one.
 _DEFAULT_ANSWER_TOKENS = 256
 
 
@@ -67,9 +68,10 @@ class BatchRun:
 
     Attributes:
         stop_reason: why the run stopped before all images were finished; ``None`` if it did not.
-        has_finished_early: the rest is not needed, so nothing more is sent.
-        given_up_count: images that were not requested, because their answers were incomplete too often.
+        has_finished_early: no more answers are needed, so no more requests are sent.
+        given_up_count: images that were not requested, because earlier answers about them were incomplete too often.
         is_discarding: outcomes can no longer be saved, so no sidecars are written either.
+        log: prints a line about each request; ``None`` without ``-v``.
     """
 
     def __init__(
@@ -135,7 +137,7 @@ class BatchRun:
         self.stop_reason = self.stop_reason or reason
 
     def finish_early(self, grace: float) -> None:
-        """Send nothing more, because the rest is not needed; requests in flight may take ``grace`` seconds more."""
+        """Send no more requests, because no more answers are needed; those in flight may take ``grace`` seconds more."""
         if not self.has_finished_early:
             self.has_finished_early = True
             self._give_up_at = min(self._give_up_at, self._clock() + grace)
@@ -145,7 +147,7 @@ class BatchRun:
         return self.has_finished_early or self.stop_reason is not None
 
     def iterate_items(self) -> Generator[RunItem, None, None]:
-        """Do the run, and yield each outcome once; the caller saves it before it pulls the next one."""
+        """Do the run, and yield each outcome once; the caller saves it before it asks for the next one."""
         with self._workers:
             while not self._is_finished():
                 self._admit_images()
@@ -155,7 +157,7 @@ class BatchRun:
         yield from self._emit_outcomes()
 
     def _handle_events(self, timeout: float) -> Iterator[Idle]:
-        """Wait for an event, then handle all that have come meanwhile: with small images there are often several."""
+        """Wait for an event, and handle all that are in the queue: small images often cause several at once."""
         event: WorkerEvent = WakeUp()
         self._next_send_at = self._clock() + timeout
         with suppress(Empty):
@@ -173,14 +175,14 @@ class BatchRun:
         return not self._in_flight or self._clock() >= self._give_up_at
 
     def _admit_images(self) -> None:
-        """Admit enough images that the requests hardly ever wait for one."""
+        """Admit enough images that requests rarely have to wait for one."""
         if not self._is_stopping:
             concurrency = self._rate_limiter.limit
             limit = concurrency + max(2, concurrency // 4) + self._workers.thread_count
             self._admission.admit(limit, finished=self._finished_count, written=self._output.taken_count)
 
     def _send_requests(self) -> float:
-        """Send the requests that may be sent now; return the seconds until the next one may be."""
+        """Send the requests that may be sent now; return the seconds until another one may be sent."""
         while not self._is_stopping:
             now = self._clock()
             if limit := self._budget.find_exceeded_time_limit(now - self._started_at):
@@ -241,7 +243,7 @@ class BatchRun:
             self._rate_limiter.capacity.record_image(ready.image.upload_size)
 
     def _handle_loaded(self, number: int, loaded: LoadedImage) -> None:
-        """Decide what to do with an image: wait for an equal one, take a recorded answer, or request one."""
+        """Let an image wait for an equal one, take its answer from the results file, or start work on it."""
         if self._duplicates.add_if_duplicate(number, loaded):
             self._finish_duplicates(loaded.key)
             return
@@ -254,26 +256,25 @@ class BatchRun:
             case ClaimedByOtherRun() as claimed:
                 self._queue_outcome(number, None, claimed)
             case None:
-                if self._give_up_if_incomplete(number, loaded, question):
-                    return
-                if (line := self._work_sharing.take_spooled(loaded.key, question)) is not None:
-                    self._duplicates.add_original(loaded)
-                    self._finish_image(number, loaded.key, Done(loaded.task, line.record, line.data, key=loaded.key))
-                    return
-                if not (self._should_come_last(question) and self._admission.defer(number, loaded)):
-                    self._duplicates.add_original(loaded)
-                    self._workers.enqueue_preparation(number, loaded)
+                self._start_image(number, loaded, question)
 
-    def _give_up_if_incomplete(self, number: int, loaded: LoadedImage, question: Question) -> bool:
-        """Finish an image whose answer was cut off or invalid as often as it may be, over all runs."""
+    def _start_image(self, number: int, loaded: LoadedImage, question: Question) -> None:
+        """Start work on an image that this run has claimed, unless earlier runs leave nothing to do."""
+        if (failure := self._find_final_failure(loaded, question)) is not None:
+            self.given_up_count += 1
+            self._queue_outcome(number, None, Failed(loaded.task, failure, b"", key=loaded.key))
+        elif (line := self._work_sharing.take_spooled(loaded.key, question)) is not None:
+            self._duplicates.add_original(loaded)
+            self._finish_image(number, loaded.key, Done(loaded.task, line.record, line.data, key=loaded.key))
+        elif not (self._should_come_last(question) and self._admission.defer(number, loaded)):
+            self._duplicates.add_original(loaded)
+            self._workers.enqueue_preparation(number, loaded)
+
+    def _find_final_failure(self, loaded: LoadedImage, question: Question) -> Record | None:
+        """Find the failure of an image whose answer was cut off or invalid as often as allowed, over all runs."""
         if self._plan.may_retry_incomplete:
-            return False
-        record = self._work_sharing.find_given_up(loaded.key, question, max(1, self._plan.retries))
-        if record is None:
-            return False
-        self.given_up_count += 1
-        self._queue_outcome(number, None, Failed(loaded.task, record, b"", key=loaded.key))
-        return True
+            return None
+        return self._work_sharing.find_given_up(loaded.key, question, max(1, self._plan.retries))
 
     def _should_come_last(self, question: Question) -> bool:
         """Whether the image failed in an earlier run, and the order does not matter."""
@@ -287,8 +288,8 @@ class BatchRun:
             for line in format_exchanges(request.ready.image.name, result.exchanges, result.error):
                 self.log(line)
         self._budget.record_request(result.billed_record, request.ready.input_tokens)
-        if (missing := self._budget.find_missing_price(self._batch_request.request.model)) is not None:
-            self.stop(missing)
+        if (error := self._budget.find_missing_price(self._batch_request.request.model)) is not None:
+            self.stop(error)
         repeats_itself = result.error is not None and result.error.code == REPETITION
         if repeats_itself or result.answer_to_repair is not request.ready.answer_to_repair:
             request.ready = replace(
@@ -314,7 +315,7 @@ class BatchRun:
         self._last_error = f"HTTP {cause.status}" if cause.status else cause.code.replace("_", " ")
         retry_after = cause.retry_after if isinstance(cause, EndpointError) else None
         counts_for_image = self._rate_limiter.record_failure(sent, now, kind, retry_after)
-        # An attempt that is paid for, such as one whose answer was cut off, must not be repeated without end.
+        # A billed attempt, such as one whose answer was cut off, must not be repeated endlessly.
         counts_for_image = counts_for_image or is_billed(result.billed_record)
         request.counted_failures += counts_for_image
         request.first_failed_at = now if request.first_failed_at is None else request.first_failed_at
@@ -382,7 +383,7 @@ class BatchRun:
             self.stop(BatchIncompleteError("stopped at --max-failures", code="limit"))
 
     def _emit_outcomes(self) -> Iterator[Outcome | AlreadyDone | ClaimedByOtherRun | Waiting]:
-        """Yield the outcomes that can be written; once written, the results file knows them."""
+        """Yield the outcomes that can be written; once one is written, duplicates find it in the results file."""
         while self._already_done:
             yield self._already_done.popleft()
         while (item := self._output.take(is_over=self._is_stopping and not self._in_flight)) is not None:
@@ -394,5 +395,5 @@ class BatchRun:
 
 
 def _build_stop_error(error: QvisionError, message: str, *, hint: str) -> EndpointError:
-    """The error that stops a run, with the last one of its requests as the reason."""
+    """Build the error that stops a run, from the error of its last request."""
     return EndpointError(f"{message}: {error.message}", hint=hint, code=error.code, status=error.status)

@@ -36,7 +36,7 @@ class ImageLoaded:
 
 @frozen
 class ImageComplete:
-    """An image has all of its sidecars, and is not read."""
+    """An image already has all of its sidecars, so it is not read."""
 
     number: int
     task: Task
@@ -83,7 +83,7 @@ class ThreadCrashed:
     error: BaseException
 
     def get_stop_reason(self) -> QvisionError:
-        """Return why the run must stop, such as expired credentials of a bucket; raise an exception that is a bug."""
+        """Return an error that stops the run, such as expired credentials of a bucket; raise any other: it is a bug."""
         if isinstance(self.error, QvisionError):
             return self.error
         raise self.error
@@ -111,19 +111,17 @@ _RequestJob = Callable[[Endpoint], WorkerEvent]
 #: A loaded image is prepared before another one is loaded, so that few files are in memory.
 _STOP_PRIORITY, _PREPARE_PRIORITY, _LOAD_PRIORITY, _RELOAD_PRIORITY = 0, 1, 2, 3
 
-#: Seconds before an image is read again for which there was no file descriptor.
+#: Seconds before a retry when this machine had no file descriptor or memory left, or a bucket could not be reached.
 _SHORTAGE_PAUSE = 0.2
-
-
-#: Events about images that are done that may wait, so that those of a large folder do not fill the memory.
+#: ``AlreadyDone`` events that may be in the queue, so that those of a large folder do not fill the memory.
 _MAX_REPORTED = 8
 
 
 class Workers:
-    """The threads; a context manager that starts them, and at its end lets them go without waiting for them.
+    """The threads. A context manager that starts them, and at its end tells them to stop, but does not wait for them.
 
     Args:
-        images: pulled by one thread, one for each ``admit_one``.
+        images: iterated by one thread, which takes one image for each call of ``admit_one``.
         endpoint: each thread that sends requests uses a clone of it.
         sidecars: claims the sidecar of an image before the image is sent.
         thread_count: threads that load and prepare; by default, the number of cores.
@@ -169,7 +167,7 @@ class Workers:
             self._request_jobs.put(None)
 
     def continue_reporting(self) -> None:
-        """Let more images be reported as done; to be called for each event about such images."""
+        """Allow another ``AlreadyDone`` event; to be called for each one that was handled."""
         self._reported_slots.release()
 
     def admit_one(self) -> None:
@@ -258,7 +256,7 @@ class Workers:
             return ImageLoaded(number, tasks.load_image(task, source, plan.batch_request, plan.page_finder))
 
         try:
-            return self._repeat_while_short(load)
+            return self._retry_shortages(load)
         except ImageError as error:
             return ImageRejected(number, task, None, error)
         except UsageError as error:  # an invalid placeholder in the prompt that the list has for this image
@@ -273,18 +271,18 @@ class Workers:
             return ImageReady(number, tasks.prepare_image(loaded, plan.batch_request, plan.page_finder))
 
         try:
-            return self._repeat_while_short(prepare)
+            return self._retry_shortages(prepare)
         except ImageError as error:
             return ImageRejected(number, loaded.task, loaded.key, error)
 
-    def _repeat_while_short(self, job: Callable[[], WorkerEvent]) -> WorkerEvent:
-        """Do a job, and again while the image is not the cause of its failure, up to ``--patience``.
+    def _retry_shortages(self, job: Callable[[], WorkerEvent]) -> WorkerEvent:
+        """Do a job, and retry it for up to ``--patience`` seconds if the image is not the cause of its failure.
 
-        That is so while this machine has no file descriptors or memory left, and while a bucket cannot be reached.
+        The other causes are: this machine has no file descriptor or memory left, or a bucket cannot be reached.
 
         Raises:
-            ImageError: another error, or the machine has still nothing left.
-            StorageError: the bucket still cannot be reached, so the run cannot go on.
+            ImageError: the image is the cause, or the machine still has nothing left.
+            StorageError: the bucket still cannot be reached, so the run cannot continue.
         """
         give_up_at = time.monotonic() + self._plan.patience
         while True:
@@ -292,11 +290,11 @@ class Workers:
                 return job()
             except ImageError as error:
                 cause = error.__cause__
-                is_bucket_away = isinstance(cause, StorageError) and cause.is_temporary
-                if self._is_closed or not (is_bucket_away or find_shortage(error) is not None):
+                bucket_error = cause if isinstance(cause, StorageError) and cause.is_temporary else None
+                if self._is_closed or (bucket_error is None and find_shortage(error) is None):
                     raise
                 if time.monotonic() >= give_up_at:
-                    raise (cause if is_bucket_away and cause is not None else error) from None
+                    raise (bucket_error or error) from None
             time.sleep(_SHORTAGE_PAUSE)
 
     def _run_request_jobs(self, endpoint: Endpoint) -> None:

@@ -254,7 +254,7 @@ def test_paths_and_urls_in_a_parquet_file(tmp_path: Path) -> None:
     [
         ({"n": [1]}, None, "a.parquet has no column image"),
         ({"image": ["a"]}, "picture", "a.parquet has no column picture"),
-        ({"image": [1]}, None, "a.parquet: the column image holds int64, and not images"),
+        ({"image": [1]}, None, "a.parquet: the column image holds int64, not images"),
     ],
 )
 def test_a_parquet_file_without_images_is_refused(

@@ -1,10 +1,10 @@
-"""What may be sent per minute: as the user says, and as the server reports. Pure."""
+"""Limits per minute: those that the user sets, and those that the server reports. Pure."""
 
 from math import inf
 
 from ...client.rate_limits import RateLimit
 
-#: Seconds; after longer, a request is sent even if the server has reported that its limit is used up.
+#: Seconds after which a request is sent even if the server has reported that its limit is used up.
 _LONGEST_REPORTED_WAIT = 60.0
 
 
@@ -40,30 +40,30 @@ class ServerLimit:
     """A limit that the server reports with its responses: an amount that it refills evenly. Unlimited until then."""
 
     def __init__(self) -> None:
-        self._left, self._at = inf, 0.0
+        self._remaining, self._reported_at = inf, 0.0
         self._capacity = self._per_second = inf
         self._number = -1
 
     def seconds_until_free(self, now: float, amount: float) -> float:
         """Return the seconds until this amount may be spent."""
-        if self._left == inf:
+        if self._remaining == inf:
             return 0.0
-        left = min(self._capacity, self._left + (now - self._at) * self._per_second)
-        return min(_LONGEST_REPORTED_WAIT, max(0.0, (min(amount, self._capacity) - left) / self._per_second))
+        remaining = min(self._capacity, self._remaining + (now - self._reported_at) * self._per_second)
+        return min(_LONGEST_REPORTED_WAIT, max(0.0, (min(amount, self._capacity) - remaining) / self._per_second))
 
     def spend(self, amount: float) -> None:
         """Use an amount."""
-        self._left -= amount
+        self._remaining -= amount
 
     def update(self, limit: RateLimit, number: int, sent_at: float, spent_since: float) -> None:
-        """Take the report of a response.
+        """Use the limit that a response reports, unless a later request has brought a newer report.
 
         Args:
-            number: that of its request; reports of earlier ones come too late.
+            number: of its request.
             sent_at: when the request was sent.
             spent_since: what was spent after that, which the report does not include.
         """
         if number > self._number:
-            self._number, self._at = number, sent_at
-            self._left, self._capacity = limit.remaining - spent_since, limit.capacity
+            self._number, self._reported_at = number, sent_at
+            self._remaining, self._capacity = limit.remaining - spent_since, limit.capacity
             self._per_second = (limit.capacity - limit.remaining) / limit.reset

@@ -6,13 +6,13 @@ from contextlib import suppress
 from math import inf
 from pathlib import Path
 
-#: The soft limit of file descriptors is raised to this at most: more than ``-j`` allows, and what macOS takes.
+#: The soft limit of file descriptors is raised to this at most: more than ``-j`` needs, and as many as macOS accepts.
 _MAX_DESCRIPTORS = 10_240
 #: Descriptors for everything but connections: the files of the run, and for each thread that prepares images its files.
 _RESERVED_DESCRIPTORS, _DESCRIPTORS_PER_THREAD = 16, 2
 #: Descriptors that count as open where they cannot be counted.
 _ASSUMED_OPEN = 32
-#: The part of the memory for images in flight.
+#: The part of the memory that images in flight may use.
 _MEMORY_PART = 0.25
 #: The limits of a container, cgroup v2 and v1.
 _MEMORY_LIMIT_FILES = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -50,7 +50,7 @@ class Capacity:
         self._connections = min(self._most_connections, self._connections + 1 / self._connections)
 
     def record_exhausted(self, in_flight: int) -> None:
-        """Record that there was no file descriptor or thread for a request more than these."""
+        """Record that there was no file descriptor or thread left for another request."""
         self._connections = max(1.0, min(self._connections, in_flight))
 
 
@@ -67,10 +67,10 @@ def measure_capacity(threads: int) -> Capacity:
 
 @functools.cache
 def keep_freed_memory() -> None:
-    """Let the memory of one image be used for the next one, instead of being returned to the system in between.
+    """Keep the memory of one image for the next one, instead of returning it to the system in between.
 
-    That is what glibc does with up to twice the size of the largest block that was ever freed, so one is freed here; it
-    is never written to. Photos of 12 MP came to just above the limit: 24 of them cost 0.9 s of system time, now 0.25 s.
+    glibc keeps up to twice the size of the largest block that was ever freed, so a large block is freed here; it is never
+    written to. Photos of 12 MP took just above the initial limit: 24 of them cost 0.9 s of system time, now 0.25 s.
     Source: mallopt(3), ``M_MMAP_THRESHOLD``. Other allocators are not affected.
     """
     bytes(_LARGEST_BLOCK)
@@ -85,11 +85,11 @@ def _raise_descriptor_limit() -> float:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return inf
-    wanted = _MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MAX_DESCRIPTORS)
-    if wanted > soft:
+    target = _MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MAX_DESCRIPTORS)
+    if target > soft:
         with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-            return wanted
+            resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
+            return target
     return soft
 
 

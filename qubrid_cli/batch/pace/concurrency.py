@@ -1,4 +1,4 @@
-"""How many requests may be in flight, found out from answers and refusals. Pure.
+"""How many requests may be in flight, learned from answers and refusals. Pure.
 
 The constants were chosen by the simulations in ``tests/batch/test_pace.py``, so that a run of a minute is nearly as fast
 as with the best fixed number.
@@ -12,32 +12,32 @@ from ...frozen import frozen
 
 #: Requests at once: how many ``-j auto`` starts with, and the maximum.
 _INITIAL_CONCURRENCY, _MAX_CONCURRENCY = 8, 512
-#: The growth of the window until the server refuses or gives no more answers per second. With a factor of 2, a run of a
-#: minute with answers after 2 s would lose a fifth of it.
+#: The factor by which the window grows until the server refuses a request or the throughput stops growing. With a factor
+#: of 2, a run of a minute with answers after 2 s would lose a fifth of that time.
 _FIRST_GROWTH = 3.0
-#: The answers per second are compared again with a window that is larger by this factor, and must have increased at least
-#: by this part of what the window has.
+#: The throughput is compared with that of the last window once the window is larger by this factor. It must have grown at
+#: least by this part of the window's growth.
 _CHECKED_GROWTH, _LEAST_GAIN = 1.4, 0.1
-#: Answers per measurement, at least, and as a part of the window; fewer would leave it to chance.
+#: Answers per measurement: at least, and as a part of the window. With fewer, the result would depend on chance.
 _LEAST_SAMPLES, _SAMPLED_PART = 8, 0.6
 #: The ``C`` of CUBIC, per round, for a level of up to 8: the first request above the level comes after three rounds.
 _CUBIC_FACTOR = 1 / 27
 _CUBIC_LEVEL = 8
 #: Rounds below the level count twice.
 _RECOVERY_STEP = 2.0
-#: A part of a request that is not sent: of a window of 8.2, the ninth would be refused often.
+#: The part of a request up to which it is not sent: with a window of 8.2, a ninth request would often be refused.
 _HYSTERESIS = 0.25
-#: A refusal does not lower the window by more, because requests may only be too close together.
+#: A refusal lowers the window to this part at most, because the requests may only have been too close together.
 _LARGEST_CUT = 0.8
 #: The level, as a part of the window, if the server refuses even a single request: it limits requests per minute.
 _LOWERED_LEVEL = 0.9
-#: The requests are spread over somewhat less than the latency: room to catch up with what was delayed.
+#: Requests are spread over somewhat less than the latency, which leaves room to catch up after a delay.
 _SPREAD_FACTOR = 1.1
-#: Seconds between two requests at most, and of an answer at least.
+#: Seconds: the longest gap between two requests, and the shortest latency that is used in a division.
 _LONGEST_GAP, _LEAST_LATENCY = 60.0, 1e-6
-#: Where a refusal costs a pause: a round counts for this part of one more after each, but is not more than this many times
-#: shorter than the pause.
-_STEP_CUT, _ROUNDS_PER_PAUSE = 1 / 8, 16
+#: If the server asks for a pause with a refusal, the window grows more slowly: after each of them, a round of answers counts
+#: only this part of what it did before, but one counted round takes this many pauses at most.
+_STEP_CUT, _PAUSES_PER_ROUND = 1 / 8, 16
 #: The server is overloaded when this many of the last 20 requests failed. If one request in ten fails by chance, that
 #: happens once in 10,000 times.
 _FAILURE_WINDOW, _OVERLOAD_FAILURES = 20, 9
@@ -45,7 +45,7 @@ _FAILURE_WINDOW, _OVERLOAD_FAILURES = 20, 9
 
 @frozen
 class ConcurrencyState:
-    """What a run has found: how many requests the server takes at once, and whether more may be possible."""
+    """What a run has learned: how many requests the server takes at once, and whether more may be possible."""
 
     window: float
     is_growing: bool
@@ -57,8 +57,8 @@ class Concurrency:
     The window is a number of requests that need not be whole: with 0.5, one is in flight half of the time. A refusal
     lowers it to what the server holds at that moment. From there it grows by a cubic function of the rounds since: fast
     back to the level where the server refused, slowly around it, and ever faster above it. Source: CUBIC, RFC 9438,
-    section 4. Two things differ: a round trip is the latency of an answer, and the level is measured and not a part of
-    the old window, because a refusal shows what the server holds, and a lost packet does not.
+    section 4. Two things differ: a round trip is the latency of an answer, and the level is measured instead of being a
+    part of the old window, because a refusal shows what the server holds, unlike a lost packet.
 
     After a refusal the requests are spread over the latency, because servers that limit requests per minute also refuse
     those that come together. If the server then refuses at the same number again, it limits that number, and until the
@@ -67,7 +67,7 @@ class Concurrency:
     Args:
         jobs: the number of ``-j``, which is the maximum; ``None`` for ``auto``. Then the window triples until the server
             refuses, or gives no more answers per second than with a smaller one.
-        start: with ``auto``, what an earlier run has found.
+        start: with ``auto``, what an earlier run has learned.
     """
 
     def __init__(self, jobs: int | None = None, start: ConcurrencyState | None = None) -> None:
@@ -140,7 +140,7 @@ class Concurrency:
             growth = self._cubic_factor * (self._rounds - self._plateau_round) ** 3
             self._window = min(self._maximum, self._level + growth)
             if self._window > self._level + max(min(1.0, self._level), self._level / 4):
-                self._step = 1.0  # what the server refused before, it takes now
+                self._step = 1.0  # the server takes now what it refused before
         if self._is_auto and now - seconds >= self._changed_at:
             self._samples.append(seconds)
             if len(self._samples) >= max(_LEAST_SAMPLES, _SAMPLED_PART * self._window):
@@ -182,7 +182,7 @@ class Concurrency:
         self._is_spread = self._must_spread or not is_same
         self._refused_at = held
         if is_new:
-            least = self._latency / (_ROUNDS_PER_PAUSE * pause) if pause and self._latency else 1.0
+            least = self._latency / (_PAUSES_PER_ROUND * pause) if pause and self._latency else 1.0
             self._step = min(1.0, max(least, self._step * _STEP_CUT))
         if held >= 1:
             window = min(self._window, max(held, _LARGEST_CUT * self._window))
@@ -197,7 +197,7 @@ class Concurrency:
         self._recent_failures.append(True)
         if self._answers_since_cut >= max(_FAILURE_WINDOW, self._window):
             self._window_before_trouble = self._window
-        if held == 0:  # not even one is possible, so this is not about their number
+        if held == 0:  # not even one request succeeds, so their number is not the cause
             self._set_window(min(1.0, self._window), max(self._window, self._window_before_trouble), now)
         elif sum(self._recent_failures) >= _OVERLOAD_FAILURES:
             self._recent_failures.clear()

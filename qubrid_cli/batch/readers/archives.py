@@ -8,9 +8,11 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from ...errors import ImageError, StorageError
 from ...frozen import frozen
 from ...images.arguments import expand_home
 from ...images.sources import FetchedLink
@@ -26,8 +28,8 @@ Place = Sequence[int]
 
 _Key = TypeVar("_Key", bound=Hashable)
 
-#: Bytes of images that were passed and that another thread will probably want next.
-_MAX_PASSED_BYTES = 64 << 20
+#: Bytes of images that were read on the way to another one, and that another thread will probably need next.
+_MAX_CACHED_BYTES = 64 << 20
 #: Files that are kept open.
 _MAX_READERS = 4
 
@@ -38,9 +40,9 @@ class Member:
 
     Attributes:
         name: in the archive; or a path or a URL.
-        is_inside: its bytes are in the archive.
+        is_inside: the bytes of the image are in the archive.
         place: where they are; ``None`` if the archive has to be read up to them.
-        row: the other columns, or what stands beside it; ``None`` if there is nothing.
+        row: the values of the other columns, or of the files beside the image; ``None`` if there are none.
     """
 
     name: str
@@ -52,7 +54,7 @@ class Member:
 
 
 def split_member(source: str) -> tuple[str, str] | None:
-    """The path or URL of the archive of an image, and its name in it; ``None`` for an image that is in none."""
+    """The path or URL of the archive of an image, and its name in it; ``None`` for an image outside of archives."""
     match = _MEMBER.fullmatch(source)
     if match is None or is_object_url(match[1]):
         return None if match is None else (match[1], match[2])
@@ -81,7 +83,7 @@ def find_members(
 def find_columns(
     archive: str, image_column: str | None = None, storage: "StorageOptions | None" = None
 ) -> Sequence[str] | None:
-    """The columns of a Parquet file, or what stands beside the first image of a tar file; ``None`` if there is nothing.
+    """The columns of a Parquet file, or the values beside the first image of a tar file; ``None`` if there are none.
 
     Exceptions are those of ``find_members``.
     """
@@ -94,7 +96,7 @@ def find_columns(
 
 
 def open_member(archive: str, name: str, place: Place | None, storage: "StorageOptions | None" = None) -> FetchedLink:
-    """An image in an archive, which is read when it is needed."""
+    """Return an image in an archive, which is read when it is needed."""
     source = f"{archive}/{name}"
     if _is_parquet(archive):
         from . import parquet
@@ -103,6 +105,38 @@ def open_member(archive: str, name: str, place: Place | None, storage: "StorageO
     from . import tar
 
     return FetchedLink(source, partial(tar.read_member, archive, name, place, storage))
+
+
+def identify(archive: str) -> object:
+    """Return what differs if a file on a disk is replaced by another one; ``None`` for an object in a bucket.
+
+    Raises:
+        ImageError: there is no such file.
+    """
+    if is_object_url(archive):
+        return None
+    with translate_errors(archive):
+        status = os.stat(archive)
+    return status.st_size, status.st_mtime_ns
+
+
+@contextmanager
+def translate_errors(archive: str, *error_types: type[Exception]) -> Iterator[None]:
+    """Turn errors about an archive into an ``ImageError``.
+
+    Args:
+        error_types: those of the library that reads it, besides ``OSError`` and ``ValueError``.
+    """
+    read_errors: tuple[type[Exception], ...] = (OSError, ValueError, *error_types)
+    try:
+        yield
+    except StorageError as error:
+        raise ImageError(error.message, hint=error.hint, code=error.code) from error
+    except read_errors as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).partition("\n")[0]
+        raise ImageError(
+            f"cannot read {archive}: {reason}", hint="Perhaps it is damaged, or the copy was cut off.", code="archive"
+        ) from error
 
 
 def _is_parquet(archive: str) -> bool:
@@ -114,7 +148,7 @@ def _expand_path(archive: str) -> str:
 
 
 class ForwardReader(Generic[_Key]):
-    """The items of a file that can only be read from the front, for threads that want them in nearly the same order.
+    """Reads the items of a file that can only be read forward, for threads that need them in nearly the same order.
 
     Its methods may be called from any thread.
 
@@ -125,14 +159,14 @@ class ForwardReader(Generic[_Key]):
     def __init__(self, open_at: Callable[[_Key], Iterator[tuple[_Key, bytes]]]) -> None:
         self._open_at = open_at
         self._items: Iterator[tuple[_Key, bytes]] = iter(())
-        self._passed: OrderedDict[_Key, bytes] = OrderedDict()
-        self._passed_bytes = 0
+        self._cache: OrderedDict[_Key, bytes] = OrderedDict()
+        self._cached_bytes = 0
         self._lock = threading.Lock()
 
     def read(self, key: _Key) -> bytes | None:
-        """The bytes of an item; ``None`` if there is none with this key."""
+        """Return the bytes of an item; ``None`` if no item has this key."""
         with self._lock:
-            if (data := self._passed.get(key)) is not None:
+            if (data := self._cache.get(key)) is not None:
                 return data
             if (data := self._advance_to(key)) is None:
                 self._items = self._open_at(key)
@@ -140,25 +174,25 @@ class ForwardReader(Generic[_Key]):
             return data
 
     def _advance_to(self, key: _Key) -> bytes | None:
-        for other, data in self._items:
-            self._passed[other] = data
-            self._passed_bytes += len(data)
-            while self._passed_bytes > _MAX_PASSED_BYTES and len(self._passed) > 1:
-                self._passed_bytes -= len(self._passed.popitem(last=False)[1])
-            if other == key:
+        for item_key, data in self._items:
+            self._cached_bytes += len(data) - len(self._cache.get(item_key, b""))
+            self._cache[item_key] = data
+            while self._cached_bytes > _MAX_CACHED_BYTES and len(self._cache) > 1:
+                self._cached_bytes -= len(self._cache.popitem(last=False)[1])
+            if item_key == key:
                 return data
         return None
 
 
 class ForwardReaders(Generic[_Key]):
-    """The readers of the files that were used last, each by what identifies its file."""
+    """The readers of the files that were used last, by the identity of the file."""
 
     def __init__(self) -> None:
         self._readers: OrderedDict[object, ForwardReader[_Key]] = OrderedDict()
         self._lock = threading.Lock()
 
     def find(self, identity: object, open_at: Callable[[_Key], Iterator[tuple[_Key, bytes]]]) -> ForwardReader[_Key]:
-        """The reader of a file."""
+        """Return the reader of a file."""
         with self._lock:
             reader = self._readers.setdefault(identity, ForwardReader(open_at))
             self._readers.move_to_end(identity)

@@ -1,4 +1,4 @@
-"""From an argument, or an item of a list, to the images that it stands for."""
+"""Expand arguments and items of lists to the images that they stand for."""
 
 import glob
 import os
@@ -22,8 +22,6 @@ if TYPE_CHECKING:  # loaded only by the runs that need them
 
 GLOB_CHARACTERS = re.compile(r"[*?\[]")
 _LITERAL_SUFFIX = re.compile(r"\.[^.*?\[\]\\/]+\Z")
-
-
 #: Files that contain images: tar files, and Parquet files.
 _ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".parquet")
 
@@ -38,8 +36,8 @@ class Candidate:
     """A possible task, with the path that decides its shard.
 
     Attributes:
-        is_argument: the user named it; otherwise it is from a list, a folder or a glob.
-        is_from_list: the user's list names it.
+        is_argument: it is an argument of the command; otherwise it is from a list, a folder or a glob.
+        is_from_list: it is from a list or an archive.
     """
 
     source: str
@@ -63,7 +61,11 @@ def is_folder(argument: str) -> bool:
 
 
 def is_excluded_file(source: str, excluded_files: Mapping[str, Sequence[str]]) -> bool:
-    """Whether an image is one of the files, whose real paths are given by their names."""
+    """Whether an image is one of some files.
+
+    Args:
+        excluded_files: the real paths of the files, by their names.
+    """
     if not source.endswith(tuple(excluded_files)):
         return False
     paths = excluded_files.get(os.path.basename(source))
@@ -71,7 +73,7 @@ def is_excluded_file(source: str, excluded_files: Mapping[str, Sequence[str]]) -
 
 
 def expand_archive(candidate: Candidate, selection: "Selection", image_column: str | None) -> Iterator[Candidate]:
-    """Yield the images of an archive, or the candidate itself if it is none."""
+    """Yield the images of an archive, or the candidate itself if it is not an archive."""
     if candidate.error is not None or not is_archive_name(candidate.source):
         yield candidate
         return
@@ -109,7 +111,7 @@ def expand_document(candidate: Candidate, page_finder: "PageFinder") -> Iterator
         yield candidate
         return
     try:
-        found = page_finder.find_pages(
+        pages = page_finder.find_pages(
             candidate.source, is_argument=candidate.is_argument, prompt=candidate.prompt, image_id=candidate.id
         )
     except ImageError as error:
@@ -118,13 +120,13 @@ def expand_document(candidate: Candidate, page_finder: "PageFinder") -> Iterator
         else:
             yield replace(candidate, error=error)
         return
-    if not found.numbers:
+    if not pages.numbers:
         yield candidate
-    for number in found.numbers:
+    for number in pages.numbers:
         page_source, shard_key = (
             sources.DocumentPage.format_name(name, number) for name in (candidate.source, candidate.shard_key)
         )
-        version = candidate.version or found.version
+        version = candidate.version or pages.version
         yield replace(candidate, source=page_source, shard_key=shard_key, version=version)
 
 
@@ -175,7 +177,7 @@ def _expand_glob(pattern: str, selection: "Selection") -> Iterator[Candidate]:
 
 
 def iterate_glob(pattern: str, *, include_hidden: bool) -> Iterator[str]:
-    """Iterate over the files and folders that a glob matches; only files for ``**``, which searches the folders itself."""
+    """Iterate over the files and folders that a glob matches; over files only if it has ``**``, which searches folders."""
     paths = glob.iglob(prepare_glob(pattern), recursive=True, include_hidden=include_hidden)
     return (path for path in paths if "**" not in pattern or not os.path.isdir(path))
 
@@ -205,7 +207,7 @@ def _matches_patterns(path: str, selection: "Selection") -> bool:
 
 
 def _clean_source(name: str) -> str:
-    """The name of an image in a list: a path or a URL, never standard input."""
+    """Turn the name of an image in a list into a source: a path or a URL, never standard input."""
     return name if sources.is_url(name) else _make_path_unambiguous(name)
 
 

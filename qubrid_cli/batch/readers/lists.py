@@ -27,8 +27,8 @@ from ...text import find_encoding, quote_name
 ImageId = str | int | float | None
 
 _CHUNK_SIZE = 1 << 16
-#: Bytes that are read at once to count rows, and that hold a row and the end of the one before.
-_COUNT_CHUNK_SIZE, _ROW_SIZE = 1 << 20, 1 << 14
+#: Bytes that are read at once to count rows, and around a random row: they hold it and the end of the one before.
+_COUNT_CHUNK_SIZE, _WINDOW_SIZE = 1 << 20, 1 << 14
 #: The beginning of a JSON object; ``{1}.jpg`` is a name.
 _OBJECT_START = re.compile(rb'\s*\{\s*("|\}\s*\Z)')
 IMAGE_COLUMN = "image"
@@ -80,8 +80,8 @@ def open_list(list_file: ListFile) -> AbstractContextManager[BinaryIO]:
     return list_file() if callable(list_file) else nullcontext(list_file)
 
 
-class _Rejoined(io.RawIOBase):
-    """A stream whose first bytes were read already."""
+class _RewoundStream(io.RawIOBase):
+    """A stream that yields its first bytes again after they were read, also if it cannot be rewound itself."""
 
     def __init__(self, head: bytes, stream: BinaryIO) -> None:
         self._head = io.BytesIO(head)
@@ -96,13 +96,13 @@ class _Rejoined(io.RawIOBase):
 
 
 def _detect_nul(stream: BinaryIO, is_nul_separated: bool | None) -> tuple[BinaryIO, bool]:  # noqa: FBT001
-    """Whether names end with NUL, which is found out if it is ``None``; and the stream, from its start on."""
+    """Detect whether names end with NUL, if that is ``None``; return the stream, from its start on, and the result."""
     if is_nul_separated is not None:
         return stream, is_nul_separated
     head = stream.read(_CHUNK_SIZE)
     while b"\0" not in head and b"\n" not in head and (chunk := stream.read(_CHUNK_SIZE)):
         head += chunk
-    return cast("BinaryIO", _Rejoined(head, stream)), b"\0" in head and find_encoding(head) != "utf-16"
+    return cast("BinaryIO", _RewoundStream(head, stream)), b"\0" in head and find_encoding(head) != "utf-16"
 
 
 def read_items(
@@ -115,7 +115,7 @@ def read_items(
 
     Args:
         is_nul_separated: names end with NUL instead of a line break, as from ``find -print0``; they are nothing else.
-            ``None`` to find that out.
+            ``None`` to detect that.
         image_column: the column of the images, or key of the objects; by default ``image``.
     """
     stream, is_nul_separated = _detect_nul(stream, is_nul_separated)
@@ -174,10 +174,12 @@ def sample_items(
     is_nul_separated: bool | None = False,
     image_column: str | None = None,
 ) -> tuple[int, list[ListItem]]:
-    """Count the rows of a list, and read random ones without the others; a row after a long one is a little more likely.
+    """Count the rows of a list, and read a few rows at random places.
+
+    A row after a long one is a little more likely to be read.
 
     Args:
-        count: of random places in the file.
+        count: of random places.
     """
     with _open_as_utf8(path) as stream:
         is_nul_separated = _detect_nul(stream, is_nul_separated)[1]
@@ -186,13 +188,13 @@ def sample_items(
         row_count = sum(chunk.count(separator) for chunk in iter(lambda: stream.read(_COUNT_CHUNK_SIZE), b""))
         size = stream.tell()
         stream.seek(0)
-        form: _Form = _Names()
+        form: _ListForm = _Names()
         if not is_nul_separated:
             form = _find_form(next((line for line in _read_lines(stream) if line.strip()), b""), image_column)
         items: list[ListItem] = []
         for _ in range(count):
             stream.seek(dice.randrange(size))
-            window = stream.read(_ROW_SIZE)
+            window = stream.read(_WINDOW_SIZE)
             start = window.find(separator) + 1
             end = window.find(separator, start)
             row = window[start:end] if 0 < start <= end else b""
@@ -202,10 +204,10 @@ def sample_items(
 
 
 def decode_name(name: bytes, *, encodings: Sequence[str] = get_list_encodings()) -> str:
-    """The name of a file, as ``os.fsdecode`` returns it where names are bytes.
+    """Decode the name of a file; where names are bytes, as ``os.fsdecode`` does.
 
     Args:
-        encodings: of names that are not UTF-8; the first in which the name is that of a file wins.
+        encodings: of names that are not UTF-8; the first one in which a file of this name exists wins.
     """
     if not encodings:
         return os.fsdecode(name)
@@ -242,20 +244,20 @@ def _read_lines(stream: BinaryIO) -> Iterator[bytes]:
 def _decode_utf16(stream: BinaryIO, beginning: bytes) -> Iterator[bytes]:
     """Yield the lines of a list in UTF-16, encoded in UTF-8."""
     chunks = chain([beginning], iter(lambda: stream.read(_CHUNK_SIZE), b""))
-    rest = ""
+    last_line = ""
     for text in codecs.iterdecode(chunks, "utf-16", errors="replace"):
-        *lines, rest = (rest + text).split("\n")
+        *lines, last_line = (last_line + text).split("\n")
         for line in lines:
             yield f"{line}\n".encode(errors="replace")
-    yield rest.encode(errors="replace")
+    yield last_line.encode(errors="replace")
 
 
 def _split_names(stream: BinaryIO) -> Iterator[bytes]:
-    rest = b""
+    last_name = b""
     while chunk := stream.read(_CHUNK_SIZE):
-        *names, rest = (rest + chunk).split(b"\0")
+        *names, last_name = (last_name + chunk).split(b"\0")
         yield from names
-    yield rest
+    yield last_name
 
 
 @frozen
@@ -263,7 +265,7 @@ class _Names:
     """The form of a list of names."""
 
     def parse(self, line: bytes, _: int) -> ListItem:
-        """The item that a line names."""
+        """Return the item that a line names."""
         return ListLine(decode_name(line.removesuffix(b"\n").removesuffix(b"\r")))
 
 
@@ -280,7 +282,7 @@ class _Objects:
     has_rows: bool = True
 
     def parse(self, line: bytes, number: int) -> ListItem:
-        """The item that a line describes."""
+        """Return the item that a line describes."""
         try:
             entry: Any = json.loads(_decode_text(line), parse_constant=lambda _: None)
         except (ValueError, RecursionError) as error:
@@ -299,7 +301,7 @@ class _Objects:
 
 
 def _is_failure(error: object) -> bool:
-    """Whether a value is what ``--failures`` says about an image."""
+    """Whether a value is an error as ``--failures`` writes it."""
     return isinstance(error, dict) and {"code", "message", "hint"} <= error.keys()
 
 
@@ -332,7 +334,7 @@ class _Table:
                 yield self._build_entry(cells, reader.line_num + 1)
 
     def parse(self, line: bytes, number: int) -> ListItem:
-        """The item that a line alone describes."""
+        """Return the item that a single line describes."""
         return self._build_entry(_split_cells(_decode_text(line), self.delimiter), number)
 
     def _build_entry(self, cells: Sequence[str], number: int) -> ListItem:
@@ -345,11 +347,11 @@ class _Table:
         return ListEntry(values[self.image_column], values.get("prompt") or None, values.get("id") or None, row or None)
 
 
-_Form = _Names | _Objects | _Table
+_ListForm = _Names | _Objects | _Table
 
 
-def _find_form(first: bytes, image_column: str | None) -> _Form:
-    """The form of a list by its first line."""
+def _find_form(first: bytes, image_column: str | None) -> _ListForm:
+    """Detect the form of a list from its first line."""
     column = image_column or IMAGE_COLUMN
     if _OBJECT_START.match(first):
         entry = _Objects(column, has_rows=False).parse(first, 1)
@@ -361,7 +363,7 @@ def _find_form(first: bytes, image_column: str | None) -> _Form:
 
 
 def _split_cells(line: str, delimiter: str) -> list[str]:
-    """The cells of a line alone."""
+    """Split a single line into its cells."""
     try:
         return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
     except csv.Error:

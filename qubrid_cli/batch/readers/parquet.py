@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ImageError, StorageError, UsageError
+from ...errors import ImageError, UsageError
 from ...images import sources
 from ...images.arguments import expand_home
 from ...images.urls import is_object_url
 from ...installation import format_install_command
 from ...text import quote_name
-from .archives import ForwardReaders, Member, Place
+from .archives import ForwardReaders, Member, Place, identify, translate_errors
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,15 +33,19 @@ _ROW_BATCH, _IMAGE_BATCH = 1024, 16
 #: Bytes that are requested at once of the images of an object in a bucket, and objects whose footers are kept.
 _REQUEST_BYTES, _MAX_FOOTERS = 4 << 20, 4
 
+#: Besides ``OSError`` and ``ValueError``, pyarrow raises subclasses of these.
+_PYARROW_ERRORS = (KeyError, NotImplementedError)
+
 _readers: ForwardReaders[int] = ForwardReaders()
+_footers: OrderedDict[object, "FileMetaData"] = OrderedDict()
 
 
 def find_columns(archive: str, image_column: str | None, storage: "StorageOptions | None" = None) -> Sequence[str]:
-    """The columns besides those of the image, the prompt and the id.
+    """List the columns besides those of the image, the prompt and the id.
 
     Raises:
         ImageError: the file cannot be read, or the library is not installed.
-        UsageError: it has no column of images.
+        UsageError: the file has no column of images.
     """
     with _open_file(archive, storage) as file:
         image = _find_image_column(file, archive, image_column)
@@ -57,13 +61,13 @@ def find_members(archive: str, image_column: str | None, storage: "StorageOption
         image = _find_image_column(file, archive, image_column)
         columns = _list_value_columns(file, image)
         number, position = 0, file.schema_arrow.get_field_index(image)
-        leaf = _find_name_leaf(file.schema_arrow.field(image))
-        read = [*columns, *([leaf] if leaf else [])]
+        name_column = _find_name_column(file.schema_arrow.field(image))
+        needed_columns = [*columns, *([name_column] if name_column else [])]
         for group in range(file.num_row_groups):
-            if not read:  # no other column, and the names of the images are their numbers
+            if not needed_columns:  # the names of the images are their numbers
                 rows: Iterator[Mapping[str, Any]] = iter([{}] * file.metadata.row_group(group).num_rows)
             else:
-                batches = file.iter_batches(_ROW_BATCH, row_groups=[group], columns=read)
+                batches = file.iter_batches(_ROW_BATCH, row_groups=[group], columns=needed_columns)
                 rows = (row for batch in batches for row in batch.to_pylist())
             for row in rows:
                 yield _build_member(row, image, number, position, columns)
@@ -99,7 +103,7 @@ def read_member(archive: str, name: str, place: Place | None, storage: "StorageO
     """
     first = name.partition("/")[0]
     number, column = place or (int(first) if first.isdecimal() else -1, -1)
-    identity = archive, column, _identify(archive)
+    identity = archive, column, identify(archive)
     data = _readers.find(identity, lambda row: _read_images(archive, column, row, storage)).read(number)
     if not data:
         message = f"no such image: {name} in {archive}" if data is None else f"row {number} of {archive} has no image"
@@ -107,19 +111,10 @@ def read_member(archive: str, name: str, place: Place | None, storage: "StorageO
     return data
 
 
-def _identify(archive: str) -> object:
-    """What differs if a file on a disk is replaced by another one."""
-    if is_object_url(archive):
-        return None
-    with _translate_errors(archive):
-        status = os.stat(archive)
-    return status.st_size, status.st_mtime_ns
-
-
 def _read_images(
     archive: str, column: int, number: int, storage: "StorageOptions | None"
 ) -> Iterator[tuple[int, bytes]]:
-    """The bytes of the images of the row group that has a row; empty for a row without an image."""
+    """Read the bytes of all images of the row group that contains a row; empty for a row without an image."""
     with _open_file(archive, storage) as file:
         image = _find_image_column(file, archive, None) if column < 0 else file.schema_arrow.names[column]
         start = 0
@@ -135,7 +130,7 @@ def _read_images(
 
 
 def _read_value(value: Any, archive: str, storage: "StorageOptions | None") -> bytes:
-    """The bytes of an image, or of the file that its path names, relative to the folder of the Parquet file."""
+    """Return the bytes of an image, or of the file that its path names."""
     if isinstance(value, dict):
         path = value.get("path")
         value = value.get("bytes")
@@ -150,14 +145,14 @@ def _read_file(path: str, archive: str, storage: "StorageOptions | None") -> byt
         from ...storage.opening import StorageOptions, read_object
 
         url = path if is_object_url(path) else posixpath.join(posixpath.dirname(archive), path)
-        with _translate_errors(archive):
+        with translate_errors(archive, *_PYARROW_ERRORS):
             return read_object(url, storage or StorageOptions(), max_bytes=sources.MAX_FILE_BYTES)
     path = os.path.join(os.path.dirname(archive), expand_home(path))
     return sources.read_bytes(sources.File(path, Path(path)))
 
 
 def _find_image_column(file: "ParquetFile", archive: str, name: str | None) -> str:
-    """The column of the images: the one that is named, or ``image``, or the only one that has bytes."""
+    """Find the column of the images: the one with the given name, else ``image``, else the only one that has bytes."""
     schema = file.schema_arrow
     candidates = [field.name for field in schema if _has_bytes(field)]
     name = name or (_IMAGE_COLUMN if _IMAGE_COLUMN in schema.names or len(candidates) != 1 else candidates[0])
@@ -170,7 +165,7 @@ def _find_image_column(file: "ParquetFile", archive: str, name: str | None) -> s
         )
     if not _has_bytes(schema.field(name)) and not _is_text(schema.field(name)):
         raise UsageError(
-            f"{quote_name(archive)}: the column {name} holds {schema.field(name).type}, and not images",
+            f"{quote_name(archive)}: the column {name} holds {schema.field(name).type}, not images",
             hint="Name one of bytes, of paths, of URLs, or of images as Hugging Face has them: --image-column NAME",
         )
     return name
@@ -190,8 +185,8 @@ def _is_text(field: "pa.Field") -> bool:
     return bool(pa.types.is_string(field.type) or pa.types.is_large_string(field.type))
 
 
-def _find_name_leaf(field: "pa.Field") -> str | None:
-    """What to read of the images to name them; ``None`` for bytes alone."""
+def _find_name_column(field: "pa.Field") -> str | None:
+    """Find the column, or the field of a struct, that names the images; ``None`` if there are only bytes."""
     import pyarrow as pa
 
     if pa.types.is_struct(field.type):
@@ -204,7 +199,7 @@ def _list_value_columns(file: "ParquetFile", image: str) -> list[str]:
 
 
 def _clean_value(value: Any) -> Any:
-    """A value as it can stand in JSON."""
+    """Convert a value to JSON: other types become text, and bytes become null."""
     match value:
         case None | bool() | int() | str():
             return value
@@ -230,22 +225,22 @@ def _open_file(archive: str, storage: "StorageOptions | None" = None) -> Iterato
             code="needs_parquet",
         ) from error
     if not is_object_url(archive):
-        with _translate_errors(archive), ParquetFile(archive, pre_buffer=False) as file:
+        with translate_errors(archive, *_PYARROW_ERRORS), ParquetFile(archive, pre_buffer=False) as file:
             yield file
         return
     from ...storage.opening import StorageOptions, open_object_ranges
 
-    with _translate_errors(archive), open_object_ranges(archive, storage or StorageOptions()) as source:
+    with (
+        translate_errors(archive, *_PYARROW_ERRORS),
+        open_object_ranges(archive, storage or StorageOptions()) as source,
+    ):
         metadata = _read_footer(archive, source)
         with ParquetFile(source, metadata=metadata, pre_buffer=False, buffer_size=_REQUEST_BYTES) as file:
             yield file
 
 
-_footers: OrderedDict[object, "FileMetaData"] = OrderedDict()
-
-
 def _read_footer(archive: str, source: "RangeFile") -> "FileMetaData":
-    """The footer of an object, which is requested once for the objects that were opened last."""
+    """Read the footer of an object; those of the objects that were opened last are kept."""
     from pyarrow.parquet import read_metadata
 
     key = archive, source.version
@@ -254,16 +249,3 @@ def _read_footer(archive: str, source: "RangeFile") -> "FileMetaData":
     while len(_footers) > _MAX_FOOTERS:
         _footers.popitem(last=False)
     return footer
-
-
-@contextmanager
-def _translate_errors(archive: str) -> Iterator[None]:
-    try:
-        yield
-    except StorageError as error:
-        raise ImageError(error.message, hint=error.hint, code=error.code) from error
-    except (OSError, ValueError, KeyError, NotImplementedError) as error:  # those of pyarrow are subclasses of these
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).partition("\n")[0]
-        raise ImageError(
-            f"cannot read {archive}: {reason}", hint="Perhaps it is damaged, or the copy was cut off.", code="archive"
-        ) from error

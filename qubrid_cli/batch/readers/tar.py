@@ -1,4 +1,4 @@
-"""Tar files of images, as WebDataset has them: what has the same name up to its first dot belongs together.
+"""Tar files of images, as WebDataset has them: files with the same name up to its first dot belong together.
 
 Source: WebDataset, "The WebDataset Format"; POSIX.1-2017, pax, "ustar Interchange Format".
 """
@@ -12,57 +12,59 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ImageError, StorageError
+from ...errors import ImageError
 from ...images.sources import MAX_FILE_BYTES
 from ...images.suffixes import has_readable_suffix
 from ...images.urls import is_object_url
 from ..left_out import is_junk_file
-from .archives import ForwardReaders, Member, Place
+from .archives import ForwardReaders, Member, Place, identify, translate_errors
 
 if TYPE_CHECKING:
     from ...storage.opening import StorageOptions
 
-#: Bytes of the largest text that is taken for a value beside an image.
+#: Bytes of the largest text that is read as a value of the row.
 _MAX_TEXT_BYTES = 1 << 16
-#: The folder and the name up to the first dot, and the rest, which says what a member is.
-_SAMPLE_NAME = re.compile(r"((?:.*/)?[^/]*?)(?:\.([^/]*))?", re.DOTALL)
+#: The name of a sample, which is a path up to the first dot of the file name; and the suffix, which names one of its values.
+_MEMBER_NAME = re.compile(r"((?:.*/)?[^/]*?)(?:\.([^/]*))?", re.DOTALL)
+
+_TAR_ERRORS = (tarfile.TarError, zlib.error, EOFError)
 
 _readers: ForwardReaders[str] = ForwardReaders()
 
 
 def find_members(archive: str, storage: "StorageOptions | None" = None) -> Iterator[Member]:
-    """Find the images, in order; the texts and JSON objects beside an image are its row.
+    """Find the images, in order; the texts and JSON objects beside an image become its row.
 
     Raises:
         ImageError: it cannot be read.
     """
-    has_rows: bool | None = None
-    key, images, row = None, list[Member](), dict[str, Any]()
+    has_rows: bool | None = None  # as the first image
     with _open_tar(archive, storage) as tar:
-        for info in _iterate(tar):
-            match = _SAMPLE_NAME.fullmatch(info.name)
-            assert match is not None
-            if match[1] != key:
-                has_rows = bool(row) if images and has_rows is None else has_rows
-                yield from _build_sample(images, row, has_rows=bool(has_rows))
-                key, images, row = match[1], [], {}
-            if has_readable_suffix(info.name):
-                images.append(Member(info.name, place=_find_place(archive, info)))
-            elif match[2] and info.size <= _MAX_TEXT_BYTES and (file := tar.extractfile(info)) is not None:
-                _add_value(row, match[2].lower(), file.read())
-        has_rows = bool(row) if images and has_rows is None else has_rows
-        yield from _build_sample(images, row, has_rows=bool(has_rows))
+        for _, sample in groupby(_iterate(tar), lambda info: _split_name(info)[0]):
+            images: list[Member] = []
+            row: dict[str, Any] = {}
+            for info in sample:
+                suffix = _split_name(info)[1]
+                if has_readable_suffix(info.name):
+                    images.append(Member(info.name, place=_find_place(archive, info)))
+                elif suffix and info.size <= _MAX_TEXT_BYTES and (file := tar.extractfile(info)) is not None:
+                    _add_value(row, suffix.lower(), file.read())
+            if images and has_rows is None:
+                has_rows = bool(row)
+            yield from (replace(image, row=row if row or has_rows else None) for image in images)
 
 
-def _build_sample(images: list[Member], row: dict[str, Any], *, has_rows: bool) -> Iterator[Member]:
-    for image in images:
-        yield replace(image, row=row if row or has_rows else None)
+def _split_name(info: tarfile.TarInfo) -> tuple[str, str | None]:
+    match = _MEMBER_NAME.fullmatch(info.name)
+    assert match is not None
+    return match[1], match[2]
 
 
 def _add_value(row: dict[str, Any], suffix: str, data: bytes) -> None:
-    """Add a text, or the members of a JSON object, to a row; what is neither is ignored."""
+    """Add a text, or the members of a JSON object, to a row; any other file is ignored."""
     try:
         text = data.decode()
         if suffix == "json" and isinstance(values := json.loads(text, parse_constant=lambda _: None), dict):
@@ -78,7 +80,7 @@ def _find_place(archive: str, info: tarfile.TarInfo) -> Place | None:
 
 
 def _has_places(archive: str) -> bool:
-    """Whether parts of an archive can be read: it is a file that is not compressed."""
+    """Whether images can be read without all before them: the archive is a file that is not compressed."""
     return archive.lower().endswith(".tar") and not is_object_url(archive)
 
 
@@ -90,18 +92,18 @@ def read_member(archive: str, name: str, place: Place | None, storage: "StorageO
     """
     if _has_places(archive):
         if place is None:
-            place = _index_places(archive, _identify(archive)).get(name)
+            place = _index_places(archive, identify(archive)).get(name)
         data = None if place is None else _read_place(archive, *place)
     else:
-        data = _readers.find((archive, _identify(archive)), lambda _: _read_images(archive, storage)).read(name)
+        data = _readers.find((archive, identify(archive)), lambda _: _read_images(archive, storage)).read(name)
     if data is None:
         raise ImageError(f"no such image: {name} in {archive}", hint="Check the name.", code="no_such_image")
     return data
 
 
 def _read_place(archive: str, offset: int, size: int) -> bytes:
-    """Read the bytes at a place, after the header that says how many there are."""
-    with _translate_errors(archive), open(archive, "rb") as file:
+    """Read the bytes of an image, if the header before them still states the same size."""
+    with translate_errors(archive, *_TAR_ERRORS), open(archive, "rb") as file:
         file.seek(offset - tarfile.BLOCKSIZE)
         header = file.read(tarfile.BLOCKSIZE)
         if tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape").size != size:
@@ -122,18 +124,9 @@ def _index_places(archive: str, _: object) -> dict[str, Place]:
         return {info.name: (info.offset_data, info.size) for info in _iterate(tar)}
 
 
-def _identify(archive: str) -> object:
-    """What differs if a file is replaced by another one."""
-    if is_object_url(archive):
-        return None
-    with _translate_errors(archive):
-        status = os.stat(archive)
-    return status.st_size, status.st_mtime_ns
-
-
 @contextmanager
 def _open_tar(archive: str, storage: "StorageOptions | None" = None) -> Iterator[tarfile.TarFile]:
-    with _translate_errors(archive):
+    with translate_errors(archive, *_TAR_ERRORS):
         if is_object_url(archive):
             from ...storage.opening import StorageOptions, open_object
 
@@ -154,21 +147,8 @@ def _open_tar(archive: str, storage: "StorageOptions | None" = None) -> Iterator
 
 
 def _iterate(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """The files of an archive, without keeping those that were passed in memory."""
+    """Iterate over the files of an archive, without keeping their headers in memory."""
     while (info := tar.next()) is not None:
         tar.members = []  # type: ignore[attr-defined]
         if info.isfile() and not is_junk_file(os.path.basename(info.name)):
             yield info
-
-
-@contextmanager
-def _translate_errors(archive: str) -> Iterator[None]:
-    try:
-        yield
-    except StorageError as error:
-        raise ImageError(error.message, hint=error.hint, code=error.code) from error
-    except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise ImageError(
-            f"cannot read {archive}: {reason}", hint="Perhaps it is damaged, or the copy was cut off.", code="archive"
-        ) from error

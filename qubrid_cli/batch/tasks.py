@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,7 +144,7 @@ class BatchPlan:
     open_endpoint: Callable[[], Endpoint]
     rate_limiter: RateLimiter
     page_finder: PageFinder = field(default_factory=PageFinder)
-    describe: Callable[..., run.Items] = run.describe
+    describe: run.DescribeFunction = run.describe
     limits: BudgetLimits = BudgetLimits()
     retries: int = 4
     patience: float = 600.0
@@ -276,7 +275,7 @@ def request_answer(
     ready: ReadyImage,
     batch_request: BatchRequest,
     endpoint: Endpoint,
-    describe: Callable[..., run.Items] = run.describe,
+    describe: run.DescribeFunction = run.describe,
     timeout: float | None = None,
 ) -> AttemptResult:
     """Request an answer once, within ``timeout`` seconds. Our errors are in the result, not raised.
@@ -286,21 +285,17 @@ def request_answer(
     """
     if isinstance(ready.image, sources.Link):
         endpoint.set_request_secrets(sources.find_link_secrets([ready.image]))
-    if ready.answer_to_repair is not None:
-        describe = partial(describe, first_answer=ready.answer_to_repair)
     request = batch_request.build_request(ready.task)
     request, warnings = batch_request.answer_room.limit_answer(request, ready.input_tokens // ready.request_count)
     request, notes = vary_sampling(request, ready.repetitions)
-    items = describe(
-        endpoint,
-        request,
-        (prepare.make_pending(ready.image),),
-        labels=True,
+    options = run.RequestOptions(
+        RetryLimits(retries=0, max_time=timeout),  # the run decides when to retry
         loop_check=batch_request.loop_check,
-        retry_limits=RetryLimits(retries=0, max_time=timeout),  # the run decides when to retry
         prices=batch_request.prices,
+        first_answer=ready.answer_to_repair,
     )
-    answer, exchanges = collect_exchanges(items)
+    images = (prepare.make_pending(ready.image),)
+    answer, exchanges = collect_exchanges(describe(endpoint, request, images, options))
     if notes or warnings:
         answer = replace(answer, warnings=(*notes, *warnings, *answer.warnings))
     result = AttemptResult(answer.to_dict(), answer.error, answer_to_repair=answer.first_answer, exchanges=exchanges)

@@ -83,7 +83,7 @@ def _forecast_variants(plan: BenchPlan, images: "ImageStore") -> Iterator[Varian
             sendable = [count or 0 for count in counts]
             total = sum(sendable) * plan.runs + sum(sendable[index] for index in warm_ups)
         usage = None if total is None else {"prompt_tokens": total, "completion_tokens": 0}
-        cost = compute_cost(plan.prices, variant.model, None, usage)
+        cost = compute_cost(plan.request_options.prices, variant.model, None, usage)
         yield VariantForecast(variant, plan.name_variant(variant), total, cost)
 
 

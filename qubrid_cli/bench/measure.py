@@ -161,16 +161,7 @@ class Measuring:
         request = replace(request, dropped=request.dropped | self._dropped.get(job.variant, frozenset()))
         with self._endpoints.borrow() as endpoint:
             endpoint.set_request_secrets(find_link_secrets([sample.image]))
-            items = variant.describe(
-                endpoint,
-                request,
-                [image],
-                labels=False,
-                loop_check=self._plan.loop_check,
-                retry_limits=self._plan.retry_limits,
-                prices=self._plan.prices,
-            )
-            with closing(items):
+            with closing(variant.describe(endpoint, request, [image], self._plan.request_options)) as items:
                 for item in items:
                     if isinstance(item, Description):
                         return Measurement(job, self._finish(job, item))

@@ -15,12 +15,10 @@ from ..text import escape_control_characters
 
 if TYPE_CHECKING:
     from ..client.request import Request
-    from ..client.retry import RetryLimits
-    from ..describe.run import DescribeFunction
+    from ..describe.run import DescribeFunction, RequestOptions
     from ..images.documents.pages import Documents
     from ..images.encode import ImageLimits
     from ..images.sources import Source
-    from ..metrics import Price
     from ..settings.fields import Settings
     from ..settings.presets import Preset
     from .labels import Expected
@@ -87,7 +85,6 @@ class BenchPlan:
     Attributes:
         runs: requests for each image and variant.
         jobs: requests at once.
-        loop_check: end an answer that repeats itself.
         is_judged: the questions are of yes or no, and the answers are verdicts.
         threshold: the probability from which an answer counts as yes.
         documents: the open documents of the pages among the images.
@@ -97,9 +94,7 @@ class BenchPlan:
     samples: Sequence[Sample]
     runs: int
     jobs: int
-    prices: "Mapping[str, Price]"
-    retry_limits: "RetryLimits"
-    loop_check: bool = True
+    request_options: "RequestOptions"
     is_judged: bool = False
     threshold: float = 0.5
     documents: "Documents | None" = None

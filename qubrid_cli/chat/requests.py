@@ -156,10 +156,7 @@ class AnswerSource:
             self._endpoint,
             request,
             [make_pending(image) for image in conversation.images],
-            labels=settings.labels,
-            loop_check=settings.loop_check,
-            retry_limits=connection.build_retry_limits(settings),
-            prices=self._prices,
+            connection.build_request_options(settings, self._prices),
         )
 
     def _make_room(self, conversation: Conversation, prompt: str) -> list[Turn]:

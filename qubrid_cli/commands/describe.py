@@ -194,7 +194,7 @@ def _describe_groups(plan: _Plan, key: str | None, show: OutputOptions, target: 
     submitted = deque([pool.submit(plan.groups[0])])  # prepared in threads while the next lines load httpx
     with connection.open_endpoint(plan.settings, key, plan.groups) as endpoint:
         request_answer, request = question.choose_describe(plan.schema, reads_tiles=plan.reads_tiles), plan.request
-        retry_limits = connection.build_retry_limits(plan.settings)
+        request_options = connection.build_request_options(plan.settings, plan.prices)
         for number, (group, next_group) in enumerate(zip(plan.groups, [*plan.groups[1:], ()], strict=True), 1):
             submitted.append(pool.submit(next_group))
             if has_several:
@@ -205,10 +205,7 @@ def _describe_groups(plan: _Plan, key: str | None, show: OutputOptions, target: 
                 endpoint,
                 question.fill_placeholders(request, group, number),
                 submitted.popleft(),
-                labels=plan.settings.labels,
-                loop_check=plan.settings.loop_check,
-                retry_limits=retry_limits,
-                prices=plan.prices,
+                request_options,
             )
             answer = show_answer(items, show, target, name=group[0].name if has_several else None)
             if answer.has_answer:

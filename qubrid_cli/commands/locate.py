@@ -229,7 +229,7 @@ def _search_images(search: _Search, key: str | None, show: OutputOptions, target
     submitted = deque([pool.submit(search.images[:1])])
     with connection.open_endpoint(search.settings, key, [search.images]) as endpoint:
         request_boxes = question.choose_describe(search.schema, reads_tiles=False)
-        retry_limits = connection.build_retry_limits(search.settings)
+        request_options = connection.build_request_options(search.settings, search.prices)
         for number, image in enumerate(search.images, 1):
             submitted.append(pool.submit(search.images[number : number + 1]))
             if has_several:
@@ -238,10 +238,7 @@ def _search_images(search: _Search, key: str | None, show: OutputOptions, target
                 endpoint,
                 question.fill_placeholders(search.request, [image], number),
                 submitted.popleft(),
-                labels=True,
-                loop_check=search.settings.loop_check,
-                retry_limits=retry_limits,
-                prices=search.prices,
+                request_options,
             )
             name = image.name if has_several else None
             if search.pictures.takes_stdout:

@@ -148,15 +148,14 @@ def _judge_images(plan: _Question, key: str | None, show: OutputOptions, target:
     pool = PreparationPool(plan.limits, plan.documents)
     submitted = deque([pool.submit(plan.images[:1])])
     with connection.open_endpoint(plan.settings, key, [plan.images]) as endpoint:
-        retry_limits = connection.build_retry_limits(plan.settings)
+        request_options = connection.build_request_options(plan.settings, plan.prices)
         for number, image in enumerate(plan.images, 1):
             submitted.append(pool.submit(plan.images[number : number + 1]))
             items = plan.judge.judge(
                 endpoint,
                 question.fill_placeholders(plan.request, [image], number),
                 submitted.popleft(),
-                retry_limits=retry_limits,
-                prices=plan.prices,
+                request_options,
             )
             answer = show_verdict(items, image.name if has_several else None, show, target)
             if (error := answer.error) is None:

@@ -4,8 +4,7 @@ A decision endpoint and log probabilities give a probability; any other endpoint
 offered is found out with the first image, and not requested again.
 """
 
-import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import reduce
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from ..client.endpoint import Endpoint
 from ..client.events import TextDelta
 from ..client.request import Request
-from ..client.retry import RetryLimits
 from ..errors import (
     AuthError,
     EmptyAnswerError,
@@ -28,11 +26,10 @@ from ..errors import (
 )
 from ..frozen import frozen
 from ..images.prepare import PendingImage
-from ..metrics import Clock, Price
 from ..text import shorten
 from . import run
 from .result import Description, Writing
-from .run import Item, Items
+from .run import Item, Items, RequestOptions
 from .totals import add_answers
 from .verdicts import (
     DEFAULT_THRESHOLD,
@@ -75,34 +72,15 @@ class _Exchange:
 
     endpoint: Endpoint
     images: Sequence[PendingImage]
-    retry_limits: RetryLimits
-    prices: Mapping[str, Price]
-    clock: Clock
+    options: RequestOptions
 
     def send(self, request: Request) -> Items:
         """Make a request."""
-        return run.describe(
-            self.endpoint,
-            request,
-            self.images,
-            labels=True,
-            retry_limits=self.retry_limits,
-            prices=self.prices,
-            clock=self.clock,
-        )
+        return run.describe(self.endpoint, request, self.images, self.options)
 
     def repair(self, request: Request, first_answer: Description, session: "Session") -> Items:
         """Make a request again, because its answer does not fit the schema."""
-        return session.describe(
-            self.endpoint,
-            request,
-            self.images,
-            labels=True,
-            retry_limits=self.retry_limits,
-            prices=self.prices,
-            first_answer=first_answer,
-            clock=self.clock,
-        )
+        return session.describe(self.endpoint, request, self.images, replace(self.options, first_answer=first_answer))
 
 
 class Judge:
@@ -158,25 +136,17 @@ class Judge:
         )
 
     def judge(
-        self,
-        endpoint: Endpoint,
-        request: Request,
-        images: Sequence[PendingImage],
-        *,
-        retry_limits: RetryLimits,
-        prices: Mapping[str, Price] = {},
-        first_answer: Description | None = None,
-        clock: Clock = time.perf_counter,
+        self, endpoint: Endpoint, request: Request, images: Sequence[PendingImage], options: RequestOptions
     ) -> Items:
         """Ask whether the prompt is true; yield progress, and last the ``Description``, whose ``data`` is the verdict.
 
         Its ``error`` says why there is neither yes nor no.
 
         Args:
-            first_answer: the ``first_answer`` of an earlier ``Description``, whose votes count. The result counts only the
-                usage, cost and time of the others.
+            options: with a ``first_answer``, its votes count. Its ``labels`` and ``loop_check`` are always on.
         """
-        exchange = _Exchange(endpoint, images, retry_limits, prices, clock)
+        first_answer = options.first_answer
+        exchange = _Exchange(endpoint, images, replace(options, labels=True, loop_check=True, first_answer=None))
         earlier: Description | None = None
         methods = self._methods
         for method, is_last in zip(methods, (*(False for _ in methods[1:]), True), strict=True):
@@ -195,29 +165,10 @@ class Judge:
             return
 
     def describe(
-        self,
-        endpoint: Endpoint,
-        request: Request,
-        images: Sequence[PendingImage],
-        *,
-        labels: bool,  # noqa: ARG002  # a signature like that of run.describe
-        loop_check: bool = True,  # noqa: ARG002
-        retry_limits: RetryLimits,
-        prices: Mapping[str, Price] = {},
-        first_answer: Description | None = None,
-        clock: Clock = time.perf_counter,
+        self, endpoint: Endpoint, request: Request, images: Sequence[PendingImage], options: RequestOptions
     ) -> Items:
         """Do the same for one of many images: unsure is an answer too, and what the endpoint never offers is fatal."""
-        items = self.judge(
-            endpoint,
-            request,
-            images,
-            retry_limits=retry_limits,
-            prices=prices,
-            first_answer=first_answer,
-            clock=clock,
-        )
-        with closing(items):
+        with closing(self.judge(endpoint, request, images, options)) as items:
             for item in items:
                 yield self._judge_for_many(item) if isinstance(item, Description) else item
 

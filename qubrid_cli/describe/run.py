@@ -30,6 +30,7 @@ from ..client.events import (
 from ..client.request import ImagePart, Request, build_body
 from ..client.retry import RetryLimits, RetryScheduled, with_retries
 from ..errors import ContextOverflow, EndpointError, InterruptedByUserError, QvisionError
+from ..frozen import frozen
 from ..images.prepare import PendingImage, PreparedImage, PreparedImageOrLink
 from ..metrics import Clock, Cost, Price, Stopwatch, clean_usage, find_cost, get_number
 from .endings import error_for_answer, incomplete_because
@@ -49,20 +50,39 @@ Items = Generator[Item, None, None]
 _LATE_REASONING_WARNING = "the text before the answer was the model's reasoning, as a tag after it shows"
 
 
+@frozen
+class RequestOptions:
+    """How requests about images are made, whatever they ask.
+
+    Attributes:
+        labels: put a text part with its number and name before each of several images.
+        loop_check: end an answer that repeats itself.
+        prices: the user's prices by model.
+        first_answer: the ``first_answer`` of an earlier ``Description``; what it has is not requested again, and the result
+            counts only the usage, cost and time of the other requests. ``describe`` itself makes only one, and ignores it.
+    """
+
+    retry_limits: RetryLimits
+    labels: bool = True
+    loop_check: bool = True
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    first_answer: Description | None = None
+    clock: Clock = time.perf_counter
+
+    def start_stopwatch(self) -> Stopwatch:
+        """A stopwatch for all requests that these options are for."""
+        return Stopwatch(self.clock, self.retry_limits.max_time)
+
+    def with_max_time(self, seconds: float | None) -> "RequestOptions":
+        """The same for a request that has less time."""
+        return replace(self, retry_limits=replace(self.retry_limits, max_time=seconds))
+
+
 class DescribeFunction(Protocol):
     """A function that makes one request about some images: ``describe``, ``Session.describe``, ``Judge.describe``."""
 
     def __call__(
-        self,
-        endpoint: Endpoint,
-        request: Request,
-        images: Sequence[PendingImage],
-        *,
-        labels: bool,
-        loop_check: bool = ...,
-        retry_limits: RetryLimits,
-        prices: Mapping[str, Price] = ...,
-        clock: Clock = ...,
+        self, endpoint: Endpoint, request: Request, images: Sequence[PendingImage], options: RequestOptions
     ) -> Items:
         """Yield progress and pieces of the answer; the last item is the ``Description``."""
 
@@ -81,7 +101,7 @@ class _Draft:
     request: Request
     stopwatch: Stopwatch
     images: list[PreparedImageOrLink | UnpreparedImage]
-    prices: Mapping[str, Price]
+    options: RequestOptions
     text_parts: list[str] = field(default_factory=list)
     reasoning_parts: list[str] = field(default_factory=list)
     chunk_info: ChunkInfo = field(default_factory=ChunkInfo)
@@ -95,7 +115,6 @@ class _Draft:
     token_probabilities: tuple[dict[str, float], ...] = ()
     probability: float | None = None
     has_ended: bool = False  # and no text has followed
-    loop_check: bool = True
 
     @property
     def has_begun(self) -> bool:
@@ -203,7 +222,7 @@ class _Draft:
     def _find_cost(self) -> Cost | None:
         info = self.chunk_info
         others = (info.cost, (info.metrics or {}).get("cost"), self.header_cost)
-        return find_cost(self.prices, self.request.model, info.model, info.usage, *others)
+        return find_cost(self.options.prices, self.request.model, info.model, info.usage, *others)
 
     def _note_thinking(self) -> Iterator[str]:
         """What was sent for ``--think``, if there is an answer to judge it by."""
@@ -214,17 +233,7 @@ class _Draft:
             yield describe_thinking(self.request, has_thought=bool(self.reasoning_parts))
 
 
-def describe(
-    endpoint: Endpoint,
-    request: Request,
-    images: Sequence[PendingImage],
-    *,
-    labels: bool,
-    loop_check: bool = True,
-    retry_limits: RetryLimits,
-    prices: Mapping[str, Price] = {},
-    clock: Clock = time.perf_counter,
-) -> Items:
+def describe(endpoint: Endpoint, request: Request, images: Sequence[PendingImage], options: RequestOptions) -> Items:
     """Make one request; yield progress and pieces of the answer, and last the ``Description``.
 
     Failures of images, network and endpoint are not raised: they are the ``error`` of the ``Description``.
@@ -232,18 +241,12 @@ def describe(
     Args:
         request: the request, still without its images, unless these are labeled already.
         images: the images, which other threads are preparing.
-        labels: put a text part with its number and name before each of several images.
-        loop_check: end an answer that repeats itself.
-        prices: the user's prices by model.
     """
-    draft = _Draft(
-        request, Stopwatch(clock, retry_limits.max_time), [UnpreparedImage(image.name) for image in images], prices
-    )
-    draft.loop_check = loop_check
+    draft = _Draft(request, options.start_stopwatch(), [UnpreparedImage(image.name) for image in images], options)
     try:
-        yield from _add_images(draft, images, labels=labels)
+        yield from _add_images(draft, images)
         send = partial(_request_with_fallbacks, draft, endpoint)
-        yield from with_retries(send, retry_limits, draft.stopwatch, endpoint.host)
+        yield from with_retries(send, options.retry_limits, draft.stopwatch, endpoint.host)
         draft.raise_if_unusable()
     except QvisionError as error:
         draft.error = error
@@ -257,7 +260,7 @@ def describe(
     yield draft.build_description()
 
 
-def _add_images(draft: _Draft, images: Sequence[PendingImage], *, labels: bool) -> Iterator[Item]:
+def _add_images(draft: _Draft, images: Sequence[PendingImage]) -> Iterator[Item]:
     """Wait for the prepared images and put them into the request."""
     prepared = []
     for index, pending in enumerate(images):
@@ -274,7 +277,7 @@ def _add_images(draft: _Draft, images: Sequence[PendingImage], *, labels: bool) 
     else:
         from .prompt import build_parts
 
-        parts = build_parts(prepared, labels=labels)
+        parts = build_parts(prepared, labels=draft.options.labels)
     draft.request = replace(draft.request, images=parts)
 
 
@@ -330,7 +333,7 @@ def _exchange(draft: _Draft, endpoint: Endpoint) -> Iterator[Item]:
 def _read_events(draft: _Draft, endpoint: Endpoint, response: Response) -> Iterator[Item]:
     chunks = _mark_reads(response.iter_chunks(), draft.stopwatch)
     events = read_answer(chunks, model=draft.request.model, redact=endpoint.redact)
-    for event in stop_at_repetition(events) if draft.loop_check else events:
+    for event in stop_at_repetition(events) if draft.options.loop_check else events:
         match event:
             case TextDelta() | ReasoningDelta() | TextWasReasoning():
                 if draft.has_ended:  # some servers put a finish_reason on every chunk

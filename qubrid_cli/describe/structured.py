@@ -1,25 +1,22 @@
 """Answers that must fit a schema: requested as JSON, parsed and validated, and requested once more if they do not fit."""
 
 import json
-import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from ..client.endpoint import Endpoint
 from ..client.events import TextDelta
 from ..client.request import Message, Request, ResponseFormat
-from ..client.retry import RetryLimits
 from ..errors import EmptyAnswerError, IncompleteAnswerError, SchemaMismatchError
 from ..images.prepare import PendingImage
-from ..metrics import Clock, Price, Stopwatch
+from ..metrics import Stopwatch
 from . import run
 from .json_text import Invalid, Valid, parse_value
 from .repetition import REPETITION
 from .result import Description, Repairing, Sending, Writing
-from .run import Item, Items
+from .run import Item, Items, RequestOptions
 from .totals import add_answers
 
 if TYPE_CHECKING:
@@ -53,13 +50,7 @@ class Session:
         endpoint: Endpoint,
         request: Request,
         images: Sequence[PendingImage],
-        *,
-        labels: bool,
-        loop_check: bool = True,
-        retry_limits: RetryLimits,
-        prices: Mapping[str, Price] = {},
-        first_answer: Description | None = None,
-        clock: Clock = time.perf_counter,
+        options: RequestOptions,
     ) -> Items:
         """Make a request as ``run.describe`` does; yield no text, and set ``data`` in the ``Description``.
 
@@ -67,25 +58,15 @@ class Session:
         the ``Description`` has a ``SchemaMismatchError`` and the text.
 
         Args:
-            first_answer: the ``first_answer`` of an earlier ``Description``. Only its repair is requested, and the
-                result counts only that request's usage, cost and time.
+            options: with a ``first_answer``, only its repair is requested.
 
         Raises:
             UsageError: the schema turns out to be unusable.
         """
-        send = partial(
-            run.describe,
-            endpoint,
-            images=images,
-            labels=labels,
-            loop_check=loop_check,
-            prices=prices,
-            clock=clock,
-        )
         request = self.prepare_request(replace(request, dropped=request.dropped | self._refused_parameters))
-        stopwatch = Stopwatch(clock, retry_limits.max_time)
+        stopwatch, first_answer = options.start_stopwatch(), options.first_answer
         answer = first_answer or (
-            yield from self._forward_items(send(request=request, retry_limits=retry_limits), stopwatch)
+            yield from self._forward_items(run.describe(endpoint, request, images, options), stopwatch)
         )
         parsed = self._parse_answer(answer, endpoint)
         seconds_left = stopwatch.seconds_left()
@@ -96,8 +77,8 @@ class Session:
                 follow_ups=_repair_messages(answer, parsed),
                 dropped=request.dropped | answer.refused_parameters,
             )
-            retry_limits = replace(retry_limits, max_time=seconds_left)
-            second = yield from self._forward_items(send(request=request, retry_limits=retry_limits), stopwatch)
+            options = options.with_max_time(seconds_left)
+            second = yield from self._forward_items(run.describe(endpoint, request, images, options), stopwatch)
             parsed = self._parse_answer(second, endpoint)
             unrepaired = None if second.error is None else answer
             second = replace(second, warnings=(_REPAIR_WARNING, *second.warnings))

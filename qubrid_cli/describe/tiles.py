@@ -1,36 +1,24 @@
 """Read the tiles of an image one by one, and join their texts: for text that must be complete, not for questions."""
 
-import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
 
 from ..client.endpoint import Endpoint
 from ..client.events import TextDelta, TextWasReasoning
 from ..client.request import Request
-from ..client.retry import RetryLimits
 from ..errors import QvisionError
 from ..images.prepare import PendingImage, PreparedImage, make_pending
-from ..metrics import Clock, Price, Stopwatch
+from ..metrics import Stopwatch
 from . import run
 from .joining import join_tiles
 from .result import Description, Preparing, Sending, Writing
-from .run import Item, Items
+from .run import Item, Items, RequestOptions
 from .totals import add_answers
 
 
 def describe_tiles(
-    endpoint: Endpoint,
-    request: Request,
-    images: Sequence[PendingImage],
-    *,
-    labels: bool,
-    loop_check: bool = True,
-    retry_limits: RetryLimits,
-    prices: Mapping[str, Price] = {},
-    first_answer: Description | None = None,
-    clock: Clock = time.perf_counter,
+    endpoint: Endpoint, request: Request, images: Sequence[PendingImage], options: RequestOptions
 ) -> Items:
     """Make one request for each tile of an image, as ``run.describe`` does; the text is that of all tiles.
 
@@ -38,23 +26,21 @@ def describe_tiles(
     ``Description`` has the text of those before it, and the error.
 
     Args:
-        first_answer: the ``first_answer`` of an earlier ``Description``, whose tiles are not requested again. The result
-            counts only the usage, cost and time of the others.
+        options: with a ``first_answer``, its tiles are not requested again.
     """
-    send = partial(run.describe, endpoint, labels=labels, loop_check=loop_check, prices=prices, clock=clock)
     tiles: tuple[PreparedImage, ...] = ()
     if len(images) == 1:
         yield Preparing(images[0].name)
         tiles = _split(images[0])
     if len(tiles) < 2:
-        yield from send(request, images, retry_limits=retry_limits)
+        yield from run.describe(endpoint, request, images, options)
         return
-    stopwatch = Stopwatch(clock, retry_limits.max_time)
+    stopwatch, first_answer = options.start_stopwatch(), options.first_answer
     text = _Text(tiles, first_answer.tile_texts if first_answer else ())
     total: Description | None = None
     for tile in tiles[len(text.texts) :]:
-        limits = replace(retry_limits, max_time=stopwatch.seconds_left())
-        items = send(request, (make_pending(tile),), retry_limits=limits)
+        options = options.with_max_time(stopwatch.seconds_left())
+        items = run.describe(endpoint, request, (make_pending(tile),), options)
         answer = yield from _forward_items(items, stopwatch)
         total = answer if total is None else add_answers(total, answer)
         if answer.error is not None:

@@ -264,16 +264,7 @@ class Client:
         with plan.endpoints.borrow() as endpoint:
             endpoint.set_request_secrets(find_link_secrets(sources))
             describe = plan.describe if judge is None else judge.describe
-            items = describe(
-                endpoint,
-                request,
-                pending,
-                labels=plan.settings.labels,
-                loop_check=plan.settings.loop_check,
-                retry_limits=plan.retry_limits,
-                prices=plan.prices,
-            )
-            with closing(items):
+            with closing(describe(endpoint, request, pending, plan.request_options)) as items:
                 for item in items:
                     yield self._finish(item) if isinstance(item, Description) else item
 

@@ -14,8 +14,9 @@ from ..text import quote_name
 
 if TYPE_CHECKING:
     from ..client.endpoint import Endpoint, HintCommands
-    from ..client.retry import RetryLimits
+    from ..describe.run import RequestOptions
     from ..images.sources import Source
+    from ..metrics import Price
     from ..settings.fields import Settings
     from ..settings.keys import Key
 
@@ -150,11 +151,13 @@ def _suggest_model(settings: "Settings") -> str | None:
     return model_cache.suggest_model(settings.model, [*known, *built_in])
 
 
-def build_retry_limits(settings: "Settings") -> "RetryLimits":
-    """How often and how long one request is tried."""
+def build_request_options(settings: "Settings", prices: Mapping[str, "Price"]) -> "RequestOptions":
+    """How requests are made, by the settings and the user's prices."""
     from ..client.retry import RetryLimits
+    from ..describe.run import RequestOptions
 
-    return RetryLimits(settings.retries, settings.retry_max_wait, settings.max_time)
+    limits = RetryLimits(settings.retries, settings.retry_max_wait, settings.max_time)
+    return RequestOptions(limits, labels=settings.labels, loop_check=settings.loop_check, prices=prices)
 
 
 class EndpointPool:

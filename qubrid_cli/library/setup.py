@@ -12,13 +12,11 @@ from . import connection, image_options, question
 
 if TYPE_CHECKING:
     from ..client.request import Request
-    from ..client.retry import RetryLimits
     from ..describe.judge import Judge
-    from ..describe.run import DescribeFunction
+    from ..describe.run import DescribeFunction, RequestOptions
     from ..images.documents.pages import Documents
     from ..images.encode import ImageLimits
     from ..images.sources import Source
-    from ..metrics import Price
     from ..schema.json_schema import Schema
     from ..settings.fields import Settings
     from ..settings.presets import Preset
@@ -87,9 +85,8 @@ class ClientPlan:
     system: str | None
     schema: "Schema | None"
     limits: "ImageLimits"
-    prices: Mapping[str, "Price"]
     describe: "DescribeFunction"
-    retry_limits: "RetryLimits"
+    request_options: "RequestOptions"
     endpoints: connection.EndpointPool
     judges: "dict[tuple[float | None, int | None, str | None], Judge]"
 
@@ -192,9 +189,8 @@ def resolve_options(options: Mapping[str, Any]) -> ClientPlan:
         image_options.build_image_limits(
             settings, tile_options, original=bool(options.get("original")), schema=answer_schema
         ),
-        config.prices,
         question.choose_describe(answer_schema, reads_tiles=tile_options.reads_tiles),
-        connection.build_retry_limits(settings),
+        connection.build_request_options(settings, config.prices),
         connection.EndpointPool(endpoint),
         {},
     )

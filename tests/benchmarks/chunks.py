@@ -18,7 +18,7 @@ import httpx
 from qubrid_cli.client import request
 from qubrid_cli.client.endpoint import Endpoint
 from qubrid_cli.client.retry import RetryLimits
-from qubrid_cli.describe.run import collect, describe
+from qubrid_cli.describe.run import RequestOptions, collect, describe
 
 from .pairs import Ratio
 
@@ -56,7 +56,7 @@ def least(url: str) -> str:
 def ours(url: str) -> str:
     """Everything up to the finished description."""
     with Endpoint(url, timeout=60) as endpoint:
-        return collect(describe(endpoint, REQUEST, (), labels=False, retry_limits=RetryLimits())).text
+        return collect(describe(endpoint, REQUEST, (), RequestOptions(RetryLimits()))).text
 
 
 def cpu(work: Callable[[str], str], url: str) -> tuple[float, str]:

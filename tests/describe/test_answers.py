@@ -21,7 +21,7 @@ ONCE = RetryLimits(0)
 def describe(url: str, *, model: str = "m", limits: RetryLimits = ONCE) -> Description:
     with Endpoint(url, timeout=20) as endpoint:
         request = Request(model, "what?", (), 9, 0.1, 1.0)
-        return run.collect(run.describe(endpoint, request, (), labels=False, retry_limits=limits))
+        return run.collect(run.describe(endpoint, request, (), run.RequestOptions(limits)))
 
 
 @pytest.mark.parametrize("name", UNANSWERED)

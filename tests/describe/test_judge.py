@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import chain, zip_longest
 from math import log
 from typing import Any
@@ -14,7 +15,7 @@ from qubrid_cli.client.retry import RetryLimits
 from qubrid_cli.client.thinking import Thinking
 from qubrid_cli.describe.judge import Judge
 from qubrid_cli.describe.result import Description
-from qubrid_cli.describe.run import collect
+from qubrid_cli.describe.run import RequestOptions, collect
 from qubrid_cli.describe.verdicts import (
     Answer,
     Method,
@@ -34,6 +35,7 @@ from ..support.server import JSON, USAGE, Asked, Reply, Server, delta, event, re
 
 YES, NO, UNSURE = Answer
 QUESTION = "is it a cat?"
+ONCE = RequestOptions(RetryLimits(retries=0))
 IMAGE = make_pending(Link("cat.jpg", "https://example.com/cat.jpg"))
 REQUEST = Request(
     model="test/vlm", prompt=QUESTION, images=(), max_tokens=500, temperature=0.1, top_p=1.0, extra={"seed": 1}
@@ -65,7 +67,7 @@ def predicate(probability: Any) -> dict[str, Any]:
 def ask(server: Server, judge: Judge, request: Request = REQUEST) -> Description:
     prices = {"test/vlm": Price(1.0, 2.0)}
     with Endpoint(server.url, timeout=9) as endpoint:
-        return collect(judge.judge(endpoint, request, [IMAGE], retry_limits=RetryLimits(retries=0), prices=prices))
+        return collect(judge.judge(endpoint, request, [IMAGE], RequestOptions(RetryLimits(retries=0), prices=prices)))
 
 
 def outcome(answer: Description) -> tuple[Any, int]:
@@ -302,7 +304,7 @@ def test_two_threads_whose_number_of_probabilities_is_refused_both_request_fewer
     server.answer = without("many")
     judge = Judge([Method.LOGPROBS])
     with Endpoint(server.url, timeout=9) as first, Endpoint(server.url, timeout=9) as second:
-        runs = [judge.judge(each, REQUEST, [IMAGE], retry_limits=RetryLimits(retries=0)) for each in (first, second)]
+        runs = [judge.judge(each, REQUEST, [IMAGE], ONCE) for each in (first, second)]
         items = zip_longest(*runs)  # step by step, so both send the larger number before either is refused
         answers = [item for item in chain.from_iterable(items) if isinstance(item, Description)]
     assert [asked.json["top_logprobs"] for asked in server.asked] == [20, 20, 5, 5]
@@ -323,7 +325,7 @@ def test_among_many_images_a_method_that_the_endpoint_does_not_offer_is_fatal(
     server.answer = answer
     with Endpoint(server.url, timeout=9) as endpoint:
         judge = Judge([method])
-        items = judge.describe(endpoint, REQUEST, [IMAGE], labels=True, retry_limits=RetryLimits(retries=0))
+        items = judge.describe(endpoint, REQUEST, [IMAGE], ONCE)
         error = collect(items).error
     assert error is not None
     assert (error.code, isinstance(error, EndpointError) and error.is_fatal) == (code, code == "endpoint")
@@ -353,8 +355,7 @@ def test_votes_are_kept_when_a_later_request_fails(server: Server) -> None:
     with Endpoint(server.url, timeout=9) as endpoint:
         first: Description | None = None
         for _ in range(3):
-            limits = RetryLimits(retries=0)
-            items = judge.describe(endpoint, REQUEST, [IMAGE], labels=True, retry_limits=limits, first_answer=first)
+            items = judge.describe(endpoint, REQUEST, [IMAGE], replace(ONCE, first_answer=first))
             collected.append(collect(items))
             first = collected[-1].first_answer
     assert [answer.first_answer and len(answer.first_answer.votes) for answer in collected] == [1, 2, None]

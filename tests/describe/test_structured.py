@@ -16,7 +16,7 @@ from qubrid_cli.client.errors.rules import build_error
 from qubrid_cli.client.retry import RetryLimits
 from qubrid_cli.describe.fallbacks import find_fallback
 from qubrid_cli.describe.result import Description
-from qubrid_cli.describe.run import collect
+from qubrid_cli.describe.run import RequestOptions, collect
 from qubrid_cli.describe.structured import Session
 from qubrid_cli.errors import SchemaMismatchError
 from qubrid_cli.schema.json_schema import load_schema as schema
@@ -455,7 +455,7 @@ def asked_slowly(max_time: float, *replies: tuple[float, httpx.Response]) -> tup
 
     with Endpoint("http://127.0.0.1/v1", timeout=9, transport=httpx.MockTransport(answer)) as endpoint:
         items = Session(schema(FORM, where="x")).describe(
-            endpoint, REQUEST, (), labels=False, retry_limits=RetryLimits(max_time=max_time), clock=lambda: now[0]
+            endpoint, REQUEST, (), RequestOptions(RetryLimits(max_time=max_time), clock=lambda: now[0])
         )
         return collect(items), len(replies) - len(left)
 

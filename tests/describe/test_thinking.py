@@ -63,7 +63,7 @@ class Describe:
     def __call__(self, thinking: Thinking | None, model: str = QWEN, **options: Any) -> Description:
         request = Request(model, "What?", (), None, None, None, thinking=thinking, **options)
         with Endpoint(self._server.url, timeout=10.0) as endpoint:
-            return run.collect(run.describe(endpoint, request, (), labels=False, retry_limits=RetryLimits(0)))
+            return run.collect(run.describe(endpoint, request, (), run.RequestOptions(RetryLimits(0))))
 
     @property
     def sent(self) -> list[dict[str, Any]]:

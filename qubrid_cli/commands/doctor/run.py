@@ -209,7 +209,7 @@ def _check_request(settings: Settings, endpoint: Endpoint, seconds: float) -> Ch
         replace(settings, max_tokens=_MAX_TOKENS), "Which color is this?", None, {}, stream=True
     )
     images = PreparationPool(ImageLimits(), threads=1).submit([Bytes("a test image", _TEST_IMAGE)])
-    items = run.describe(endpoint, request, images, labels=False, retry_limits=RetryLimits(0, max_time=seconds))
+    items = run.describe(endpoint, request, images, run.RequestOptions(RetryLimits(0, max_time=seconds)))
     try:
         answer = run_with_timeout(lambda: run.collect(items), seconds + _GRACE_SECONDS)
     except TimeoutError:

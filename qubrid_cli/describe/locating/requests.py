@@ -1,20 +1,17 @@
 """Requests for boxes: asked for in the form that the model knows best, and returned in pixels of the upright original."""
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...client.endpoint import Endpoint
 from ...client.request import Request, ResponseFormat
-from ...client.retry import RetryLimits
 from ...errors import ImageError, QvisionError, SchemaMismatchError, UsageError
 from ...images.prepare import PendingImage, PreparedImage, PreparedImageOrLink
-from ...metrics import Clock, Price
 from ..json_text import Invalid, Valid
 from ..result import Description, Preparing
-from ..run import Items
+from ..run import Items, RequestOptions
 from ..structured import Session
 from .coordinates import build_picture, convert
 from .families import DEFAULT, Coordinates, build_instruction, build_schema, find_coordinate_family
@@ -39,13 +36,7 @@ class LocatingSession(Session):
         endpoint: Endpoint,
         request: Request,
         images: Sequence[PendingImage],
-        *,
-        labels: bool,
-        loop_check: bool = True,
-        retry_limits: RetryLimits,
-        prices: Mapping[str, Price] = {},
-        first_answer: Description | None = None,
-        clock: Clock = time.perf_counter,
+        options: RequestOptions,
     ) -> Items:
         """Make a request as ``Session.describe`` does.
 
@@ -58,18 +49,7 @@ class LocatingSession(Session):
             known = () if image is None else (image,)
             yield Description(request.prompt, request.model, request.model, known, request=request, error=error)
             return
-        items = super().describe(
-            endpoint,
-            request,
-            images,
-            labels=labels,
-            loop_check=loop_check,
-            retry_limits=retry_limits,
-            prices=prices,
-            first_answer=first_answer,
-            clock=clock,
-        )
-        with closing(items):
+        with closing(super().describe(endpoint, request, images, options)) as items:
             for item in items:
                 yield self._locate(item, request.model, endpoint) if isinstance(item, Description) else item
 

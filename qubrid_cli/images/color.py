@@ -13,13 +13,13 @@ from PIL import Image, ImageColor, ImageMath
 
 from ..frozen import frozen
 
-#: The names of sRGB in the profiles of cameras, Pillow, Windows, GIMP and the ICC; "Linear sRGB" is something else.
+#: The names of sRGB in the profiles of cameras, Pillow, Windows, GIMP and the ICC; "Linear sRGB" is not among them.
 _SRGB_PROFILE_NAME = r"\s*(GIMP built-in )?sRGB( built-in|[ -]?IEC ?61966-2[-.]1.*|2014|_v4.*)?\s*"
 
-#: What Pillow raises, besides ``PyCMSError``, for profiles that are damaged or made for another mode.
+#: What Pillow raises, in addition to ``PyCMSError``, for profiles that are damaged or made for another mode.
 _PROFILE_ERRORS = (OSError, ValueError, TypeError, struct.error)
 
-#: Pixels that are converted at once, so that wider modes never exist for the whole image.
+#: Pixels that are converted at once, so that the whole image is never in memory in a wider mode.
 _BAND_PIXELS = 4_000_000
 
 #: The eight most common of a sample's colors, in 32 steps per channel, cover 0.92 to 0.99 of screenshots and charts, 0.54
@@ -32,23 +32,22 @@ _TAG_PHOTOMETRIC, _TAG_SAMPLE_FORMAT = 262, 339
 #: Pillow reads 12 bits into 16, without scaling them.
 _TAG_BITS_PER_SAMPLE = 258
 
-
-#: What transparent pixels show: white, or if nearly all visible pixels are about as light, a gray on which both white and
-#: black can be read (contrast 6.3 and 3.4 by WCAG 2, where white on itself has 1).
+#: The background of transparent pixels: white, or if nearly all visible pixels are almost white, a gray on which both white
+#: and black are legible (contrast 6.3 and 3.4 by WCAG 2; white on white has 1).
 _WHITE, _DARK_GRAY = (255, 255, 255), (96, 96, 96)
-#: Brightness from which a pixel cannot be read on white (contrast 1.3), the share of visible pixels that must have it, and
-#: the share of pixels that must be clear.
+#: The brightness from which a pixel is illegible on white (contrast 1.3), the share of visible pixels that must be as bright,
+#: and the share of all pixels that must be clear.
 _LIGHT, _LIGHT_SHARE, _CLEAR_SHARE = 225, 0.95, 0.02
 #: Alpha below which a pixel is clear, and from which it is visible.
 _CLEAR_ALPHA, _VISIBLE_ALPHA = 16, 64
 
-#: A gamma that differs less from that of sRGB does not matter; and those that make sense (PNG, 11.3.2.2).
+#: The gamma of sRGB, the difference from it that does not matter, and the limits of plausible values (PNG, 11.3.2.2).
 _SRGB_GAMMA, _GAMMA_TOLERANCE, _GAMMA_LIMITS = 1 / 2.2, 0.02, (0.1, 10.0)
 
-#: Values of 16 bits that only reach this have 14 bits or fewer, as scanners and scientific cameras deliver them.
+#: Scanners and scientific cameras store 14 bits or fewer in 16, so no value is greater than this.
 _MAX_14_BITS = 0x3FFF
 
-#: Numbers of ITU-T H.273, tables 2 and 3: what equals sRGB nearly, or is not specified, and the names of others.
+#: Numbers of ITU-T H.273, tables 2 and 3: those that are nearly sRGB or unspecified, and the names of others.
 _SRGB_PRIMARIES, _SRGB_TRANSFERS = {1, 2, 5, 6, 7}, {1, 2, 4, 5, 6, 13, 14, 15}
 _PRIMARIES = {9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
 #: XYZ of red, green and blue, adapted to D50, as in the profiles of Apple and the ICC.
@@ -62,15 +61,15 @@ _TRANSFERS = {8: "linear light", 16: "HDR (PQ)", 18: "HDR (HLG)"}
 
 @frozen
 class Look:
-    """How the pixels of one image become opaque, with 8 bits per channel.
+    """How the pixels of one image are made opaque, with 8 bits per channel.
 
     Attributes:
-        ground: what transparent pixels show.
+        background: the color of transparent pixels.
         low: the value of a gray image that becomes black; ``high`` becomes white.
         notes: how the result differs from the file.
     """
 
-    ground: tuple[int, int, int] = _WHITE
+    background: tuple[int, int, int] = _WHITE
     low: float = 0.0
     high: float = 65_535.0
     notes: tuple[str, ...] = ()
@@ -80,18 +79,18 @@ def examine(image: Image.Image, background: str | None) -> Look:
     """Choose the look of a loaded image.
 
     Args:
-        background: what transparent pixels show, as ``#rrggbb``; ``None`` to choose it by the image.
+        background: the color of transparent pixels, as ``#rrggbb``; ``None`` to choose it by the image.
     """
+    color = None if background is None else _parse_color(background)
     if image.mode.startswith(("I", "F")):
         low, high, note = _find_value_range(image)
-        ground = _WHITE if background is None else _parse_color(background)
-        return Look(ground, low, high, (note,) if note else ())
+        return Look(color or _WHITE, low, high, (note,) if note else ())
     if not _is_transparent(image):
         return Look()
-    if background is not None:
-        return Look(_parse_color(background))
-    ground, note = _choose_ground(image)
-    return Look(ground, notes=(note,) if note else ())
+    if color is not None:
+        return Look(color)
+    color, note = _choose_background(image)
+    return Look(color, notes=(note,) if note else ())
 
 
 def _parse_color(text: str) -> tuple[int, int, int]:
@@ -102,8 +101,8 @@ def _is_transparent(image: Image.Image) -> bool:
     return image.has_transparency_data or image.mode in {"RGBa", "La"}
 
 
-def _choose_ground(image: Image.Image) -> tuple[tuple[int, int, int], str | None]:
-    """White, unless the visible pixels are nearly white; and a note about what is not white or not visible."""
+def _choose_background(image: Image.Image) -> tuple[tuple[int, int, int], str | None]:
+    """White, unless the visible pixels are nearly white; and a note if it is gray or no pixel is visible."""
     sample = image.resize((256, 256), Image.Resampling.NEAREST) if max(image.size) > 256 else image.copy()
     sample = sample.convert({"RGBa": "RGBA", "La": "LA"}.get(image.mode, image.mode)).convert("RGBA")
     alpha = sample.getchannel("A")
@@ -133,7 +132,7 @@ def describe_color(numbers: tuple[int, int] | None) -> str | None:
 
 
 def build_profile(numbers: tuple[int, int] | None) -> bytes | None:
-    """The ICC profile of a color space wider than sRGB; ``None`` if there is none for it.
+    """Build the ICC profile of a color space wider than sRGB; ``None`` for all others.
 
     Source: ICC.1:2022, 7.2, 8.3.3 and 10.18 (sRGB's curve as parameters of type 3).
     """
@@ -163,19 +162,19 @@ def build_profile(numbers: tuple[int, int] | None) -> bytes | None:
 
 
 def _to_fixed(number: float) -> int:
-    """A number as ICC profiles store it, with 16 bits after the point."""
+    """Convert a number to the fixed-point format of ICC profiles, with 16 fractional bits."""
     return round(number * 65_536)
 
 
 def find_gamma(image: Image.Image, numbers: tuple[int, int] | None) -> float | None:
-    """The gamma of a PNG, if it must be applied: no better description of its colors is there, and it is not sRGB's."""
+    """The gamma that must be applied; ``None`` if it is that of sRGB, or the file describes its colors in a better way."""
     if numbers is not None:
         return 1.0 if numbers[0] in _SRGB_PRIMARIES and numbers[1] == 8 else None
     gamma = image.info.get("gamma")
     if image.format != "PNG" or not isinstance(gamma, float) or image.info.keys() & {"srgb", "icc_profile"}:
         return None
-    is_sensible = _GAMMA_LIMITS[0] <= gamma <= _GAMMA_LIMITS[1]
-    return gamma if is_sensible and abs(gamma - _SRGB_GAMMA) > _GAMMA_TOLERANCE else None
+    is_plausible = _GAMMA_LIMITS[0] <= gamma <= _GAMMA_LIMITS[1]
+    return gamma if is_plausible and abs(gamma - _SRGB_GAMMA) > _GAMMA_TOLERANCE else None
 
 
 def is_graphic(image: Image.Image, look: Look) -> bool:
@@ -190,7 +189,7 @@ def is_srgb(profile: bytes | None) -> bool:
     """Whether an image with this ICC profile needs no conversion: the profile is sRGB, missing, or unreadable."""
     if not profile:
         return True
-    from PIL import ImageCms  # a library of its own, needed by the few images with a profile
+    from PIL import ImageCms  # loads another library, for the few images with a profile
 
     try:
         name = ImageCms.getProfileDescription(ImageCms.getOpenProfile(BytesIO(profile)))
@@ -204,7 +203,7 @@ def convert_to_srgb(image: Image.Image, profile: bytes | None, gamma: float | No
 
     Args:
         profile: the ICC profile of its colors.
-        gamma: the exponent with which light was stored, if there is no profile.
+        gamma: the exponent with which light was encoded, if there is no profile.
     """
     if profile and not is_srgb(profile):
         image = _apply_profile(image, profile)
@@ -230,7 +229,7 @@ def normalize_mode(image: Image.Image, look: Look, factor: int = 1) -> Image.Ima
     """Convert a loaded image to mode L, RGB or CMYK: 8 bits per channel, opaque.
 
     Args:
-        factor: both sides are divided by it, by averaging, and rounded up.
+        factor: by which both sides are shrunk, by averaging; they are rounded up.
     """
     convert = _choose_conversion(image, look)
     if convert is None:
@@ -257,8 +256,8 @@ def _choose_conversion(image: Image.Image, look: Look) -> Callable[[Image.Image]
     if image.mode == "LAB":
         return _convert_lab
     if _is_transparent(image):
-        is_gray = len(set(look.ground)) == 1 and image.mode in {"L", "LA", "La"}
-        return partial(_composite_gray if is_gray else _composite, ground=look.ground)
+        is_gray = len(set(look.background)) == 1 and image.mode in {"L", "LA", "La"}
+        return partial(_composite_gray if is_gray else _composite, background=look.background)
     if image.mode in {"L", "RGB", "CMYK"}:
         return None
     mode = "L" if image.mode == "1" else "RGB"
@@ -272,14 +271,14 @@ def _convert_lab(band: Image.Image) -> Image.Image:
     return ImageCms.profileToProfile(band, lab, srgb, outputMode="RGB") or band
 
 
-def _composite(band: Image.Image, *, ground: tuple[int, int, int]) -> Image.Image:
-    return Image.alpha_composite(Image.new("RGBA", band.size, ground), band.convert("RGBA")).convert("RGB")
+def _composite(band: Image.Image, *, background: tuple[int, int, int]) -> Image.Image:
+    return Image.alpha_composite(Image.new("RGBA", band.size, background), band.convert("RGBA")).convert("RGB")
 
 
-def _composite_gray(band: Image.Image, *, ground: tuple[int, int, int]) -> Image.Image:
-    """In one channel, so that a gray profile still fits."""
+def _composite_gray(band: Image.Image, *, background: tuple[int, int, int]) -> Image.Image:
+    """Composite in one channel, so that a gray profile still fits."""
     gray, alpha = band.convert("LA").split()
-    return Image.composite(gray, Image.new("L", band.size, ground[0]), alpha)
+    return Image.composite(gray, Image.new("L", band.size, background[0]), alpha)
 
 
 def _make_gray_scaler(image: Image.Image, look: Look) -> Callable[[Image.Image], Image.Image]:
@@ -300,28 +299,28 @@ def _make_gray_scaler(image: Image.Image, look: Look) -> Callable[[Image.Image],
         if band.mode != "I;16" or not isinstance(transparent, int):
             return gray
         alpha = band.convert("I").point([0 if value == transparent else 255 for value in range(65_536)], "L")
-        shown = gray if len(set(look.ground)) == 1 else gray.convert("RGB")
-        color = look.ground[0] if shown is gray else look.ground
-        return Image.composite(shown, Image.new(shown.mode, band.size, color), alpha)
+        opaque = gray if len(set(look.background)) == 1 else gray.convert("RGB")
+        color = look.background[0] if opaque is gray else look.background
+        return Image.composite(opaque, Image.new(opaque.mode, band.size, color), alpha)
 
     return scale
 
 
 def _is_wrapped(image: Image.Image, low: float) -> bool:
-    """Whether Pillow read the highest bit of unsigned numbers as a sign."""
+    """Whether Pillow read the highest bit of unsigned numbers as their sign."""
     tags = getattr(image, "tag_v2", {})
     return low < 0 and image.mode == "I" and tags.get(_TAG_SAMPLE_FORMAT, (1,)) == (1,)
 
 
 def _halve_unsigned(operands: dict[str, Any]) -> Any:
-    """Half of an unsigned number whose highest bit Pillow read as a sign."""
+    """Half of an unsigned number whose highest bit Pillow read as its sign."""
     return (operands["values"] >> 1) & 0x7FFFFFFF
 
 
 def _find_value_range(image: Image.Image) -> tuple[float, float, str | None]:
-    """The values that become black and white, and a note if they are not those of the type.
+    """The values that become black and white, and a note if white is less than 16 bits can store.
 
-    All of 16 bits, unless only the lower 14 or fewer are used; otherwise the least and the greatest value.
+    These are the limits of 16 bits, or of fewer if at most 14 are used; for other types, the least and greatest value.
     """
     if getattr(image, "tag_v2", {}).get(_TAG_BITS_PER_SAMPLE) == (12,):
         return 0.0, 4095.0, None
@@ -332,7 +331,7 @@ def _find_value_range(image: Image.Image) -> tuple[float, float, str | None]:
         return 0.0, 0.0, None
     if image.mode == "F" or low < 0 or high > 65_535:
         return low, high, None
-    if not 0 < high <= _MAX_14_BITS or image.format == "JPEG2000":  # whose decoder scales to 16 bits
+    if not 0 < high <= _MAX_14_BITS or image.format == "JPEG2000":  # its decoder scales to 16 bits
         return 0.0, 65_535.0, None
     top = (1 << max(8, int(high).bit_length())) - 1
     return 0.0, float(top), f"its 16-bit values only reach {high:,.0f}, so {top:,} is sent as white"
@@ -340,7 +339,7 @@ def _find_value_range(image: Image.Image) -> tuple[float, float, str | None]:
 
 def _find_finite_range(band: Image.Image) -> tuple[float, float]:
     """The least and the greatest finite value; elevation maps mark missing values as NaN."""
-    if band.mode == "I;16":  # the only one of its kind that Pillow compares as it is
+    if band.mode == "I;16":  # the only one of these modes whose extrema Pillow finds without a conversion
         low, high = band.getextrema()
         assert isinstance(low, int | float)
         assert isinstance(high, int | float)

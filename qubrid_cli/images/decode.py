@@ -1,4 +1,4 @@
-"""Open images with Pillow, by their content, and report files that are too large, damaged or in another format."""
+"""Open images with Pillow, by their content, and report those that are too large, damaged or not supported."""
 
 import logging
 import re
@@ -31,8 +31,8 @@ _TAG_COLOR_MAP = 320
 #: The first two markers of a JPEG 2000 codestream.
 _JPEG_2000_START = b"\xff\x4f\xff\x51"
 
-#: How long the frames of an animation may be that are skipped because they are blank, and how many if they say nothing.
-_BLANK_MILLISECONDS, _MAX_BLANK_FRAMES = 1000, 100
+#: How much of an animation is skipped at most because it is blank. Both limits, because frames may have no duration.
+_MAX_BLANK_MILLISECONDS, _MAX_BLANK_FRAMES = 1000, 100
 
 #: Pixels; Model Studio, Qwen's own host, refuses shorter sides.
 _MIN_SIDE = 11
@@ -59,9 +59,9 @@ def _configure_pillow() -> None:
     # 5 ms while another one imports: a photo of 12 MP took 403 ms beside a busy thread with Pillow's 64 KB, and 283 ms
     # with 4 MB (medians of 11 pairs on two busy cores). A file up to this size is also not copied: 3 of 48 ms for 5 MB.
     ImageFile.MAXBLOCK = 16 * 1024 * 1024
-    # Pillow refuses decompression bombs; its warning, from half of that limit, is of no use.
+    # Pillow refuses decompression bombs; its warning, from half of that limit on, is not needed.
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-    # Some decoders log what they repair, and without a handler Python prints that.
+    # Some decoders log what they repair, which Python prints if there is no handler.
     logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
@@ -71,10 +71,10 @@ _configure_pillow()
 def _load_tiff_reader() -> None:
     from PIL import TiffImagePlugin  # takes 3 ms to load
 
-    # Pillow's own reader of uncompressed TIFFs takes 16-bit planes for 8-bit ones; libtiff, which it uses for all other
+    # Pillow's own reader of uncompressed TIFFs mistakes 16-bit planes for 8-bit ones; libtiff, which it uses for all other
     # TIFFs, does not.
     TiffImagePlugin.READ_LIBTIFF = True
-    # Pillow reads CMYK with a spot color as the fifth channel, but not with transparency, which is left out too.
+    # Pillow drops a fifth channel of CMYK if it is a spot color, but refuses transparency; here that is dropped too.
     for order in (b"II", b"MM"):
         for alpha in (1, 2):
             TiffImagePlugin.OPEN_INFO[order, 5, (1,), 1, (8,) * 5, (alpha,)] = "CMYK", "CMYKX"
@@ -91,7 +91,7 @@ def _load_heif_reader() -> bool:
 
 
 def detect_optional_formats() -> dict[str, bool]:
-    """The formats that depend on the installation, and whether this one reads them."""
+    """The formats that need an optional library, and whether this installation reads them."""
     features_by_name = {"WebP": "webp", "AVIF": "avif", "JPEG 2000": "jpg_2000"}
     return {"HEIC": _load_heif_reader()} | {
         name: features.check(feature) is True for name, feature in features_by_name.items()
@@ -148,7 +148,7 @@ def _open_jpeg(data: bytes) -> Image.Image | None:
 
 
 def _check_jpeg_frame(data: bytes, name: str) -> None:
-    """Refuse a JPEG that no decoder here reads. ``formats`` is loaded only for errors, which saves 1 % of a ``describe``."""
+    """Refuse a kind of JPEG that libjpeg does not decode; ``formats`` is loaded only then, which saves 1 % of ``describe``."""
     frame = read_jpeg_frame(data)
     is_usual = frame and frame.marker in _USUAL_JPEG_MARKERS and frame.precision == 8 and frame.height
     if frame is None or (is_usual and frame.components in {1, 3}):
@@ -160,13 +160,13 @@ def _check_jpeg_frame(data: bytes, name: str) -> None:
 
 
 def _convert_16_bit_ppm(data: bytes) -> bytes:
-    """Reduce a 16-bit PPM, as raw converters write it, to its upper 8 bits: Pillow takes 17 s for 12 megapixels."""
+    """Reduce a 16-bit PPM, as raw converters write it, to its upper 8 bits: Pillow needs 17 s for 12 megapixels."""
     header = re.match(_PPM_16_BIT, data) if data.startswith(b"P6") else None
     return b"P6 %b %b 255\n" % header.groups() + data[header.end() :: 2] if header else data
 
 
 def _check_heif_items(data: bytes, name: str) -> None:
-    """Refuse a file that would end the whole process: pi_heif 1.4 crashes on a type that is not ASCII."""
+    """Refuse a file whose items have types that are not ASCII: pi_heif 1.4 crashes the process on them."""
     if not all(item_type.isascii() for item_type in re.findall(_HEIF_ITEM_TYPE, data)):
         from . import formats
 
@@ -174,7 +174,7 @@ def _check_heif_items(data: bytes, name: str) -> None:
 
 
 def _make_unreadable_error(data: bytes, name: str) -> ImageError:
-    """The error for a file that Pillow did not open, which may be because it is large."""
+    """The error for a file that Pillow did not open, perhaps because it is too large."""
     from . import formats
 
     size = heif.read_properties(data).size if heif.is_heif(data) else None
@@ -185,7 +185,7 @@ def _make_unreadable_error(data: bytes, name: str) -> ImageError:
 
 
 def _widen_palette(image: Image.Image) -> None:
-    """Read a palette of 8-bit values: Pillow divides those of 16 bits that TIFF prescribes, so all become black."""
+    """Correct a palette of 8-bit values: Pillow expects 16 bits, as TIFF prescribes, and would make all colors black."""
     values = getattr(image, "tag_v2", {}).get(_TAG_COLOR_MAP, ())
     if image.mode == "P" and values and max(values) <= 0xFF:
         entries = zip(
@@ -229,7 +229,7 @@ def _check_jpeg_scans(image: Image.Image, data: bytes, name: str) -> None:
 
 
 def widen_levels(image: Image.Image, data: bytes) -> Image.Image:
-    """Make a loaded JPEG 2000 of fewer than 8 bits reach white: Pillow shifts its values, so that 1 bit ends at 128."""
+    """Stretch the values of a loaded JPEG 2000 with fewer than 8 bits: Pillow only shifts them, so white may be 128."""
     if image.format != "JPEG2000" or image.mode not in {"L", "LA", "RGB", "RGBA", "CMYK"}:
         return image
     start = data.find(_JPEG_2000_START) + len(_JPEG_2000_START)  # the SIZ segment (ITU-T T.800, A.5.1)
@@ -244,10 +244,11 @@ def widen_levels(image: Image.Image, data: bytes) -> Image.Image:
 
 
 def crop_to_aperture(image: Image.Image, data: bytes, name: str) -> Image.Image:
-    """Apply the crop of a HEIF file, before its orientation for AVIF, which Pillow turns later, and after it for HEIC."""
+    """Crop an image of HEIF or AVIF to its clean aperture, which their decoders ignore."""
     if image.format not in {"AVIF", "HEIF"}:
         return image
     properties = heif.read_properties(data)
+    # The decoder of HEIC has turned the image upright already; an AVIF is turned later.
     crop = properties.find_crop() if image.format == "AVIF" else properties.find_turned_crop()
     if crop is None:
         return image
@@ -259,7 +260,7 @@ def crop_to_aperture(image: Image.Image, data: bytes, name: str) -> Image.Image:
 
 
 def check_shape(size: tuple[int, int], name: str) -> None:
-    """Refuse an image that is too small, or too long and narrow, for models."""
+    """Refuse an image that is too small for models, or too long and narrow."""
     problem = f"{name} has {size[0]} × {size[1]} pixels"
     if min(size) < _MIN_SIDE:
         hint = f"Vision models need at least {_MIN_SIDE} pixels on each side."
@@ -294,15 +295,15 @@ def read_orientation(image: Image.Image) -> int:
         return 1
     try:
         orientation = image.getexif().get(0x0112, 1)
-    except DECODE_ERRORS:  # the pixels can still be intact
+    except DECODE_ERRORS:  # the pixels may still be intact
         return 1
     return orientation if orientation in range(2, 9) else 1
 
 
 def skip_blank_frames(image: Image.Image) -> int:
-    """Go to the first frame of an animation that shows something, within its first second; return its number from 1.
+    """Seek the first frame of an animation that is not blank, within its first second, and return its number from 1.
 
-    If none does, it is the first one.
+    If all of them are blank, it is the first frame.
     """
     if image.format not in {"GIF", "WEBP", "PNG", "AVIF"} or not getattr(image, "is_animated", False):
         return 1
@@ -310,7 +311,7 @@ def skip_blank_frames(image: Image.Image) -> int:
     with suppress(*DECODE_ERRORS):  # a later frame is broken or missing
         while _is_blank(image):
             elapsed += image.info.get("duration", 0)
-            if elapsed > _BLANK_MILLISECONDS or frame > _MAX_BLANK_FRAMES:
+            if elapsed > _MAX_BLANK_MILLISECONDS or frame > _MAX_BLANK_FRAMES:
                 break
             image.seek(frame)
             frame += 1

@@ -15,7 +15,7 @@ from .urls import DataUrl
 if TYPE_CHECKING:
     from .tiles.choice import Box, Crop, TileChoice
 
-#: Lossless formats: a small image may be sent lossless too.
+#: Lossless formats: small images in them are sent as PNG.
 _LOSSLESS = {"PNG", "GIF", "TIFF", "BMP", "DIB", "ICO", "PPM", "QOI", "TGA"}
 #: Lossy formats: the noise around letters makes a PNG large.
 _LOSSY = {"JPEG", "MPO"}
@@ -39,18 +39,19 @@ _PNG_LEVEL = 3
 #: Pixels up to which a lossless image stays lossless whatever it shows: its PNG cannot reach 200 KB.
 _SMALL_PIXELS = 65_536
 
-#: An image is shrunk by averaging first, by this factor or to twice its final size, then by bicubic resampling: at ratios
-#: from 2 to 4 about half the CPU of resampling alone. On shrunk screenshots, tesseract read 41.1 % of 4,765 words of hardly
-#: legible size, and 40.7 % without averaging; averaging by 3 or 4 in place of 2 lost one word in 25.
-_AVERAGED = 2
+#: An image is first shrunk by averaging, by this factor or to twice its final size, and then by bicubic resampling: at
+#: ratios from 2 to 4 about half the CPU of resampling alone. On shrunk screenshots, tesseract read 41.1 % of 4,765 words of
+#: hardly legible size, and 40.7 % without averaging; averaging by 3 or 4 instead of 2 lost one word in 25.
+_MIN_AVERAGING = 2
 
-#: TIFF's and EXIF's orientation, and the first of those that swap the sides.
+#: The tag of the orientation in TIFF and EXIF, and its lowest value that swaps width and height.
 _TAG_ORIENTATION, _FIRST_SIDEWAYS = 0x0112, 5
 
-#: The factors by which the resolutions of both directions may differ: less does not show, more is a mistake.
+#: The horizontal and vertical resolutions are applied if they differ by more than this share, and by at most this factor:
+#: smaller differences are not visible, larger ones are mistakes.
 _MIN_STRETCH, _MAX_STRETCH = 0.02, 4.0
 
-#: What turns the stored image upright, by EXIF tag 0x0112 (Orientation).
+#: The transpositions that turn the stored image upright, by EXIF tag 0x0112 (Orientation).
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -70,7 +71,7 @@ class ImageLimits:
         max_pixels: ``None`` for no limit.
         max_side: pixels of the longer side; ``None`` for no limit.
         quality: of a JPEG, from 1 to 95; ``None`` to choose it by the image.
-        background: what transparent pixels show, as ``#rrggbb``; ``None`` to choose it by the image.
+        background: the color of transparent pixels, as ``#rrggbb``; ``None`` to choose it by the image.
         crop: the part that is sent; ``None`` for all of it.
         tiles: whether the image is divided, and each tile sent at full size; ``None`` to send it whole.
     """
@@ -84,13 +85,13 @@ class ImageLimits:
 
     @property
     def tile_limits(self) -> tuple[int | None, int | None]:
-        """The most pixels of a tile, and of its longer side; ``None`` for no limit."""
+        """The most pixels of a tile, and the length of its longer side; ``None`` for no limit."""
         pixels, side = (self.tiles.max_pixels, self.tiles.max_side) if self.tiles else (None, None)
         return _min_limit(self.max_pixels, pixels), _min_limit(self.max_side, side)
 
 
 def _min_limit(first: int | None, second: int | None) -> int | None:
-    """The lower of two limits, where ``None`` is none."""
+    """The lower of two limits; ``None`` means unlimited."""
     return min((limit for limit in (first, second) if limit is not None), default=None)
 
 
@@ -101,8 +102,8 @@ class Upload:
     Attributes:
         box: the part of the upright image that it shows; ``None`` for all of it.
         repeated_lines: for a tile, the lines that it shares with the tile above it; see ``tiles.layout.Piece``.
-        tiles: what is sent in its place if the image is divided; it is the first of them.
-        dropped_bytes: how long ``data`` was, if it was dropped.
+        tiles: the files that are sent if the image is divided; this one is the first of them.
+        dropped_bytes: the length of ``data`` before it was dropped.
     """
 
     mime: str
@@ -121,17 +122,17 @@ class Upload:
         return len(self.data) + self.dropped_bytes
 
     def drop_data(self) -> "Upload":
-        """The same without the file, to save memory when it has been sent."""
+        """Return a copy without the file, to save memory after it was sent."""
         return replace(self, data=b"", dropped_bytes=self.size, tiles=tuple(tile.drop_data() for tile in self.tiles))
 
     @property
     def url(self) -> DataUrl:
-        """The file as it stands in a request."""
+        """The file as it is sent in a request."""
         return DataUrl(self.mime, self.data)
 
 
 def orient_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
-    """The size with its sides swapped if the orientation swaps them; converts in both directions."""
+    """Swap width and height if the orientation does; converts in both directions."""
     return size if orientation < _FIRST_SIDEWAYS else (size[1], size[0])
 
 
@@ -139,7 +140,7 @@ def encode_for_upload(image: Image.Image, data: bytes, orientation: int, limits:
     """Encode an opened image whose pixels are not decoded yet.
 
     Args:
-        data: the file that it was opened from; empty if it was damaged, and what is left is decoded.
+        data: the file that it was opened from; empty for a recovered image, which is decoded already.
         orientation: the EXIF orientation that must still be applied.
 
     Raises:
@@ -155,19 +156,19 @@ def encode_for_upload(image: Image.Image, data: bytes, orientation: int, limits:
     is_unchanged = target == pixel_size and orientation == 1 and gamma is None and profile is None
     if is_whole and is_unchanged and (stripped := _strip_original(image, data)) is not None:
         mime = "image/png" if image.format == "PNG" else "image/jpeg"
-        return Upload(mime, *size, stripped, _name_all(name, color.describe_color(numbers)))
+        return Upload(mime, *size, stripped, _prefix_notes(name, color.describe_color(numbers)))
     stored = orient_size(target, orientation)
     if is_whole:
         if image.format in {"JPEG", "MPO"} and stored != image.size:
             # The decoder itself scales by 1/2, 1/4 or 1/8, to no less than the target: under half the CPU of full
-            # decoding, with 40 dB PSNR to its result. The target's shape matters: for a square box, 4:3 has no such step.
+            # decoding, with 40 dB PSNR to its result. It needs the exact target: a square would prevent a step for 4:3.
             image.draft(None, stored)
         check_jpeg_side(target, name)
     image = decode.widen_levels(_decode(image, data), data)
     look = color.examine(image, limits.background)
     profile = profile or image.info.get("icc_profile")
     conversion = Conversion(name, limits, image.format or "", color.is_graphic(image, look), profile, gamma)
-    notes = _name_all(name, *look.notes, color.describe_color(numbers), _describe_stretch(pixel_size, size))
+    notes = _prefix_notes(name, *look.notes, color.describe_color(numbers), _describe_stretch(pixel_size, size))
     if is_whole:
         notes += conversion.note_lost_detail(image, look, size, target)
         upload = conversion.encode(image, look, stored, orientation)
@@ -181,7 +182,7 @@ def encode_for_upload(image: Image.Image, data: bytes, orientation: int, limits:
 
 
 def _may_be_divided(size: tuple[int, int], limits: ImageLimits) -> bool:
-    """Whether tiles are made of an image of this size, if it has sharp detail."""
+    """Whether an image of this size is divided into tiles, provided that it has sharp detail."""
     if limits.tiles is None or limits.tiles.count is not None:
         return limits.tiles is not None
     pixels, side = limits.tile_limits
@@ -204,18 +205,19 @@ def check_jpeg_side(size: tuple[int, int], name: str) -> None:
 
 
 def turn_upright(image: Image.Image, look: color.Look, orientation: int) -> Image.Image:
-    """The whole image, opaque and upright."""
+    """Return the whole image in full size, opaque and upright."""
     pixels = color.normalize_mode(image, look)
     return pixels.transpose(_TRANSPOSITIONS[orientation]) if orientation in _TRANSPOSITIONS else pixels.copy()
 
 
 @frozen
 class Conversion:
-    """How the pixels of one image become what is sent.
+    """How the pixels of one image are converted to the files that are sent.
 
     Attributes:
-        format: of the file.
-        profile: the ICC profile of its colors, and ``gamma`` what is used without one.
+        format: Pillow's name for the format of the original.
+        profile: the ICC profile of its colors.
+        gamma: used if there is no profile; see ``color.convert_to_srgb``.
     """
 
     name: str
@@ -230,7 +232,7 @@ class Conversion:
 
         Args:
             size: in pixels, before the image is turned upright.
-            orientation: that must still be applied.
+            orientation: the EXIF orientation that must still be applied.
         """
         result = color.convert_to_srgb(_resize(image, look, size), self.profile, self.gamma)
         if orientation in _TRANSPOSITIONS:
@@ -258,7 +260,7 @@ class Conversion:
         return (f"{self.name}: {change}, which may make them illegible; --tiles auto or --crop keeps them sharp",)
 
 
-def _name_all(name: str, *notes: str | None) -> tuple[str, ...]:
+def _prefix_notes(name: str, *notes: str | None) -> tuple[str, ...]:
     return tuple(f"{name}: {note}" for note in notes if note is not None)
 
 
@@ -286,7 +288,7 @@ def _describe_stretch(pixel_size: tuple[int, int], size: tuple[int, int]) -> str
 
 
 def read_color_numbers(image: Image.Image, data: bytes) -> tuple[int, int] | None:
-    """The color space as numbers of ITU-T H.273; ``None`` if the file does not state it this way."""
+    """The numbers of the primaries and the transfer function (ITU-T H.273); ``None`` if the file does not state them."""
     if image.format == "PNG" and (chunk := find_png_chunk(data, b"cICP")) is not None and len(chunk) >= 2:
         return chunk[0], chunk[1]
     if image.format in {"AVIF", "HEIF"} and not image.info.get("icc_profile"):
@@ -303,7 +305,7 @@ def _get_shape_warnings(size: tuple[int, int], target: tuple[int, int], name: st
 
 def _resize(image: Image.Image, look: color.Look, size: tuple[int, int]) -> Image.Image:
     ratio = max(1, min(image.width // size[0], image.height // size[1]))
-    factor = min(ratio, max(_AVERAGED, ratio // 2))
+    factor = min(ratio, max(_MIN_AVERAGING, ratio // 2))
     box = (0.0, 0.0, image.width / factor, image.height / factor)
     reduced = color.normalize_mode(image, look, factor)
     return reduced if reduced.size == size else reduced.resize(size, Image.Resampling.BICUBIC, box)
@@ -316,13 +318,13 @@ def _decode(image: Image.Image, data: bytes) -> Image.Image:
 
 
 def _strip_original(image: Image.Image, data: bytes) -> bytes | None:
-    """The file itself without metadata; ``None`` if a model should not get it as it is."""
+    """The original file without metadata; ``None`` if it must be encoded again for a model."""
     modes = {"JPEG": {"L", "RGB"}, "MPO": {"L", "RGB"}, "PNG": {"1", "L", "P", "RGB"}}.get(image.format or "", ())
     if image.mode not in modes or "transparency" in image.info or not color.is_srgb(image.info.get("icc_profile")):
         return None
     if image.format != "PNG" and not ((frame := read_jpeg_frame(data)) and frame.is_huffman):
-        return None  # most decoders read no arithmetic coding
-    # The byte at 24 is the depth: Pillow silently reads 16 bits per channel as 8.
+        return None  # most decoders do not read arithmetic coding
+    # Byte 24 of a PNG is its bit depth: Pillow silently reads 16 bits per channel as 8.
     if image.format == "PNG" and (getattr(image, "is_animated", False) or data[24:25] == b"\x10"):
         return None
     _decode(image, data)  # so that a damaged file is reported here and not by the endpoint
@@ -340,7 +342,7 @@ def _is_small(image: Image.Image) -> bool:
 
 @frozen
 class _Encoder:
-    """Encodes one image, at the first quality and size that fit into a data URL."""
+    """Encodes one image at the first quality and size that fit into a data URL."""
 
     name: str
     limits: ImageLimits
@@ -379,7 +381,7 @@ class _Encoder:
 
 
 def _drop_color_if_gray(image: Image.Image) -> Image.Image:
-    """The image in one channel, if it has no color."""
+    """Return one channel of the image if all are the same."""
     if image.mode == "L":
         return image
     red, green, blue = image.split()

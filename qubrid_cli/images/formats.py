@@ -1,4 +1,4 @@
-"""Recognize files that cannot be read, by their first bytes, and word the errors about images."""
+"""Recognize formats that cannot be read, by their first bytes, and word the errors about images."""
 
 import re
 from io import BytesIO
@@ -14,22 +14,20 @@ from .metadata import JpegFrame
 #: Bytes at the beginning of a file that are enough to recognize an unsupported format.
 _HEAD_BYTES = 4096
 
-#: A command line like those below; {} is the file's name and {page} its first page or image. Debian 12 has ImageMagick 6,
-#: whose command is ``convert``.
-_MAGICK = "magick {page} out.png, or with ImageMagick 6: convert {page} out.png"
-
-
-#: A file format, and the command that converts a file to PNG or JPEG; ``None`` if there is no common one. Not a class,
-#: because this module is loaded for every image.
+#: The name of a format, and the command that converts a file to PNG or JPEG; ``None`` if there is no common one. {} stands
+#: for the file, {page} for its first page.
 UnsupportedFormat = tuple[str, str | None]
 
-#: Some of these begin like any TIFF and are recognized by their tags instead.
+#: Debian 12 has ImageMagick 6, whose command is ``convert``.
+_MAGICK = "magick {page} out.png, or with ImageMagick 6: convert {page} out.png"
+
+#: Many of them begin like any TIFF, and are recognized by their tags instead.
 CAMERA_RAW = ("a camera raw image", "darktable-cli {} out.jpg")
 
-#: What may come before the first element of an XML file; atomic groups, so that a mismatch is not tried in all ways.
+#: What may precede the first element of an XML file; atomic groups prevent backtracking.
 _XML_PROLOGUE = rb"(?>(?>\s+|<!--.*?-->|<\?.*?\?>|<!DOCTYPE[^>\[]*(?:\[.*?\])?\s*>)*)"
 
-#: Tried in order, first match wins; compiled when tried, usually once per run. Sources: the formats' specifications, file(1).
+#: Tried in order; the first match wins. Sources: the specifications of the formats, file(1).
 _UNSUPPORTED_FORMATS = (
     (_XML_PROLOGUE + rb"<(\w+:)?svg[\s>]", ("an SVG drawing", "rsvg-convert -w 1568 {} -o out.png")),
     (rb"\x1f\x8b", ("compressed data", "gunzip {}")),
@@ -65,7 +63,7 @@ _UNSUPPORTED_FORMATS = (
     (rb"PK\x03\x04", ("an archive or an office document", "unzip {}")),
 )  # fmt: skip
 
-#: The first bytes of the formats that are read, to distinguish a damaged image from something else.
+#: The first bytes of the formats that can be read, to distinguish a damaged image from other data.
 _KNOWN_SIGNATURES = (
     rb"(?s)\xff\xd8\xff|\x89PNG|GIF8|RIFF....WEBP|II[*+]\0|MM\0[*+]|BM|P[1-6]\s|qoif|\xff\x4f\xff\x51"
     rb"|\x00\x00\x00\x0cjP  |\x00\x00\x01\x00"
@@ -98,7 +96,7 @@ _TIFF_COLORS = {
 
 
 def identify_unsupported(data: bytes) -> UnsupportedFormat | None:
-    """The format of a file by its first bytes; ``None`` if it is not one of those in the table."""
+    """The unsupported format of a file, by its first bytes; ``None`` if it is not in the table."""
     if heif.is_heif(data):
         return None
     head = data[:_HEAD_BYTES].removeprefix(b"\xef\xbb\xbf")
@@ -106,7 +104,7 @@ def identify_unsupported(data: bytes) -> UnsupportedFormat | None:
 
 
 def identify_jpeg_variant(frame: JpegFrame) -> UnsupportedFormat | None:
-    """The kind of a JPEG that no decoder here reads; ``None`` for all others."""
+    """The kind of a JPEG that libjpeg does not decode; ``None`` for all others."""
     if frame.marker in _JPEG_KINDS:
         return (_JPEG_KINDS[frame.marker], None)
     if frame.precision != 8:
@@ -164,7 +162,7 @@ def unreadable_error(data: bytes, name: str, *, can_read_heif: bool) -> ImageErr
     unsupported = identify_unsupported(data)
     if unsupported is not None:
         return unsupported_error(unsupported, name)
-    if data.startswith(b"%PDF-"):  # a batch expects none under this name; elsewhere the content decides
+    if data.startswith(b"%PDF-"):  # a batch recognizes a document by its name; elsewhere, by its content
         hint = f"Rename it so that it ends in .pdf, or name a page of it: {name}#page=1"
         return ImageError(f"{name} is a PDF document, but is not named like one", hint=hint, code="unsupported_format")
     if data[:4] in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}:
@@ -199,7 +197,7 @@ def _unreadable_heif_error(data: bytes, name: str, *, can_read_heif: bool) -> Im
 
 
 def unsupported_error(unsupported: UnsupportedFormat, name: str) -> ImageError:
-    """The error for a format that is not read, with a command that converts the file."""
+    """The error for an unsupported format, with a command that converts the file."""
     is_file = name != "-" and not re.match("[\"']?[a-z]{2,}:", name, re.IGNORECASE)
     file = _format_path(name) if is_file else "FILE"
     page = _format_path(name, "[0]") if is_file else "FILE[0]"
@@ -211,7 +209,7 @@ def unsupported_error(unsupported: UnsupportedFormat, name: str) -> ImageError:
 
 
 def _format_path(name: str, suffix: str = "") -> str:
-    """A file in a command; its name is quoted already if a shell needs that, and must not look like an option."""
+    """The path of a file in a command: ``name`` is quoted already if a shell needs that, and must not be like an option."""
     quote = name[0] if len(name) > 1 and name[0] == name[-1] and name[0] in "\"'" else ""
     path = name[len(quote) : len(name) - len(quote)]
     path = f"./{path}{suffix}" if path.startswith("-") else f"{path}{suffix}"
@@ -228,7 +226,7 @@ def too_many_pixels_error(name: str, max_pixels: int) -> ImageError:
 
 
 def damaged_error(name: str, reason: str | None = None) -> ImageError:
-    """The error for a damaged image; ``reason`` is ours, for users."""
+    """The error for a damaged image; ``reason`` is shown to users."""
     return _make_damaged_error(f"{name} is damaged or cut off" + (f" ({reason})" if reason else ""))
 
 

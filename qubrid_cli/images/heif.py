@@ -1,4 +1,4 @@
-"""Read the boxes of HEIF and AVIF files: brands, and what decoders leave out of the picture or do not say.
+"""Read the boxes of HEIF and AVIF files: brands, codings, and properties that decoders ignore.
 
 Source: ISO/IEC 14496-12 (boxes), ISO/IEC 23008-12 (HEIF: items and their properties), ITU-T H.273 (color numbers).
 """
@@ -15,25 +15,26 @@ _HEIF_BRANDS = {
     b"mif1", b"mif2", b"mif3", b"msf1", b"miaf", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs",
     b"avif", b"avis", b"avci", b"avcs", b"j2ki", b"j2is", b"jpeg", b"jpgs", b"vvic", b"vvis", b"evbi", b"evbs", b"unif",
 }  # fmt: skip
-#: Codings of items that no decoder here reads, by the item's type.
+#: Codings that no decoder here reads, by the type of an item.
 CODINGS = {
     "avc1": "AVC", "avc3": "AVC", "vvc1": "VVC", "evc1": "EVC", "j2k1": "JPEG 2000", "jpeg": "JPEG", "jxl1": "JPEG XL",
     "unci": "uncompressed", "mski": "mask",
 }  # fmt: skip
-#: Boxes whose content is more boxes, and the bytes before these.
+#: Boxes that contain boxes, and the number of bytes before the first of these.
 _CONTAINERS = {b"meta": 4, b"iprp": 0, b"ipco": 0}
 
 
 @frozen
 class Properties:
-    """What the properties of a file's primary image say.
+    """The properties of a file's primary image.
 
     Attributes:
-        clap: width, height and the offsets of the center of a clean aperture, in pixels; ``None`` for the whole image.
-        clap_start: the place of these numbers in the file.
-        turns: the rotations and mirrorings after the crop: ``irot`` with a number of turns to the left, or ``imir``
-            with 0 for top and bottom, 1 for left and right.
-        size: width and height before the crop and any rotation.
+        clap: the clean aperture: its width, its height and the offsets of its center, in pixels; ``None`` for the whole
+            image.
+        clap_start: the offset of these numbers in the file, in bytes.
+        turns: the rotations and reflections after the crop: ``irot`` with the number of quarter turns to the left, or
+            ``imir``, where 0 swaps top and bottom, and 1 left and right.
+        size: width and height in pixels, before the crop and any rotation.
         color: the numbers of the primaries and the transfer function (H.273, tables 2 and 3).
     """
 
@@ -44,7 +45,7 @@ class Properties:
     color: tuple[int, int] | None = None
 
     def find_crop(self) -> tuple[int, int, int, int] | None:
-        """The left, upper, right and lower edge of the clean aperture; ``None`` for the whole image or a wrong one.
+        """The left, upper, right and lower edge of the clean aperture; ``None`` if it is the whole image, or invalid.
 
         Source: ISO/IEC 14496-12, 12.1.4.2: the offsets are from the center of the image to that of the aperture.
         """
@@ -58,7 +59,7 @@ class Properties:
         return (left, upper, right, lower) if is_inside and (right - left, lower - upper) != self.size else None
 
     def find_turned_crop(self) -> tuple[int, int, int, int] | None:
-        """The edges of the clean aperture in the image that is turned already, but not cropped."""
+        """The edges of the clean aperture in an image that is turned already, but not cropped."""
         crop = self.find_crop()
         if crop is None or self.size is None:
             return None
@@ -92,13 +93,13 @@ def _list_brands(data: bytes) -> set[bytes]:
 
 
 def is_sequence(data: bytes) -> bool:
-    """Whether a file holds tracks and no still image."""
+    """Whether a file contains tracks, but no still image."""
     kinds = {kind for kind, *_ in _iter_boxes(data, 0, len(data))}
     return b"moov" in kinds and b"meta" not in kinds
 
 
 def has_video(data: bytes) -> bool:
-    """Whether a HEIF file holds the video of a motion photo (Google's Motion Photo format, section 4.2)."""
+    """Whether a HEIF file contains the video of a motion photo (Google's Motion Photo format, section 4.2)."""
     return is_heif(data) and any(kind == b"mpvd" for kind, *_ in _iter_boxes(data, 0, len(data)))
 
 
@@ -109,22 +110,22 @@ def find_coding(data: bytes) -> str | None:
         primary = _read_primary(data, meta)
         entry = meta[b"iinf"]
         for kind, start, end in _iter_boxes(data, entry[0] + (6 if data[entry[0]] == 0 else 8), entry[1]):
-            size = 2 if data[start] == 2 else 4  # the versions 2 and 3
+            size = 2 if data[start] == 2 else 4  # bytes of the item's number in version 2 and 3
             if kind == b"infe" and int.from_bytes(data[start + 4 : start + 4 + size]) == primary:
                 return data[start + 6 + size : min(start + 10 + size, end)].decode("ascii", "replace")
     return None
 
 
 def read_properties(data: bytes) -> Properties:
-    """The properties of the primary image that matter for how it looks; empty if they cannot be read."""
+    """The properties of the primary image that change its appearance; empty if they cannot be read."""
     with suppress(struct.error, IndexError, KeyError, ZeroDivisionError):
         meta = dict(_walk(data, 0, len(data)))
         start, end = meta[b"ipco"]
         all_properties = list(_iter_boxes(data, start, end))
-        wanted = _read_associations(data, *meta[b"ipma"], _read_primary(data, meta))
+        property_numbers = _read_associations(data, *meta[b"ipma"], _read_primary(data, meta))
         values: dict[str, object] = {}
         turns: list[tuple[bytes, int]] = []
-        for number in wanted:
+        for number in property_numbers:
             kind, start, end = all_properties[number - 1]
             if kind == b"clap":
                 numbers = struct.unpack_from(">IIIIiIiI", data, start)
@@ -142,7 +143,7 @@ def read_properties(data: bytes) -> Properties:
 
 
 def widen_crop(data: bytes) -> bytes:
-    """The file with a clean aperture of the whole image: libheif 1.23 refuses most files with a smaller one."""
+    """Set the clean aperture of a file to the whole image: libheif 1.23 refuses most files with a smaller one."""
     properties = read_properties(data)
     if properties.find_crop() is None or properties.size is None:
         return data
@@ -152,7 +153,7 @@ def widen_crop(data: bytes) -> bytes:
 
 
 def _walk(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, tuple[int, int]]]:
-    """Each box down to those that hold no boxes, as its kind and the place of its content."""
+    """All boxes, also those inside others, as their kind and the start and end of their content."""
     for kind, first, last in _iter_boxes(data, start, end):
         yield kind, (first, last)
         if kind in _CONTAINERS:
@@ -160,7 +161,7 @@ def _walk(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, tuple[int,
 
 
 def _iter_boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """The kind, and the start and end of the content, of each box (14496-12, 4.2)."""
+    """The kind of each box, and the start and end of its content (14496-12, 4.2)."""
     while start + 8 <= end:
         size, kind = struct.unpack_from(">I4s", data, start)
         head = 8
@@ -175,6 +176,7 @@ def _iter_boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int,
 
 
 def _read_primary(data: bytes, meta: dict[bytes, tuple[int, int]]) -> int:
+    """The number of the primary item."""
     start, _ = meta[b"pitm"]
     return int.from_bytes(data[start + 4 : start + (6 if data[start] == 0 else 8)])
 

@@ -1,4 +1,4 @@
-"""Remove metadata from JPEG and PNG files without decoding, so the image itself does not change.
+"""Remove metadata from JPEG and PNG files without decoding them, and read their structure.
 
 Source: ITU-T T.81 (JPEG), annex B; JFIF 1.02; PNG specification, third edition, section 5.
 """
@@ -13,7 +13,7 @@ from ..frozen import frozen
 from . import heif
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-#: The chunks that the image needs; every other one is removed (eXIf, tEXt, iCCP, tIME, pHYs …).
+#: The chunks that are sent; all others are removed (eXIf, tEXt, iCCP, tIME, pHYs …).
 _PNG_CHUNKS_KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 
 #: The next marker after a scan's data: not a stuffed zero, not a restart marker. Written as \xff+, a search would take 15
@@ -23,17 +23,16 @@ _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
 #: Baseline and extended frames with Huffman coding, and the progressive one (table B.1).
 _SEQUENTIAL_FRAMES = {0xC0, 0xC1}
 _HUFFMAN_FRAMES = {*_SEQUENTIAL_FRAMES, 0xC2}
-#: The markers of all frames, and that of JPEG-LS (T.87).
+#: The markers of all frames, including that of JPEG-LS (T.87).
 _FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 
-#: The chunks without which an intact PNG looks different or lies on its side; an animation needs the last three.
+#: The chunks that affect how an intact PNG looks and which side is up; the last three are for animations.
 _PNG_CHUNKS_USED = _PNG_CHUNKS_KEPT | {
     b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"pHYs", b"eXIf", b"acTL", b"fcTL", b"fdAT",
 }  # fmt: skip
 
-
 _JPEG_END, _PNG_END = b"\xff\xd9", b"IEND\xae\x42\x60\x82"
-#: Bytes at the beginning that hold what a camera says of the parts of its file.
+#: Bytes at the beginning of a file in which cameras describe its parts.
 _HEAD_BYTES = 128 * 1024
 #: Adobe's and Google's gain map (XMP), that of ISO 21496-1, and Apple's.
 _GAIN_MAP_SIGNS = (b"hdrgm:", b"urn:iso:std:iso:ts:21496:-1", b"HDRGainMap", b"hdrgainmap")
@@ -53,7 +52,7 @@ class JpegFrame:
 
     @property
     def is_huffman(self) -> bool:
-        """Whether it is coded as every decoder expects: not arithmetically, lossless or hierarchical."""
+        """Whether its coding is the one that every decoder reads: not arithmetic, lossless or hierarchical."""
         return self.marker in _HUFFMAN_FRAMES
 
 
@@ -68,14 +67,14 @@ class PngChunk:
 
     @property
     def content(self) -> slice:
-        """The place of its content."""
+        """Where its content is in the file."""
         return slice(self.start + 8, self.end - 4)
 
 
 def strip_metadata(data: bytes) -> bytes | None:
     """The file without metadata, and without data after its end; ``None`` if it is malformed.
 
-    A file without metadata is returned byte for byte. What a decoder needs stays: JFIF without its thumbnail, and
+    A file without metadata is returned byte for byte. What decoders need is kept: JFIF without its thumbnail, and
     Adobe's APP14, which says how colors are stored.
     """
     segments = _strip_png(data) if data.startswith(_PNG_SIGNATURE) else _strip_jpeg(data)
@@ -98,7 +97,7 @@ def _strip_png(data: bytes) -> Iterator[bytes]:
 
 
 def iter_png_chunks(data: bytes) -> Iterator[PngChunk]:
-    """The chunks of a PNG up to its end, the last of which may be cut off."""
+    """The chunks of a PNG up to ``IEND``; the last one may be cut off."""
     position = len(_PNG_SIGNATURE)
     kind = b""
     while position + 8 <= len(data) and kind != b"IEND":
@@ -112,9 +111,10 @@ def iter_png_chunks(data: bytes) -> Iterator[PngChunk]:
 
 
 def keep_sound_chunks(data: bytes) -> tuple[bytes, tuple[bytes, ...]] | None:
-    """A PNG without its damaged and its useless chunks, and the kinds of those that were damaged and matter.
+    """Remove the optional chunks of a PNG that are damaged or not needed.
 
-    ``None`` if it is not a PNG, or nothing was left out.
+    Returns the file, and the kinds of the needed chunks that were damaged; ``None`` if it is not a PNG, or nothing was
+    removed.
     """
     if not data.startswith(_PNG_SIGNATURE):
         return None
@@ -143,19 +143,15 @@ def find_png_chunk(data: bytes, kind: bytes) -> bytes | None:
 
 def read_jpeg_frame(data: bytes) -> JpegFrame | None:
     """The frame header of a JPEG; ``None`` if the file is damaged before it."""
-    position = 2
     with suppress(struct.error, IndexError, EOFError):
-        while True:
-            marker, start, position = _read_jpeg_segment(data, position)
+        for marker, start in _iter_jpeg_header(data):
             if marker in _FRAMES:
                 return JpegFrame(marker, *struct.unpack_from(">BHHB", data, start + 4))
-            if marker in {_SOS, _EOI}:
-                break
     return None
 
 
 def find_jpeg_end(data: bytes) -> int | None:
-    """The place of the marker that ends a JPEG; ``None`` if it has none."""
+    """The offset of the marker that ends a JPEG; ``None`` if it has none."""
     with suppress(struct.error, IndexError, EOFError):
         for marker, start, _ in _iter_jpeg_segments(data):
             if marker == _EOI:
@@ -164,40 +160,38 @@ def find_jpeg_end(data: bytes) -> int | None:
 
 
 def list_extra_parts(data: bytes) -> Iterator[str]:
-    """What stands in a file beside its image, by name: a gain map, a second image, a video, or anything behind its end."""
+    """The names of what a file contains besides its image: a gain map, a second image, a video, or other data."""
     is_jpeg = data.startswith(b"\xff\xd8")
     head = data[: _find_scan(data) if is_jpeg else _HEAD_BYTES]
-    behind = _find_data_behind(data, head)
+    trailer = _find_trailer(data, head)
     has_gain_map = any(sign in head for sign in _GAIN_MAP_SIGNS)
-    has_video = bool(behind and re.search(_VIDEO_START, behind)) or (not is_jpeg and heif.has_video(data))
-    has_image = b"\xff\xd8\xff" in behind
+    has_video = bool(trailer and re.search(_VIDEO_START, trailer)) or (not is_jpeg and heif.has_video(data))
+    has_image = b"\xff\xd8\xff" in trailer
     if has_gain_map and (has_image or (not is_jpeg and heif.is_heif(data))):
         yield "a gain map"
     elif has_image:
         yield "a second image"
     if has_video:
         yield "a video"
-    if behind.strip(b"\0\r\n\t ") and not has_image and not has_video:
+    if trailer.strip(b"\0\r\n\t ") and not has_image and not has_video:
         yield "data after its end"
 
 
 def _find_scan(data: bytes) -> int:
-    """The place of the first scan of a JPEG, behind all that its header says."""
-    position = 2
+    """The offset of the first scan of a JPEG, where its header ends."""
     with suppress(struct.error, IndexError, EOFError):
-        while True:
-            marker, start, position = _read_jpeg_segment(data, position)
+        for marker, start in _iter_jpeg_header(data):
             if marker in {_SOS, _EOI}:
                 return start
     return _HEAD_BYTES
 
 
-def _find_data_behind(data: bytes, head: bytes) -> bytes:
-    """The data after the end of the image. A JPEG is searched for its end only if more is known to follow."""
+def _find_trailer(data: bytes, head: bytes) -> bytes:
+    """The data after the end of the image. The end of a JPEG is searched only if something may follow it."""
     end: int | None = len(data)
     if data.startswith(b"\xff\xd8"):
-        is_followed = not data.endswith(_JPEG_END) or b"MPF\0" in head or any(sign in head for sign in _GAIN_MAP_SIGNS)
-        end = find_jpeg_end(data) if is_followed else end
+        has_trailer = not data.endswith(_JPEG_END) or b"MPF\0" in head or any(sign in head for sign in _GAIN_MAP_SIGNS)
+        end = find_jpeg_end(data) if has_trailer else end
         end = len(data) if end is None else end + len(_JPEG_END)
     elif data.startswith(_PNG_SIGNATURE) and not data.endswith(_PNG_END):
         end = max(chunk.end for chunk in iter_png_chunks(data))
@@ -207,7 +201,7 @@ def _find_data_behind(data: bytes, head: bytes) -> bytes:
 
 
 def list_complete_scans(data: bytes) -> list[tuple[set[int], int, int]]:
-    """The first passes of a JPEG's complete scans: the components, and the first and last coefficient (B.2.3)."""
+    """The first passes among a JPEG's complete scans: their components, and first and last coefficient (B.2.3)."""
     scans = []
     with suppress(struct.error, IndexError, EOFError):
         for marker, start, _ in _iter_jpeg_segments(data):
@@ -231,12 +225,11 @@ def count_jpeg_scans(data: bytes) -> int:
 def has_one_scan(data: bytes) -> bool:
     """Whether the header of a JPEG shows that decoders read a single scan.
 
-    They do if the frame is sequential and the first scan holds all components (A.2.3, B.2.3).
+    They do if the frame is sequential and the first scan contains all components (A.2.3, B.2.3).
     """
-    position, components = 2, 0
+    components = 0
     with suppress(struct.error, IndexError, EOFError):
-        while True:
-            marker, start, position = _read_jpeg_segment(data, position)
+        for marker, start in _iter_jpeg_header(data):
             if marker in _SEQUENTIAL_FRAMES:
                 components = data[start + 9]
             if marker == _SOS:
@@ -261,13 +254,21 @@ def _iter_jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     while True:
         marker, start, position = _read_jpeg_segment(data, position)
         if marker == _SOS:  # its data ends at the next marker
-            following = _JPEG_MARKER.search(data, position)
-            if following is None:
+            next_marker = _JPEG_MARKER.search(data, position)
+            if next_marker is None:
                 raise EOFError
-            position = following.start()
+            position = next_marker.start()
         yield marker, start, position
         if marker == _EOI:
             return
+
+
+def _iter_jpeg_header(data: bytes) -> Iterator[tuple[int, int]]:
+    """The marker and the offset of each segment of a JPEG up to its first scan."""
+    position, marker = 2, 0
+    while marker not in {_SOS, _EOI}:
+        marker, start, position = _read_jpeg_segment(data, position)
+        yield marker, start
 
 
 def _read_jpeg_segment(data: bytes, position: int) -> tuple[int, int, int]:

@@ -11,7 +11,7 @@ from . import arguments, sources
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-#: Modes of Pillow that a PNG keeps as they are, and those that only a TIFF keeps.
+#: Modes of Pillow that PNG can store, and those that only TIFF can.
 _PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})
 _TIFF_MODES = frozenset({"CMYK", "F", "I", "I;16"})
 
@@ -31,10 +31,10 @@ def make_source(image: object, name: str = "image") -> sources.Source:
     """The image that an object stands for; a string is a path or a URL.
 
     Args:
-        name: of an image in memory, which has no name of its own.
+        name: for an image that has no name of its own.
 
     Raises:
-        ImageError: an invalid ``data:`` URL, or a file on another machine.
+        ImageError: an invalid ``data:`` URL, or the ``file:`` URL of another machine.
         UsageError: an invalid URL, a folder, or an object that is not an image.
     """
     match image:
@@ -59,13 +59,13 @@ def _refuse_folder(source: sources.Source) -> sources.Source:
 def _read_file(file: ReadableFile, name: str) -> sources.Bytes:
     data = file.read(sources.MAX_FILE_BYTES + 1)
     if not isinstance(data, bytes):
-        raise UsageError("a file object gives text instead of bytes", hint='Open it with mode "rb".')
+        raise UsageError("a file object returns text instead of bytes", hint='Open it with mode "rb".')
     own_name = getattr(file, "name", None)
     return sources.Bytes(own_name if isinstance(own_name, str) else name, data)
 
 
 def _encode(image: "Image", name: str) -> bytes:
-    """The pixels and their orientation as a file without loss; not compressed, because it is decoded again at once."""
+    """Encode pixels and orientation without loss; not compressed, because the file is decoded again at once."""
     from PIL import ExifTags
     from PIL.Image import Exif
 

@@ -1,7 +1,7 @@
 """Read and decode one image in a thread while the rest of the program is still being loaded.
 
-Decoding takes half of a photo's preparation, Pillow releases the GIL for it, and it depends only on the size to which
-images are shrunk by default. If a setting asks for another size, the image is decoded again.
+Decoding takes half of the time for preparing a photo, and Pillow releases the GIL meanwhile. The image is decoded for the
+default maximum size; if a setting requires another size, it is decoded again.
 """
 
 import threading
@@ -21,7 +21,7 @@ _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
 
 class _Prefetch:
-    """One file and its decoded image, both provided by a thread.
+    """One file and its decoded image, which a thread reads and decodes.
 
     Attributes:
         data: the file; ``None`` if it could not be read, or is too large.
@@ -44,7 +44,7 @@ class _Prefetch:
         finally:
             self.is_read.set()
         if self.data is not None and self.data.startswith(_SIGNATURES):
-            with suppress(ImageError, *decode.DECODE_ERRORS):  # preparing the image reports it
+            with suppress(ImageError, *decode.DECODE_ERRORS):  # reported when the image is prepared
                 self.image = _decode_shrunk(self.data, str(self.path))
 
 
@@ -61,7 +61,7 @@ _prefetch: _Prefetch | None = None
 
 
 def start(path: str) -> None:
-    """Begin to read and decode an existing file, in place of one started before."""
+    """Start to read and decode an existing file; an earlier one is dropped."""
     global _prefetch  # noqa: PLW0603  # one per process: it starts before anything exists that could hold it
     _prefetch = _Prefetch(path)
 
@@ -69,7 +69,7 @@ def start(path: str) -> None:
 def take(path: Path) -> bytes | None:
     """Return the bytes of the file, waiting until they are read.
 
-    ``None`` if ``start`` got another file or could not read it; then the caller reads the file and reports errors.
+    ``None`` if it is not the file that was started, or could not be read: the caller then reads it and reports errors.
     """
     if _prefetch is None or path != _prefetch.path:
         return None
@@ -82,7 +82,7 @@ def get_decoded(image: Image.Image, data: bytes) -> Image.Image:
 
     Args:
         image: opened from ``data``, with the size to decode to (see ``Image.draft``).
-        data: the bytes that ``take`` returned; others never match.
+        data: the object that ``take`` returned; equal bytes do not match.
     """
     if _prefetch is None or data is not _prefetch.data:
         return image

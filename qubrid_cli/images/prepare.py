@@ -1,4 +1,4 @@
-"""Prepare images for a request, in threads: each source becomes an encoded file and a description of it."""
+"""Prepare images for a request, in threads: each source becomes an encoded file and the facts about it."""
 
 import hashlib
 import threading
@@ -24,7 +24,7 @@ from .urls import DataUrl
 if TYPE_CHECKING:
     from .documents.pages import Documents
 
-#: Metadata by the name under which Pillow keeps it in ``info``.
+#: The names of metadata, by Pillow's key in ``info``.
 _METADATA_NAMES = {
     "icc_profile": "ICC profile",
     "xmp": "XMP",
@@ -32,7 +32,7 @@ _METADATA_NAMES = {
     "photoshop": "Photoshop data",
     "comment": "a comment",
 }
-#: What else Pillow keeps in the ``info`` of a PNG; any other name there is that of a text.
+#: The keys that Pillow itself uses in the ``info`` of a PNG; any other is the keyword of a text.
 _NON_TEXT_KEYS = _METADATA_NAMES.keys() | {
     "dpi", "gamma", "transparency", "background", "duration", "loop", "exif", "interlace", "aspect", "srgb", "chromaticity",
     "default_image", "disposal", "blend", "bbox", "timestamp",
@@ -46,14 +46,14 @@ class PreparedImage:
     """An image ready to be sent.
 
     Attributes:
-        width: of the upright original, as is ``height``.
+        width: of the upright original in pixels, as is ``height``; both are in points for a page of a PDF.
         size: bytes of the original.
         prepare_seconds: the time for reading and encoding it.
-        metadata_names: what else than the image is in the original; none of it is sent.
-        page: the number of the page or frame, for a page of a document; its ``width`` and ``height`` are in points for a
-            PDF, and ``sha256`` and ``size`` are those of the document.
+        metadata_names: metadata and other parts of the original, such as ``EXIF``; none of it is sent.
+        page: the number of the page or frame, for a page of a document; ``sha256`` and ``size`` are then those of the
+            document.
         page_count: pages in the document.
-        limits: by which it was prepared.
+        limits: with which it was prepared.
     """
 
     name: str
@@ -82,26 +82,26 @@ class PreparedImage:
 
     @property
     def upload_size(self) -> int:
-        """The bytes of all of them."""
+        """The bytes of all files that are sent."""
         return sum(upload.size for upload in self.uploads)
 
     def drop_data(self) -> "PreparedImage":
-        """The same without the files that are sent, to save memory."""
+        """Return a copy without the contents of the files that are sent, to save memory."""
         return replace(self, upload=self.upload.drop_data())
 
     def split(self) -> "tuple[PreparedImage, ...]":
-        """The same for each of these files alone; the first one has the warnings and the time."""
-        whole = replace(self, upload=replace(self.upload, tiles=()))
-        rest = (replace(whole, upload=upload, warnings=(), prepare_seconds=0.0) for upload in self.upload.tiles[1:])
-        return (whole, *rest)
+        """Return one image for each file that is sent; the first one has the warnings and the time."""
+        first = replace(self, upload=replace(self.upload, tiles=()))
+        later = (replace(first, upload=tile, warnings=(), prepare_seconds=0.0) for tile in self.upload.tiles[1:])
+        return (first, *later)
 
 
 PreparedImageOrLink = PreparedImage | sources.Link
 
 
 @frozen
-class _Finished:
-    """The future of an image that is prepared already. A real one has a lock, and takes as long as a small image."""
+class _FinishedFuture:
+    """A future with its result: making a ``Future``, which has a lock, takes as long as preparing a small image."""
 
     image: PreparedImageOrLink
 
@@ -109,7 +109,7 @@ class _Finished:
         return self.image
 
     def exception(self) -> None:
-        """It was prepared without an error."""
+        """Return ``None``, as a future does without an error."""
 
 
 @frozen
@@ -117,7 +117,7 @@ class PendingImage:
     """An image that a thread is preparing; ``name`` is what the user calls it."""
 
     name: str
-    future: Future[PreparedImageOrLink] | _Finished
+    future: Future[PreparedImageOrLink] | _FinishedFuture
 
     def wait(self) -> PreparedImageOrLink:
         """Wait until it is prepared.
@@ -129,12 +129,12 @@ class PendingImage:
 
 
 def make_pending(image: PreparedImageOrLink) -> PendingImage:
-    """An image that is prepared already, in place of one that is being prepared."""
-    return PendingImage(image.name, _Finished(image))
+    """Wrap an image that is prepared already."""
+    return PendingImage(image.name, _FinishedFuture(image))
 
 
 def prepare_pending(image: sources.Source, limits: ImageLimits, documents: "Documents | None" = None) -> PendingImage:
-    """Prepare an image at once; an error is raised where the image is needed."""
+    """Prepare an image in this thread; an error is raised by ``PendingImage.wait``."""
     future: Future[PreparedImageOrLink] = Future()
     _prepare_into(future, image, limits, documents)
     return PendingImage(image.name, future)
@@ -145,15 +145,15 @@ def _prepare_into(
 ) -> None:
     try:
         future.set_result(prepare_image_or_link(image, limits, documents))
-    except BaseException as error:  # noqa: BLE001  # raised where the image is needed
+    except BaseException as error:  # noqa: BLE001  # wait() raises it
         future.set_exception(error)
 
 
 class PreparationPool:
     """Threads that prepare images while the main thread loads modules, connects and waits: Pillow releases the GIL.
 
-    They are daemon threads, so that Ctrl-C ends the program at once, even while one decodes or reads a pipe. (Python
-    waits at its end for the workers of ``concurrent.futures``.)
+    They are daemon threads, so that Ctrl-C ends the program at once, even while one decodes or reads a pipe. (Before
+    Python exits, it waits for the workers of ``concurrent.futures``.)
     """
 
     def __init__(self, limits: ImageLimits, documents: "Documents | None" = None, *, threads: int = 2) -> None:
@@ -185,7 +185,7 @@ def prepare_image_or_link(
         documents: the open documents, for a page of one of them.
 
     Raises:
-        ImageError: as for ``prepare_image``; or the page does not exist, or its document cannot be opened.
+        ImageError: see ``prepare_image``; or the page does not exist, or its document cannot be opened.
     """
     match source:
         case sources.Link():
@@ -203,7 +203,7 @@ def _prepare_page(page: sources.DocumentPage, limits: ImageLimits, documents: "D
     image = document.read_page(page.number, limits)
     if image.size is not None and limits.crop is not None:  # in points, like the size in the record
         limits = replace(limits, crop=limits.crop.to_percent(image.size))
-    content = _prepare_undamaged_or_rest(image.data, quote_name(page.name), limits)
+    content = _prepare_bytes(image.data, quote_name(page.name), limits)
     width, height = image.size or content.size
     scale = width / content.size[0], height / content.size[1]
     return PreparedImage(
@@ -224,7 +224,7 @@ def _prepare_page(page: sources.DocumentPage, limits: ImageLimits, documents: "D
 
 
 def _scale_boxes(upload: Upload, scale: tuple[float, float]) -> Upload:
-    """The same with the boxes in points of the page instead of the pixels in which it was drawn."""
+    """Convert the boxes from the pixels in which a page was drawn to points of the page."""
     tiles = tuple(_scale_boxes(tile, scale) for tile in upload.tiles)
     if upload.box is None:
         return upload
@@ -245,8 +245,8 @@ def prepare_image(source: sources.ReadableSource, limits: ImageLimits) -> Prepar
     started = time.perf_counter()
     prefetched = prefetch.take(source.path) if isinstance(source, sources.File) else None
     data = prefetched or sources.read_bytes(source)
-    sha256 = hashlib.sha256(data).hexdigest()  # before the decoded image is needed: the prefetch may still decode it
-    content = _prepare_undamaged_or_rest(data, quote_name(source.name), limits)
+    sha256 = hashlib.sha256(data).hexdigest()  # first, while the prefetch may still be decoding the image
+    content = _prepare_bytes(data, quote_name(source.name), limits)
     return PreparedImage(
         name=source.name,
         sha256=sha256,
@@ -264,7 +264,7 @@ def prepare_image(source: sources.ReadableSource, limits: ImageLimits) -> Prepar
 
 @frozen
 class _Content:
-    """What preparing the bytes of an image gives; ``size`` is that of the upright image."""
+    """An image prepared from its bytes alone; ``size`` is that of the upright image."""
 
     format: str
     size: tuple[int, int]
@@ -273,8 +273,8 @@ class _Content:
     metadata_names: tuple[str, ...]
 
 
-def _prepare_undamaged_or_rest(data: bytes, name: str, limits: ImageLimits) -> "_Content":
-    """Prepare an image from its bytes, or what is left of a damaged one; messages contain ``name`` unchanged."""
+def _prepare_bytes(data: bytes, name: str, limits: ImageLimits) -> _Content:
+    """Prepare an image from its bytes, or the intact part of a damaged one; messages contain ``name`` unchanged."""
     try:
         return _prepare_content(data, name, limits)
     except ImageError as error:
@@ -286,14 +286,14 @@ def _prepare_undamaged_or_rest(data: bytes, name: str, limits: ImageLimits) -> "
 def _prepare_content(
     data: bytes, name: str, limits: ImageLimits, recovered: damage.Recovered | None = None
 ) -> _Content:
-    """Prepare an image from its bytes, or what was recovered of them."""
+    """Prepare an image from its bytes, or from the pixels that were recovered."""
     with (
         decode.translate_errors(name),
         recovered.image if recovered else decode.open_image(data, name) as opened,
     ):
         image = opened
         if opened.format == "PNG" and not recovered:
-            # EXIF may stand at the end of a PNG, so reading it decodes the PNG, and would hide any damage.
+            # EXIF may be at the end of a PNG, so reading it decodes the PNG, and would hide any damage.
             image = prefetch.get_decoded(opened, data)
             damage.decode_pixels(image, data)
         frame = 1 if recovered else decode.skip_blank_frames(image)
@@ -308,10 +308,10 @@ def _prepare_content(
 
 
 def _prepare_damaged(data: bytes, name: str, limits: ImageLimits, error: ImageError) -> _Content:
-    """Prepare what is left of an image.
+    """Prepare the intact part of a damaged image.
 
     Raises:
-        ImageError: the one given, if too little is left.
+        ImageError: ``error``, if too little is left.
     """
     warnings: tuple[str, ...] = ()
     sound = keep_sound_chunks(data)
@@ -328,7 +328,7 @@ def _prepare_damaged(data: bytes, name: str, limits: ImageLimits, error: ImageEr
 
 
 def _list_metadata(image: Image.Image, data: bytes) -> tuple[str, ...]:
-    """What else than the image an opened file holds, such as ``EXIF``, ``GPS position`` and ``a video``."""
+    """The metadata and other parts of an opened file, such as ``EXIF``, ``GPS position`` and ``a video``."""
     return tuple(dict.fromkeys((*_list_exif(image), *_list_info(image), *list_extra_parts(data))))
 
 

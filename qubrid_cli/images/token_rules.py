@@ -1,6 +1,6 @@
-"""How the models of OpenAI, Anthropic and Google count an image. Pure; loaded only for a model that is not Qwen's.
+"""How the models of OpenAI, Anthropic and Google count an image; loaded only for models that are not Qwen's.
 
-A model that no rule names exactly has none: a new one of the same maker may count in another way.
+Only models that a rule names exactly are estimated: a new one of the same maker may count differently.
 """
 
 import functools
@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 from ..frozen import frozen
 
-#: A name with what may stand around it: the maker or the host before it; a date, ``latest`` or a variant after it.
+#: A name, perhaps with the maker or host before it, and a date, ``latest``, ``preview`` or a variant after it.
 _NAME_PATTERN = r"(?:.*[/~])?([^/~]*?)(?:-\d{4}-?\d{2}-?\d{2}|-latest|-preview)?(?::[a-z]+)?"
 
-#: Pixels of the side of a patch, and of a tile.
+#: The side of a patch, and of a tile, in pixels.
 _OPENAI_PATCH, _CLAUDE_PATCH, _OPENAI_TILE = 32, 28, 512
 #: Pixels: images are first shrunk to fit in a square, then until the shorter side fits.
 _TILED_SQUARE, _TILED_SHORT_SIDE = 2048, 768
@@ -36,8 +36,7 @@ class PatchRule:
     """OpenAI's newer models: patches of 32 × 32 pixels times a multiplier.
 
     Attributes:
-        max_patches: how many a larger image is shrunk to; where the editions of the guide differ, the fewest of them, and
-            beyond it nothing is estimated.
+        max_patches: larger images are shrunk, and not estimated; the lowest number where the editions of the guide differ.
         has_small_low: with ``low`` detail, an image is shrunk to fit in 512 × 512 pixels.
     """
 
@@ -92,7 +91,7 @@ def estimate(width: int, height: int, model: str, detail: str | None) -> int | N
 
 
 def find_view(model: str) -> tuple[int | None, int | None]:
-    """The most pixels of an image that a model looks at, and of its longer side; see ``tokens.find_view``."""
+    """The most pixels of an image that a model looks at, and the length of its longer side; see ``tokens.find_view``."""
     match _find_rule(model.lower()):
         case ClaudeLimits() as limits:
             return limits.tokens * _CLAUDE_PATCH**2, limits.side
@@ -104,7 +103,7 @@ def find_view(model: str) -> tuple[int | None, int | None]:
 
 
 def find_viewed_size(width: int, height: int, model: str) -> tuple[int, int]:
-    """The size in which a model looks at an image; the same where no rule says otherwise."""
+    """The size in which a model looks at an image; unchanged for a model without a rule."""
     limits = _find_claude_limits(model.lower())
     return (width, height) if limits is None else _resize_for_claude(width, height, limits)
 

@@ -1,4 +1,4 @@
-"""Image sizes: how many tokens an image costs, and at which size it is sent.
+"""Image sizes: how many tokens an image costs, and in which size it is sent.
 
 Source: ``smart_resize`` in Qwen's ``qwen-vl-utils`` and the image processors of Qwen2-VL to Qwen3.5; for other models see
 ``token_rules``.
@@ -12,10 +12,10 @@ from dataclasses import replace
 
 from ..frozen import frozen
 
-#: Longer side to shorter side; Model Studio, Qwen's own host, refuses longer shapes.
+#: The longer side divided by the shorter one; Model Studio, Qwen's own host, refuses longer shapes.
 MAX_RATIO = 200
 
-#: The factor by which resizing should change an aspect ratio at most; multiples of 32 alone change usual images by 3 %.
+#: The factor by which resizing may change an aspect ratio; rounding to multiples of 32 changes that of most images by 3 %.
 MAX_SHAPE_CHANGE = 1.1
 
 #: The start and the end marker around each image.
@@ -30,8 +30,8 @@ class ModelFamily:
     """How a family of models divides images into tokens; ``factor`` is the side of the square that becomes one token.
 
     Attributes:
-        max_pixels: at Model Studio, Qwen's own host.
-        open_max_pixels: of the open model's own processor, which other hosts may use.
+        max_pixels: the limit of Model Studio, Qwen's own host.
+        open_max_pixels: the limit of the processor that comes with the open model, which other hosts may use.
     """
 
     factor: int
@@ -55,7 +55,7 @@ def find_family(model: str) -> ModelFamily | None:
 
 
 def find_view(model: str) -> tuple[int | None, int | None]:
-    """The most pixels of an image that a model looks at, and of its longer side; ``None`` where that is unknown."""
+    """The most pixels of an image that a model looks at, and the length of its longer side; ``None`` where unknown."""
     family = find_family(model)
     if family is not None:
         return family.max_pixels, None
@@ -65,10 +65,10 @@ def find_view(model: str) -> tuple[int | None, int | None]:
 
 
 def find_viewed_size(width: int, height: int, model: str, *, is_large: bool = False) -> tuple[int, int]:
-    """The width and height in which a model looks at an image that is sent in this size; its pixels refer to them.
+    """The size in which a model looks at an image that is sent in this size; its coordinates refer to it.
 
     Args:
-        is_large: its host allows the most that the model can look at.
+        is_large: the host uses ``open_max_pixels``.
     """
     family = find_family(model)
     if family is not None:
@@ -98,12 +98,12 @@ def smart_resize(width: int, height: int, family: ModelFamily) -> tuple[int, int
 
 @functools.lru_cache(maxsize=1024)  # the images of a batch often have the same size
 def estimate(width: int, height: int, model: str, detail: str | None = None) -> int | None:
-    """The prompt tokens of an image of this size, by the rule that the model's maker publishes; else ``None``.
+    """The prompt tokens of an image of this size, by the rule that the model's maker publishes; ``None`` without one.
 
-    It is ``None`` too where the editions of a rule contradict each other: a wrong number is worse than none.
+    The result is also ``None`` where editions of a rule contradict each other: a wrong number is worse than none.
 
     Args:
-        detail: ``low``, ``high`` or ``auto``, which is what OpenAI's models do without it.
+        detail: ``low``, ``high`` or ``auto``; OpenAI's models treat ``None`` like ``auto``.
     """
     family = find_family(model)
     if family is not None:
@@ -139,7 +139,7 @@ def estimate_texts(texts: Iterable[str]) -> int:
 def shrink_size(width: int, height: int, *, max_pixels: int | None, max_side: int | None) -> tuple[int, int]:
     """The size to send: unchanged if it is within the limits, else smaller, with both sides multiples of 32.
 
-    Qwen3-VL itself resizes to multiples of 32, so it does not resample again. A side under 32 is not enlarged.
+    Qwen3-VL resizes to multiples of 32, so it does not resample such an image again. A side under 32 is not enlarged.
     """
     scale = 1.0
     if max_pixels is not None:

@@ -138,7 +138,7 @@ def test_an_image_in_memory_is_turned_upright(server: Server) -> None:
     ("images", "message"),
     [
         (3, "an object of type int is not an image"),
-        (io.StringIO("text"), "a file object gives text instead of bytes"),
+        (io.StringIO("text"), "a file object returns text instead of bytes"),
         ([], "no image was given"),
         (str(IMAGES), f"{IMAGES} is a folder"),
         ("http://[", "http://["),

@@ -13,9 +13,9 @@ from ...text import quote_name
 from .detection import Detection
 from .drawing import encode_drawing
 
-#: Bytes of a file name for the name of the image, and for the label; file systems allow 255.
+#: The most bytes of a file name that the name of the image and the label may have; file systems allow 255 in all.
 _MAX_STEM_BYTES, _MAX_LABEL_BYTES = 120, 80
-#: Files of the same name with different content that a folder may have.
+#: The most files with the same stem and different contents in a folder.
 _MAX_NAMESAKES = 1000
 
 
@@ -24,10 +24,10 @@ def save_crops(
 ) -> list[Path]:
     """Save the boxes as PNG files such as ``photo-1-dog.png``; points are left out.
 
-    No file is overwritten: one with the same content is left alone, and for another one a number is added to the name.
+    No file is overwritten: if a file has the same name but another content, a number is added to the name.
 
     Args:
-        name: of the image, which begins the names of the files.
+        name: of the image; the names of the files begin with it.
         scale: pixels of the image for each unit of the detections.
 
     Raises:
@@ -58,13 +58,13 @@ def _save(data: bytes, folder: Path, stem: str) -> Path:
             if not os.path.lexists(path):
                 write_atomic(path, data, sync=False, overwrite=False)
                 return path
-        except FileExistsError:  # another process was faster
+        except FileExistsError:  # another process has just created it
             continue
     raise OutputError(f"{quote_name(folder)} has {_MAX_NAMESAKES} files like {stem}.png", hint="Name another folder.")
 
 
 def _make_name(name: str, number: int, label: str) -> str:
-    """The name of a file, without its suffix, from texts that may contain anything."""
+    """The stem of a file name, from texts that may contain anything."""
     name, _, page = name.partition("#page=")
     stem = re.sub(r"\.\w{1,5}\Z", "", re.split(r"[\\/]", name.partition("?")[0].rstrip("/"))[-1])
     parts = [
@@ -76,6 +76,6 @@ def _make_name(name: str, number: int, label: str) -> str:
 
 
 def _clean(text: str, max_bytes: int) -> str:
-    """Letters, digits, dots and signs that no shell or file system interprets; no dot or dash at either end."""
+    """Keep letters, digits, dots and underscores; replace all else by dashes, with no dot or dash at either end."""
     words = re.sub(r"[^\w.]+", "-", text)
     return words.encode(errors="ignore")[:max_bytes].decode(errors="ignore").strip("-.")

@@ -11,10 +11,10 @@ class Detection:
     """A box or a point, in pixels of the upright original; for a page of a PDF, in its points.
 
     Attributes:
-        label: what is there, as the model calls it; may be empty.
+        label: the model's word for what is there; may be empty.
         box: the left, upper, right and lower edge; the last two are just outside, as in Pillow.
         point: x and y, from a model that points instead of drawing boxes.
-        score: how sure the model says that it is.
+        score: the model's own statement of its confidence.
     """
 
     label: str
@@ -23,7 +23,7 @@ class Detection:
     score: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The detection as it stands in the ``data`` of a record."""
+        """The detection as it is written to the ``data`` of a record."""
         place = {"box": list(self.box)} if self.box is not None else {"point": list(self.point or ())}
         return {"label": self.label, **place, **({} if self.score is None else {"score": self.score})}
 

@@ -11,23 +11,23 @@ from .detection import Detection
 
 #: Bright colors that are easy to tell apart, also with a color vision deficiency (after Okabe and Ito, 2008).
 _COLORS = ("#ffd400", "#00c2ff", "#ff5fa2", "#3ddc84", "#ff8c1a", "#b388ff", "#f4f4f4", "#e53935")
-#: Next to a line of a bright color, so that it can be seen on any background.
+#: The color on both sides of a bright line, so that it is visible on any background.
 _DARK = "#101010"
-#: The width of a line, and the height of a letter, as a share of the mean side of the image; and their limits in pixels.
+#: The width of lines and the height of letters: shares of the mean side of the image, and limits in pixels.
 _LINE_SHARE, _MIN_LINE, _TEXT_SHARE, _MIN_TEXT, _MAX_TEXT = 0.004, 2, 0.022, 12, 160
-#: Characters of a label that is drawn.
+#: Characters of a label that are drawn.
 _MAX_LABEL_LENGTH = 40
 _JPEG_QUALITY = 92
-#: The suffixes of files that can be drawn, and their formats.
+#: The suffixes of the files that can be written, and their formats.
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 _Box = tuple[float, float, float, float]
 
 
 def draw_detections(image: Image.Image, detections: Sequence[Detection], *, scale: float = 1.0) -> Image.Image:
-    """A copy of an image in mode RGB with the detections drawn on it, numbered from 1 in their order.
+    """Copy an image in mode RGB, and draw the detections on it, numbered from 1 in their order.
 
-    Labels stay inside the image. Pillow's own font has only ASCII, so other letters lose their accents, or are left out.
+    Labels stay inside the image. Pillow's own font has only ASCII, so letters lose their accents, or are left out.
 
     Args:
         scale: pixels of the image for each unit of the detections.
@@ -54,7 +54,7 @@ def encode_drawing(image: Image.Image, suffix: str = ".png") -> bytes:
 
 
 class _Canvas:
-    """An image that is drawn on; lines and letters fit its size, and no label covers another one if there is room."""
+    """An image to draw on; lines and letters fit its size, and labels do not overlap if there is room."""
 
     def __init__(self, image: Image.Image) -> None:
         side = (image.width * image.height) ** 0.5
@@ -64,10 +64,10 @@ class _Canvas:
         text_size = min(_MAX_TEXT, max(_MIN_TEXT, side * _TEXT_SHARE))
         self._font = ImageFont.load_default(round(text_size))
         self._padding = max(2, round(text_size / 5))
-        self._taken: list[_Box] = []
+        self._labels: list[_Box] = []
 
     def find_outline(self, detection: Detection, scale: float) -> _Box:
-        """The edges of a box, the last two inside it; of a point, those of a circle around it."""
+        """The edges of a box, all four inside it; for a point, those of a circle around it."""
         if detection.box is not None:
             left, top, right, bottom = (edge * scale for edge in detection.box)
             return left, top, max(left, right - 1), max(top, bottom - 1)
@@ -76,7 +76,7 @@ class _Canvas:
         return x - radius, y - radius, x + radius, y + radius
 
     def draw_outline(self, detection: Detection, outline: _Box, color: str) -> None:
-        """Draw a line of the color just inside the outline, between two dark ones."""
+        """Draw a line in a color just inside the outline, between two dark ones."""
         shape = self._draw.rectangle if detection.box is not None else self._draw.ellipse
         thin = max(1, self._line // 3)
         for inset, width, ink in ((-thin, self._line + 2 * thin, _DARK), (0, self._line, color)):
@@ -86,21 +86,21 @@ class _Canvas:
             shape((left, top, max(left, right), max(top, bottom)), outline=ink, width=width)
 
     def draw_label(self, text: str, outline: _Box, color: str) -> None:
-        """Draw a label beside its outline where no other one is, if there is such a place."""
+        """Draw a label at its outline, where it does not cover another one if possible."""
         while len(text) > 1 and self._font.getlength(text) + 2 * self._padding > self._size[0]:
             text = f"{text[:-2]}…"
         _, top, right, bottom = self._font.getbbox(text)
         width, height = right + 2 * self._padding, bottom - top + 2 * self._padding
         places = [self._place(x, y, width, height) for x, y in _list_corners(outline, width, height)]
-        free = (place for place in places if not any(_overlap(place, other) for other in self._taken))
+        free = (place for place in places if not any(_overlap(place, label) for label in self._labels))
         place = next(free, places[0])
-        self._taken.append(place)
+        self._labels.append(place)
         self._draw.rectangle(place, fill=color, outline=_DARK)
         corner = place[0] + self._padding, place[1] + self._padding - top
         self._draw.text(corner, text, font=self._font, fill=_DARK)
 
     def _place(self, x: float, y: float, width: float, height: float) -> _Box:
-        """A rectangle of this size, as near to a corner as the image allows."""
+        """A rectangle of this size inside the image, with its corner as near to the position as possible."""
         x = max(0.0, min(x, self._size[0] - 1 - width))
         y = max(0.0, min(y, self._size[1] - 1 - height))
         return x, y, x + width, y + height
@@ -111,14 +111,14 @@ def _measure_area(box: _Box) -> float:
 
 
 def _clean_label(label: str) -> str:
-    """What the font can draw of a label, on one line and not too long."""
+    """Reduce a label to what the font can draw, on one line and not too long."""
     decomposed = unicodedata.normalize("NFKD", label.replace("ß", "ss")).encode("ascii", "ignore").decode()
     text = " ".join("".join(letter if letter.isprintable() else " " for letter in decomposed).split())
     return shorten(text, _MAX_LABEL_LENGTH)
 
 
 def _list_corners(outline: _Box, width: float, height: float) -> Iterator[tuple[float, float]]:
-    """The upper left corners of a label: above the outline, within it, below it, and at its right edge."""
+    """Positions for the upper left corner of a label: above the outline, within it, below it, and at its right edge."""
     left, top, right, bottom = outline
     yield left, top - height
     yield left, top

@@ -1,4 +1,4 @@
-"""The whole image in full size, as its viewers show it: upright, in sRGB, opaque, without metadata."""
+"""Load a whole image in full size as image viewers show it: upright, in sRGB, opaque, without metadata."""
 
 import hashlib
 from contextlib import suppress
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def load_upright(source: sources.Source, prepared: PreparedImage, documents: "Documents | None" = None) -> Image.Image:
-    """Read an image again that was prepared before, in mode RGB.
+    """Read an image in mode RGB that was prepared before.
 
     A page of a PDF is drawn in the size in which it was sent, so it may have more pixels than ``prepared`` has points.
 
     Raises:
-        ImageError: it cannot be read any more, or has changed since.
+        ImageError: it cannot be read anymore, or has changed.
     """
     name = quote_name(source.name)
     limits = prepared.limits or encode.ImageLimits()
@@ -36,10 +36,11 @@ def load_upright(source: sources.Source, prepared: PreparedImage, documents: "Do
         sha256 = hashlib.sha256(data).hexdigest()
     if sha256 != prepared.sha256:
         raise ImageError(f"{name} has changed since it was sent", hint="Run the command again.")
-    return _decode_undamaged_or_rest(data, name, limits.background)
+    return _decode_bytes(data, name, limits.background)
 
 
-def _decode_undamaged_or_rest(data: bytes, name: str, background: str | None) -> Image.Image:
+def _decode_bytes(data: bytes, name: str, background: str | None) -> Image.Image:
+    """Decode an image, or the intact part of a damaged one."""
     try:
         return _decode(data, name, background)
     except ImageError as error:
@@ -59,7 +60,7 @@ def _decode_undamaged_or_rest(data: bytes, name: str, background: str | None) ->
 
 def _decode(data: bytes, name: str, background: str | None) -> Image.Image:
     with decode.translate_errors(name), decode.open_image(data, name) as opened:
-        if opened.format == "PNG":  # EXIF may stand at its end, and reading it would hide any damage
+        if opened.format == "PNG":  # EXIF may be at its end, and reading it would hide any damage
             damage.decode_pixels(opened, data)
         decode.skip_blank_frames(opened)
         orientation = decode.read_orientation(opened)

@@ -5,7 +5,7 @@ import re
 from ...errors import ImageError, UsageError
 from ...frozen import frozen
 
-#: Tiles that ``auto`` makes at most: 41,000 tokens with Qwen3-VL; and those of a request.
+#: The most tiles that ``auto`` makes, 41,000 tokens with Qwen3-VL, and the most that ``--tiles`` accepts.
 MAX_AUTO_TILES, MAX_TILES = 16, 64
 
 #: The left and upper edge, the width and the height, in pixels.
@@ -14,11 +14,11 @@ Box = tuple[int, int, int, int]
 
 @frozen
 class TileChoice:
-    """How many tiles to make, and what the model looks at.
+    """How many tiles to make, and how large they are.
 
     Attributes:
-        count: ``None`` to decide by the image whether it is divided, and into how many tiles.
-        max_pixels: of a tile, if the model looks at fewer pixels than are sent otherwise.
+        count: ``None`` to choose it by the image, which may be sent whole.
+        max_pixels: of a tile, if the model looks at fewer than ``ImageLimits`` allows; else ``None``.
         max_side: likewise.
     """
 
@@ -55,7 +55,7 @@ class Crop:
     text: str
 
     def find_box(self, size: tuple[int, int], name: str, *, unit: str = "pixels") -> Box:
-        """The part of an image of this size, at least a pixel.
+        """The part of an image of this size, at least one pixel.
 
         Raises:
             ImageError: it reaches beyond the image.
@@ -75,7 +75,7 @@ class Crop:
         return left, top, max(1, right - left), max(1, bottom - top)
 
     def to_percent(self, size: tuple[int, int]) -> "Crop":
-        """The same with all numbers in per cent of an image of this size."""
+        """Convert all numbers to per cent of an image of this size."""
         numbers = (
             (value if is_percent else value * 100 / side, True)
             for (value, is_percent), side in zip(self.numbers, size * 2, strict=True)

@@ -1,20 +1,20 @@
-"""Find sharp detail, such as text and drawings, in a decoded image: what becomes illegible when it is shrunk."""
+"""Find sharp detail in a decoded image, such as text and drawings, which becomes illegible when it is shrunk."""
 
 from PIL import Image, ImageChops
 
 from .. import color
 
-#: Rows of the strips that are examined, and how many: enough to meet the lines of any text.
+#: The rows of each strip that is examined, and the number of strips: enough to meet the lines of any text.
 _STRIP_ROWS, _STRIP_COUNT = 16, 16
-#: Pixels of the side of a block, in which the two kinds of pixels are counted.
+#: The side of the blocks, in pixels, in which sharp and even pixels are counted.
 _BLOCK = 16
-#: The difference to the next pixel of one in an even area, and of one at a sharp edge.
+#: The difference from the next pixel: at most in an even area, and at least at a sharp edge.
 _EVEN, _SHARP = 10, 40
-#: Of 255: a block of text has many sharp pixels, and even ones between them. Noise has no even ones, and the outline of a
-#: thing is one sharp pixel in a row.
+#: The share of sharp and of even pixels in a block, of 255. Text has many sharp pixels, and even ones between them; noise has
+#: no even ones, and an outline only one sharp pixel in a row.
 _MIN_SHARP, _MIN_EVEN = 26, 90
-#: The share of blocks that have detail: 0.10 to 0.90 of text of 8 to 80 pixels, 0.07 of a drawing of thin lines; at most
-#: 0.01 of gradients, noise, shapes and a fractal (measured on rendered images).
+#: The share of blocks with detail: 0.10 to 0.90 in text of 8 to 80 pixels, 0.07 in a drawing of thin lines; at most 0.023
+#: in gradients, noise, shapes and a fractal (measured on rendered images).
 _MIN_SHARE = 0.03
 
 
@@ -24,7 +24,7 @@ def has_sharp_detail(image: Image.Image, look: color.Look) -> bool:
 
 
 def measure_detail(image: Image.Image, look: color.Look) -> float:
-    """The share of blocks that look like text or a drawing, in some rows from all over the image."""
+    """The share of blocks that look like text or a drawing, in strips from all over the image."""
     strips = _join_strips(image, look)
     before, after = (0, 0, strips.width - 1, strips.height), (1, 0, strips.width, strips.height)
     steps = ImageChops.difference(strips.crop(before), strips.crop(after))

@@ -21,14 +21,14 @@ _PLAIN = color.Look()
 
 
 def encode_parts(conversion: "Conversion", image: Image.Image, stretch: tuple[float, float]) -> "Upload":
-    """Encode the part of an image that ``limits.crop`` chooses, divided as ``limits.tiles`` says.
+    """Encode the part of an image that ``limits.crop`` selects, divided according to ``limits.tiles``.
 
     Args:
         image: loaded, upright, in mode L, RGB or CMYK.
-        stretch: what the width and the height must be multiplied with, because the pixels are not square.
+        stretch: factors for the width and the height, because the pixels may not be square.
 
     Raises:
-        ImageError: the part is outside, too small, or cannot be divided into so many tiles.
+        ImageError: the part is outside of the image, too small, or cannot be divided into that many tiles.
     """
     name, limits = conversion.name, conversion.limits
     box = (0, 0, *image.size)
@@ -97,7 +97,7 @@ def _encode(conversion: "Conversion", image: Image.Image, size: tuple[int, int])
 
 
 def _describe_tiles(conversion: "Conversion", grid: layout.Grid) -> tuple[str, ...]:
-    """Notes about what the user did not choose."""
+    """Notes about changes that the user did not request."""
     tiles, name = conversion.limits.tiles, conversion.name
     notes = []
     if tiles is not None and tiles.count is None:

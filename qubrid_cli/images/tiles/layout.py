@@ -7,21 +7,21 @@ from PIL import Image, ImageChops
 from ...frozen import frozen
 from .choice import MAX_AUTO_TILES, Box
 
-#: The longer side to the shorter one of a tile: bands across a page keep its lines whole, but models see extreme shapes badly.
+#: The longer side of a tile divided by the shorter one: bands across a page keep its lines whole, but models do not see
+#: extreme shapes well.
 _MAX_RATIO = 10
-#: How much a grid of several rows and columns must gain over bands, which keep lines whole.
+#: The factor by which bands may be smaller than the tiles of a grid, which cuts lines into columns.
 _GRID_FACTOR = 0.8
 #: Pixels by which neighbors overlap at least and at most; in between, a share of the tile.
 _MIN_OVERLAP, _MAX_OVERLAP, _OVERLAP_SHARE = 48, 128, 0.1
-#: How far beyond the overlap a blank gap between lines is searched, as a share of it; and the rows of a gap.
+#: How far beyond the overlap a blank gap between lines is searched, as a share of it, and the fewest rows of a gap.
 _MOVE_SHARE, _MIN_GAP = 0.7, 3
-#: Pixels of the shorter side of a tile.
+#: The shorter side of a tile, in pixels.
 _MIN_TILE_SIDE = 64
-#: Pixels of the cells in which ink is measured, and the mean step to the next pixel in a cell without.
+#: The width of the cells in which ink is measured, in pixels, and the mean difference from the next pixel in a blank one.
 _CELL, _BLANK_STEP = 32, 6
 
-
-#: The most pixels of a tile as it is sent, and of its longer side; ``None`` for no limit.
+#: The most pixels of a tile as it is sent, and the length of its longer side; ``None`` for no limit.
 TileLimits = tuple[int | None, int | None]
 
 
@@ -44,8 +44,8 @@ class Piece:
     """A part of an image.
 
     Attributes:
-        repeated_lines: about how many lines of text of the tile above it are in it too; ``None`` for the first one, and where
-            tiles lie side by side.
+        repeated_lines: about how many lines of text it shares with the tile above it; ``None`` for the first one, and where
+            tiles are side by side.
     """
 
     box: Box
@@ -53,10 +53,10 @@ class Piece:
 
 
 def choose_grid(size: tuple[int, int], limits: TileLimits, count: int | None) -> Grid | None:
-    """The grid of so many tiles, at the largest scale; ``None`` if the tiles would be too small.
+    """The grid whose tiles have the largest scale; ``None`` if they would be too small.
 
     Args:
-        count: ``None`` for as few as needed to send the image at full size, up to ``MAX_AUTO_TILES``.
+        count: of the tiles; ``None`` for as few as full size needs, up to ``MAX_AUTO_TILES``.
     """
     if count is not None:
         return _choose_arrangement(size, limits, count)
@@ -69,9 +69,9 @@ def choose_grid(size: tuple[int, int], limits: TileLimits, count: int | None) ->
 def _choose_arrangement(size: tuple[int, int], limits: TileLimits, count: int) -> Grid | None:
     grids = []
     for columns in range(1, count + 1):
-        rows, rest = divmod(count, columns)
+        rows, remainder = divmod(count, columns)
         wide, high = _measure_tile(size[0], columns), _measure_tile(size[1], rows)
-        if rest or min(size[0] / columns, size[1] / rows) < _MIN_TILE_SIDE:
+        if remainder or min(size[0] / columns, size[1] / rows) < _MIN_TILE_SIDE:
             continue
         scale = 1.0
         max_pixels, max_side = limits
@@ -86,7 +86,7 @@ def _choose_arrangement(size: tuple[int, int], limits: TileLimits, count: int) -
 
 
 def _measure_tile(side: int, count: int) -> float:
-    """The longest side that a tile may have, when a side is divided into so many."""
+    """The most that a tile may measure along a side that is divided into ``count`` tiles."""
     if count == 1:
         return side
     overlap = _compute_overlap(side / count)
@@ -114,7 +114,7 @@ def divide(image: Image.Image, grid: Grid) -> list[Piece]:
 
 
 def _divide_side(gray: Image.Image, count: int) -> list[tuple[int, int, int | None]]:
-    """The first row and the end of each part, and the lines that it shares with the part above it."""
+    """The first row and the end of each part, and the number of lines that it shares with the part above it."""
     overlap = _compute_overlap(gray.height / count)
     reach = overlap // 2 + round(_MOVE_SHARE * overlap)
     parts: list[tuple[int, int, int | None]] = []
@@ -135,9 +135,9 @@ def _divide_side(gray: Image.Image, count: int) -> list[tuple[int, int, int | No
 
 
 def _find_ink(gray: Image.Image) -> list[int]:
-    """How much is in each row but the first one: the steps in it and to the row before, where they are largest.
+    """How much ink each row but the first one has: the largest difference between neighbors in it, or to the row before.
 
-    What is the same in all rows, such as the lines of a table and the edge of a window, does not count.
+    Vertical lines through all rows, such as those of a table and the edge of a window, do not count.
     """
     rows, columns = gray.height - 1, math.ceil(gray.width / _CELL)
     lower = gray.crop((0, 1, gray.width, gray.height))
@@ -152,7 +152,7 @@ def _find_ink(gray: Image.Image) -> list[int]:
 
 
 def _find_gap(ink: list[int]) -> tuple[int, int] | None:
-    """The first row and the end of the longest run of blank rows, the one nearest to the middle of equal ones."""
+    """The first row and the end of the longest run of blank rows; of equal ones, the nearest to the middle."""
     best, run = (0, 0, 0), 0
     for row, value in enumerate([*ink, _BLANK_STEP + 1]):
         if value <= _BLANK_STEP:
@@ -163,6 +163,6 @@ def _find_gap(ink: list[int]) -> tuple[int, int] | None:
 
 
 def _count_lines(ink: list[int]) -> int:
-    """The runs of rows with ink, at least one."""
+    """The number of runs of rows with ink, at least 1."""
     has_ink = [value > _BLANK_STEP for value in ink]
     return max(1, sum(now and not before for before, now in zip([False, *has_ink], has_ink, strict=False)))

@@ -23,20 +23,20 @@ from .text import quote_name, strip_control_characters
 
 #: The commands and their help texts, in the order of the help. The module of each has an ``app``.
 _COMMANDS = {
-    "describe": "Describe images, showing the answer as it is written.",
+    "describe": "Describe images, showing the answer as it arrives.",
     "batch": "Describe many images, with a line of JSON for each.",
-    "test": "Answer a question of yes or no about images by the exit code.",
-    "grep": "Print the names of images of which something is true.",
+    "test": "Answer a yes-or-no question about images with the exit code.",
+    "grep": "Print the names of images that match a description.",
     "locate": "Find objects in images: boxes in pixels of the original.",
-    "chat": "Talk about images, one question after the other.",
+    "chat": "Talk about images, one question after another.",
     "report": "Show the results of batches as a page, a table or a document.",
-    "bench": "Compare models and settings: speed, cost, right answers.",
+    "bench": "Compare models and settings: speed, cost, accuracy.",
     "join": "Join the results of a batch in parts.",
     "models": "List the models of the endpoint, one id per line.",
     "doctor": "Check settings, key, network, endpoint and this machine.",
     "config": "Show and change the settings.",
     "auth": "Store, show and remove the key of a profile.",
-    "presets": "List and show presets, the prompts that have a name.",
+    "presets": "List and show presets, which are named prompts.",
     "completion": "Print or install the completion script for a shell.",
     "help": "Show a page of the manual, or the help of a command.",
 }

@@ -102,7 +102,7 @@ def parse_shard(text: str) -> Shard:
     """
     match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise UsageError(f"invalid value for --shard: {text}", hint="The second of four shards is 2/4.")
+        raise UsageError(f"invalid value for --shard: {text}", hint="For the second of four shards: --shard 2/4")
     return Shard(int(match[1]), int(match[2]))
 
 

@@ -76,7 +76,7 @@ def choose_labels(labels: Sequence[Label], images: "Sequence[Source]", name: str
         image = next(image.name for image in images if _identify(image.name) in missing)
         raise UsageError(
             f"{quote_name(image)} is not in {quote_name(name)}",
-            hint="Leave out the images to use all that are in it.",
+            hint=f"To use all images in {quote_name(name)}, name none.",
         )
     return [label for label in labels if _identify(label.image.name) in chosen]
 

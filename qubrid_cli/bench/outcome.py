@@ -134,7 +134,7 @@ def score_measurement(plan: BenchPlan, item: Measurement) -> scores.AnswerScore 
 
 
 def decide_answer(plan: BenchPlan, item: Measurement) -> tuple[str, float | None] | None:
-    """The answer ``yes``, ``no`` or ``unsure`` to a question of yes or no, and its probability of yes if there is one."""
+    """The answer ``yes``, ``no`` or ``unsure`` to a yes-or-no question, and its probability of yes if there is one."""
     data = item.answer.data
     if not isinstance(data, dict) or "answer" not in data:
         return None

@@ -216,7 +216,7 @@ class QuestionOptions:
         extra: the fields that ``-O`` adds to the body.
         has_objects: right answers are objects.
         has_preset: the command line names a preset.
-        is_judged: it is a question of yes or no.
+        is_judged: it is a yes-or-no question.
         by: the name of the method by which that is answered; ``None`` for the best that the endpoint offers.
         threshold: the probability from which an answer counts as yes; ``None`` for 0.5.
     """
@@ -275,7 +275,7 @@ def _iterate_variants(
 def _build_judged(_: "Preset | None", settings: "Settings", options: QuestionOptions) -> _Parts:
     if options.has_preset or options.system is not None:
         raise UsageError(
-            "questions of yes or no have neither a preset nor a system prompt",
+            "yes-or-no questions have neither a preset nor a system prompt",
             hint="Leave out -P and -s; or add --schema to compare values.",
         )
     prompt = options.option_prompt or options.argument_prompt
@@ -295,7 +295,7 @@ def _build_described(preset: "Preset | None", settings: "Settings", options: Que
     for option, value in (("--by", options.by), ("--threshold", options.threshold)):
         if value is not None:
             raise UsageError(
-                f"{option} applies to questions of yes or no",
+                f"{option} applies to yes-or-no questions",
                 hint=f"They need --labels with only yes and no; otherwise leave out {option}.",
             )
     schema = question.load_schema(options.schema, preset, options.extra)

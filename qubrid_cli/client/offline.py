@@ -122,7 +122,7 @@ def _build_answer(body: dict[str, Any]) -> str:
     if schema is not None:
         from ..schema.example import EXAMPLE_TEXT, example_for
 
-        if isinstance(schema, dict) and schema.get("title") == "verdict":  # a question of yes or no
+        if isinstance(schema, dict) and schema.get("title") == "verdict":  # a yes-or-no question
             return json.dumps({"answer": "unsure", "reason": EXAMPLE_TEXT})
         if isinstance(schema, dict) and schema.get("title") == "boxes":  # the places of an object
             return "[]"

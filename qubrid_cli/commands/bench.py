@@ -45,7 +45,7 @@ def bench(
     arguments: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[IMAGE]... [PROMPT]",
+            metavar="[IMAGE...] [PROMPT]",
             autocompletion=completions.complete_images,
             help="Files, URLs, quoted globs, - for standard input; and the prompt.",
         ),
@@ -71,7 +71,12 @@ def bench(
     ] = 1,
     models: Annotated[
         str | None,
-        typer.Option("--models", metavar="LIST", help="Models to compare.", autocompletion=completions.complete_models),
+        typer.Option(
+            "--models",
+            metavar="LIST",
+            help="Models to compare, separated by commas.",
+            autocompletion=completions.complete_models,
+        ),
     ] = None,
     pixel_counts: Annotated[
         str | None,
@@ -89,7 +94,7 @@ def bench(
         typer.Option(
             "--labels",
             metavar="FILE",
-            help="Images with their right answers, in JSONL or CSV, to score answers; - reads standard input.",
+            help="Images with expected answers, in JSONL or CSV, to score the answers; - reads standard input.",
             autocompletion=completions.complete_files,
         ),
     ] = None,
@@ -100,7 +105,7 @@ def bench(
             min=0.001,
             max=0.999,
             metavar="P",
-            help="Probability from which an answer counts as yes. [0.5]",
+            help="Minimum probability for yes. [0.5]",
             show_default=False,
         ),
     ] = None,
@@ -120,14 +125,14 @@ def bench(
             "--output",
             "-o",
             metavar="FILE",
-            help="Also write a page with charts, and the answers side by side: an .html file.",
+            help="Also write a page with charts and with the answers side by side: an .html file.",
             autocompletion=completions.complete_files,
         ),
     ] = None,
     dry_run: options.DryRun = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Compare models and settings: speed, cost, right answers."""
+    """Compare models and settings: speed, cost, accuracy."""
     from ..bench import export, forecast, measure
     from ..images.documents import expansion
 

@@ -71,7 +71,7 @@ def lead_chat(
     verbose: options.Verbose = False,
     plain: options.Plain = None,
 ) -> None:
-    """Talk about images, one question after the other."""
+    """Talk about images, one question after another."""
     from ..chat import inputs, saving
     from ..chat.dialog import open_dialog
     from ..chat.requests import AnswerSource

@@ -42,7 +42,7 @@ KeyArgument = Annotated[
 
 @app.command("path", cls=help_layout.Command, epilog="qvision config path")
 def print_path() -> None:
-    """Print the path of the file, even if there is no file yet."""
+    """Print the path of the file, even if it does not exist yet."""
     from ..settings import config_file
 
     print_line(str(config_file.get_config_path(os.environ)))
@@ -85,7 +85,7 @@ def show(
 def get(key: KeyArgument) -> None:
     """Print the value of a key in the file.
 
-    For the value that is used in the end, see: qvision config show
+    For the value in effect, run: qvision config show
     """
     from ..settings import config_file
 
@@ -94,9 +94,7 @@ def get(key: KeyArgument) -> None:
     config_file.load_config(os.environ)
     value = config_file.get_value(config_file.parse_toml(config_file.read_text(path) or "", path), names)
     if value is None:
-        raise ConfigError(
-            f"{quote_name(path)} does not set {key}", hint="See the value that is used: qvision config show"
-        )
+        raise ConfigError(f"{quote_name(path)} does not set {key}", hint="For the value in effect: qvision config show")
     print_line(_format_value(_mask(names, value)))
 
 
@@ -109,7 +107,7 @@ def get(key: KeyArgument) -> None:
 def set_(
     key: KeyArgument, value: Annotated[str, typer.Argument(metavar="VALUE", help="A string, or any TOML value.")]
 ) -> None:
-    """Set a key in the file, and keep the file's comments."""
+    """Set a key in the file, whose comments are kept."""
     from ..settings import config_edit, config_file
 
     names = config_file.parse_key(key)

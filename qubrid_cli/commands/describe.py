@@ -101,7 +101,7 @@ def describe(
     verbose: options.Verbose = False,
     plain: options.Plain = None,
 ) -> None:
-    """Describe images, showing the answer as it is written."""
+    """Describe images, showing the answer as it arrives."""
     from ..images.arguments import classify
     from ..images.documents import expansion
 

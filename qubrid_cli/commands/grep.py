@@ -1,4 +1,4 @@
-"""``qvision grep``: the images of which something is true, as they are found."""
+"""``qvision grep``: print the names of images that match a description, as they are found."""
 
 import enum
 from dataclasses import replace
@@ -70,23 +70,21 @@ def grep(
     threshold: verdict_options.Threshold = None,
     votes: verdict_options.Votes = None,
     by: verdict_options.By = None,
-    invert: Annotated[
-        bool, typer.Option("--invert-match", "-v", help="Print the images of which it is not true.")
-    ] = False,
+    invert: Annotated[bool, typer.Option("--invert-match", "-v", help="Print the images that do not match.")] = False,
     with_match: Annotated[
         bool, typer.Option("--files-with-matches", "-l", help="Print the names, which is the default.")
     ] = False,
     without_match: Annotated[bool, typer.Option("--files-without-match", "-L", help="The same as -v.")] = False,
     count: Annotated[bool, typer.Option("--count", "-c", help="Print only how many images match.")] = False,
     silent: Annotated[
-        bool, typer.Option("--silent", "-q", help="Print nothing: the exit code is the answer. Stops at a match.")
+        bool, typer.Option("--silent", "-q", help="Print nothing: the exit code is the answer. Stop at a match.")
     ] = False,
     max_count: Annotated[
         int | None, typer.Option("--max-count", "-m", min=1, metavar="N", help="Stop after N matches.")
     ] = None,
     null_names: Annotated[
         bool,
-        typer.Option("--null", "-0", help="End names with NUL, for xargs -0; the names in a list may end so too."),
+        typer.Option("--null", "-0", help="End names with NUL, for xargs -0; names in the list may end with it too."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object per match.")] = False,
     why: Annotated[
@@ -95,7 +93,10 @@ def grep(
     sort: Annotated[
         SortKey | None,
         typer.Option(
-            "--sort", metavar="probability", help="Print at the end, the most probable first.", show_default=False
+            "--sort",
+            metavar="probability",
+            help="Print the matches at the end, the most probable first.",
+            show_default=False,
         ),
     ] = None,
     from_: batch_options.From = None,
@@ -114,7 +115,7 @@ def grep(
     quiet: batch_options.LongQuiet = False,
     verbose: batch_options.LongVerbose = False,
 ) -> None:
-    """Print the names of images of which something is true."""
+    """Print the names of images that match a description."""
     config = setup.load_config()
     settings = judging.vary_votes(setup.resolve_settings(context, config), votes)
     words, word = _split_question(arguments or [], question_option)

@@ -142,7 +142,7 @@ def locate(
             raise classified.error
         if (what := what or classified.prompt) is None:
             example = f'qvision locate {quote_name(classified.names[0])} "the dogs"'
-            raise UsageError("nothing was named to look for", hint=f"For example: {example}")
+            raise UsageError("no object was named", hint=f"For example: {example}")
         info.prompt = question.compose_prompt(
             question.validate_prompt(what, "what to look for"), None, preset, settings
         )
@@ -201,7 +201,8 @@ def _open_pictures(
         drawing.refuse_overwriting(expansion.list_files(images))
     if crop_to is not None and ("://" in crop_to or (os.path.lexists(crop_to) and not os.path.isdir(crop_to))):
         raise UsageError(
-            f"--crop-to {quote_name(crop_to)} is not a folder of this machine", hint="Name a folder, which may be new."
+            f"--crop-to {quote_name(crop_to)} is not a folder on this machine",
+            hint="Name a folder; it is created if necessary.",
         )
     return _Pictures(
         drawing, suffix if draw != "-" else ".png", None if crop_to is None else Path(crop_to), settings.background

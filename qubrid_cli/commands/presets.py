@@ -1,4 +1,4 @@
-"""``qvision presets``: list and show presets, the prompts that have a name."""
+"""``qvision presets``: list and show presets, which are named prompts."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ qvision describe photo.jpg -P alt"""
 app = typer.Typer(
     cls=help_layout.Group,
     name="presets",
-    help="List and show presets, the prompts that have a name.",
+    help="List and show presets, which are named prompts.",
     epilog=_EXAMPLES,
     no_args_is_help=True,
 )

@@ -49,7 +49,7 @@ def report(
             "--output",
             metavar="FILE",
             autocompletion=completions.complete_files,
-            help="File to write, whose suffix is the format: .html, .csv, .md, .jsonl, .parquet; - for standard output.",
+            help="File to write; the suffix sets the format: .html, .csv, .md, .jsonl, .parquet; - is standard output.",
         ),
     ] = None,
     form: Annotated[
@@ -63,7 +63,9 @@ def report(
     ] = None,
     serve: Annotated[
         bool,
-        typer.Option("--serve", "--edit", help="Show the page in a browser of this machine, to correct the answers."),
+        typer.Option(
+            "--serve", "--edit", help="Serve the page to browsers on this machine, where the answers can be corrected."
+        ),
     ] = False,
     list_order: Annotated[
         bool, typer.Option("--list-order", help="Keep the order of the list of images, instead of sorting by name.")
@@ -74,7 +76,7 @@ def report(
             "--inline-limit",
             metavar="MB",
             min=0,
-            help="Size of the pictures in the page; more go to a folder beside it. [20]",
+            help="Maximum size of the pictures in the page; further ones go to a folder beside it. [20]",
             show_default=False,
         ),
     ] = None,

@@ -1,4 +1,4 @@
-"""``qvision test``: a question of yes or no about images, with the answer as the exit code."""
+"""``qvision test``: a yes-or-no question about images, with the answer as the exit code."""
 
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -68,7 +68,7 @@ def answer_question(
     *,
     prompt: options.Prompt = None,
     any_image: Annotated[
-        bool, typer.Option("--any", help="Yes if it is true of one image; by default of all.")
+        bool, typer.Option("--any", help="Answer yes if it is true of one image; by default, of all.")
     ] = False,
     threshold: verdict_options.Threshold = None,
     votes: verdict_options.Votes = None,
@@ -87,7 +87,7 @@ def answer_question(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Answer a question of yes or no about images by the exit code."""
+    """Answer a yes-or-no question about images with the exit code."""
     from ..images.arguments import classify
     from ..images.documents import expansion
 

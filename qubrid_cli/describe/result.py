@@ -102,7 +102,7 @@ class Description:
         token_probabilities: how likely the first tokens were, and some of those that could have stood in their place, if
             the request asked for them.
         probability: how likely the prompt is true, if a decision endpoint was asked.
-        votes: the verdicts so far, if a question of yes or no is asked several times.
+        votes: the verdicts so far, if a yes-or-no question is asked several times.
         tile_texts: the texts of the tiles that were read, if each has its own request.
     """
 

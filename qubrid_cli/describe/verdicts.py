@@ -1,4 +1,4 @@
-"""What an answer to a question of yes or no says: as text, as probabilities of words, as votes. Pure."""
+"""What an answer to a yes-or-no question says: as text, as probabilities of words, as votes. Pure."""
 
 import enum
 import re
@@ -29,7 +29,7 @@ class Method(enum.StrEnum):
 
 @frozen
 class Verdict:
-    """The answer to a question of yes or no.
+    """The answer to a yes-or-no question.
 
     Attributes:
         probability: of yes, from 0 to 1; ``None`` if the endpoint returned none.

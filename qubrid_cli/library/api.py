@@ -146,7 +146,7 @@ class Client:
         by: str | None = None,
         check: bool = True,
     ) -> "Judgment":
-        """Ask a question of yes or no, as ``qvision test`` does, about an image or about several in a list.
+        """Ask a yes-or-no question, as ``qvision test`` does, about an image or about several in a list.
 
         What the endpoint offers is found out with the first question, and kept for those with the same arguments.
 
@@ -240,7 +240,7 @@ class Client:
 
         Args:
             number: of the request, from 1.
-            judge: asks the prompt as a question of yes or no.
+            judge: asks the prompt as a yes-or-no question.
         """
         from ..images.documents.expansion import count_files
         from ..images.prepare import prepare_pending

@@ -1,4 +1,4 @@
-"""From settings and options to the judge of a run, which answers questions of yes or no."""
+"""From settings and options to the judge of a run, which answers yes-or-no questions."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -68,7 +68,10 @@ def choose_methods(
     by = Method.SCHEMA if votes is not None else by
     if by is Method.SCHEMA and threshold is not None:
         option = "--by schema" if votes is None else "--votes"
-        raise UsageError(f"--threshold and {option} exclude each other", hint="That way there is no probability.")
+        raise UsageError(
+            f"--threshold and {option} exclude each other",
+            hint=f"Leave --threshold out: {option} gives no probability.",
+        )
     thinks = settings.think not in {None, "off"}
     if by is Method.LOGPROBS and thinks:
         raise UsageError(

@@ -94,7 +94,7 @@ class ClientPlan:
         """The request without its images.
 
         Args:
-            judge: asks the prompt as a question of yes or no.
+            judge: asks the prompt as a yes-or-no question.
         """
         if prompt is not None:
             question.validate_prompt(prompt, "the prompt")

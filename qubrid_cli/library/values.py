@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @frozen
 class Judgment:
-    """The answer to a question of yes or no.
+    """The answer to a yes-or-no question.
 
     Attributes:
         answer: unsure also if the request failed.

@@ -165,7 +165,7 @@ def show_notes(items: "Items", options: OutputOptions, *, name: str | None = Non
 
 
 def show_verdict(items: "Items", name: str | None, options: OutputOptions, target: Output) -> "Description":
-    """Show the answer to a question of yes or no: only its record on stdout, and with statistics the verdict on stderr.
+    """Show the answer to a yes-or-no question: only its record on stdout, and with statistics the verdict on stderr.
 
     Args:
         name: of the image, if there are several.

@@ -165,7 +165,7 @@ def _build_error(item: ResultItem) -> dict[str, Any] | None:
 
 
 def _get_verdict(data: Any) -> str | None:
-    """The answer to a question of yes or no, as ``qvision test`` has it; ``None`` for other data."""
+    """The answer to a yes-or-no question, as ``qvision test`` has it; ``None`` for other data."""
     match data:
         case {"answer": "yes" | "no" | "unsure" as answer, "probability": _}:
             return str(answer)

@@ -146,7 +146,7 @@ class Settings:
         coordinates: in which form the model gives boxes; ``None`` to choose it by the model.
         image_order: whether the images come ``first`` or ``last``, after the text.
         params: further fields of the request's body.
-        decisions: whether the endpoint has ``/decisions``, which answers questions of yes or no with a probability.
+        decisions: whether the endpoint has ``/decisions``, which answers yes-or-no questions with a probability.
         query: the query of the endpoint's URL, sent where the key may be sent.
         headers: extra headers, sent where the key may be sent.
         key_env: the variable that holds the profile's key; ``None`` if it has none.
@@ -172,7 +172,7 @@ class Settings:
         Option("Endpoint to use. [the profile's]", "URL"),
     ]
     max_tokens: Annotated[
-        int | None, Field(Range(int, 1), "2048"), Option("Limit of tokens in the answer. [qubrid: 16384]", "N")
+        int | None, Field(Range(int, 1), "2048"), Option("At most N tokens in the answer. [qubrid: 16384]", "N")
     ]
     temperature: Annotated[float | None, Field(Range(float, 0), "0.1"), Option("Randomness. [qubrid: 0.1]", "X")]
     top_p: Annotated[float | None, Field(Range(float, 0, 1), "1"), Option("Nucleus sampling. [qubrid: 1]", "X")]
@@ -184,7 +184,7 @@ class Settings:
     timeout: Annotated[
         float,
         Field(Range(float, 0.001, 1e6), "300", 300.0),
-        Option("Give up after this long without data. [300]", "SECONDS"),
+        Option("Give up after this many seconds without data. [300]", "SECONDS"),
     ]
     retries: Annotated[int, Field(Range(int, 0), "4", 4), Option("Retries after a temporary failure. [4]", "N")]
     retry_max_wait: Annotated[
@@ -196,7 +196,7 @@ class Settings:
     allow_http: Annotated[
         bool,
         Field(check_switch, "true", default=False),
-        Option("Send the key over plain http too, in a network you trust."),
+        Option("Send the key over plain http too, in a network that you trust."),
     ]
     offline: Annotated[
         bool,
@@ -237,12 +237,12 @@ class Settings:
     background: Annotated[
         str | None,
         Field(check_color, "white"),
-        Option("What transparent pixels show: a name or #rrggbb. [white, or dark gray for light drawings]", "COLOR"),
+        Option("Color of transparent pixels: a name or #rrggbb. [white, or dark gray for light drawings]", "COLOR"),
     ]
     labels: Annotated[
         bool,
         Field(check_switch, "false", default=True),
-        Option("Name each of several images in the request. [--labels]"),
+        Option("Label the images of a request that has several. [--labels]"),
     ]
     loop_check: Annotated[
         bool,

@@ -218,7 +218,7 @@ def test_set_get_unset_and_path(qvision: Qvision, tmp_path: Path) -> None:
     assert (run.exit_code, run.stdout, run.stderr) == (
         3,
         b"",
-        f"error: {file} does not set model\nhint: See the value that is used: qvision config show\n",
+        f"error: {file} does not set model\nhint: For the value in effect: qvision config show\n",
     )
 
 

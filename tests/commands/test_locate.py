@@ -210,7 +210,7 @@ def test_a_terminal_shows_a_table(server: Server, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message", "hint"),
     [
-        (["photo.jpg"], "nothing was named to look for", 'qvision locate photo.jpg "the dogs"'),
+        (["photo.jpg"], "no object was named", 'qvision locate photo.jpg "the dogs"'),
         (["photo.jpg", " "], "what to look for is empty", "quotes"),
         (["the dogs"], "no image was named", 'qvision locate photo.jpg "the dogs"'),
         (["photo.jpg", "x", "--draw", "a.gif"], "--draw a.gif is not a PNG or JPEG", "--draw boxes.png"),
@@ -219,7 +219,7 @@ def test_a_terminal_shows_a_table(server: Server, tmp_path: Path) -> None:
         (["photo.jpg", "turned.jpg", "x", "--draw", "a.png"], "--draw with 2 images", "--crop-to"),
         (["photo.jpg", "x", "--draw", "-", "--json"], "--draw - and --json exclude each other", "--draw boxes.png"),
         (["photo.jpg", "x", "--crop-to", "photo.jpg"], "--crop-to photo.jpg is not a folder", "Name a folder"),
-        (["photo.jpg", "x", "--crop-to", "s3://a/b"], "--crop-to s3://a/b is not a folder of this machine", "Name a folder"),
+        (["photo.jpg", "x", "--crop-to", "s3://a/b"], "--crop-to s3://a/b is not a folder on this machine", "Name a folder"),
         (["photo.jpg", "x", "--coordinates", "relative"], "'relative' is not one of relative-1000", "--help"),
     ],
 )  # fmt: skip

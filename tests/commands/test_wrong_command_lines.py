@@ -90,7 +90,7 @@ LINES: list[tuple[Any, ...]] = [
     ("describe https:///a.jpg", 2, "https:///a.jpg has no host", "describe https://example.com/photo.jpg"),
     (f"describe {'photo.jpg ' * 9}hi", 2, "9 images for one request", f"describe {'photo.jpg ' * 9}hi --each"),
     ("describe photo.jpg --each --together", 2, "--each and --together exclude each other", "describe photo.jpg --each"),
-    # a question of yes or no
+    # a yes-or-no question
     ("test hi --dry-run", 2, "no image was named", "test photo.jpg 'is it a cat?' --dry-run"),
     ("test photo.jpg --dry-run", 2, "there is no question", "test photo.jpg 'is there an error dialog?' --dry-run"),
     ("test photo.jpg ' ' --dry-run", 2, "there is no question", "test photo.jpg 'is there an error dialog?' --dry-run"),
@@ -105,7 +105,7 @@ LINES: list[tuple[Any, ...]] = [
     ("chat photos hi", 2, "photos is a folder", "chat 'photos/*.jpg' hi"),
     ("batch photos -p cat -P boxes --tiles 4 --dry-run", 2, "boxes cannot be placed in an image that is sent in parts", "batch photos -p cat -P boxes --dry-run"),
     ("describe photo.jpg cat -P boxes --tiles auto --dry-run", 2, "boxes cannot be placed in an image that is sent in parts", "describe photo.jpg cat -P boxes --dry-run"),
-    ("bench photo.jpg hi --threshold 0.8 --dry-run", 2, "--threshold applies to questions of yes or no", "bench photo.jpg hi --dry-run"),
+    ("bench photo.jpg hi --threshold 0.8 --dry-run", 2, "--threshold applies to yes-or-no questions", "bench photo.jpg hi --dry-run"),
     ("bench hi --labels photo.jpg --dry-run", 2, "photo.jpg is not a list of lines: it contains NUL bytes", "bench photo.jpg hi --dry-run"),
     ("join list.txt -o all.jsonl", 2, "list.txt is a file, not the folder of a run in parts", "report empty.txt -o all.jsonl"),
     # options of a request

@@ -1,4 +1,4 @@
-"""Questions of yes or no, and where things are, from Python."""
+"""Yes-or-no questions, and where things are, from Python."""
 
 import io
 import pickle

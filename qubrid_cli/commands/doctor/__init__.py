@@ -33,7 +33,7 @@ CheckTimeout = Annotated[
         show_default=False,
     ),
 ]
-NoRequest = Annotated[bool, typer.Option("--no-request", help="Send no test image, which costs a few tokens.")]
+NoRequest = Annotated[bool, typer.Option("--no-request", help="Do not send the test image, which costs a few tokens.")]
 
 
 @app.command(cls=help_layout.Command, epilog=_EXAMPLES)

@@ -90,7 +90,7 @@ Hidden = Annotated[
 Limit = Annotated[int | None, typer.Option("--limit", min=0, metavar="N", help="Only the first N images.")]
 Shard = Annotated[
     str | None,
-    typer.Option("--shard", metavar="I/N", help="Only the I-th of N shares, to split a run over N machines."),
+    typer.Option("--shard", metavar="I/N", help="Only the I-th of N shards, to split a run over N machines."),
 ]
 Results = Annotated[
     Path | None,
@@ -98,7 +98,7 @@ Results = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="Results file; a new run does only the images that are not in it yet. A folder/ for a run in parts.",
+        help="Results file; a later run processes only the images that are not in it. FOLDER/ for a run in parts.",
         autocompletion=completions.complete_files,
     ),
 ]
@@ -108,19 +108,21 @@ SearchResults = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="Save the answers; a new run, also with another threshold, requests only what is not in it yet.",
+        help="Save the answers; a later run, even with another threshold, requests only those that are missing.",
         autocompletion=completions.complete_files,
     ),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Redo images that are in the results file; replace any sidecar.")]
+Force = Annotated[
+    bool, typer.Option("--force", help="Process images again that are in the results file; replace any sidecar.")
+]
 RetryIncomplete = Annotated[
     bool,
     typer.Option(
-        "--retry-incomplete", help="Request answers again that were cut off or invalid as often as --retries allows."
+        "--retry-incomplete", help="Retry answers that were still cut off or invalid after the number of --retries."
     ),
 ]
 Verify = Annotated[
-    bool, typer.Option("--verify", help="Read all images, also those whose size and time have not changed.")
+    bool, typer.Option("--verify", help="Read every image, even if its size and modification time have not changed.")
 ]
 Failures = Annotated[
     Path | None,
@@ -145,7 +147,7 @@ Existing = Annotated[
     typer.Option(
         "--existing",
         metavar="ACTION",
-        help="If another program's sidecar exists: skip the image, fail it, append or replace. [fail]",
+        help="What to do if another program's sidecar exists: skip, fail, append or replace. [fail]",
         show_default=False,
     ),
 ]
@@ -176,21 +178,21 @@ Jobs = Annotated[
         "--jobs", "-j", metavar="N", help="Parallel requests; auto adapts to the endpoint. [auto]", show_default=False
     ),
 ]
-Rpm = Annotated[int | None, typer.Option("--rpm", min=1, metavar="N", help="Limit of requests per minute.")]
-Tpm = Annotated[int | None, typer.Option("--tpm", min=1, metavar="N", help="Limit of tokens per minute.")]
+Rpm = Annotated[int | None, typer.Option("--rpm", min=1, metavar="N", help="At most N requests per minute.")]
+Tpm = Annotated[int | None, typer.Option("--tpm", min=1, metavar="N", help="At most N tokens per minute.")]
 ImageRetries = Annotated[
     int | None,
     typer.Option("--retries", min=0, metavar="N", help="Retries of an image that fails while others succeed. [4]"),
 ]
 Patience = Annotated[
-    float, _number("--patience", "SECONDS", "Wait this long for an endpoint that is unreachable. [600]", maximum=1e6)
+    float, _number("--patience", "SECONDS", "Wait this long for an unreachable endpoint. [600]", maximum=1e6)
 ]
 RequestTimeout = Annotated[
     float,
     _number(
         "--request-timeout",
         "SECONDS",
-        "Give up a request that takes longer as a whole. [1800]",
+        "Give up a request after this long, whatever it receives. [1800]",
         minimum=0.001,
         maximum=1e6,
     ),
@@ -198,7 +200,7 @@ RequestTimeout = Annotated[
 MaxCost = Annotated[float | None, _number("--max-cost", "USD", "Stop before the cost would exceed this.")]
 MaxTokensTotal = Annotated[
     int | None,
-    typer.Option("--max-tokens-total", min=1, metavar="N", help="Stop before the run would use more tokens."),
+    typer.Option("--max-tokens-total", min=1, metavar="N", help="Stop before the run would use more than N tokens."),
 ]
 TimeLimit = Annotated[
     float | None, _number("--max-time", "SECONDS", "Start no new request after this long.", maximum=1e9)

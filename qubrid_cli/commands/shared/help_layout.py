@@ -29,8 +29,8 @@ _HEADINGS: "Mapping[str, Sequence[str]]" = {
         "profile", "model", "max_tokens", "temperature", "top_p", "think", "param", "loop_check", "coordinates",
     ),
     "Output": (
-        "output", "form", "serve", "list_order", "bom", "inline_limit", "fetch_pictures", "failures", "as_json", "json", "field",
-        "thinking", "plain", "page_separator", "stats", "color", "quiet", "verbose", "dry_run", "ordered",
+        "output", "page", "form", "serve", "list_order", "bom", "inline_limit", "fetch_pictures", "failures", "ordered",
+        "as_json", "field", "thinking", "plain", "page_separator", "stats", "color", "quiet", "verbose", "dry_run",
     ),
     "Pictures": ("draw", "crop_to"),
     "Sidecars": (

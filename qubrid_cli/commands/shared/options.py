@@ -165,7 +165,7 @@ Preset = Annotated[
         "--preset",
         "-P",
         metavar="NAME",
-        help="Use a preset; a prompt is appended to its own.",
+        help="Use a preset; your prompt is appended to the preset's.",
         autocompletion=completions.complete_presets,
     ),
 ]
@@ -233,14 +233,14 @@ Crop = Annotated[
     typer.Option(
         "--crop",
         metavar="X,Y,W,H",
-        help="Send only this part of the upright image, in pixels or per cent: 0,50%,100%,50%.",
+        help="Send only this part of the upright image, in pixels or percent: 0,50%,100%,50%.",
     ),
 ]
 Fetch = Annotated[
     bool | None,
     typer.Option(
         "--fetch/--no-fetch",
-        help="Download links here and send the images, or never. [links that the endpoint cannot reach]",
+        help="Download all links here, or none. [those that the endpoint cannot reach]",
         show_default=False,
     ),
 ]
@@ -248,7 +248,8 @@ Fetch = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per request.")]
 JsonObject = Annotated[bool, typer.Option("--json", help="Print a JSON object.")]
 Field = Annotated[
-    str | None, typer.Option("--field", metavar="PATH", help="Print one value of that object, such as images.0.sha256.")
+    str | None,
+    typer.Option("--field", metavar="PATH", help="Print one value of the JSON object, such as images.0.sha256."),
 ]
 OutputFile = Annotated[
     str | None,
@@ -256,7 +257,7 @@ OutputFile = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="Write the answer to a file, which is replaced atomically, or an object of a bucket.",
+        help="Write the answer to a file, which is replaced atomically, or to an object in a bucket.",
         autocompletion=completions.complete_files,
     ),
 ]
@@ -272,7 +273,7 @@ Plain = Annotated[
     bool | None,
     typer.Option(
         "--plain/--no-plain",
-        help="On a terminal, print the answer as the model wrote it; or as Markdown. [as the preset says]",
+        help="On a terminal, print the answer as the model wrote it, or draw its Markdown. [as the preset says]",
         show_default=False,
     ),
 ]

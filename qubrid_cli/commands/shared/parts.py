@@ -55,7 +55,7 @@ class FormatKind(enum.StrEnum):
 Processes = Annotated[
     str | None,
     typer.Option(
-        "--processes", metavar="N", help="Work on parts in N processes; auto for one per core. Needs -o FOLDER/."
+        "--processes", metavar="N", help="Work on parts in N processes; auto: one per core. Needs -o FOLDER/."
     ),
 ]
 Dask = Annotated[
@@ -71,10 +71,10 @@ PartFormatOption = Annotated[
     typer.Option("--part-format", metavar="FORMAT", help="Write the result of a part as jsonl or parquet. [jsonl]"),
 ]
 PlanOnly = Annotated[
-    bool, typer.Option("--plan", help="Only divide the images into parts, for workers started by others.")
+    bool, typer.Option("--plan", help="Only divide the images into parts; another program starts the workers.")
 ]
 SendKey = Annotated[
-    bool, typer.Option("--send-key", help="Send the key to the Dask workers, which need none of their own.")
+    bool, typer.Option("--send-key", help="Send the key to the Dask workers; otherwise each uses its own.")
 ]
 
 

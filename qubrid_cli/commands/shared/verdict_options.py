@@ -1,4 +1,4 @@
-"""The options of the commands that ask questions of yes or no."""
+"""The options of the commands that ask yes-or-no questions."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ Threshold = Annotated[
         min=0.001,
         max=0.999,
         metavar="P",
-        help="Probability from which the answer is yes; above 0.5, no begins at 1-P. [0.5]",
+        help="Minimum probability for yes; above 0.5, the maximum for no is 1-P. [0.5]",
         show_default=False,
     ),
 ]
@@ -35,7 +35,7 @@ By = Annotated[
     typer.Option(
         "--by",
         metavar="METHOD",
-        help="How: decisions, logprobs or schema. [the first that the endpoint offers]",
+        help="How to ask: decisions, logprobs or schema. [the first that the endpoint offers]",
         show_default=False,
     ),
 ]

@@ -44,10 +44,10 @@ def parse_tiles(text: str) -> int | None:
 
 @frozen
 class Crop:
-    """A part of an image: each number is in pixels, or in per cent of the width or height.
+    """A part of an image: each number is in pixels, or in percent of the width or height.
 
     Attributes:
-        numbers: left, top, width and height, each with whether it is in per cent.
+        numbers: left, top, width and height, each with whether it is in percent.
         text: as the user wrote it.
     """
 
@@ -75,7 +75,7 @@ class Crop:
         return left, top, max(1, right - left), max(1, bottom - top)
 
     def to_percent(self, size: tuple[int, int]) -> "Crop":
-        """Convert all numbers to per cent of an image of this size."""
+        """Convert all numbers to percent of an image of this size."""
         numbers = (
             (value if is_percent else value * 100 / side, True)
             for (value, is_percent), side in zip(self.numbers, size * 2, strict=True)
@@ -91,7 +91,7 @@ def parse_crop(text: str) -> Crop:
     """
     matches = [re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*(%?)\s*", part, re.ASCII) for part in text.split(",")]
     numbers = tuple((float(match[1]), bool(match[2])) for match in matches if match)
-    hint = "Write left, top, width and height in pixels or per cent, such as 100,200,640,480 or 0,50%,100%,50%."
+    hint = "Write left, top, width and height in pixels or percent, such as 100,200,640,480 or 0,50%,100%,50%."
     if len(matches) != 4 or len(numbers) != 4:
         raise UsageError(f"invalid value for --crop: {text}", hint=hint)
     if any(value == 0 for value, _ in numbers[2:]):

@@ -283,10 +283,15 @@ class UnsureError(QvisionError):
 
 
 class InterruptedByUserError(QvisionError):
-    """The user pressed Ctrl-C during a request."""
+    """The user pressed Ctrl-C."""
 
     exit_code = 130
     default_code = "interrupted"
+
+    def __init__(
+        self, message: str = "stopped by Ctrl-C", *, hint: str | None = None, cause: BaseException | None = None
+    ) -> None:
+        super().__init__(message, hint=hint, cause=cause)
 
 
 class SomeRequestsFailedError(QvisionError):

@@ -104,7 +104,7 @@ class Dialog:
             return False
         except KeyboardInterrupt as error:
             if not self._is_interactive:
-                raise InterruptedByUserError("stopped by Ctrl-C") from error
+                raise InterruptedByUserError from error
             echo_prose("To leave the chat, press Ctrl-D or type /quit.")
             return True
         except QvisionError as error:
@@ -176,7 +176,7 @@ class Dialog:
             with self._on_ctrl_c(_interrupt_once):
                 return show_answer(_record_text(items, pieces), self._show, self._target)
         except KeyboardInterrupt as error:
-            interruption = InterruptedByUserError("stopped by Ctrl-C", cause=error)
+            interruption = InterruptedByUserError(cause=error)
             return Description(prompt=prompt, model=self._source.model, text="".join(pieces), error=interruption)
 
     def _report_failure(self, error: QvisionError, *, has_text: bool) -> bool:

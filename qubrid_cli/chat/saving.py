@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..client.request import ImagePart
+from ..describe.record import json_original
 from ..errors import OutputError, UsageError
 from ..files import try_file_lock, write_atomic
 from ..frozen import frozen
@@ -160,25 +161,17 @@ def _json_turn(turn: Turn) -> dict[str, Any]:
 def _json_image(image: PreparedImageOrLink, labels: Iterator[str | None]) -> dict[str, Any]:
     if isinstance(image, Link):
         return {"source": image.name, "parts": [{"label": next(labels, None), "url": image.url}]}
-    return {
-        "source": image.name,
-        "sha256": image.sha256,
-        "format": image.format,
-        "width": image.width,
-        "height": image.height,
-        "bytes": image.size,
-        "page": image.page,
-        "parts": [
-            {
-                "label": next(labels, None),
-                "width": upload.width,
-                "height": upload.height,
-                "box": upload.box,
-                "url": str(upload.url),
-            }
-            for upload in image.uploads
-        ],
-    }
+    parts = [
+        {
+            "label": next(labels, None),
+            "width": upload.width,
+            "height": upload.height,
+            "box": upload.box,
+            "url": str(upload.url),
+        }
+        for upload in image.uploads
+    ]
+    return {**json_original(image), "parts": parts}
 
 
 def _parse_chat(data: Mapping[str, Any]) -> SavedChat:

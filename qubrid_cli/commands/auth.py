@@ -156,7 +156,7 @@ def _prompt_for_key(settings: "Settings") -> str:
         raise AuthError("the terminal cannot hide the key", hint=_PIPE_HINT) from error
     except KeyboardInterrupt:
         echo_err("")
-        raise InterruptedByUserError("stopped by Ctrl-C", hint="Nothing was stored.") from None
+        raise InterruptedByUserError(hint="Nothing was stored.") from None
     if len(typed) >= _MAX_LINE_LENGTH:
         raise AuthError(
             f"the key is too long to type: a terminal line holds {_MAX_LINE_LENGTH} characters", hint=_PIPE_HINT

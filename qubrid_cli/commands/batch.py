@@ -161,7 +161,7 @@ def _run(
         else:
             parts.run(plan, location=location, settings=settings, key=key, params=params, schema=schema)
     except KeyboardInterrupt as error:  # before the run handles signals, or after its end
-        raise InterruptedByUserError("stopped by Ctrl-C") from error
+        raise InterruptedByUserError from error
 
 
 def _build_batch_request(

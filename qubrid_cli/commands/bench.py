@@ -185,7 +185,7 @@ def _reporting_failures(shown: show.OutputOptions) -> Iterator[None]:
     try:
         yield
     except (QvisionError, KeyboardInterrupt) as error:
-        failure = error if isinstance(error, QvisionError) else InterruptedByUserError("stopped by Ctrl-C")
+        failure = error if isinstance(error, QvisionError) else InterruptedByUserError()
         if shown.as_json:
             from ..bench import export
 

@@ -303,7 +303,7 @@ def _run(plan: "BatchPlan", match_options: "MatchOptions", *, is_dry_run: bool) 
             return
         session.run_batch(plan, matches)
     except KeyboardInterrupt as error:  # before the run handles signals, or after its end
-        raise InterruptedByUserError("stopped by Ctrl-C") from error
+        raise InterruptedByUserError from error
     except BatchIncompleteError:
         if match_options.form is not Form.NOTHING or not matches.is_complete:
             raise

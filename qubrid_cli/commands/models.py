@@ -48,7 +48,7 @@ def models(
         settings = setup.resolve_settings(context)
         endpoint_models = _fetch_models(settings, quiet=quiet)
     except (QvisionError, KeyboardInterrupt) as error:
-        failure = error if isinstance(error, QvisionError) else InterruptedByUserError("stopped by Ctrl-C")
+        failure = error if isinstance(error, QvisionError) else InterruptedByUserError()
         if as_json:
             _print_json(None, (), failure)
         raise failure from None

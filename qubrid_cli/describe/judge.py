@@ -11,7 +11,6 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from ..client.endpoint import Endpoint
-from ..client.events import TextDelta
 from ..client.request import Request
 from ..errors import (
     AuthError,
@@ -28,9 +27,9 @@ from ..frozen import frozen
 from ..images.prepare import PendingImage
 from ..text import shorten
 from . import run
-from .result import Description, Writing
+from .result import Description
 from .run import Item, Items, RequestOptions
-from .totals import add_answers
+from .totals import add_answers, forward_progress
 from .verdicts import (
     DEFAULT_THRESHOLD,
     Answer,
@@ -241,19 +240,11 @@ class Judge:
         return merged, _read_verdict(merged)
 
     def _forward(self, items: Items) -> Generator[Item, None, Description]:
-        """Yield the items except the text and the ``Description``, which is returned."""
-        with closing(items):
-            for item in items:
-                match item:
-                    case Description():
-                        if item.has_answer:
-                            self._dropped |= item.refused_parameters
-                        return item
-                    case TextDelta():
-                        yield Writing()
-                    case _:
-                        yield item
-        raise AssertionError("the last item is a description")
+        """Yield the progress of a request, remember what the endpoint refused, and return the ``Description``."""
+        answer = yield from forward_progress(items)
+        if answer.has_answer:
+            self._dropped |= answer.refused_parameters
+        return answer
 
     def _build_result(self, answer: Description, method: Method, verdict: Verdict | None) -> Description:
         if verdict is None:

@@ -82,6 +82,11 @@ def json_image(
     """Return the facts about an image and about what is sent of it; ``None`` for those of links and unprepared images."""
     if not isinstance(image, PreparedImage):
         return {"source": image.name} | dict.fromkeys(("sha256", "format", "width", "height", "bytes", "page", "sent"))
+    return json_original(image) | {"sent": _json_sent(image, model or "", detail)}
+
+
+def json_original(image: PreparedImage) -> dict[str, Any]:
+    """Return the facts about an image, whatever is sent of it."""
     return {
         "source": image.name,
         "sha256": image.sha256,
@@ -90,7 +95,6 @@ def json_image(
         "height": image.height,
         "bytes": image.size,
         "page": image.page,
-        "sent": _json_sent(image, model or "", detail),
     }
 
 

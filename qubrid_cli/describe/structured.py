@@ -2,12 +2,10 @@
 
 import json
 from collections.abc import Generator, Sequence
-from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..client.endpoint import Endpoint
-from ..client.events import TextDelta
 from ..client.request import Message, Request, ResponseFormat
 from ..errors import EmptyAnswerError, IncompleteAnswerError, SchemaMismatchError
 from ..images.prepare import PendingImage
@@ -15,9 +13,9 @@ from ..metrics import Stopwatch
 from . import run
 from .json_text import Invalid, Valid, parse_value
 from .repetition import REPETITION
-from .result import Description, Repairing, Sending, Writing
+from .result import Description, Repairing
 from .run import Item, Items, RequestOptions
-from .totals import add_answers
+from .totals import add_answers, forward_progress
 
 if TYPE_CHECKING:
     from ..schema.json_schema import Schema  # loads jsonschema
@@ -65,9 +63,7 @@ class Session:
         """
         request = self.prepare_request(replace(request, dropped=request.dropped | self._refused_parameters))
         stopwatch, first_answer = options.start_stopwatch(), options.first_answer
-        answer = first_answer or (
-            yield from self._forward_items(run.describe(endpoint, request, images, options), stopwatch)
-        )
+        answer = first_answer or (yield from self._forward(run.describe(endpoint, request, images, options), stopwatch))
         parsed = self._parse_answer(answer, endpoint)
         seconds_left = stopwatch.seconds_left()
         if isinstance(parsed, Invalid) and seconds_left != 0:
@@ -78,7 +74,7 @@ class Session:
                 dropped=request.dropped | answer.refused_parameters,
             )
             options = options.with_max_time(seconds_left)
-            second = yield from self._forward_items(run.describe(endpoint, request, images, options), stopwatch)
+            second = yield from self._forward(run.describe(endpoint, request, images, options), stopwatch)
             parsed = self._parse_answer(second, endpoint)
             unrepaired = None if second.error is None else answer
             second = replace(second, warnings=(_REPAIR_WARNING, *second.warnings))
@@ -92,23 +88,12 @@ class Session:
     def _parse(self, answer: Description) -> Valid | Invalid:
         return parse_value(answer.text, self._schema)
 
-    def _forward_items(self, items: Items, stopwatch: Stopwatch) -> Generator[Item, None, Description]:
-        """Yield the items except the text; return the ``Description``."""
-        with closing(items):
-            for item in items:
-                match item:
-                    case Description():
-                        if item.has_answer:
-                            self._refused_parameters |= item.refused_parameters
-                        return item
-                    case TextDelta():
-                        yield Writing()
-                    case Sending():
-                        stopwatch.mark_sent()
-                        yield item
-                    case _:
-                        yield item
-        raise AssertionError("the last item is a description")
+    def _forward(self, items: Items, stopwatch: Stopwatch) -> Generator[Item, None, Description]:
+        """Yield the progress of a request, remember what the endpoint refused, and return the ``Description``."""
+        answer = yield from forward_progress(items, stopwatch)
+        if answer.has_answer:
+            self._refused_parameters |= answer.refused_parameters
+        return answer
 
     def _parse_answer(self, answer: Description, endpoint: Endpoint) -> Valid | Invalid | None:
         """Parse an answer; ``None`` if there is an error already."""

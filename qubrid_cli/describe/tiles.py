@@ -1,20 +1,18 @@
 """Read the tiles of an image one by one, and join their texts: for text that must be complete, not for questions."""
 
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ..client.endpoint import Endpoint
-from ..client.events import TextDelta, TextWasReasoning
+from ..client.events import TextDelta
 from ..client.request import Request
 from ..errors import QvisionError
 from ..images.prepare import PendingImage, PreparedImage, make_pending
-from ..metrics import Stopwatch
 from . import run
 from .joining import join_tiles
-from .result import Description, Preparing, Sending, Writing
-from .run import Item, Items, RequestOptions
-from .totals import add_answers
+from .result import Description, Preparing
+from .run import Items, RequestOptions
+from .totals import add_answers, forward_progress
 
 
 def describe_tiles(
@@ -41,7 +39,7 @@ def describe_tiles(
     for tile in tiles[len(text.texts) :]:
         options = options.with_max_time(stopwatch.seconds_left())
         items = run.describe(endpoint, request, (make_pending(tile),), options)
-        answer = yield from _forward_items(items, stopwatch)
+        answer = yield from forward_progress(items, stopwatch)  # the text may be in the next tile too
         total = answer if total is None else add_answers(total, answer)
         if answer.error is not None:
             yield from text.finish(answer.text)
@@ -59,25 +57,6 @@ def _split(pending: PendingImage) -> tuple[PreparedImage, ...]:
     except QvisionError:
         return ()
     return image.split() if isinstance(image, PreparedImage) else ()
-
-
-def _forward_items(items: Items, stopwatch: Stopwatch) -> Generator[Item, None, Description]:
-    """Yield the items except the text, which may be in the next tile too; return the ``Description``."""
-    with closing(items):
-        for item in items:
-            match item:
-                case Description():
-                    return item
-                case TextDelta():
-                    yield Writing()
-                case TextWasReasoning():
-                    pass
-                case Sending():
-                    stopwatch.mark_sent()
-                    yield item
-                case _:
-                    yield item
-    raise AssertionError("the last item is a description")
 
 
 class _Text:

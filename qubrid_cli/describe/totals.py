@@ -1,11 +1,37 @@
-"""Add up the usage, cost and time of several requests that make one answer. Pure."""
+"""Several requests that make one answer: their progress, and the sums of their usage, cost and time. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-from ..metrics import Cost, get_number
-from .result import Description
+from ..client.events import TextDelta, TextWasReasoning
+from ..metrics import Cost, Stopwatch, get_number
+from .result import Description, Sending, Writing
+from .run import Item, Items
+
+
+def forward_progress(items: Items, stopwatch: Stopwatch | None = None) -> Generator[Item, None, Description]:
+    """Yield the items of a request except its text, which is not yet the answer; return the ``Description``.
+
+    Args:
+        stopwatch: is told when the request is sent.
+    """
+    with closing(items):
+        for item in items:
+            match item:
+                case Description():
+                    return item
+                case TextDelta():
+                    yield Writing()
+                case TextWasReasoning():
+                    pass
+                case Sending() if stopwatch is not None:
+                    stopwatch.mark_sent()
+                    yield item
+                case _:
+                    yield item
+    raise AssertionError("the last item is a description")
 
 
 def add_answers(first: Description, second: Description) -> Description:

@@ -63,7 +63,7 @@ def doctor(
             if not as_json and not (quiet and check.status is CheckStatus.OK):
                 _show_check(check)
     except KeyboardInterrupt:
-        interrupt = InterruptedByUserError("stopped by Ctrl-C")
+        interrupt = InterruptedByUserError()
     exit_code = run.choose_exit_code(checks)
     if as_json:
         objects = [{name: getattr(check, name) for name in ("name", "status", "message", "hint")} for check in checks]

@@ -241,7 +241,7 @@ def recording_failures(info: "RequestInfo", show: "OutputOptions") -> Iterator[N
     except QvisionError as error:
         failure = error
     except KeyboardInterrupt:  # between two steps; an interrupted request keeps the part of the answer that came
-        failure = InterruptedByUserError("stopped by Ctrl-C")
+        failure = InterruptedByUserError()
     if failure is not None and info.target.is_untouched:
         from ...output.show import show_failed_request
 

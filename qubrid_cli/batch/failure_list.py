@@ -24,8 +24,8 @@ _MAX_LINE_BYTES = 16 << 20
 class FailureList:
     """A failure list, which replaces the previous one at the end of the run. A context manager.
 
-    A run that is killed leaves the previous list; one that ends early keeps the entries of it that it did not reach.
-    If no image failed, the list is an empty file: scripts can rely on it.
+    A run that is killed leaves the previous list as it was; one that ends early keeps the entries that it did not reach.
+    If no image failed, the list is an empty file, so scripts can rely on it.
 
     Args:
         prompt: for images without a prompt of their own, with its placeholders.

@@ -1,8 +1,8 @@
-"""The endpoint of a run, as its workers open it.
+"""The endpoint of a run in parts, as its workers open it.
 
-A worker has the key, and all headers and parameters that look like secrets, from its own settings, unless the user sends
-them. The address comes with the part, and not from ``run.json``: who can write that file must not decide where the key is
-sent.
+A worker takes the key, and all headers and parameters that look like secrets, from its own settings, unless the user sends
+them. The URL comes with the part, not from ``run.json``: a person who can write that file must not decide where the key
+is sent.
 """
 
 import os
@@ -29,7 +29,8 @@ class EndpointAccess:
 
     Attributes:
         is_trusted: the key may be sent to ``base_url``.
-        headers: those that are not secrets; likewise ``query``, the parameters of the URL.
+        headers: those that are not secrets.
+        query: the parameters of the URL that are not secrets.
         secret_names: the other headers and parameters, which the worker must have in its own settings.
         key_env: the variable that holds the key, for a worker whose config file does not have the profile.
     """
@@ -78,7 +79,7 @@ def build_access(settings: Settings) -> EndpointAccess:
 
 
 def open_endpoint(access: EndpointAccess, credentials: Credentials | None) -> "tuple[Settings, Endpoint]":
-    """The settings of this worker, and the endpoint, which is not connected yet.
+    """Return the settings of this worker, and the endpoint, which is not connected yet.
 
     Raises:
         AuthError: the worker has no key.

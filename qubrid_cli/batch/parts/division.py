@@ -1,8 +1,8 @@
 """The division of a run into parts.
 
-The images of a part are written to ``plan/`` before anybody works on it, and never change. So a later run, and another driver,
-find the same parts again, even if images have been added in between: those get parts of their own, after all others.
-Nothing here remembers all images.
+The images of a part are written to ``plan/`` before any worker starts on it, and never change. A later run, or another
+driver, therefore has the same parts, even if images were added in between: those get new parts, after all others. The list
+of all images is never in memory.
 """
 
 import hashlib
@@ -20,7 +20,12 @@ from .output_folder import PartsOutput
 
 @frozen
 class PlannedPart:
-    """A part to work on, and how many images it has; ``None`` if that is not known without reading its list."""
+    """A part to work on.
+
+    Attributes:
+        size: how many images it has; ``None`` if its list has not been read.
+        redo: it is finished, and its failed images are requested again.
+    """
 
     number: int
     size: int | None = None
@@ -35,10 +40,10 @@ class Planner:
         is_mine: whether this driver works on the part with a number.
 
     Attributes:
-        planned: the parts of earlier runs.
-        finished: those of them that have a result.
-        finished_count: the images in those without failures, as far as their lists have been read.
-        has_work: a part is left.
+        planned: the numbers of the parts of earlier runs.
+        finished: the numbers of those that have a result.
+        finished_count: images in finished parts without failures, as far as their lists have been read.
+        has_work: set once a part was found that is left.
     """
 
     def __init__(
@@ -60,7 +65,7 @@ class Planner:
         self.has_work = threading.Event()
 
     def find_parts(self) -> Iterator[PlannedPart]:
-        """Yield the parts that are left."""
+        """Yield the parts that are left, in order."""
         for part in self._find_parts():
             self.has_work.set()
             yield part
@@ -79,11 +84,11 @@ class Planner:
     def _plan_new_images(self) -> Iterator[PlannedPart]:
         """Divide the images that no part has."""
         number = (self.planned or [0])[-1] + 1
-        others: set[int] = set()  # images that another driver has planned in the meantime
+        planned_elsewhere: set[int] = set()  # images that another driver has planned in the meantime
         pending: list[InputItem] = []
         images = self._find_unplanned()
         while True:
-            new = (item for item in images if not others or _identify(item) not in others)
+            new = (item for item in images if not planned_elsewhere or _identify(item) not in planned_elsewhere)
             pending += islice(new, self._part_size - len(pending))
             if not pending:
                 return
@@ -91,35 +96,36 @@ class Planner:
                 yield PlannedPart(number, len(pending))
                 pending = []
             else:  # another driver was faster, and may have found other images
-                taken = set(map(_identify, self._output.read_plan(number)))
-                yield PlannedPart(number, len(taken))
-                others |= taken.difference(map(_identify, pending))
-                pending = [item for item in pending if _identify(item) not in taken]
+                identities = set(map(_identify, self._output.read_plan(number)))
+                yield PlannedPart(number, len(identities))
+                planned_elsewhere |= identities.difference(map(_identify, pending))
+                pending = [item for item in pending if _identify(item) not in identities]
             number += 1
 
     def _find_unplanned(self) -> Iterator[InputItem]:
         """Find the images that no part of an earlier run has.
 
-        Usually the run finds the same images in the same order as before. Only from the first difference on, it remembers
-        eight bytes for each planned image.
+        Usually the run finds the same images in the same order as before. Only from the first difference on, eight bytes
+        for each planned image are in memory.
         """
-        planned = self._read_identities()
-        known: array[int] | None = None
+        identities = self._read_identities()
+        planned_identities: array[int] | None = None  # sorted
         for item in self._find_images():
-            if known is None:
-                expected = next(planned, None)
+            if planned_identities is None:
+                expected = next(identities, None)
                 if expected is None:
                     yield item
                     continue
                 if expected == _identify(item):
                     continue
-                known = array("Q", sorted(self._read_identities()))
-            if not _contains(known, _identify(item)):
+                planned_identities = array("Q", sorted(self._read_identities()))
+            if not _contains(planned_identities, _identify(item)):
                 yield item
-        for _ in planned:
-            pass  # counted
+        for _ in identities:
+            pass  # reading them counts the finished images
 
     def _read_identities(self) -> Iterator[int]:
+        """Yield the identities of all images of earlier runs; counts, once, those that are finished."""
         failed = set(self._failed)
         for number in self.planned:
             items = self._output.read_plan(number)
@@ -131,7 +137,7 @@ class Planner:
 
 
 def _identify(item: InputItem) -> int:
-    """A number for an image, its prompt and its row, whatever its position."""
+    """Return a number that identifies an image with its prompt and its row, at any position."""
     task = item.task if isinstance(item, MissingImage) else item
     text = repr((task.source, task.prompt, task.id, task.row and json.dumps(task.row, sort_keys=True)))
     return int.from_bytes(hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest())

@@ -1,4 +1,4 @@
-"""The driver of a run in parts: it submits parts to an executor, a few at a time, and counts what they report."""
+"""The driver of a run in parts: submits parts to an executor, a few at a time, and counts what they report."""
 
 import threading
 import time
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..progress.display import ProgressDisplay
     from ..progress.stats import BatchStats
 
-#: Seconds between two looks at signals, the lock and the number of workers.
+#: Seconds between checks of signals, the lock and the number of workers.
 _WAIT_SECONDS = 0.25
 #: A part whose worker has died this often is left out, because it may be the cause.
 MAX_DEATHS = 3
@@ -40,11 +40,11 @@ class Driver:
     """Leads a run in parts, and divides its limits.
 
     Args:
-        make_part: completes a part with what all of them have in common.
+        make_part: builds a ``Part`` from its number, ``redo``, share and attempt.
 
     Attributes:
         stop_reason: why the run stopped before all parts were finished; ``None`` if it did not.
-        left_out: the parts whose workers died again and again.
+        left_out: the parts whose workers died too often.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Driver:
         self._running: dict[Future[PartSummary], PlannedPart] = {}
         self._returned: deque[PlannedPart] = deque()  # to be submitted again
         self._deaths: Counter[int] = Counter()
-        self._counted: dict[int, PartSummary] = {}  # what is counted already of the parts that are not finished
+        self._counted: dict[int, PartSummary] = {}  # what was counted of each part that is not finished
         self._skipped = 0
         self._slots = 0
         self._grown_at: float | None = None
@@ -137,7 +137,7 @@ class Driver:
             self.stop(BatchIncompleteError(f"stopped at {limit}"))
 
     def _give_up_lost_workers(self) -> None:
-        """While the run stops, do not wait for parts that nothing works on any more."""
+        """While the run stops, do not wait for parts if all workers are gone."""
         if self.stop_reason is not None and self._running and self._executor.count_workers() == 0:
             self._running.clear()
 
@@ -173,7 +173,7 @@ class Driver:
     def _start(self, planned: PlannedPart, slots: int) -> None:
         running = self._expect_running(slots, starting=1)
         self._publish_common(slots, starting=1)
-        share = self._shares.give(planned.number, running, slots - len(self._running), time.monotonic())
+        share = self._shares.reserve(planned.number, running, slots - len(self._running), time.monotonic())
         if share is None:
             self.stop(BatchIncompleteError(f"stopped at {self._shares.find_used_up()}"))
             return
@@ -184,26 +184,25 @@ class Driver:
         self._running[self._executor.executor.submit(run_part, part)] = planned
 
     def _count_slots(self) -> int:
-        """The parts that may run now. New workers wait until the others have read their smaller share."""
+        """Count the parts that may run now. New workers wait until the others have read their smaller shares."""
         slots = self._shares.compute_slots(self._executor.count_workers())
         if slots <= self._slots or self._slots == 0 or not self._shares.limits.are_divided:
             self._slots, self._grown_at = slots, None
         elif self._grown_at is None:
             self._grown_at = time.monotonic()
-            self._publish_common(slots)
         elif time.monotonic() - self._grown_at >= _SHARE_SECONDS:
             self._slots, self._grown_at = slots, None
         return self._slots
 
     def _expect_running(self, slots: int, *, starting: int = 0) -> int:
-        """How many parts will run in a moment; fewer than there are workers if no more are left."""
+        """Estimate how many parts will run; fewer than there are workers if only a few are left."""
         if not self._parts.is_all_found:
             return max(1, slots)
-        left = len(self._running) + starting + len(self._returned) + self._parts.found_count
-        return max(1, min(slots, left))
+        unfinished = len(self._running) + starting + len(self._returned) + self._parts.found_count
+        return max(1, min(slots, unfinished))
 
     def _publish_common(self, slots: int, *, starting: int = 0) -> None:
-        if self._grown_at is not None:  # the share is already that of the larger number
+        if self._grown_at is not None:  # new workers will start soon: the shares are already smaller
             slots = max(slots, self._shares.compute_slots(self._executor.count_workers()))
         common = self._shares.compute_common(self._expect_running(slots, starting=starting))
         if common != self._common:
@@ -216,14 +215,14 @@ class Driver:
         try:
             summary = future.result()
         except self._executor.lost_worker_errors:
-            self._shares.take_back(planned.number, self._count_lost(planned.number), now)
+            self._shares.release(planned.number, self._count_lost(planned.number), now)
             self._handle_death(planned)
             return
         except QvisionError as error:
-            self._shares.take_back(planned.number, PartSummary(planned.number), now)
+            self._shares.release(planned.number, PartSummary(planned.number), now)
             self.stop(error)
             return
-        self._shares.take_back(planned.number, summary, now)
+        self._shares.release(planned.number, summary, now)
         self._count(summary)
         reason = summary.stop_reason
         counted = self._counted.pop(planned.number)
@@ -253,15 +252,15 @@ class Driver:
             self.left_out.append(planned.number)
 
     def _count_lost(self, number: int) -> PartSummary:
-        """Count what a dead worker has used; it is unknown which of its answers were saved."""
+        """Count what the worker of a part used before it died; which of its answers were saved is unknown."""
         counted = self._counted.get(number) or PartSummary(number)
-        lost = replace(counted, done=0, duplicates=0, failed=0)
-        self._count(lost)
+        used = replace(counted, done=0, duplicates=0, failed=0)
+        self._count(used)
         self._counted[number] = PartSummary(number, skipped=counted.skipped)
-        return lost
+        return used
 
     def _count(self, summary: PartSummary) -> None:
-        """Count what a part has done since it was counted last."""
+        """Count what a part has done since the last call."""
         last = self._counted.get(summary.number) or PartSummary(summary.number)
         skipped = max(summary.skipped, last.skipped)
         self._usage.add_totals(
@@ -298,7 +297,7 @@ class _PlanAhead:
 
     @property
     def found_count(self) -> int:
-        """The parts that were found and not taken."""
+        """The number of parts that were found and not taken."""
         return self._queue.qsize()
 
     @property
@@ -307,7 +306,7 @@ class _PlanAhead:
         return self.is_all_found and self._error is None and self._queue.empty()
 
     def take(self) -> PlannedPart | None:
-        """The next part; ``None`` if there is none at the moment.
+        """Return the next part; ``None`` if there is none at the moment.
 
         Raises:
             QvisionError: the images could not be found.

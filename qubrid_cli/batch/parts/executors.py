@@ -26,11 +26,11 @@ _Result = TypeVar("_Result")
 
 #: The exit code of a process that SIGTERM has ended.
 _TERMINATED = 128 + 15
-#: Seconds to find a scheduler, or to leave it.
+#: Seconds to connect to a scheduler, or to disconnect from it.
 _CONNECT_SECONDS = 10
 _CONTINUE_HINT = "To continue, run the same command again when there is a scheduler."
 #: Exceptions of a future whose worker died.
-_LOST_WORKER: tuple[type[BaseException], ...] = (BrokenExecutor, CancelledError)
+_LOST_WORKER_ERRORS: tuple[type[BaseException], ...] = (BrokenExecutor, CancelledError)
 
 
 @frozen
@@ -38,20 +38,18 @@ class PartExecutor:
     """An executor, and what the driver has to know about it.
 
     Attributes:
-        count_workers: how many parts it works on at the same time, at the moment.
+        count_workers: returns how many parts can run at the same time at the moment.
         lost_worker_errors: the exceptions of futures whose worker died, so that the part can be submitted again.
-        is_local: its workers are processes of this machine and this user, or threads of this process.
     """
 
     executor: Executor
     count_workers: Callable[[], int]
-    lost_worker_errors: tuple[type[BaseException], ...] = _LOST_WORKER
-    is_local: bool = True
+    lost_worker_errors: tuple[type[BaseException], ...] = _LOST_WORKER_ERRORS
 
 
 @contextmanager
 def open_threads(count: int) -> Iterator[PartExecutor]:
-    """Threads of this process."""
+    """Open an executor of threads in this process."""
     executor = ThreadPoolExecutor(count, thread_name_prefix="part")
     try:
         yield PartExecutor(executor, lambda: count)
@@ -61,13 +59,13 @@ def open_threads(count: int) -> Iterator[PartExecutor]:
 
 @contextmanager
 def open_processes(count: int) -> Iterator[PartExecutor]:
-    """Processes of this machine."""
+    """Open an executor of processes on this machine."""
     with _Processes(count) as executor:
         yield PartExecutor(executor, lambda: count)
 
 
 class _Processes(Executor):
-    """Pools of one process each, so that a process that dies takes no other one with it; each is replaced when it is broken."""
+    """Pools of one process each, so that a process that dies does not break the others; a broken pool is replaced."""
 
     def __init__(self, count: int) -> None:
         self._pools = SimpleQueue[ProcessPoolExecutor]()
@@ -83,7 +81,7 @@ class _Processes(Executor):
     def submit(
         self, function: Callable[_Parameters, _Result], /, *args: _Parameters.args, **kwargs: _Parameters.kwargs
     ) -> Future[_Result]:
-        """Submit to a free process; wait for one, which the driver never does for long."""
+        """Submit to a free process; waits for one, never for long, because the driver submits no more than it has."""
         pool = self._pools.get()
         try:
             future = pool.submit(_run_until_terminated, partial(function, *args, **kwargs))
@@ -94,13 +92,13 @@ class _Processes(Executor):
         return future
 
     def _give_back(self, pool: ProcessPoolExecutor, future: Future[Any]) -> None:
-        # A broken pool ends itself. To shut it down here would wait for ever: since Python 3.12 it calls this while it
-        # holds the lock that ``shutdown`` needs.
+        # A broken pool shuts itself down. Shutting it down here would be a deadlock: since Python 3.12 it calls this while
+        # it holds the lock that ``shutdown`` needs.
         is_broken = not future.cancelled() and isinstance(future.exception(), BrokenExecutor)
         self._pools.put(self._make_pool() if is_broken else pool)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002  # the interface
-        """End the processes that are free, which all are at the end of a run."""
+        """End the processes that are free; at the end of a run, all are."""
         while not self._pools.empty():
             self._pools.get().shutdown(wait=wait, cancel_futures=cancel_futures)
 
@@ -109,14 +107,14 @@ _is_terminated = False
 
 
 def _prepare_process() -> None:
-    """Let the driver decide about Ctrl-C, and save what was answered before the process ends by SIGTERM or without a driver."""
+    """Leave Ctrl-C to the driver, and save the answers before SIGTERM or the end of the driver ends this process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: _terminate("SIGTERM", None))
     # A process of a pool does not notice by itself that its parent was killed.
-    threading.Thread(target=_follow_parent, name="parent", daemon=True).start()
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
 
 
-def _follow_parent() -> None:
+def _end_with_parent() -> None:
     import multiprocessing
 
     if (parent := multiprocessing.parent_process()) is not None:
@@ -143,7 +141,7 @@ def _run_until_terminated(function: Callable[[], _Result]) -> _Result:
 
 @contextmanager
 def open_dask(address: str) -> Iterator[PartExecutor]:
-    """The workers of a Dask scheduler, or of a cluster on this machine.
+    """Open an executor of the workers of a Dask scheduler, or of a cluster on this machine.
 
     Args:
         address: of the scheduler, or ``local`` or ``local:N``.
@@ -159,7 +157,7 @@ def open_dask(address: str) -> Iterator[PartExecutor]:
     except ImportError as error:
         command = format_install_command("'dask[distributed]'")
         raise ConfigError("--dask needs the library dask", hint=f"Run: {command}") from error
-    # They print tracebacks when a worker or the scheduler goes away, which the driver reports in a sentence.
+    # Dask prints tracebacks when a worker or the scheduler goes away; the driver reports that in a sentence.
     for name in [*logging.root.manager.loggerDict, "asyncio"]:
         if name.startswith(("distributed", "tornado", "asyncio")):
             logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -181,7 +179,7 @@ def open_dask(address: str) -> Iterator[PartExecutor]:
         stack.callback(_close, client)
         _check_versions(client)
         executor = _DaskExecutor(client, address)
-        yield PartExecutor(executor, executor.count_workers, (*_LOST_WORKER, KilledWorker), is_local=False)
+        yield PartExecutor(executor, executor.count_workers, (*_LOST_WORKER_ERRORS, KilledWorker))
 
 
 def dask_setup(_: object) -> None:
@@ -201,7 +199,7 @@ def _save_and_end() -> None:
 
 
 class _DaskExecutor(Executor):
-    """Dask's own executor, with our exceptions."""
+    """Dask's own executor, whose exceptions are translated to ours."""
 
     def __init__(self, client: Any, address: str) -> None:
         self._client = client
@@ -212,16 +210,16 @@ class _DaskExecutor(Executor):
         self, function: Callable[_Parameters, _Result], /, *args: _Parameters.args, **kwargs: _Parameters.kwargs
     ) -> Future[_Result]:
         """See ``Executor``."""
-        with self._translated():
+        with self._translate_errors():
             return self._executor.submit(function, *args, **kwargs)
 
     def count_workers(self) -> int:
-        """How many threads all workers have."""
-        with self._translated():
+        """Count the threads of all workers."""
+        with self._translate_errors():
             return sum(self._client.nthreads().values())
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except (OSError, TimeoutError, CancelledError, RuntimeError) as error:
@@ -245,10 +243,10 @@ def _connect(make_client: Callable[..., Any], address: str) -> Any:
 
 
 def _check_versions(client: Any) -> None:
-    """Refuse workers that lack this version of the program.
+    """Check that all workers have this version of the program.
 
     Raises:
-        ConfigError: one of them does.
+        ConfigError: a worker does not.
     """
 
     def find_version() -> str | None:  # sent as code, because a worker may not have the program

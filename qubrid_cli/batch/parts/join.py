@@ -17,12 +17,12 @@ from .run_file import open_output
 if TYPE_CHECKING:
     from ...output.streams import ByteSink
 
-#: Every line begins with the version of its schema and this.
+#: What follows the version of the schema, which every line begins with.
 _OK, _FAILED = b'"ok":true,', b'"ok":false,'
 
 
 def open_run(location: str, target: str | None = None) -> PartsOutput:
-    """The files of a run.
+    """Open the files of a run.
 
     Args:
         target: where the results will be written.
@@ -54,10 +54,10 @@ def open_run(location: str, target: str | None = None) -> PartsOutput:
 def write_joined(
     output: PartsOutput, sink: "ByteSink", name: str, part_format: PartFormat, *, only_failed: bool = False
 ) -> None:
-    """Write what ``join_parts`` yields; exceptions are those of it and of the sink.
+    """Write the lines of ``join_parts``; exceptions are those of ``join_parts`` and of the sink.
 
     Args:
-        name: of the file or object, or ``-``. Paths in the records begin in its folder.
+        name: of the file or object, or ``-``. Paths in the records are relative to its folder.
     """
     lines = join_parts(output, only_failed=only_failed)
     folder = os.getcwd() if name == "-" or is_object_url(name) else os.path.dirname(os.path.realpath(name))

@@ -1,10 +1,10 @@
 """The lock of a run in parts: one driver at a time, and its workers stop when it does.
 
-The lock is a small file in the output that its driver writes again every few seconds, only if it is still its own. Every
-watcher measures with its own clock for how long the file has not changed, so the clocks of machines need not agree. Workers
-stop well before another driver may take over.
+The lock is a small file in the output. Its driver rewrites it every few seconds, unless another driver has taken it over.
+Every watcher measures with its own clock how long the file has not changed, so the clocks of machines need not agree.
+Workers stop well before another driver may take over.
 
-The driver also writes there what its workers should know: that they should stop, and their share of the limits.
+Through this file, the driver also tells its workers to stop, and their share of the limits.
 """
 
 import json
@@ -33,8 +33,9 @@ class LeaseTimes:
 
     Attributes:
         renewal: between two renewals.
-        worker: without one, after which workers stop.
-        takeover: without one, after which another driver takes over.
+        worker: without a renewal, after which workers stop.
+        takeover: without a renewal, after which another driver takes over.
+        poll: between two checks of the file.
     """
 
     renewal: float = 4.0
@@ -48,7 +49,7 @@ DEFAULT_TIMES = LeaseTimes()
 
 @frozen
 class LeaseKey:
-    """By which a worker finds the lock of its driver: the name of the file, and the ``id`` in it."""
+    """Identifies the lock of a driver for its workers: the name of the file, and the ``id`` in it."""
 
     name: str
     id: str
@@ -57,7 +58,7 @@ class LeaseKey:
 
 @frozen
 class CommonShare:
-    """What every running part may use at the moment; ``None`` for no limit."""
+    """The share of the limits that every running part has at the moment; ``None`` for no limit."""
 
     jobs: int | None = None
     rpm: float | None = None
@@ -68,8 +69,8 @@ class Lease:
     """The lock of one driver. A context manager that waits for the lock and keeps it.
 
     Args:
-        shard: the share of the parts that the driver works on; ``None`` for all. Drivers of different shards of the same
-            number of shards work at the same time.
+        shard: the parts that the driver works on; ``None`` for all. Drivers of different shards can run at the same time,
+            if their number of shards is the same.
         notify: shows a message.
 
     Attributes:
@@ -109,7 +110,7 @@ class Lease:
 
     @property
     def key(self) -> LeaseKey:
-        """By which workers find the lock."""
+        """Identifies the lock for workers."""
         return LeaseKey(self._name, self._content["id"], self._times)
 
     def __enter__(self) -> Self:
@@ -133,7 +134,7 @@ class Lease:
                 self._folder.delete(self._name)
 
     def publish(self, *, stop: bool = False, share: CommonShare | None = None) -> None:
-        """Tell the workers what has changed."""
+        """Tell the workers to stop, or their new share."""
         with self._lock:
             self._content["stop"] = self._content["stop"] or stop
             if share is not None:
@@ -144,7 +145,7 @@ class Lease:
         return json.dumps(self._content).encode() + b"\n"
 
     def _take_over(self) -> "Version":
-        """Take the lock of a driver that has not renewed it for long."""
+        """Take over the lock of a driver that does not renew it any more."""
         while True:
             try:
                 stored = self._watch([self._name])
@@ -156,7 +157,7 @@ class Lease:
                 return version
 
     def _refuse_others(self) -> None:
-        """Refuse to run together with a driver that may work on the same parts."""
+        """Check that no other driver may work on the same parts; delete the locks of those that are gone."""
         names = [item.name for item in self._folder.list(LOCK_FOLDER)]
         names = [name for name in names if name != self._name and not self._is_compatible(name)]
         for name in self._watch(names) if names else ():
@@ -166,12 +167,12 @@ class Lease:
         """Read locks, and wait until it is certain that their drivers are gone.
 
         Raises:
-            OutputError: one of them is at work.
-            MissingObjectError: one of them has just ended.
+            OutputError: a driver is still running.
+            MissingObjectError: a driver has just ended.
         """
         stored = {name: self._folder.read_versioned(name) for name in names}
         owners = [_describe_owner(item.data) for item in stored.values()]
-        self._notify(f"note: waiting to see whether the run {owners[0]} is still at work")
+        self._notify(f"note: waiting to see whether another run is still active: {owners[0]}")
         give_up_at = time.monotonic() + self._times.takeover
         while time.monotonic() < give_up_at:
             time.sleep(self._times.poll)
@@ -190,7 +191,7 @@ class Lease:
             try:
                 self._renew()
                 failing_since = None
-            except (OutputError, StorageError) as error:  # the network, perhaps
+            except (OutputError, StorageError) as error:  # perhaps only for a moment
                 failing_since = failing_since or time.monotonic()
                 if time.monotonic() - failing_since > self._times.takeover - self._times.renewal:
                     self.problem = error
@@ -221,7 +222,7 @@ def _describe_owner(data: bytes) -> str:
     with suppress(ValueError, KeyError, TypeError):
         content = json.loads(data)
         return f"process {content['pid']} on {content['host']}, since {content['started']}"
-    return "of another program"
+    return "unknown process"
 
 
 class LeaseWatcher:

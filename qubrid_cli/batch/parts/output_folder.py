@@ -1,7 +1,11 @@
 """The folder of a run in parts: the names and the content of its files.
 
-``run.json``, the question; ``plan/part-00001.jsonl``, the images of a part; ``partial/part-00001.jsonl``, its answers so far, and ``.json``, their counts;
-``part-00001.jsonl`` or ``.parquet``, its result; ``failed/part-00001.json``, if that contains failures; ``lock/``, the running drivers.
+- ``run.json``: the question.
+- ``plan/part-00001.jsonl``: the images of a part.
+- ``partial/part-00001.jsonl``: its answers so far; ``partial/part-00001.json``: their counts.
+- ``part-00001.jsonl`` or ``part-00001.parquet``: its result.
+- ``failed/part-00001.json``: exists if the result contains failures.
+- ``lock/``: the running drivers.
 """
 
 import io
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
     from ...storage.folder import Folder, Version
 
 _Line = dict[str, Any]
-#: What a line says about its image, besides the name; everything else of it is about the answer.
+#: What a line says about its image, besides the name; all other fields are about the answer.
 _IMAGE_FIELDS = ("index", "source_id", "path", "version")
 
 RUN_FILE = "run.json"
@@ -33,14 +37,14 @@ _TASK_FIELDS = [item.name for item in fields(Task)]
 
 
 class PartFormat(StrEnum):
-    """What the results of parts are stored as; the values are the suffixes of their files."""
+    """The format of the results of parts; the values are the suffixes of their files."""
 
     JSONL = "jsonl"
     PARQUET = "parquet"
 
     @classmethod
     def from_name(cls, name: str) -> "PartFormat":
-        """The format that the suffix of a file stands for; JSONL for any other name."""
+        """Choose the format by the suffix of a file; JSONL for any other suffix than that of Parquet."""
         return cls.PARQUET if name.lower().endswith(".parquet") else cls.JSONL
 
     def encode_lines(self, lines: bytes) -> bytes:
@@ -119,19 +123,19 @@ class PartsOutput:
         return name == RUN_FILE or name.startswith(_FOLDERS) or _NUMBER.fullmatch(name) is not None
 
     def list_planned(self) -> list[int]:
-        """The numbers of the parts whose images are fixed, in order."""
+        """List the numbers of the parts that are planned, in order."""
         return sorted(self._list_numbers("plan/", "jsonl"))
 
     def list_finished(self) -> set[int]:
-        """The numbers of the parts that have a result."""
+        """List the numbers of the parts that have a result."""
         return set(self._list_numbers("", self.part_format))
 
     def list_begun(self) -> list[int]:
-        """The numbers of the unfinished parts of which answers are saved, in order."""
+        """List the numbers of the unfinished parts with saved answers, in order."""
         return sorted(set(self._list_numbers("partial/", "jsonl")) - self.list_finished())
 
     def list_failed(self) -> list[int]:
-        """The numbers of the parts whose results contain failures, in order."""
+        """List the numbers of the parts whose results contain failures, in order."""
         return sorted(self._list_numbers("failed/", "json"))
 
     def _list_numbers(self, prefix: str, suffix: str) -> Iterator[int]:
@@ -146,7 +150,7 @@ class PartsOutput:
         return self.folder.exists(self._result_name(number))
 
     def read_result(self, number: int) -> PartResult | None:
-        """The result of a part; ``None`` if it is not finished."""
+        """Read the result of a part; ``None`` if it is not finished."""
         name = self._result_name(number)
         with suppress(MissingObjectError):
             stored = self.folder.read_versioned(name)
@@ -154,12 +158,12 @@ class PartsOutput:
         return None
 
     def create_plan(self, number: int, items: Iterable[InputItem]) -> bool:
-        """Fix the images of a part; false if another run has fixed other ones."""
+        """Write the list of the images of a part; false if another run has already written one."""
         data = b"".join(map(encode_item, items))
         return self.folder.create(self._plan_name(number), data) is not None
 
     def read_plan(self, number: int) -> list[InputItem]:
-        """The images of a part.
+        """Read the images of a part.
 
         Raises:
             StorageError: there is no such part, or its list is damaged.
@@ -174,7 +178,7 @@ class PartsOutput:
             ) from error
 
     def read_partial(self, number: int) -> bytes:
-        """The lines of an unfinished part; empty if it was never begun."""
+        """Read the lines of an unfinished part; empty if it was never started."""
         with suppress(MissingObjectError):
             return self.folder.read(self._partial_name(number))
         return b""
@@ -184,22 +188,22 @@ class PartsOutput:
         self.folder.put(self._partial_name(number), lines)
 
     def read_report(self, number: int) -> bytes | None:
-        """What the worker of an unfinished part has reported last; ``None`` if it has not."""
+        """Read the last report of the worker of an unfinished part; ``None`` if there is none."""
         with suppress(MissingObjectError):
             return self.folder.read(self._report_name(number))
         return None
 
     def save_report(self, number: int, data: bytes) -> None:
-        """Write what the worker of an unfinished part reports."""
+        """Write a report of the worker of an unfinished part."""
         self.folder.put(self._report_name(number), data)
 
     def finish(self, number: int, lines: bytes, previous: PartResult | None, *, has_failures: bool) -> None:
         """Write the result of a part, unless another worker has written one in the meantime.
 
-        At any moment at which this is interrupted, a part with failures is known as such.
+        If this is interrupted, a part with failures is still in the list of failed parts.
 
         Args:
-            previous: the result with failures that it replaces.
+            previous: the result with failures that this one replaces.
         """
         if has_failures:
             self.folder.put(self._failed_name(number), b"{}\n")
@@ -236,38 +240,40 @@ def decode_item(line: bytes) -> InputItem:
 
 
 def finish_lines(data: bytes) -> tuple[bytes, bool]:
-    """Sort the lines of a results file by the positions of their images; whether any of them is a failure.
+    """Sort the lines of a results file by the positions of their images.
 
-    Of images with the same answer, the first one is the original and the others are its duplicates.
+    Of the images with the same answer, the first one becomes the original and the others its duplicates.
+
+    Returns:
+        The lines, and whether any of them is a failure.
     """
-    parsed: list[tuple[_Line, bytes]] = [(json.loads(line), line + b"\n") for line in data.split(b"\n") if line.strip()]
-    parsed.sort(key=lambda item: item[0]["index"])
-    groups: dict[str, list[int]] = {}
-    for position, (line, _) in enumerate(parsed):
+    lines: list[tuple[_Line, bytes]] = [(json.loads(line), line + b"\n") for line in data.split(b"\n") if line.strip()]
+    lines.sort(key=lambda item: item[0]["index"])
+    positions_by_key: dict[str, list[int]] = {}
+    for position, (line, _) in enumerate(lines):
         if line["key"] is not None:
-            groups.setdefault(line["key"], []).append(position)
-    for positions in groups.values():
-        first, *others = positions
-        if parsed[first][0]["duplicate_of"] is not None:
-            original = next((other for other in others if parsed[other][0]["duplicate_of"] is None), first)
-            lines = [parsed[position][0] for position in (first, original)]
-            swapped = _exchange_images(*lines)
-            name = swapped[0]["images"][0]["source"]
-            answers = {first: swapped[0], original: swapped[1]}
-            for position in others:
-                answers[position] = {**answers.get(position, parsed[position][0]), "duplicate_of": name}
-            for position, line in answers.items() if original != first else ():
-                parsed[position] = line, json_text(line).encode() + b"\n"
-    return b"".join(line for _, line in parsed), any(not line["ok"] for line, _ in parsed)
+            positions_by_key.setdefault(line["key"], []).append(position)
+    for positions in positions_by_key.values():
+        group = [lines[position][0] for position in positions]
+        for position, line in zip(positions, _put_original_first(group), strict=True):
+            if line is not lines[position][0]:
+                lines[position] = line, json_text(line).encode() + b"\n"
+    return b"".join(encoded for _, encoded in lines), any(not line["ok"] for line, _ in lines)
 
 
-def _exchange_images(duplicate: _Line, original: _Line) -> tuple[_Line, _Line]:
-    """The lines of an original and its duplicate as if the duplicate had been answered first: that one comes first."""
-    return _rename(original, duplicate), _rename(duplicate, original)
+def _put_original_first(group: list[_Line]) -> list[_Line]:
+    """Exchange the answers of the first line and of the original, if the first one is a duplicate of it."""
+    original = next((position for position, line in enumerate(group) if line["duplicate_of"] is None), 0)
+    if original == 0:
+        return group
+    exchanged = group.copy()
+    exchanged[0], exchanged[original] = _answer_for(group[0], group[original]), _answer_for(group[original], group[0])
+    name = exchanged[0]["images"][0]["source"]
+    return [exchanged[0], *({**line, "duplicate_of": name} for line in exchanged[1:])]
 
 
-def _rename(answer: _Line, image: _Line) -> _Line:
-    """A line with what it says about the answer, about another image with the same content."""
+def _answer_for(image: _Line, answer: _Line) -> _Line:
+    """Return the line of one image with the answer of another one, which has the same content."""
     source = image["images"][0]["source"]
     images = [{**answer["images"][0], "source": source}, *answer["images"][1:]]
     return {**answer, "images": images, **{name: image[name] for name in _IMAGE_FIELDS}}

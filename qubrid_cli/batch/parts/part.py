@@ -11,7 +11,7 @@ from ..progress.failures import FailureCount
 from .connection import Credentials, EndpointAccess
 from .lease import LeaseKey
 
-#: Seconds that requests in flight may still take when the driver is gone: another one may take over soon.
+#: Seconds that requests in flight may still take when the driver is gone, because another one may take over soon.
 SHORT_GRACE = 5.0
 
 
@@ -28,7 +28,7 @@ class Share:
         seconds: after which no request begins.
         failures: images that may fail.
         pause: seconds before the first request, because the endpoint has asked another part to wait.
-        concurrency: what ``-j auto`` has found in earlier parts.
+        concurrency: what ``-j auto`` has learned in earlier parts.
     """
 
     jobs: int | None = None
@@ -49,12 +49,12 @@ class Part:
     Attributes:
         output: the folder of the run: an absolute path or a URL. Its ``run.json`` has the question, and ``plan/`` the
             images of each part.
-        version: of this program, where the part was made.
+        version: of the program that created the part; that of the worker must be the same.
         redo: request the failed images of a finished part again.
         credentials: ``None`` if the worker has its own.
-        lock: that of the driver; the part stops when the driver does. ``None`` for a part without a driver.
-        storage: how patient requests about the output are.
-        attempt: by which the driver recognizes the reports of the worker; ``None`` for no reports.
+        lock: of the driver, with which the part stops; ``None`` for a part without a driver.
+        storage: timeouts and retries of requests to the storage of the output.
+        attempt: an id that the worker writes into its reports; ``None`` for no reports.
     """
 
     output: str
@@ -74,12 +74,13 @@ class PartSummary:
     """What a worker has done. The answers themselves are in the output.
 
     Attributes:
-        was_finished: the result was there already, so nothing was done.
-        skipped: images whose answers were in the output already.
+        was_finished: the output already had the result, so nothing was done.
+        skipped: images whose answers the output already had.
+        given_up: images that were not requested, because earlier answers about them were incomplete too often.
         cost: US dollars; ``None`` if it is unknown.
-        is_estimated: tokens or cost.
+        is_estimated: tokens or cost are estimated.
         stop_reason: why the part is not finished; its answers so far are in the output.
-        pause: seconds that the endpoint has asked to wait, from the end of the part on.
+        pause: seconds from the end of the part on that the endpoint has asked to wait.
         worker: the name of the machine, and the number of the process.
     """
 

@@ -1,6 +1,6 @@
-"""What workers report while they work on a part: counts in a small file, which the driver reads every few seconds.
+"""The reports of workers about a part: counts in a small file, which the driver reads every few seconds.
 
-A file works with any executor, on this machine and on others.
+Files work with any executor, on this machine and on others.
 """
 
 import json
@@ -18,13 +18,13 @@ from .part import PartSummary
 
 #: Seconds between two reports of a worker: on a disk, and in a bucket, where each is a paid request.
 _DISK_SECONDS, _BUCKET_SECONDS = 2.0, 10.0
-#: What a report contains of a ``PartSummary``.
+#: The fields of a ``PartSummary`` that a report contains.
 _INTEGERS = ("done", "duplicates", "failed", "skipped", "original_bytes", "sent_bytes")
 _NUMBERS = ("input_tokens", "output_tokens", "cost")
 
 
 def get_interval(output: PartsOutput) -> float:
-    """Seconds between two reports."""
+    """Return the seconds between two reports."""
     return _BUCKET_SECONDS if is_object_url(output.folder.url) else _DISK_SECONDS
 
 
@@ -35,7 +35,7 @@ def encode_report(attempt: str, summary: PartSummary) -> bytes:
 
 
 def decode_report(data: bytes, number: int, attempt: str) -> PartSummary | None:
-    """Decode the counts of a part; ``None`` for those of another attempt, or if they are damaged."""
+    """Decode the counts of a part; ``None`` if they are from another attempt, or damaged."""
     with suppress(ValueError, TypeError, KeyError, RecursionError):
         values: dict[str, Any] = json.loads(data)
         figures = [values[name] for name in _NUMBERS if values[name] is not None]
@@ -51,7 +51,7 @@ class ReportReader:
     """Reads the reports of the running parts, in a thread of its own. A context manager.
 
     Args:
-        is_needed: otherwise, workers make no reports.
+        is_needed: whether workers make reports.
     """
 
     def __init__(self, output: PartsOutput, *, is_needed: bool = True) -> None:
@@ -71,7 +71,7 @@ class ReportReader:
         self._is_over.set()
 
     def follow(self, number: int) -> str | None:
-        """Start reading the reports of a part; return what its attempt puts into them, or ``None`` if it makes none."""
+        """Start reading the reports of a part; return the id of the new attempt, or ``None`` if it makes no reports."""
         if not self._is_needed:
             return None
         with self._lock:
@@ -85,7 +85,7 @@ class ReportReader:
             self._reports.pop(number, None)
 
     def take(self) -> Iterable[PartSummary]:
-        """The newest reports that were not taken yet."""
+        """Remove and return the newest reports."""
         with self._lock:
             reports, self._reports = self._reports, {}
         return reports.values()

@@ -1,8 +1,9 @@
-"""``run.json``: the question of a run in parts and its settings, without secrets; from it, each worker builds its requests."""
+"""``run.json``: the question of a run in parts and its settings, from which each worker builds its requests. It has no secrets."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from ... import __version__
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
     from ...storage.folder import Folder
 
 _FORMAT = 1
-#: Fields of a request that do not change the question, and those that a run never sets.
+#: Fields of a request that do not change the question.
 _SETTING_FIELDS = ("stream",)
+#: Values that are named as a whole if anything in them differs.
 _COMPARED_WHOLE = {"schema", "extra", "params", "crop", "tiles", "thinking"}
+#: Fields of a request that a run never sets.
 _UNUSED_FIELDS = ("images", "dropped", "response_format", "history", "follow_ups", "frequency_penalty")
 
 
@@ -32,10 +35,10 @@ class RunDescription:
     """What a run asks about every image, and how.
 
     Attributes:
-        schema: the JSON Schema of the answers, and its name.
-        fetch: download all links, or none; ``None`` for those that the endpoint cannot reach.
-        profile: for the user; each worker is told by the part, as for the URL.
-        folder: where relative paths begin.
+        schema: the JSON Schema of the answers; ``schema_name`` is its name.
+        fetch: whether all links are downloaded, or none; ``None`` for those that the endpoint cannot reach.
+        profile: only for people who read the file, as ``base_url``; workers take both from the part.
+        folder: the folder to which paths are relative.
         part_size: images in a part.
         part_format: of the results of parts.
     """
@@ -133,15 +136,15 @@ def _build_description(question: dict[str, Any], settings: dict[str, Any]) -> Ru
 
 
 def _freeze(value: Any) -> Any:
-    """A JSON value with tuples in place of lists."""
+    """Replace the lists in a JSON value by tuples."""
     return tuple(map(_freeze, value)) if isinstance(value, list) else value
 
 
-def begin(folder: "Folder", description: RunDescription, part_format: PartFormat | None = None) -> PartsOutput:
+def begin_output(folder: "Folder", description: RunDescription, part_format: PartFormat | None = None) -> PartsOutput:
     """Write ``run.json`` if the output is new; otherwise check that its question is the same, and replace the settings.
 
     Args:
-        part_format: ``None`` for that of an output that exists, else JSONL.
+        part_format: of the results; ``None`` for the format of an existing output, or JSONL.
 
     Raises:
         UsageError: the output belongs to another question or has another format, or the description contains a secret.
@@ -184,15 +187,15 @@ def _refuse_secrets(description: RunDescription) -> None:
 
 
 def _find_differences(old: Any, new: Any, name: str = "") -> "list[str]":
-    """The names of the values that differ, such as ``prompt``."""
+    """List the names of the values that differ, such as ``prompt``."""
     if not isinstance(old, dict) or not isinstance(new, dict) or name in _COMPARED_WHOLE:
         return [] if old == new else [name]
-    found = (_find_differences(old.get(key), new.get(key), key) for key in {**old, **new})
-    return list(dict.fromkeys(name for names in found for name in names))
+    differences = (_find_differences(old.get(key), new.get(key), key) for key in {**old, **new})
+    return list(dict.fromkeys(chain.from_iterable(differences)))
 
 
 def open_output(folder: "Folder") -> tuple[PartsOutput, RunDescription]:
-    """The files of a run, and its description; exceptions are those of ``read_description``."""
+    """Return the files of a run, and its description; exceptions are those of ``read_description``."""
     description = read_description(folder)
     return PartsOutput(folder, description.part_format), description
 

@@ -26,7 +26,7 @@ from .lease import DEFAULT_TIMES, LOCK_FOLDER, Lease, LeaseTimes
 from .output_folder import RUN_FILE, PartFormat
 from .part import Part
 from .reports import ReportReader
-from .run_file import RunDescription, begin, open_output
+from .run_file import RunDescription, begin_output, open_output
 from .shares import RunLimits, Shares
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ class PartsPlan:
         inputs: all images.
         credentials: sent to the workers; ``None`` if each has its own.
         shard: the parts that this run works on; ``None`` for all.
-        open_executor: opens what works on the parts; ``None`` to plan them only.
-        part_format: of the results of parts; ``None`` for that of an output that exists, else JSONL.
-        storage: how patient requests about the output are.
+        open_executor: opens the executor of the parts; ``None`` only to plan them.
+        part_format: of the results of parts; ``None`` for the format of an existing output, or JSONL.
+        storage: timeouts and retries of requests to the storage of the output.
     """
 
     location: str
@@ -79,7 +79,7 @@ def run_in_parts(plan: PartsPlan) -> None:
     show = (lambda _: None) if plan.is_quiet else echo_err
     with ExitStack() as stack:
         lease = stack.enter_context(Lease(folder, plan.shard, notify=show, times=plan.lease_times))
-        output = begin(folder, plan.description, plan.part_format)
+        output = begin_output(folder, plan.description, plan.part_format)
         shard = plan.shard
         planner = Planner(
             output,
@@ -119,11 +119,14 @@ def run_in_parts(plan: PartsPlan) -> None:
         )
         stack.enter_context(stop_on_signals(driver))
         driver.run()
-    _report(plan, driver, stats, folder.url)
+    if not plan.is_quiet:
+        for line in stats.format_summary(jobs=""):
+            echo_err(line)
+    _raise_if_incomplete(driver, stats, folder.url)
 
 
 def open_parts(location: str, *, profile: str | None = None, base_url: str | None = None) -> Iterator[Part]:
-    """Yield the parts of a planned run that are left, for ``run_part``, with the endpoint of the settings on this machine.
+    """Yield the parts of a planned run that are left, for ``run_part``; their endpoint is that of the settings here.
 
     Args:
         location: the folder of the run, a path or a URL.
@@ -157,30 +160,23 @@ def open_parts(location: str, *, profile: str | None = None, base_url: str | Non
 
 
 def _refuse_other_content(folder: "Folder") -> None:
-    """Refuse a folder that is in use for something else, such as the images themselves.
+    """Refuse a folder that is used for something else, such as the images themselves.
 
     Raises:
-        UsageError: it has files, but none that a run writes first.
+        UsageError: it has files, but no ``run.json``.
     """
     if folder.exists(RUN_FILE):
         return
-    other = next((item.name for item in folder.list() if not item.name.startswith(LOCK_FOLDER)), None)
-    if other is not None:
+    name = next((item.name for item in folder.list() if not item.name.startswith(LOCK_FOLDER)), None)
+    if name is not None:
         raise UsageError(
-            f"{folder.url} is not empty, and does not hold a run: it has {other}",
+            f"{folder.url} is not empty, and does not hold a run: it has {name}",
             hint="Name a new folder after -o, such as results/",
         )
 
 
-def _report(plan: PartsPlan, driver: Driver, stats: BatchStats, url: str) -> None:
-    """Print the summary of a run.
-
-    Raises:
-        QvisionError: why it stopped early, or that images failed.
-    """
-    if not plan.is_quiet:
-        for line in stats.format_summary(jobs=""):
-            echo_err(line)
+def _raise_if_incomplete(driver: Driver, stats: BatchStats, url: str) -> None:
+    """Raise why a run is incomplete, if it is."""
     again = "run the same command again."
     if (reason := driver.stop_reason) is not None:
         raise reason.with_message(f"{reason.message}; some parts are left", hint=reason.hint or f"To continue, {again}")

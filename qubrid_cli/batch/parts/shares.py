@@ -1,4 +1,4 @@
-"""One limit for all: how the limits of a run are divided among the parts that run at the same time. Pure."""
+"""How the limits of a run are divided among the parts that run at the same time. Pure."""
 
 from math import inf
 from typing import TYPE_CHECKING
@@ -18,8 +18,11 @@ class RunLimits:
 
     Attributes:
         jobs: requests at once; ``None`` for ``-j auto``.
-        rpm: requests per minute; ``tpm`` tokens per minute.
-        cost: US dollars; ``tokens`` in both directions, ``seconds`` from its start.
+        rpm: requests per minute.
+        tpm: tokens per minute.
+        cost: US dollars.
+        tokens: in both directions.
+        seconds: from the start of the run.
     """
 
     jobs: int | None = None
@@ -32,16 +35,16 @@ class RunLimits:
 
     @property
     def are_divided(self) -> bool:
-        """Whether a part has to know how many others there are."""
+        """Whether the share of a part depends on how many parts run."""
         return any(limit is not None for limit in (self.jobs, self.rpm, self.tpm))
 
 
 class Shares:
     """Divides the limits of a run among its parts.
 
-    Each running part has the same share of what is limited per minute or at once. Money and tokens are given to a part in
-    advance; what it does not use comes back when it ends. Once a part has used up its share, the rest is given to one part
-    at a time, so that it is used up too.
+    Each running part has the same share of the requests at once and of the limits per minute. Cost and tokens are reserved
+    for a part when it starts; those that it did not use are free again when it ends. Once a part has used up its share,
+    only one part runs at a time, so that it can use all that is left.
 
     Attributes:
         limits: of the whole run.
@@ -53,19 +56,19 @@ class Shares:
         self.limits = limits
         self._started_at = started_at
         self._used = {"cost": 0.0, "tokens": 0.0}
-        self._given: dict[int, dict[str, float]] = {}
+        self._reserved: dict[int, dict[str, float]] = {}
         self._failed = self._finished = 0
         self._paused_until = 0.0
         self._concurrency: ConcurrencyState | None = None
 
     def compute_slots(self, workers: int) -> int:
-        """How many parts may run at the same time."""
+        """Compute how many parts may run at the same time."""
         if self.is_narrow:
             return min(workers, 1)
         return workers if self.limits.jobs is None else min(workers, self.limits.jobs)
 
     def compute_common(self, running: int) -> CommonShare:
-        """What each of so many parts may use."""
+        """Compute what each of the running parts may use."""
         limits, count = self.limits, max(1, running)
         return CommonShare(
             None if limits.jobs is None else max(1, limits.jobs // count),
@@ -73,30 +76,30 @@ class Shares:
             None if limits.tpm is None else limits.tpm / count,
         )
 
-    def give(self, number: int, running: int, free_slots: int, now: float) -> Share | None:
-        """The share of a part that is about to start; ``None`` if nothing is left of a limit.
+    def reserve(self, number: int, running: int, free_slots: int, now: float) -> Share | None:
+        """Reserve the share of a part that is about to start; ``None`` if nothing is left of a limit.
 
         Args:
-            running: parts that run at the same time, with this one.
-            free_slots: parts that could start now, this one included.
+            running: parts that run at the same time, including this one.
+            free_slots: parts that could start now, including this one.
         """
         limits, common = self.limits, self.compute_common(running)
-        given = {
+        amounts = {
             name: limit
             if limit == inf
-            else (limit - self._used[name] - sum(share[name] for share in self._given.values())) / free_slots
+            else (limit - self._used[name] - sum(reserved[name] for reserved in self._reserved.values())) / free_slots
             for name, limit in (("cost", limits.cost), ("tokens", limits.tokens))
         }
         seconds = limits.seconds - (now - self._started_at)
-        if min(*given.values(), seconds) <= 0:
+        if min(*amounts.values(), seconds) <= 0:
             return None
-        self._given[number] = given
+        self._reserved[number] = amounts
         return Share(
             common.jobs,
             common.rpm,
             common.tpm,
-            given["cost"],
-            given["tokens"],
+            amounts["cost"],
+            amounts["tokens"],
             seconds,
             # A percentage applies to the whole run, and a part may be worse than others.
             FailureLimit(limits.failures.count - self._failed, in_a_row=limits.failures.in_a_row),
@@ -104,9 +107,9 @@ class Shares:
             self._concurrency,
         )
 
-    def take_back(self, number: int, summary: PartSummary, now: float) -> None:
-        """Count what a part has used."""
-        given = self._given.pop(number, None)
+    def release(self, number: int, summary: PartSummary, now: float) -> None:
+        """Release the share of a part that has ended, and count what it has used."""
+        self._reserved.pop(number, None)
         self._used["cost"] += summary.cost or 0.0
         self._used["tokens"] += summary.input_tokens + summary.output_tokens
         self._failed += summary.failed
@@ -115,11 +118,11 @@ class Shares:
             self._paused_until = max(self._paused_until, now + summary.pause)
         if summary.concurrency is not None and summary.done > 0:
             self._concurrency = summary.concurrency
-        if given is not None and summary.stop_reason is not None and summary.stop_reason.code == "limit":
+        if summary.stop_reason is not None and summary.stop_reason.code == "limit":
             self.is_narrow = True
 
     def find_exceeded_limit(self, now: float) -> str | None:
-        """The limit, as its option, at which the run stops; ``None`` if none is reached."""
+        """The limit, as it was set, at which the run stops; ``None`` if none is reached."""
         if self.limits.failures.is_exceeded(self._failed, self._finished):
             return "--max-failures"
         if now - self._started_at >= self.limits.seconds:
@@ -127,7 +130,7 @@ class Shares:
         return None
 
     def find_used_up(self) -> str:
-        """The limit that ended a part that could use all that was left."""
+        """The limit, as it was set, of which the least is left."""
         left = {
             f"--max-cost {self.limits.cost:g}": 1 - self._used["cost"] / self.limits.cost if self.limits.cost else 0.0,
             f"--max-tokens-total {self.limits.tokens:.0f}": 1 - self._used["tokens"] / self.limits.tokens,

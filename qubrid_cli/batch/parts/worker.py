@@ -47,20 +47,20 @@ if TYPE_CHECKING:
 
 #: The answers of a part are written to the output after this many, or after this many seconds.
 _CHECKPOINT_ANSWERS, _CHECKPOINT_SECONDS = 50, 60.0
-#: Seconds between two looks at the process that started this one, and at the lock if that is not too often.
+#: Seconds between checks of the process that started this one; the lock may be checked less often.
 _WATCH_SECONDS = 0.25
 
 _active: "weakref.WeakSet[_PartRun]" = weakref.WeakSet()
 
 
 def run_part(part: Part) -> PartSummary:
-    """Do a part, unless its result is in the output already, and write the result there.
+    """Do a part, and write its result to the output, unless that has it already.
 
-    It can be called again with the same part at any time, also after it was killed: it continues with the answers that it
-    has saved, which it does after every 50 and every minute.
+    This can be called again with the same part at any time, also after the process was killed: it continues with the
+    answers that were saved, after every 50 of them and every minute.
 
     Raises:
-        QvisionError: the part cannot be begun. Errors of single images are records in the result.
+        QvisionError: the part cannot be started. Errors of single images are records in the result.
     """
     if part.version != __version__:
         raise ConfigError(
@@ -77,7 +77,7 @@ def run_part(part: Part) -> PartSummary:
 
 
 def _require_parquet() -> None:
-    """Check before the first request that the result can be written."""
+    """Check that the result can be written, before the first request is sent."""
     from ...output.parquet import require_library  # loads pyarrow
 
     try:
@@ -101,7 +101,7 @@ def interrupt_all(cause: str, grace: float | None) -> bool:
 
 @atexit.register
 def save_all() -> None:
-    """Save what was answered, in a process that ends while threads of it work on parts."""
+    """Save the answers so far when the process ends while its threads work on parts."""
     for run in list(_active):
         run.save()
 
@@ -120,7 +120,7 @@ class _PartRun:
         self._saving = threading.Lock()
         self._unsaved, self._saved_at = 0, time.monotonic()
         self._is_over = threading.Event()
-        self._count: Callable[[], PartSummary] | None = None
+        self._summarize: Callable[[], PartSummary] | None = None
         self._watcher: LeaseWatcher | None = None
         if part.lock is not None:
             self._watcher = LeaseWatcher(output.folder, part.lock)
@@ -132,18 +132,18 @@ class _PartRun:
             self._batch_run.interrupt(cause, grace)
 
     def save(self) -> None:
-        """Write the answers so far to the output."""
+        """Write the answers so far to the output, if there are new ones."""
         with self._saving:
             if self._path is not None and self._unsaved:
                 self._unsaved, self._saved_at = 0, time.monotonic()
                 self._output.save_partial(self._part.number, self._path.read_bytes())
 
     def _report(self, last: PartSummary) -> PartSummary:
-        """Report the counts to the driver, if they are not the last ones."""
+        """Report the counts to the driver, if they differ from the last report; return them."""
         with self._saving:
-            if self._path is None or self._count is None or self._part.attempt is None:
+            if self._path is None or self._summarize is None or self._part.attempt is None:
                 return last
-            if (counts := self._count()) != last:
+            if (counts := self._summarize()) != last:
                 with suppress(OutputError, ConfigError):  # the next try may succeed, and nothing depends on it
                     self._output.save_report(self._part.number, encode_report(self._part.attempt, counts))
             return counts
@@ -161,7 +161,7 @@ class _PartRun:
                 plan.limits, price=plan.batch_request.price, max_tokens=plan.batch_request.request.max_tokens
             )
             stats = BatchStats(budget.usage)
-            self._count = partial(_count, number, budget, stats)
+            self._summarize = partial(_summarize, number, budget, stats)
             _active.add(self)
             try:
                 batch_run = self._run_images(plan, path, budget, stats)
@@ -176,7 +176,7 @@ class _PartRun:
         elif result:
             self._output.save_partial(number, result)
         return replace(
-            _count(number, budget, stats),
+            _summarize(number, budget, stats),
             given_up=batch_run.given_up_count,
             failures=tuple(stats.list_failures()),
             seconds=time.monotonic() - started_at,
@@ -262,7 +262,7 @@ class _PartRun:
                     rate_limiter.change_limits(share.jobs, share.rpm, share.tpm)
 
     def _watch(self) -> None:
-        """Stop when the driver says so, or when it is gone; and report to it."""
+        """Report to the driver, and stop the part when the driver asks for it or is gone."""
         import multiprocessing
 
         parent = multiprocessing.parent_process()
@@ -282,8 +282,8 @@ class _PartRun:
                 next_report_at = time.monotonic() + interval
 
 
-def _count(number: int, budget: Budget, stats: BatchStats) -> PartSummary:
-    """The counts of a part so far."""
+def _summarize(number: int, budget: Budget, stats: BatchStats) -> PartSummary:
+    """Summarize the counts of a part so far."""
     usage = budget.usage
     return PartSummary(
         number,
@@ -301,7 +301,7 @@ def _count(number: int, budget: Budget, stats: BatchStats) -> PartSummary:
 
 
 def _open_source(description: RunDescription, settings: "Settings", task: Task) -> sources.Source:
-    """Resolve the image of a task; relative paths begin in the folder of the driver."""
+    """Resolve the image of a task; paths are relative to the folder of the driver."""
     path = os.path.join(description.folder, task.source)
     if not sources.is_url(task.source) and split_member(path) is not None:  # in an archive
         member = resolve_source(replace(task, source=path))

@@ -24,7 +24,7 @@ _LINE_INTERVAL = 30.0
 _REPORT_SECONDS = 2.0
 #: Seconds between drawings of the bar.
 _DRAW_INTERVAL = 0.25
-#: Characters of the bar: at most, and at least to be drawn at all.
+#: Characters of the bar: at most, and at least; a shorter one is not drawn.
 _BAR_WIDTH, _LEAST_BAR_WIDTH = 24, 8
 #: From the start of the line to the end of the screen (ECMA-48, ED); faint text and its end (SGR).
 _ERASE, _DIM, _RESET = "\r\x1b[J", "\x1b[2m", "\x1b[0m"
@@ -37,7 +37,7 @@ def show_progress(stats: BatchStats, *, is_quiet: bool, is_shown: bool, as_bar: 
     Args:
         is_quiet: show nothing.
         is_shown: show progress, not only messages.
-        as_bar: draw a bar if stderr is a terminal; results must not go to the same one.
+        as_bar: draw a bar if stderr is a terminal; then results must not go to the same terminal.
     """
     if is_quiet or sys.stderr is None:
         yield ProgressDisplay()
@@ -105,7 +105,7 @@ class LineDisplay(MessageDisplay):
 
 
 class BarDisplay(ProgressDisplay):
-    """A few lines at the bottom of a terminal, drawn by a thread. A context manager; at its end, they disappear.
+    """A few lines at the bottom of a terminal, drawn by a thread. A context manager that erases them at its end.
 
     The cursor rests at their start, so that erasing to the end of the screen removes them, however the terminal has
     wrapped them when it was resized.

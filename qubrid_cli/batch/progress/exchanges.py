@@ -1,4 +1,4 @@
-"""The requests about one image, one by one: counted, and logged for ``-v``."""
+"""The requests about one image, which are counted, and logged for ``-v``."""
 
 from collections.abc import Iterator, Sequence
 

@@ -15,7 +15,7 @@ from .display import ProgressDisplay
 
 #: Columns of a name, at least and at most.
 _LEAST_NAME_WIDTH, _MOST_NAME_WIDTH = 8, 32
-#: Columns of a terminal on which the numbers have little room.
+#: Columns of a narrow terminal, which leaves little room for the numbers.
 _NARROW = 60
 _GAP = "  "
 _BOLD, _RED, _RESET = "\x1b[1m", "\x1b[31m", "\x1b[0m"
@@ -83,9 +83,9 @@ def _take_first_line(record: Record) -> str:
 def _measure_columns(width: int) -> tuple[int, int, int]:
     """The widths of the name, of the answer and of each number."""
     number_width = 5 if width < _NARROW else 7
-    rest = max(0, width - 2 * number_width - 3 * len(_GAP))
-    name_width = min(max(rest * 2 // 5, _LEAST_NAME_WIDTH), _MOST_NAME_WIDTH)
-    return name_width, max(0, rest - name_width), number_width
+    text_width = max(0, width - 2 * number_width - 3 * len(_GAP))
+    name_width = min(max(text_width * 2 // 5, _LEAST_NAME_WIDTH), _MOST_NAME_WIDTH)
+    return name_width, max(0, text_width - name_width), number_width
 
 
 def _join_cells(name: str, answer: str, tokens: str, seconds: str, width: int) -> str:

@@ -1,6 +1,6 @@
-"""What a run has done so far: as progress during the run, as a summary at its end.
+"""The statistics of a run, shown as progress during the run and as a summary at its end.
 
-Several runs on one results file count together: what another run answers of the images of this one is finished.
+Several runs on one results file count together: an image of this run that another one answers is finished.
 """
 
 import threading
@@ -20,7 +20,7 @@ from .failures import FailureCount, FailureSummary
 
 #: Answers over which the progress shows the median time.
 _RECENT_ANSWERS = 100
-#: Seconds over which the speed is measured that predicts the time left.
+#: Seconds over which the speed is measured, from which the time left is estimated.
 _SPEED_WINDOW_SECONDS = 60.0
 #: Seconds without an outcome after which the progress says so.
 _QUIET_SECONDS = 10.0
@@ -54,7 +54,7 @@ class BatchStats:
     Attributes:
         total: images in the whole run; ``None`` until they are counted.
         in_flight: requests without a response.
-        part_count: parts in work, in a run that is divided into parts; then other processes make the requests.
+        part_count: running parts, if the run is divided into parts; then other processes make the requests.
         trouble: why nothing is sent.
         original_bytes: of the images before they were prepared; ``sent_bytes`` after.
     """
@@ -108,7 +108,7 @@ class BatchStats:
         threading.Thread(target=count, name="count", daemon=True).start()
 
     def begin_requests(self) -> None:
-        """Measure the speed from now on, if nothing was requested before, as while a run waits for its workers."""
+        """Measure the speed from now on, if nothing was requested before, for example because there were no workers."""
         self._record_speed()
 
     def add_outcome(self, outcome: Outcome) -> None:
@@ -134,7 +134,7 @@ class BatchStats:
         self._record_speed()
 
     def list_failures(self) -> list[FailureCount]:
-        """The failures by kind, as plain data."""
+        """List the failures by kind, as plain data."""
         return self._failures.list_counts()
 
     def add_counts(self, done: int, duplicates: int, failed: int, failures: Iterable[FailureCount]) -> None:
@@ -222,7 +222,7 @@ class BatchStats:
             "cost": str(Cost(usage.cost)) if usage.cost is not None else "",
             "in_flight": f"{self.in_flight} in flight"
             if self.part_count is None
-            else f"{self.part_count} parts in work",
+            else f"{format_count(self.part_count, 'part')} running",
             "median": f"p50 {_percentile(recent_seconds, 50):.2f} s" if recent_seconds else "",
         }
         for name in ("median", "tokens", "skipped", "cost", "failed"):
@@ -233,7 +233,7 @@ class BatchStats:
         return parts["in_flight"]
 
     def format_trouble(self) -> str:
-        """Format why nothing moves: ``HTTP 503 for 1 min 40 s, next try in 12 s``; empty if something does."""
+        """Format why no image is finished: ``HTTP 503 for 1 min 40 s, next try in 12 s``; empty if images are."""
         now, trouble = self._clock(), self.trouble
         wait = trouble.next_at - now
         if trouble.reason is not None:
@@ -305,17 +305,17 @@ def format_duration(seconds: float) -> str:
     """Format a duration: ``4.2 s``, ``12 min 5 s``, ``3 h 7 min``."""
     if seconds < 60:
         return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    minutes, whole_seconds = divmod(round(seconds), 60)
+    return f"{minutes} min {whole_seconds} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _format_seconds(seconds: float) -> str:
-    """Format a duration without fractions of a second, which would flicker."""
+    """Format a duration in whole seconds, because fractions would flicker."""
     return f"{round(seconds)} s" if seconds < 59.5 else format_duration(seconds)
 
 
 def _join_fitting(parts: Sequence[str], width: int | None) -> str:
-    """Join as many parts from the first one on as fit."""
+    """Join the first parts, as many as fit."""
     text = parts[0]
     for part in parts[1:]:
         if width is not None and len(f"{text} · {part}") > width:

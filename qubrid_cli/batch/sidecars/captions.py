@@ -49,9 +49,9 @@ def list_fields(schema: Any, *, is_alt_text: bool) -> frozenset[PhotoField]:
 
 
 def extract_texts(record: Mapping[str, Any], *, is_alt_text: bool = False) -> dict[PhotoField, tuple[str, ...]]:
-    """Return the texts of an answer by field: one for each field, any number of keywords.
+    """Extract the texts of an answer by field: one for each field, any number of keywords.
 
-    An answer that is text is the description. Of JSON, only what has the name of a field is returned.
+    An answer that is text is the description. Of JSON, only values with the name of a field are returned.
     """
     data = _get_data(record)
     if data is not None:
@@ -64,8 +64,9 @@ def extract_texts(record: Mapping[str, Any], *, is_alt_text: bool = False) -> di
 def format_caption(record: Mapping[str, Any]) -> str:
     """Format an answer as plain text without control characters.
 
-    Of JSON, that is its caption or description; if it has only fields of photo managers, also its alternative text,
-    its title, or its keywords in one line. Other JSON is as the model wrote it, except that boxes are in pixels of the image.
+    Of JSON, the caption is its caption or description. If it has neither, and only fields of photo managers, it is the
+    alternative text, the title, or the keywords in one line. Other JSON stays as the model wrote it, except that boxes are
+    in pixels of the image.
     """
     data, text = _get_data(record), _clean(record.get("text"))
     if data is None:
@@ -81,12 +82,12 @@ def format_caption(record: Mapping[str, Any]) -> str:
 
 
 def _are_boxes(data: Any) -> bool:
-    """Whether the data are boxes, whose numbers are not those that the model wrote."""
+    """Whether the data are boxes, whose numbers were converted to pixels."""
     return isinstance(data, list) and bool(data) and all(isinstance(item, dict) and "box" in item for item in data)
 
 
 def _get_data(record: Mapping[str, Any]) -> Any:
-    """Return the JSON of an answer, also if the model wrote it without being given a schema; ``None`` for text."""
+    """Return the JSON of an answer, even if no schema asked for JSON; ``None`` for text."""
     if (data := record.get("data")) is not None:
         return data
     text = str(record.get("text") or "").strip()

@@ -24,9 +24,9 @@ class SidecarFormat(StrEnum):
 
 
 class ExistingPolicy(StrEnum):
-    """What to do if a sidecar exists that this program did not write, or, in XMP, a field that it did not write.
+    """What to do with a sidecar that exists and that this program did not write; in XMP, with such a field.
 
-    With ``SKIP``, that also applies to what this program wrote. Keywords in XMP are merged in any case.
+    ``SKIP`` also applies to what this program wrote. Keywords in XMP are always merged.
     """
 
     SKIP = "skip"
@@ -78,6 +78,17 @@ class SidecarOptions:
         return Path((name if keeps_suffix else os.path.splitext(name)[0]) + suffix)
 
 
+#: The options by attribute, and the sidecars to which they apply.
+_FLAGS = {
+    "existing": ("--existing", frozenset(SidecarFormat)),
+    "caption_suffix": ("--caption-suffix", frozenset({SidecarFormat.TXT})),
+    "append_suffix": ("--append-suffix", frozenset({SidecarFormat.TXT, SidecarFormat.JSON})),
+    "one_line": ("--one-line", frozenset({SidecarFormat.TXT})),
+    "prefix": ("--prefix", frozenset({SidecarFormat.TXT})),
+    "xmp_name": ("--xmp-name", frozenset({SidecarFormat.XMP})),
+}
+
+
 def build_options(
     formats: Sequence[str],
     *,
@@ -125,17 +136,6 @@ def build_options(
             hint="Name a field of the schema title, caption, alt or keywords, or use: -P photo",
         )
     return options
-
-
-#: The options by attribute, and the sidecars to which they apply.
-_FLAGS = {
-    "existing": ("--existing", frozenset(SidecarFormat)),
-    "caption_suffix": ("--caption-suffix", frozenset({SidecarFormat.TXT})),
-    "append_suffix": ("--append-suffix", frozenset({SidecarFormat.TXT, SidecarFormat.JSON})),
-    "one_line": ("--one-line", frozenset({SidecarFormat.TXT})),
-    "prefix": ("--prefix", frozenset({SidecarFormat.TXT})),
-    "xmp_name": ("--xmp-name", frozenset({SidecarFormat.XMP})),
-}
 
 
 def _check_caption_suffix(suffix: str) -> None:

@@ -1,4 +1,4 @@
-"""The content of each sidecar: what an answer makes of an existing file. Pure."""
+"""The content of sidecars: an answer, merged into the existing file if there is one. Pure."""
 
 import os
 from collections.abc import Callable
@@ -51,7 +51,7 @@ class SidecarContent(Protocol):
 def build_contents(
     options: SidecarOptions, has_text: Callable[[str, str], bool]
 ) -> dict[SidecarFormat, SidecarContent]:
-    """Build what the options name.
+    """Build the contents of the formats that the options name.
 
     Args:
         has_text: whether an earlier answer about a source had a text; then a text file with it is ours.
@@ -90,8 +90,8 @@ class _TextContent:
         text = _decode_text(existing)
         if _squeeze(caption) in _squeeze(text):
             return existing
-        if (note := record.get("correction")) is not None:
-            model_caption = self._format({"text": note["model_text"]})
+        if (correction := record.get("correction")) is not None:
+            model_caption = self._format({"text": correction["model_text"]})
             if model_caption in text:
                 return text.replace(model_caption, caption).encode(errors="replace")
         line_break = "\r\n" if "\r\n" in text else "\n"

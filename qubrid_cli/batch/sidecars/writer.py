@@ -1,8 +1,8 @@
 """Write sidecars. Images are never changed, and files of other origin only as ``ExistingPolicy`` says.
 
 The order matters: ``claim``, request, append the line to the results file, and only then ``write``. If a run is killed
-before ``write``, the next one makes up for it with ``write_missing``. A sidecar that was written before its line would
-look like a file of other origin to the next run, and be refused.
+before ``write``, the next one calls ``write_missing``. If a sidecar was written before its line, the next run would take
+it for a file of other origin, and refuse to change it.
 """
 
 import errno
@@ -34,7 +34,7 @@ class Sidecars:
 
     Args:
         has_text: whether an earlier answer about this source had this text; then a text file with it is ours.
-        corrections: take the place of answers, or keep them from being written.
+        corrections: replace answers, or keep them from being written.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Sidecars:
 
     @property
     def has_corrections(self) -> bool:
-        """Whether records need the key of their answer, by which corrections are found."""
+        """Whether records must have their keys, by which corrections are found."""
         return bool(self._corrections)
 
     def _are_complete(self, paths: Mapping[SidecarFormat, Path]) -> bool:
@@ -77,7 +77,7 @@ class Sidecars:
         """Check that the sidecars of an image can be written, before the request is sent.
 
         Raises:
-            ImageError: the image is not a file, a sidecar must not be changed, or another image claimed it.
+            ImageError: the image is not a file, a sidecar must not be changed, or another image has claimed it.
         """
         owner = entries.digest(source.name)
         for kind, path in self._derive_paths(source).items():
@@ -93,7 +93,7 @@ class Sidecars:
         """Write the sidecars of an image that was claimed. If one cannot be written, the others still are.
 
         Raises:
-            ImageError: a sidecar could not be written, for example because a file has been created there meanwhile.
+            ImageError: a sidecar could not be written, for example because a file was created there in the meantime.
             OutputError: the disk is full.
         """
         correction = self._corrections.find(record)
@@ -104,9 +104,9 @@ class Sidecars:
     def write_missing(self, source: Source, record: entries.Record) -> None:
         """Write the sidecars of an image that an earlier run described, unless they exist.
 
-        If existing files are to be appended to or replaced, that is done with those that were last changed before the
-        answer came. What is newer was written here, or corrected by a person. If the answer was corrected, what was
-        written here is replaced too, and the time of the correction counts.
+        If the policy is to append to existing files, or to replace them, this applies only to files that were last changed
+        before the answer came: a newer file was written by this program, or corrected by a person. If the answer was
+        corrected, the time of the correction counts instead, and files that this program wrote are replaced too.
 
         Raises:
             ImageError, OutputError: as ``write`` does.
@@ -180,7 +180,7 @@ class Sidecars:
         errors: list[ImageError] = []
         for kind, path in self._derive_paths(source).items():
             try:
-                with suppress(FileExistsError):  # it was created this very moment: by another run, or not by us
+                with suppress(FileExistsError):  # another program has created it since the check
                     self._write(source, kind, path, record, choose_policy(kind, path))
                     continue
                 self._write(source, kind, path, record, choose_policy(kind, path))
@@ -198,12 +198,10 @@ class Sidecars:
     ) -> None:
         content, existing = self._contents[kind], None
         if os.path.lexists(path):
-            if policy is ExistingPolicy.SKIP:
-                if _is_complete(content, path):
-                    return
-                existing = _read(path)
-            else:
-                existing = _read(path)
+            if policy is ExistingPolicy.SKIP and _is_complete(content, path):
+                return
+            existing = _read(path)
+            if policy is not ExistingPolicy.SKIP:
                 content.check(source.name, existing)
         data = content.update(existing, record, policy)
         if data != existing:

@@ -1,7 +1,7 @@
-"""Write the fields of an image into an XMP file, keeping every byte of it that is not ours.
+"""Write the fields of an image into an XMP file, and keep all other bytes of the file.
 
-Of a text in several languages, only the default (``x-default``) is written; the others are kept. Of the keywords, only
-those that were written here are ever removed.
+Of a text in several languages, only the default (``x-default``) is written; the others are kept. Only keywords that this
+program wrote are ever removed.
 
 Source: XMP specification part 1 (ISO 16684-1), 7; IPTC Photo Metadata Standard 2021.1, "Alt Text (Accessibility)".
 """
@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from xml.sax.saxutils import escape
 
 from ...frozen import frozen
@@ -56,8 +57,8 @@ _PROPERTIES = {
     PhotoField.ALT: _Property(_IPTC_NAMESPACE, "Iptc4xmpCore", "AltTextAccessibility"),
     PhotoField.KEYWORDS: _Property(_DC_NAMESPACE, "dc", "subject"),
 }
-#: The names of the properties for which an answer was written here, and the digests of their texts, one for each
-#: keyword. A text whose digest is missing was written or changed by another program.
+#: A property of our own. It has the names of the properties that this program wrote, and the digests of their texts, one
+#: for each keyword. A text whose digest is missing was written or changed by another program.
 _MARK = _Property("urn:qvision:xmp:1#", "qvision", "WrittenByQvision")
 #: Characters that XML cannot contain in any notation (XML 1.0, 2.2).
 _ILLEGAL_CHARACTERS = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -68,7 +69,7 @@ _EMPTY_XMP = (
 
 
 class PropertyExistsError(Exception):
-    """The file has a text that was not written here; the message names the property."""
+    """The file has a text that this program did not write; the message names the property."""
 
 
 class XmpFile:
@@ -86,7 +87,7 @@ class XmpFile:
         self._marks = {mark for value in self._document.values[_MARK.expanded_name] for mark in value.text.split()}
 
     def has_all(self, fields: Iterable[PhotoField]) -> bool:
-        """Whether each field has a text or an answer was written here; keywords of other origin do not suffice."""
+        """Whether each field has a text, or was written by this program; keywords of other origin do not count."""
         return all(
             _PROPERTIES[photo_field].qualified_name in self._marks
             or (self._has_own_keywords() if photo_field is PhotoField.KEYWORDS else self._has_text(photo_field))
@@ -107,7 +108,7 @@ class XmpFile:
         """Return the file with these texts.
 
         Args:
-            fields: all that the answer might have filled; if it left one empty, that is recorded too.
+            fields: all that the answer might have filled; those that it left empty are recorded as written too.
             existing: what to do with texts that exist. Only a description is ever appended to.
 
         Raises:
@@ -116,10 +117,8 @@ class XmpFile:
         if existing is ExistingPolicy.FAIL:
             self.check(texts)
         changes = [self._change(photo_field, values, existing) for photo_field, values in texts.items()]
-        edits, block = (
-            [edit for change in changes for edit in change.edits],
-            "".join(change.block for change in changes),
-        )
+        edits = [edit for change in changes for edit in change.edits]
+        block = "".join(change.block for change in changes)
         marks = self._marks.union(*(change.marks for change in changes))
         marks |= {_PROPERTIES[photo_field].qualified_name for photo_field in {*fields, *texts}}
         marks -= {mark for change in changes for mark in change.removed_marks - change.marks}
@@ -211,8 +210,8 @@ class XmpFile:
         plain = [value for value in values if value.container is None and value.text.strip()]
         foreign = [item.text.strip() for _, item in self._iterate_keywords() if item not in own]
         foreign += [value.text.strip() for value in plain]
-        known = {text.casefold() for text in foreign}
-        added = [text for text in keywords if text.casefold() not in known]
+        foreign_lower = {text.casefold() for text in foreign}
+        added = [text for text in keywords if text.casefold() not in foreign_lower]
         removed_marks = frozenset(xmp_property.digest(text.text) for text in (*own, *values))
         marks = frozenset(map(xmp_property.digest, added))
         target = next((value for value in values if value.container is not None), None)
@@ -247,9 +246,10 @@ class _Change:
 
 
 def _find_default(value: Value) -> Item | None:
-    """Find the item for readers that ask for no language."""
-    with_mark = [item for item in value.items if item.language.lower() == DEFAULT_LANGUAGE]
-    return next(iter([*with_mark, *(item for item in value.items if not item.language)]), None)
+    """Find the item for readers that do not ask for a language."""
+    marked = (item for item in value.items if item.language.lower() == DEFAULT_LANGUAGE)
+    without_language = (item for item in value.items if not item.language)
+    return next(chain(marked, without_language), None)
 
 
 def _encode_text(text: str) -> str:

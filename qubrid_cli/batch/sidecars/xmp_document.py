@@ -1,6 +1,6 @@
-"""Locate the properties in an XMP file, so that each can be changed while every other byte stays.
+"""Locate the properties in an XMP file, so that one can be changed while all other bytes stay as they are.
 
-A file with a document type is refused, and with it every entity: one line of them can expand to gigabytes.
+A file with a document type is refused, because it can declare entities: one line of them can expand to gigabytes.
 
 Source: XMP specification part 1 (ISO 16684-1), 7; XML 1.0, 4.3.3 and appendix F (encodings).
 """
@@ -46,7 +46,7 @@ class NotXmpError(Exception):
 
 @dataclass(slots=True)
 class Tagged:
-    """An element in the file: where it is, where its content is, and for properties and items all text in it.
+    """An element in the file: its offsets, those of its content, and for properties and items all text in it.
 
     Attributes:
         content_end: the offset of its end tag; -1 if it has none, because it is empty.
@@ -82,7 +82,7 @@ class Value(Tagged):
 
     @property
     def default_text(self) -> str:
-        """The text for readers that ask for no language; all of it if no language is marked as the default."""
+        """The text for readers that do not ask for a language; all texts if none is marked as the default."""
         return next((item.text for item in self.items if item.language.lower() == DEFAULT_LANGUAGE), self.text)
 
 
@@ -129,7 +129,7 @@ class XmpDocument:
             raise NotXmpError("is not XMP: it has no rdf:RDF")
 
     def change(self, edits: Iterable[Edit], block: str) -> bytes:
-        """Return the file with some edits, and with new properties at the end of its first description."""
+        """Return the file after some edits, with new properties at the end of its first description."""
         changes = list(edits)
         if block:
             head = f'<rdf:Description xmlns:rdf="{RDF_NAMESPACE}" rdf:about={quoteattr(self._about)}>\n'
@@ -147,7 +147,7 @@ class XmpDocument:
         return self._bom + data.decode().encode(self._encoding, "xmlcharrefreplace")
 
     def cut(self, value: Tagged) -> Edit:
-        """The edit that removes an element with the line break after it, or an attribute with the blanks before it."""
+        """Return the edit that removes an element with the line break after it, or an attribute and the space before it."""
         is_element = self._data.startswith(b"<", value.start)
         return Edit(value.start, value.end + (is_element and self._data.startswith(b"\n", value.end)))
 
@@ -191,7 +191,10 @@ class XmpDocument:
         self._open_elements.append(element)
 
     def _add_attributes(self, tag: re.Match[bytes], attributes: list[str]) -> None:
-        """Add the properties that are attributes of a description; the parser reports no declarations of namespaces."""
+        """Add the properties that are attributes of a description.
+
+        The parser does not report the declarations of namespaces, so these are skipped.
+        """
         name_end = len(self._read_name(tag.start()).encode()) + 1
         spans = [match for match in _ATTRIBUTE.finditer(tag[0], name_end) if not re.match(rb"xmlns(:|$)", match[1])]
         for match, name, text in zip(spans, attributes[::2], attributes[1::2], strict=True):

@@ -13,7 +13,7 @@ import pytest
 
 from qubrid_cli import cli
 from qubrid_cli.batch.parts.join import open_run
-from qubrid_cli.batch.parts.run_file import RunDescription, begin
+from qubrid_cli.batch.parts.run_file import RunDescription, begin_output
 from qubrid_cli.batch.tasks import BatchRequest
 from qubrid_cli.client.request import Request
 from qubrid_cli.errors import UsageError
@@ -102,7 +102,7 @@ def test_join_writes_the_same_records_in_either_format(
 def test_join_does_not_overwrite_a_file_of_the_run(tmp_path: Path) -> None:
     output = open_folder(str(tmp_path / "out"))
     request = Request("m", "p", (), None, None, None)
-    begin(output, RunDescription(BatchRequest(request, ImageLimits())))
+    begin_output(output, RunDescription(BatchRequest(request, ImageLimits())))
     for name in ("part-00001.jsonl", "part-00007.parquet", "run.json", "plan/part-00001.jsonl"):
         target = os.path.join(tmp_path, "x", "..", "out", name)
         with pytest.raises(UsageError, match=f"-o would overwrite .*{name}"):

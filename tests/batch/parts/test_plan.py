@@ -10,7 +10,7 @@ import pytest
 from qubrid_cli.batch.inputs import InputItem, MissingImage, Task
 from qubrid_cli.batch.parts.division import Planner
 from qubrid_cli.batch.parts.output_folder import PartFormat, PartsOutput, decode_item, encode_item, finish_lines
-from qubrid_cli.batch.parts.run_file import RunDescription, begin, decode_description
+from qubrid_cli.batch.parts.run_file import RunDescription, begin_output, decode_description
 from qubrid_cli.batch.tasks import BatchRequest
 from qubrid_cli.client.request import Request
 from qubrid_cli.client.thinking import Thinking
@@ -37,7 +37,7 @@ def test_a_run_is_continued_although_fields_were_added_since_it_began(output: Pa
     del document["question"]["request"]["is_decision"]
     document["settings"].pop("part_format")
     output.folder.put("run.json", json.dumps(document).encode())
-    assert begin(output.folder, describe_run()).part_format is PartFormat.JSONL
+    assert begin_output(output.folder, describe_run()).part_format is PartFormat.JSONL
 
 
 @pytest.fixture

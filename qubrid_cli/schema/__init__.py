@@ -1,1 +1,1 @@
-"""The JSON Schema of an answer: read, short form, validate, example."""
+"""The JSON Schema of an answer: read it, expand the short form, validate a value, make an example."""

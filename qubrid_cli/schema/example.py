@@ -1,4 +1,4 @@
-"""An example of a value that fits a JSON Schema, and the resolution of ``$ref``. Pure.
+"""Make an example of a value that fits a JSON Schema, and resolve ``$ref``.
 
 The offline endpoint answers with the example if a request asks for JSON.
 """
@@ -6,15 +6,15 @@ The offline endpoint answers with the example if a request asks for JSON.
 from collections.abc import Mapping
 from typing import Any
 
-#: The value of every text, so that the example cannot be mistaken for a model's answer.
+#: The value of every string, so that the example cannot be mistaken for a model's answer.
 EXAMPLE_TEXT = "no model was asked"
-#: A schema may refer to itself. After more references than the first number the example has no optional parts, and
-#: after more than the second it ends.
+#: A schema may refer to itself. After more references than the first number, the example has no optional parts; after
+#: more than the second, it ends.
 _MAX_REFERENCES_WITH_OPTIONAL, _MAX_REFERENCES = 2, 8
 
 
 def resolve_reference(reference: str, root: Any) -> Any:
-    """Return the part of a schema that a ``$ref`` names; ``None`` if it names none in this schema.
+    """Return the part of a schema to which a ``$ref`` points; ``None`` if the schema has no such part.
 
     Source: RFC 6901, section 6 (JSON Pointer as a URI fragment).
     """
@@ -29,13 +29,13 @@ def resolve_reference(reference: str, root: Any) -> Any:
 def example_for(schema: Any) -> Any:
     """Return a simple value that fits a schema.
 
-    It ignores patterns and formats, and all but the first of several schemas that apply together.
+    Patterns and formats are ignored, and of several schemas that apply together, all but the first.
     """
     return _build_example(schema, schema, 0)
 
 
 def _build_example(schema: Any, root: Any, references: int) -> Any:
-    """Build the example for a part of a schema, to which this number of references leads from the root."""
+    """Build the example for a part of a schema, which is this number of references away from the root."""
     if not isinstance(schema, Mapping) or references > _MAX_REFERENCES:
         return EXAMPLE_TEXT
     for name in ("const", "default"):

@@ -1,6 +1,6 @@
-"""The JSON Schema that an answer must fit: loaded from a file or the short form, checked, and applied to values.
+"""The JSON Schema that an answer must fit: load it from a file or the short form, check it, and validate values.
 
-Only this module imports jsonschema, which takes 60 ms; nothing loads it without a schema.
+Only this module imports jsonschema, which takes 60 ms; it is loaded only if there is a schema.
 """
 
 import json
@@ -21,26 +21,26 @@ from referencing.jsonschema import DRAFT202012
 
 from ..errors import UsageError
 from ..frozen import frozen
-from ..text import decode_text, quote_name
+from ..text import decode_text, quote_name, shorten
 from . import shorthand
 from .example import example_for
 
-#: Problems that are reported for one answer. A model that corrects these most often corrects the others too.
+#: The most problems reported for one answer. A model that corrects these usually corrects the others too.
 _MAX_PROBLEMS = 10
-#: Characters of a problem; it quotes the value.
+#: Characters of a problem, which quotes the value.
 _MAX_PROBLEM_LENGTH = 200
 #: Characters of a schema's name, which may be its short form.
 _MAX_NAME_LENGTH = 200
 #: A keyword of our own: the value is a list of boxes, whose coordinates are converted to pixels of the original.
 BOXES_KEYWORD = "x-boxes"
-#: Raised when a valid schema is applied: it refers to itself or to nothing, has a type of its own (draft 3), or mixes
-#: drafts whose ids differ, for which referencing raises an AttributeError.
+#: Raised when a valid schema is applied that refers to itself or to nothing, has a custom type (draft 3), or mixes drafts
+#: with different ids, for which referencing raises an AttributeError.
 _UNUSABLE_SCHEMA_ERRORS = (RecursionError, referencing.exceptions.Unresolvable, exceptions.UnknownType, AttributeError)
 
 
 @frozen
 class Schema:
-    """A valid JSON Schema with its validator; ``name`` is its title, else that of its file or preset."""
+    """A valid JSON Schema with its validator; ``name`` is its title, or else the name of its file or preset."""
 
     document: Mapping[str, Any]
     _validator: Validator
@@ -52,7 +52,7 @@ class Schema:
         return self.document.get(BOXES_KEYWORD)
 
     def with_boxes(self, coordinates: str) -> "Schema":
-        """The same for boxes whose coordinates come in this form."""
+        """Return a copy for boxes whose coordinates have this form."""
         return replace(self, document={**self.document, BOXES_KEYWORD: coordinates})
 
     def find_problems(self, value: Any) -> list[str]:
@@ -71,8 +71,7 @@ class Schema:
 
 def _format_problem(error: exceptions.ValidationError | exceptions.SchemaError) -> str:
     path = ".".join(str(part) for part in error.absolute_path)
-    text = error.message
-    text = text if len(text) <= _MAX_PROBLEM_LENGTH else text[: _MAX_PROBLEM_LENGTH - 1] + "…"
+    text = shorten(error.message, _MAX_PROBLEM_LENGTH)
     return f"{path}: {text}" if path else text
 
 
@@ -82,8 +81,8 @@ def load_schema(source: str | Mapping[str, Any], *, where: str, folder: str = ""
     Args:
         source: a file (``@FILE``, an existing one, or a name that ends in ``.json``), a JSON Schema, or the short form.
         where: the option or setting, for messages.
-        folder: the folder of relative file names, if it is not the current one.
-        name: of the schema, if it has no title; by default, that of its file or its short form.
+        folder: for relative file names; empty for the current folder.
+        name: of the schema, if it has no title; by default, the name of its file, or its short form.
 
     Raises:
         UsageError: the file is unreadable, or the schema is invalid.
@@ -169,12 +168,12 @@ def _build_schema(document: Any, where: str) -> Schema:
         raise _nesting_error(where) from error
     # With an explicit registry, jsonschema does not fetch a $ref from the network.
     schema = Schema(document, validator_class(document, registry=REGISTRY))
-    schema.find_problems(example_for(document))  # raises now, and not after the first answer, if it is circular
+    schema.find_problems(example_for(document))  # raises if it is circular, before any request is sent
     return schema
 
 
 def _check_references_and_patterns(document: Mapping[str, Any], where: str) -> None:
-    """Check what jsonschema would find only in an answer: a ``$ref`` out of the document, and invalid patterns."""
+    """Find what jsonschema would report only for an answer: a ``$ref`` to another document, and invalid patterns."""
     resolver = REGISTRY.resolver_with_root(Resource.from_contents(document, default_specification=DRAFT202012))
     parts = list(_iter_objects(document))
     has_several_bases = any("$id" in part for part in parts[1:])  # a $ref is relative to the nearest $id

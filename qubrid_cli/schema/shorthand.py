@@ -1,4 +1,4 @@
-"""The short form of a schema: ``title, tags [string], people int, indoors bool: taken inside?``. Pure.
+"""The short form of a schema: ``title, tags [string], people int, indoors bool: taken inside?``.
 
     fields  = field { ("," | line break) field }
     field   = name [ "?" ] [ type ] [ ":" description ]
@@ -13,7 +13,7 @@ import re
 from typing import Any, NoReturn
 
 from ..errors import UsageError
-from ..text import suggest
+from ..text import shorten, suggest
 
 _TYPES = {
     "string": "string", "str": "string", "text": "string", "int": "integer", "integer": "integer",
@@ -31,7 +31,10 @@ _VALUE = re.compile(r'[^|()"\n]+')
 
 
 def parse(text: str, *, where: str) -> dict[str, Any]:
-    """Parse the short form into a JSON Schema; messages name the option or setting ``where`` it is.
+    """Parse the short form into a JSON Schema.
+
+    Args:
+        where: the option or setting, for messages.
 
     Raises:
         UsageError: a syntax error, with its position.
@@ -68,9 +71,9 @@ class _ShorthandParser:
 
     def _parse_field(self) -> tuple[str, dict[str, Any]]:
         name = self._parse_name()
-        optional = self._accept("?")
+        is_nullable = self._accept("?")
         schema = {"type": "string"} if self._peek() in {"", ",", "\n", ":", "}"} else self._parse_type()
-        if optional:
+        if is_nullable:
             schema |= {"type": [schema["type"], "null"]}
             schema |= {"enum": [*schema["enum"], None]} if "enum" in schema else {}
         if self._accept(":") and (description := self._parse_description()):
@@ -111,7 +114,7 @@ class _ShorthandParser:
         return _TYPES[word.lower()]
 
     def _parse_enum_values(self) -> list[str]:
-        """Parse the values between round brackets."""
+        """Parse the values between parentheses."""
         values: list[str] = []
         while True:
             start = self._position
@@ -162,7 +165,6 @@ class _ShorthandParser:
             self._fail(f"{bracket} is missing")
 
     def _fail(self, problem: str, *, suggestion: str = "", hint: str = _HINT) -> NoReturn:
-        rest = self._text[self._position :]
-        shown = rest if len(rest) <= 20 else rest[:19] + "…"
-        place = f"character {self._position + 1}: {shown!r}" if rest else "the end"
+        remaining = self._text[self._position :]
+        place = f"character {self._position + 1}: {shorten(remaining, 20)!r}" if remaining else "the end"
         raise UsageError(f"{self._where}: {problem} at {place}{suggestion}", hint=hint)

@@ -1,9 +1,7 @@
-"""A folder in a bucket of S3, Google Cloud Storage, Azure or a compatible server: the home of obstore."""
+"""A folder in a bucket of S3, Google Cloud Storage, Azure or a compatible server, reached with obstore."""
 
 import io
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, wait
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -13,6 +11,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, PreconditionError
 
 from ..errors import MissingObjectError, QvisionError, StorageError
+from ..operating_system import call_interruptibly
 from .connection import open_store, parse_url
 from .errors import translate_errors
 from .folder import RangeFile, StoredItem, StoredObject, Version, join_name, too_large_error
@@ -23,12 +22,10 @@ if TYPE_CHECKING:
 
 #: Bytes that are read at once from a stream.
 _CHUNK_SIZE = 1 << 20
-#: Bytes of a request of an upload, of which there may be 10,000.
+#: Bytes of each request of an upload, which may have 10,000 of them.
 _UPLOAD_CHUNK_SIZE = 16 << 20
 #: Entries of a list that are yielded at once; a server sends a thousand at a time.
 _LIST_CHUNK = 100
-#: Seconds after which Ctrl-C is noticed on Windows.
-_WAIT_SECONDS = 0.5
 
 _Result = TypeVar("_Result")
 
@@ -50,7 +47,7 @@ class BucketFolder:
         self._store, self._place = open_store(self._location, options)
 
     def __reduce__(self) -> tuple[type["BucketFolder"], tuple[str, StorageOptions]]:
-        """Pickle the URL: the credentials stay here."""
+        """Pickle the URL and the options, but no credentials."""
         return BucketFolder, (self.url, self._options)
 
     def read(self, name: str, *, max_bytes: int | None = None) -> bytes:
@@ -75,7 +72,7 @@ class BucketFolder:
         return io.BufferedReader(_ChunkReader(self._translate_chunks(chunks, name)), _CHUNK_SIZE)
 
     def open_ranges(self, name: str) -> RangeFile:
-        """A file of which only those parts are requested that are read.
+        """Open an object as a file that requests only the parts that are read.
 
         Raises:
             MissingObjectError: there is no such object.
@@ -85,7 +82,7 @@ class BucketFolder:
             with translate_errors(self._place, join_name(self.url, name)):
                 meta = _call(obstore.head, self._store, self._get_key(name))
         except QvisionError:
-            self._read_range(name, None, 0, 1)  # the response says why, and that to a HEAD cannot
+            self._read_range(name, None, 0, 1)  # its response says why; that to HEAD has no body
             raise
         return RangeFile(meta["size"], _get_version(meta), partial(self._read_range, name, meta["e_tag"]))
 
@@ -132,8 +129,7 @@ class BucketFolder:
 
     def update(self, name: str, data: bytes, version: Version) -> Version | None:
         """See ``Folder``."""
-        # A version that is None must be left out.
-        parts = {"e_tag": version.etag, "version": version.number}
+        parts = {"e_tag": version.etag, "version": version.number}  # obstore does not accept None
         try:
             return self._put(name, data, {key: value for key, value in parts.items() if value is not None})
         except (AlreadyExistsError, PreconditionError):
@@ -161,17 +157,16 @@ class BucketFolder:
         return self._location.key + name
 
     def _put(self, name: str, data: bytes, mode: Any) -> Version:
-        # Conditional writes are never divided into several requests.
         key = self._get_key(name)
         with translate_errors(self._place, join_name(self.url, name), is_writing=True):
-            try:
+            try:  # in one request, because an upload in parts cannot be conditional
                 return _get_version(_call(obstore.put, self._store, key, data, mode=mode, use_multipart=False))
             except (AlreadyExistsError, PreconditionError) as error:
                 conflict = error
-        raise conflict
+        raise conflict  # here, so that it is not translated
 
     def _find_same(self, name: str, data: bytes) -> Version | None:
-        """The version of an object with these bytes; ``None`` if it has others."""
+        """The version of an object if it has these bytes; otherwise ``None``."""
         with suppress(MissingObjectError):
             stored = self.read_versioned(name)
             return stored.version if stored.data == data else None
@@ -187,24 +182,24 @@ class BucketFolder:
 
 
 class _ChunkReader(io.RawIOBase):
-    """Reads chunks as a file."""
+    """A file whose content comes in chunks."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
-        self._rest = memoryview(b"")
+        self._unread = memoryview(b"")
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        while not self._rest:
+        while not self._unread:
             chunk = next(self._chunks, None)
             if chunk is None:
                 return 0
-            self._rest = memoryview(chunk)
-        size = min(len(buffer), len(self._rest))
-        buffer[:size] = self._rest[:size]
-        self._rest = self._rest[size:]
+            self._unread = memoryview(chunk)
+        size = min(len(buffer), len(self._unread))
+        buffer[:size] = self._unread[:size]
+        self._unread = self._unread[size:]
         return size
 
 
@@ -213,18 +208,5 @@ def _get_version(meta: Any) -> Version:
 
 
 def _call(function: Callable[..., _Result], *arguments: Any, **options: Any) -> _Result:
-    """Call a function that waits for the network; in the main thread, so that Ctrl-C interrupts it."""
-    if threading.current_thread() is not threading.main_thread():
-        return function(*arguments, **options)
-    future: Future[_Result] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(function(*arguments, **options))
-        except BaseException as error:  # noqa: BLE001  # raised by the main thread
-            future.set_exception(error)
-
-    threading.Thread(target=run, name="bucket", daemon=True).start()
-    while not future.done():
-        wait([future], _WAIT_SECONDS)  # without a limit, Windows does not interrupt it
-    return future.result()
+    """Call a function of obstore, so that Ctrl-C interrupts it: on every system it waits without noticing signals."""
+    return call_interruptibly(partial(function, *arguments, **options), is_windows=True)

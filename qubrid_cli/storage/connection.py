@@ -1,4 +1,4 @@
-"""The connection to a bucket: its URL, the endpoint, and limits of time. Nothing is requested here."""
+"""The connection to a bucket: its URL, the endpoint, and timeouts. Nothing is requested here."""
 
 import os
 import re
@@ -26,10 +26,9 @@ if TYPE_CHECKING:
 _URL = re.compile(r"(s3|gs|az)://([^/]*)(?:/(.*))?", re.IGNORECASE | re.DOTALL)
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
 _BUCKET = re.compile(r"[A-Za-z0-9$][A-Za-z0-9._-]{1,221}")
-#: Seconds to accept a connection, and for a whole request: a large list is read as it is needed, which takes as long as
-#: the run.
+#: Seconds to connect, and for a whole request: a large list is read as it is needed, which may take as long as the run.
 _CONNECT_TIMEOUT, _WHOLE_TIMEOUT = 10.0, 7 * 86_400.0
-#: Seconds between two attempts, and for all attempts of a request: the signature expires after five minutes.
+#: Seconds before the first retry, at most before others, and for all attempts: a signature expires after five minutes.
 _FIRST_WAIT, _LONGEST_WAIT, _RETRY_SECONDS = 0.2, 10.0, 240.0
 
 
@@ -38,7 +37,7 @@ class Location:
     """The parts of a URL.
 
     Attributes:
-        key: the name of the folder in the bucket, with a slash at the end; empty for the bucket itself.
+        key: the name of the folder in the bucket, which ends with a slash; empty for the bucket itself.
     """
 
     scheme: str
@@ -52,15 +51,17 @@ class Location:
 
     @property
     def folder_url(self) -> str:
-        """The URL with a slash at the end."""
+        """The URL of the folder, which ends with a slash."""
         return f"{self.bucket_url}/{self.key}"
 
 
 def parse_url(url: str) -> Location:
-    """Parse the URL of a folder in a bucket. What follows the bucket is its name, unescaped, as in the provider's tools.
+    """Parse the URL of a folder in a bucket.
+
+    The name of the folder is not percent-encoded, as in the tools of the providers.
 
     Raises:
-        ConfigError: it has no bucket, or parts that cannot be names.
+        ConfigError: it has no bucket, or an empty folder name, ``.`` or ``..``.
     """
     match = _URL.fullmatch(url)
     if match is None or not _BUCKET.fullmatch(match[2]):
@@ -74,7 +75,7 @@ def parse_url(url: str) -> Location:
 def open_store(
     location: Location, options: "StorageOptions", environment: Mapping[str, str] = os.environ
 ) -> tuple[S3Store | GCSStore | AzureStore, Place]:
-    """The connection to a bucket, and what messages say about it.
+    """Open a bucket; return the connection, and what messages say about the bucket.
 
     Raises:
         ConfigError: the endpoint or the credentials cannot be used.
@@ -143,15 +144,15 @@ def _build_client_options(options: "StorageOptions", environment: Mapping[str, s
 
 
 def _complete_endpoint(endpoint: str) -> str:
-    """The URL of a server: Google's emulator is named without a scheme."""
+    """Add ``http://`` if there is no scheme, as in the variable of Google's emulator, and remove slashes at the end."""
     return re.sub(r"(?<=[^/:])/+\Z", "", endpoint) if "://" in endpoint else f"http://{endpoint}"
 
 
 def _check_endpoint(endpoint: str, http_variable: str, environment: Mapping[str, str]) -> "ClientConfig":
-    """The options of a connection to a server of the user's own.
+    """The options for the connection to a server that the user has set.
 
     Raises:
-        ConfigError: it is not a URL, or without TLS on another machine.
+        ConfigError: it is not a URL, or that of another machine without TLS.
     """
     parts = urlsplit(endpoint)
     if parts.scheme not in {"http", "https"} or not _HOST.fullmatch(parts.netloc):
@@ -166,8 +167,7 @@ def _check_endpoint(endpoint: str, http_variable: str, environment: Mapping[str,
         )
     client: ClientConfig = {"allow_http": parts.scheme == "http"}
     proxies = getproxies_environment()
-    if is_local and (
-        proxy := proxies.get(parts.scheme) or proxies.get("all")
-    ):  # this machine is reached without a proxy
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if is_local and proxy:  # this machine is reached without a proxy
         client |= {"proxy_url": proxy, "proxy_excludes": f"{parts.hostname},{proxies.get('no', '')}"}
     return client

@@ -1,7 +1,7 @@
 """Where the credentials for a bucket come from: the same environment and files as for the provider's own tools.
 
 obstore itself reads the keys in the environment, Google's application default credentials, and the roles of containers
-and machines. What it does not read is added here: the profiles of AWS, and the variables of Azure's command line.
+and machines. This module adds what obstore does not read: the profiles of AWS, and the variables of Azure's command line.
 """
 
 import configparser
@@ -24,11 +24,11 @@ from ..text import quote_name
 if TYPE_CHECKING:
     from obstore.store import S3Credential
 
-#: Variables that come before a profile, and after it; obstore reads them.
+#: Variables that win over a profile, and those over which a profile wins; obstore reads both.
 _FIRST_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE")
 _LAST_VARIABLES = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
-#: Keys of a profile that lead to credentials which have to be requested.
-_REQUESTED = (
+#: The keys of a profile whose credentials must be requested.
+_REQUEST_KEYS = (
     "sso_session",
     "sso_start_url",
     "role_arn",
@@ -36,7 +36,7 @@ _REQUESTED = (
     "login_session",
     "web_identity_token_file",
 )
-#: Azure's own variables, by the names of obstore.
+#: Variables of Azure's command line, by obstore's name for the setting.
 _AZURE_NAMES = {"account_name": "AZURE_STORAGE_ACCOUNT", "account_key": "AZURE_STORAGE_KEY"}
 _AZURE_CONNECTION = {
     "AccountName": "account_name",
@@ -49,25 +49,25 @@ _AZURE_SECRETS = (
     *("AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_TOKEN", "AZURE_CLIENT_ID", "AZURE_STORAGE_CLIENT_ID"),
     *("AZURE_SKIP_SIGNATURE", "AZURE_USE_AZURE_CLI", "AZURE_STORAGE_USE_EMULATOR"),
 )
-#: Variables of Google, of which obstore reads one.
+#: Variables in which obstore finds Google's credentials.
 _GOOGLE_VARIABLES = (
     *("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_PATH"),
     *("GOOGLE_SERVICE_ACCOUNT_KEY", "GOOGLE_BEARER_TOKEN", "GOOGLE_SKIP_SIGNATURE"),
 )
-#: The service of a machine in a cloud that provides the credentials of its role, and seconds to reach it.
+#: The metadata service of a machine in a cloud, which provides the credentials of its role, and seconds to connect to it.
 _METADATA_URL, _METADATA_TIMEOUT = "http://169.254.169.254", 1.0
-#: Seconds for a command that prints credentials, and for which credentials without an end are used.
+#: Seconds for a command that prints credentials, and how long credentials without an expiration time are used.
 _COMMAND_TIMEOUT, _DEFAULT_LIFETIME = 60.0, timedelta(minutes=15)
 
 
 @frozen
 class StorageProvider:
-    """What distinguishes the storage of a provider.
+    """The environment variables of a provider, and its hint.
 
     Attributes:
-        endpoint_variables: name the URL of a compatible server; the first one that is set applies.
+        endpoint_variables: contain the URL of a compatible server; the first one that is set applies.
         http_variable: allows an endpoint without TLS.
-        sign_in: a hint how to get credentials.
+        sign_in: the hint how to get credentials.
     """
 
     endpoint_variables: tuple[str, ...]
@@ -96,12 +96,12 @@ PROVIDERS = {
 
 @frozen
 class Access:
-    """What obstore does not find out by itself.
+    """Settings and credentials that obstore does not find by itself.
 
     Attributes:
-        config: its settings, by its names.
-        request: returns credentials that expire; ``None`` if they are in the settings, or obstore requests them.
-        sign_in: a hint how to renew them; ``None`` for that of the provider.
+        config: settings, by obstore's names.
+        request: returns credentials that expire; ``None`` if they are in ``config``, or obstore requests them.
+        sign_in: the hint how to renew them; ``None`` for that of the provider.
     """
 
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -113,7 +113,7 @@ def find_access(scheme: str, environment: Mapping[str, str]) -> Access:
     """The credentials and settings for the storage of a provider.
 
     Raises:
-        ConfigError: there are none, or the command or library that requests them is missing.
+        ConfigError: there are no credentials, or the command or library that requests them is missing.
     """
     if scheme == "s3":
         return _find_aws_access(environment)
@@ -137,7 +137,7 @@ def _find_aws_access(environment: Mapping[str, str]) -> Access:
         if profile.get("aws_session_token"):
             keys["session_token"] = profile["aws_session_token"]
         return Access({**config, **keys})
-    if any(map(profile.get, _REQUESTED)):
+    if any(map(profile.get, _REQUEST_KEYS)):
         name = name or "default"
         return Access(config, _find_requester(name), f"Run: aws sso login --profile {quote_name(name)}")
     if name and not profile:
@@ -153,13 +153,13 @@ def _find_aws_access(environment: Mapping[str, str]) -> Access:
 
 
 def _require_metadata_service(scheme: str, url: str | None) -> None:
-    """Find out within a second whether this machine has the service that provides the credentials of its role.
+    """Check, within a second, that this machine has the metadata service, which provides the credentials of its role.
 
     Args:
         url: of the service; ``None`` if it must not be used.
 
     Raises:
-        ConfigError: it has not, so there are no credentials.
+        ConfigError: it does not, so there are no credentials.
     """
     parts = urlsplit(url or "")
     try:
@@ -192,7 +192,7 @@ def _read_profile(name: str, environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _find_requester(profile: str) -> "Callable[[], S3Credential]":
-    """What requests the credentials of a profile: ``boto3``, or the command of AWS."""
+    """Find what can request the credentials of a profile: ``boto3``, or the command ``aws``."""
     try:
         from obstore.auth.boto3 import Boto3CredentialProvider  # imports boto3
     except ImportError as error:
@@ -209,19 +209,19 @@ def _find_requester(profile: str) -> "Callable[[], S3Credential]":
     try:
         return Boto3CredentialProvider(boto3.Session(profile_name=profile))
     except (BotoCoreError, ValueError) as error:
-        hint = f"This names the problem: aws sts get-caller-identity --profile {quote_name(profile)}"
+        hint = f"To see the problem, run: aws sts get-caller-identity --profile {quote_name(profile)}"
         message = f"the AWS profile {profile} cannot be used: {error}"
         raise ConfigError(message, hint=hint, code="credentials") from error
 
 
 @frozen
 class _AwsCommand:
-    """Requests credentials by the command of AWS, which knows all kinds of profiles."""
+    """Requests credentials with the command ``aws``, which supports all kinds of profiles."""
 
     profile: str
 
     def __call__(self) -> "S3Credential":
-        """Return credentials, and when they expire."""
+        """Return credentials with their expiration time."""
         command = ["aws", "configure", "export-credentials", "--profile", self.profile, "--format", "process"]
         result = subprocess.run(command, capture_output=True, timeout=_COMMAND_TIMEOUT, check=True)  # noqa: S603
         answer = json.loads(result.stdout)
@@ -263,7 +263,7 @@ def _find_google_config(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _find_google_folder(environment: Mapping[str, str]) -> str:
-    """The folder of the settings of Google's command line."""
+    """The folder where Google's command line keeps its settings."""
     if environment.get("CLOUDSDK_CONFIG"):
         return environment["CLOUDSDK_CONFIG"]
     if environment.get("APPDATA"):

@@ -1,6 +1,6 @@
-"""Why a request to a bucket failed: the one translation of obstore's exceptions.
+"""Explain why a request to a bucket failed: the only translation of obstore's exceptions.
 
-obstore has a class for some failures. For others, the server's own code stands in the text of the exception.
+obstore has classes for some failures. For others, the text of the exception contains the server's own code.
 """
 
 import re
@@ -19,7 +19,7 @@ _STATUS = re.compile(r"non-2xx status code: (\d{3})")
 
 @frozen
 class _StorageRule:
-    """What follows from a failure; ``{where}`` is the bucket, ``{name}`` the object, ``{service}`` the provider."""
+    """The error for a kind of failure; ``build_error`` fills in the placeholders of its message and hint."""
 
     pattern: str
     error: type[QvisionError]
@@ -28,7 +28,7 @@ class _StorageRule:
     code: str
 
     def build_error(self, text: str, place: "Place", name: str, *, is_writing: bool) -> QvisionError:
-        """Build the error for the text of an exception."""
+        """Build the error from the text of an exception."""
         region = re.search(r"<Region>([\w-]+)</Region>", text)
         address = f"https://{place.bucket}.s3.amazonaws.com"
         values = {
@@ -46,7 +46,7 @@ class _StorageRule:
 
 
 _SIGN_IN_HINT = "{sign_in}"
-#: The first whose pattern is found in the code or the text applies.
+#: The first rule whose pattern is in the text of the exception applies.
 _RULES = (
     _StorageRule(
         r"\bNoSuchBucket\b|\bContainerNotFound\b|The specified bucket does not exist|\bContainerBeingDeleted\b",
@@ -108,7 +108,7 @@ _RULES = (
     _StorageRule(
         r"NotImplemented\b|\bnot implemented\b",
         StorageError,
-        "the server of {where} does not support a request that this needs ({reason})",
+        "the server of {where} does not support a necessary request ({reason})",
         "For a run with several writers, use a server that supports If-None-Match and If-Match.",
         "not_supported",
     ),
@@ -142,8 +142,7 @@ _RULES = (
     ),
 )  # fmt: skip
 
-
-#: For failures with nothing but a status, after all others.
+#: For failures of which only the status is known; they come after all others.
 _STATUS_RULES = (
     _StorageRule(
         r"status code: 40[13]",

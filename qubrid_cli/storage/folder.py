@@ -1,4 +1,4 @@
-"""What a folder can do, whether it is on a disk or in a bucket."""
+"""The operations of a folder, whether it is on a disk or in a bucket."""
 
 import io
 import os
@@ -12,11 +12,11 @@ from ..frozen import frozen
 
 @frozen
 class Version:
-    """A version of an object: it differs from that of the object with any other content.
+    """The version of an object, which is different for different content.
 
     Attributes:
-        etag: what the storage calls the content.
-        number: what the storage calls the version; Google has only this.
+        etag: the storage's name for the content.
+        number: the storage's name for the version; Google has only this one.
     """
 
     etag: str | None
@@ -25,7 +25,7 @@ class Version:
 
 @frozen
 class StoredObject:
-    """The content of an object and its version, which belong together."""
+    """The content of an object, and the version of exactly this content."""
 
     data: bytes
     version: Version
@@ -33,9 +33,11 @@ class StoredObject:
 
 @frozen
 class StoredItem:
-    """An entry of a list: the name in the folder, with slashes, the size in bytes, and the version.
+    """An entry of a list.
 
     Attributes:
+        name: relative to the folder, with slashes.
+        size: bytes.
         version: ``None`` for a file on a disk.
     """
 
@@ -45,13 +47,13 @@ class StoredItem:
 
 
 class RangeFile(io.RawIOBase):
-    """A file of which only those parts are read that are needed; for one thread at a time.
+    """A file that reads only the parts that are needed; for one thread at a time.
 
     Args:
-        read_range: returns the bytes from a position up to another one.
+        read_range: returns the bytes from a first to a last position, which is not included.
 
     Attributes:
-        version: of all that is read.
+        version: of the object; all parts are of this version.
     """
 
     def __init__(self, size: int, version: Version, read_range: Callable[[int, int], bytes]) -> None:
@@ -61,24 +63,24 @@ class RangeFile(io.RawIOBase):
         self._position = 0
 
     def readable(self) -> bool:
-        """Whether it can be read."""
+        """See ``io.IOBase``."""
         return True
 
     def seekable(self) -> bool:
-        """Whether it has positions."""
+        """See ``io.IOBase``."""
         return True
 
     def tell(self) -> int:
-        """The position."""
+        """See ``io.IOBase``."""
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to a position."""
+        """See ``io.IOBase``."""
         self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        """Read at the position; fewer bytes at the end only."""
+        """See ``io.RawIOBase``. Fewer bytes than requested are read only at the end."""
         end = min(self._position + len(buffer), self._size)
         if end <= self._position:
             return 0
@@ -91,78 +93,78 @@ class RangeFile(io.RawIOBase):
 class Folder(Protocol):
     """A folder on a disk or in a bucket. Names have slashes between their parts, and their folders need not exist.
 
-    All methods may be called from any thread, and a folder can be pickled: credentials are not, the other process has its
-    own. An object is written whole or not at all, and readers see the old one or the new one.
+    All methods may be called from any thread. A folder can be pickled, but without credentials: the other process has its
+    own. Objects are written and replaced atomically.
 
     All methods raise:
         ConfigError: the credentials, the region or the endpoint cannot be used, or a library is not installed.
-        StorageError: what was requested could not be read.
-        OutputError: what was requested could not be written.
+        StorageError: an object or a list cannot be read.
+        OutputError: an object cannot be written or deleted.
     """
 
     @property
     def url(self) -> str:
-        """The path or the URL, with a slash at the end."""
+        """The path or the URL, which ends with a slash."""
 
     def read(self, name: str, *, max_bytes: int | None = None) -> bytes:
-        """The content of an object.
+        """Read an object.
 
         Raises:
-            MissingObjectError: there is none.
-            StorageError: it has more than ``max_bytes``, among other reasons.
+            MissingObjectError: it does not exist.
+            StorageError: it has more than ``max_bytes``, or cannot be read.
         """
 
     def read_versioned(self, name: str) -> StoredObject:
-        """The content of an object and its version.
+        """Read an object and its version.
 
         Raises:
-            MissingObjectError: there is none.
+            MissingObjectError: it does not exist.
         """
 
     def open(self, name: str) -> BinaryIO:
-        """A stream of the content from its start to its end, for objects larger than the memory.
+        """Open an object as a stream from its start to its end; it may be larger than the memory.
 
         Raises:
-            MissingObjectError: there is none.
+            MissingObjectError: it does not exist.
         """
 
     def find_version(self, name: str) -> Version | None:
-        """The version of an object; ``None`` if there is none."""
+        """The version of an object; ``None`` if it does not exist."""
 
     def exists(self, name: str) -> bool:
         """Whether there is an object with this name."""
 
     def put(self, name: str, data: bytes) -> Version:
-        """Write an object, in place of another one if there is one."""
+        """Write an object, or replace it if it exists."""
 
     def upload(self, name: str, path: Path) -> None:
-        """Write an object from a file, which may be larger than the memory, in place of another one if there is one."""
+        """Write or replace an object with the content of a file, which may be larger than the memory."""
 
     def create(self, name: str, data: bytes) -> Version | None:
-        """Write an object unless there is one; then return ``None``, and of several writers only one succeeds.
+        """Write an object if it does not exist, else return ``None``; of several writers, only one succeeds.
 
-        If the same bytes are there already, as after a response that was lost, that is a success too.
+        If the object has the same bytes already, as after a lost response, that is a success too.
         """
 
     def update(self, name: str, data: bytes, version: Version) -> Version | None:
-        """Replace this version of an object; ``None`` if there is another one by now, or none.
+        """Replace an object if it still has this version, else return ``None``.
 
-        If the same bytes are there already, as after a response that was lost, that is a success too.
+        If the object has the same bytes already, as after a lost response, that is a success too.
         """
 
     def delete(self, name: str) -> None:
-        """Delete an object, if there is one."""
+        """Delete an object, if it exists."""
 
     def list(self, prefix: str = "") -> Iterator[StoredItem]:
-        """Iterate over all objects in the folder and the folders in it, a page at a time, in no particular order.
+        """Iterate over all objects in the folder and its subfolders, a page at a time, in no particular order.
 
         Args:
-            prefix: only those in this folder; it ends with a slash.
+            prefix: a subfolder, which ends with a slash, to which the list is limited.
         """
 
 
 def too_large_error(location: str, max_bytes: int) -> StorageError:
-    """The error for an object that is larger than it may be."""
+    """The error for an object that is larger than allowed."""
     hint = "Shrink it with an image editor first."
     return StorageError(f"{location} is larger than {max_bytes // 10**6} MB", hint=hint, code="too_large")
 
@@ -171,7 +173,7 @@ def join_name(folder: str, name: str) -> str:
     """The path or URL of an object.
 
     Raises:
-        StorageError: the name leads out of the folder, or nowhere.
+        StorageError: the name is empty, or has an empty part, ``.`` or ``..``.
     """
     if not name or any(part in {"", ".", ".."} for part in name.split("/")):
         hint = "A name with an empty part, or with . or .. as a part, is not supported."

@@ -1,7 +1,7 @@
 """A folder on a disk, perhaps one that several machines share.
 
 An object is created by giving its file a second name, which fails if the name exists, and replaced by renaming; both are
-atomic on the file systems of one machine, over NFS and over SMB. A lock file orders those who write the same name.
+atomic on the file systems of one machine, over NFS and over SMB. A lock file keeps two writers from the same name.
 """
 
 import hashlib
@@ -74,7 +74,7 @@ class LocalFolder:
                 if not path.exists():
                     write_atomic(path, data, overwrite=False)
                     return version
-        except FileExistsError:  # by a writer that the lock does not reach
+        except FileExistsError:  # created by a writer that does not see the lock
             pass
         return version if self.find_version(name) == version else None
 
@@ -117,7 +117,7 @@ class LocalFolder:
 
     @contextmanager
     def _lock(self, name: str) -> Iterator[Path]:
-        """Create the folder of a file, and keep others from writing it; an exception becomes ours."""
+        """Create the folder of a file, and lock the file for writing; exceptions are translated."""
         path = self._locate(name)
         with self._translate_writing(name):
             try:
@@ -142,7 +142,7 @@ class LocalFolder:
     def _translate_writing(self, name: str) -> Iterator[None]:
         try:
             yield
-        except (FileExistsError, FileNotFoundError):  # the caller's
+        except (FileExistsError, FileNotFoundError):  # the caller handles them
             raise
         except OSError as error:
             hint = "Check the permissions of the folder, and the space on the disk."

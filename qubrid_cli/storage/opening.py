@@ -1,4 +1,4 @@
-"""Open a folder by its path or its URL, and read and write objects of buckets by their URLs."""
+"""Open a folder by its path or URL, and read and write objects of buckets by their URLs."""
 
 import os
 from functools import lru_cache
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from .bucket import BucketFolder
     from .folder import Folder, RangeFile
 
-#: Buckets whose connections are kept.
+#: The most buckets whose connections are kept.
 _MAX_BUCKETS = 32
 
 
 @frozen
 class StorageOptions:
-    """How patient requests to a bucket are.
+    """The timeouts and retries of requests to a bucket.
 
     Attributes:
         timeout: seconds without data.
@@ -34,10 +34,10 @@ class StorageOptions:
 
 
 def require_folder(url: str, options: StorageOptions | None = None) -> None:
-    """Check that there is something in a folder of a bucket, which exists only with objects in it.
+    """Check that a folder of a bucket exists, which means that it contains objects.
 
     Raises:
-        ConfigError: as for ``open_folder``, or the credentials or the region are refused.
+        ConfigError: see ``open_folder``; or the credentials or the region are refused.
         StorageError: the bucket cannot be read.
         MissingObjectError: the folder is empty.
     """
@@ -47,7 +47,7 @@ def require_folder(url: str, options: StorageOptions | None = None) -> None:
 
 
 def open_folder(location: str, options: StorageOptions | None = None) -> "Folder":
-    """A folder on a disk or in a bucket, which need not exist. Nothing is requested yet.
+    """Open a folder on a disk or in a bucket, which need not exist. Nothing is requested yet.
 
     Args:
         location: a path, or a URL such as ``s3://bucket/run1/``.
@@ -88,35 +88,35 @@ def read_object(url: str, options: StorageOptions, *, max_bytes: int) -> bytes:
 
 
 def open_object(url: str, options: StorageOptions) -> BinaryIO:
-    """Open a stream of an object from its start to its end; exceptions as for ``read_object``, also while it is read."""
+    """Open an object as a stream from its start to its end; reading it raises the exceptions of ``read_object``."""
     folder, name = locate_object(url, options)
     return folder.open(name)
 
 
 def open_object_ranges(url: str, options: StorageOptions) -> "RangeFile":
-    """Open an object of which only those parts are requested that are read; exceptions as for ``open_object``."""
+    """Open an object as a file that requests only the parts that are read; exceptions as for ``open_object``."""
     folder, name = locate_object(url, options)
     return folder.open_ranges(name)
 
 
 def exists_object(url: str, options: StorageOptions | None = None) -> bool:
-    """Whether there is an object in a bucket, which must exist; exceptions as for ``read_object``."""
+    """Whether an object exists in a bucket, which must exist; exceptions as for ``read_object``."""
     folder, name = locate_object(url, options)
     if folder.exists(name):
         return True
-    try:  # the response about one object does not say that there is no bucket
+    try:  # a list, because the response about one object does not say whether the bucket exists
         next(folder.list(name[: name.rfind("/") + 1]), None)
     except StorageError as error:
-        if error.code != "permission":  # who may write need not be allowed to list
+        if error.code != "permission":  # permission to write may come without permission to list
             raise
     return False
 
 
 def write_object(url: str, data: bytes, options: StorageOptions | None = None) -> None:
-    """Write an object, in place of another one if there is one.
+    """Write an object, or replace it if it exists.
 
     Raises:
-        ConfigError: as for ``read_object``.
+        ConfigError: see ``read_object``.
         OutputError: it cannot be written.
     """
     folder, name = locate_object(url, options)
@@ -124,15 +124,15 @@ def write_object(url: str, data: bytes, options: StorageOptions | None = None) -
 
 
 def upload_file(url: str, path: "Path", options: StorageOptions | None = None) -> None:
-    """Write an object from a file, which may be larger than the memory; exceptions as for ``write_object``."""
+    """Write an object with the content of a file, which may be larger than the memory; exceptions as for ``write_object``."""
     folder, name = locate_object(url, options)
     folder.upload(name, path)
 
 
 def locate_object(url: str, options: StorageOptions | None) -> "tuple[BucketFolder, str]":
     """The bucket of an object, and the name of the object in it."""
-    scheme, _, rest = url.partition("://")
-    bucket, _, name = rest.partition("/")
+    scheme, _, path = url.partition("://")
+    bucket, _, name = path.partition("/")
     return _open_bucket(f"{scheme.lower()}://{bucket}", options or StorageOptions()), name
 
 

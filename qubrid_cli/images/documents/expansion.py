@@ -1,4 +1,4 @@
-"""The pages that the documents among some images become."""
+"""Replace the documents among images by their pages."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def expand_pages(
     images: Sequence["Source"], choice: "PageChoice | None", password: str | None, *, each: bool
 ) -> tuple[list["Source"], "Documents | None"]:
-    """Replace each document by its pages; return them with the open documents, ``None`` if there is no document.
+    """Replace each document by its pages; return the images, and the open documents, ``None`` if there are none.
 
     Args:
         choice: which pages; ``None`` for all.
@@ -35,12 +35,12 @@ def expand_pages(
         match image:
             case sources.Link() | sources.DocumentPage():
                 return False
-            case sources.FetchedLink():  # the names of most say that they are not, and they are downloaded later
+            case sources.FetchedLink():  # most are named like images, and are downloaded later
                 return sources.may_be_document(image.name) and sources.detect_document(image) is not None
             case _:
                 return sources.detect_document(image) is not None
 
-    images = _look_ahead(images)
+    images = _start_reading(images)
     if choice is None and not any(isinstance(image, sources.DocumentPage) or is_document(image) for image in images):
         return list(images), None
     from .pages import Documents
@@ -64,28 +64,28 @@ def expand_pages(
     return [page for image in images for page in expand(image)], documents
 
 
-def _look_ahead(images: Sequence["Source"]) -> list["Source"]:
-    """The images, with the links that may be documents downloaded at the same time, and standard input begun."""
+def _start_reading(images: Sequence["Source"]) -> list["Source"]:
+    """Download the links that may be documents at the same time, and wait for the first byte of standard input."""
+    first_bytes: list[Future[bytes]] = []
 
-    def begin(image: "Source") -> "Source":
+    def start(image: "Source") -> "Source":
         match image:
             case sources.FetchedLink() if sources.may_be_document(image.name):
-                return replace(image, fetch=_start(image.fetch).result)
+                return replace(image, fetch=_call_in_thread(image.fetch).result)
             case sources.Stdin(stream=stream):
                 stream = stream if isinstance(stream, sources.PeekableStream) else sources.PeekableStream(stream)
-                started.append(_start(partial(stream.peek, 1)))
+                first_bytes.append(_call_in_thread(partial(stream.peek, 1)))
                 return replace(image, stream=stream)
             case _:
                 return image
 
-    started: list[Future[bytes]] = []
-    result = [begin(image) for image in images]
-    for future in started:  # in a thread of its own, so that Ctrl-C ends the program while a pipe is silent
+    result = [start(image) for image in images]
+    for future in first_bytes:  # read in a thread, so that Ctrl-C ends the program while a pipe is silent
         call_interruptibly(future.result)
     return result
 
 
-def _start(read: Callable[[], bytes]) -> "Future[bytes]":
+def _call_in_thread(read: Callable[[], bytes]) -> "Future[bytes]":
     import threading
     from concurrent.futures import Future
 
@@ -102,11 +102,11 @@ def _start(read: Callable[[], bytes]) -> "Future[bytes]":
 
 
 def list_files(images: Sequence["Source"]) -> list[Path]:
-    """The files among the images, and those that hold their pages."""
+    """The paths of the images and documents that are files."""
     documents = [image.document if isinstance(image, sources.DocumentPage) else image for image in images]
     return [document.path for document in documents if isinstance(document, sources.File)]
 
 
 def count_files(images: Sequence["Source"]) -> int:
-    """How many images there are, the pages of a document counted as one."""
+    """Count the images; the pages of a document count as one."""
     return len({image.document.name if isinstance(image, sources.DocumentPage) else image.name for image in images})

@@ -1,6 +1,6 @@
-"""Files with several pages: PDFs, TIFFs and, where pages are chosen, animations, whose pages are their frames.
+"""Files with several pages: PDFs, TIFFs and, if pages are chosen, animations, whose pages are their frames.
 
-A page becomes an image file in memory, which takes the same path as any other image.
+A page becomes an image file in memory, which is prepared like any other image.
 """
 
 import hashlib
@@ -26,25 +26,24 @@ if TYPE_CHECKING:
     from ..encode import ImageLimits
     from .pdf import PdfReader
 
-#: Documents that stay open after a page was read, and the bytes of their files: the pages of a run come in order, a few
-#: of them at the same time.
+#: The most documents that stay open, and the bytes of their files: a run reads pages in order, a few at the same time.
 _MAX_OPEN, _MAX_OPEN_BYTES = 4, 256 << 20
-#: Without a limit of pixels: the resolution at which pages are scanned, and the most pixels of a page.
+#: If pixels are not limited: the resolution of pages, that of most scans, and the most pixels of a page.
 _UNLIMITED_DPI, _UNLIMITED_PIXELS = 300, 64_000_000
-#: The resolution of pages that are divided as they need, the share of the tiles' pixels that neighbors do not share, and the
-#: resolution below which text of 7 points is lost.
+#: The resolution of pages with ``--tiles auto``, the share of a tile that does not overlap others, and the resolution below
+#: which text of 7 points is illegible.
 _TILED_DPI, _TILE_SHARE, _LEGIBLE_DPI = 150, 0.8, 72
 _POINTS_PER_INCH = 72
 
 
 @frozen
 class PageChoice:
-    """Which pages to use: ranges from a first to a last page, in order; ``None`` for the end of the document."""
+    """Which pages to use: ranges of a first and a last page, in order; the last is ``None`` for the end of the document."""
 
     ranges: tuple[tuple[int, int | None], ...]
 
     def select(self, name: str, count: int, unit: str) -> tuple[int, ...]:
-        """The chosen ones of ``count`` pages, each once. A range may reach beyond the last page.
+        """The numbers of the chosen pages, each once, out of ``count`` pages. A range may end beyond the last page.
 
         Args:
             unit: ``page`` or ``frame``.
@@ -90,7 +89,7 @@ class PageImage:
     """A page as an image file.
 
     Attributes:
-        size: width and height of the page, if they are not those of the image.
+        size: width and height of a page of a PDF, in points; ``None`` if they are those of the image.
     """
 
     data: bytes
@@ -103,7 +102,8 @@ class Document(ABC):
 
     Attributes:
         data: the file.
-        sha256: of the file; ``size`` are its bytes.
+        sha256: of the file.
+        size: bytes of the file.
         format: as in records, such as ``PDF``.
         unit: ``page`` or ``frame``.
         warnings: about the whole file.
@@ -121,7 +121,7 @@ class Document(ABC):
         self.warnings: tuple[str, ...] = ()
 
     def read_page(self, number: int, limits: "ImageLimits") -> PageImage:
-        """A page, drawn within the limits if it has no pixels of its own.
+        """Return a page; if it has no pixels of its own, it is drawn within the limits.
 
         Raises:
             ImageError: there is no such page, or it cannot be read.
@@ -153,7 +153,7 @@ class _PdfDocument(Document):
                 hint=f"Vision models accept shapes up to {tokens.MAX_RATIO}:1.",
                 code="too_long",
             )
-        size = _fit_page(width, height, _enlarge(width, height, limits, name))
+        size = _fit_page(width, height, _raise_limits(width, height, limits, name))
         page_size = max(1, round(width)), max(1, round(height))
         warnings = _describe_resolution(width, size, limits, name)
         if tokens.measure_shape_change(*page_size, *size) > tokens.MAX_SHAPE_CHANGE:
@@ -161,8 +161,8 @@ class _PdfDocument(Document):
         return PageImage(self._file.draw_page(number, size), page_size, warnings)
 
 
-def _enlarge(width: float, height: float, limits: "ImageLimits", name: str) -> "ImageLimits":
-    """The limits of a page of this size in points from which a part or tiles are taken."""
+def _raise_limits(width: float, height: float, limits: "ImageLimits", name: str) -> "ImageLimits":
+    """Raise the limits for a page, with its size in points, if a part of it or tiles are sent."""
     if limits.max_pixels is None or (limits.crop is None and limits.tiles is None):
         return limits
     factor = float(MAX_AUTO_TILES)
@@ -179,28 +179,24 @@ def _enlarge(width: float, height: float, limits: "ImageLimits", name: str) -> "
 
 
 def _describe_resolution(width: float, size: tuple[int, int], limits: "ImageLimits", name: str) -> tuple[str, ...]:
-    """A note about a page with so few pixels that its small text is illegible, unless the user chose a low limit."""
+    """A note if a page has so few pixels that its small text is illegible, unless the user has chosen a low limit."""
     dpi = size[0] * _POINTS_PER_INCH / width
-    is_chosen = limits.max_side is not None or (limits.max_pixels or 0) < tokens.QWEN3.max_pixels
-    if dpi >= _LEGIBLE_DPI or is_chosen:
+    has_low_limit = limits.max_side is not None or (limits.max_pixels or 0) < tokens.QWEN3.max_pixels
+    if dpi >= _LEGIBLE_DPI or has_low_limit:
         return ()
     return (f"{name}: drawn at {dpi:.0f} dpi, so small text may be illegible; --tiles auto or --crop draws it larger",)
 
 
 def _fit_page(width: float, height: float, limits: "ImageLimits") -> tuple[int, int]:
-    """The size in pixels at which a page of this size in points is drawn: as large as the limits allow."""
+    """The size in pixels of a page of this size in points: as large as the limits allow."""
     max_pixels = limits.max_pixels or _UNLIMITED_PIXELS
     if limits.max_pixels is None and limits.max_side is None:
         scale = _UNLIMITED_DPI / _POINTS_PER_INCH
         if width * height * scale * scale <= max_pixels:
             return max(1, round(width * scale)), max(1, round(height * scale))
-    enlarged = 1_000_000 / max(width, height)  # beyond any limit, so that it is shrunk
-    return tokens.shrink_size(
-        max(1, round(width * enlarged)),
-        max(1, round(height * enlarged)),
-        max_pixels=max_pixels,
-        max_side=limits.max_side,
-    )
+    scale = 1_000_000 / max(width, height)  # beyond any limit, so that the size is shrunk to the limits
+    wide, high = max(1, round(width * scale)), max(1, round(height * scale))
+    return tokens.shrink_size(wide, high, max_pixels=max_pixels, max_side=limits.max_side)
 
 
 class _TiffDocument(Document):
@@ -219,7 +215,7 @@ class _TiffDocument(Document):
 
 
 class _Animation(Document):
-    """An animation, or any other image; a frame is drawn over those before it."""
+    """An animation, or any other image; each frame includes what earlier ones have drawn."""
 
     unit = "frame"
 
@@ -251,7 +247,7 @@ class _Animation(Document):
 
 
 def _identify(source: ReadableSource) -> object:
-    """What distinguishes a source from others; all ``data:`` URLs have the same name."""
+    """A key that differs for each source; ``data:`` URLs may have the same name."""
     return source.data if isinstance(source, sources.Bytes) else (type(source), source.name)
 
 
@@ -273,12 +269,12 @@ class Documents:
         """The numbers of the pages of a file that are used; empty for an ordinary image.
 
         Args:
-            choice: all pages of a document, and no frames of an animation, if it is ``None``.
+            choice: ``None`` for all pages of a document, and none of the frames of an animation.
 
         Raises:
             ImageError: it is a document that cannot be opened, or does not have a chosen page.
         """
-        with self._detection_lock:  # standard input must not be looked at while another thread reads it
+        with self._detection_lock:  # standard input must not be peeked into while another thread reads it
             data = self.open(source).data if isinstance(source, sources.FetchedLink) else self.find_data(source)
             kind = detect_document(source if data is None else sources.Bytes(source.name, data))
             if kind is not None and isinstance(source, sources.Stdin):
@@ -291,7 +287,7 @@ class Documents:
         return () if count == 1 and kind is not DocumentKind.PDF else numbers
 
     def find_data(self, source: ReadableSource) -> bytes | None:
-        """The bytes of a source, if they have been read lately; so a link is downloaded once."""
+        """The bytes of a source whose document is open, so that a link is downloaded once; otherwise ``None``."""
         with self._lock:
             future = self._open.get(_identify(source))
         return future.result().data if future is not None and not future.exception() else None
@@ -340,21 +336,21 @@ class Documents:
                 return _Animation(data, name)
 
     def _close_oldest(self) -> None:
-        """Forget documents beyond the limits. Standard input stays: it cannot be read again."""
+        """Close the oldest documents beyond the limits, but not standard input, which cannot be read again."""
         with self._lock:
-            done = {
+            documents = {
                 key: future.result() for key, future in self._open.items() if future.done() and not future.exception()
             }
-            size = sum(document.size for document in done.values())
-            for key, document in list(done.items())[:-1]:
-                if len(done) <= _MAX_OPEN and size <= _MAX_OPEN_BYTES:
+            size = sum(document.size for document in documents.values())
+            for key, document in list(documents.items())[:-1]:
+                if len(documents) <= _MAX_OPEN and size <= _MAX_OPEN_BYTES:
                     break
                 if document.name != "-":
-                    del self._open[key], done[key]
+                    del self._open[key], documents[key]
                     size -= document.size
 
     def _count_tiff_pages(self, source: ReadableSource) -> int:
-        """The pages of a TIFF, for a file without reading all of it; 1 if it cannot be read."""
+        """Count the pages of a TIFF, without reading the whole file; 1 if it cannot be read."""
         from . import tiff
 
         if not isinstance(source, sources.File):

@@ -1,4 +1,4 @@
-"""Pages of PDFs as images, drawn by the process that runs ``pdf_process``."""
+"""Read PDFs, and draw their pages as images, with the process that runs ``pdf_process``."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from ...errors import ImageError
 from ...installation import format_install_command
 
 _SCRIPT = os.path.join(os.path.dirname(__file__), "pdf_process.py")
-#: The exit code of the process if a request takes too long; that of timeout(1).
+#: The exit code of the process if a request takes too long, the same as that of timeout(1).
 _TIMEOUT_CODE = 124
 _REPAIR_HINT = "Open it in a PDF viewer and print it to a new file."
 
@@ -28,11 +28,11 @@ def is_supported() -> bool:
 class PdfReader:
     """Reads PDFs in a process, which starts with the first one. Its methods may be called from any thread.
 
-    A file that ends the process affects only one page: the next request starts another process.
+    If a page crashes the process, only that page is lost: the next request starts another process.
 
     Args:
         password: for encrypted files.
-        max_seconds: for one request; the slowest page of a large plan takes a tenth of the default.
+        max_seconds: for one request; a page of a very large plan took a tenth of the default.
     """
 
     def __init__(self, password: str | None = None, *, max_seconds: float = 60.0) -> None:
@@ -105,7 +105,7 @@ class PdfReader:
     def _start_process(self) -> subprocess.Popen[bytes]:
         spec = find_spec("pypdfium2")
         folder = os.path.dirname(os.path.dirname(spec.origin)) if spec and spec.origin else ""
-        # Without site, it starts in half of the time; so it is told where the library is.
+        # Without site, it starts in half of the time, but must be told where the library is.
         command = [sys.executable, "-I", "-S", _SCRIPT, folder, str(self._max_seconds)]
         process = subprocess.Popen(  # noqa: S603  # our own script
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -128,7 +128,7 @@ class PdfFile:
 
     Attributes:
         page_count: pages that can be read.
-        stated_count: pages that the file says it has.
+        stated_count: pages that the file claims to have.
     """
 
     def __init__(self, reader: PdfReader, number: int, data: bytes, name: str) -> None:
@@ -139,12 +139,12 @@ class PdfFile:
         self._name = name
 
     def measure_page(self, page: int) -> tuple[float, float]:
-        """Width and height of a page, upright and cropped, in points of 1/72 inch."""
+        """The width and height of a page, upright and cropped, in points of 1/72 inch."""
         reply, _ = self._reader.request(self, do="measure", page=page)
         return reply["width"], reply["height"]
 
     def draw_page(self, page: int, size: tuple[int, int]) -> bytes:
-        """A page as a BMP file of this size, on white, with its annotations and forms."""
+        """Draw a page on white, with its annotations and forms; return a BMP file of this size in pixels."""
         width, height = size
         row_bytes = (3 * width + 3) // 4 * 4
         bitmap_bytes = row_bytes * height
@@ -154,7 +154,7 @@ class PdfFile:
         return header + pixels
 
     def refused_error(self, reason: str, page: int | None) -> ImageError:
-        """The error for a request that cannot be fulfilled."""
+        """The error for a request that the process refuses, with the reason that it states."""
         name = self._name if page is None else f"page {page} of {self._name}"
         has_password = self._reader.password is not None
         hint, code = _REPAIR_HINT, "damaged_image"
@@ -196,7 +196,7 @@ def _stop_process(process: subprocess.Popen[bytes]) -> None:
             if stream is not None:
                 stream.close()
     try:
-        process.wait(0.5)  # it may end itself, with a code that says why
+        process.wait(0.5)  # it may end by itself, with an exit code that says why
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -1,8 +1,8 @@
 """The program that draws the pages of PDFs, in a process of its own.
 
 A file that crashes it, takes too long or needs too much memory ends only this process. ``pdf.PdfReader`` starts it as a
-script, so it imports nothing of the package. The home of pypdfium2. It reads requests from standard input, each a line of
-JSON and perhaps a file, and answers each with a line of JSON and perhaps a bitmap.
+script, so it imports nothing of the package. Only this module uses pypdfium2. It reads requests from standard input, each
+a line of JSON and perhaps a file, and replies to each with a line of JSON and perhaps a bitmap.
 """
 
 import ctypes
@@ -14,24 +14,24 @@ import threading
 from contextlib import suppress
 from typing import Any, BinaryIO
 
-#: The exit code if a request takes too long; ``pdf`` knows it.
+#: The exit code if a request takes too long; ``pdf`` has the same constant.
 _TIMEOUT_CODE = 124
-#: Bytes of address space besides the file: a page of many scans needs a few hundred megabytes.
+#: Bytes of address space in addition to the file: a page of many scans needs a few hundred megabytes.
 _MAX_MEMORY = 3 << 30
-#: Pixels of an image on a page: what ``decode`` accepts. A larger one would be left out of the page without an error.
+#: The most pixels of an image on a page, as in ``decode``. A larger one would be missing from the page without an error.
 _MAX_IMAGE_PIXELS = 178_956_970
-#: Objects that are searched for such images, and levels of the forms that hold them.
+#: The most objects of a page that are searched for such images, and levels of nested forms.
 _MAX_OBJECTS, _MAX_LEVELS = 50_000, 5
 
 Reply = dict[str, Any]
 
 
 class _Refused(Exception):  # noqa: N818  # the reason is in the reply
-    """A request cannot be fulfilled; the message is a word for the caller."""
+    """A request cannot be fulfilled; the message is one word, which ``pdf.PdfFile.refused_error`` explains."""
 
 
 def main() -> None:
-    """Answer requests until standard input ends; the arguments are the folder of the library and the seconds for a request."""
+    """Reply to requests until standard input ends; the arguments are the folder of the library and the seconds per request."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of the terminal; the caller decides
     sys.path.append(sys.argv[1])
     requests, replies = sys.stdin.buffer, sys.stdout.buffer
@@ -56,7 +56,7 @@ def _send(stream: BinaryIO, reply: Reply, bitmap: "ctypes.Array[ctypes.c_ubyte] 
 
 
 class _Library:
-    """pdfium, and the open documents by the numbers that the caller gives them."""
+    """The library pdfium, and the open documents, by the number that the caller assigns to each."""
 
     def __init__(self) -> None:
         import pypdfium2
@@ -98,15 +98,15 @@ class _Library:
                 raw.FPDF_ERR_SUCCESS: "empty",
             }
             raise _Refused(reasons.get(error.err_code, "damaged")) from error
-        with suppress(self._pdfium.PdfiumError):  # forms that cannot be read; the pages can
+        with suppress(self._pdfium.PdfiumError):  # the pages may be readable even if their forms are not
             document.init_forms()
         self._documents[number] = document
         stated = len(document)
         return {"stated": stated, "pages": self._count_readable(number, stated)}
 
     def _count_readable(self, number: int, stated: int) -> int:
-        """The pages up to the first that is missing: the page tree of a damaged or malicious file may state any number."""
-        low, high = 0, stated  # the first ``low`` pages are there
+        """Count the pages up to the first missing one: a damaged or malicious file may state any number."""
+        low, high = 0, stated  # the first ``low`` pages exist
         while low < high:
             middle = high if low == 0 and high == stated else (low + high + 1) // 2
             if self._has_page(number, middle):
@@ -121,14 +121,14 @@ class _Library:
         return False
 
     def _measure(self, number: int, page: int) -> tuple[float, float]:
-        """Width and height of the upright crop box, in points; the content is not read."""
+        """The width and height of the upright crop box, in points; the content is not read."""
         size = self._raw.FS_SIZEF()
         if not self._raw.FPDF_GetPageSizeByIndexF(self._documents[number], page - 1, size):
             raise _Refused("page")
         return size.width, size.height
 
     def _draw(self, number: int, page: int, width: int, height: int) -> "ctypes.Array[ctypes.c_ubyte]":
-        """A page on white with its annotations and forms: rows from top to bottom, each pixel blue, green and red."""
+        """Draw a page on white, with its annotations and forms: rows from top to bottom, each pixel blue, green and red."""
         raw, document = self._raw, self._documents[number]
         try:
             opened = document[page - 1]
@@ -157,12 +157,12 @@ class _Library:
 
 
 def _limit_memory(size: int) -> None:
-    """Let allocations fail beyond this many bytes of address space, where the system can do that."""
+    """Make allocations fail beyond this many bytes of address space, if the system supports that."""
     try:
         import resource
     except ImportError:  # Windows
         return
-    with suppress(ValueError, OSError):  # there is a lower limit already
+    with suppress(ValueError, OSError):  # the system has a lower limit already
         resource.setrlimit(resource.RLIMIT_AS, (size, resource.getrlimit(resource.RLIMIT_AS)[1]))
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 

@@ -1,6 +1,6 @@
-"""The pages of a TIFF: where they are in the file, and each as a file of its own.
+"""Find the pages of a TIFF, and extract each as a file of its own, without decoding.
 
-Source: TIFF 6.0, section 2; BigTIFF as libtiff reads it. Nothing is decoded here.
+Source: TIFF 6.0, section 2; BigTIFF as libtiff reads it.
 """
 
 import struct
@@ -12,25 +12,25 @@ from ...frozen import frozen
 #: former (TIFF 6.0, section 8).
 _NEW_SUBFILE_TYPE, _IS_REDUCED, _IS_MASK = 254, 1, 4
 _SUBFILE_TYPE, _REDUCED = 255, 2
-#: More directories are not read; a damaged file could chain any number.
+#: The most directories that are read; a damaged file could chain any number.
 _MAX_PAGES = 100_000
 
 
 @frozen
 class _Layout:
-    """The fields of a TIFF: classic, or BigTIFF with 64 bits; ``order`` is a prefix for ``struct``."""
+    """The sizes of a TIFF's fields: classic with 32 bits, or BigTIFF with 64; ``order`` is the prefix for ``struct``."""
 
     order: str
     is_big: bool
 
     @property
     def offset_position(self) -> int:
-        """Where the header holds the offset of the first directory."""
+        """The position in the header of the offset of the first directory."""
         return 8 if self.is_big else 4
 
     @property
     def offset_format(self) -> str:
-        """The format of an offset in the file."""
+        """The format of an offset, for ``struct``."""
         return self.order + ("Q" if self.is_big else "I")
 
     @property
@@ -40,20 +40,20 @@ class _Layout:
 
     @property
     def entry_size(self) -> int:
-        """Bytes of an entry; its value or offset are the last ones."""
+        """Bytes of an entry; the last ones are its value or the offset of it."""
         return 20 if self.is_big else 12
 
 
 @frozen
 class PageOffset:
-    """Where the directory of a page begins, and where the offset of the next one stands."""
+    """The offset of a page's directory, and the position of the offset of the next directory."""
 
     directory: int
     next_position: int
 
 
 def find_pages(file: BinaryIO) -> tuple[PageOffset, ...]:
-    """The pages of a TIFF, without masks and smaller versions of pages; none if it is damaged at its beginning."""
+    """The pages of a TIFF, without masks and smaller versions of pages; empty if its beginning is damaged."""
     pages: list[PageOffset] = []
     visited: set[int] = set()
     try:
@@ -68,13 +68,13 @@ def find_pages(file: BinaryIO) -> tuple[PageOffset, ...]:
             if not pages or not _is_derived(entries, layout):
                 pages.append(page)
             offset = _read_number(file, page.next_position, layout.offset_format)
-    except (struct.error, ValueError, OverflowError):  # the file ends too early: the pages up to here are there
+    except (struct.error, ValueError, OverflowError):  # the file ends too early; it has the pages before that
         pass
     return tuple(pages)
 
 
 def extract_page(data: bytes, page: PageOffset) -> bytes:
-    """A copy of the file whose only page is this one."""
+    """Copy a file so that it has only this page."""
     file = bytearray(data)
     layout = _parse_layout(data[:4])
     struct.pack_into(layout.offset_format, file, layout.offset_position, page.directory)
@@ -100,10 +100,10 @@ def _read_number(file: BinaryIO, position: int, number_format: str) -> int:
 
 
 def _is_derived(entries: bytes, layout: _Layout) -> bool:
-    """Whether a directory is that of a mask, or of a smaller version of the page before."""
+    """Whether a directory is that of a mask, or of a smaller version of another page."""
     for start in range(0, len(entries), layout.entry_size):
         tag, kind = struct.unpack_from(layout.order + "HH", entries, start)
-        if tag > _SUBFILE_TYPE:  # they are in ascending order
+        if tag > _SUBFILE_TYPE:  # tags are in ascending order
             break
         value_format = layout.order + ("H" if kind == 3 else "I")
         (value,) = struct.unpack_from(value_format, entries, start + (12 if layout.is_big else 8))

@@ -74,7 +74,7 @@ def dry_run(
 
 
 def split_tiles(images: Sequence[PendingImage]) -> list[Sequence[PendingImage]]:
-    """The images of each request, if each tile of an image that is alone has its own."""
+    """Group images by request: each tile of a single image has its own request, and several images share one."""
     if len(images) > 1 or not isinstance(image := images[0].wait(), PreparedImage):
         return [images]
     return [(make_pending(tile),) for tile in image.split()]

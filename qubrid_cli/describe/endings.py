@@ -1,4 +1,4 @@
-"""Whether an answer is one: the errors for answers that were cut off, refused, or have no text."""
+"""What counts as an answer: the errors for answers that were cut off, refused, or have no text."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,15 +6,15 @@ from typing import Any
 from ..client.events import CutOff, Finish, find_cut_off
 from ..errors import EmptyAnswerError, EndpointError, IncompleteAnswerError, RefusedAnswerError
 from ..metrics import get_number
-from ..text import escape_control_characters, is_blank
+from ..text import escape_control_characters, is_blank, shorten
 
 _PARTIAL_ANSWER_HINT = "Repeat the request for the whole answer; the partial one is kept."
 _MORE_TOKENS_HINT = "Raise --max-tokens."
 _REASONING_HINT = "Raise --max-tokens, or turn reasoning off with --think off."
 _EMPTY_HINT = "Try again. Some servers answer with nothing if the images fill the context: lower --max-pixels."
-_REFUSAL_HINT = "Another prompt, image or model may pass."
+_REFUSAL_HINT = "Try another prompt, image or model."
 _TOOL_HINT = "Leave out tools and tool_choice, or forbid their use with -O tool_choice=none."
-#: Characters of a refusal that a message repeats.
+#: Characters of a refusal that a message quotes.
 _MAX_QUOTED_LENGTH = 200
 
 
@@ -32,7 +32,7 @@ def error_for_answer(
     tools: Sequence[str],
     usage: Mapping[str, Any] | None,
 ) -> IncompleteAnswerError | None:
-    """Return the error for what is not a whole answer, else ``None``.
+    """Return the error for an answer that is refused, incomplete or empty, else ``None``.
 
     Args:
         finish: the end that the server sent; ``None`` if it sent none.
@@ -46,19 +46,19 @@ def error_for_answer(
     if is_refused or is_filtered or cut_off is CutOff.REFUSAL:
         return _refusal_error(text, by_filter=is_filtered)
     if finish is None or (has_text and cut_off is not None) or cut_off not in {None, CutOff.TOKENS, CutOff.CONTEXT}:
-        return error_for_finish_reason(reason, announced=finish is not None)
+        return error_for_finish_reason(reason, has_ended=finish is not None)
     return None if has_text else _empty_error(text, reasoning, reason, tools, usage)
 
 
-def error_for_finish_reason(reason: str | None, *, announced: bool) -> IncompleteAnswerError | None:
+def error_for_finish_reason(reason: str | None, *, has_ended: bool) -> IncompleteAnswerError | None:
     """Return the error if an answer was cut off, else ``None``.
 
     Args:
         reason: the server's ``finish_reason``.
-        announced: whether the server sent a reason or ``[DONE]``. Without either the answer counts as cut off: servers
-            that fail during an answer often just close the connection.
+        has_ended: whether the server sent a reason or ``[DONE]``. Without either the answer counts as cut off, because
+            servers that fail during an answer often just close the connection.
     """
-    if not announced:
+    if not has_ended:
         return IncompleteAnswerError(
             "the answer is incomplete: the connection was closed too early", hint=_PARTIAL_ANSWER_HINT, code="cut_off"
         )
@@ -87,9 +87,7 @@ def incomplete_because(cause: EndpointError) -> IncompleteAnswerError:
 def _refusal_error(text: str, *, by_filter: bool) -> RefusedAnswerError:
     if by_filter:
         return RefusedAnswerError("the endpoint's content filter refused the answer", hint=_REFUSAL_HINT)
-    quoted = " ".join(text.split())
-    if len(quoted) > _MAX_QUOTED_LENGTH:
-        quoted = quoted[: _MAX_QUOTED_LENGTH - 1] + "…"
+    quoted = shorten(" ".join(text.split()), _MAX_QUOTED_LENGTH)
     return RefusedAnswerError("the model refused" + (f": {quoted}" if quoted else ""), hint=_REFUSAL_HINT)
 
 
@@ -97,7 +95,7 @@ def _empty_error(
     text: str, reasoning: str, reason: str | None, tools: Sequence[str], usage: Mapping[str, Any] | None
 ) -> EmptyAnswerError:
     ended = f', and ended with "{escape_control_characters(reason)[:40]}"' if reason else ""
-    has_spent_tokens = find_cut_off(reason) is not None  # so the same request would spend them again
+    has_spent_tokens = find_cut_off(reason) is not None  # then the same request would spend them again
     if tools:
         names = ", ".join(dict.fromkeys(map(escape_control_characters, tools)))[:_MAX_QUOTED_LENGTH]
         return EmptyAnswerError(f"the model called a function instead of answering: {names}", hint=_TOOL_HINT)
@@ -105,9 +103,9 @@ def _empty_error(
         size = _format_reasoning_size(reasoning, usage)
         message = f"the model sent only reasoning ({size}){ended}"
         return EmptyAnswerError(message, hint=_REASONING_HINT, is_temporary=not has_spent_tokens)
-    what = "only blanks" if text else "an answer without text"
+    content = "only whitespace" if text else "an answer without text"
     hint = _REASONING_HINT if has_spent_tokens else _EMPTY_HINT
-    return EmptyAnswerError(f"the model sent {what}{ended}", hint=hint, is_temporary=not has_spent_tokens)
+    return EmptyAnswerError(f"the model sent {content}{ended}", hint=hint, is_temporary=not has_spent_tokens)
 
 
 def _format_reasoning_size(reasoning: str, usage: Mapping[str, Any] | None) -> str:

@@ -1,4 +1,4 @@
-"""What to send instead after an error: the same request without what the endpoint refused, or with a limit that fits.
+"""The request to send after an error: the same one without the part that was refused, or with a limit that fits.
 
 Pure; loaded only after an error.
 """
@@ -15,15 +15,15 @@ from .result import UnpreparedImage
 
 #: Body fields that an endpoint may refuse and a request can do without.
 _DROPPABLE_FIELDS = frozenset({"stream_options", "max_tokens", "temperature", "top_p", "frequency_penalty"})
-#: Codes of errors because of which a lower ``max_tokens`` is sent.
+#: Codes of errors that a lower ``max_tokens`` may avoid.
 _OVERFLOW_CODES = frozenset({"context_length_exceeded", "max_tokens_too_large"})
-#: A shorter answer cannot be used.
+#: A shorter answer would be useless.
 _MIN_ANSWER_TOKENS = 16
-#: Models enlarge images that have fewer pixels, so smaller ones do not save tokens: Qwen3-VL's own minimum.
+#: Qwen3-VL's own minimum. Models enlarge images that have fewer pixels, so smaller images do not save tokens.
 _MIN_PIXELS = 65_536
 _UNSUPPORTED_PATTERN = "support|unknown|unrecogni|unexpected|permitted|extra|deprecated|cannot both"
 _OUT_OF_RANGE_PATTERN = "between|range|at most|at least|less than|greater than|too (large|small|long)"
-#: Further words about a field or a value that is refused.
+#: Other words about a field or a value that is refused.
 _INVALID_PATTERN = (
     "invalid|not (allowed|valid|available|found)|cannot|can't|must|should be|mandatory|disabled|only works"
 )
@@ -36,7 +36,7 @@ _JSON_FORMAT_PATTERN = (
     r"response[_ ]?(format|schema)|json[_ ]?(schema|object|mode)|structured[_ ]?outputs?|guided|grammar"
     r"|constrained decoding"
 )
-#: Messages that give no reason. The response format is the unusual part of a request, so it is the likely one.
+#: Messages that give no reason. The response format is the most unusual part of a request, so it is the likely reason.
 _UNSPECIFIC_PATTERN = (
     r"(?s)^.*\(HTTP (400|422|501)\)(: (bad request|(invalid|unsupported)( request| parameter| field)?|unprocessable( entity)?"
     r"|unprocessable content|not (supported|implemented)|\{\}))?\.?\Z"
@@ -46,12 +46,12 @@ _UNSPECIFIC_PATTERN = (
 def find_fallback(
     request: Request, error: EndpointError, *, earlier_overflow: ContextOverflow | None = None
 ) -> tuple[Request, str] | None:
-    """The request to send instead, and a warning about the change; ``None`` if no change helps.
+    """The changed request to send next, and a warning about the change; ``None`` if no change helps.
 
     Each change is made only once. Fields that the user set with ``-O`` stay.
 
     Args:
-        earlier_overflow: because of which ``max_tokens`` was lowered.
+        earlier_overflow: the overflow because of which ``max_tokens`` was already lowered, if it was.
     """
     if error.code in _OVERFLOW_CODES:
         return _lower_max_tokens(request, error.context or ContextOverflow(), earlier_overflow)
@@ -61,9 +61,9 @@ def find_fallback(
 def _lower_max_tokens(
     request: Request, overflow: ContextOverflow, earlier_overflow: ContextOverflow | None
 ) -> tuple[Request, str] | None:
-    """The request with the ``max_tokens`` that fits, or without one if the server's numbers do not say what fits.
+    """The request with a ``max_tokens`` that fits, or without one if the server's numbers do not say how many fit.
 
-    Without one, servers allow what is left of the context. That is less than what they refused, so the answer cannot
+    Without one, servers allow the rest of the context. That is less than the number they refused, so the answer cannot
     become longer, or cost more, than the user allowed.
     """
     if request.max_tokens is None:
@@ -80,7 +80,7 @@ def _lower_max_tokens(
 
 
 def _choose_min_answer(request: Request, overflow: ContextOverflow) -> int:
-    """The tokens that an answer needs; more in a conversation, whose oldest messages can be left out to make room."""
+    """The tokens that an answer needs; more in a conversation, because its oldest messages can be left out instead."""
     if not request.history or overflow.max_output_tokens is not None:
         return _MIN_ANSWER_TOKENS
     return min(request.max_tokens or overflow.usual_answer_tokens, overflow.usual_answer_tokens)
@@ -88,14 +88,14 @@ def _choose_min_answer(request: Request, overflow: ContextOverflow) -> int:
 
 def _compute_room(overflow: ContextOverflow) -> int | None:
     """The tokens of an answer that fit, negative if the prompt is too long; ``None`` if the numbers do not say."""
-    left = overflow.tokens_left if overflow.is_prompt_exact or (overflow.tokens_left or 0) <= 0 else None
-    return min((limit for limit in (left, overflow.max_output_tokens) if limit is not None), default=None)
+    tokens_left = overflow.tokens_left if overflow.is_prompt_exact or (overflow.tokens_left or 0) <= 0 else None
+    return min((limit for limit in (tokens_left, overflow.max_output_tokens) if limit is not None), default=None)
 
 
 def suggest_max_pixels(
     error: EndpointError, request: Request, images: Sequence[PreparedImageOrLink | UnpreparedImage]
 ) -> EndpointError:
-    """The error with the ``--max-pixels`` with which the images fit into the model's context, if it can be computed."""
+    """The error with a hint that names a ``--max-pixels`` with which the images would fit, if it can be computed."""
     overflow = error.context
     if overflow is None or overflow.context_size is None or overflow.prompt_tokens is None:
         return error
@@ -109,8 +109,10 @@ def suggest_max_pixels(
     share = room / max(1, overflow.prompt_tokens - text_tokens)
     # If no image has more pixels than the mean, all together have no more than before, whatever their sizes.
     pixels = share * sum(upload.width * upload.height for upload in uploads) / len(uploads)
-    left = overflow.context_size - overflow.prompt_tokens
-    problem = f"exceed the model's context by {-left:,} tokens" if left <= 0 else f"leave {left} tokens for the answer"
+    tokens_left = overflow.context_size - overflow.prompt_tokens
+    problem = f"leave {tokens_left} tokens for the answer"
+    if tokens_left <= 0:
+        problem = f"exceed the model's context by {-tokens_left:,} tokens"
     if pixels < _MIN_PIXELS:
         advice = "Send fewer images in one request." if len(uploads) > 1 else "Choose a model with a larger context."
     else:
@@ -119,13 +121,13 @@ def suggest_max_pixels(
 
 
 def _round_down(value: float) -> int:
-    """Round a number to two digits, so that it can be remembered."""
+    """Round down to two digits, which are easier to read and to type."""
     digits = str(int(value))
     return int(digits[:2].ljust(len(digits), "0"))
 
 
 def correct_hint(error: QvisionError, overflow: ContextOverflow) -> QvisionError:
-    """The error of an answer that was cut off at the lowered limit, with a hint that does not suggest a higher one."""
+    """Correct the hint for an answer that was cut off at a lowered limit: a higher limit is not possible."""
     if "--max-tokens" not in (error.hint or ""):
         return error
     hint = "The model's context is full. Send smaller images with --max-pixels."
@@ -137,7 +139,7 @@ def correct_hint(error: QvisionError, overflow: ContextOverflow) -> QvisionError
 
 
 def _request_stream(request: Request, error: EndpointError) -> tuple[Request, str] | None:
-    """The request for a streamed answer, if the endpoint has no others."""
+    """The request for a streamed answer, if the endpoint only streams."""
     if error.code != "stream_required" or request.is_streamed:
         return None
     warning = "the endpoint only streams its answers, so a stream was requested"
@@ -149,14 +151,14 @@ def _drop_refused_format(request: Request, error: EndpointError) -> tuple[Reques
 
     The status does not matter: llama.cpp answers 500 if it cannot turn a schema into a grammar.
     """
-    sent = choose_response_format(request)
+    refused = choose_response_format(request)
     is_refused = _matches(_JSON_FORMAT_PATTERN, _get_reason(error)) or _is_unspecific(error)
-    if sent is None or not is_refused or isinstance(error, AuthError | NetworkError) or error.status == 429:
+    if refused is None or not is_refused or isinstance(error, AuthError | NetworkError) or error.status == 429:
         return None
-    request = replace(request, dropped=request.dropped | {sent["type"]})
+    request = replace(request, dropped=request.dropped | {refused["type"]})
     fallback = choose_response_format(request)
-    instead = fallback["type"] if fallback else "only the prompt"
-    return request, f"the endpoint refused {sent['type']}, so {instead} asks for JSON"
+    consequence = f"{fallback['type']} was sent instead" if fallback else "only the prompt asks for JSON"
+    return request, f"the endpoint refused {refused['type']}, so {consequence}"
 
 
 def _drop_refused_field(request: Request, error: EndpointError) -> tuple[Request, str] | None:
@@ -164,7 +166,7 @@ def _drop_refused_field(request: Request, error: EndpointError) -> tuple[Request
     if error.status not in {400, 422}:
         return None
     refused = {name for name in _DROPPABLE_FIELDS if re.search(rf"\b{name}\b", _get_reason(error))} - request.dropped
-    # A value out of range is for the user to correct, except that of stream_options, which is ours.
+    # The user must correct a value that is out of range, except that of stream_options, which we set.
     if not _matches(_UNSUPPORTED_PATTERN, _get_reason(error)) or _matches(_OUT_OF_RANGE_PATTERN, _get_reason(error)):
         refused &= {"stream_options"}
     if "max_tokens" in refused & build_parameters(request).keys() and "max_completion_tokens" in _get_reason(error):
@@ -181,20 +183,22 @@ def _drop_refused_field(request: Request, error: EndpointError) -> tuple[Request
 def _drop_refused_thinking(request: Request, error: EndpointError) -> tuple[Request, str] | None:
     """The request with the next spelling of ``--think``, or without one, if the server refused this one.
 
-    A refused value of ``reasoning_effort`` is followed by the next value that means the same, a refused field by the next
+    After a refused value of ``reasoning_effort`` comes the next value for the same level; after a refused field, the next
     field.
     """
     if request.thinking is None or error.status not in _REFUSAL_STATUSES or error.is_fatal:
         return None
     from ..client.thinking import find_spelling
 
-    sent = find_spelling(request.thinking, request.model, request.dropped)
-    is_named = _matches(rf"\b{sent.field}\b|{_THINKING_PATTERN}", _get_reason(error)) if sent else False
-    is_refused = is_named and _matches(f"{_UNSUPPORTED_PATTERN}|{_INVALID_PATTERN}", _get_reason(error))
-    if sent is None or not (is_refused or _is_unspecific(error)):
+    spelling = find_spelling(request.thinking, request.model, request.dropped)
+    if spelling is None:
         return None
-    name = sent.name if _matches(_VALUE_PATTERN, _get_reason(error)) else sent.field
-    return replace(request, dropped=request.dropped | {name}), f"the endpoint refused {sent}"
+    is_named = _matches(rf"\b{spelling.field}\b|{_THINKING_PATTERN}", _get_reason(error))
+    is_refused = is_named and _matches(f"{_UNSUPPORTED_PATTERN}|{_INVALID_PATTERN}", _get_reason(error))
+    if not (is_refused or _is_unspecific(error)):
+        return None
+    name = spelling.name if _matches(_VALUE_PATTERN, _get_reason(error)) else spelling.field
+    return replace(request, dropped=request.dropped | {name}), f"the endpoint refused {spelling}"
 
 
 def _drop_refused_detail(request: Request, error: EndpointError) -> tuple[Request, str] | None:
@@ -208,12 +212,12 @@ def _drop_refused_detail(request: Request, error: EndpointError) -> tuple[Reques
 
 
 def _get_reason(error: EndpointError) -> str:
-    """The server's own words, which are not shortened, after the name of the field that it refused."""
+    """The name of the field that the server refused, if it named one, and its own words, which are not shortened."""
     return f"{error.param or ''} {error.reason or error.message}"
 
 
 def _is_unspecific(error: EndpointError) -> bool:
-    """Whether the server names no reason."""
+    """Whether the server gave no reason."""
     return error.param is None and _matches(_UNSPECIFIC_PATTERN, error.message)
 
 

@@ -1,4 +1,4 @@
-"""Join the texts of overlapping tiles, so that no line is there twice and none is missing. Pure."""
+"""Join the texts of overlapping tiles, without repeating or losing a line. Pure."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -6,13 +6,13 @@ from difflib import SequenceMatcher
 
 from ..frozen import frozen
 
-#: What the ``ocr`` preset answers for an image without text.
+#: The answer to the ``ocr`` preset for an image without text.
 _NO_TEXT = "[no text]"
-#: How similar two readings of one line are at least, and those of several on average.
+#: The lowest similarity of two readings of a line, and the lowest mean for several lines.
 _MIN_LINE, _MIN_MEAN = 0.6, 0.75
-#: Lines that are compared, as a multiple of those that are expected, and in addition.
+#: Lines that are compared: so many times the expected ones, and so many more.
 _REACH_FACTOR, _REACH = 2, 3
-#: How similar the reading of a line that was cut off is to the whole line.
+#: The lowest similarity of a line that was cut off to the whole line.
 _MIN_CUT = 0.3
 
 
@@ -20,8 +20,8 @@ def join_tiles(texts: Sequence[str], repeated_lines: Sequence[int | None]) -> st
     """Join the texts of tiles in order.
 
     Args:
-        repeated_lines: for each tile, about how many lines at its start are at the end of the tile before it too; ``None`` if
-            the tiles lie side by side.
+        repeated_lines: for each tile, about how many lines at its start repeat the end of the previous tile; ``None`` if the
+            tiles lie side by side.
     """
     result: list[str] = []
     for text, repeated in zip(texts, repeated_lines, strict=True):
@@ -45,11 +45,11 @@ class _Match:
     """The lines that two texts share, by their positions, and a line on each side that may be cut off.
 
     Attributes:
-        above_end: the end of the shared lines in the upper text; after them at most one line follows.
-        below_start: where they begin in the lower text, after at most one line.
-        below_end: their end there.
-        is_above_cut: the line after them in the upper text is a part of the next line of the lower one.
-        is_below_cut: the line before them in the lower text is a part of the one before them in the upper text.
+        above_end: the end of the shared lines in the upper text; at most one line follows.
+        below_start: their start in the lower text; at most one line precedes it.
+        below_end: their end in the lower text.
+        is_above_cut: the upper text has no line after them, or only a part of the next line of the lower text.
+        is_below_cut: the lower text has no line before them, or only a part of the previous line of the upper text.
     """
 
     above_end: int
@@ -60,7 +60,7 @@ class _Match:
 
 
 def _cut_overlap(above: list[str], below: list[str], expected: int) -> tuple[list[str], list[str]]:
-    """Leave out what both have, and the part of a line that was cut off."""
+    """Keep the shared lines only once, and drop a part of a line that was cut off."""
     above_rows = [row for row, line in enumerate(above) if line.strip()]
     below_rows = [row for row, line in enumerate(below) if line.strip()]
     reach = _REACH_FACTOR * expected + _REACH + 1
@@ -71,7 +71,7 @@ def _cut_overlap(above: list[str], below: list[str], expected: int) -> tuple[lis
     if match is None:
         return above, below
     count = match.below_end - match.below_start
-    # The edges of a tile may be cut: the lower reading is better for the last shared lines.
+    # The edge of a tile may cut a line, so the last shared lines are taken from the lower text.
     from_above = (count + 1) // 2
     last_above, last_below = above[above_rows[match.above_end - 1]], below[below_rows[match.below_end - 1]]
     if count == 1 and len(_normalize(last_below)) > len(_normalize(last_above)):
@@ -83,12 +83,12 @@ def _cut_overlap(above: list[str], below: list[str], expected: int) -> tuple[lis
     upper = above[: above_rows[start - 1] + 1] if start else above[: above_rows[0]]
     if not match.is_above_cut:
         upper = above
-    at = match.below_start + from_above
-    return upper, kept + (below[below_rows[at - 1] + 1 :] if at else below)
+    position = match.below_start + from_above
+    return upper, kept + (below[below_rows[position - 1] + 1 :] if position else below)
 
 
 def _find_match(above: list[str], below: list[str], expected: int) -> _Match | None:
-    """Find the shared lines: those that fit best, and among repetitions of one line as many as are expected."""
+    """Find the shared lines: those that fit best; if one line is repeated, about as many as expected."""
     candidates: list[tuple[float, _Match]] = []
     for end in range(max(1, len(above) - 1), len(above) + 1):
         for start in range(min(2, len(below))):
@@ -104,9 +104,9 @@ def _find_match(above: list[str], below: list[str], expected: int) -> _Match | N
 
 
 def _check_edges(above: list[str], below: list[str], end: int, start: int, count: int) -> _Match | None:
-    """Check what is left of each text at the cut: a part of the same line of the other text, or else it is kept.
+    """Build the match, and decide for the line beyond it on each side whether it is part of a line of the other text.
 
-    ``None`` if it is something else, and a single shared line does not suffice as evidence.
+    ``None`` if it is not, and only one line is shared, which is too little evidence.
     """
     before, after = end - count - 1, start + count
     is_above_cut = end == len(above) or (after < len(below) and _compare(above[end], below[after]) >= _MIN_CUT)
@@ -117,14 +117,14 @@ def _check_edges(above: list[str], below: list[str], end: int, start: int, count
 
 
 def _normalize(line: str) -> str:
-    """A line without what readings differ in most."""
+    """Reduce a line to its letters and digits, because readings differ most in the rest."""
     text = unicodedata.normalize("NFKC", line).casefold()
     return "".join(character for character in text if character.isalnum()) or "".join(text.split())
 
 
-def _compare(one: str, other: str) -> float:
+def _compare(first: str, second: str) -> float:
     """How similar two lines are, from 0 to 1."""
-    if one == other:
+    if first == second:
         return 1.0
-    matcher = SequenceMatcher(None, one, other, autojunk=False)
+    matcher = SequenceMatcher(None, first, second, autojunk=False)
     return matcher.ratio() if matcher.quick_ratio() >= _MIN_CUT else 0.0

@@ -1,19 +1,20 @@
-r"""The JSON value in the text of an answer: found, corrected if only one meaning is possible, and validated.
+r"""Find the JSON value in the text of an answer, correct it if only one meaning is possible, and validate it.
 
-A text that is almost JSON is read in spite of three faults:
+Three faults in a text that is almost JSON are corrected:
 
-- a comma after the last item or member is removed;
-- control characters in strings, such as line breaks, are read as themselves;
-- a backslash that escapes nothing is removed before a sign that it escapes in Markdown, LaTeX or JavaScript alike
-  (``\_``, ``\'``, ``\$``), and kept before a letter (``\d``, ``\alpha``) and all signs in such a string (``\d\.``). That
-  would be a guess, so nothing is corrected, if one string has both, if ``\n`` and its like may be letters too
-  (``C:\new\data``), for codes of characters (``\x41``, ``\0``), and for other signs alone (``\(``).
+- A comma after the last item or member is removed.
+- Control characters in strings, such as line breaks, are kept.
+- A backslash that is not a JSON escape is removed before a sign that Markdown, LaTeX or JavaScript escapes so (``\_``,
+  ``\'``, ``\$``). It is kept before a letter (``\d``, ``\alpha``) and, in the same string, before all signs (``\d\.``). In
+  four cases this would be a guess, so nothing is corrected: if a string has both kinds, if its ``\n`` and the like may also
+  be meant as letters (``C:\new\data``), for character codes (``\x41``, ``\0``), and for other signs alone (``\(``).
 
-And if the text is JSON, the value is taken out of a list of one item, or out of an object with one member that the schema
-does not name, such as ``result``; but not out of ``error``. All of it counts only if the value fits the schema exactly.
+If a text is JSON but does not fit the schema, the value is taken out of a list with one item, or out of an object with one
+member that the schema does not name, such as ``result`` (but not ``error``). Any correction counts only if the value then
+fits the schema exactly.
 
-All else would be a guess: single quotes (apostrophes look the same), comments (they may hold a correction), ``True`` and
-``None``, missing quotes, commas and brackets, several values, texts that were cut off, and both kinds of fault at once.
+Everything else would be a guess: single quotes (apostrophes look the same), comments (they may hold a correction), ``True``
+and ``None``, missing quotes, commas and brackets, several values, texts that were cut off, and a fault inside a wrapper.
 """
 
 import json
@@ -29,27 +30,27 @@ from ..frozen import frozen
 if TYPE_CHECKING:
     from ..schema.json_schema import Schema  # loads jsonschema
 
-#: Levels of nesting. No answer about an image has as many; JSON readers would overflow their stack.
+#: Levels of nesting. No answer about an image has as many, and other JSON parsers would overflow their stack.
 _MAX_DEPTH = 100
-#: The search ends after this many brackets that do not begin a JSON value, so that a text of brackets costs little.
+#: The search ends after so many brackets that do not begin a JSON value, which limits the time for a text of brackets.
 _MAX_ATTEMPTS = 20
 _FENCE = re.compile(r"(`{3,}|~{3,})[^`]*")
 _OPENING_BRACKET = re.compile(r"[{\[]")
-#: A bracket that begins an object or an array, rather than being punctuation.
+#: A bracket that begins an object or an array and is not punctuation.
 _JSON_START = re.compile(r"""\{\s*["']|\[\s*["'{\[]|\[\s*(-?\d|true|false|null|NaN)[^\]]*,""")
 
 _STRING = r'"(?:[^"\\]++|\\.)*+"?'
-#: Strings and brackets, for the end of a value; a string without an end takes the rest.
+#: Strings and brackets, to find the end of a value; a string without an end extends to the end of the text.
 _STRUCTURE = re.compile(rf"{_STRING}|[{{}}\[\]]", re.DOTALL)
 #: Strings, commas that follow no value, and commas before a closing bracket.
 _CORRECTABLE = re.compile(rf"(?P<string>{_STRING})|[\[{{,:]\s*+,|(?P<comma>,)(?=\s*+[\]}}])", re.DOTALL)
 _CONTROL_CHARACTER = re.compile("[\x00-\x1f]")
-#: An escape. The codes of characters in other languages, digits and line breaks are unknown.
+#: An escape. Other languages' character codes, digits and line breaks have no certain meaning: they are ``unknown``.
 _ESCAPE = re.compile(
     r"""\\(?:(?P<valid>["\\/bfnrt]|u[0-9a-fA-F]{4})|(?P<sign>[_'#&%$@])"""
     r"""|(?P<unknown>u[0-9a-fA-F]|U[0-9a-fA-F]{8}|x[0-9a-fA-F]{2}|N\{)|(?P<letter>[A-Za-z])|[!-/:-@\[-`{-~]|(?P<end>))"""
 )
-#: The member of a wrapper that holds no answer.
+#: Members that do not hold an answer.
 _NO_WRAPPERS = frozenset({"error", "errors"})
 
 _COMMA = "a comma after the last item was removed"
@@ -59,7 +60,7 @@ _BACKSLASH = "an invalid escape in a string was replaced"
 
 @frozen
 class Valid:
-    """The value of an answer that fits the schema; ``corrections`` says what was corrected."""
+    """The value of an answer that fits the schema, and what was corrected in its text."""
 
     value: Any
     corrections: tuple[str, ...] = ()
@@ -73,7 +74,7 @@ class Invalid:
 
 
 def parse_value(text: str, schema: "Schema") -> Valid | Invalid:
-    """Parse the value in an answer: the only one, or the only one of several that fits the schema."""
+    """Parse the value in an answer: the only value, or the only one of several that fits the schema."""
     try:
         values = _find_json_values(text, _decode_value)
     except ValueError as error:
@@ -108,7 +109,7 @@ def find_values(text: str, decoder: json.JSONDecoder) -> list[Any]:
 
 
 def _parse_corrected(text: str, schema: "Schema") -> Valid | None:
-    """Parse the only value in an answer that is almost JSON; ``None`` if there is none that fits the schema."""
+    """Parse the only value in an answer that is almost JSON; ``None`` if it does not fit the schema."""
     corrections = dict[str, None]()
 
     def decode(text: str) -> Any:
@@ -236,31 +237,31 @@ def _find_end(text: str, start: int) -> int:
     return len(text)
 
 
-def _correct(text: str, made: dict[str, None]) -> str:
-    """Return a text with its commas and strings corrected; add the corrections to ``made``."""
+def _correct(text: str, corrections: dict[str, None]) -> str:
+    """Return a text with its commas and strings corrected; add what was done to ``corrections``."""
 
     def correct(match: re.Match[str]) -> str:
         if match["string"]:
-            return _correct_string(match["string"], made)
+            return _correct_string(match["string"], corrections)
         if match["comma"]:
-            made[_COMMA] = None
+            corrections[_COMMA] = None
             return ""
         return match[0]
 
     return _CORRECTABLE.sub(correct, text)
 
 
-def _correct_string(string: str, made: dict[str, None]) -> str:
-    """Return a string in its quotes with its escapes and control characters corrected, if only one meaning is possible."""
+def _correct_string(string: str, corrections: dict[str, None]) -> str:
+    """Return a quoted string with its escapes and control characters corrected, if only one meaning is possible."""
     if "\\" in string:
         escapes = list(_ESCAPE.finditer(string))
         if not all(escape["valid"] for escape in escapes):
             if not _is_certain(escapes):
                 return string
-            made[_BACKSLASH] = None
+            corrections[_BACKSLASH] = None
             string = _ESCAPE.sub(_correct_escape, string)
     if _CONTROL_CHARACTER.search(string):
-        made[_CONTROL] = None
+        corrections[_CONTROL] = None
         string = _CONTROL_CHARACTER.sub(lambda match: f"\\u{ord(match[0]):04x}", string)
     return string
 
@@ -282,7 +283,7 @@ def _correct_escape(escape: re.Match[str]) -> str:
 
 
 def _check_depth(value: Any) -> Any:
-    """Return a value that other programs can read too; checked level by level, because it may be deep."""
+    """Return a value that is not nested too deeply for other programs; level by level, because recursion could overflow."""
     level = [value]
     for _ in range(_MAX_DEPTH):
         level = [
@@ -310,7 +311,7 @@ def _parse_float(text: str) -> float:
 
 
 def _parse_integer(text: str) -> int:
-    if len(text) > 300:  # more digits than a float can hold, and many programs read every number as a float
+    if len(text) > 300:  # near the limit of floats, and many programs read every number as a float
         raise ValueError("a number is too large")
     return int(text)
 

@@ -1,7 +1,7 @@
-"""Yes or no: whether something is true of an image, by the best that the endpoint offers.
+"""Decide whether something is true of an image, by the best method that the endpoint offers.
 
-A decision endpoint and log probabilities give a probability; any other endpoint answers in JSON, with a reason. What is not
-offered is found out with the first image, and not requested again.
+A decision endpoint and log probabilities give a probability; any other endpoint answers in JSON, with a reason. A method
+that the endpoint does not offer fails with the first image, and is not tried again.
 """
 
 from collections.abc import Generator, Sequence
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from .structured import Session
 
 
-#: Tokens that are asked for; some servers allow only five.
+#: The number of log probabilities to request for each token; some servers allow only five.
 _TOP_LOGPROBS = (20, 5)
 _LOGPROBS_INSTRUCTION = "Answer with one word: yes or no."
 _SCHEMA_INSTRUCTION = "Answer yes, no, or unsure if the image does not show it, and give the reason in one sentence."
@@ -59,7 +59,7 @@ _SCHEMA = {
 }
 #: Statuses with which servers refuse a path or a field that they do not have.
 _REFUSAL_STATUSES = frozenset({400, 404, 405, 415, 422, 501})
-#: Those with which they refuse a path.
+#: The statuses among them with which they refuse a path.
 _MISSING_STATUSES = frozenset({404, 405, 501})
 #: Characters of an answer that a message quotes.
 _MAX_QUOTED_LENGTH = 120
@@ -67,7 +67,7 @@ _MAX_QUOTED_LENGTH = 120
 
 @frozen
 class _Exchange:
-    """The images of a question, and how requests about them are made."""
+    """The images of a question, and what all requests about them have in common."""
 
     endpoint: Endpoint
     images: Sequence[PendingImage]
@@ -78,18 +78,18 @@ class _Exchange:
         return run.describe(self.endpoint, request, self.images, self.options)
 
     def repair(self, request: Request, first_answer: Description, session: "Session") -> Items:
-        """Make a request again, because its answer does not fit the schema."""
+        """Request another answer, because the first one does not fit the schema."""
         return session.describe(self.endpoint, request, self.images, replace(self.options, first_answer=first_answer))
 
 
 class Judge:
-    """The questions of a run; it remembers what the endpoint offers. Its methods may be called from any thread.
+    """Answers the questions of a run, and remembers what the endpoint offers. It may be used from any thread.
 
     Args:
-        methods: those that may be used.
+        methods: the methods that may be used, the best first.
         threshold: the probability from which an answer is yes.
         votes: how often the model is asked if it answers in JSON; more than half must agree.
-        thinking_off: how the request for log probabilities says that the model must not think.
+        thinking_off: turns thinking off in the request for log probabilities.
 
     Attributes:
         votes: as above.
@@ -107,13 +107,13 @@ class Judge:
         self._threshold = threshold
         self.votes = votes
         self._thinking_off = thinking_off
-        self._proven: frozenset[Method] = frozenset()  # have given a verdict, so an image without one is an exception
+        self._proven: frozenset[Method] = frozenset()  # have given a verdict, so the endpoint offers them
         self._top_logprobs = _TOP_LOGPROBS[0]
         self._dropped: frozenset[str] = frozenset()
         self._session: Session | None = None
 
     def build_request(self, request: Request, method: Method | None = None) -> Request:
-        """The request for a question, by the method that is tried first unless one is named."""
+        """The request for a question; ``method`` is by default the one that is tried first."""
         method = method or self._methods[0]
         request = replace(request, stream=False, dropped=request.dropped | self._dropped)
         if method is Method.DECISIONS:
@@ -127,7 +127,7 @@ class Judge:
             request,
             prompt=f"{request.prompt}\n\n{_LOGPROBS_INSTRUCTION}",
             max_tokens=1,
-            # Some servers compute the probabilities after these have changed them.
+            # Some servers return the probabilities as changed by these parameters; 1 changes nothing.
             temperature=None if request.temperature is None else 1.0,
             top_p=None if request.top_p is None else 1.0,
             thinking=self._thinking_off,
@@ -139,26 +139,26 @@ class Judge:
     ) -> Items:
         """Ask whether the prompt is true; yield progress, and last the ``Description``, whose ``data`` is the verdict.
 
-        Its ``error`` says why there is neither yes nor no.
+        If the answer is neither yes nor no, its ``error`` says why.
 
         Args:
-            options: with a ``first_answer``, its votes count. Its ``labels`` and ``loop_check`` are always on.
+            options: the votes of a ``first_answer`` are used. ``labels`` and ``loop_check`` count as true.
         """
         first_answer = options.first_answer
         exchange = _Exchange(endpoint, images, replace(options, labels=True, loop_check=True, first_answer=None))
         earlier: Description | None = None
         methods = self._methods
-        for method, is_last in zip(methods, (*(False for _ in methods[1:]), True), strict=True):
+        for position, method in enumerate(methods, 1):
             answer, verdict = yield from self._ask(method, request, exchange, first_answer)
             answer = answer if earlier is None else add_answers(earlier, answer)
             if verdict is not None:
                 self._proven |= {method}
-            elif not is_last and _may_use_another_method(method, answer):
+            elif position < len(methods) and _may_use_another_method(method, answer):
                 note = _explain_change(method, answer)
                 earlier = replace(answer, warnings=(*answer.warnings, note), error=None, text="")
                 if method not in self._proven:
-                    later = methods[methods.index(method) + 1 :]
-                    self._methods = tuple(other for other in self._methods if other in later)
+                    remaining = methods[position:]
+                    self._methods = tuple(candidate for candidate in self._methods if candidate in remaining)
                 continue
             yield self._build_result(replace(answer, prompt=request.prompt), method, verdict)
             return
@@ -166,7 +166,7 @@ class Judge:
     def describe(
         self, endpoint: Endpoint, request: Request, images: Sequence[PendingImage], options: RequestOptions
     ) -> Items:
-        """Do the same for one of many images: unsure is an answer too, and what the endpoint never offers is fatal."""
+        """Judge one of many images: here unsure is an answer too, and an endpoint without a usable method is a fatal error."""
         with closing(self.judge(endpoint, request, images, options)) as items:
             for item in items:
                 yield self._judge_for_many(item) if isinstance(item, Description) else item
@@ -175,13 +175,13 @@ class Judge:
         match answer.error:
             case UnsureError():
                 return replace(answer, error=None)
-            case SchemaMismatchError() as error if self._is_missing() and not answer.token_probabilities:
+            case SchemaMismatchError() as error if self._has_no_method() and not answer.token_probabilities:
                 fatal = EndpointError(error.message, hint=error.hint, is_fatal=True)
                 return replace(answer, error=fatal)
         return answer
 
-    def _is_missing(self) -> bool:
-        """Whether the only method that may be used is a special one, which has given no verdict yet."""
+    def _has_no_method(self) -> bool:
+        """Whether no method that may be used has given a verdict yet, and JSON, which always works, may not be used."""
         return self._proven.isdisjoint(self._methods) and Method.SCHEMA not in self._methods
 
     def _ask(
@@ -195,7 +195,7 @@ class Judge:
         count = self._top_logprobs
         answer = yield from self._forward(exchange.send(self.build_request(request, method)))
         if _is_refused_number(answer.error) and count > _TOP_LOGPROBS[-1]:
-            self._top_logprobs = _TOP_LOGPROBS[-1]  # another thread may have done so too
+            self._top_logprobs = _TOP_LOGPROBS[-1]  # another thread may have done this already
             answer = yield from self._forward(exchange.send(self.build_request(request, method)))
         return answer, self._judge_probability(read_probability(answer.token_probabilities), method)
 
@@ -205,14 +205,14 @@ class Judge:
     def _collect_votes(
         self, request: Request, exchange: _Exchange, first_answer: Description | None
     ) -> Generator[Item, None, tuple[Description, Verdict | None]]:
-        """Ask until more than half of the votes agree, or an answer cannot be used."""
+        """Ask until more than half of the votes agree, or until an answer cannot be used."""
         total: Description | None = None
         verdicts = [] if first_answer is None else list(first_answer.votes)
         while True:
             answer, verdict = yield from self._ask_by_schema(request, exchange)
             if verdict is None and verdicts:
-                collected = [each for each in (first_answer, total) if each is not None]
-                answer = replace(answer, first_answer=replace(reduce(add_answers, collected), votes=tuple(verdicts)))
+                answers = [earlier for earlier in (first_answer, total) if earlier is not None]
+                answer = replace(answer, first_answer=replace(reduce(add_answers, answers), votes=tuple(verdicts)))
             total = answer if total is None else add_answers(total, answer)
             if verdict is None:
                 return total, None
@@ -269,7 +269,7 @@ def _load_schema() -> Any:
 
 
 def _read_verdict(answer: Description) -> Verdict | None:
-    """The verdict in a whole text."""
+    """The verdict in an answer in JSON or in words; ``None`` if there is none."""
     content = read_verdict_text(answer.text) if answer.error is None else None
     return None if content is None else Verdict(content[0], None, content[1], Method.SCHEMA)
 
@@ -284,23 +284,23 @@ def _may_use_another_method(method: Method, answer: Description) -> bool:
         case EndpointError() as error:
             is_named = method is Method.LOGPROBS and "logprob" in f"{error.param} {error.reason}"
             return is_named or error.status in _REFUSAL_STATUSES
-        case IncompleteAnswerError():  # the only token was that of reasoning, or the limit of one token is too low
+        case IncompleteAnswerError():  # the only token was part of the reasoning, or the server needs more than one
             return True
     return False
 
 
 def _is_refused_number(error: QvisionError | None) -> bool:
-    """Whether the endpoint returns fewer probabilities at once than requested."""
+    """Whether the endpoint refused the number of probabilities that was requested."""
     return (
         isinstance(error, EndpointError) and "top_logprobs" in f"{error.param} {error.reason}" and error.status != 429
     )
 
 
 def _explain_change(method: Method, answer: Description) -> str:
-    what = "decisions" if method is Method.DECISIONS else "probabilities of yes and no"
+    missing = "decisions" if method is Method.DECISIONS else "probabilities of yes and no"
     advice = f"; --by {Method.SCHEMA} saves a request" if method is Method.LOGPROBS else ""
     cause = f" ({answer.error.message})" if answer.error is not None and method is Method.DECISIONS else ""
-    return f"the endpoint returned no {what}{cause}{advice}"
+    return f"the endpoint returned no {missing}{cause}{advice}"
 
 
 def _explain_failure(method: Method, answer: Description) -> QvisionError:
@@ -312,8 +312,8 @@ def _explain_failure(method: Method, answer: Description) -> QvisionError:
     if error is not None and (method is Method.SCHEMA or not is_incomplete):
         return error
     if method is not Method.SCHEMA:
-        what = "decision" if method is Method.DECISIONS else "probabilities of yes and no"
-        return SchemaMismatchError(f"the endpoint returned no {what}", hint=f"Leave out --by {method}.")
+        missing = "decision" if method is Method.DECISIONS else "probabilities of yes and no"
+        return SchemaMismatchError(f"the endpoint returned no {missing}", hint=f"Leave out --by {method}.")
     return SchemaMismatchError(
         f"the answer is neither yes nor no: {shorten(' '.join(answer.text.split()), _MAX_QUOTED_LENGTH)}",
         hint="--json keeps its text; a question with only these two answers, or another model, may work better.",

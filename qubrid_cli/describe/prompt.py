@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from ..images.urls import DataUrl
 
 PLACEHOLDERS = ("name", "stem", "dir", "index")
-#: Placeholders that describe an image, so that a request must have only one.
+#: Placeholders that describe an image, so that a request with one of them must have only one image.
 _IMAGE_PLACEHOLDERS = frozenset({"name", "stem", "dir"})
-#: The words that a misspelled placeholder is compared with; ``{filename}`` is the ``{name}`` of other programs.
+#: The words that a misspelled placeholder is compared with, and what to suggest; other programs have ``{filename}``.
 _SUGGESTIONS = {name: name for name in PLACEHOLDERS} | {"filename": "name"}
-#: The lowest similarity that accepts ``{dri}`` for ``{dir}``.
+#: The lowest similarity at which ``{dri}`` still resembles ``{dir}``.
 _MIN_SIMILARITY = 0.65
 _BRACES = re.compile(r"\{\{|\}\}|\{(?P<word>[A-Za-z_]\w*)\}")
 
@@ -66,12 +66,12 @@ def _decode(data: bytes, name: str) -> str:
 
 
 def placeholder_values(image: "Source | None", index: int) -> dict[str, str]:
-    """Return the values: the file's name, the name without its suffix, its folder's name, and the image's position.
+    """Return the values of the placeholders: file name, the same without its suffix, name of the folder, and position.
 
-    For a link they are taken from the last part of its path, and the part before that or the host.
+    For a link, the name is the last part of its path, and the folder is the part before it or the host.
 
     Args:
-        image: ``None`` for one without a name, such as standard input.
+        image: ``None`` for an image without a name, such as standard input.
         index: position of the image in the run, from 1.
     """
     from urllib.parse import unquote, urlsplit
@@ -107,10 +107,10 @@ def fill_placeholders(
     """Return the request for one image, with the placeholders of its two prompts expanded; see ``placeholder_values``.
 
     Args:
-        row: the values of the columns of a list, each a placeholder too, which win over the usual ones.
+        row: the values of the columns of a list, by name. Each column is a placeholder, and replaces a usual one of that name.
 
     Raises:
-        UsageError: a word in braces is a misspelled placeholder; or, with a row, anything else than a placeholder.
+        UsageError: a word in braces is a misspelled placeholder or, with a row, any word that is not a placeholder.
     """
     values, is_strict = placeholder_values(image, index), row is not None
     values |= {name: _format_cell(value) for name, value in (row or {}).items()}
@@ -119,17 +119,17 @@ def fill_placeholders(
 
 
 def _format_cell(value: Any) -> str:
-    """The value of a column as text: a string as it is, nothing for null, all else as JSON."""
+    """The value of a column as text: a string as it is, nothing for null, any other value as JSON."""
     return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def expand_placeholders(text: str, values: Mapping[str, str], *, is_strict: bool = False) -> str:
     """Replace the placeholders of a prompt; braces in the values are not expanded.
 
-    ``{{`` becomes a brace, and so does a ``}}`` that closes one. All other braces stay, so that JSON survives.
+    ``{{`` becomes a brace, and so does the ``}}`` that closes it. All other braces stay, so that JSON is not changed.
 
     Args:
-        is_strict: refuse all words in braces that are not placeholders.
+        is_strict: reject every word in braces that is not a placeholder.
 
     Raises:
         UsageError: a word in braces is a misspelled placeholder.
@@ -159,15 +159,15 @@ def _check_unknown_word(word: str) -> str:
     """Return a word with its braces, unless it is a misspelled placeholder.
 
     A word counts as misspelled if it resembles a placeholder and uses only that placeholder's letters. So ``{names}``,
-    ``{item}`` and ``{die}`` are text; words of two letters always are.
+    ``{item}`` and ``{die}`` are text, and so is every word of two letters.
     """
     import difflib
 
     letters = word.lower().replace("_", "")
-    close = difflib.get_close_matches(letters, _SUGGESTIONS, n=1, cutoff=_MIN_SIMILARITY)
-    if close and len(letters) > 2 and set(letters) <= set(close[0]):
+    similar = difflib.get_close_matches(letters, _SUGGESTIONS, n=1, cutoff=_MIN_SIMILARITY)
+    if similar and len(letters) > 2 and set(letters) <= set(similar[0]):
         raise UsageError(
-            f"unknown placeholder {{{word}}} in the prompt; did you mean {{{_SUGGESTIONS[close[0]]}}}?",
+            f"unknown placeholder {{{word}}} in the prompt; did you mean {{{_SUGGESTIONS[similar[0]]}}}?",
             hint=f"For literal braces, double them: {{{{{word}}}}}",
         )
     return f"{{{word}}}"
@@ -183,10 +183,11 @@ def _no_such_column_error(word: str, names: Iterable[str]) -> UsageError:
 
 
 def check_placeholders(text: str, *, images: int, columns: Iterable[str] | None = None) -> None:
-    """Check the placeholders of a prompt before the first request, which has this number of images.
+    """Check the placeholders of a prompt before the first request.
 
     Args:
-        columns: of the list of images; ``None`` if it has none.
+        images: the number of images in the request.
+        columns: the names of the columns of the list of images; ``None`` if there are none.
 
     Raises:
         UsageError: a placeholder is misspelled, or is ambiguous because the request has several images.
@@ -202,7 +203,7 @@ def check_placeholders(text: str, *, images: int, columns: Iterable[str] | None 
 
 
 def build_parts(images: Sequence["PreparedImageOrLink"], *, labels: bool, first: int = 1) -> tuple[ImagePart, ...]:
-    """Build the images of a message, with labels if the conversation has several, or the tiles of one.
+    """Build the image parts of a message, with labels if the conversation has several images or the image has tiles.
 
     Args:
         first: the number of the first image, if earlier messages of the conversation have images too.
@@ -213,9 +214,9 @@ def build_parts(images: Sequence["PreparedImageOrLink"], *, labels: bool, first:
 
 
 def _label_images(images: Sequence["PreparedImageOrLink"], first: int) -> tuple[ImagePart, ...]:
-    """Build the images of a message, each with a label, and each tile with its own.
+    """Build the image parts of a message, each image or tile with a label.
 
-    ``Page 3`` suffices if all are pages of one document, and ``Part 2 of 5`` if there is one image.
+    ``Page 3`` suffices if all images are pages of one document, and ``Part 2 of 5`` if there is only one image.
     """
     return tuple(
         ImagePart(url, ", ".join(filter(None, (label, part))) if label else part[:1].upper() + part[1:])
@@ -231,16 +232,17 @@ def _format_labels(images: Sequence["PreparedImageOrLink"], first: int) -> list[
     documents = {image.name.rpartition("#")[0] for image in images}
     if len(documents) == 1 and all(pages) and first == 1:
         return [page.capitalize() for page in pages]
-    return [
-        f"{format_image_label(number, image.name.rpartition('#')[0])}, {page}"
-        if page
-        else format_image_label(number, image.name)
-        for number, (image, page) in enumerate(zip(images, pages, strict=True), first)
-    ]
+    labels = []
+    for number, (image, page) in enumerate(zip(images, pages, strict=True), first):
+        document = image.name.rpartition("#")[0]
+        labels.append(
+            f"{format_image_label(number, document)}, {page}" if page else format_image_label(number, image.name)
+        )
+    return labels
 
 
 def _format_parts(image: "PreparedImageOrLink") -> list[tuple["str | DataUrl", str]]:
-    """What is sent of an image, each with the text that tells a tile from the others; empty for a whole image."""
+    """The URLs that are sent for an image: of each tile with its position, or of the whole image with an empty text."""
     from ..images.prepare import PreparedImage
 
     if not isinstance(image, PreparedImage):
@@ -253,7 +255,7 @@ def _format_parts(image: "PreparedImageOrLink") -> list[tuple["str | DataUrl", s
 
 
 def _format_page(image: "PreparedImageOrLink") -> str:
-    """Format which page or frame an image is; empty for an ordinary image."""
+    """Format the number of a page or a frame; empty for an ordinary image."""
     from ..images.prepare import PreparedImage
 
     if not isinstance(image, PreparedImage) or image.page is None:

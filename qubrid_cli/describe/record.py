@@ -1,4 +1,4 @@
-"""A ``Description`` as a JSON object: the record that ``--json``, ``batch`` and ``Description.to_dict`` give."""
+"""A ``Description`` as a JSON object: the record that ``--json``, ``batch`` and ``Description.to_dict`` produce."""
 
 import time
 from dataclasses import fields
@@ -14,9 +14,9 @@ from ..text import mask_fields
 from .result import Description, UnpreparedImage
 
 SCHEMA_VERSION = 1
-#: The limits of images that a record states.
+#: The limits of images that a record contains.
 _LIMIT_NAMES = ("max_pixels", "max_side", "quality", "background")
-#: Fields of the body that do not shape the answer, or that are stated otherwise.
+#: Fields of the body that do not affect the answer, or that the record has in another form.
 _TRANSPORT_FIELDS = {"stream", "stream_options", "response_format"}
 
 
@@ -47,7 +47,7 @@ def json_object(description: Description) -> dict[str, Any]:
 
 
 def _json_fields(value: Timing | Cost) -> dict[str, Any]:
-    """Return the fields of an object that holds numbers and texts; ``asdict`` would copy each of them."""
+    """Return the fields of an object that holds only numbers and texts; ``asdict`` would copy each of them."""
     return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
@@ -79,14 +79,14 @@ def _name_schema(request: Request) -> str | None:
 def json_image(
     image: PreparedImageOrLink | UnpreparedImage, model: str | None, detail: str | None = None
 ) -> dict[str, Any]:
-    """Return the facts about an image and about what is sent of it; ``None`` for those of links and unprepared images."""
+    """Return the facts about an image and about what was sent for it; for a link or an unprepared image they are ``None``."""
     if not isinstance(image, PreparedImage):
         return {"source": image.name} | dict.fromkeys(("sha256", "format", "width", "height", "bytes", "page", "sent"))
     return json_original(image) | {"sent": _json_sent(image, model or "", detail)}
 
 
 def json_original(image: PreparedImage) -> dict[str, Any]:
-    """Return the facts about an image, whatever is sent of it."""
+    """Return the facts about an original image."""
     return {
         "source": image.name,
         "sha256": image.sha256,
@@ -99,7 +99,7 @@ def json_original(image: PreparedImage) -> dict[str, Any]:
 
 
 def _json_sent(image: PreparedImage, model: str, detail: str | None) -> dict[str, Any]:
-    """Return the facts about what is sent: of tiles those of the first one, and the sums of their bytes and tokens."""
+    """Return the facts about what was sent; for tiles, those of the first one with the sums of bytes and tokens."""
     uploads = [_json_upload(upload, model, detail) for upload in image.uploads]
     if len(uploads) == 1:
         return {**uploads[0], "tiles": None}
@@ -124,7 +124,7 @@ def _json_upload(upload: Upload, model: str, detail: str | None) -> dict[str, An
 
 
 def json_error(error: QvisionError) -> dict[str, Any]:
-    """Return an error as it appears in that object."""
+    """Return an error as it appears in a record."""
     return {
         "code": error.code,
         "message": error.message,

@@ -1,8 +1,8 @@
-"""Answers that repeat themselves: noticed while they arrive, and requested again with more variety.
+"""Answers that repeat themselves: they are recognized while they arrive, and requested again with more variety.
 
-A model that is stuck writes the same row, phrase or token until its limit of tokens. Two kinds are recognized: the same
-text over and over, and rows in which nothing but one number changes, by the same step, such as the rows of an empty
-table. Ordinary texts repeat themselves too, so the thresholds depend on the text that is repeated:
+A model that is stuck in a loop writes the same row, phrase or token until its limit of tokens. Two kinds of loops are
+recognized: the same text over and over, and rows that differ only in one number, which changes by the same step, such as
+the rows of an empty table. Ordinary texts repeat themselves too, so the thresholds depend on the text that is repeated:
 
 ======================================================  =========================================================
 repeated text                                           is a loop
@@ -10,7 +10,7 @@ repeated text                                           is a loop
 rows, words, blocks of rows, objects of JSON, emoji     after 105 times, or after 6,000 characters if that is
                                                         6 times at least; but not below 300 characters
 the same without any letter, such as a matrix of zeros  likewise, but 20,000 characters in place of 6,000
-signs on one line: dots, rules, spaces                  likewise, but not below 1,000 characters
+punctuation on one line: dots, rules, spaces            likewise, but not below 1,000 characters
 one value of a list: ``0,`` or ``null,`` or ``00``      likewise, but not below 2,000 characters
 one letter or digit, as in Base64 of zeros              after 6,000 characters
 rows with a number that grows evenly, and at least      after 105 times, or after 6,000 characters if that is
@@ -20,8 +20,8 @@ three signs (``| 7 | | |``) or three words beside it    20 times at least
 Lists of dates, of numbers, and of names with a number (``page 7``) are never loops.
 
 Measured: of 67,000 text files (640 MB: Python's and other libraries' sources, headers, licenses, manuals, data, in several
-languages), 4 were taken for loops, all of them data with more than 100 equal rows. Of 400 repeated rows, a loop ends after
-27 % at most if a row has four characters or more. Looking at 300 KB of text takes 5 ms, and 20 ms if they are numbers only.
+languages), 4 were taken for loops, all of them data with more than 100 equal rows. A loop of 400 rows is recognized after
+27 % of it at the latest, if a row has four characters or more. Checking 300 KB of text takes 5 ms, or 20 ms for numbers only.
 """
 
 import re
@@ -32,13 +32,14 @@ from ..client.events import Event, ReasoningDelta, TextDelta, TextWasReasoning
 from ..client.request import Request
 from ..errors import IncompleteAnswerError
 from ..frozen import frozen
+from ..text import shorten
 
 #: The code of the error.
 REPETITION = "repetition"
-#: How often an answer is requested with more variety than the user asked for.
+#: How often an answer is requested again with more variety.
 MAX_VARIATIONS = 2
-#: Added to the temperature for each of them, and the highest that results. OCR models are run again like this
-#: (olmOCR: from 0.1 in eight steps to 1.0); a penalty for repetition also affects the lines of correct tables.
+#: What each of these requests adds to the temperature, and the upper limit. OCR models are run again like this
+#: (olmOCR: from 0.1 in eight steps to 1.0); a penalty for repetition would also affect the rows of correct tables.
 _TEMPERATURE_STEP, _MAX_TEMPERATURE = 0.3, 1.0
 _PENALTY_STEP = 0.5
 #: With one of these body fields from the user, no other penalty is added.
@@ -46,30 +47,31 @@ _PENALTIES = frozenset({"frequency_penalty", "presence_penalty", "repetition_pen
 #: Characters of the repeated text in a message.
 _MAX_EXCERPT = 40
 
-#: Repetitions that make a loop: more than the empty boxes and rows of a form of 100, and little of a loop of 400.
+#: Repetitions that always make a loop: more than a form with 100 empty boxes or rows has.
 _MAX_REPETITIONS = 105
-#: Characters of a loop whose unit is long, about 1,500 tokens, and how often such a unit has to be there.
+#: Characters that make a loop if its unit is long (about 1,500 tokens), and the least repetitions of such a unit, and of
+#: numbered rows.
 _MAX_LENGTH, _MIN_REPETITIONS, _MIN_NUMBERED_ROWS = 6_000, 6, 20
-#: The same without letters: a matrix of zeros may have long rows.
+#: The same characters for a unit without letters, because a matrix of zeros may have long rows.
 _MAX_WORDLESS_LENGTH = 20_000
-#: Characters below which nothing is a loop: of rows and words, of signs on one line, of values in a table.
+#: Characters below which nothing is a loop: for rows and words, for punctuation on one line, for values in a list.
 _MIN_LENGTH, _MIN_SIGNS_LENGTH, _MIN_VALUES_LENGTH = 300, 1_000, 2_000
 
-#: Characters between two checks, as many as the shortest table row (``| |``) needs to be a loop; and the least if one
-#: may be there.
+#: Characters between two checks: as many as the shortest table row (``| |``) needs to be a loop, or at least 16 if a loop
+#: seems to have begun.
 _STEP, _MIN_STEP = 420, 16
-#: Characters that each check looks at, and those of them in which it looks for an earlier occurrence of the end.
+#: Characters at the end that each check looks at, and how far back it searches for an earlier occurrence of the end.
 _WINDOW, _REACH = 8_000, 2_048
-#: Characters that every eighth check searches, enough for six times 4,000; that takes ten times as long.
+#: Characters that every eighth check searches, enough for a unit of 4,000 six times; this takes ten times as long.
 _FAR_WINDOW, _FAR_INTERVAL = 24_000, 8
-#: Characters in which their last three are.
+#: Characters at the end in which the last three rows are searched.
 _ROWS_LENGTH = 1_000
-#: Characters at the end that are searched for before them.
+#: Characters at the end whose earlier occurrence is searched.
 _PROBE = 64
 #: Occurrences that are examined in one check.
 _MAX_CANDIDATES = 4
 
-# These patterns are compiled when they are first used: most answers are too short for it.
+# These patterns are compiled when they are first used, because most answers are too short to be checked.
 _NUMBER = "[0-9]+"
 _LETTER, _WORD = r"[^\W\d_]", r"[^\W\d_]{2,}"
 #: Chinese, Japanese and Korean, which have no spaces between words; and emoji.
@@ -88,8 +90,8 @@ class Repetition:
 
     Attributes:
         unit: the text that is repeated.
-        count: how often it was there.
-        end: the characters of the whole text up to the end of the first unit.
+        count: how often it has appeared.
+        end: the length of the whole text up to the end of the first unit.
     """
 
     unit: str
@@ -99,19 +101,18 @@ class Repetition:
 
     def build_error(self) -> IncompleteAnswerError:
         """Build the error for the answer."""
-        excerpt = " ".join(self.unit.split())
-        excerpt = excerpt if len(excerpt) <= _MAX_EXCERPT else excerpt[: _MAX_EXCERPT - 1] + "…"
-        what = "the reasoning before it repeats itself" if self.is_reasoning else "it repeats itself"
-        quoted = f'"{excerpt}"' if excerpt else "blanks"
+        excerpt = shorten(" ".join(self.unit.split()), _MAX_EXCERPT)
+        quoted = f'"{excerpt}"' if excerpt else "whitespace"
+        problem = "the reasoning before it repeats itself" if self.is_reasoning else "it repeats itself"
         return IncompleteAnswerError(
-            f"the answer is incomplete: {what} ({quoted}, {self.count} times), so it was ended",
+            f"the answer is incomplete: {problem} ({quoted}, {self.count} times), so it was ended",
             hint="Try a higher --temperature or another prompt; --no-loop-check lets such an answer go on.",
             code=REPETITION,
         )
 
 
 def stop_at_repetition(events: Iterable[Event]) -> Iterator[Event | Repetition]:
-    """Yield the events of an answer; after the first loop, yield it and end."""
+    """Yield the events of an answer up to the first loop, and that as the last one."""
     text, reasoning = RepetitionDetector(), RepetitionDetector()
     for event in events:
         if not isinstance(event, TextDelta | ReasoningDelta):
@@ -120,12 +121,12 @@ def stop_at_repetition(events: Iterable[Event]) -> Iterator[Event | Repetition]:
             continue
         is_reasoning = isinstance(event, ReasoningDelta)
         detector = reasoning if is_reasoning else text
-        shown = detector.length
+        length_before = detector.length
         if (repetition := detector.feed(event.text)) is None:
             yield event
             continue
-        if repetition.end > shown:
-            yield replace(event, text=event.text[: repetition.end - shown])
+        if repetition.end > length_before:
+            yield replace(event, text=event.text[: repetition.end - length_before])
         yield replace(repetition, is_reasoning=is_reasoning)
         return
 
@@ -133,8 +134,8 @@ def stop_at_repetition(events: Iterable[Event]) -> Iterator[Event | Repetition]:
 def vary_sampling(request: Request, repetitions: int) -> tuple[Request, tuple[str, ...]]:
     """Change a request after answers that repeated themselves, so that the next one differs; also return notes about it.
 
-    First the temperature rises, then a penalty is added. Without a temperature, that of the endpoint is not known, so only
-    the penalty is added.
+    The temperature is raised first, then a penalty is added. If the request has no temperature, the endpoint's own is not
+    known, so only the penalty is added.
     """
     if not repetitions:
         return request, ()
@@ -148,14 +149,14 @@ def vary_sampling(request: Request, repetitions: int) -> tuple[Request, tuple[st
     if steps and _PENALTIES.isdisjoint({*request.params, *request.extra, *request.dropped}):
         request = replace(request, frequency_penalty=_PENALTY_STEP * steps)
         changes.append(f"frequency_penalty {request.frequency_penalty:g}")
-    how = f" with {' and '.join(changes)}" if changes else ""
-    return request, (f"the answer repeated itself, so it was requested again{how}",)
+    details = f" with {' and '.join(changes)}" if changes else ""
+    return request, (f"the answer repeated itself, so it was requested again{details}",)
 
 
 class RepetitionDetector:
-    """Looks for a loop at the end of a text that arrives in pieces; how it is cut into pieces does not matter.
+    """Looks for a loop at the end of a text that arrives in pieces; the result does not depend on the pieces.
 
-    Each piece costs a comparison. Every 420 characters the end of the text is searched for in the text before it.
+    A piece costs only a comparison. After every 420 characters, the end of the text is searched in the text before it.
     """
 
     def __init__(self) -> None:
@@ -166,7 +167,7 @@ class RepetitionDetector:
         self._recent: list[str] = []  # checked, but not in the far window yet
         self._far_window = ""
         self.length = 0  # of all text, checked or not
-        self._length = 0  # of the text that is checked
+        self._checked_length = 0
         self._has_numbered_rows = False
 
     def feed(self, text: str) -> Repetition | None:
@@ -182,7 +183,7 @@ class RepetitionDetector:
         while len(text) - start >= self._step:
             piece = text[start : start + self._step]
             start += len(piece)
-            self._length += len(piece)
+            self._checked_length += len(piece)
             self._step = _STEP
             if repetition := self._check(piece):
                 return repetition
@@ -203,7 +204,7 @@ class RepetitionDetector:
         return self._find_same(self._far_window, 0) or self._find_numbered()
 
     def _find_same(self, text: str, first: int) -> Repetition | None:
-        """Find text at the end that is repeated without a change, at least once after its character ``first``."""
+        """Find text at the end that is repeated without change; its earlier occurrence is searched from ``first`` on."""
         for period, length in _iter_runs(text, max(0, first)):
             missing = _compute_min_length(text[-period:]) - length
             if missing <= 0:
@@ -213,7 +214,7 @@ class RepetitionDetector:
         return None
 
     def _find_numbered(self) -> Repetition | None:
-        """Find rows at the end, or blocks of rows, that differ only in a number that grows or shrinks evenly."""
+        """Find rows at the end, or blocks of rows, that differ only in a number that changes by the same step."""
         self._has_numbered_rows = False
         text = self._window[: self._window.rfind("\n") + 1]
         bare = _remove_numbers(text)
@@ -230,7 +231,7 @@ class RepetitionDetector:
             needed = min(_MAX_REPETITIONS, max(_MIN_NUMBERED_ROWS, _MAX_LENGTH * count // size))
             if count >= needed:
                 while first and _remove_numbers(rows[first - 1]) == _remove_numbers(rows[first - 1 + height]):
-                    first -= 1  # the first block began before the first that is complete
+                    first -= 1  # the loop began with a part of a block
                 start = sum(map(len, rows[:first])) + first
                 end = start + sum(map(len, rows[first : first + height])) + height
                 return self._build_repetition(self._window, start, end, count)
@@ -240,16 +241,16 @@ class RepetitionDetector:
         return None
 
     def _build_repetition(self, text: str, start: int, end: int, count: int) -> Repetition:
-        """Build the loop whose first unit is at this place in a window."""
-        return Repetition(text[start:end], count, self._length - len(text) + end)
+        """Build the loop whose first unit is from ``start`` to ``end`` in a window."""
+        return Repetition(text[start:end], count, self._checked_length - len(text) + end)
 
     def _schedule(self, missing: int) -> None:
-        """Check again after this many characters, if that is sooner."""
+        """Check again after this many characters, if that is sooner than planned."""
         self._step = min(self._step, max(_MIN_STEP, missing))
 
 
 def _find_first_row(text: str, start: int, period: int) -> int:
-    """Find where the first row, or word, of a loop begins; the loop may begin within the one before it."""
+    """Find where the first whole row, or word, of a loop begins; the loop may begin inside another one."""
     unit = text[start : start + period]
     separator = "\n" if "\n" in unit else " "
     if start == 0 or text[start - 1] in {separator, "\n"} or separator not in unit:
@@ -258,10 +259,10 @@ def _find_first_row(text: str, start: int, period: int) -> int:
 
 
 def _iter_runs(text: str, first: int) -> Iterator[tuple[int, int]]:
-    """Yield periods of the end of a text, shortest first, and the length of the end that has this period.
+    """Yield the periods with which a text ends, the shortest first, each with the length of the end that has it.
 
     Args:
-        first: where the search for the end begins.
+        first: where the search for earlier occurrences begins.
     """
     size = _PROBE
     for _ in range(_MAX_CANDIDATES):
@@ -274,9 +275,9 @@ def _iter_runs(text: str, first: int) -> Iterator[tuple[int, int]]:
         size = length + 1  # the shortest end that does not have this period
 
 
-def _measure_run(text: str, period: int, known: int) -> int:
-    """Measure the end of a text that has a period; its last ``known`` characters equal those one period before."""
-    low, high = known, len(text) - period
+def _measure_run(text: str, period: int, size: int) -> int:
+    """Measure the end of a text that has a period; its last ``size`` characters are known to equal those before them."""
+    low, high = size, len(text) - period
     while low < high:
         size = min(2 * low, high)
         if text[-size:] != text[-size - period : -period]:
@@ -293,7 +294,7 @@ def _measure_run(text: str, period: int, known: int) -> int:
 
 
 def _compute_min_length(unit: str) -> int:
-    """Compute the characters from which the repetition of a text is a loop."""
+    """Compute how many characters of repetitions of a text make a loop."""
     bare = "".join(unit.split())
     longest = _MAX_LENGTH if re.search(_LETTER, unit) else _MAX_WORDLESS_LENGTH
     length = min(_MAX_REPETITIONS * len(unit), max(longest, _MIN_REPETITIONS * len(unit)))
@@ -314,7 +315,7 @@ def _compute_min_length(unit: str) -> int:
 
 
 def _is_value(bare: str) -> bool:
-    """Whether a text without spaces is a number, or one value of a table or list with one separator, at any place in it."""
+    """Whether a text without spaces is a number, or one value of a table or list with a separator anywhere in it."""
     left, separator, right = re.sub("[,;|]", "\0", bare).partition("\0")
     value = (right + left).strip("\"'").lower()
     if not separator:
@@ -331,7 +332,7 @@ def _ends_in_numbered_rows(text: str) -> bool:
 
 
 def _remove_numbers(text: str) -> str:
-    """Remove the digits 0 to 9; ``translate`` is the faster way for ASCII, and the slower one for all else."""
+    """Remove the digits 0 to 9; ``translate`` is faster for ASCII, and slower for all other text."""
     return text.translate(_NO_DIGITS) if text.isascii() else re.sub(_NUMBER, "", text)
 
 

@@ -28,7 +28,7 @@ class Sending:
     """A request of ``size`` bytes is being sent to ``url``; ``sent`` is set after the last byte.
 
     Attributes:
-        request: what is sent, with the images.
+        request: the request as it is sent, with its images.
     """
 
     url: str
@@ -60,7 +60,7 @@ class Writing:
 
 @frozen
 class Repairing:
-    """The answer does not fit the schema, so a second one is requested; ``problem`` is the first one in it."""
+    """The answer does not fit the schema, so a second one is requested; ``problem`` is the first thing wrong with it."""
 
     problem: str
 
@@ -90,20 +90,20 @@ class Description:
         complete: whether the model finished its answer.
         usage: as the server sent it, without impossible figures.
         metrics: the server's ``x_metrics`` or its equivalent, unchanged.
-        cost: ``None`` if the endpoint reports none, and without a price for the model or without usage.
+        cost: ``None`` if the endpoint reports none, and the price of the model or the usage is unknown.
         error: why the request failed; ``None`` after a success.
         data: the value in the text, if the request has a schema and the answer fits it.
-        refused_parameters: what the endpoint refused, as in ``Request.dropped``.
+        refused_parameters: the parameters that the endpoint refused, as in ``Request.dropped``.
         overflow: why ``max_tokens`` was lowered or left out; ``None`` if it was not.
         detail: how closely the model looked at the images; ``None`` if the endpoint decided.
         request: the parameters as they were sent; ``None`` if the request was never built.
-        first_answer: an answer that does not fit the schema, if the request for its repair failed; or the texts of the first
-            tiles, if the request for the next one failed; or the votes so far, likewise.
-        token_probabilities: how likely the first tokens were, and some of those that could have stood in their place, if
-            the request asked for them.
-        probability: how likely the prompt is true, if a decision endpoint was asked.
+        first_answer: what a retry can build on, if a later request failed: an answer that does not fit the schema, the texts of
+            the first tiles, or the votes so far.
+        token_probabilities: for each of the first tokens, its probability and those of some alternatives, if they were
+            requested.
+        probability: the probability that the prompt is true, from a decision endpoint.
         votes: the verdicts so far, if a yes-or-no question is asked several times.
-        tile_texts: the texts of the tiles that were read, if each has its own request.
+        tile_texts: the texts of the tiles that were read, if each tile has its own request.
     """
 
     prompt: str | None = None
@@ -137,13 +137,13 @@ class Description:
         return self.text
 
     def to_dict(self) -> dict[str, Any]:
-        """The record: the object that ``qvision describe --json`` prints, which can be encoded as JSON."""
+        """The record: the object that ``qvision describe --json`` prints; it can be encoded as JSON."""
         from .record import json_object
 
         return json_object(self)
 
     def drop_data(self) -> "Description":
-        """The same without the files that were sent, which are large."""
+        """Return a copy without the files that were sent, which are large."""
         from ..images.prepare import PreparedImage
 
         images = tuple(image.drop_data() if isinstance(image, PreparedImage) else image for image in self.images)

@@ -1,4 +1,4 @@
-"""Describe images: prepared images become a request, its events become a ``Description``.
+"""Describe images: prepared images become a request, and the events of its answer become a ``Description``.
 
 ``describe`` is a generator. It yields progress and pieces of the answer as they arrive, and last the ``Description``.
 It calls nothing back; closing it closes the connection.
@@ -37,7 +37,7 @@ from .endings import error_for_answer, incomplete_because
 from .repetition import Repetition, stop_at_repetition
 from .result import Description, Preparing, Receiving, Refused, Repairing, Sending, UnpreparedImage, Writing
 
-#: Tokens whose probabilities are kept: those of the first word, after blanks and markup.
+#: Tokens whose probabilities are kept: enough for the first word, after whitespace and markup.
 _MAX_POSITIONS = 8
 #: LiteLLM's, in US dollars.
 _COST_HEADER = "x-litellm-response-cost"
@@ -52,14 +52,14 @@ _LATE_REASONING_WARNING = "the text before the answer was the model's reasoning,
 
 @frozen
 class RequestOptions:
-    """How requests about images are made, whatever they ask.
+    """How requests about images are made, whatever their prompt.
 
     Attributes:
-        labels: put a text part with its number and name before each of several images.
+        labels: before each of several images, add a text part with its number and name.
         loop_check: end an answer that repeats itself.
         prices: the user's prices by model.
-        first_answer: the ``first_answer`` of an earlier ``Description``; what it has is not requested again, and the result
-            counts only the usage, cost and time of the other requests. ``describe`` itself makes only one, and ignores it.
+        first_answer: the ``first_answer`` of an earlier ``Description``. Its content is not requested again; usage, cost and time
+            of the result are those of the other requests. ``describe`` itself makes only one request, and ignores it.
     """
 
     retry_limits: RetryLimits
@@ -70,11 +70,11 @@ class RequestOptions:
     clock: Clock = time.perf_counter
 
     def start_stopwatch(self) -> Stopwatch:
-        """A stopwatch for all requests that these options are for."""
+        """Make a stopwatch for all requests with these options together."""
         return Stopwatch(self.clock, self.retry_limits.max_time)
 
     def with_max_time(self, seconds: float | None) -> "RequestOptions":
-        """The same for a request that has less time."""
+        """Return a copy for a request that has this many seconds left; ``None`` for no limit."""
         return replace(self, retry_limits=replace(self.retry_limits, max_time=seconds))
 
 
@@ -150,7 +150,7 @@ class _Draft:
             self.finish = Finish(reason)
 
     def record_verdict(self, event: Refusal | TokenProbabilities | Probability) -> None:
-        """Record what an answer says besides its text."""
+        """Record a refusal, or the probabilities that come with a text or in place of it."""
         match event:
             case Refusal():
                 self.is_refused = True
@@ -160,7 +160,7 @@ class _Draft:
                 self.probability = event.value
 
     def forget_attempt(self) -> None:
-        """Forget what a failed attempt left, except its warnings; nothing of an answer came with it."""
+        """Reset what a failed attempt has set, except the warnings; no text arrived in it."""
         self.chunk_info, self.finish = ChunkInfo(), None
         self.token_probabilities = ()
         self.is_refused = self.has_ended = False
@@ -221,11 +221,11 @@ class _Draft:
 
     def _find_cost(self) -> Cost | None:
         info = self.chunk_info
-        others = (info.cost, (info.metrics or {}).get("cost"), self.header_cost)
-        return find_cost(self.options.prices, self.request.model, info.model, info.usage, *others)
+        other_costs = (info.cost, (info.metrics or {}).get("cost"), self.header_cost)
+        return find_cost(self.options.prices, self.request.model, info.model, info.usage, *other_costs)
 
     def _note_thinking(self) -> Iterator[str]:
-        """What was sent for ``--think``, if there is an answer to judge it by."""
+        """The note about what was sent for ``--think``, if there is an answer that shows its effect."""
         thinking = self.request.thinking
         if thinking is not None and not thinking.is_implied and (self.error is None or self.has_begun):
             from ..client.thinking import describe_thinking
@@ -236,10 +236,10 @@ class _Draft:
 def describe(endpoint: Endpoint, request: Request, images: Sequence[PendingImage], options: RequestOptions) -> Items:
     """Make one request; yield progress and pieces of the answer, and last the ``Description``.
 
-    Failures of images, network and endpoint are not raised: they are the ``error`` of the ``Description``.
+    Failures of images, network and endpoint are not raised, but returned as the ``error`` of the ``Description``.
 
     Args:
-        request: the request, still without its images, unless these are labeled already.
+        request: the request; its images are added here, unless it has them already, with labels.
         images: the images, which other threads are preparing.
     """
     draft = _Draft(request, options.start_stopwatch(), [UnpreparedImage(image.name) for image in images], options)
@@ -270,7 +270,7 @@ def _add_images(draft: _Draft, images: Sequence[PendingImage]) -> Iterator[Item]
         prepared.append(image)
         if isinstance(image, PreparedImage):
             draft.warnings += image.warnings
-    if draft.request.images:  # of a conversation, whose images are numbered across its messages
+    if draft.request.images:  # in a conversation, images are numbered across messages, so they are labeled already
         return
     if len(prepared) == 1 and not (isinstance(prepared[0], PreparedImage) and prepared[0].upload.tiles):
         parts: tuple[ImagePart, ...] = (ImagePart(prepared[0].url),)
@@ -282,7 +282,7 @@ def _add_images(draft: _Draft, images: Sequence[PendingImage]) -> Iterator[Item]
 
 
 def _request_with_fallbacks(draft: _Draft, endpoint: Endpoint) -> Iterator[Item]:
-    """Send the request, and again, changed, after each error that a change avoids."""
+    """Send the request; after an error that a change to the request avoids, send the changed request."""
     while True:
         try:
             yield from _exchange(draft, endpoint)
@@ -303,8 +303,8 @@ def _exchange(draft: _Draft, endpoint: Endpoint) -> Iterator[Item]:
     """Send the request once and read the response.
 
     Raises:
-        EndpointError: no part of the answer has arrived, so the request can be repeated.
-        IncompleteAnswerError: a part has arrived.
+        EndpointError: the exchange failed before any part of the answer arrived, so the request can be repeated.
+        IncompleteAnswerError: it failed after a part had arrived.
     """
     body = build_body(draft.request)
     sent = threading.Event()

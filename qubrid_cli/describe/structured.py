@@ -1,4 +1,4 @@
-"""Answers that must fit a schema: requested as JSON, parsed and validated, and requested once more if they do not fit."""
+"""Answers that must fit a schema: they are requested as JSON, validated, and requested once more if they do not fit."""
 
 import json
 from collections.abc import Generator, Sequence
@@ -82,7 +82,7 @@ class Session:
         yield _add_data(answer, parsed)
 
     def prepare_request(self, request: Request) -> Request:
-        """The request as it is sent first."""
+        """The request before any parameter was refused."""
         return replace(request, response_format=self._response_format)
 
     def _parse(self, answer: Description) -> Valid | Invalid:
@@ -96,13 +96,13 @@ class Session:
         return answer
 
     def _parse_answer(self, answer: Description, endpoint: Endpoint) -> Valid | Invalid | None:
-        """Parse an answer; ``None`` if there is an error already."""
+        """Parse an answer; ``None`` if the request failed."""
         if isinstance(answer.error, EmptyAnswerError) and answer.error.is_temporary:
             return Invalid(("it is empty",))
         if answer.error is not None:
             return None
         parsed = self._parse(answer)
-        # The texts quote the answer, and a server may have put the key into it.
+        # These texts quote the answer, into which a server may have put the key.
         if isinstance(parsed, Invalid):
             return Invalid(tuple(map(endpoint.redact, parsed.problems)))
         return replace(parsed, corrections=tuple(map(endpoint.redact, parsed.corrections)))
@@ -123,10 +123,9 @@ def _add_data(answer: Description, parsed: Valid | Invalid | None) -> Descriptio
             warnings = (*answer.warnings, corrections) if parsed.corrections else answer.warnings
             return replace(answer, data=parsed.value, warnings=warnings)
         case Invalid() if answer.error is None:
-            first, others = parsed.problems[0], len(parsed.problems) - 1
-            more = f" (and {others} more)" if others else ""
+            more = f" (and {len(parsed.problems) - 1} more)" if len(parsed.problems) > 1 else ""
             error = SchemaMismatchError(
-                f"the answer does not fit the schema: {first}{more}",
+                f"the answer does not fit the schema: {parsed.problems[0]}{more}",
                 hint="--json keeps its text; a simpler schema or another model may work better.",
             )
             return replace(answer, error=error)

@@ -1,4 +1,4 @@
-"""Read the tiles of an image one by one, and join their texts: for text that must be complete, not for questions."""
+"""Read the tiles of an image one by one and join their texts, for text that must be complete."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -18,13 +18,13 @@ from .totals import add_answers, forward_progress
 def describe_tiles(
     endpoint: Endpoint, request: Request, images: Sequence[PendingImage], options: RequestOptions
 ) -> Items:
-    """Make one request for each tile of an image, as ``run.describe`` does; the text is that of all tiles.
+    """Make one request for each tile of an image, as ``run.describe`` does, and join the texts.
 
-    Several images, and one that is not divided, have one request as usual. If the request for a tile fails, the
-    ``Description`` has the text of those before it, and the error.
+    Several images, and an image that is not divided, have one request as usual. If the request for a tile fails, the
+    ``Description`` has the text of the tiles before it, and the error.
 
     Args:
-        options: with a ``first_answer``, its tiles are not requested again.
+        options: the tiles of a ``first_answer`` are not requested again.
     """
     tiles: tuple[PreparedImage, ...] = ()
     if len(images) == 1:
@@ -51,7 +51,7 @@ def describe_tiles(
 
 
 def _split(pending: PendingImage) -> tuple[PreparedImage, ...]:
-    """The tiles of an image; empty for a link, and for an image that cannot be sent, which the usual request reports."""
+    """The tiles of an image; none for a link, or for an image that cannot be sent, which the usual request reports."""
     try:
         image = pending.wait()
     except QvisionError:
@@ -60,11 +60,11 @@ def _split(pending: PendingImage) -> tuple[PreparedImage, ...]:
 
 
 class _Text:
-    """The text of the tiles so far; what the next tile cannot change is yielded.
+    """The text of the tiles so far, which is yielded as soon as the next tile cannot change it.
 
     Attributes:
-        texts: of the tiles.
-        joined: the text without repeated lines.
+        texts: the texts of the tiles.
+        joined: the whole text, without repeated lines.
     """
 
     def __init__(self, tiles: Sequence[PreparedImage], texts: Sequence[str]) -> None:
@@ -81,7 +81,7 @@ class _Text:
             yield from self._show()
 
     def finish(self, text: str) -> Iterator[TextDelta]:
-        """Add the part of a text that was broken off."""
+        """Add the text of a tile whose answer was cut off."""
         texts = [*self.texts, text]
         self.joined = join_tiles(texts, self._repeated[: len(texts)])
         yield from self._show()
@@ -93,9 +93,9 @@ class _Text:
 
 
 def _build_whole(total: Description, image: PendingImage, text: _Text, first_answer: Description | None) -> Description:
-    """Build the ``Description`` of all requests; the server's figures, of one of them, are left out."""
+    """Build the ``Description`` of all requests, without the server's metrics, which are those of a single request."""
     whole = replace(total, images=(image.wait(),), text=text.joined, metrics=None, tile_texts=tuple(text.texts))
     if whole.error is None or not text.texts:
         return whole
-    done = whole if first_answer is None else add_answers(first_answer, whole)
-    return replace(whole, first_answer=replace(done, tile_texts=whole.tile_texts))
+    completed = whole if first_answer is None else add_answers(first_answer, whole)
+    return replace(whole, first_answer=replace(completed, tile_texts=whole.tile_texts))

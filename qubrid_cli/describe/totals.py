@@ -1,4 +1,4 @@
-"""Several requests that make one answer: their progress, and the sums of their usage, cost and time. Pure."""
+"""Several requests that make one answer: their progress, and the sums of their usage, cost and time."""
 
 from collections.abc import Generator, Mapping
 from contextlib import closing
@@ -12,10 +12,10 @@ from .run import Item, Items
 
 
 def forward_progress(items: Items, stopwatch: Stopwatch | None = None) -> Generator[Item, None, Description]:
-    """Yield the items of a request except its text, which is not yet the answer; return the ``Description``.
+    """Yield the items of a request, with ``Writing`` in place of its text, and return its ``Description``.
 
     Args:
-        stopwatch: is told when the request is sent.
+        stopwatch: measures several requests together.
     """
     with closing(items):
         for item in items:
@@ -35,7 +35,7 @@ def forward_progress(items: Items, stopwatch: Stopwatch | None = None) -> Genera
 
 
 def add_answers(first: Description, second: Description) -> Description:
-    """Return the second answer with the usage, cost, time and warnings of both, and the text of the first if it has none."""
+    """Return the second answer with the usage, cost, time and warnings of both; without text, also the text of the first."""
     return replace(
         second,
         text=second.text or first.text,
@@ -54,11 +54,11 @@ def _add_usage(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str,
     """Add numbers, also in nested objects (``prompt_tokens_details``); all other values are those of the second."""
     total = dict(second)
     for key, value in second.items():
-        other = first.get(key)
-        if isinstance(value, dict) and isinstance(other, dict):
-            total[key] = _add_usage(other, value)
+        first_value = first.get(key)
+        if isinstance(value, dict) and isinstance(first_value, dict):
+            total[key] = _add_usage(first_value, value)
         elif get_number(first, key) is not None and get_number(second, key) is not None:
-            total[key] = value + other
+            total[key] = first_value + value
     return total
 
 

@@ -1,4 +1,4 @@
-"""What an answer to a yes-or-no question says: as text, as probabilities of words, as votes. Pure."""
+"""Read the answer to a yes-or-no question, from a text, from the probabilities of words, or from votes. Pure."""
 
 import enum
 import re
@@ -12,7 +12,7 @@ from ..metrics import get_number
 
 
 class Answer(enum.StrEnum):
-    """What an answer says."""
+    """The possible answers to a yes-or-no question."""
 
     YES = "yes"
     NO = "no"
@@ -20,7 +20,7 @@ class Answer(enum.StrEnum):
 
 
 class Method(enum.StrEnum):
-    """How the answer is obtained, the best first."""
+    """The ways to get the answer, the best first."""
 
     DECISIONS = "decisions"
     LOGPROBS = "logprobs"
@@ -32,8 +32,8 @@ class Verdict:
     """The answer to a yes-or-no question.
 
     Attributes:
-        probability: of yes, from 0 to 1; ``None`` if the endpoint returned none.
-        reason: the model's; ``None`` if it gave none.
+        probability: the probability of yes, from 0 to 1; ``None`` if the endpoint returned none.
+        reason: the model's reason; ``None`` if it gave none.
     """
 
     answer: Answer
@@ -47,7 +47,11 @@ class Verdict:
 
 
 def read_verdict(data: Any, threshold: float | None = None) -> Verdict | None:
-    """Read the ``data`` of a record, and decide by a threshold if there is a probability; ``None`` if it is something else."""
+    """Read the verdict in the ``data`` of a record; ``None`` if it holds something else.
+
+    Args:
+        threshold: decides anew by the probability, if there is one; by default ``DEFAULT_THRESHOLD``.
+    """
     match data:
         case {"answer": "yes" | "no" | "unsure" as word, "by": "decisions" | "logprobs" | "schema" as by}:
             probability, reason = get_number(data, "probability"), data.get("reason")
@@ -58,11 +62,11 @@ def read_verdict(data: Any, threshold: float | None = None) -> Verdict | None:
 
 #: The probability from which the answer is yes, unless the user chooses another one.
 DEFAULT_THRESHOLD = 0.5
-#: Of the first word. If yes and no are less likely together, the model is about to say something else.
+#: The lowest sum of the probabilities of yes and no as the first word; below it, the model is about to say something else.
 _MIN_MASS = 0.5
-#: Numbers that are written as decimals differ by this much from the same number computed.
+#: A computed number may differ by this much from the same number written as a decimal.
 _ROUNDING = 1e-9
-#: What an answer must have at least to be understood.
+#: The least that an answer must have to be understood.
 _TOLERANT_SCHEMA = {"type": "object", "required": ["answer"]}
 #: The words of the languages that models answer in. ``y``, ``n`` and the like begin a word that has several tokens.
 _YES_WORDS = """
@@ -78,12 +82,12 @@ _UNSURE_WORDS = (
 )
 #: A word and, after punctuation, an explanation: ``Yes, a dog.``
 _WORD_AND_REASON = r"\W*([^\W_]+)[\W_]*?[.,:;!\n–—、。，：-]+\s*(.+)"
-#: What tokenizers write in place of a blank or a line break before a word.
+#: Characters that tokenizers write in place of a space or a line break before a word.
 _TOKEN_PREFIXES = ("Ġ", "Ċ")
 
 
 def read_word(text: str) -> Answer | None:
-    """What a word or a token means, in any case and with any punctuation around it; ``None`` if it means neither."""
+    """The meaning of a word or a token, regardless of its case and of punctuation around it; ``None`` if it has none."""
     return _WORDS.get(_normalize(text))
 
 
@@ -103,7 +107,7 @@ _WORDS = {
 
 
 def read_verdict_text(text: str) -> tuple[Answer, str | None] | None:
-    """The answer and the reason in a text: JSON, one word, or a word and its reason; ``None`` if it is neither yes nor no."""
+    """The answer and the reason in a text: JSON, one word, or a word and its reason; ``None`` if there is no answer in it."""
     from ..schema import json_schema
     from .json_text import Valid, parse_value
 
@@ -119,14 +123,14 @@ def read_verdict_text(text: str) -> tuple[Answer, str | None] | None:
     answer = read_word(match[1]) if match else None
     if match is None or answer is None:
         return None
-    others = {read_word(word) for word in match[2].split()} - {None, answer}
-    return None if others else (answer, match[2].strip())
+    contradictions = {read_word(word) for word in match[2].split()} - {None, answer}
+    return None if contradictions else (answer, match[2].strip())
 
 
 def read_probability(positions: Sequence[Mapping[str, float]]) -> float | None:
-    """The probability of yes by the tokens that could be the first word; ``None`` if that is neither yes nor no."""
+    """The probability of yes, by the tokens that could be the first word; ``None`` if that is neither yes nor no."""
     for choices in positions:
-        if not _normalize(max(choices, key=choices.__getitem__)):  # blanks or markup before the word
+        if not _normalize(max(choices, key=choices.__getitem__)):  # whitespace or markup before the word
             continue
         mass = dict.fromkeys(Answer, 0.0)
         for token, probability in choices.items():
@@ -138,14 +142,17 @@ def read_probability(positions: Sequence[Mapping[str, float]]) -> float | None:
 
 
 def decide(probability: float, threshold: float) -> Answer:
-    """What a probability of yes means: above a threshold over 0.5, what lies between it and its opposite is unsure."""
+    """Decide by the probability of yes; with a threshold above 0.5, a probability from ``1 - threshold`` to it is unsure."""
     if probability >= threshold - _ROUNDING:
         return Answer.YES
     return Answer.UNSURE if threshold > 0.5 and probability > 1 - threshold + _ROUNDING else Answer.NO
 
 
 def count_votes(verdicts: Sequence[Verdict], votes: int) -> Verdict | None:
-    """The answer that more than half of the votes have, with its first reason; unsure if all have voted and none has."""
+    """The verdict of more than half of the votes, with its first reason; unsure if there is no majority at the end.
+
+    ``None`` while votes that could make a majority are missing.
+    """
     answer, count = Counter(verdict.answer for verdict in verdicts).most_common(1)[0]
     if 2 * count > votes:
         return next(verdict for verdict in verdicts if verdict.answer is answer)

@@ -165,7 +165,7 @@ KEY_HINT = (
             "platform.qubrid.com",
             400,
             "content_policy_violation",
-            "Look at https://platform.qubrid.com/inferencing-logs. Another image or prompt may pass.",
+            "Look at https://platform.qubrid.com/inferencing-logs. Try another image or prompt.",
         ),
         (
             "platform.qubrid.com",

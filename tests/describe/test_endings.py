@@ -30,7 +30,7 @@ def error_for(**answer: Any) -> IncompleteAnswerError | None:
 
 @pytest.mark.parametrize("reason", [None, "stop", "STOP", "eos_token", "end_turn", "tool_calls", "whatever"])
 def test_any_other_finish_reason_is_a_normal_end(reason: str | None) -> None:
-    assert endings.error_for_finish_reason(reason, announced=True) is None
+    assert endings.error_for_finish_reason(reason, has_ended=True) is None
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_any_other_finish_reason_is_a_normal_end(reason: str | None) -> None:
     ],
 )
 def test_a_finish_reason_for_a_cut_off_answer_is_an_error(reason: str, why: str, hint: str) -> None:
-    error = endings.error_for_finish_reason(reason, announced=True)
+    error = endings.error_for_finish_reason(reason, has_ended=True)
     assert error is not None
     assert (error.message, error.hint, error.code) == (f"the answer is incomplete: {why}", hint, reason)
 
@@ -90,7 +90,7 @@ THOUGHT = "Raise --max-tokens, or turn reasoning off with --think off."
     ("answer", "message", "hint", "again"),
     [
         ({}, "the model sent an answer without text", NOTHING, True),
-        ({"text": " \n\u200b"}, "the model sent only blanks", NOTHING, True),
+        ({"text": " \n\u200b"}, "the model sent only whitespace", NOTHING, True),
         ({"finish": Finish("stop")}, 'the model sent an answer without text, and ended with "stop"', NOTHING, True),
         (
             {"finish": Finish("length")},
@@ -156,7 +156,7 @@ def test_text_with_an_ordinary_end_is_an_answer_whatever_else_there_is() -> None
 
 
 def test_an_end_without_finish_reason_or_done_counts_as_cut_off() -> None:
-    error = endings.error_for_finish_reason(None, announced=False)
+    error = endings.error_for_finish_reason(None, has_ended=False)
     assert error is not None
     message = "the answer is incomplete: the connection was closed too early"
     assert (error.exit_code, error.message, error.hint, error.code) == (6, message, KEPT, "cut_off")

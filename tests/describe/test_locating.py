@@ -277,7 +277,7 @@ def locate(server: Server, data: object, model: str = "qwen3-vl", **options: Any
         ([10, 20, 10, 400], "is empty"),
         ([0.1, 0.2, 0.3, 0.4], "has no coordinate above 1, although relative-1000 is expected"),
         ([0, 0, 0, 0], "has no coordinate above 1, although relative-1000 is expected"),
-        ([1001, 20, 1010, 400], "is beside the image"),
+        ([1001, 20, 1010, 400], "is outside the image"),
         ([10, 20, 300], "has 3 numbers instead of 4"),
         ([10, 20, 300, "left"], "has no coordinates that can be read"),
         (["nan", 20, 300, 400], "has a coordinate that is not a number"),
@@ -335,7 +335,7 @@ def test_the_hint_names_a_form_with_which_the_same_answer_is_good(
 @pytest.mark.parametrize(
     ("item", "place", "form"),
     [
-        ({"box": [100, 200, 300, 400]}, (60, 80, 180, 160), "relative-1000, as the request asks for"),
+        ({"box": [100, 200, 300, 400]}, (60, 80, 180, 160), "relative-1000, as requested"),
         ({"box": [0.1, 0.2, 0.3, 0.4]}, (60, 80, 180, 160), "fractions, because none is above 1"),
         ({"box_2d": [200, 100, 400, 300]}, (60, 80, 180, 160), "relative-1000-yx, because they are named box_2d"),
     ],
@@ -429,7 +429,7 @@ def test_boxes_on_a_page_of_a_pdf_are_in_points(server: Server) -> None:
     ("images", "options", "error", "hint"),
     [
         (["https://example.com/a.jpg"], {"fetch": False}, ImageError, "Add --fetch"),
-        (["photo", "photo"], {}, UsageError, "Use --each"),
+        (["photo", "photo"], {}, UsageError, "Add --each"),
         (["photo"], {"tiles": 2}, UsageError, "Leave out --tiles"),
     ],
 )

@@ -111,7 +111,7 @@ def test_a_server_that_refuses_json_schema_is_asked_for_a_json_object(
     run = describe(lighthouse, "--schema", FORM, "--json")
     assert (run.exit_code, run.json["data"]) == (0, VALUE)
     assert [form_of(asked) for asked in server.asked] == ["json_schema", "json_object"]
-    assert run.json["warnings"] == ["the endpoint refused json_schema, so json_object asks for JSON"]
+    assert run.json["warnings"] == ["the endpoint refused json_schema, so json_object was sent instead"]
 
 
 def test_a_server_that_refuses_both_gets_only_the_prompt(describe: Ask, server: Server, lighthouse: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_server_that_refuses_both_gets_only_the_prompt(describe: Ask, server: 
     assert (run.exit_code, run.json["data"]) == (0, VALUE)
     assert [form_of(asked) for asked in server.asked] == ["json_schema", "json_object", None]
     assert run.json["warnings"] == [
-        "the endpoint refused json_schema, so json_object asks for JSON",
+        "the endpoint refused json_schema, so json_object was sent instead",
         "the endpoint refused json_object, so only the prompt asks for JSON",
     ]
     assert "JSON" in server.asked[2].json["messages"][0]["content"][0]["text"]
@@ -261,7 +261,7 @@ def test_a_repair_does_not_repeat_a_refused_parameter(describe: Ask, server: Ser
     assert (run.exit_code, run.json["warnings"]) == (
         0,
         [
-            "the endpoint refused json_schema, so json_object asks for JSON",
+            "the endpoint refused json_schema, so json_object was sent instead",
             "the first answer did not fit the schema, so a second one was requested",
         ],
     )

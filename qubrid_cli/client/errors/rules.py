@@ -183,7 +183,7 @@ _RULES = (
     _Rule(
         both(meanings.is_content_refused, lambda error: error.status < 500),
         "says that the request was declined by the provider's content rules",
-        "Another image or prompt may pass.",
+        "Try another image or prompt.",
         code="content_policy",
         page=_get_log_page,
     ),
@@ -237,7 +237,7 @@ _RULES = (
     _Rule(
         has_status(403),
         "did not permit this request",
-        "Another image or prompt may pass; if none does, check what the key is allowed to do: {status}",
+        "Try another image or prompt; if none is permitted, check what the key is allowed to do: {status}",
         code="not_permitted",
     ),
     # The address and the server

@@ -1,1 +1,1 @@
-"""Where things are: requests for boxes, and how the numbers in the answers are read."""
+"""Find objects in images: requests for boxes, and the interpretation of the numbers in the answers."""

@@ -1,7 +1,7 @@
-"""From the numbers of a model to pixels of the upright original. Pure.
+"""Convert the numbers of a model to pixels of the upright original. Pure.
 
-The program knows what it sent: the size of the upright original, the part of it that was sent, and the size in which that
-was sent. So it knows where each number belongs, whatever was cut away, turned, shrunk or stretched before.
+The program knows the size of the upright original, which part of it was sent, and in which size. So it can convert each
+number, even if the image was rotated, cropped, shrunk or stretched.
 """
 
 import json
@@ -27,12 +27,12 @@ _SCALES = {Coordinates.RELATIVE_1000: 1000.0, Coordinates.RELATIVE_1000_YX: 1000
 
 @frozen
 class Picture:
-    """What a model looked at.
+    """The image as a model sees it.
 
     Attributes:
-        part: of the upright original, in its own pixels.
-        view: width and height of what the model sees after its own resizing.
-        large_view: the same if its server allows the most that the model can look at.
+        part: the part of the upright original that was sent, in pixels of the original.
+        view: width and height in which the model sees it, after its own resizing.
+        large_view: the same for a server that allows the largest size of the model.
     """
 
     part: Box
@@ -41,7 +41,7 @@ class Picture:
 
 
 def build_picture(image: PreparedImage, model: str) -> Picture:
-    """What a model looks at, for an image that is sent whole, or one part of it."""
+    """The picture that a model sees of an image, of which the whole or one part is sent."""
     upload = image.upload
     part = upload.box or (0, 0, image.width, image.height)
     size = upload.width, upload.height
@@ -53,9 +53,9 @@ class Reading:
     """The detections in an answer.
 
     Attributes:
-        problems: of the mentions that cannot be used.
-        notes: how the numbers were read, if that is not certain.
-        suggestion: a form in which the unusable ones would make sense.
+        problems: why mentions cannot be used.
+        notes: how the numbers were interpreted, if that is not certain.
+        suggestion: a form in which the unusable numbers would make sense.
     """
 
     detections: tuple[Detection, ...]
@@ -65,10 +65,10 @@ class Reading:
 
 
 def convert(mentions: Sequence[Mention], picture: Picture, family: Family, coordinates: Coordinates | None) -> Reading:
-    """Find where the mentions are in the upright original.
+    """Convert mentions to detections in the upright original.
 
     Args:
-        coordinates: the form, if the user has chosen it.
+        coordinates: the form of the numbers, if the user has chosen one.
     """
     form, note = _choose_form(mentions, picture, family, coordinates)
     view, view_note = _choose_view(mentions, picture, form)
@@ -90,36 +90,38 @@ def convert(mentions: Sequence[Mention], picture: Picture, family: Family, coord
 def _choose_form(
     mentions: Sequence[Mention], picture: Picture, family: Family, coordinates: Coordinates | None
 ) -> tuple[Coordinates, str | None]:
-    """The form of the numbers, and a note if that is a guess."""
+    """The form of the numbers, and a note if it is a guess."""
     if form := coordinates or family.coordinates:
         return form, None
-    form, why = DEFAULT, "as the request asks for"
+    form, reason = DEFAULT, "as requested"
     if mentions and {mention.key.lower() for mention in mentions} == {"box_2d"}:
-        form, why = Coordinates.RELATIVE_1000_YX, "because they are named box_2d, as Gemini does"
+        form, reason = Coordinates.RELATIVE_1000_YX, "because they are named box_2d, as Gemini does"
     if _are_fractions(mentions):
-        form, why = Coordinates.FRACTIONS, "because none is above 1"
+        form, reason = Coordinates.FRACTIONS, "because none is above 1"
     elif not _fit(mentions, form, (1000.0, 1000.0)) and _fit(mentions, Coordinates.PIXELS, picture.view):
-        form, why = Coordinates.PIXELS, "because some are above 1000"
-    note = f"it is not known in which form this model gives coordinates; they were read as {form}, {why} (--coordinates sets it)"
+        form, reason = Coordinates.PIXELS, "because some are above 1000"
+    note = (
+        f"the form of this model's coordinates is unknown; they were read as {form}, {reason} (--coordinates sets it)"
+    )
     return form, note
 
 
 def _are_fractions(mentions: Sequence[Mention]) -> bool:
-    """Whether all numbers are at most 1, and not all of them points in the corner."""
+    """Whether all numbers are at most 1, and are not just points in a corner, with the coordinates 0 and 1."""
     numbers = [number for mention in mentions for number in mention.numbers if math.isfinite(number)]
     has_boxes = any(len(mention.numbers) == 4 for mention in mentions)
     return max(numbers, default=2) <= 1 and (has_boxes or not all(map(float.is_integer, numbers)))
 
 
 def _fit(mentions: Sequence[Mention], form: Coordinates, scales: tuple[float, float]) -> bool:
-    """Whether all places are in the image if their numbers have this form."""
+    """Whether all places are inside the image if the numbers have this form."""
     return all(_is_inside(_scale(mention, form, scales)) for mention in mentions)
 
 
 def _choose_view(
     mentions: Sequence[Mention], picture: Picture, form: Coordinates
 ) -> tuple[tuple[int, int], str | None]:
-    """The size that pixels refer to, and a note if the model may see the image larger or smaller than its servers say."""
+    """The size of the image in which the model counts pixels, and a note if it depends on the server."""
     if form is not Coordinates.PIXELS or picture.view == picture.large_view:
         return picture.view, None
     is_larger = not _fit(mentions, form, picture.view) and _fit(mentions, form, picture.large_view)
@@ -129,7 +131,7 @@ def _choose_view(
 
 
 def _scale(mention: Mention, form: Coordinates, scales: tuple[float, float]) -> tuple[float, ...]:
-    """The numbers as fractions of the width and the height, x first."""
+    """The numbers as fractions of the width and the height, in the order x, y."""
     numbers = mention.numbers
     if form is Coordinates.RELATIVE_1000_YX and not mention.is_named and len(numbers) in {2, 4}:
         numbers = tuple(numbers[index ^ 1] for index in range(len(numbers)))
@@ -137,7 +139,7 @@ def _scale(mention: Mention, form: Coordinates, scales: tuple[float, float]) -> 
 
 
 def _find_problem(mention: Mention, fractions: Sequence[float], form: Coordinates) -> str | None:
-    """Why the place of a mention cannot be right."""
+    """Why the place of a mention cannot be right; ``None`` if it can."""
     if not fractions:
         return "has no coordinates that can be read"
     if len(fractions) not in {2, 4}:
@@ -155,7 +157,7 @@ def _find_problem(mention: Mention, fractions: Sequence[float], form: Coordinate
         return "is inverted"
     if left == right or top == bottom:
         return "is empty"
-    return "is beside the image" if min(right, bottom) <= 0 or max(left, top) >= 1 else None
+    return "is outside the image" if min(right, bottom) <= 0 or max(left, top) >= 1 else None
 
 
 def _is_inside(fractions: Sequence[float]) -> bool:
@@ -163,7 +165,7 @@ def _is_inside(fractions: Sequence[float]) -> bool:
 
 
 def _place(mention: Mention, fractions: Sequence[float], part: Box) -> Detection:
-    """The detection in the upright original, within the part that was sent."""
+    """The detection in pixels of the upright original; ``part`` is the part of it that was sent."""
     start, size = part[:2], part[2:]
     exact = [min(1.0, max(0.0, fraction)) * size[index % 2] for index, fraction in enumerate(fractions)]
     label = " ".join(mention.label.split())
@@ -180,21 +182,21 @@ def _place(mention: Mention, fractions: Sequence[float], part: Box) -> Detection
 
 
 def _suggest(mentions: Sequence[Mention], picture: Picture, form: Coordinates) -> Coordinates | None:
-    """A form in which all the numbers would make sense."""
-    for other in _list_alternatives(mentions, form):
-        scales = picture.view if other is Coordinates.PIXELS else (_SCALES.get(other, 1.0),) * 2
-        scaled = ((mention, _scale(mention, other, scales)) for mention in mentions)
-        if not any(_find_problem(mention, fractions, other) for mention, fractions in scaled):
-            return other
+    """A form in which all the numbers would make sense; ``None`` if there is none."""
+    for alternative in _list_alternatives(mentions, form):
+        scales = picture.view if alternative is Coordinates.PIXELS else (_SCALES.get(alternative, 1.0),) * 2
+        scaled = ((mention, _scale(mention, alternative, scales)) for mention in mentions)
+        if not any(_find_problem(mention, fractions, alternative) for mention, fractions in scaled):
+            return alternative
     return None
 
 
 def _list_alternatives(mentions: Sequence[Mention], form: Coordinates) -> Iterator[Coordinates]:
-    """The other forms, the likely ones first."""
+    """The other forms, the most likely first."""
     forms = [Coordinates.PIXELS, Coordinates.RELATIVE_1000, Coordinates.RELATIVE_1000_YX]
     if _are_fractions(mentions):
         forms = [Coordinates.FRACTIONS]
-    yield from (other for other in forms if other is not form)
+    yield from (alternative for alternative in forms if alternative is not form)
 
 
 def _name(mention: Mention, number: int) -> str:

@@ -1,4 +1,4 @@
-"""Which models give coordinates in which form, and how they are best asked for them. Pure."""
+"""The form of coordinates that each family of models was trained on, and the matching instruction and schema. Pure."""
 
 import enum
 import json
@@ -10,7 +10,7 @@ from ...images import tokens
 
 
 class Coordinates(enum.StrEnum):
-    """What the numbers of a box or a point mean; x before y, but for one form."""
+    """What the numbers of a box or a point mean; x comes before y, except in ``RELATIVE_1000_YX``."""
 
     RELATIVE_1000 = "relative-1000"
     RELATIVE_1000_YX = "relative-1000-yx"
@@ -24,10 +24,10 @@ class Family:
     """How a family of models answers.
 
     Attributes:
-        coordinates: ``None`` if that is not known; then the request says it, and the answer is read with care.
-        key: of the numbers, in the JSON that the models were trained on.
+        coordinates: ``None`` if the form is not known; then the request asks for the default, and the answer is checked.
+        key: the name of the numbers in the JSON that the models were trained on.
         is_list: whether they answer with a bare list.
-        points: whether they point at things, in tags and not in JSON.
+        points: whether they give points, in tags and not in JSON.
     """
 
     coordinates: Coordinates | None
@@ -37,7 +37,7 @@ class Family:
 
 
 UNKNOWN = Family(None)
-#: The first pattern that a model's name contains decides. Sources:
+#: By patterns in the name of a model; the first that matches is used. Sources:
 #: Qwen2.5-VL: cookbook "spatial_understanding" (absolute, after the processor's own resizing), QwenLM/Qwen3-VL issues 830
 #: and 866. Qwen2-VL, Qwen3-VL and later: the same repository's README ("relative coordinates ranging from 0 to 1000").
 #: Gemini: Google, "Bounding box detection" (box_2d, y first, 0 to 1000). Claude: Anthropic, "Coordinates and bounding
@@ -53,7 +53,7 @@ _FAMILIES: dict[str, Family] = {
     r"molmo": Family(Coordinates.PERCENT, points=True),
     r"glm-?\d[\d.]*v|internvl|deepseek-?(vl2|ocr)": Family(Coordinates.RELATIVE_1000, "bbox_2d", is_list=True),
 }
-#: What a family is asked for if its form is not known: the form that most models use.
+#: The form to ask for if that of the family is not known: most models use it.
 DEFAULT = Coordinates.RELATIVE_1000
 
 _MEANINGS = {
@@ -73,17 +73,17 @@ def find_coordinate_family(model: str) -> Family:
 
 
 def find_pixel_limit(model: str, form: str) -> int | None:
-    """The most pixels that a model sees at every host, if it gives boxes in pixels.
+    """The largest number of pixels that a model sees at every host, if it gives boxes in pixels; else ``None``.
 
     Args:
-        form: of the coordinates, or ``auto``.
+        form: the form of the coordinates, or ``auto``.
     """
     form = find_coordinate_family(model).coordinates or "" if form == "auto" else form
     return tokens.find_view(model)[0] if form == Coordinates.PIXELS else None
 
 
 def build_schema(family: Family, coordinates: Coordinates) -> dict[str, Any]:
-    """The JSON Schema of an answer, in the words of the family."""
+    """The JSON Schema of an answer, with the names that the family uses."""
     number = "integer" if coordinates in _INTEGERS else "number"
     box = {"type": "array", "items": {"type": number}, "minItems": 4, "maxItems": 4}
     item = {
@@ -105,7 +105,7 @@ def build_schema(family: Family, coordinates: Coordinates) -> dict[str, Any]:
 
 
 def build_instruction(family: Family, coordinates: Coordinates) -> str:
-    """The end of the prompt, which says how to answer."""
+    """The instruction at the end of the prompt that says how to answer."""
     if family.points:
         return "Point to each of them."
     is_y_first = coordinates is Coordinates.RELATIVE_1000_YX

@@ -1,8 +1,8 @@
-"""The boxes and points in the text of an answer, in any form in which models write them, as numbers that say nothing yet.
+"""Read the boxes and points in the text of an answer, as numbers whose meaning ``coordinates`` decides. Pure.
 
-JSON: a list of objects or of lists, an object around it, or lists by label; the numbers in a list, in named members or in a
-text. Tags: ``<box>``, ``<|box_start|>``, ``<|det|>`` and others with a label before them; ``<point>`` and ``<points>``. Two
-pairs of numbers in parentheses, which is what remains of tags that a server removes.
+Three forms are read. JSON: a list of objects or of lists, an object around it, or lists by label, with the numbers in a
+list, in named members or in a text. Tags: ``<box>``, ``<|box_start|>``, ``<|det|>`` and others, after a label; ``<point>``
+and ``<points>``. And two pairs of numbers in parentheses, which remain if a server removes the tags.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 from ...frozen import frozen
 from ..json_text import find_values
 
-#: Names of members, in small letters and without signs, that hold numbers, a label or a score.
+#: Names of members that hold numbers, a label or a score, in lower case and without punctuation.
 _PLACE_NAMES = (
     "bbox2d", "box2d", "bbox", "box", "boundingbox", "boundingboxes", "bboxes", "boxes", "rect", "rectangle", "point2d",
     "point", "points", "coordinates", "coordinate", "coords",
@@ -22,7 +22,7 @@ _PLACE_NAMES = (
 _LABEL_NAMES = ("label", "name", "class", "category", "object", "textcontent", "text", "caption", "description", "type")
 _SCORE_NAMES = ("score", "confidence", "probability")
 _LABEL_LIST_NAMES = ("labels", "names", "classes", "categories")
-#: Members around the items, whose names say nothing about them.
+#: Names of members around the items that are not labels of them.
 _CONTAINER_NAMES = frozenset(
     {"objects", "object", "items", "detections", "results", "result", "data", "boxes", "bboxes", "boundingboxes", "points", "answer",
      "annotations", "locations", "instances", "predictions"}
@@ -43,7 +43,7 @@ _TAG = re.compile(
     r"|<points?\b(?P<attributes>[^<>]*)>(?P<content>[^<>]*)(?:</points?>)?"
 )
 _ATTRIBUTE = re.compile(r"""\b([a-z]+)(\d*)\s*=\s*("[^"]*"|'[^']*'|[^\s"']+)""")
-#: What is left of Qwen2-VL's tags if its server removes special tokens: ``a dog(12,34),(56,78)``.
+#: The rest of Qwen2-VL's tags if its server removes special tokens: ``a dog(12,34),(56,78)``.
 _PAIR = rf"\(\s*+({_NUMBER})\s*+,\s*+({_NUMBER})\s*+\)"
 _BARE_BOX = re.compile(rf"{_PAIR}\s*+,\s*+{_PAIR}")
 #: In Molmo2's ``coords``: the number of a point, and its x and y.
@@ -52,16 +52,17 @@ _NUMBERED_POINT = re.compile(r"\b\d+ (\d{3,4}) (\d{3,4})\b")
 _NOTHING = re.compile(
     r"\W*(there (are|is) (none|no\b)|none\b|nothing\b|(this|it) is(n't| not) in the image)", re.IGNORECASE
 )
-#: The most numbers of a place that are kept: more than four are an error anyway.
+#: The most numbers of a place that are kept; more than four are an error anyway.
 _MAX_NUMBERS = 8
 
 
 @frozen
 class Mention:
-    """Something that an answer names, with the numbers of its place: four of a box, two of a point; others are an error.
+    """An object that an answer names, with the numbers of its place.
 
     Attributes:
-        is_named: the numbers had names, so x comes before y for certain.
+        numbers: four for a box, two for a point; any other number of them is an error, which ``coordinates`` reports.
+        is_named: the numbers had names, so x certainly comes before y.
         key: the member that held the numbers, if any.
     """
 
@@ -76,7 +77,7 @@ def read_mentions(text: str) -> list[Mention]:
     """The mentions in an answer, each once; empty if it says that there is nothing.
 
     Raises:
-        ValueError: it contains none and does not say so; the message is the problem, for the model.
+        ValueError: there are none, and the answer does not say so; the message states the problem for the model.
     """
     if mentions := list(_read_tags(text)):
         return list(dict.fromkeys(mentions))
@@ -94,7 +95,7 @@ def read_mentions(text: str) -> list[Mention]:
 
 
 def _is_nothing(value: Any) -> bool:
-    """Whether a JSON value says that there is nothing: it is empty, or holds an empty list, or null for a place."""
+    """Whether a JSON value says that there is nothing: it is empty, or holds an empty list or null in place of boxes."""
     if isinstance(value, list):
         return all(map(_is_nothing, value))
     if not isinstance(value, dict):
@@ -105,7 +106,7 @@ def _is_nothing(value: Any) -> bool:
 
 
 def _simplify(name: str) -> str:
-    """The name of a member in small letters, without signs."""
+    """The name of a member in lower case, without punctuation."""
     return re.sub("[^a-z0-9]", "", name.lower())
 
 
@@ -113,7 +114,7 @@ def _simplify(name: str) -> str:
 
 
 def _read_value(value: Any, label: str) -> Iterator[Mention]:
-    """The mentions in a JSON value; ``label`` is for those without one of their own."""
+    """The mentions in a JSON value; ``label`` is used for those without a label of their own."""
     if isinstance(value, dict):
         yield from _read_object(value, label)
     elif isinstance(value, list):
@@ -122,7 +123,7 @@ def _read_value(value: Any, label: str) -> Iterator[Mention]:
             return
         texts = [part for part in value if isinstance(part, str)]
         numbers = [part for part in value if not isinstance(part, str)]
-        if len(texts) == 1 and len(numbers) == 4 and _read_places(numbers):  # with its label in the list
+        if len(texts) == 1 and len(numbers) == 4 and _read_places(numbers):  # the list also holds the label
             value, label = [numbers], texts[0]
         for item in value:
             yield from _read_value(item, label)
@@ -147,8 +148,8 @@ def _read_object(item: Mapping[str, Any], label: str) -> Iterator[Mention]:
         is_item = is_item or bool(places) or (name in members and not isinstance(value, list | dict))
         labels = next((list(map(str, names)) for names in get(_LABEL_LIST_NAMES) if isinstance(names, list)), [])
         labels = labels if len(labels) == len(places) else [own_label] * len(places)
-        for (numbers, is_named), one_label in zip(places, labels, strict=True):
-            yield Mention(one_label, numbers, is_named, key, score)
+        for (numbers, is_named), place_label in zip(places, labels, strict=True):
+            yield Mention(place_label, numbers, is_named, key, score)
     if is_item:
         return
     for name, (key, value) in members.items():
@@ -156,16 +157,16 @@ def _read_object(item: Mapping[str, Any], label: str) -> Iterator[Mention]:
 
 
 def _is_broken(value: Any) -> bool:
-    """Whether the value of a member for a place holds something, but neither numbers nor items."""
+    """Whether a value that should hold numbers is not empty, and holds neither numbers nor objects."""
     parts = value if isinstance(value, list) else [value]
     return bool(parts) and not any(isinstance(part, dict | list) for part in parts)
 
 
 def _read_places(value: Any, name: str = "") -> list[tuple[tuple[float, ...], bool]]:
-    """The numbers of each place in a value, and whether they had names; empty if it holds something else.
+    """The numbers of each place in a value, and whether they had names; empty if the value holds something else.
 
     Args:
-        name: of the member with this value; two pairs of numbers are the corners of a box only if it says so.
+        name: the name of the member with this value; it decides whether two pairs of numbers are the corners of a box.
     """
     if isinstance(value, dict):
         named = _read_named(value)
@@ -191,19 +192,19 @@ def _may_be_corners(name: str) -> bool:
 
 
 def _read_named(item: Mapping[str, Any]) -> tuple[float, ...]:
-    """The numbers of a place in named members, x before y; empty if it has no such members."""
+    """The numbers of a place in named members, x before y; empty if there are no such members."""
     values = {_simplify(name): _read_number(value) for name, value in item.items()}
     for names in (*_EDGE_NAMES, *_SIZE_NAMES, _POINT_NAMES):
         numbers = [values.get(name) for name in names]
         if None in numbers:
             continue
-        left, top, *rest = (number for number in numbers if number is not None)
-        return (left, top, left + rest[0], top + rest[1]) if names in _SIZE_NAMES else (left, top, *rest)
+        x, y, *extent = (number for number in numbers if number is not None)
+        return (x, y, x + extent[0], y + extent[1]) if names in _SIZE_NAMES else (x, y, *extent)
     return ()
 
 
 def _read_number(value: Any) -> float | None:
-    """A number, perhaps in a text; ``nan`` is one too, and is refused later. ``None`` for anything else."""
+    """A number, perhaps in a text; ``nan`` counts as one, and is rejected later. ``None`` for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -235,7 +236,7 @@ def _read_bare_boxes(text: str) -> Iterator[Mention]:
 
 
 def _group(text: str) -> Iterator[tuple[float, ...]]:
-    """The numbers of each box in a text, or of its only point."""
+    """The numbers of each box in a text, or of a single point."""
     numbers = [float(number) for number in re.findall(_NUMBER, text)]
     size = 4 if len(numbers) % 4 == 0 else _MAX_NUMBERS
     for start in range(0, len(numbers), size):

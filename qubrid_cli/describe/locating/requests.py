@@ -1,4 +1,4 @@
-"""Requests for boxes: asked for in the form that the model knows best, and returned in pixels of the upright original."""
+"""Requests for boxes, in the form that the model knows best; the answers become pixels of the upright original."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -20,12 +20,12 @@ from .parsing import read_mentions
 if TYPE_CHECKING:
     from ...schema.json_schema import Schema
 
-#: Boxes that are left out one by one in warnings; the others are counted.
+#: Warnings about single boxes that were left out; further ones are only counted.
 _MAX_NAMED_PROBLEMS = 3
 
 
 class LocatingSession(Session):
-    """The requests of a run whose answers are boxes; the ``data`` of a ``Description`` is a list of ``Detection`` as dicts."""
+    """The requests of a run whose answers are boxes; the ``data`` of a ``Description`` lists ``Detection`` as dicts."""
 
     def __init__(self, schema: "Schema") -> None:
         super().__init__(schema)
@@ -40,21 +40,21 @@ class LocatingSession(Session):
     ) -> Items:
         """Make a request as ``Session.describe`` does.
 
-        If no box can be used, the ``Description`` has a ``SchemaMismatchError`` and the text. An image whose size is not known,
-        or that is divided into tiles, is refused before anything is sent, and so are several images.
+        If no box can be used, the ``Description`` has a ``SchemaMismatchError`` and the text. Several images, an image whose
+        size is unknown, and one that is divided into tiles are rejected before anything is sent.
         """
         yield Preparing(images[0].name)
         image, error = _wait(images)
         if error is not None:
-            known = () if image is None else (image,)
-            yield Description(request.prompt, request.model, request.model, known, request=request, error=error)
+            prepared = () if image is None else (image,)
+            yield Description(request.prompt, request.model, request.model, prepared, request=request, error=error)
             return
         with closing(super().describe(endpoint, request, images, options)) as items:
             for item in items:
                 yield self._locate(item, request.model, endpoint) if isinstance(item, Description) else item
 
     def prepare_request(self, request: Request) -> Request:
-        """The request as it is sent first."""
+        """The request before any parameter was refused."""
         return ask_for_boxes(request, self._coordinates)
 
     def _parse(self, answer: Description) -> Valid | Invalid:
@@ -72,11 +72,9 @@ class LocatingSession(Session):
         problems = list(map(endpoint.redact, reading.problems))
         if problems and not reading.detections:
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-            hint = f"Try --coordinates {reading.suggestion}; " if reading.suggestion else ""
-            hint += "--json keeps the answer's text."
-            error = SchemaMismatchError(
-                f"the answer cannot be used: {problems[0]}{more}", hint=hint[0].upper() + hint[1:]
-            )
+            advice = f"Try --coordinates {reading.suggestion}; " if reading.suggestion else ""
+            hint = f"{advice}--json keeps the answer's text."
+            error = SchemaMismatchError(f"the answer cannot be used: {problems[0]}{more}", hint=hint)
             return replace(answer, data=None, error=error)
         dropped = [f"left out: {problem}" for problem in problems[:_MAX_NAMED_PROBLEMS]]
         if len(problems) > _MAX_NAMED_PROBLEMS:
@@ -89,7 +87,7 @@ def parse_coordinates(text: str | None) -> Coordinates | None:
     """The form that a schema names; ``None`` for ``auto``.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: the text is neither a form nor ``auto``.
     """
     if text in {"auto", None}:
         return None
@@ -97,36 +95,39 @@ def parse_coordinates(text: str | None) -> Coordinates | None:
         return Coordinates(text)
     except ValueError:
         raise UsageError(
-            f"the x-boxes of the schema is not a form of coordinates: {text}",
+            f"x-boxes in the schema is not a form of coordinates: {text}",
             hint=f"Available: auto, {', '.join(Coordinates)}",
         ) from None
 
 
 def ask_for_boxes(request: Request, coordinates: Coordinates | None) -> Request:
-    """The request with what it says about the form of the answer."""
+    """The request with the schema and the instruction for boxes."""
     family = find_coordinate_family(request.model)
     form = coordinates or family.coordinates or DEFAULT
     response_format = ResponseFormat(build_schema(family, form), build_instruction(family, form), "boxes")
-    # Models that point were not trained to do so in JSON.
+    # Models that give points were not trained to do so in JSON.
     dropped = request.dropped | {"json_schema", "json_object"} if family.points else request.dropped
     return replace(request, response_format=response_format, dropped=dropped)
 
 
 def _wait(images: Sequence[PendingImage]) -> tuple[PreparedImageOrLink | None, QvisionError | None]:
-    """The only image, and why nothing can be located in it; an image that cannot be prepared is reported by the request."""
+    """Wait for the only image; return it, and the error if boxes cannot be placed in it.
+
+    An image that cannot be prepared is reported by the request.
+    """
     if len(images) != 1:
         return None, UsageError(
-            f"boxes for {len(images)} images in one request",
-            hint="Use --each: then each image has a request of its own.",
+            f"boxes cannot be requested for {len(images)} images at once",
+            hint="Add --each, to send one request per image.",
         )
     try:
         image = images[0].wait()
     except QvisionError:
         return None, None
     if not isinstance(image, PreparedImage):
-        hint = "Add --fetch, so that the image is downloaded here."
         return image, ImageError(
-            f"{image.name} is a link whose size is not known, so boxes cannot be placed", hint=hint
+            f"{image.name} is a link to an image of unknown size, so boxes cannot be placed",
+            hint="Add --fetch, to download the image here.",
         )
     if image.upload.tiles:
         return image, UsageError(

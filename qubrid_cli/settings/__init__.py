@@ -1,1 +1,1 @@
-"""Where values come from, and which one wins: options, environment, profiles, config.toml; also keys and presets."""
+"""The settings: where their values come from, and which one wins; keys and presets."""

@@ -1,6 +1,6 @@
-"""The checks of values: each returns the value of a setting, or raises ``ValueError`` with what is wrong.
+"""Check the values of settings: each function returns the value, or raises ``ValueError``.
 
-The message is the end of a sentence that begins with the setting, such as ``is not a number``. Pure.
+The message continues a sentence that begins with the name of the setting, such as ``is not a number``.
 """
 
 import math
@@ -18,7 +18,6 @@ _RESERVED_HEADERS = frozenset(
 )
 #: The words for a switch in the environment.
 SWITCH_WORDS = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
-
 
 #: CSS's basic colors.
 _COLORS = {
@@ -98,7 +97,7 @@ def check_variable_name(value: object) -> str:
 
 
 def check_color(value: object) -> str:
-    """A color as ``#rgb`` or ``#rrggbb``, from one of these or a name."""
+    """A color as ``#rgb`` or ``#rrggbb``; names are converted."""
     text = check_text(value).strip().lower()
     text = f"#{_COLORS[text]}" if text in _COLORS else text
     if not re.fullmatch("#([0-9a-f]{3}){1,2}", text):
@@ -139,7 +138,7 @@ def check_headers(value: object) -> dict[str, str]:
 
 
 def check_query(value: object) -> dict[str, str]:
-    """The parameters of a query by name; numbers and dates, which TOML has without quotes, become strings."""
+    """The parameters of a query by name; numbers and dates, which TOML writes without quotes, become strings."""
     if not isinstance(value, Mapping):
         raise ValueError("is not a table of strings")  # noqa: TRY004  # see check_text
     query = {}
@@ -153,7 +152,7 @@ def check_query(value: object) -> dict[str, str]:
 
 
 def check_body_fields(value: object) -> dict[str, Any]:
-    """Fields of the request's body by name, with values that JSON can hold."""
+    """Fields of the request's body by name, with values that JSON can represent."""
     import json  # loaded with a request anyway, but not for --help
 
     if not isinstance(value, Mapping):
@@ -172,7 +171,7 @@ class Choice:
     """Check that a value is one of some words.
 
     Args:
-        words: in lower case; other capitals are accepted.
+        words: in lower case; values may have capitals.
         switch: the words for ``true`` and ``false``, if a TOML boolean is accepted too.
     """
 
@@ -214,7 +213,7 @@ class Range:
         return self.type(value)
 
     def parse(self, text: str) -> int | float:
-        """The number that a text holds; raises ``ValueError`` like a call."""
+        """The number in a text; raises ``ValueError`` like a call."""
         try:
             value: object = self.type(text)
         except ValueError:

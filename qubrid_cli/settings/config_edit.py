@@ -21,7 +21,7 @@ from ..frozen import frozen
 from ..text import quote_name
 from .config_file import Config, format_key, get_value, parse_config, parse_toml, read_text, validate_config
 
-#: What ``qvision config edit`` offers if there is no file yet.
+#: The text that ``qvision config edit`` opens if there is no file yet.
 TEMPLATE = """\
 # The settings of qvision. To see all settings and their current values: qvision config show
 # max_tokens = 2048
@@ -36,7 +36,7 @@ TEMPLATE = """\
 # input = 0.25
 # output = 0.44
 """
-#: Of a new file. It may contain private headers.
+#: The mode of a new file, which may contain private headers.
 _NEW_FILE_MODE = 0o600
 _TABLE_HEADER = re.compile(r"\s*\[.*\]\s*(#.*)?")
 _COMMENT_LINE = re.compile(r"\s*#.*")
@@ -70,12 +70,12 @@ def set_value(path: Path, names: list[str], value: str, check: Callable[[Config]
 def _interpret_value(
     tables: Mapping[str, Any], names: list[str], text: str, check: Callable[[Mapping[str, Any]], None]
 ) -> Any:
-    """The text as a TOML value, or itself, whichever is valid for the key; if neither is, the value."""
+    """Parse a text as a TOML value, unless only the text itself is valid for the key."""
     try:
         parsed = tomllib.loads(f"value = {text}")
     except (tomllib.TOMLDecodeError, RecursionError):
         return text
-    if parsed.keys() != {"value"}:  # the text has several lines that set something
+    if parsed.keys() != {"value"}:  # the text has further lines, which set other keys
         return text
 
     def is_valid(value: Any) -> bool:
@@ -89,12 +89,12 @@ def _interpret_value(
 
 
 def _copy_with_value(tables: Mapping[str, Any], names: list[str], value: Any) -> dict[str, Any]:
-    """The tables with one key set."""
-    first, *rest = names
-    if not rest:
-        return {**tables, first: value}
-    inner = tables.get(first)
-    return {**tables, first: _copy_with_value(inner if isinstance(inner, Mapping) else {}, rest, value)}
+    """Copy the tables, with one key set."""
+    name, *inner_names = names
+    if not inner_names:
+        return {**tables, name: value}
+    inner = tables.get(name)
+    return {**tables, name: _copy_with_value(inner if isinstance(inner, Mapping) else {}, inner_names, value)}
 
 
 def _insert_value(document: Any, names: list[str], value: Any) -> None:
@@ -148,9 +148,9 @@ def write_temporary_copy(source: str, path: Path) -> Path:
 
 
 def edit_config(path: Path, change: Callable[[str], str]) -> None:
-    """Replace the content of the file by what a function makes of it.
+    """Replace the content of the file by the result of a function.
 
-    A symbolic link stays one; permissions and a byte order mark are kept.
+    A symbolic link, the permissions and a byte order mark are kept.
 
     Raises:
         ConfigError: the new content is invalid, or cannot be written; the file is unchanged.
@@ -176,14 +176,14 @@ def edit_config(path: Path, change: Callable[[str], str]) -> None:
 
 
 def _apply_edit(source: str, edit: Callable[[Any], None], expected: Mapping[str, Any], path: Path) -> str:
-    """Edit a text with tomlkit, and compare the result with what is expected, so that a tomlkit bug loses no setting."""
+    """Edit a text with tomlkit, and compare the result with the expected one, so that a bug of tomlkit loses no setting."""
 
     def change(text: str) -> str:
         document = tomlkit.parse(text)
         edit(document)
         return tomlkit.dumps(document)
 
-    # tomlkit ends the lines that it adds with \n, whatever the other lines end with.
+    # tomlkit always ends the lines that it adds with \n.
     end = "\r\n" if "\r\n" in source and not re.search(r"(?<!\r)\n", source) else "\n"
     text = source.replace(end, "\n")
     try:
@@ -197,14 +197,14 @@ def _apply_edit(source: str, edit: Callable[[Any], None], expected: Mapping[str,
 
 
 def _drop_empty_tables(tables: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables without empty ones: removing ``a.b = 1`` may or may not leave an empty ``a``."""
+    """Drop empty tables, because removing ``a.b = 1`` may or may not leave an empty ``a``."""
     inner = {name: _drop_empty_tables(value) if isinstance(value, Mapping) else value for name, value in tables.items()}
     return {name: value for name, value in inner.items() if value != {}}
 
 
 @frozen
 class _TableComments:
-    """The lines above a table's header: comments and blank lines on their own, and the comments directly above it."""
+    """The lines above a table's header: detached comments and blank lines, and the comments directly above it."""
 
     detached: list[str]
     attached: list[str]
@@ -213,7 +213,7 @@ class _TableComments:
 def with_comments_attached(source: str, change: Callable[[str], str]) -> str:
     r"""Change a text so that comments above a table stay there, and are removed with the table.
 
-    To tomlkit they belong to the end of the previous table: a key that is added to that table would come after them. So a
+    For tomlkit, they belong to the previous table, and a key that is added to that table comes after them. Therefore a
     marker after each header replaces them while the text is changed.
 
     Args:
@@ -227,7 +227,7 @@ def with_comments_attached(source: str, change: Callable[[str], str]) -> str:
 
 
 def _replace_comments_with_markers(source: list[str], marker: str) -> tuple[list[str], list[_TableComments], list[str]]:
-    """The lines with numbered markers instead of comments; the comments; and the comments at the end of the text."""
+    """Return the lines with numbered markers instead of comments; the comments; and those at the end of the text."""
     lines: list[str] = []
     blocks: list[_TableComments] = []
     for line in source:
@@ -244,9 +244,9 @@ def _replace_comments_with_markers(source: list[str], marker: str) -> tuple[list
 
 
 def _find_trailing_comments(lines: list[str]) -> tuple[int, int]:
-    """Where the blank lines and comments at the end begin, and where the last comments without a blank line begin.
+    """The start of the blank lines and comments at the end, and the start of the last comments without a blank line.
 
-    The first part begins with a blank line: comments directly after a value belong to it.
+    The first part begins with a blank line, because comments directly after a value belong to that value.
     """
     attached = len(lines)
     while attached and _COMMENT_LINE.fullmatch(lines[attached - 1]):
@@ -258,7 +258,7 @@ def _find_trailing_comments(lines: list[str]) -> tuple[int, int]:
 
 
 def _restore_comments(lines: list[str], blocks: list[_TableComments], tail: list[str], marker: str) -> list[str]:
-    """The lines with the comments in place of the markers. Detached ones of a removed table go above the next table."""
+    """Replace the markers by the comments. Detached ones of a removed table go above the next table."""
     restored: list[str] = []
     next_block = 0
     for line in lines:
@@ -271,10 +271,12 @@ def _restore_comments(lines: list[str], blocks: list[_TableComments], tail: list
         next_block = number + 1
         _strip_trailing_blank_lines(restored, detached)
         restored += [*detached, *blocks[number].attached, line[: match.start()] + line[match.end() :]]
-    rest = [*_collect_detached_lines(blocks[next_block:]), *tail]
-    if rest:
-        _strip_trailing_blank_lines(restored, rest)
-    return [*restored, *rest] if not rest or tail else [*restored, *rest, ""]
+    remaining = [*_collect_detached_lines(blocks[next_block:]), *tail]
+    if remaining:
+        _strip_trailing_blank_lines(restored, remaining)
+        if not tail:
+            remaining.append("")
+    return restored + remaining
 
 
 def _collect_detached_lines(removed: list[_TableComments]) -> list[str]:
@@ -282,13 +284,13 @@ def _collect_detached_lines(removed: list[_TableComments]) -> list[str]:
 
 
 def _strip_trailing_blank_lines(lines: list[str], following: list[str]) -> None:
-    """Remove blank lines at the end, which tomlkit added, if what follows begins with blank lines anyway."""
+    """Remove blank lines at the end, which tomlkit added, if the following lines begin with blank ones anyway."""
     while following and not following[0].strip() and lines and not lines[-1].strip():
         lines.pop()
 
 
 def _is_complete_toml(lines: list[str]) -> bool:
-    """Whether no value continues after these lines; else what looks like a comment or header there may be text."""
+    """Whether these lines end outside of a value; inside, a line like a comment or a header may be part of a string."""
     try:
         tomllib.loads("\n".join(lines))
     except (tomllib.TOMLDecodeError, RecursionError):

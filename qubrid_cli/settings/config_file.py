@@ -1,4 +1,4 @@
-"""The file ``config.toml``: where it is, how it is read and checked, and the dotted keys that name what is in it."""
+"""The file ``config.toml``: where it is, how it is read and checked, and the dotted keys of its values."""
 
 import os
 import re
@@ -20,19 +20,20 @@ _PRICE_KEYS = ("input", "output")
 _QUOTED_KEY = 'prices."Qwen/Qwen3-VL-8B-Instruct".input'
 #: What people call an API key. There is no such setting, on purpose.
 _API_KEY_PATTERN = "(api_?)?key|token|secret"
-#: Limits of ``line_of_key``: lines of one value; and lines with the name, each of which costs a parse of all above it.
+#: Limits of ``_find_line``: lines of one value; and lines with the name, each of which costs a parse of all lines above it.
 _MAX_VALUE_LINES, _MAX_CANDIDATE_LINES = 100, 200
 
 
 @frozen
 class Config:
-    """The content of the file, checked.
+    """The checked content of the file.
 
     Attributes:
-        path: of the file, whether it exists or not.
+        path: of the file, which need not exist.
         defaults: the settings at its top level, including ``profile``.
         profiles: the user's own by name, without the built-in ones.
-        presets: the user's own by name, not checked yet except for their keys.
+        presets: the user's own by name; only their keys are checked so far.
+        prices: by the name of the model.
     """
 
     path: Path = Path("config.toml")
@@ -66,13 +67,13 @@ def get_cache_folder() -> Path:
 
 
 def get_config_path(env: Mapping[str, str]) -> Path:
-    """Where the file is, whether it exists or not."""
+    """The path of the file, which need not exist."""
     name = env.get("QVISION_CONFIG")
     return Path(os.path.abspath(os.path.expanduser(name))) if name else get_config_folder() / "config.toml"
 
 
 def load_config(env: Mapping[str, str]) -> Config:
-    """Read and check the file; without one, the config is empty.
+    """Read and check the file; if there is none, the config is empty.
 
     Raises:
         ConfigError: it cannot be read, is not TOML, or contains an unknown key; or ``QVISION_CONFIG`` names a file that
@@ -112,10 +113,10 @@ def read_text(path: Path) -> str | None:
 
 
 def parse_config(source: str, path: Path) -> Config:
-    """Parse and check a text that is, or will become, the content of the file.
+    """Parse and check a text that is the content of the file, or will be.
 
     Raises:
-        ConfigError: with the file, and the line and column or the key.
+        ConfigError: it is not valid; names the file, and the line and column or the key.
     """
     return validate_config(parse_toml(source, path), path, source)
 
@@ -148,7 +149,7 @@ def validate_config(tables: Mapping[str, Any], path: Path, source: str = "") -> 
         source: the text that the tables were parsed from, to find the line of an error.
 
     Raises:
-        ConfigError: with the file, the key, and what it may have been meant to be.
+        ConfigError: a key or a value is not valid; names the file, the key, and similar names.
     """
     context = _TableContext(path, source)
     top = {name: value for name, value in tables.items() if name not in _TABLE_NAMES}
@@ -190,7 +191,7 @@ def _parse_presets(context: "_TableContext", tables: Mapping[str, Any]) -> Mappi
 
 
 def _check_preset_name(context: "_TableContext", settings: Mapping[str, Any], presets: Mapping[str, Any]) -> None:
-    """Refuse the setting ``preset`` of a table if it names one that does not exist."""
+    """Refuse the setting ``preset`` of a table if there is no preset of this name."""
     if (name := settings.get("preset")) is None:
         return
     from .presets import list_names
@@ -202,7 +203,7 @@ def _check_preset_name(context: "_TableContext", settings: Mapping[str, Any], pr
 
 @frozen
 class _TableContext:
-    """A table of the file, for error messages: the names of the tables that lead to it."""
+    """A table of the file, for error messages; ``names`` lead to it from the top level."""
 
     path: Path
     source: str
@@ -212,14 +213,14 @@ class _TableContext:
         return replace(self, names=(*self.names, *names))
 
     def make_error(self, name: str, problem: str, hint: str) -> ConfigError:
-        line = line_of_key(self.source, [*self.names, name])
+        line = _find_line(self.source, [*self.names, name])
         location = f"{quote_name(self.path)}, line {line}" if line else self.path
         return ConfigError(f"{location}: {format_key([*self.names, name])} {problem}", hint=hint)
 
     def iterate_tables(
         self, tables: Mapping[str, Any], kind: str
     ) -> Iterator[tuple[str, Mapping[str, Any], "_TableContext"]]:
-        """The tables below one such as ``profiles``."""
+        """The tables in a table such as ``profiles``, with their names and contexts."""
         for name, table in self.require_table(kind, tables.get(kind, {})).items():
             if kind == "profiles" and not is_profile_name(name):
                 raise self.make_error(kind, f"has the name {name!r}", "Names are made of letters, digits, - and _.")
@@ -231,7 +232,7 @@ class _TableContext:
         return value
 
     def check_keys(self, table: Mapping[str, Any], names: Iterable[str]) -> Mapping[str, Any]:
-        """The table, if all its keys are among the names."""
+        """Return the table if all its keys are among the names; otherwise raise ``ConfigError``."""
         names = list(names)
         for name in table:
             if name not in names:
@@ -239,15 +240,15 @@ class _TableContext:
         return table
 
     def parse_settings(
-        self, table: Mapping[str, Any], fields: Mapping[str, Field], others: Iterable[str] = ()
+        self, table: Mapping[str, Any], fields: Mapping[str, Field], table_names: Iterable[str] = ()
     ) -> dict[str, Any]:
-        """The checked values of a table, which may also contain the ``others``."""
+        """The checked values of a table; ``table_names`` are suggested for wrong keys, in addition to the fields."""
         values = {}
-        for name, value in self.check_keys(table, [*fields, *others]).items():
+        for name, value in self.check_keys(table, [*fields, *table_names]).items():
             try:
                 values[name] = fields[name].check(value)
             except ValueError as error:
-                is_table = isinstance(value, Mapping) and f"{name}s" in others
+                is_table = isinstance(value, Mapping) and f"{name}s" in table_names
                 problem = f"{error}; did you mean {name}s?" if is_table else str(error)
                 hint = (
                     f"For example: [{name}s.NAME]" if is_table else f"For example: {fields[name].format_example(name)}"
@@ -266,7 +267,7 @@ class _TableContext:
 
 
 def _explain_key(name: str, names: list[str]) -> tuple[str, str]:
-    """What is wrong with an unknown key, and what to do."""
+    """The problem of an unknown key, and the hint."""
     problem = "is not a setting"
     if name in PROFILE_FIELDS:
         return problem, f"It belongs in a profile: profiles.qubrid.{name}"
@@ -300,7 +301,7 @@ def parse_key(key: str) -> list[str]:
 
 
 def format_key(names: Iterable[str]) -> str:
-    """Names as a dotted key, in quotes where TOML requires them."""
+    """Join names to a dotted key, with quotes where TOML requires them."""
     return ".".join(name if re.fullmatch("[A-Za-z0-9_-]+", name) else f'"{name}"' for name in names)
 
 
@@ -312,8 +313,8 @@ def get_value(tables: Mapping[str, Any], names: Sequence[str]) -> Any:
     return value
 
 
-def line_of_key(source: str, names: Sequence[str]) -> int | None:
-    """The line, from 1, where a key is first set; ``None`` if it is not easy to see.
+def _find_line(source: str, names: Sequence[str]) -> int | None:
+    """Find the line, from 1, where a key is first set; ``None`` if the search would take too long.
 
     Args:
         source: a valid TOML text.

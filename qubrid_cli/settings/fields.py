@@ -1,7 +1,7 @@
 """The settings, each declared once in ``Settings``, and the built-in profiles.
 
-A new attribute of ``Settings`` is at once a key of the config file and of ``qvision config``, and, with ``variables``,
-an environment variable. One with an ``Option`` also needs its name in a list in ``commands/shared/options.py``, such as
+With a new attribute of ``Settings``, the config file and ``qvision config`` have a new key, and with ``variables``, the
+environment too. One with an ``Option`` also needs its name in a list in ``commands/shared/options.py``, such as
 ``IMAGE_SETTINGS``, from which the commands take their options, and a heading in ``commands/shared/help_layout.py``.
 """
 
@@ -66,15 +66,15 @@ BUILT_IN_PROFILES: Mapping[str, Mapping[str, Any]] = {
 
 @frozen
 class Field:
-    """How a setting is declared.
+    """The declaration of a setting.
 
     Attributes:
-        check: returns the value for one from the file or an option, or raises ``ValueError`` with what is wrong.
+        check: returns the value to use for one from the file or an option, or raises ``ValueError``; see ``checks``.
         example: a valid value, for hints.
-        default: the value when no source sets one.
+        default: the value if no source sets one.
         variables: the environment variables that set it; the first one that is set wins.
-        is_global: whether it may stand at the top level of the file; what concerns a key belongs to one profile.
-        is_in_profiles: whether it may stand in a profile.
+        is_global: whether it may be at the top level of the file; what depends on the endpoint may only be in a profile.
+        is_in_profiles: whether it may be in a profile.
     """
 
     check: Callable[[Any], Any]
@@ -113,7 +113,7 @@ class Option:
 
 
 class OriginKind(enum.StrEnum):
-    """The kinds of source that a value can come from; the first that has one wins."""
+    """The kinds of source that a value can come from; the first source with a value wins."""
 
     OPTION = "option"
     ENVIRONMENT = "environment"
@@ -124,7 +124,7 @@ class OriginKind(enum.StrEnum):
 
 @frozen
 class ValueOrigin:
-    """Where a value came from: the kind of source and its name, such as ``QVISION_MODEL``."""
+    """Where a value came from: the kind of source, and its name, such as ``QVISION_MODEL``."""
 
     kind: OriginKind
     location: str
@@ -141,7 +141,7 @@ class Settings:
         timeout: seconds without data.
         retry_max_wait: seconds between two attempts.
         max_time: seconds for a whole request; ``None`` for no limit.
-        think: how much the model thinks before it answers, as ``--think``; ``None`` leaves it to the endpoint.
+        think: how much the model thinks before it answers: a value of ``--think``; ``None`` leaves it to the endpoint.
         detail: how closely the model looks at images; ``None`` leaves it to the endpoint.
         coordinates: in which form the model gives boxes; ``None`` to choose it by the model.
         image_order: whether the images come ``first`` or ``last``, after the text.
@@ -151,8 +151,8 @@ class Settings:
         headers: extra headers, sent where the key may be sent.
         key_env: the variable that holds the profile's key; ``None`` if it has none.
         key_header: the header that holds the bare key, in place of ``Authorization: Bearer``.
-        profile_base_url: the URL of the profile itself; ``None`` for a profile that uses Qubrid's, whatever
-            ``base_url`` says.
+        profile_base_url: the URL of the profile, which ``base_url`` may override; ``None`` for a profile that uses
+            Qubrid's.
         origins: where the value of each setting came from, by its name.
     """
 
@@ -305,7 +305,7 @@ _DECLARATIONS = {
 TYPES: Mapping[str, Any] = {name: Settings.__annotations__[name].__origin__ for name in _DECLARATIONS}
 #: Every setting by its name, in the order of ``Settings``.
 FIELDS: Mapping[str, Field] = {name: field for name, (field, *_) in _DECLARATIONS.items()}
-#: The settings that may stand at the top level of the file, and those that may stand in a profile.
+#: The settings that may be at the top level of the file, and those that may be in a profile.
 GLOBAL_FIELDS = {name: field for name, field in FIELDS.items() if field.is_global}
 PROFILE_FIELDS = {name: field for name, field in FIELDS.items() if field.is_in_profiles}
 #: The settings that an option can set.
@@ -313,16 +313,16 @@ OPTIONS: Mapping[str, Option] = {name: option for name, (_, *options) in _DECLAR
 
 
 def format_flag(name: str) -> str:
-    """The option of a setting as it is typed, such as ``--max-tokens``."""
+    """The option of a setting, such as ``--max-tokens``."""
     return f"--{name.replace('_', '-')}"
 
 
 def get_default_image_order(profile: str) -> str:
-    """The order of text and images that a profile has if the user sets none."""
+    """The value of ``image_order`` for a profile if the user does not set it."""
     order: str = BUILT_IN_PROFILES.get(profile, {}).get("image_order", FIELDS["image_order"].default)
     return order
 
 
 def list_available(names: Iterable[str]) -> str:
-    """The hint that lists what a name could have been."""
+    """The hint that lists the valid names."""
     return f"Available: {', '.join(names)}"

@@ -24,12 +24,12 @@ from .fields import DEFAULT_PROFILE, QUBRID_URL, Settings
 _KEY_FILE_HEADER = "# Written by qvision auth login. Each key goes to its own origin and to no other.\n"
 _KEYRING_SERVICE = "qvision"
 _KEYRING_HINT = "Unlock it; or log in again, and the key goes into a file: qvision auth login"
-#: What people paste around a key: the shell command that sets it, ``Bearer``, quotes, spaces.
+#: What people paste with a key: the shell command that sets it, ``Bearer``, quotes, spaces.
 _PASTED_PREFIX = re.compile(
     r"""[\s"']*((?:export\s+|set\s+|\$env:)?[A-Z][A-Z0-9_]*_(?:KEY|TOKEN)\s*=)?[\s"']*((?i:bearer)(?![^\s"']))?[\s"']*"""
 )
 _PASTED_SUFFIX = re.compile(r"[\s\"']+\Z")
-#: Characters: servers refuse longer headers, and keys are far shorter.
+#: Characters; keys are far shorter, and servers refuse longer headers.
 _MAX_KEY_LENGTH = 4096
 
 
@@ -74,14 +74,14 @@ class Keychain:
         return True
 
     def get(self, name: str) -> str | None:
-        """The secret that is stored under a name."""
+        """The secret that is stored under a name; ``None`` if there is none."""
         with _translate_errors():
             import keyring
 
             return keyring.get_password(_KEYRING_SERVICE, name)
 
     def put(self, name: str, secret: str) -> None:
-        """Store a secret, and check that it is stored: the null backend accepts and drops it."""
+        """Store a secret, and check that it was stored: the null backend accepts secrets and drops them."""
         with _translate_errors(secret):
             import keyring
 
@@ -90,7 +90,7 @@ class Keychain:
                 raise KeyringError("the keyring does not store keys", hint=_KEYRING_HINT)
 
     def remove(self, name: str) -> None:
-        """Remove the secret under a name, if there is one."""
+        """Remove the secret that is stored under a name, if there is one."""
         with _translate_errors():
             import keyring
             from keyring.errors import PasswordDeleteError
@@ -102,7 +102,7 @@ class Keychain:
                     raise
 
     def get_backend_name(self) -> str | None:
-        """The name of the backend, without a request to it; ``None`` if none is there or the extra is not installed."""
+        """The name of the backend, which is not contacted; ``None`` if there is none, or the extra is not installed."""
         if not self.is_installed:
             return None
         with _translate_errors():
@@ -131,7 +131,7 @@ def _translate_errors(*secrets: str) -> Iterator[None]:
 
 
 def clean_pasted_key(pasted: str, location: str) -> str | None:
-    """A key without what people paste around it; ``None`` if nothing is left.
+    """Remove what people paste with a key; ``None`` if nothing is left.
 
     Raises:
         AuthError: it is too long, or contains characters that are not allowed in a header.
@@ -152,7 +152,7 @@ def clean_pasted_key(pasted: str, location: str) -> str | None:
 
 
 def find_key(settings: Settings, env: Mapping[str, str], path: Path, keychain: Keychain) -> Key | None:
-    """Find the key of the profile: the variable's, else the stored one; ``None`` if there is none.
+    """Find the key of the profile, in its variable or stored; ``None`` if there is none.
 
     Args:
         path: the key file.
@@ -181,10 +181,10 @@ def find_key(settings: Settings, env: Mapping[str, str], path: Path, keychain: K
 
 
 def require_key(key: Key | None, settings: Settings) -> str | None:
-    """The text of the key to send; ``None`` if there is none that may be sent, and none is needed.
+    """The text of the key to send; ``None`` if no key may be sent to this endpoint, and none is needed.
 
     Raises:
-        AuthError: a key is needed and missing.
+        AuthError: a key is needed, but missing or withheld.
     """
     if key is not None and key.withheld_reason is None:
         return key.text
@@ -208,7 +208,7 @@ def require_key(key: Key | None, settings: Settings) -> str | None:
 
 
 def _find_keys_page(url: str) -> str | None:
-    """Where the user of an endpoint creates keys, if that is known."""
+    """The page where users of an endpoint create keys; ``None`` if it is not known."""
     provider = find_provider(url)
     return None if provider is None else provider.keys_page
 
@@ -217,7 +217,7 @@ def store_key(settings: Settings, key: str, path: Path, keychain: Keychain) -> t
     """Store the key of the profile, for the origin of the current URL.
 
     Returns:
-        Where it is stored; and why the keyring failed, to take it or to drop the previous one, or ``None``.
+        Where it is stored; and why the keyring could not store it or remove the previous key, or ``None``.
     """
     profile, origin = settings.profile, get_origin(settings.base_url)
     previous = read_key_file(path).get(profile)
@@ -235,7 +235,7 @@ def store_key(settings: Settings, key: str, path: Path, keychain: Keychain) -> t
 
 
 def _remove_from_keyring(name: str, keychain: Keychain) -> str | None:
-    """Remove an entry that is no longer used; the reason if that fails, else ``None``."""
+    """Remove an entry that is no longer used; return the reason if that fails, else ``None``."""
     try:
         keychain.remove(name)
     except KeyringError as error:
@@ -244,7 +244,7 @@ def _remove_from_keyring(name: str, keychain: Keychain) -> str | None:
 
 
 def remove_key(profile: str, path: Path, keychain: Keychain) -> bool:
-    """Remove the stored key of a profile; whether there was one."""
+    """Remove the stored key of a profile; return whether there was one."""
     stored = read_key_file(path).get(profile)
     if stored is None:
         return False
@@ -273,7 +273,7 @@ def _format_login_command(profile: str) -> str:
 
 
 def read_key_file(path: Path) -> dict[str, StoredKey]:
-    """The entries of the key file by profile; none if there is no file.
+    """Read the entries of the key file, by profile; empty if there is no file.
 
     Raises:
         ConfigError: other users can read the file, or it is damaged.
@@ -315,7 +315,7 @@ def _parse_key_file(data: bytes, path: Path) -> dict[str, StoredKey]:
 
 
 def update_key_file(path: Path, profile: str, entry: StoredKey | None) -> None:
-    """Store the entry of a profile, or with ``None`` remove it. A symbolic link stays one.
+    """Store the entry of a profile, or remove it if it is ``None``. A symbolic link is kept.
 
     Raises:
         ConfigError: the file cannot be read or written.
@@ -337,7 +337,7 @@ def update_key_file(path: Path, profile: str, entry: StoredKey | None) -> None:
 
 
 def _format_key_file(entries: Mapping[str, StoredKey]) -> bytes:
-    """The content of the file. JSON and TOML quote printable ASCII, which is all that it contains, in the same way."""
+    """The content of the file, which is all printable ASCII: JSON and TOML quote that in the same way."""
     lines = [_KEY_FILE_HEADER]
     for profile, entry in entries.items():
         lines += [f"\n[{profile}]\n", f"origin = {json.dumps(entry.origin)}\n"]

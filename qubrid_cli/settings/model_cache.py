@@ -33,18 +33,18 @@ _MAX_MODEL_NAME_LENGTH = 200
 _MAX_CACHE_FILE_SIZE = 1_000_000
 #: The lowest similarity, from 0 to 1, of a name that is suggested for another one.
 _MIN_SIMILARITY = 0.6
-#: Characters of a name that is suggested because it begins with the other one.
+#: The fewest characters of a wrong name for which a name that begins with it is suggested.
 _MIN_BEGINNING = 6
 _MODEL_NAME = re.compile(r"[\x21-\x7e]+")
 
 
 def get_built_in_models(base_url: str) -> tuple[str, ...]:
-    """The models of an endpoint that are known without a request; none except for Qubrid's own endpoint."""
+    """The built-in models of an endpoint; empty except for Qubrid's own endpoint."""
     return BUILT_IN_MODELS if base_url == QUBRID_URL else ()
 
 
 def cache_models(folder: Path, base_url: str, models: Iterable[str]) -> None:
-    """Store an endpoint's list for completion, which makes no request; a file that cannot be written is ignored."""
+    """Store an endpoint's list for completion, which sends no requests; errors of writing are ignored."""
     names = [name for name in models if len(name) <= _MAX_MODEL_NAME_LENGTH and _MODEL_NAME.fullmatch(name)]
     cache = {"schema_version": 1, "base_url": base_url, "models": names[:_MAX_CACHED_MODELS]}
     with suppress(OSError):
@@ -53,7 +53,7 @@ def cache_models(folder: Path, base_url: str, models: Iterable[str]) -> None:
 
 
 def load_cached_models(folder: Path, base_url: str) -> tuple[str, ...]:
-    """The cached list of an endpoint, or its built-in models if there is none or its file is damaged."""
+    """The cached list of an endpoint; its built-in models if there is no such file, or it is damaged."""
     try:
         with open(_get_cache_path(folder, base_url), "rb") as file:
             cache = json.loads(file.read(_MAX_CACHE_FILE_SIZE))
@@ -65,27 +65,27 @@ def load_cached_models(folder: Path, base_url: str) -> tuple[str, ...]:
     return get_built_in_models(base_url)
 
 
-def suggest_model(model: str, known: Iterable[str]) -> str | None:
-    """The name that was probably meant by one that the endpoint does not know; ``None`` if none is similar.
+def suggest_model(model: str, available: Iterable[str]) -> str | None:
+    """The available name that is most similar to one that the endpoint does not have; ``None`` if none is similar.
 
-    The maker in front of the name, capitals and punctuation count little: they are what people get wrong.
+    The maker, capitals and punctuation hardly count, because they are what people get wrong.
     """
     import difflib
 
-    wanted = _simplify(model)
+    simple_model = _simplify(model)
 
     def measure(name: str) -> tuple[float, float]:
-        candidate = _simplify(name)
-        is_beginning = len(wanted) >= _MIN_BEGINNING and candidate.startswith(wanted)
-        similarity = 1.0 if is_beginning else difflib.SequenceMatcher(None, wanted, candidate).ratio()
+        simple_name = _simplify(name)
+        is_beginning = len(simple_model) >= _MIN_BEGINNING and simple_name.startswith(simple_model)
+        similarity = 1.0 if is_beginning else difflib.SequenceMatcher(None, simple_model, simple_name).ratio()
         return similarity, difflib.SequenceMatcher(None, model, name).ratio()
 
-    best = max((name for name in known if name != model), key=measure, default=None)
+    best = max((name for name in available if name != model), key=measure, default=None)
     return best if best is not None and measure(best)[0] >= _MIN_SIMILARITY else None
 
 
 def _simplify(name: str) -> str:
-    """A name without its maker, capitals and punctuation."""
+    """Remove the maker, capitals and punctuation from a name."""
     return re.sub("[^a-z0-9]", "", name.rpartition("/")[2].lower())
 
 

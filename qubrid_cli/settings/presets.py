@@ -8,20 +8,20 @@ from typing import Any
 
 from ..errors import ConfigError, UsageError
 from ..frozen import frozen
-from ..text import quote_name, suggest
+from ..text import quote_name, shorten, suggest
 from .fields import FIELDS, list_available
 
 
 @frozen
 class Preset:
-    """A named prompt; what is ``None`` is left to the settings.
+    """A named prompt; values that are ``None`` are left to the settings.
 
     Attributes:
         prompt: may contain placeholders, see ``describe.prompt``.
         schema: of the answer: the short form, a file's name, or a JSON Schema.
         about: its purpose in a few words.
         verbatim: whether answers are text as it is written, not Markdown.
-        path: the config file that it comes from; ``schema`` is relative to its folder. ``None`` for a built-in preset.
+        path: the config file that sets ``schema``, which is relative to its folder; ``None`` for a built-in schema.
     """
 
     name: str
@@ -38,9 +38,12 @@ class Preset:
 
 #: The keys of a preset in the config file.
 PRESET_KEYS = tuple(field.name for field in fields(Preset) if field.name not in {"name", "path"})
+#: The keys that are settings too.
 _NUMBERS = ("max_tokens", "temperature", "top_p")
-#: The types of the other values that are not just strings.
+#: The types of the other values that are not strings.
 _TYPES = {"schema": (str | Mapping, "a string or a table"), "verbatim": (bool, "true or false")}
+#: Characters of the prompt that stand for a missing ``about``.
+_MAX_ABOUT_LENGTH = 60
 
 
 @functools.cache
@@ -95,7 +98,7 @@ def find_all(user: Mapping[str, object], path: Path) -> tuple[dict[str, Preset],
 
 
 def merge_with_built_in(name: str, overrides: object, path: Path) -> Preset:
-    """A user's preset on top of the built-in preset of its name, key by key; its prompt may still be missing.
+    """Merge a user's preset into the built-in one of the same name, key by key; the prompt may still be missing.
 
     An empty string removes the built-in value.
 
@@ -119,19 +122,16 @@ def merge_with_built_in(name: str, overrides: object, path: Path) -> Preset:
     values: dict[str, Any] = {key: None if value == "" else value for key, value in overrides.items()}
     preset = replace(built_in, **values, path=path if "schema" in overrides else built_in.path)
     has_fitting_about = bool(overrides.get("about")) or "prompt" not in overrides
-    return preset if has_fitting_about and preset.about else replace(preset, about=_shorten(preset.prompt or ""))
+    if has_fitting_about and preset.about:
+        return preset
+    return replace(preset, about=shorten(" ".join((preset.prompt or "").split()), _MAX_ABOUT_LENGTH))
 
 
 def _check_value(key: str, value: object) -> None:
-    """Refuse a value that the key cannot have, by a ``ValueError`` with what is wrong."""
+    """Raise ``ValueError`` for a value that the key cannot have."""
     if key in _NUMBERS:
         FIELDS[key].check(value)
         return
     expected, name = _TYPES.get(key, (str, "a string"))
     if not isinstance(value, expected):
         raise ValueError(f"is not {name}")  # noqa: TRY004  # one kind of error for every invalid value
-
-
-def _shorten(prompt: str) -> str:
-    line = " ".join(prompt.split())
-    return line if len(line) <= 60 else line[:59] + "…"

@@ -1,4 +1,4 @@
-"""Resolve the settings of a run: for each, the first source that sets it wins, and its origin is recorded. Pure."""
+"""Resolve the settings of a run: for each, the first source that sets it wins, and its origin is recorded."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -37,7 +37,7 @@ def resolve(options: Mapping[str, Any], env: Mapping[str, str], config: Config) 
         env: the environment; an empty variable counts as not set.
 
     Raises:
-        ConfigError: an invalid value, with its origin; or a profile that does not exist.
+        ConfigError: a value is invalid, or there is no such profile.
     """
     file_origin = ValueOrigin(OriginKind.CONFIG, str(config.path))
     profile, profile_origin = _Sources(options, env, ((file_origin, config.defaults),)).resolve_setting("profile")
@@ -50,7 +50,7 @@ def resolve(options: Mapping[str, Any], env: Mapping[str, str], config: Config) 
     built_in = BUILT_IN_PROFILES.get(profile, {})
     qubrid = BUILT_IN_PROFILES[DEFAULT_PROFILE]
     has_own_url = profile != DEFAULT_PROFILE and ("base_url" in own or profile in BUILT_IN_PROFILES)
-    # The default profile comes last, whether it was chosen or not; the others must not send its values to another host.
+    # The default profile comes last, even if it was chosen. A profile with a URL of its own must not use its values.
     sources = _Sources(
         options,
         env,
@@ -77,10 +77,10 @@ def resolve(options: Mapping[str, Any], env: Mapping[str, str], config: Config) 
 def resolve_with_preset(
     options: Mapping[str, Any], env: Mapping[str, str], config: Config, preset_name: str | None
 ) -> tuple["Preset | None", Settings]:
-    """The preset of this name, else the one that the settings name, if any; and the settings with the preset's values.
+    """The preset of this name, or else the one that the settings name, if any; and the settings with its values.
 
     Raises:
-        ConfigError: as ``resolve``; or the user's preset is invalid.
+        ConfigError: see ``resolve``; or the user's preset is invalid.
         UsageError: there is no such preset.
     """
     settings = resolve(options, env, config)
@@ -95,7 +95,7 @@ def resolve_with_preset(
 
 @frozen
 class _Sources:
-    """The sources of values in order of precedence; the tables come after the environment."""
+    """The sources of values, in order of precedence."""
 
     options: Mapping[str, Any]
     env: Mapping[str, str]
@@ -126,7 +126,7 @@ def _parse_value(value: Any, field: Field, origin: ValueOrigin) -> tuple[Any, Va
 
 
 def _hide_secrets(value: str) -> str:
-    """A value without what stands before an ``@`` in a URL, or after its ``?``."""
+    """Hide what a value has before an ``@`` and after a ``?``: in a URL, that may be a password or a key."""
     _, at, host = value.rpartition("@")
     url, question_mark, _ = (f"…@{host}" if at else value).partition("?")
     return f"{url}?…" if question_mark else url

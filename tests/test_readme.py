@@ -9,7 +9,7 @@ import pytest
 
 from qubrid_cli import errors
 from qubrid_cli.output.formatting import SCHEMA_FILE
-from qubrid_cli.settings.fields import BUILT_IN_PROFILES, FIELDS, PROFILE_FIELDS
+from qubrid_cli.settings.fields import BUILT_IN_PROFILES, FIELDS, OPTIONS, PROFILE_FIELDS
 from qubrid_cli.settings.presets import load_built_in_presets
 
 from .conftest import Qvision
@@ -99,7 +99,9 @@ def test_the_presets_are_those_of_the_program() -> None:
 
 
 def test_the_environment_variables_are_those_of_the_program() -> None:
-    listed = re.findall(r"`([A-Z_]+)`(?=[^|]*\|[^|]*\|$)", section("Environment"), flags=re.MULTILINE)
+    """In their own table, or in the row of the option."""
+    listed = re.findall(r"environment variable `([A-Z_]+)`", MANUAL["describe"])
+    listed += re.findall(r"`([A-Z_]+)`(?=[^|]*\|[^|]*\|$)", section("Environment"), flags=re.MULTILINE)
     assert {name for field in FIELDS.values() for name in field.variables} <= set(listed)
 
 
@@ -169,9 +171,11 @@ def test_the_commands_are_those_of_the_program(qvision: Qvision) -> None:
     assert set(re.findall(r"^\| `qvision (\w+)` \|", README, flags=re.MULTILINE)) == set(listed)
 
 
-def test_the_settings_are_those_of_the_program() -> None:
+def test_the_settings_without_an_option_are_those_of_the_program() -> None:
     table = [line for line in section("Settings").splitlines() if line.startswith("| `")]
-    assert {name for line in table for name in re.findall(r"`(\w+)`", line.split("|")[1])} == set(PROFILE_FIELDS)
+    assert {
+        name for line in table for name in re.findall(r"`(\w+)`", line.split("|")[1])
+    } == PROFILE_FIELDS.keys() - OPTIONS.keys()
     not_global = [[name] for name, field in PROFILE_FIELDS.items() if not field.is_global]
     assert [re.findall(r"`(\w+)`", line.split("|")[1]) for line in table[-len(not_global) :]] == not_global
 

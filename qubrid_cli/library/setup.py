@@ -3,10 +3,11 @@
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..frozen import frozen
+from ..settings.fields import SettingOptions
 from ..text import suggest
 from . import connection, image_options, question
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ..settings.presets import Preset
 
 
-class ClientOptions(TypedDict, total=False):
+class ClientOptions(SettingOptions, total=False):
     """The options of a client; they mean what the options of the command line mean, and ``None`` is like no option.
 
     Attributes:
@@ -35,31 +36,10 @@ class ClientOptions(TypedDict, total=False):
         password: of encrypted PDFs.
     """
 
-    model: str | None
-    base_url: str | None
     preset: str | None
     system: str | None
     schema: str | os.PathLike[str] | Mapping[str, Any] | None
     params: Mapping[str, Any] | None
-    max_tokens: int | None
-    temperature: float | None
-    top_p: float | None
-    think: str | bool | None
-    timeout: float | None
-    retries: int | None
-    retry_max_wait: float | None
-    max_time: float | None
-    allow_http: bool | None
-    offline: bool | None
-    max_pixels: int | None
-    max_side: int | None
-    quality: int | None
-    detail: str | None
-    image_order: str | None
-    background: str | None
-    coordinates: str | None
-    labels: bool | None
-    loop_check: bool | None
     fetch: bool | None
     original: bool | None
     tiles: int | str | None

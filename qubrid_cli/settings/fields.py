@@ -1,14 +1,14 @@
 """The settings, each declared once in ``Settings``, and the built-in profiles.
 
 With a new attribute of ``Settings``, the config file and ``qvision config`` have a new key, and with ``variables``, the
-environment too. One with an ``Option`` also needs its name in a list in ``commands/shared/options.py``, such as
-``IMAGE_SETTINGS``, from which the commands take their options, and a heading in ``commands/shared/help_layout.py``.
+environment too. One with an ``Option`` also needs its type in ``SettingOptions``, for Python programs, and its name in a
+list in ``commands/shared/options.py``, such as ``IMAGE_SETTINGS``, from which the commands take their options.
 """
 
 import enum
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict
 
 from ..errors import ConfigError
 from ..frozen import frozen
@@ -310,6 +310,32 @@ GLOBAL_FIELDS = {name: field for name, field in FIELDS.items() if field.is_globa
 PROFILE_FIELDS = {name: field for name, field in FIELDS.items() if field.is_in_profiles}
 #: The settings that an option can set.
 OPTIONS: Mapping[str, Option] = {name: option for name, (_, *options) in _DECLARATIONS.items() for option in options}
+
+
+class SettingOptions(TypedDict, total=False):
+    """The types of these options as arguments of ``Client`` in Python, whose user chooses the profile by position."""
+
+    model: str | None
+    base_url: str | None
+    max_tokens: int | None
+    temperature: float | None
+    top_p: float | None
+    think: str | bool | None
+    timeout: float | None
+    retries: int | None
+    retry_max_wait: float | None
+    max_time: float | None
+    allow_http: bool | None
+    offline: bool | None
+    max_pixels: int | None
+    max_side: int | None
+    quality: int | None
+    detail: str | None
+    image_order: str | None
+    coordinates: str | None
+    background: str | None
+    labels: bool | None
+    loop_check: bool | None
 
 
 def format_flag(name: str) -> str:

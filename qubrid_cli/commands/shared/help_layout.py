@@ -1,10 +1,12 @@
 """How the help of a command is laid out: options under headings, ranges in words, examples at the end."""
 
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperCommand, TyperGroup
 
+from ...settings.fields import OPTIONS
 from ...text import suggest
 
 if TYPE_CHECKING:
@@ -12,7 +14,8 @@ if TYPE_CHECKING:
 
 #: Columns; longer lines are hard to read.
 MAX_WIDTH = 100
-#: The headings and their options, in the order of the help. Options without a heading come last, under "Other".
+#: The headings and their options, in the order of the help. A setting that is not listed follows the one that is declared
+#: before it; other options without a heading come last, under "Other".
 _HEADINGS: "Mapping[str, Sequence[str]]" = {
     "Prompt": ("prompt", "preset", "system", "schema", "each", "together", "labels", "any_image", "question_option", "threshold", "votes", "by", "session"),
     "Comparison": (
@@ -149,7 +152,7 @@ def collect_sections(command: Any, ctx: Any) -> "Mapping[str, Sequence[tuple[str
 
     What has no heading is the command's own, and comes first in a short list.
     """
-    headings = {name: heading for heading, names in _HEADINGS.items() for name in names}
+    headings = {name: heading for heading, names in _list_headings().items() for name in names}
     positions = {name: position for position, name in enumerate([*headings, "help"])}
     sections: dict[str, list[tuple[str, str]]] = {"Arguments": []}
     sections |= {heading: [] for heading in (*_HEADINGS, "Options", "Other")}
@@ -164,6 +167,16 @@ def collect_sections(command: Any, ctx: Any) -> "Mapping[str, Sequence[tuple[str
             heading = "Options"
         sections[heading].append((record[0], _join_brackets(record[1])))
     return {heading: rows for heading, rows in sections.items() if rows}
+
+
+def _list_headings() -> "Mapping[str, Sequence[str]]":
+    """The headings with all settings that are options."""
+    headings = {heading: list(names) for heading, names in _HEADINGS.items()}
+    for before, name in pairwise(OPTIONS):
+        if not any(name in names for names in headings.values()):
+            names = next(names for names in headings.values() if before in names)
+            names.insert(names.index(before) + 1, name)
+    return headings
 
 
 def format_error(message: str) -> str:

@@ -102,7 +102,7 @@ class AnswerRoom:
         """Return the limits after a request, corrected if it did not fit at first.
 
         Args:
-            overflow: what the endpoint said about its limits; ``None`` if the request fitted.
+            overflow: what the endpoint said about its limits; ``None`` if the request fit.
             usage: of its answer.
             input_tokens: our estimate for the request.
         """

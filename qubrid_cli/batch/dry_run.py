@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from ..errors import ImageError
 from ..images.sources import DocumentPage, FetchedLink, File, Source, Stdin, split_page
-from ..metrics import Clock
 from . import entries, tasks
 from .forecast import Census, Forecast, SizedTask, build_forecast
 from .inputs import InputItem, MissingImage, Task, find_images
@@ -42,59 +41,51 @@ class _ImageState(enum.Enum):
     UNREADABLE = enum.auto()
 
 
-def dry_run(
-    plan: BatchPlan,
-    journal: "Journal | None",
-    *,
-    report: Callable[[str], None] = lambda _: None,
-    clock: Clock = time.monotonic,
-) -> Forecast:
+def dry_run(plan: BatchPlan, journal: "Journal | None", report: Callable[[str], None]) -> Forecast:
     """Count the images of a run, and prepare a sample of those to request.
 
     Args:
         journal: the results file; without one, most images need not be read.
         report: shows a line of progress.
     """
-    return build_forecast(_count_images(plan, journal, report, clock), plan, clock=clock)
+    return build_forecast(_count_images(plan, journal, report), plan)
 
 
-def _count_images(plan: BatchPlan, journal: "Journal | None", report: Callable[[str], None], clock: Clock) -> Census:
-    counter = _Counter(plan, journal)
-    give_up_at = clock() + _COUNT_SECONDS
+def _count_images(plan: BatchPlan, journal: "Journal | None", report: Callable[[str], None]) -> Census:
+    counter = _ImageCounter(plan, journal)
+    give_up_at = time.monotonic() + _COUNT_SECONDS
     items = plan.inputs.find_images()
     for item in items:
         counter.add(item)
-        if counter.total >= _LEAST_COUNTED and clock() >= give_up_at:
+        if counter.total >= _LEAST_COUNTED and time.monotonic() >= give_up_at:
             break
     else:
         return counter.build_census()
     if isinstance(plan.inputs.list_file, Path) and not plan.inputs.arguments and plan.inputs.can_be_found_twice:
-        return _sample_list(plan, plan.inputs.list_file, _Counter(plan, journal), report, clock)
-    return _sample_remaining(items, counter, _Counter(plan, journal), report, clock)
+        return _sample_list(plan, plan.inputs.list_file, _ImageCounter(plan, journal), report)
+    return _sample_remaining(items, counter, _ImageCounter(plan, journal), report)
 
 
-def _sample_list(
-    plan: BatchPlan, path: Path, counter: "_Counter", report: Callable[[str], None], clock: Clock
-) -> Census:
+def _sample_list(plan: BatchPlan, path: Path, counter: "_ImageCounter", report: Callable[[str], None]) -> Census:
     """Count a random sample of the rows of a list, and estimate the counts of all."""
     from .readers import lists
 
-    dice = random.Random(0)  # noqa: S311  # so that the same list gives the same figures
+    rng = random.Random(0)  # noqa: S311  # so that the same list gives the same figures
     row_count, rows = lists.sample_items(
         path,
         _MAX_COUNTED,
-        dice,
+        rng,
         is_nul_separated=plan.inputs.is_nul_separated,
         image_column=plan.inputs.image_column,
     )
     report(f"the list has {row_count:,} rows: estimating from a random sample")
-    give_up_at, sample_size = clock() + _COUNT_SECONDS, 0
+    give_up_at, sample_size = time.monotonic() + _COUNT_SECONDS, 0
     selection = replace(plan.inputs.selection, limit=None)
     for row in rows:
         sample_size += 1
         for item in find_images([], list_items=[row], selection=selection, page_finder=plan.inputs.page_finder):
             counter.add(item)
-        if sample_size >= _LEAST_COUNTED and clock() >= give_up_at:
+        if sample_size >= _LEAST_COUNTED and time.monotonic() >= give_up_at:
             break
     total = round(row_count * counter.total / max(1, sample_size))
     limit = plan.inputs.selection.limit
@@ -103,34 +94,33 @@ def _sample_list(
 
 def _sample_remaining(
     items: Iterator[InputItem],
-    first_counter: "_Counter",
-    sample_counter: "_Counter",
+    first_counter: "_ImageCounter",
+    sample_counter: "_ImageCounter",
     report: Callable[[str], None],
-    clock: Clock,
 ) -> Census:
     """Find all remaining images without examining them, count a random sample, and estimate the counts of all."""
-    dice = random.Random(0)  # noqa: S311  # so that the same images give the same figures
+    rng = random.Random(0)  # noqa: S311  # so that the same images give the same figures
     sample: list[InputItem] = []
-    remaining_count, next_report_at = 0, clock() + _REPORT_SECONDS
+    remaining_count, next_report_at = 0, time.monotonic() + _REPORT_SECONDS
     for remaining_count, item in enumerate(items, 1):
         if len(sample) < _MAX_COUNTED:
             sample.append(item)
-        elif (position := dice.randrange(remaining_count)) < _MAX_COUNTED:
+        elif (position := rng.randrange(remaining_count)) < _MAX_COUNTED:
             sample[position] = item
-        if clock() >= next_report_at:
-            next_report_at = clock() + _REPORT_SECONDS
+        if time.monotonic() >= next_report_at:
+            next_report_at = time.monotonic() + _REPORT_SECONDS
             report(f"{first_counter.total + remaining_count:,} images found so far")
-    dice.shuffle(sample)
-    give_up_at = clock() + _COUNT_SECONDS
+    rng.shuffle(sample)
+    give_up_at = time.monotonic() + _COUNT_SECONDS
     for item in sample:
         sample_counter.add(item)
-        if sample_counter.total >= _LEAST_COUNTED and clock() >= give_up_at:
+        if sample_counter.total >= _LEAST_COUNTED and time.monotonic() >= give_up_at:
             break
     return _add(first_counter.build_census(), sample_counter.build_census(remaining_count))
 
 
 def _add(first: Census, second: Census) -> Census:
-    """Add up the counts of two parts of a run."""
+    """Add the counts of two parts of a run."""
     counts = {
         name: getattr(first, name) + getattr(second, name)
         for name in (
@@ -142,7 +132,7 @@ def _add(first: Census, second: Census) -> Census:
     return Census(**counts, images=largest.images, is_estimated=True)
 
 
-class _Counter:
+class _ImageCounter:
     """Counts images by what a run would do with them, and keeps a random sample of those to request."""
 
     def __init__(self, plan: BatchPlan, journal: "Journal | None") -> None:
@@ -159,7 +149,7 @@ class _Counter:
         self._sized_documents: set[str] = set()
         self._file_bytes = self._unsized_count = 0
         self._images: list[SizedTask] = []
-        self._dice = random.Random(0)  # noqa: S311  # so that the same images give the same figures
+        self._rng = random.Random(0)  # noqa: S311  # so that the same images give the same figures
 
     @property
     def total(self) -> int:
@@ -191,7 +181,7 @@ class _Counter:
             self._sized_documents.add(source.document.name)
         if len(self._images) < _RESERVOIR_SIZE:
             self._images.append(SizedTask(task, size))
-        elif (position := self._dice.randrange(self._counts[_ImageState.TO_REQUEST])) < _RESERVOIR_SIZE:
+        elif (position := self._rng.randrange(self._counts[_ImageState.TO_REQUEST])) < _RESERVOIR_SIZE:
             self._images[position] = SizedTask(task, size)
 
     def _classify(self, task: Task) -> _ImageState:
@@ -203,14 +193,14 @@ class _Counter:
                 return _ImageState.DONE
         try:
             if self._journal is None:
-                return _ImageState.DUPLICATE if self._duplicates.is_duplicate(task) else _ImageState.TO_REQUEST
+                return _ImageState.DUPLICATE if self._duplicates.add(task) else _ImageState.TO_REQUEST
             loaded = _load_image(task, self._plan)
         except ImageError:
             return _ImageState.UNREADABLE
         prompt = self._plan.batch_request.build_request(task).prompt
         if self._journal.find_answer(loaded.key, loaded.build_question(prompt)) is not None:
             return _ImageState.DONE
-        return _ImageState.DUPLICATE if self._duplicates.is_loaded_duplicate(loaded) else _ImageState.TO_REQUEST
+        return _ImageState.DUPLICATE if self._duplicates.add_loaded(loaded) else _ImageState.TO_REQUEST
 
     def build_census(self, total: int | None = None) -> Census:
         """Build the result.
@@ -246,12 +236,11 @@ class _Counter:
         """
         frequencies = Counter(self._questions.values())
         once, twice = frequencies[1], frequencies[2]
-        duplicates = self._counts[_ImageState.DUPLICATE]
-        if not duplicates:
+        if self._counts[_ImageState.DUPLICATE] == 0:
             return total
         if once == 0:
             return float(self._counts[_ImageState.TO_REQUEST])
-        share = self._counts[_ImageState.TO_REQUEST] / max(1, len(self._questions))  # equal files under different names
+        share = self._counts[_ImageState.TO_REQUEST] / max(1, len(self._questions))  # below 1: equal files, other names
         return (len(self._questions) + once * (once - 1) / (2 * (twice + 1))) * min(1.0, share)
 
 
@@ -266,7 +255,7 @@ def _open_sidecars(plan: BatchPlan) -> "Sidecars | None":
 def _has_all_sidecars(task: Task, plan: BatchPlan, sidecars: "Sidecars") -> bool:
     try:
         return sidecars.may_skip_request(plan.open_source(task))
-    except ImageError:  # it is counted later
+    except ImageError:  # loading the image reports it
         return False
 
 
@@ -286,8 +275,8 @@ class DuplicateFinder:
         self._key_digests: set[bytes] = set()
         self._questions: set[bytes] = set()
 
-    def is_duplicate(self, task: Task) -> bool:
-        """Whether an image, with its prompt, equals an earlier one.
+    def add(self, task: Task) -> bool:
+        """Add an image with its prompt; return whether it equals an earlier one.
 
         Raises:
             ImageError: it had to be read, and cannot be.
@@ -295,11 +284,11 @@ class DuplicateFinder:
         question = entries.digest(task.source, "\0", task.prompt or "")
         if question in self._questions and task.source != "-":
             return True
-        is_duplicate = self._equals_earlier_one(task)
+        is_duplicate = self._add_content(task)
         self._questions.add(question)
         return is_duplicate
 
-    def _equals_earlier_one(self, task: Task) -> bool:
+    def _add_content(self, task: Task) -> bool:
         source = self._plan.open_source(task)
         if isinstance(source, Stdin | FetchedLink):  # can be read only once, or needs a download
             return False
@@ -307,14 +296,14 @@ class DuplicateFinder:
             if size not in self._unread_by_size:
                 self._unread_by_size[size] = task
                 return False
-            first, self._unread_by_size[size] = self._unread_by_size[size], None
-            if first is not None:
+            unread_task, self._unread_by_size[size] = self._unread_by_size[size], None
+            if unread_task is not None:
                 with suppress(ImageError):  # it is already counted as an image to request
-                    self.is_loaded_duplicate(_load_image(first, self._plan))
-        return self.is_loaded_duplicate(_load_image(task, self._plan))
+                    self.add_loaded(_load_image(unread_task, self._plan))
+        return self.add_loaded(_load_image(task, self._plan))
 
-    def is_loaded_duplicate(self, image: LoadedImage) -> bool:
-        """Whether a loaded image equals an earlier one."""
+    def add_loaded(self, image: LoadedImage) -> bool:
+        """Add a loaded image; return whether it equals an earlier one."""
         key_digest = entries.digest(image.key)
         is_duplicate = key_digest in self._key_digests
         self._key_digests.add(key_digest)
@@ -322,7 +311,7 @@ class DuplicateFinder:
 
 
 def _find_size(source: Source) -> int | None:
-    """The bytes of the file of an image, without reading it; ``None`` if it is not a file."""
+    """Find the size of the file of an image, in bytes, without reading it; ``None`` if it is not a file."""
     file = source.document if isinstance(source, DocumentPage) else source
     return _get_size(file.path) if isinstance(file, File) else None
 

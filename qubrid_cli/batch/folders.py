@@ -140,10 +140,10 @@ class _OpenFolder(NamedTuple):
 def find_images_below(
     folder: str,
     *,
-    include_hidden: bool = False,
-    patterns: Patterns | None = None,
-    left_out: LeftOut | None = None,
-    storage: "Callable[[], StorageOptions] | None" = None,
+    include_hidden: bool,
+    patterns: Patterns | None,
+    left_out: LeftOut,
+    storage: "Callable[[], StorageOptions] | None",
 ) -> Iterator[FolderImage | UnreadableFolder]:
     """Find all images below a folder, in natural order, with the names of only one folder per level in memory.
 
@@ -154,10 +154,9 @@ def find_images_below(
 
     Args:
         include_hidden: also search files and folders whose names begin with a dot.
-        left_out: counts what the patterns select and is left out all the same.
+        left_out: counts the files and folders that the patterns select, but that are left out.
         storage: returns how a bucket is read.
     """
-    left_out = left_out or LeftOut()
     if is_object_url(folder):
         from ..storage.opening import open_folder
 

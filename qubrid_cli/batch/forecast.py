@@ -10,7 +10,7 @@ from statistics import fmean
 from ..errors import ImageError
 from ..frozen import frozen
 from ..images.prepare import PreparedImage
-from ..metrics import Clock, Price
+from ..metrics import Price
 from ..text import format_count, format_size
 from . import tasks
 from .inputs import Task
@@ -133,12 +133,8 @@ class Forecast:
 
 def _format_estimate(value: float) -> str:
     """Format a number with three significant digits."""
-    return f"{_round(value):,}"
-
-
-def _round(value: float) -> int:
-    unit: int = 10 ** max(0, floor(log10(max(1.0, value))) + 1 - _SIGNIFICANT_DIGITS)
-    return round(value / unit) * unit
+    unit = 10 ** max(0, floor(log10(max(1.0, value))) + 1 - _SIGNIFICANT_DIGITS)
+    return f"{round(value / unit) * unit:,}"
 
 
 def _format_range(value: TotalEstimate, *, is_rounded: bool) -> str:
@@ -167,13 +163,13 @@ class _Measurement:
     sent_bytes: int
 
 
-def build_forecast(census: Census, plan: BatchPlan, *, clock: Clock = time.monotonic) -> Forecast:
+def build_forecast(census: Census, plan: BatchPlan) -> Forecast:
     """Prepare a few images of all sizes, and estimate from them what the run would send."""
     sample = _choose_by_size(census.images)
     measurements: list[_Measurement] = []
-    give_up_at, sample_size = clock() + _PREPARE_SECONDS, 0
+    give_up_at, sample_size = time.monotonic() + _PREPARE_SECONDS, 0
     for image in sample:
-        if sample_size >= _LEAST_SAMPLE_SIZE and clock() >= give_up_at:
+        if sample_size >= _LEAST_SAMPLE_SIZE and time.monotonic() >= give_up_at:
             break
         sample_size += 1
         if (measurement := _measure(image, plan)) is not None:

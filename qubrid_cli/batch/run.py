@@ -224,9 +224,9 @@ class BatchRun:
             case ImageRejected(number=number, task=task, key=key, error=error):
                 self._finish_image(number, key, self._outcome_writer.build_failure(task, key, error))
             case Answered(number=number, result=result, limits=limits):
-                request, sent = self._in_flight.pop(number)
-                self._rate_limiter.record_limits(sent, limits)
-                self._handle_result(request, sent, result)
+                request, sent_request = self._in_flight.pop(number)
+                self._rate_limiter.record_limits(sent_request, limits)
+                self._handle_result(request, sent_request, result)
             case AlreadyDone():
                 self._already_done.append(event)
                 self._workers.continue_reporting()
@@ -259,8 +259,8 @@ class BatchRun:
                 self._start_image(number, loaded, question)
 
     def _start_image(self, number: int, loaded: LoadedImage, question: Question) -> None:
-        """Start work on an image that this run has claimed, unless earlier runs leave nothing to do."""
-        if (failure := self._find_final_failure(loaded, question)) is not None:
+        """Prepare an image that this run has claimed, unless an earlier run gave it up, answered it or failed with it."""
+        if (failure := self._find_given_up(loaded, question)) is not None:
             self.given_up_count += 1
             self._queue_outcome(number, None, Failed(loaded.task, failure, b"", key=loaded.key))
         elif (line := self._work_sharing.take_spooled(loaded.key, question)) is not None:
@@ -270,7 +270,7 @@ class BatchRun:
             self._duplicates.add_original(loaded)
             self._workers.enqueue_preparation(number, loaded)
 
-    def _find_final_failure(self, loaded: LoadedImage, question: Question) -> Record | None:
+    def _find_given_up(self, loaded: LoadedImage, question: Question) -> Record | None:
         """Find the failure of an image whose answer was cut off or invalid as often as allowed, over all runs."""
         if self._plan.may_retry_incomplete:
             return None
@@ -280,7 +280,7 @@ class BatchRun:
         """Whether the image failed in an earlier run, and the order does not matter."""
         return not self._plan.is_ordered and self._work_sharing.has_failed(question)
 
-    def _handle_result(self, request: QueuedRequest, sent: InFlightRequest, result: AttemptResult) -> None:
+    def _handle_result(self, request: QueuedRequest, sent_request: InFlightRequest, result: AttemptResult) -> None:
         now, self._head_start_ends_at = self._clock(), -inf
         request.attempts += len(result.exchanges)
         self._rate_limiter.record_further_requests(len(result.exchanges) - 1)
@@ -301,20 +301,21 @@ class BatchRun:
             self._batch_request = self._batch_request.adapt(result, request.ready.input_tokens)
         if result.error is None:
             self._has_endpoint_answered = True
-            self._answer_seconds.append(now - sent.sent_at)
-            self._rate_limiter.record_success(sent, now, count_tokens(result.billed_record["usage"]))
+            self._answer_seconds.append(now - sent_request.sent_at)
+            self._rate_limiter.record_success(sent_request, now, count_tokens(result.billed_record["usage"]))
             self._finish_request(request, result)
         else:
-            self._handle_failure(request, sent, result, result.error, now)
+            self._handle_failure(request, sent_request, result, result.error)
 
     def _handle_failure(
-        self, request: QueuedRequest, sent: InFlightRequest, result: AttemptResult, error: QvisionError, now: float
+        self, request: QueuedRequest, sent_request: InFlightRequest, result: AttemptResult, error: QvisionError
     ) -> None:
         """Stop the run, retry the image or give it up."""
+        now = self._clock()
         kind, patience, cause = classify_failure(error), self._plan.patience, find_cause(error)
         self._last_error = f"HTTP {cause.status}" if cause.status else cause.code.replace("_", " ")
         retry_after = cause.retry_after if isinstance(cause, EndpointError) else None
-        counts_for_image = self._rate_limiter.record_failure(sent, now, kind, retry_after)
+        counts_for_image = self._rate_limiter.record_failure(sent_request, now, kind, retry_after)
         # A billed attempt, such as one whose answer was cut off, must not be repeated endlessly.
         counts_for_image = counts_for_image or is_billed(result.billed_record)
         request.counted_failures += counts_for_image

@@ -194,7 +194,7 @@ class Driver:
             self._slots, self._grown_at = slots, None
         return self._slots
 
-    def _expect_running(self, slots: int, *, starting: int = 0) -> int:
+    def _expect_running(self, slots: int, *, starting: int) -> int:
         """Estimate how many parts will run; fewer than there are workers if only a few are left."""
         if not self._parts.is_all_found:
             return max(1, slots)

@@ -194,12 +194,13 @@ def expand_list_item(item: "lists.ListItem", selection: "Selection") -> Iterator
     candidates: Iterable[Candidate] = ()
     is_object_folder = urls.is_object_url(item.image) and urls.is_object_folder(item.image)
     if is_object_folder or os.path.isdir(item.image):
-        candidates = _expand_folder(item.image, selection) if isinstance(item, lists.ListEntry) else ()
-    elif _matches_patterns(item.image, selection):  # a URL or a path, never standard input
+        if isinstance(item, lists.ListEntry):  # not in a list of lines: ``find`` prints folders besides their files
+            candidates = _expand_folder(item.image, selection)
+    elif _matches_patterns(item.image, selection):
         candidates = [Candidate(_clean_source(item.image), item.image, is_from_list=True)]
-    for candidate in candidates:
-        entry = item if isinstance(item, lists.ListEntry) else None
-        yield replace(candidate, prompt=entry.prompt, id=entry.id, row=entry.row) if entry else candidate
+    if isinstance(item, lists.ListEntry):
+        candidates = (replace(candidate, prompt=item.prompt, id=item.id, row=item.row) for candidate in candidates)
+    yield from candidates
 
 
 def _matches_patterns(path: str, selection: "Selection") -> bool:

@@ -26,6 +26,8 @@ from ...text import find_encoding, quote_name
 #: The ``id`` of an image in a list.
 ImageId = str | int | float | None
 
+#: Encodings of lists that are not UTF-8; empty where names are bytes.
+_ENCODINGS = get_list_encodings()
 _CHUNK_SIZE = 1 << 16
 #: Bytes that are read at once to count rows, and around a random row: they hold it and the end of the one before.
 _COUNT_CHUNK_SIZE, _WINDOW_SIZE = 1 << 20, 1 << 14
@@ -169,7 +171,7 @@ def find_columns(
 def sample_items(
     path: Path,
     count: int,
-    dice: random.Random,
+    rng: random.Random,
     *,
     is_nul_separated: bool | None = False,
     image_column: str | None = None,
@@ -193,7 +195,7 @@ def sample_items(
             form = _find_form(next((line for line in _read_lines(stream) if line.strip()), b""), image_column)
         items: list[ListItem] = []
         for _ in range(count):
-            stream.seek(dice.randrange(size))
+            stream.seek(rng.randrange(size))
             window = stream.read(_WINDOW_SIZE)
             start = window.find(separator) + 1
             end = window.find(separator, start)
@@ -203,7 +205,7 @@ def sample_items(
     return row_count, items
 
 
-def decode_name(name: bytes, *, encodings: Sequence[str] = get_list_encodings()) -> str:
+def decode_name(name: bytes, *, encodings: Sequence[str] = _ENCODINGS) -> str:
     """Decode the name of a file; where names are bytes, as ``os.fsdecode`` does.
 
     Args:
@@ -218,11 +220,11 @@ def decode_name(name: bytes, *, encodings: Sequence[str] = get_list_encodings())
         return next(filter(os.path.lexists, names), names[0])
 
 
-def _decode_text(line: bytes, *, encodings: Sequence[str] = get_list_encodings()) -> str:
+def _decode_text(line: bytes) -> str:
     try:
         return line.decode()
     except UnicodeDecodeError:
-        return line.decode(encodings[0]) if encodings else line.decode(errors="surrogateescape")
+        return line.decode(_ENCODINGS[0]) if _ENCODINGS else line.decode(errors="surrogateescape")
 
 
 def _open_as_utf8(path: Path) -> BinaryIO:

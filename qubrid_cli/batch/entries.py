@@ -13,11 +13,13 @@ from ..text import is_blank
 from .results.lines import (
     DUPLICATE,
     HAS_PATH,
+    MAX_COUNT,
     MAX_LINE_BYTES,
     LineRow,
     Question,
+    hash_digest,
+    make_answer_row,
     make_question,
-    make_row,
     quote,
 )
 
@@ -159,15 +161,19 @@ class ResultLine:
         question, record = self.question, self.record
         if not self.is_ok:
             attempts = record.get("incomplete_attempts")
-            count = attempts if isinstance(attempts, int) else int(is_incomplete(record))
+            count = min(max(attempts, 0), MAX_COUNT) if isinstance(attempts, int) else int(is_incomplete(record))
             kind = (DUPLICATE if self.is_duplicate else 0) | (0 if question.path == b"null" else HAS_PATH)
-            return hash(quote(self.key)), question.tag, question.name_tag, kind, count
+            return LineRow(hash_digest(quote(self.key)), question, kind, count)
         if self.key is None:
             return None
         contents = {_get_text(image, "sha256") for image in record["images"]}
         sha256 = contents.pop() if len(contents) == 1 else str(contents)
-        return make_row(
-            question, self.key, is_duplicate=self.is_duplicate, sha256=sha256, model=_get_text(record, "model")
+        return make_answer_row(
+            question,
+            quote(self.key),
+            is_duplicate=self.is_duplicate,
+            sha256=quote(sha256),
+            model=quote(_get_text(record, "model")),
         )
 
 

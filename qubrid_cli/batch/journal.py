@@ -20,9 +20,9 @@ from typing import Any, NamedTuple, Self
 from .. import files
 from ..errors import OutputError, UsageError
 from . import entries
-from .results.facts import FactsReader
 from .results.file import ResultsFile
-from .results.lines import Question, quote, read_line_at, read_lines
+from .results.index import AnswerPlace
+from .results.lines import Question, hash_digest, quote, quote_id, read_at, read_line_at, read_lines
 from .results.spool import Spool, adopt_spools
 
 
@@ -70,7 +70,6 @@ class Journal:
         real_path = Path(os.path.realpath(path))
         self._spool = Spool(real_path)
         self._spooled: dict[tuple[str, Question], bytes] = {}
-        self._facts_reader = FactsReader()
         if is_forced:
             self._begin_force()
         with suppress(OSError):  # a folder that cannot be read
@@ -90,7 +89,7 @@ class Journal:
     @property
     def damaged_count(self) -> int:
         """Unreadable lines, which are moved to another file at the end."""
-        return len(self._file.damaged)
+        return self._file.damaged_count
 
     def find_answer(self, key: str, question: Question) -> RecordedAnswer | None:
         """Find the complete answer with this key, including one that another run has just written.
@@ -126,10 +125,8 @@ class Journal:
         is_moved = not os.path.lexists(os.path.join(self.folder, str(line.record.get("path"))))
         return other.source == question.source and is_moved
 
-    def find_unchanged(
-        self, question: Question, version: str | None, compute_key: Callable[[str], str]
-    ) -> bytes | None:
-        """Find the line of an answer about a file of this version, or about a link that was downloaded.
+    def find_unchanged(self, question: Question, version: str | None, compute_key: Callable[[str], str]) -> int | None:
+        """Find the answer about a file of this version, or about a link that was downloaded; return its offset.
 
         Args:
             version: of the file; ``None`` for a link.
@@ -137,28 +134,47 @@ class Journal:
         """
         with self._lock:
             self._file.read_new_lines()
-            for offset in self._file.index.find_answers(question.tag):
-                if offset < self._fresh_from:
+            for place in self._file.index.find_answers(question.tag):
+                if place.offset < self._fresh_from:
                     continue
-                line = read_line_at(self._file.descriptor, offset)
-                facts = self._facts_reader.read(line)
-                if (
-                    facts is not None
-                    and facts.version == quote(version)
-                    and facts.is_about(question)
-                    and facts.key == quote(compute_key(facts.sha256[1:-1].decode(errors="surrogatepass")))
-                ):
-                    return line
+                sha256 = self._find_sha256(place, question, version)
+                if sha256 is not None and hash_digest(quote(compute_key(sha256))) == place.key:
+                    return place.offset
         return None
+
+    def _find_sha256(self, place: AnswerPlace, question: Question, version: str | None) -> str | None:
+        """Find the SHA-256 in the line of an answer, if the line is about this version of this image."""
+        if not place.source_at:
+            return self._decode_sha256(place, question, version)
+        expected = b'%b,"version":%b,' % (question.path, quote(version))
+        size = place.path_at - place.source_at + len(expected)
+        text = read_at(self._file.descriptor, place.offset + place.source_at, size)
+        source, _, sha256 = text.partition(b',"sha256":"')
+        if not text.endswith(expected) or (question.path == b"null" and source != question.source):
+            return None
+        return sha256[:64].decode(errors="replace")
+
+    def _decode_sha256(self, place: AnswerPlace, question: Question, version: str | None) -> str | None:
+        record = entries.parse_answer(read_line_at(self._file.descriptor, place.offset))
+        if record is None or record.get("version") != version or not _is_about(record, question):
+            return None
+        sha256 = record["images"][0].get("sha256")
+        return sha256 if isinstance(sha256, str) else None
+
+    def read_answer(self, offset: int) -> entries.Record | None:
+        """Read the answer at an offset that ``find_unchanged`` has returned."""
+        with self._lock:
+            return entries.parse_answer(read_line_at(self._file.descriptor, offset))
 
     def find_version(self, question: Question) -> str | None:
         """Find the version that the line of an answer about an image states."""
         with self._lock:
             self._file.read_new_lines()
-            for offset in self._file.index.find_answers(question.tag):
-                facts = self._facts_reader.read(read_line_at(self._file.descriptor, offset))
-                if offset >= self._fresh_from and facts is not None and facts.is_about(question):
-                    return None if facts.version == b"null" else facts.version[1:-1].decode(errors="surrogatepass")
+            for place in self._file.index.find_answers(question.tag):
+                record = entries.parse_answer(read_line_at(self._file.descriptor, place.offset))
+                if place.offset >= self._fresh_from and record is not None and _is_about(record, question):
+                    version = record.get("version")
+                    return version if isinstance(version, str) else None
         return None
 
     def find_failure(self, key: str, question: Question) -> entries.Record | None:
@@ -307,6 +323,15 @@ class Journal:
     def _claim_again(self) -> None:
         for claim_id in self._claim_ids:
             files.claim(self._file.descriptor, claim_id)
+
+
+def _is_about(record: entries.Record, question: Question) -> bool:
+    """Whether the answer with the tag of a question is about its image."""
+    path = record.get("path")
+    path = quote(path if isinstance(path, str) else None)
+    if (path, quote_id(record.get("source_id"))) != (question.path, question.source_id):
+        return False
+    return path != b"null" or quote(record["images"][0]["source"]) == question.source
 
 
 def _compute_claim_id(key: str) -> int:

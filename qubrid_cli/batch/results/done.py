@@ -78,10 +78,10 @@ class DoneFinder:
     def find_answer(self, task: Task) -> entries.Record | None:
         """Find that answer."""
         answer = self._find(task)
-        return entries.parse_answer(answer) if isinstance(answer, bytes) else answer
+        return self._journal.read_answer(answer) if isinstance(answer, int) else answer
 
-    def _find(self, task: Task) -> bytes | entries.Record | None:
-        """Find that answer or its line, which most runs need not decode."""
+    def _find(self, task: Task) -> int | entries.Record | None:
+        """Find that answer, or the offset of its line, which most runs need not read."""
         if self._plan.is_verifying or task.source == "-":
             return None
         with suppress(ImageError, UsageError):  # loading the image reports it
@@ -92,15 +92,15 @@ class DoneFinder:
             question = build_question(task, task.source, self._get_prompt(task), None)
             if task.version is None and not is_object_url(task.source):
                 return None
-            line = self._journal.find_unchanged(question, task.version, compute_key)
-            if line is not None and (self._may_skip is None or self._may_skip(self._plan.open_source(task))):
-                return line
+            offset = self._journal.find_unchanged(question, task.version, compute_key)
+            if offset is not None and (self._may_skip is None or self._may_skip(self._plan.open_source(task))):
+                return offset
         return None
 
-    def _find_link(self, task: Task) -> bytes | entries.Record | None:
+    def _find_link(self, task: Task) -> int | entries.Record | None:
         source = self._plan.open_source(task)
         question = build_question(task, source.name, self._get_prompt(task), None)
-        found: bytes | entries.Record | None
+        found: int | entries.Record | None
         if isinstance(source, Link):
             answer = self._journal.find_answer(self._compute_key(task, 1, source.url), question)
             found = answer.record if answer is not None and answer.has_own_line else None

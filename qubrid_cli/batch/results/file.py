@@ -20,20 +20,16 @@ from ..sidecars.captions import format_caption
 from . import lines
 from .force import ForceMark
 from .index import LineIndex
+from .indexing import IndexedLines, ReportProgress
 from .rescue import OwnLines, open_rescue_file
-from .rewriting import ReportProgress, get_damaged_path, rewrite
+from .rewriting import get_damaged_path, rewrite
 
 #: Bytes read from the start of a file to decide whether it may be a results file.
 _HEAD_BYTES = 1 << 16
-#: Reading stops at this many more damaged lines than results, and a file is refused at its end at so many: it is not a
-#: results file. 600 random bytes have three line breaks.
-_DAMAGED_LINES_LIMIT, _DAMAGED_LINES_LIMIT_AT_END = 100, 10
+#: A file with this many more damaged lines than results is refused: 600 random bytes have three line breaks.
+_DAMAGED_LINES_LIMIT = 10
 #: Bytes at the end of what is known of the file, by which a change is noticed.
 _END_BYTES = 64
-#: Lines between reports of progress, and the length of a line that is assumed for the size of the index.
-_REPORT_LINES, _USUAL_LINE_BYTES = 1 << 14, 1_000
-#: Lines for which there is room in the index before they are read; the file may turn out to be another one.
-_MAX_RESERVED_LINES = 1_400_000
 
 
 def _report_nothing(_name: str, _done: int, _total: int) -> None:
@@ -71,13 +67,14 @@ class ResultsFile:
         self._notify = notify
         self._report = report
         self._must_restore = False
-        self._reset_index()
+        self._end = b""
+        self._text_offset = 0
         self.descriptor = _open_results(path)
         try:
             real_path = Path(os.path.realpath(path))
             with suppress(OSError):  # a folder that cannot be read or written
                 files.remove_temporary_files(real_path)
-            self._read_all()
+            self._lines = self._read_all()
             with files.lock_for_writing(self.descriptor):
                 self.read_new_lines()
                 self._repair_end()
@@ -89,15 +86,19 @@ class ResultsFile:
             raise
 
     @property
+    def index(self) -> LineIndex:
+        """The index of all lines."""
+        return self._lines.index
+
+    @property
     def size(self) -> int:
         """The bytes of all lines that are indexed."""
-        return self._read_offset
+        return self._lines.size
 
-    def _reset_index(self) -> None:
-        self.index = LineIndex()
-        self.damaged: list[tuple[int, int]] = []  # offset and number of each line
-        self._read_offset = self._line_count = self._result_count = self._text_offset = 0
-        self._end = b""
+    @property
+    def damaged_count(self) -> int:
+        """The number of damaged lines."""
+        return len(self._lines.damaged)
 
     def append(self, line: bytes) -> None:
         """Append a line: all of it or nothing.
@@ -144,89 +145,71 @@ class ResultsFile:
             self.descriptor = -1
 
     def _rewrite(self) -> None:
-        """Remove superseded and damaged lines if there are any, and no other run uses the file."""
-        is_moved = False
-        if (self.index.has_superseded or self.damaged) and not self.force_mark.exists:
-            path = Path(os.path.realpath(self.path))
-            superseded, damaged = self.index.find_superseded(), [offset for offset, _ in self.damaged]
-            self.index = LineIndex()  # frees its memory
-            if not self._is_changed() and files.try_lock_exclusive(self.descriptor):
-                with suppress(OSError):  # a full disk or a read-only folder; such lines do no harm
-                    is_moved = rewrite(
-                        self.descriptor,
-                        path,
-                        superseded=superseded,
-                        damaged=damaged,
-                        report=self._report,
-                        release=self._release,
-                    )
-        if self.damaged:
-            fate = f"moved to {get_damaged_path(self.path)}" if is_moved else "ignored"
-            numbers = [number for _, number in self.damaged]
+        """Remove superseded and damaged lines if there are any, and no other run uses the file. Save the index."""
+        damaged = self._lines.damaged
+        removed = None
+        path = Path(os.path.realpath(self.path))
+        if not self._is_changed():
+            if (self.index.has_superseded or damaged) and not self.force_mark.exists:
+                if files.try_lock_exclusive(self.descriptor):
+                    with suppress(OSError):  # a full disk or a read-only folder; such lines do no harm
+                        removed = rewrite(
+                            self.descriptor,
+                            path,
+                            superseded=self.index.find_superseded(),
+                            damaged=[offset for offset, _ in damaged],
+                            report=self._report,
+                            release=self._release,
+                        )
+                if removed is not None:
+                    self._lines.follow_rewriting(*removed)
+            self._lines.save(path)
+        if damaged:
+            fate = f"moved to {get_damaged_path(self.path)}" if removed is not None else "ignored"
+            numbers = [number for _, number in damaged]
             self.notes.append(lines.format_damaged_note(quote_name(self.path), numbers, fate))
 
-    def _read_all(self) -> None:
+    def _read_all(self) -> IndexedLines:
         """Index the whole file.
 
         Raises:
             UsageError: it is not a results file.
         """
-        size = os.fstat(self.descriptor).st_size
-        self.index.reserve(min(size // _USUAL_LINE_BYTES, _MAX_RESERVED_LINES))
-        self.read_new_lines(is_checked=True)
-        limit = self._result_count + _DAMAGED_LINES_LIMIT_AT_END if self._result_count else 0
-        if len(self.damaged) > limit:
+        indexed = IndexedLines(self._report)
+        try:
+            indexed.read_all(self.descriptor, Path(os.path.realpath(self.path)))
+        except lines.NotResultsError as error:
+            raise _build_foreign_file_error(self.path) from error
+        limit = indexed.result_count + _DAMAGED_LINES_LIMIT if indexed.result_count else 0
+        if len(indexed.damaged) > limit:
             raise _build_foreign_file_error(self.path)
+        return indexed
 
-    def read_new_lines(self, *, is_checked: bool = False) -> None:
+    def read_new_lines(self) -> None:
         """Index the lines that this run or another has appended.
 
         Raises:
-            UsageError: with ``is_checked``, the file is not a results file.
+            UsageError: a line is longer than any line of a results file.
         """
-        size = os.fstat(self.descriptor).st_size
-        if size <= self._read_offset:
-            return
         try:
-            scan = lines.scan_lines(self.descriptor, self._read_offset)
-            for offset, self._read_offset, line in scan:
-                self._line_count += 1
-                if isinstance(line, tuple):
-                    self._result_count += 1
-                    self.index.add(offset, line)
-                else:
-                    self._index_decoded(offset, line)
-                    if is_checked and len(self.damaged) > self._result_count + _DAMAGED_LINES_LIMIT:
-                        raise _build_foreign_file_error(self.path)
-                if not self._line_count % _REPORT_LINES:
-                    self._report("reading", self._read_offset, size)
-        except lines.LineTooLongError as error:
+            self._lines.read_new(self.descriptor)
+        except lines.NotResultsError as error:
             raise _build_foreign_file_error(self.path) from error
-
-    def _index_decoded(self, offset: int, data: bytes) -> None:
-        line = entries.parse_line(data)
-        if line is None:
-            if data.strip():
-                self.damaged.append((offset, self._line_count))
-            return
-        self._result_count += 1
-        if (row := line.row) is not None:
-            self.index.add(offset, row)
 
     def has_text(self, source: str, text: str) -> bool:
         """Whether an answer about this source has this text. The first call reads the whole file."""
-        with suppress(lines.LineTooLongError):
+        with suppress(lines.NotResultsError):
             for offset, data in lines.read_lines(self.descriptor, self._text_offset):
                 self._text_offset = offset + len(data) + 1
-                self._report("reading", self._text_offset, self._read_offset)
+                self._report("reading", self._text_offset, self.size)
                 if (line := entries.parse_line(data)) is not None and line.is_ok:
                     caption = format_caption(line.record)
                     self._text_digests.update(entries.digest_text(name, caption) for name in line.sources)
         return entries.digest_text(source, text) in self._text_digests
 
     def _remember_end(self) -> None:
-        size = min(_END_BYTES, self._read_offset)
-        self._end = lines.read_at(self.descriptor, self._read_offset - size, size)
+        size = min(_END_BYTES, self.size)
+        self._end = lines.read_at(self.descriptor, self.size - size, size)
 
     def _is_changed(self) -> bool:
         """Whether another program has replaced, deleted, shortened or overwritten the file."""
@@ -237,7 +220,7 @@ class ResultsFile:
             return True
         except OSError:  # it cannot be seen at the moment, but be written to
             return False
-        return lines.read_at(self.descriptor, self._read_offset - len(self._end), len(self._end)) != self._end
+        return lines.read_at(self.descriptor, self.size - len(self._end), len(self._end)) != self._end
 
     def _restore_if_changed(self) -> None:
         """Write the lines of this run again if the file lacks them; if it is not a results file any more, to another one.
@@ -273,11 +256,10 @@ class ResultsFile:
         if not (os.path.exists(self.path) and os.path.samestat(os.stat(self.path), os.fstat(old))):
             new = _open_results(self.path)
         try:
-            self._reset_index()
             self.descriptor = new
             with files.lock_for_writing(new):
                 count = self._copy_from(old) if new != old and os.fstat(new).st_size == 0 else 0
-                self._read_all()
+                self._lines, self._text_offset = self._read_all(), 0
                 self._repair_end()
                 count += self._write_own_lines()
         except BaseException:
@@ -318,7 +300,7 @@ class ResultsFile:
             self.descriptor, self.path = open_rescue_file(Path(os.path.realpath(name)))
         except OSError as rescue_error:
             raise OutputError(f"{error.message.removeprefix('-o ')}, and {rescue_error}") from error
-        self._reset_index()
+        self._lines, self._text_offset = IndexedLines(self._report), 0
         self._write_own_lines()
         self._replace_descriptor(old)
         reason = "was replaced by another file" if os.path.lexists(name) else "was deleted with its folder"
@@ -336,13 +318,13 @@ class ResultsFile:
     def _repair_end(self) -> None:
         """Cut off the torn line of a run that was killed, or end a line that lacks only its line break."""
         size = os.fstat(self.descriptor).st_size
-        if size == self._read_offset:
+        if size == self.size:
             return
-        os.lseek(self.descriptor, self._read_offset, os.SEEK_SET)
-        tail = os.read(self.descriptor, size - self._read_offset)
-        if entries.is_torn(tail) or (self._result_count and not tail.strip(b"\0")):
-            os.ftruncate(self.descriptor, self._read_offset)
-        elif self._result_count or entries.parse_line(tail):  # a line that lacks only its end, or is damaged
+        os.lseek(self.descriptor, self.size, os.SEEK_SET)
+        tail = os.read(self.descriptor, size - self.size)
+        if entries.is_torn(tail) or (self._lines.result_count and not tail.strip(b"\0")):
+            os.ftruncate(self.descriptor, self.size)
+        elif self._lines.result_count or entries.parse_line(tail):  # a line that lacks only its end, or is damaged
             self._write(b"\n")
             self.read_new_lines()
         else:

@@ -1,11 +1,12 @@
-"""Reading the lines of a results file: quickly, without decoding JSON, where a line looks like those of this program."""
+"""Reading the lines of a results file: those that this program writes are understood without decoding their JSON."""
 
 import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
-from typing import NamedTuple
+from functools import cache, lru_cache
+from hashlib import blake2b
+from typing import NamedTuple, Protocol
 
 from ...text import format_count
 
@@ -15,32 +16,15 @@ MAX_LINE_BYTES = 64 << 20
 _SHOWN_DAMAGED_LINES = 5
 _BULK_READ_BYTES = 1 << 20
 _SINGLE_READ_BYTES = 1 << 13
-#: A string without escapes, or null.
-_ANY_TEXT = rb'(?:null|"[^"\\\x00-\x1f]*")'
-_TEXT = rb"(" + _ANY_TEXT + rb")"
-#: The first character of a text that is not blank, among the usual ones; texts that begin in another way are decoded.
-_FIRST_CHARACTER = rb"(?:[!#-\[\]-~\xc3-\xdf\xe4-\xed]|\xe3[\x81-\xbf]|\xf0\x9f)"
-#: The same with escapes: prompts often have several lines.
-_PROMPT = rb'(null|"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[\da-fA-F]{4})[^"\\\x00-\x1f]*+)*+")'
-_START = b"".join(
-    [
-        rb'^\{"schema_version":1,"ok":true,"complete":true,"finish_reason":' + _ANY_TEXT,
-        rb',"id":' + _ANY_TEXT + rb',"model":' + _TEXT + rb',"prompt":' + _PROMPT,
-        rb',"images":\[\{"source":' + _TEXT + rb',"sha256":' + _TEXT + rb',[^\n]*?\],"text":"' + _FIRST_CHARACTER,
-        rb'[^\n]*,"index":\d+,"key":' + _TEXT + rb',"attempts":\d+,"source_id":(' + _ANY_TEXT + rb"|-?[\d.]+)",
-        rb',"duplicate_of":' + _TEXT,
-    ]
-)
-#: An answer as ``entries.encode_line`` writes it. Takes a fifth of the time that decoding its JSON takes.
-_ANSWER_LINE = _START + rb',"path":' + _TEXT + rb',"version":' + _ANY_TEXT + rb",[^\n]*\}\r?\n"
-#: The same, of versions that did not write ``path``.
-_OLD_ANSWER_LINE = _START + rb"()\}\r?\n"
-_LINE_HEAD = b'{"schema_version":'
+#: Lines that are decoded before the pattern is compiled, which takes as long as decoding them.
+_DECODED_FIRST = 500
 
-
-#: Kinds of lines, which can be combined; one that is not an answer is a failure.
+#: Kinds of lines, which can be combined; a line that is not an answer is a failure.
 ANSWER, DUPLICATE, SUPERSEDED, HAS_PATH = 1, 2, 4, 8
-_HALF = 0xFFFFFFFF
+#: The largest count of incomplete answers.
+MAX_COUNT = _HALF = 0xFFFFFFFF
+#: The largest position within a line that the index can store.
+_MAX_SOURCE_POSITION = 0xFFFF
 
 
 def format_damaged_note(name: str, numbers: Sequence[int], fate: str) -> str:
@@ -48,6 +32,21 @@ def format_damaged_note(name: str, numbers: Sequence[int], fate: str) -> str:
     more = ", …" if len(numbers) > _SHOWN_DAMAGED_LINES else ""
     shown = ", ".join(f"{number:,}" for number in numbers[:_SHOWN_DAMAGED_LINES])
     return f"damaged: {format_count(len(numbers), 'line')} of {name} ({shown}{more}), {fate}"
+
+
+def hash_texts(*texts: bytes) -> int:
+    """Hash texts without NUL to 64 bits. Unlike ``hash``, the result is the same in every process."""
+    return int.from_bytes(blake2b(b"\0".join(texts), digest_size=8).digest())
+
+
+def hash_digest(text: bytes) -> int:
+    """Hash a quoted digest of 64 hexadecimal digits, quickly: to its own first 64 bits. Other texts are hashed too."""
+    if len(text) == 66:
+        try:
+            return int(text[1:17], 16) & 0xFFFFFFFF_FFFFFFFF
+        except ValueError:
+            pass
+    return hash_texts(text)
 
 
 class Question(NamedTuple):
@@ -69,15 +68,15 @@ class Question(NamedTuple):
 
     @property
     def tag(self) -> int:
-        """A hash of 64 bits, which differs from process to process."""
+        """A hash of 64 bits."""
         if self.path == b"null":
             return self.name_tag
-        return hash((self.path, self.prompt, self.source_id))
+        return hash_texts(self.path, self.source_id, self.prompt)
 
     @property
     def name_tag(self) -> int:
         """The same for an image without a path."""
-        return hash((self.source, self.prompt, self.source_id, self.key))
+        return hash_texts(self.source, self.source_id, self.prompt, self.key)
 
 
 def quote(text: str | None) -> bytes:
@@ -100,86 +99,172 @@ def make_question(
     )
 
 
-#: What the index keeps of a line: the hash of its key; the tag of its question, and the tag that its question has in lines
-#: without a path; ``ANSWER``, ``DUPLICATE`` and ``HAS_PATH``; and of an answer the hashes of content and model, of a
-#: failure how often the answer was incomplete.
-LineRow = tuple[int, int, int, int, int]
+class LineRow(NamedTuple):
+    """What the index keeps of a line.
 
-
-def make_row(
-    question: Question, key: str | None, *, is_duplicate: bool, sha256: str | None, model: str | None
-) -> LineRow:
-    """Build the row of an answer."""
-    kind = ANSWER | (DUPLICATE if is_duplicate else 0) | (0 if question.path == b"null" else HAS_PATH)
-    content = combine_hashes(quote(sha256), quote(model))
-    return hash(quote(key)), question.tag, question.name_tag, kind, content
-
-
-def combine_hashes(sha256: bytes, model: bytes) -> int:
-    """Combine hashes of content and model, so that each can be compared."""
-    return (hash(sha256) & _HALF) | ((hash(model) & _HALF >> 1) << 32)
-
-
-class LineTooLongError(ValueError):
-    """A line is longer than any line of a results file."""
-
-
-def scan_lines(descriptor: int, start: int = 0) -> Iterator[tuple[int, int, LineRow | bytes]]:
-    """Read the complete lines of an open file from an offset on.
-
-    Yields:
-        The offsets of each line and of the next one, and its row; or the line without its end, if its JSON has to be
-        decoded.
-
-    Raises:
-        LineTooLongError: a line has more than ``MAX_LINE_BYTES``.
+    Attributes:
+        key: the hash of its key.
+        question: its image and prompt.
+        kind: ``ANSWER``, ``DUPLICATE`` and ``HAS_PATH``.
+        content: of an answer, hashes of content and model; of a failure, how often the answer was incomplete.
+        source_at: where the name of the image stands in the line; 0 if the line has to be decoded to know more.
+        path_at: the same of its path.
     """
-    for offset, block in _read_blocks(descriptor, start):
-        position = 0
-        if _is_clean(block):
-            pattern = _ANSWER_LINE if b',"path":' in block else _OLD_ANSWER_LINE
-            for match in re.finditer(pattern, block, re.MULTILINE):
-                begin, end = match.span()
-                if begin != position:
-                    yield from _split_block(offset, block, position, begin)
-                position = end
-                yield offset + begin, offset + end, _make_row_from_match(match.groups())
-        yield from _split_block(offset, block, position, len(block))
+
+    key: int
+    question: Question
+    kind: int
+    content: int
+    source_at: int = 0
+    path_at: int = 0
 
 
-def _make_row_from_match(texts: tuple[bytes, ...]) -> LineRow:
-    """Build the row of an answer from its texts as they stand in the line: called a million times for a million lines."""
-    model, prompt, source, sha256, key, source_id, duplicate_of, path = texts
+_hash_model = lru_cache(maxsize=64)(hash_texts)
+
+
+def make_answer_row(
+    question: Question,
+    key: bytes,
+    *,
+    is_duplicate: bool,
+    sha256: bytes,
+    model: bytes,
+    source_at: int = 0,
+    path_at: int = 0,
+) -> LineRow:
+    """Build the row of an answer, from texts in quotes."""
+    kind = ANSWER | (DUPLICATE if is_duplicate else 0) | (0 if question.path == b"null" else HAS_PATH)
+    content = (hash_digest(sha256) & _HALF) | ((_hash_model(model) & _HALF) << 32)
+    return LineRow(hash_digest(key), question, kind, content, source_at, path_at)
+
+
+class NotResultsError(ValueError):
+    """The file is not a results file."""
+
+
+class Hasher(Protocol):
+    """A hash of ``hashlib``."""
+
+    def update(self, data: bytes, /) -> None:
+        """Add bytes."""
+
+
+@cache
+def compile_pattern() -> "re.Pattern[bytes]":
+    """Compile a pattern of the answers that ``entries.encode_line`` writes. All that it matches is valid JSON.
+
+    A line that it does not match has to be decoded, which takes twice as long.
+    """
+    name = rb'"[^"\\\x00-\x1f]*+"'  # without escapes
+    text = rb'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[\da-fA-F]{4})[^"\\\x00-\x1f]*+)*+"'
+    # Text that is not blank: it begins with a usual character that is not a space.
+    answer = rb'(?="(?:[!#-\[\]-~\xc3-\xdf\xe4-\xed]|\xe3[\x81-\xbf]|\xf0\x9f))' + text
+    number = rb"-?(?:0|[1-9]\d*+)(?:\.\d++)?+(?:[eE][-+]?\d++)?+"
+    value = rb"(?:%b|%b|null|true|false)" % (name, number)
+
+    def build_object(inner: bytes) -> bytes:
+        return rb"\{(?:%b:%b(?:,%b:%b)*+)?+\}" % (name, inner, name, inner)
+
+    flat = build_object(value)
+    nested = build_object(rb"(?:%b|%b)" % (value, flat))
+    flat_list = rb"\[(?:%b(?:,%b)*+)?+\]" % (value, value)
+    patterns = {
+        "schema_version": rb"1", "ok": rb"true", "complete": rb"true",
+        "finish_reason": value, "id": value, "model": rb"(%b|null)" % name, "prompt": rb"(%b|null)" % text,
+        "source": rb"(%b)" % name, "sha256": rb"(%b|null)" % name,
+        "format": value, "width": value, "height": value, "bytes": value, "page": value,
+        "sent": rb"(?:null|\{%b:%b(?:,%b:(?:%b|%b))*+\})" % (name, value, name, value, flat_list),
+        "text": answer, "data": rb"(?:null|%b)" % nested, "reasoning": rb"(?:null|%b)" % text,
+        "usage": rb"(?:null|%b)" % nested, "x_metrics": rb"(?:null|%b)" % flat, "timing": flat,
+        "cost": rb"(?:null|%b)" % flat, "warnings": flat_list, "error": rb"null", "request": rb"(?:null|%b)" % nested,
+        "created": name, "index": number, "key": rb"(%b)" % name, "attempts": number,
+        "source_id": rb"(%b|null|0|-?[1-9]\d*+)" % name, "duplicate_of": rb"(%b|null)" % name,
+        "path": rb"(%b|null)" % name, "version": rb"(?:%b|null)" % name, "incomplete_attempts": number,
+        "row": rb"(?:null|%b)" % flat,
+    }  # fmt: skip
+    members = {key: rb'"%b":%b' % (key.encode(), pattern) for key, pattern in patterns.items()}
+    image = ("source", "sha256", "format", "width", "height", "bytes", "page", "sent")
+    before, after = (list(members)[:7], list(members)[15:])
+    return re.compile(
+        rb'\{%b,"images":\[\{%b\}\],%b\}\r?\n'
+        % tuple(b",".join(members[key] for key in keys) for keys in (before, image, after))
+    )
+
+
+class LineScanner:
+    """Reads the lines of results files.
+
+    Args:
+        decoded_first: answers that have to be decoded before the pattern is compiled.
+    """
+
+    def __init__(self, decoded_first: int = _DECODED_FIRST) -> None:
+        self._decoded_first = decoded_first
+        self._count = 0
+
+    def scan(
+        self, descriptor: int, start: int = 0, hasher: Hasher | None = None
+    ) -> Iterator[tuple[int, int, LineRow | bytes]]:
+        """Read the complete lines of an open file from an offset on.
+
+        Args:
+            hasher: gets all bytes that are read, if the iteration is not broken off.
+
+        Yields:
+            The offsets of each line and of the next one, and its row; or the line without its end, if its JSON has to be
+            decoded.
+
+        Raises:
+            NotResultsError: a line has more than ``MAX_LINE_BYTES``.
+        """
+        for offset, block in _read_blocks(descriptor, start):
+            if hasher is not None:
+                hasher.update(block)
+            is_text = _is_utf8(block)
+            begin = 0
+            while begin < len(block):
+                self._count += 1
+                match = compile_pattern().match(block, begin) if is_text and self._count > self._decoded_first else None
+                if match:
+                    end = match.end()
+                    yield offset + begin, offset + end, _make_row_from_match(match)
+                else:
+                    end = block.index(b"\n", begin) + 1
+                    yield offset + begin, offset + end, block[begin : end - 1]
+                begin = end
+
+
+def _is_utf8(block: bytes) -> bool:
+    if block.isascii():
+        return True
+    try:
+        block.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _make_row_from_match(match: "re.Match[bytes]") -> LineRow:
+    model, prompt, source, sha256, key, source_id, duplicate_of, path = match.groups()
     if b"\\" in prompt:
         prompt = _unescape(prompt)
-    name = hash((source, prompt, source_id, key if source[:2] == b'"-' or source[:6] == b'"data:' else b"null"))
-    content = (hash(sha256) & 0xFFFFFFFF) | ((hash(model) & 0x7FFFFFFF) << 32)
-    kind = ANSWER if duplicate_of == b"null" else ANSWER | DUPLICATE
-    if path == b"null" or not path:
-        return hash(key), name, name, kind, content
-    return hash(key), hash((path, prompt, source_id)), name, kind | HAS_PATH, content
+    begin = match.start()
+    source_at = match.start(3) - begin
+    return make_answer_row(
+        Question(source, prompt, path, source_id, key if source[:2] == b'"-' or source[:6] == b'"data:' else b"null"),
+        key,
+        is_duplicate=duplicate_of != b"null",
+        sha256=sha256,
+        model=model,
+        source_at=source_at if source_at <= _MAX_SOURCE_POSITION else 0,
+        path_at=match.start(8) - begin,
+    )
 
 
 @lru_cache(maxsize=64)
 def _unescape(text: bytes) -> bytes:
     """Turn a JSON string into the same text without escapes."""
     return quote(json.loads(text))
-
-
-def _is_clean(block: bytes) -> bool:
-    """Whether a block can be UTF-8 text with as many beginnings of lines as ends; other damage shows when it is read."""
-    try:
-        block.decode()
-    except UnicodeDecodeError:
-        return False
-    return b"\0" not in block and block.count(_LINE_HEAD) == block.count(b"\n")
-
-
-def _split_block(offset: int, block: bytes, begin: int, end: int) -> Iterator[tuple[int, int, bytes]]:
-    while begin < end:
-        line_end = block.index(b"\n", begin)
-        yield offset + begin, offset + line_end + 1, block[begin:line_end]
-        begin = line_end + 1
 
 
 def _read_blocks(descriptor: int, start: int) -> Iterator[tuple[int, bytes]]:
@@ -196,18 +281,21 @@ def _read_blocks(descriptor: int, start: int) -> Iterator[tuple[int, bytes]]:
         pieces.append(chunk[end:])
         size += len(chunk) - end
         if size > MAX_LINE_BYTES:
-            raise LineTooLongError
+            raise NotResultsError
 
 
 def read_lines(descriptor: int, start: int = 0) -> Iterator[tuple[int, bytes]]:
     """Read the complete lines of an open file from an offset on; yield each line's offset, and the line without its end.
 
     Raises:
-        LineTooLongError: a line has more than ``MAX_LINE_BYTES``.
+        NotResultsError: a line has more than ``MAX_LINE_BYTES``.
     """
     for offset, block in _read_blocks(descriptor, start):
-        for begin, _, line in _split_block(offset, block, 0, len(block)):
-            yield begin, line
+        begin = 0
+        while begin < len(block):
+            end = block.index(b"\n", begin)
+            yield offset + begin, block[begin:end]
+            begin = end + 1
 
 
 def read_line_at(descriptor: int, offset: int) -> bytes:
@@ -217,7 +305,7 @@ def read_line_at(descriptor: int, offset: int) -> bytes:
         return head[:end]
     try:
         return next((line for _, line in read_lines(descriptor, offset)), b"")
-    except LineTooLongError:
+    except NotResultsError:
         return b""
 
 

@@ -157,12 +157,11 @@ class ResultsReader:
         path = find_path(record, self._files[file_number].folder)
         row = replace(line, key=identify_answer(record), record={**record, "path": path}).row
         assert row is not None  # it has a key
-        key_hash, tag, name_tag, kind, content = row
-        model = find_requested_model(record)
-        tag = hash((tag, model))
-        self._index.add(number, (key_hash, tag, hash((name_tag, model)), kind, content))
+        prompt = row.question.prompt + lines.quote(find_requested_model(record))  # each model has its own answer
+        row = row._replace(question=row.question._replace(prompt=prompt))
+        self._index.add(number, row)
         if not line.is_ok:
-            self._failures.append((number, line.key, tag))
+            self._failures.append((number, line.key, row.question.tag))
         self._offsets.append(offset)
         self._file_numbers.append(file_number)
         index = record.get("index")
@@ -232,7 +231,7 @@ def _iterate_lines(file: OpenResults) -> Iterator[tuple[int, bytes, bool]]:
         for offset, line in lines.read_lines(descriptor):
             yield offset, line, True
             end = offset + len(line) + 1
-    except lines.LineTooLongError as error:
+    except lines.NotResultsError as error:
         raise build_foreign_file_error(file.name) from error
     if last := _read_line(descriptor, end):
         yield end, last, False

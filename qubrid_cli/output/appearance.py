@@ -1,4 +1,4 @@
-"""Whether output has color, how wide its lines are, and whether they may be repainted: by options, environment and terminal."""
+"""How output looks, by options, environment and terminal: its color, the width of its lines, whether they are repainted."""
 
 import os
 import sys
@@ -9,15 +9,15 @@ from typing import IO, Any
 MAX_PROSE_WIDTH = 100
 #: Variables by which a user of a screen reader asks for plain lines.
 _ACCESSIBLE_VARIABLES = ("QVISION_ACCESSIBLE", "ACCESSIBLE")
-#: Terminals that know no escape sequences.
+#: Terminals that do not understand escape sequences.
 _DUMB_TERMINALS = frozenset({"dumb", "unknown"})
 
 
 def settle_color(choice: str | None, env: MutableMapping[str, str]) -> None:
-    """Let the environment say what ``--color`` says, so that all output follows it, also that of an editor or a pager.
+    """Set ``NO_COLOR`` and ``FORCE_COLOR`` as ``--color`` says, so that all output follows it, also that of a pager.
 
     Args:
-        choice: the value of ``--color``, if the option was used. Otherwise, ``NO_COLOR`` overrides ``FORCE_COLOR``.
+        choice: the value of ``--color``; without it, ``NO_COLOR`` overrides ``FORCE_COLOR``.
     """
     if choice == "never" or (choice != "always" and env.get("NO_COLOR")):
         env["NO_COLOR"] = "1"
@@ -26,16 +26,16 @@ def settle_color(choice: str | None, env: MutableMapping[str, str]) -> None:
         env["FORCE_COLOR"] = "1"
         env.pop("NO_COLOR", None)
     elif not env.get("FORCE_COLOR"):
-        env.pop("FORCE_COLOR", None)  # for Rich, an empty one forbids everything that a terminal can do
+        env.pop("FORCE_COLOR", None)  # with an empty value, Rich would not treat a terminal as one
 
 
 def is_color_forced(env: Mapping[str, str] = os.environ) -> bool:
-    """Whether escape sequences are written wherever the output goes."""
+    """Whether output has color even if it does not go to a terminal."""
     return bool(env.get("FORCE_COLOR")) and not env.get("NO_COLOR")
 
 
 def has_color(stream: IO[Any] | None, env: Mapping[str, str] = os.environ) -> bool:
-    """Whether what is written to a stream has color."""
+    """Whether text on a stream has color."""
     if stream is None or env.get("NO_COLOR"):
         return False
     if is_color_forced(env):
@@ -46,7 +46,7 @@ def has_color(stream: IO[Any] | None, env: Mapping[str, str] = os.environ) -> bo
 
 
 def is_dumb(env: Mapping[str, str] = os.environ) -> bool:
-    """Whether the terminal knows no escape sequences."""
+    """Whether the terminal does not understand escape sequences."""
     return env.get("TERM", "").lower() in _DUMB_TERMINALS
 
 
@@ -57,7 +57,7 @@ def may_repaint(env: Mapping[str, str] = os.environ) -> bool:
 
 
 def measure_width(stream: IO[Any]) -> int:
-    """The columns of the terminal that a stream is; 80 if it does not say."""
+    """The columns of a stream's terminal; 80 if they are unknown."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or 80
     except (OSError, ValueError):
@@ -65,7 +65,7 @@ def measure_width(stream: IO[Any]) -> int:
 
 
 def wrap(text: str, stream: IO[Any] | None) -> str:
-    """Break the lines of a text at blanks if the stream is a terminal; words that are longer than a line stay whole."""
+    """Wrap the lines of a text at spaces if the stream is a terminal; words that are longer than a line stay whole."""
     if stream is None or not stream.isatty():
         return text
     width = min(measure_width(stream), MAX_PROSE_WIDTH)
@@ -73,7 +73,7 @@ def wrap(text: str, stream: IO[Any] | None) -> str:
 
 
 def _wrap_line(line: str, width: int) -> str:
-    """Break a line, but not behind its label. A command can be pasted only if the terminal itself wraps it."""
+    """Wrap a line, but not after its label. A line with a command is left to the terminal, so that it can be pasted."""
     import textwrap
 
     if "qvision " in line and not line.startswith("error: "):

@@ -13,12 +13,12 @@ from ..text import strip_control_characters
 from .appearance import MAX_PROSE_WIDTH
 from .terminal import make_console
 
-#: Columns that a bar has at least; without as much room there are no bars.
-_LEAST_BAR_WIDTH = 8
-#: Columns of the first cell at most, as a part of the table.
+#: Columns; if there is less room, no bars are drawn.
+_MIN_BAR_WIDTH = 8
+#: The largest share of the table that names take, and their least columns.
 _NAME_SHARE = 0.35
-_LEAST_NAME_WIDTH = 8
-#: Columns of the numbers of a table with many of them.
+_MIN_NAME_WIDTH = 8
+#: Columns that are reserved for numbers.
 _NUMBERS_WIDTH = 56
 
 
@@ -30,38 +30,39 @@ class Bar:
 
 
 def measure_names() -> int:
-    """The columns for names in such a table, so that there is room for numbers and bars."""
+    """The columns for names in ``show_bar_table``, which leave room for numbers and bars."""
     width = min(make_console().width, MAX_PROSE_WIDTH)
-    return max(_LEAST_NAME_WIDTH, min(int(width * _NAME_SHARE), width - _NUMBERS_WIDTH))
+    return max(_MIN_NAME_WIDTH, min(int(width * _NAME_SHARE), width - _NUMBERS_WIDTH))
 
 
 def show_bar_table(titles: Sequence[str], rows: Iterable[Sequence[str | Bar]]) -> None:
-    """Draw a table, and an empty line below it: the first cells are names, the others numbers or bars; ``*`` before a name marks its row.
+    """Draw a table of names, numbers and bars, and an empty line below it.
 
     Args:
-        titles: of the columns; that of bars is empty.
+        titles: the titles of the columns; that of a column of bars is empty.
+        rows: the first cell of each is a name, the others are numbers or bars. A ``*`` before the name makes the row bold.
     """
     console = make_console()
     width = min(console.width, MAX_PROSE_WIDTH)
-    kept = [list(row) for row in rows]
-    bars = {index for row in kept for index, cell in enumerate(row) if isinstance(cell, Bar)}
-    number_widths = [
+    table_rows = [list(row) for row in rows]
+    bars = {index for row in table_rows for index, cell in enumerate(row) if isinstance(cell, Bar)}
+    text_widths = [
         max(len(title), *(len(cell) for cell in column if isinstance(cell, str)), 0)
-        for index, (title, column) in enumerate(zip(titles, zip(*kept, strict=True), strict=True))
+        for index, (title, column) in enumerate(zip(titles, zip(*table_rows, strict=True), strict=True))
         if index not in bars
     ]
-    name_width = min(number_widths[0], measure_names())
-    left = width - name_width - sum(number_widths[1:]) - 2 * (len(titles) - 1)
-    has_bars = left >= _LEAST_BAR_WIDTH * len(bars)
+    name_width = min(text_widths[0], measure_names())
+    room = width - name_width - sum(text_widths[1:]) - 2 * (len(titles) - 1)
+    has_bars = room >= _MIN_BAR_WIDTH * len(bars)
     table = Table(box=None, pad_edge=False, header_style="bold", width=width if bars and has_bars else None)
     for index, title in enumerate(titles):
         if index == 0:
             table.add_column(title, overflow="fold", width=name_width)
         elif index not in bars:
-            table.add_column(title, justify="right", no_wrap=True, min_width=number_widths[_count_before(bars, index)])
+            table.add_column(title, justify="right", no_wrap=True, min_width=text_widths[_count_before(bars, index)])
         elif has_bars:
-            table.add_column(title, ratio=1, min_width=_LEAST_BAR_WIDTH)
-    for row in kept:
+            table.add_column(title, ratio=1, min_width=_MIN_BAR_WIDTH)
+    for row in table_rows:
         style = "bold" if isinstance(row[0], str) and row[0].startswith("*") else ""
         cells = [cell for cell in row if has_bars or not isinstance(cell, Bar)]
         table.add_row(*(_render(cell, is_ascii=console.options.ascii_only) for cell in cells), style=style)
@@ -70,13 +71,14 @@ def show_bar_table(titles: Sequence[str], rows: Iterable[Sequence[str | Bar]]) -
 
 
 def show_sentences(sentences: Iterable[str]) -> None:
-    """Print each sentence on lines of its own, wrapped at words."""
+    """Print each sentence on a new line, wrapped at words."""
     console = make_console()
     for sentence in sentences:
         console.print(StyledText(strip_control_characters(sentence)), width=min(console.width, MAX_PROSE_WIDTH))
 
 
 def _count_before(bars: set[int], index: int) -> int:
+    """The columns before an index that have no bars."""
     return index - sum(bar < index for bar in bars)
 
 

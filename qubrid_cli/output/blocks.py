@@ -1,4 +1,4 @@
-"""What Markdown looks like on a terminal: Rich's blocks, changed so that no text is lost and code can be copied."""
+"""The blocks of Markdown on a terminal: those of Rich, changed so that no text is lost and code can be copied."""
 
 import re
 from collections.abc import Callable
@@ -16,10 +16,10 @@ from rich.text import Text
 
 from .appearance import MAX_PROSE_WIDTH
 
-#: Ends a row of code that the terminal would wrap. Printed without the line break that follows, the rows are one line
-#: when they are copied. Text has no carriage returns, and they do not change what is seen.
+#: Ends a row of code where the terminal would wrap the line. The line break after it is not printed, so that the rows are
+#: copied as one line. Text contains no carriage returns, and they do not change what is displayed.
 SOFT_BREAK = "\r"
-#: The colors of the palette of the terminal, on its own background.
+#: This theme uses the terminal's own palette and background.
 _CODE_THEME = "ansi_dark"
 _TAB_SIZE = 4
 _LINE_BREAK_TAG = re.compile(r"<br\s*/?>[ \t]*\n?[ \t]*", re.IGNORECASE)
@@ -40,7 +40,7 @@ def build_parser() -> MarkdownIt:
 
 
 def build_page_parser() -> MarkdownIt:
-    """Build a parser for pages of the manual, whose paragraphs are set to the width of the terminal."""
+    """Build a parser for pages of the manual, whose line breaks inside paragraphs do not count."""
     return MarkdownIt("commonmark", {"html": False}).enable("table").disable("autolink")
 
 
@@ -66,7 +66,7 @@ def _parse_image(state: StateInline, silent: bool) -> bool:  # noqa: FBT001
 
 
 def _parse_line_break_tag(state: StateInline, silent: bool) -> bool:  # noqa: FBT001
-    """Break the line at ``<br>``, which is the only way to do so in a table; other HTML is text."""
+    """Break the line at ``<br>``, which is the only way to break one in a table; other HTML is text."""
     if (match := _LINE_BREAK_TAG.match(state.src, state.pos)) is None:
         return False
     if not silent:
@@ -76,10 +76,10 @@ def _parse_line_break_tag(state: StateInline, silent: bool) -> bool:  # noqa: FB
 
 
 class _PlainCodeBlock(CodeBlock):
-    """Code without a margin and a background, so that copying it gives its lines."""
+    """Code without margin and background, so that it can be copied as it is."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        # In a list or a quote, the terminal cannot wrap a line itself, because each row begins with a margin.
+        # In a list or a quote the rows stay separate, because each begins with a margin.
         line_break = Segment("\n" if options.max_width < console.width else f"{SOFT_BREAK}\n")
         syntax = Syntax("", self.lexer_name, theme=_CODE_THEME)
         code = syntax.highlight(self.text.plain.expandtabs(_TAB_SIZE))
@@ -92,7 +92,7 @@ class _PlainCodeBlock(CodeBlock):
 
 
 def _find_folds(line: str, width: int) -> list[int]:
-    """Return where a terminal of this width wraps a line."""
+    """Return the positions at which a terminal of this width wraps a line."""
     if cell_len(line) <= width:
         return []
     return list(accumulate(map(len, chop_cells(line, width)[:-1])))
@@ -101,7 +101,7 @@ def _find_folds(line: str, width: int) -> list[int]:
 def _render_prose(
     render: Callable[[Console, ConsoleOptions], RenderResult], console: Console, options: ConsoleOptions
 ) -> RenderResult:
-    """Render text in lines that are not too long to be read, also on a wide terminal."""
+    """Render text in lines of at most 100 columns, also on a wide terminal."""
     margin = console.width - options.max_width  # of a list or a quote
     narrow = options.update(max_width=max(1, min(options.max_width, MAX_PROSE_WIDTH - margin)))
     for renderable in render(console, options):
@@ -119,19 +119,19 @@ class _Paragraph(Paragraph):
 
 
 class _Heading(Heading):
-    """A heading above such paragraphs."""
+    """A heading of at most 100 columns."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         return _render_prose(super().__rich_console__, console, options)
 
 
 class _FoldingTable(TableElement):
-    """A table whose cells are folded, not cut; too narrow for its columns, it has a line for each cell."""
+    """A table that wraps its cells instead of cutting them; if there is no room for its columns, each cell has a line."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for table in super().__rich_console__(console, options):
             assert isinstance(table, Table)
-            # A column takes two cells, for a wide character, and one on each side.
+            # A column takes two character cells, for a wide character, and one on each side.
             if options.max_width > 4 * len(table.columns):
                 for column in table.columns:
                     column.overflow = "fold"

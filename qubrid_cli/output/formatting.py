@@ -1,4 +1,4 @@
-"""A ``Description`` as text: the line of ``--json``, one field of it, the statistics line; and a dry run likewise."""
+"""A ``Description`` as text: the line of ``--json``, one field of it, and the statistics line; and a dry run as text."""
 
 import json
 import re
@@ -26,7 +26,7 @@ _CONTROL_CHARACTERS = re.compile("[\x7f-\x9f]")
 #: The keys of the counts of tokens, in ``usage`` and in the ``metrics`` of Qubrid's older address.
 _TOKEN_KEYS = (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"))
 _INDEX = re.compile("0|[1-9][0-9]*")
-#: Made once: ``json.dumps`` would make one per call.
+#: Made once: ``json.dumps`` would make one for each call.
 _LINE_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 #: The most ``$ref`` steps that are followed, because references may be circular.
 _MAX_REFERENCES = 50
@@ -43,17 +43,17 @@ def json_text(value: object, *, indent: int | None = None) -> str:
 
 
 def check_field(path: str, data_schema: Mapping[str, Any] | None = None) -> bool:
-    """Check the path of ``--field`` before the first request; return whether every object has it.
+    """Check the path of ``--field`` before the first request; return whether every record has such a field.
 
     Args:
         data_schema: the schema of ``data``.
 
     Raises:
-        UsageError: no object has such a field.
+        UsageError: no record has such a field.
     """
-    head, _, rest = path.partition(".")
-    if data_schema is not None and head == "data" and rest:
-        return check_path(rest, data_schema, prefix="data.")
+    key, _, data_path = path.partition(".")
+    if data_schema is not None and key == "data" and data_path:
+        return check_path(data_path, data_schema, prefix="data.")
     return check_path(path, json.loads(SCHEMA_FILE.read_text("utf-8")))
 
 
@@ -105,9 +105,9 @@ def _allows_unnamed(schema: Mapping[str, Any], name: str) -> bool:
 
 
 def format_field(record: Any, path: str) -> str:
-    """Format one value of an object by its path: a string as it is, all else as JSON.
+    """Format one value of an object by its path: a string as it is, any other value as JSON.
 
-    A missing value is ``null``, as in jq: servers may omit ``usage``, and the answer is paid for already.
+    A missing value is ``null``, as in jq: servers may omit ``usage``, and the answer has already been paid for.
     """
     value = record
     for name in path.split("."):
@@ -148,7 +148,7 @@ def format_statistics(description: Description, *, width: int | None = None) -> 
     """Format the statistics line: the server's figures, else ours, marked as such.
 
     Args:
-        width: characters of a line, after which another begins; ``None`` for one line.
+        width: the most characters of a line; ``None`` for a single line.
     """
     figures = parse_server_figures(description.metrics)
     is_local = figures is None
@@ -169,15 +169,15 @@ def format_statistics(description: Description, *, width: int | None = None) -> 
     images = [image for image in description.images if isinstance(image, PreparedImage)]
     if images:
         documents = {image.sha256: image.size for image in images if image.page is not None}
-        read = sum(documents.values()) + sum(image.size for image in images if image.page is None)
-        sent = sum(image.upload_size for image in images)
-        parts.append(f"{format_size(read)} → {format_size(sent)}")
+        size = sum(documents.values()) + sum(image.size for image in images if image.page is None)
+        upload_size = sum(image.upload_size for image in images)
+        parts.append(f"{format_size(size)} → {format_size(upload_size)}")
     parts += [escape_control_characters(description.model)] if description.model else []
     return _join_parts(parts, width)
 
 
 def _find_tokens(description: Description, usage_key: str, metrics_key: str) -> float | None:
-    """Return a count of tokens of the server."""
+    """Return a token count that the server reported."""
     tokens = get_number(description.usage, usage_key)
     return get_number(description.metrics, metrics_key) if tokens is None else tokens
 
@@ -193,7 +193,7 @@ def _join_parts(parts: Sequence[str], width: int | None) -> str:
 
 
 def _format_figure(value: float, *, is_local: bool) -> str:
-    """Format our figures with two decimals, and the server's as they are, with three at most."""
+    """Format our figures with two decimals, and the server's with up to three."""
     return f"{value:.2f}" if is_local else f"{round(value, 3):.10g}"
 
 
@@ -231,16 +231,13 @@ def _format_dry_run_image(image: PreparedImageOrLink, result: "DryRunResult") ->
     name = escape_control_characters(image.name)
     if not isinstance(image, PreparedImage):
         return f"{name}: a link, which the endpoint would fetch"
-    sent = [_format_upload(upload, result) for upload in image.uploads]
-    if len(sent) > 1:
-        sent = ["".join(f"\n  part {number}: {text}" for number, text in enumerate(sent, 1)) + "\n "]
-    return "".join(
-        [
-            f"{name}: {image.format}, {image.width} × {image.height}, {format_size(image.size)}",
-            f" → {sent[0]}" if image.uploads == (image.upload,) else f" → {len(image.uploads)} parts:{sent[0]}",
-            f"; removed: {', '.join(image.metadata_names)}" if image.metadata_names else "",
-        ]
-    ).rstrip()
+    original = f"{name}: {image.format}, {image.width} × {image.height}, {format_size(image.size)}"
+    removed = f"removed: {', '.join(image.metadata_names)}" if image.metadata_names else ""
+    uploads = [_format_upload(upload, result) for upload in image.uploads]
+    if len(uploads) == 1:
+        return f"{original} → {uploads[0]}{removed and '; '}{removed}"
+    parts = [f"  part {number}: {upload}" for number, upload in enumerate(uploads, 1)]
+    return "\n".join([f"{original} → {len(uploads)} parts:", *parts, *([f"  {removed}"] if removed else [])])
 
 
 def _format_upload(upload: Upload, result: "DryRunResult") -> str:

@@ -27,10 +27,10 @@ _MAX_OPEN_LENGTH = 200_000
 _ERASE_ROW, _ERASE_ROW_ABOVE = "\r\x1b[2K", "\x1b[1A\x1b[2K"
 #: Terminals with "synchronized output" show a frame at once; others ignore these.
 _BEGIN_SYNCHRONIZED, _END_SYNCHRONIZED = "\x1b[?2026h", "\x1b[?2026l"
-#: The open block does not wrap, so that the number of rows is right even if a character is wider than expected.
+#: Wrapping is off for the open block, so that the number of its rows is right even if a character is wider than expected.
 _NO_WRAP, _WRAP = "\x1b[?7l", "\x1b[?7h"
 
-#: Stands for the block above: Rich shows nothing for an unknown token, but an empty row below it, as below all but a rule.
+#: Stands for the block above. Rich draws nothing for an unknown token except an empty row below it.
 _BLOCK_ABOVE = Token("block_above", "", 0)
 
 _STYLE_SEQUENCE = re.compile("\x1b\\[[0-9;]*m")
@@ -46,7 +46,7 @@ class LiveMarkdown:
     def __init__(self, console: Console, *, live: bool) -> None:
         self._renderer = IncrementalRenderer(console, live=live)
         self._pieces: SimpleQueue[str] = SimpleQueue()
-        self._rest = ""  # taken from the queue, but not drawn
+        self._undrawn = ""  # taken from the queue
         self._is_closing = threading.Event()
         self._failure: OSError | None = None
         self._thread = threading.Thread(target=self._run, name="markdown", daemon=True)
@@ -63,7 +63,7 @@ class LiveMarkdown:
         self._thread.join()
         if self._failure is not None:
             raise self._failure
-        self._renderer.finish(self._rest + self._take_pending())
+        self._renderer.finish(self._undrawn + self._take_pending())
 
     def _take_pending(self) -> str:
         return "".join(self._pieces.get() for _ in range(self._pieces.qsize()))
@@ -72,7 +72,7 @@ class LiveMarkdown:
         while True:
             text = self._pieces.get()
             if self._is_closing.is_set():
-                self._rest = text
+                self._undrawn = text
                 return
             started = time.monotonic()
             try:
@@ -118,7 +118,7 @@ class IncrementalRenderer:
         self._source = ""
 
     def _take_closed_rows(self, text: str) -> tuple[list[str], list[Token]]:
-        """Add text and remove the blocks that it closes; return their rows, and the tokens of what is open."""
+        """Add text and remove the blocks that it closes; return their rows, and the tokens of the open block."""
         self._source += text
         rows: list[str] = []
         while len(self._source) > _MAX_OPEN_LENGTH:
@@ -149,7 +149,7 @@ class IncrementalRenderer:
     def _render(self, tokens: list[Token]) -> list[str]:
         """Render blocks as rows, after an empty row if Rich puts one below the block above.
 
-        The last result is kept for the block that closes without having changed: 4 % of the CPU at 50 tokens a second.
+        The last result is kept for a block that closes without a change, which saves 4 % of the CPU at 50 tokens per second.
         """
         key = self._previous_type, self._console.width, tokens
         if key != self._rendered:
@@ -189,12 +189,11 @@ class IncrementalRenderer:
         if not closed and open_rows == self._shown_rows:
             return
         printed = "".join(f"{row}\n" for row in closed).replace(f"{SOFT_BREAK}\n", "")
-        # If the last row is full, move the cursor back, so that the ^C that a terminal echoes does not wrap.
-        shown = (
-            _NO_WRAP + "\n".join(open_rows) + _WRAP + "\r" * (_measure_width(open_rows[-1]) + 2 > self._console.width)
-            if open_rows
-            else ""
-        )
+        shown = ""
+        if open_rows:
+            # If the last row is full, move the cursor back, so that the ^C that a terminal echoes does not wrap.
+            is_full = _measure_width(open_rows[-1]) + 2 > self._console.width
+            shown = _NO_WRAP + "\n".join(open_rows) + _WRAP + ("\r" if is_full else "")
         frame = self._build_erase_sequence() + printed + shown
         self._console.file.write(_BEGIN_SYNCHRONIZED + frame + _END_SYNCHRONIZED if self._is_live else frame)
         self._console.file.flush()
@@ -217,8 +216,8 @@ def _take_settled(source: str) -> str:
     """Return the source without its last line, if that could still become part of the block above.
 
     Below an empty line, only a number could: a trailing ``2`` may become the list item ``2.``. Paragraphs are mostly
-    written as one long line. If that line did not count, the block above would be drawn in each frame until the line
-    ends, which is half of the CPU.
+    written as one long line. If an unfinished line did not count, the block above would be drawn in each frame until the
+    line ends, which would take half of the CPU.
     """
     above, _, last = source.rpartition("\n")
     is_settled = not above.rpartition("\n")[2].strip(" \t") and last.strip(" \t0123456789")
@@ -227,7 +226,7 @@ def _take_settled(source: str) -> str:
 
 def _find_last_block(tokens: list[Token]) -> int:
     """Return the index of the first token of the last top-level block, or 0."""
-    place = len(tokens) - 1
-    while place > 0 and not (tokens[place].level == 0 and tokens[place].nesting >= 0):
-        place -= 1
-    return max(place, 0)
+    index = len(tokens) - 1
+    while index > 0 and not (tokens[index].level == 0 and tokens[index].nesting >= 0):
+        index -= 1
+    return max(index, 0)

@@ -10,14 +10,16 @@ from .streams import Output, translate_stdout_errors
 
 
 def write_name(name: str, end: str) -> None:
-    """Write a name at once, byte by byte, so that other programs find the file; to a terminal without control characters.
+    """Write a name without delay, with its exact bytes, by which other programs find the file.
+
+    On a terminal, control characters are escaped.
 
     Args:
-        end: follows the name; it holds no control characters but a tab and the end of the line.
+        end: the text after the name; its only control characters may be tabs and the end of the line.
 
     Raises:
         OutputError: standard output cannot be written.
-        BrokenPipeError: no one reads it any more.
+        BrokenPipeError: the reader has closed the pipe.
     """
     output = Output()
     if output.is_terminal or sys.stdout is None:
@@ -33,9 +35,9 @@ def write_name(name: str, end: str) -> None:
 
 
 def has_reader() -> bool:
-    """Whether someone reads standard output; false once the other end of a pipe is closed.
+    """Whether standard output has a reader; false once the other end of a pipe is closed.
 
-    On Windows only a write shows that.
+    On Windows only a write would show this, so the answer is always true.
     """
     if sys.stdout is None or not hasattr(select, "poll"):
         return True

@@ -1,4 +1,4 @@
-"""Pages of the manual: drawn, and shown through the pager, on a terminal; elsewhere as they are written."""
+"""Shows pages of the manual: drawn and through the pager on a terminal, elsewhere as Markdown."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from ..operating_system import split_command
 from .appearance import MAX_PROSE_WIDTH
 from .streams import Output, translate_stdout_errors
 
-#: What git sets too: ``less`` ends at once if the page fits on the screen, shows colors, and leaves the page on the screen.
+#: As git sets them: ``less`` ends at once if the page fits on the screen, shows colors, and leaves the page on the screen.
 _LESS_OPTIONS = "FRX"
 
 
@@ -19,7 +19,7 @@ def show_page(source: str, topics: Collection[str]) -> None:
     """Show a page of the manual.
 
     Args:
-        topics: the pages that it may link to; links to others keep their target.
+        topics: the pages that ``qvision help`` has; of a link to one of them, only the text is shown.
     """
     output = Output()
     if not output.is_terminal:
@@ -45,7 +45,7 @@ def _draw(source: str) -> str:
 
 
 def _find_pager(environ: Mapping[str, str]) -> Sequence[str] | None:
-    """The command line of the pager; ``None`` if there is none, or ``PAGER`` is empty or ``cat``."""
+    """The command line of the pager; ``None`` if it is not installed, or ``PAGER`` is empty or ``cat``."""
     if environ.get("TERM") == "dumb":
         return None
     try:

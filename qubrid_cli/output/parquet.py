@@ -2,8 +2,8 @@
 
 The columns are the keys of a record, in the order and with the types of ``description.schema.json``, and the same in every
 file. A value whose keys that schema lists is a struct. A value that may be anything, such as ``data``, ``usage`` or ``row``, is
-JSON text, because its type would differ between files. What the columns cannot hold exactly is in the last one, ``other``, so
-nothing is lost.
+JSON text, because its type would differ between files. Values that their column cannot hold exactly are in the last column,
+``other``, so nothing is lost.
 """
 
 import json
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
     from .streams import ByteSink
 
-#: The column of what the other ones cannot hold exactly: a JSON object with keys of the record, or null.
+#: The column for values that the others cannot hold exactly: a JSON object with keys of the record, or null.
 OTHER_COLUMN = "other"
 #: Records that are converted at once.
 _BATCH = 512
-#: The size of a row group: as DuckDB and Arrow write them, or this many bytes in memory.
+#: The limits of a row group: its rows, as DuckDB and Arrow write them, and its bytes in memory.
 _GROUP_ROWS, _GROUP_BYTES = 122_880, 32 << 20
 _COMPRESSION = "zstd"
 #: JSON types that a column holds as their own type.
@@ -42,7 +42,7 @@ def require_library() -> None:
     """Check that the library for Parquet is installed.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: it is not installed.
     """
     try:
         import pyarrow.parquet  # noqa: F401
@@ -55,12 +55,12 @@ def require_library() -> None:
 
 
 def write_records(records: Iterable[Mapping[str, Any]], sink: "ByteSink") -> int:
-    """Write records, such as those of a results file, as a Parquet file; return how many there were.
+    """Write records, such as those of a results file, as a Parquet file; return their number.
 
     Only one row group is in memory at a time. The sink is neither closed nor positioned.
 
     Args:
-        records: objects as ``--json`` prints them; keys may be missing, and others may be there.
+        records: objects as ``--json`` prints them; they may lack keys, and have others.
 
     Raises:
         ConfigError: the library is not installed.
@@ -85,10 +85,10 @@ def write_records(records: Iterable[Mapping[str, Any]], sink: "ByteSink") -> int
 
 
 def read_records(file: BinaryIO, name: str) -> Iterator[dict[str, Any]]:
-    """Read the records of a file that ``write_records`` has written, a few at a time, with all keys that may be null.
+    """Read the records of a file from ``write_records``, a few at a time; keys that may be null are never missing.
 
     Args:
-        name: of the file, for errors.
+        name: the name of the file, for errors.
 
     Raises:
         ConfigError: the library is not installed.
@@ -101,14 +101,8 @@ def read_records(file: BinaryIO, name: str) -> Iterator[dict[str, Any]]:
         with ParquetFile(file, pre_buffer=False) as parquet:
             for batch in parquet.iter_batches(_BATCH):
                 yield from map(_build_record, batch.to_pylist())
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        NotImplementedError,
-        RecursionError,
-    ) as error:  # also those of pyarrow
+    # The exceptions of pyarrow are subclasses of these.
+    except (OSError, ValueError, KeyError, TypeError, NotImplementedError, RecursionError) as error:
         raise StorageError(f"{name} is damaged", hint="Delete it, and run the batch again.") from error
 
 
@@ -122,7 +116,7 @@ def build_arrow_schema() -> "pa.Schema":
 
 @frozen
 class _Scalar:
-    """A column of strings, integers, numbers or truth values.
+    """A column of strings, integers, numbers or booleans.
 
     Attributes:
         kind: the type in JSON Schema.
@@ -136,7 +130,7 @@ class _Scalar:
         return {"string": pa.string(), "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}[self.kind]
 
     def encode(self, value: Any) -> tuple[Any, bool]:
-        """The value in the column, and whether it is exactly the value of the record."""
+        """The value for the column, and whether ``decode`` restores the value of the record from it."""
         if isinstance(value, str) and self.kind == "string":
             text = _make_valid(value)
             return text, text == value
@@ -247,14 +241,14 @@ class _Field:
     """A key of an object, and the column of its values.
 
     Attributes:
-        is_nullable: the value may be null; otherwise, null in the column means that the object lacks the key.
+        is_nullable: the value may be null; otherwise null in the column means that the object lacks the key.
     """
 
     column: _Column
     is_nullable: bool
 
     def encode(self, values: Mapping[str, Any], name: str) -> tuple[Any, bool]:
-        """The value in the column, and whether the value of the object can be told from it."""
+        """The value for the column, and whether the object's key and value can be restored from it."""
         if (value := values.get(name)) is None:
             return None, self.is_nullable or name not in values
         return self.column.encode(value)
@@ -315,12 +309,12 @@ def _build_record(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _make_valid(text: str) -> str:
-    r"""A text as UTF-8 can hold it: the bytes of a file name that are not UTF-8 become ``\udc80`` to ``\udcff``."""
+    r"""Make a text valid in UTF-8: the bytes of a file name that are not UTF-8 become ``\udc80`` to ``\udcff``."""
     return text if text.isascii() else text.encode(errors="backslashreplace").decode()
 
 
 class _PositionedSink:
-    """A sink that knows its position, which pyarrow asks for and a pipe does not."""
+    """A sink that counts its position, which pyarrow needs and a pipe does not have."""
 
     closed = False
 

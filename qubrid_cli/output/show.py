@@ -1,4 +1,4 @@
-"""How commands show results: answers (live, as plain text, as records), tables, lines and JSON; notes on stderr."""
+"""Shows the results of commands: answers (live, as plain text, as records), tables, lines and JSON; notes on stderr."""
 
 import io
 import json
@@ -49,7 +49,7 @@ class OutputOptions:
 
     @property
     def is_interactive(self) -> bool:
-        """Whether a person sees progress on stderr."""
+        """Whether a person watches stderr, so that progress is shown there."""
         return sys.stderr is not None and sys.stderr.isatty() and not self.quiet
 
     @property
@@ -61,7 +61,7 @@ class OutputOptions:
         """Check the options before the first request.
 
         Raises:
-            UsageError: options that exclude each other, or a field that does not exist.
+            UsageError: two options exclude each other, or the field does not exist.
         """
         if dry_run and self.field is not None:
             raise UsageError(
@@ -95,7 +95,7 @@ class OutputOptions:
 
 @dataclass(slots=True)
 class RequestInfo:
-    """What is known of a request before it is sent, for the record of an early failure; ``target`` is where it goes."""
+    """What is known about a request before it is sent, for the record of an early failure, which goes to ``target``."""
 
     target: Output = field(default_factory=Output)
     model: str | None = None
@@ -105,7 +105,7 @@ class RequestInfo:
 
 @contextmanager
 def open_status(*, quiet: bool) -> Iterator[Callable[[str], None]]:
-    """Show what goes on in a line on stderr, if a person watches; yields what changes its text."""
+    """Show a status line on stderr, if a person watches; yields a function that changes its text."""
     if quiet or sys.stderr is None or not sys.stderr.isatty():
         yield lambda _: None
         return
@@ -116,17 +116,17 @@ def open_status(*, quiet: bool) -> Iterator[Callable[[str], None]]:
 
 
 def announce_image(name: str, options: OutputOptions, target: Output, *, has_heading: bool) -> None:
-    """Name the image of the next answer, of several: where a person watches, and in text that is read later.
+    """Name the image of the next of several answers: on stderr for a person who watches, and above an answer in text.
 
     Args:
-        has_heading: whether a line above the answer says so, unless the answers are values for a program.
+        has_heading: whether there is a line above the answer, which answers for programs never have.
     """
     name = escape_control_characters(name)
     is_text = not options.is_machine_readable and options.schema is None
     has_heading = has_heading and is_text and not target.is_terminal
     if has_heading:
         target.begin_section(f"== {name} ==")
-    # The output of a pipe most often appears on the same terminal.
+    # The output of a pipe appears most often on the same terminal.
     is_seen = has_heading and not target.is_file and not target.is_stdout_file
     if not options.is_machine_readable and options.is_interactive and not is_seen:
         echo_err(f"{name}:")
@@ -136,7 +136,7 @@ def show_answer(items: "Items", options: OutputOptions, target: Output, *, name:
     """Show the items of one answer as they arrive, then notes and statistics on stderr.
 
     Args:
-        name: of the image, if there are several.
+        name: the name of the image, if there are several.
     """
     items = _show_progress(items, options)
     with closing(items):
@@ -153,7 +153,7 @@ def show_notes(items: "Items", options: OutputOptions, *, name: str | None = Non
     """Show only the progress, the notes and the statistics of an answer, on stderr.
 
     Args:
-        name: of the image, if there are several.
+        name: the name of the image, if there are several.
     """
     from ..describe import run
 
@@ -204,13 +204,13 @@ def _show_progress(items: "Items", options: OutputOptions) -> "Items":
 
 
 def _echo_lines(lines: "Sequence[str]") -> None:
-    """Print notes, and statistics, which fit the terminal already."""
+    """Print notes, which are wrapped here, and statistics, which already fit the terminal."""
     for line in lines:
         (echo_prose if line.startswith("note: ") else echo_err)(line)
 
 
 def _format_notes(answer: "Description", options: OutputOptions, name: str | None) -> list[str]:
-    """The notes about an answer, and its statistics; a terminal shows the name of the image above them."""
+    """The notes about an answer, and its statistics; on a terminal, the name of the image is already above them."""
     start = "note: " if name is None or options.is_interactive else f"note: {name}: "
     lines = [] if options.quiet else [escape_control_characters(f"{start}{warning}") for warning in answer.warnings]
     if options.has_statistics and answer.has_answer:
@@ -222,7 +222,7 @@ def _format_notes(answer: "Description", options: OutputOptions, name: str | Non
 
 
 def show_separator(text: str, options: OutputOptions, target: Output) -> None:
-    """Write a text between two answers that are text; not a form feed on a terminal, where names separate them."""
+    """Write a separator between two answers in text; no form feed on a terminal, where names separate them."""
     if not options.is_machine_readable and options.schema is None and not (text == "\f" and target.is_terminal):
         target.write(text)
 
@@ -242,7 +242,7 @@ def _show_in_format(items: "Items", options: OutputOptions, target: Output) -> "
 
 
 def _write_data(items: "Items", target: Output) -> "Description":
-    """Write the value of an answer; nothing if there is none, because the reader expects JSON."""
+    """Write the value of an answer as JSON; without a value write nothing, because the reader expects JSON."""
     from ..describe import run
     from . import formatting
 
@@ -274,7 +274,7 @@ def _format_box(number: int, item: Mapping[str, Any]) -> list[str]:
 
 
 def _write_whole(items: "Items", target: Output) -> "Description":
-    """Write the text of an answer when it is known which part of it that is, and a line break at its end."""
+    """Write the text of an answer with a line break, after the end: only then is it certain which part is reasoning."""
     from ..describe import run
 
     answer = run.collect(items)
@@ -286,7 +286,7 @@ def _write_whole(items: "Items", target: Output) -> "Description":
 def _write_plain(items: "Items", target: Output) -> "Description":
     """Write an answer as it arrives, unchanged, and a line break at its end; a terminal wraps its lines.
 
-    Text that turns out to be reasoning cannot be taken back; the answer begins below it.
+    Text that turns out to be reasoning cannot be withdrawn; the answer begins below it.
     """
     from ..client.events import TextDelta, TextWasReasoning
     from ..describe.result import Description
@@ -313,7 +313,7 @@ def _draw_live(items: "Items", target: Output) -> "Description":
 
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that is not UTF-8 shows question marks
         sys.stdout.reconfigure(errors="replace")
-    if target.is_terminal:  # the terminal's own size is right, unlike variables inherited from another one
+    if target.is_terminal:  # its own size is right; variables may come from another terminal
         for name in ("COLUMNS", "LINES"):
             os.environ.pop(name, None)
     console = terminal.make_console()

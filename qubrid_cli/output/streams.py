@@ -29,31 +29,31 @@ class _Target(Protocol):
         """Whether writing would replace something."""
 
     def is_same_file(self, path: Path) -> bool:
-        """Whether it is the file at a path, whichever path leads to it."""
+        """Whether a path leads to this file, also through links."""
 
     def write(self, data: bytes) -> None:
-        """Write it whole.
+        """Write the whole content.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: the target cannot be written.
         """
 
     def open(self) -> AbstractContextManager[BinaryIO]:
-        """A file that gets its place at the end of the block, and is deleted if the block raises.
+        """Open a file that moves to its place at the end of the block, and is deleted if the block raises.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: the target cannot be written.
         """
 
 
 class ByteSink(Protocol):
-    """What bytes are written to, from the first to the last, such as a pipe."""
+    """A destination to which bytes are written in order, such as a pipe."""
 
     def write(self, data: bytes, /) -> object:
         """Write bytes."""
 
     def flush(self) -> None:
-        """Pass on what was written."""
+        """Pass on buffered bytes."""
 
 
 class Output:
@@ -61,11 +61,11 @@ class Output:
 
     Args:
         path: the file, or the URL of an object in a bucket; ``None`` or ``-`` for stdout.
-        option: the one that names it, for messages.
+        option: the option that names the file, for messages.
 
     Attributes:
         is_untouched: whether nothing has been written yet.
-        has_answer: whether any of what was written is a success.
+        has_answer: whether a successful answer has been written.
 
     Raises:
         QvisionError: the file cannot be written. This is checked before an answer is paid for.
@@ -97,10 +97,10 @@ class Output:
         return sys.stdout is not None and stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
 
     def refuse_overwriting(self, paths: Iterable[Path]) -> None:
-        """Refuse to replace an input file, whichever path leads to it. After that, output goes to stdout.
+        """Refuse to replace an input file, also through links. After that, output goes to stdout.
 
         Raises:
-            UsageError: the file is one of these.
+            UsageError: the file of ``-o`` is one of these.
         """
         if self._target is not None and any(map(self._target.is_same_file, paths)):
             name, self._target = self._target.name, None
@@ -108,7 +108,7 @@ class Output:
             raise UsageError(message, hint="Name another file.")
 
     def begin_section(self, heading: str = "") -> None:
-        """Write a line above the next text, unless it is empty, and an empty line between it and the text before."""
+        """Begin the next text with a heading, if one is given, after an empty line if there is text above."""
         line = f"{heading}\n" if heading else ""
         self._heading = line if self.is_untouched else f"\n{line}"
 
@@ -116,7 +116,7 @@ class Output:
         """Write text: to a file at the end, to stdout at once; a terminal gets it without control characters.
 
         Args:
-            is_styled: the control characters of the text are our own.
+            is_styled: the control characters in the text are our own.
         """
         text, self._heading = self._heading + text, ""
         self.is_untouched = False
@@ -135,7 +135,7 @@ class Output:
                 sys.stdout.buffer.flush()
 
     def write_image(self, data: bytes) -> None:
-        """Write a whole file that is not text: to the file at once, or to stdout."""
+        """Write an image, or other data that is not text: to the file at once, or to stdout."""
         if self._target is not None:
             self._target.write(data)
             return
@@ -144,28 +144,28 @@ class Output:
             sys.stdout.buffer.flush()
 
     def save(self, *, may_replace: bool = True) -> None:
-        """Write the file of ``-o``, if there is anything to write. What cannot be written goes to stdout.
+        """Write the file of ``-o``, if there is anything to write. If it cannot be written, its text goes to stdout.
 
         Args:
-            may_replace: if the file exists, replace it; otherwise what was written goes to stdout, so that it is not lost.
+            may_replace: if false, an existing file stays, and the text goes to stdout, so that it is not lost.
         """
         if self._target is None or self.is_untouched:
             return
         data = b"".join(self._chunks)
         if not may_replace and self._target.exists():
-            echo_note(f"{quote_name(self._target.name)} was not replaced; what was received is on standard output")
+            echo_note(f"{quote_name(self._target.name)} was not replaced; the text is on standard output instead")
             Output().write(data.decode())
             return
         try:
             self._target.write(data)
         except OutputError as error:
             Output().write(data.decode())
-            message = f"{error.message}; what was received is on standard output"
+            message = f"{error.message}; the text is on standard output instead"
             raise error.with_message(message, hint=error.hint) from error
 
 
 def _open_target(name: str, option: str = "-o") -> _Target:
-    """The file or object of a name, which can probably be written.
+    """Return the file or object with this name, after a check that it can probably be written.
 
     Raises:
         UsageError: it cannot be written.
@@ -192,7 +192,7 @@ def _open_target(name: str, option: str = "-o") -> _Target:
 
 
 def _resolve_links(path: Path) -> Path:
-    """Resolve symbolic links, so that links are kept; but not those to devices and pipes, such as ``/dev/fd/5``."""
+    """Follow symbolic links, so that the link is not replaced; but not those to devices and pipes, such as ``/dev/fd/5``."""
     return path if path.exists() and not path.is_file() else Path(os.path.realpath(path))
 
 
@@ -205,7 +205,7 @@ class _FileTarget:
         return str(self.path)
 
     def validate(self, option: str) -> None:
-        """Check that it can probably be written; ``option`` and its value begin the messages."""
+        """Check that the file can probably be written; ``option``, with its value, begins the messages."""
         if self.path.is_dir():
             raise UsageError(f"{option} is a folder", hint="Name a file in it.")
         if not self.path.parent.is_dir():
@@ -270,15 +270,15 @@ class _ObjectTarget:
 
 @contextmanager
 def open_sink(path: str | None, *, is_text: bool) -> Iterator[ByteSink]:
-    """Open where much output goes, which is not kept in memory; a file of ``-o`` is replaced at the end of the block.
+    """Open the destination of large output, which is not kept in memory; a file is replaced at the end of the block.
 
     Args:
         path: the file, or the URL of an object in a bucket; ``None`` or ``-`` for stdout.
-        is_text: a terminal may show it, without control characters.
+        is_text: whether the output is text, which a terminal gets without control characters.
 
     Raises:
         UsageError: the output is not text and would go to a terminal, or the file cannot be written.
-        OutputError: it cannot be written.
+        OutputError: writing failed.
     """
     if path is not None and path != "-":
         with _open_target(path).open() as file:
@@ -292,7 +292,7 @@ def open_sink(path: str | None, *, is_text: bool) -> Iterator[ByteSink]:
 
 
 class _StdoutSink:
-    """Standard output: of text, as ``Output`` writes it."""
+    """Standard output; text is written as ``Output`` writes it."""
 
     def __init__(self, output: Output, *, is_text: bool) -> None:
         self._output = output
@@ -313,7 +313,7 @@ class _StdoutSink:
 
 @contextmanager
 def translate_stdout_errors() -> Iterator[None]:
-    """Raise ``OutputError`` if stdout cannot be written; for a closed pipe ``BrokenPipeError``, which Typer handles."""
+    """Raise ``OutputError`` if stdout cannot be written, or ``BrokenPipeError``, which Typer handles, for a closed pipe."""
     try:
         yield
     except OSError as error:
@@ -325,7 +325,7 @@ def translate_stdout_errors() -> Iterator[None]:
 
 
 def _redirect_to_devnull(stream: TextIO) -> None:
-    """Discard what is buffered: Python would fail to write it at exit, with its own message and exit code."""
+    """Discard buffered text, which Python would fail to write at exit, with its own message and exit code."""
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, stream.fileno())
     os.close(devnull)
@@ -354,7 +354,7 @@ class TolerantStream:
 
 
 def echo_err(text: str, *, end: str = "\n") -> None:
-    """Print text for people on stderr. A closed or full stderr is ignored."""
+    """Print text for people on stderr; errors such as a closed pipe or a full disk are ignored."""
     if sys.stderr is None:
         return
     try:
@@ -374,7 +374,7 @@ def echo_prose(text: str) -> None:
 
 
 def echo_error(error: QvisionError) -> None:
-    """Print an error and its hint on stderr: on a terminal wrapped at words, and marked with color."""
+    """Print an error and its hint on stderr; on a terminal, wrapped at words and marked with color."""
     report = appearance.wrap(error.format_report(), sys.stderr)
     if appearance.has_color(sys.stderr):
         report = re.sub("^error:", "\x1b[1;31merror:\x1b[0m", report, count=1)

@@ -1,4 +1,4 @@
-"""What a person sees on a terminal: the spinner, the answer as it arrives, dimmed log lines, tables."""
+"""Output for a person at a terminal: the spinner, the answer as it arrives, dimmed log lines, tables."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from .streams import echo_err
 
 #: Characters of the body's fields that ``-v`` shows; a schema may be long.
 _MAX_FIELDS_LENGTH = 400
-#: Seconds between lines about a phase that goes on, where there is no spinner.
+#: Seconds between the lines that report a long phase, if there is no spinner.
 _PHASE_INTERVAL = 10.0
 _STATUS_STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -34,14 +34,14 @@ class LiveView(Protocol):
     """Draws an answer as it arrives, as ``markdown.LiveMarkdown`` does."""
 
     def write(self, text: str) -> None:
-        """Draw more text. Its only control characters are line breaks and tabs."""
+        """Draw more text, whose only control characters are line breaks and tabs."""
 
     def close(self) -> None:
         """Draw the rest."""
 
 
 def make_console(*, stderr: bool = False) -> Console:
-    """Make a console for stdout or stderr; ``streams.settle_color`` decides about escape sequences."""
+    """Make a console for stdout or stderr; ``appearance.settle_color`` has decided about color."""
     return Console(
         stderr=stderr,
         color_system=None if os.environ.get("NO_COLOR") else "auto",
@@ -76,8 +76,8 @@ def draw_answer(items: Items, open_view: Callable[[], LiveView]) -> Description:
     """Draw an answer as it arrives.
 
     Args:
-        open_view: makes the view, and imports what that needs. It is called when the response begins, so that the
-            import delays neither the request nor the first token.
+        open_view: makes the view, and imports the modules that it needs. It is called when the response begins, so that
+            the imports delay neither the request nor the first token.
     """
     view: LiveView | None = None
     description = Description()
@@ -89,7 +89,7 @@ def draw_answer(items: Items, open_view: Callable[[], LiveView]) -> Description:
                 case TextDelta():
                     view = view or open_view()
                     view.write(strip_control_characters(item.text))
-                case TextWasReasoning() if view is not None:  # it is drawn already; the answer begins below it
+                case TextWasReasoning() if view is not None:  # the text is already drawn; the answer begins below it
                     view.write("\n\n")
                 case Description():
                     description = item
@@ -104,7 +104,7 @@ def with_spinner(items: Items, console: Console, *, thinking: bool = False) -> I
     """Yield the items, with a spinner on stderr that names the current phase and counts seconds until text arrives.
 
     Args:
-        thinking: the reasoning is shown on stderr too, so it also ends the spinner.
+        thinking: reasoning is shown on stderr too, so it also ends the spinner.
     """
     spinner = _SpinnerLine(console) if may_repaint() else _PhaseLines()
     last_phases = (TextDelta, Description, ReasoningDelta) if thinking else (TextDelta, Description)
@@ -170,9 +170,9 @@ def with_log(items: Items, console: Console, *, has_spinner: bool) -> Items:
 
 @contextmanager
 def open_status() -> Iterator[Callable[[str], None]]:
-    """Show a line on stderr about what goes on, until the end of the ``with``; yields what changes its text.
+    """Show a status line on stderr until the end of the block; yields a function that changes its text.
 
-    For a screen reader, or a terminal that cannot redraw a line, a line is printed now and then.
+    For a screen reader, or a terminal that cannot redraw a line, the text is printed now and then.
     """
     if may_repaint():
         with make_console(stderr=True).status("") as status:
@@ -226,7 +226,7 @@ class _SpinnerLine:
 
 
 class _PhaseLines:
-    """The phases as lines, for a screen reader or a terminal that cannot redraw a line: each one, and how long it takes."""
+    """Prints each new phase, and its duration now and then, for a screen reader or a terminal that cannot redraw a line."""
 
     def __init__(self) -> None:
         self._item: Item | None = None
@@ -255,7 +255,7 @@ class _PhaseLines:
 
 
 def _format_phase(item: Item | None, seconds: float = 0) -> str:
-    """The phase in words, and the seconds since the first one, if they are not the first."""
+    """The phase in words, with the seconds since the first phase began, if there are any."""
     text = _name_phase(item)
     return f"{text} ({int(seconds)} s)" if seconds >= 1 else text
 
@@ -286,7 +286,7 @@ def _format_retry(item: RetryScheduled) -> str:
 
 
 def _echo_dimmed(console: Console, text: str, *, end: str = "\n") -> None:
-    """Print on stderr; on a terminal dimmed, and above the spinner."""
+    """Print on stderr; on a terminal, dimmed and above the spinner."""
     if sys.stderr is not None and sys.stderr.isatty():
         console.print(StyledText(strip_control_characters(text)), style="dim", end=end, soft_wrap=True)
         console.file.flush()

@@ -418,7 +418,7 @@ def test_a_file_is_not_replaced_by_an_empty_or_failed_answer(
     assert (run.exit_code, file.read_text()) == (6, "of yesterday")
     if options == ["--json"]:  # nothing is lost
         assert (run.json["ok"], run.json["error"]["code"]) == (False, UNANSWERED[name])
-        assert f"note: {file} was not replaced; what was received is on standard output" in run.stderr
+        assert f"note: {file} was not replaced; the text is on standard output instead" in run.stderr
 
 
 def test_a_new_file_keeps_a_partial_answer_and_an_old_one_its_content(

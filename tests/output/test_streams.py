@@ -152,9 +152,7 @@ def test_the_answer_for_a_folder_that_vanished_goes_to_stdout(
     output = Output(str(folder / "answer.md"))
     output.write("new")
     folder.rmdir()
-    with pytest.raises(
-        OutputError, match=r"^cannot write .*/answer\.md: No such file or directory; what was received is on"
-    ):
+    with pytest.raises(OutputError, match=r"^cannot write .*/answer\.md: No such file or directory; the text is on"):
         output.save()
     assert capsys.readouterr().out == "new"
 

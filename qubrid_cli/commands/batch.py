@@ -7,7 +7,7 @@ import typer
 
 from ..errors import InterruptedByUserError
 from ..library import connection, image_options, question
-from .shared import batch_options, completions, help_layout, input_options, options, parts, runs, setup
+from .shared import batch_options, completions, help_layout, options, parts, runs, setup
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -85,10 +85,10 @@ def batch(
     config = setup.load_config()
     chosen_preset, settings = setup.resolve_preset_and_settings(context, config, preset)
     stdin = setup.open_stdin([*(arguments or []), prompt, system, from_, password_file])
-    paths, argument, from_ = input_options.split_arguments(
+    paths, argument, from_ = runs.split_arguments(
         arguments or [], from_, config, settings, has_prompt_option=prompt is not None
     )
-    input_options.check_sources(paths, from_, null=null)
+    runs.check_sources(paths, from_, null=null)
     page_options = setup.read_page_options(pages, frame, password_file, stdin)
     extra = setup.parse_params(param)
     answer_schema = setup.load_schema(schema, chosen_preset, extra, settings)
@@ -97,11 +97,9 @@ def batch(
     request = question.build_request(settings, prompt, system, extra, stream=stream)
     location = parts.find_location(context.params)
     results = None if output is None or str(output) == "-" or location else output
-    selection = input_options.build_selection(
-        context.params, settings, input_options.collect_run_files(results, failures, from_)
-    )
+    selection = runs.build_selection(context.params, settings, runs.collect_run_files(results, failures, from_))
     images = inputs.BatchInputs(
-        paths, input_options.resolve_list(from_, stdin, settings, nul=null), null, selection, None, image_column
+        paths, runs.resolve_list(from_, stdin, settings, nul=null), null, selection, None, image_column
     )
     question.check_placeholders(request, images=1, columns=images.find_columns(from_))
     sidecars = _build_sidecar_options(context.params, paths, chosen_preset, answer_schema)

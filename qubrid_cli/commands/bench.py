@@ -14,7 +14,7 @@ from ..library import connection, image_options
 from ..output import show
 from ..output.streams import Output, echo_note, echo_prose
 from ..text import quote_name
-from .shared import completions, help_layout, input_options, options, setup, verdict_options
+from .shared import completions, help_layout, options, runs, setup, verdict_options
 
 if TYPE_CHECKING:
     from ..bench.labels import Label
@@ -259,7 +259,7 @@ def _read_labels(
         return []
     from ..bench import labels
 
-    list_file = input_options.resolve_list(name, stdin, settings, nul=False, option="--labels")
+    list_file = runs.resolve_list(name, stdin, settings, nul=False, option="--labels")
     assert list_file is not None
     return labels.choose_labels(labels.read_labels(list_file, name), images, name)
 

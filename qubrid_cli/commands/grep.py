@@ -11,7 +11,7 @@ import typer
 from ..errors import BatchIncompleteError, ImageError, InterruptedByUserError, UsageError
 from ..library import connection, image_options, judging, question
 from ..text import quote_name
-from .shared import batch_options, completions, help_layout, input_options, options, runs, setup, verdict_options
+from .shared import batch_options, completions, help_layout, options, runs, setup, verdict_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -182,17 +182,17 @@ def _build_inputs(
     from ..batch import inputs
 
     paths, list_name = _check_paths(words, params["from_"], question_word, settings)
-    input_options.check_sources(paths, list_name, null=False, example=_EXAMPLE)
+    runs.check_sources(paths, list_name, null=False, example=_EXAMPLE)
     for option, path in files.items():
         if path is not None and (str(path) == "-" or ":/" in str(path)):
             raise UsageError(
                 f"{option} {quote_name(path)} is not a file on this machine", hint="For standard output: --json"
             )
-    run_files = input_options.collect_run_files(files["-o"], files["--failures"], list_name)
-    selection = input_options.build_selection(params, settings, run_files)
+    run_files = runs.collect_run_files(files["-o"], files["--failures"], list_name)
+    selection = runs.build_selection(params, settings, run_files)
     return inputs.BatchInputs(
         paths,
-        input_options.resolve_list(list_name, stdin, settings, nul=params["null_names"]),
+        runs.resolve_list(list_name, stdin, settings, nul=params["null_names"]),
         None if params["null_names"] else False,
         replace(selection, ignores_prompts=True),
         None,

@@ -6,7 +6,7 @@ import typer
 
 from ..errors import BatchIncompleteError, UsageError
 from ..text import format_count, quote_name
-from .shared import completions, help_layout, input_options
+from .shared import completions, help_layout, runs
 from .shared.parts import FormatKind
 
 app = typer.Typer()
@@ -52,7 +52,7 @@ def join(
     from ..output.streams import open_sink
 
     chosen = PartFormat.from_name(output or "") if form is None else PartFormat(form)
-    if output and form is None and chosen is PartFormat.JSONL and input_options.is_report_name(output):
+    if output and form is None and chosen is PartFormat.JSONL and runs.is_report_name(output):
         name = quote_name(output)
         raise UsageError(f"join does not write -o {name}", hint=f"Use: qvision report {quote_name(folder)} -o {name}")
     parts = open_run(folder, output)

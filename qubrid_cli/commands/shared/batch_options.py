@@ -220,7 +220,7 @@ BatchQuiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and
 LongVerbose = Annotated[bool, typer.Option("--verbose", help="Log a line for each request.")]
 LongQuiet = Annotated[bool, typer.Option("--quiet", help="No progress and no summary; errors are still shown.")]
 
-#: The options that say which of the images to process; see ``input_options.build_selection``.
+#: The options that say which of the images to process; see ``runs.build_selection``.
 SELECTION_OPTIONS: Mapping[str, tuple[Any, Any]] = {
     "include": (Include, None),
     "exclude": (Exclude, None),

@@ -1,26 +1,173 @@
 """From options to what a run over many images needs: its images, its pace, its limits."""
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from math import inf
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from ...errors import UsageError
 from ...library import connection, image_options
-from ...text import escape_control_characters
+from ...text import escape_control_characters, find_encoding, quote_name
 from . import batch_options
 
 if TYPE_CHECKING:
     from ...batch.budget import BudgetLimits
-    from ...batch.inputs import BatchInputs, Task
+    from ...batch.inputs import BatchInputs, Selection, Task
     from ...batch.tasks import BatchPlan, BatchRequest
     from ...describe.run import DescribeFunction
     from ...images.sources import Source
+    from ...settings.config_file import Config
     from ...settings.fields import Settings
     from .setup import PageOptions
 
+#: Bytes in which a file that is not a list of lines, such as an image, shows itself.
+_HEAD_BYTES = 1024
+#: What ``qvision report`` makes of results.
+_REPORT_SUFFIXES = frozenset({".csv", ".htm", ".html", ".md", ".parquet"})
 #: Characters of a label of the dry run, such as "endpoint:", with the blank behind it.
 _LABEL_WIDTH = 10
+
+
+def split_arguments(
+    words: Sequence[str],
+    list_name: str | None,
+    config: "Config",
+    settings: "Settings",
+    *,
+    has_prompt_option: bool,
+) -> tuple[tuple[str, ...], str | None, str | None]:
+    """The images and the prompt among the arguments, and the list; an image that does not exist is refused.
+
+    An archive in place of the list is like an argument.
+    """
+    from ...batch import inputs
+
+    def is_preset(word: str) -> bool:
+        from ...settings import presets
+
+        return word in presets.list_names(config.presets)
+
+    paths, prompt = inputs.split_arguments(words, has_prompt_option=has_prompt_option, is_preset=is_preset)
+    if list_name is not None and inputs.is_archive_name(list_name):
+        paths, list_name = (*paths, list_name), None
+    inputs.validate_arguments(paths, partial(image_options.build_storage_options, settings))
+    return paths, prompt, list_name
+
+
+def check_sources(
+    paths: "Sequence[str]",
+    list_name: str | None,
+    *,
+    null: bool,
+    example: str = 'qvision batch photos/ "caption" -o results.jsonl',
+) -> None:
+    """Refuse a run without images, and ``-0`` without a list.
+
+    Args:
+        example: a command line that names images.
+    """
+    if not paths and list_name is None:
+        raise UsageError("no image was named", hint=f"For example: {example}")
+    if null and list_name is None:
+        raise UsageError(
+            "-0 applies to a list, and there is no --from", hint="Run: find . -print0 | qvision batch --from - -0"
+        )
+
+
+def resolve_list(
+    name: str | None, stdin: BinaryIO, settings: "Settings", *, nul: bool, option: str = "--from"
+) -> "Path | BinaryIO | Callable[[], BinaryIO] | None":
+    """The list of ``--from``; a function opens one in a bucket.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    if name is None:
+        return None
+    if name == "-":
+        return stdin
+    from ...images.urls import is_object_url
+
+    if is_object_url(name):
+        from ...storage.opening import open_object
+
+        open_list = partial(open_object, name, image_options.build_storage_options(settings))
+        open_list().close()
+        return open_list
+    path = Path(name).expanduser()
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES) if path.is_file() else b""
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(
+            f"cannot read the list {quote_name(name)}: {reason}", hint=f"Check the name after {option}."
+        ) from error
+    if b"\0" in head and not nul and find_encoding(head) != "utf-16":
+        quoted = quote_name(name)
+        hint = f"Check the name after {option}."
+        if option == "--from":
+            hint = "For a list as find -print0 writes it, add -0. An image is named without --from."
+        raise UsageError(f"{quoted} is not a list of lines: it contains NUL bytes", hint=hint)
+    return path
+
+
+def collect_run_files(results: Path | None, failures: Path | None, list_name: str | None) -> tuple[Path, ...]:
+    """The files of the run itself, which are not images of it. Two of them must not be the same.
+
+    Raises:
+        UsageError: two are the same file, or a new results file is named like a report.
+    """
+    from ...images.urls import is_object_url
+
+    if results is not None and is_report_name(str(results)) and not os.path.lexists(results):
+        name, lines = quote_name(results), quote_name(results.with_suffix(".jsonl"))
+        raise UsageError(
+            f"-o {name} is not named like the lines of JSON that it will hold",
+            hint=f"Use -o {lines}. Then: qvision report {lines} -o {name}",
+        )
+
+    paths_by_option = {
+        "-o": results,
+        "--failures": failures,
+        "--from": None if list_name is None or list_name == "-" or is_object_url(list_name) else Path(list_name),
+    }
+    options: dict[str, str] = {}
+    for option, path in paths_by_option.items():
+        if path is not None:
+            other = options.setdefault(os.path.realpath(path), option)
+            if other != option:
+                raise UsageError(
+                    f"{other} and {option} name the same file, {quote_name(path)}",
+                    hint="Use a different file for each.",
+                )
+    return tuple(path for path in paths_by_option.values() if path is not None)
+
+
+def is_report_name(name: str) -> bool:
+    """Whether a file is named like a report, and not like lines of JSON."""
+    return os.path.splitext(name)[1].lower() in _REPORT_SUFFIXES
+
+
+def build_selection(params: "Mapping[str, Any]", settings: "Settings", excluded_files: tuple[Path, ...]) -> "Selection":
+    """Which of the images to process.
+
+    Args:
+        params: the command line, by the names of the parameters.
+    """
+    from ...batch import folders, inputs
+
+    return inputs.Selection(
+        folders.parse_patterns(params["include"] or (), params["exclude"] or ()),
+        include_hidden=params["hidden"],
+        limit=params["limit"],
+        shard=None if params["shard"] is None else folders.parse_shard(params["shard"]),
+        excluded_files=excluded_files,
+        storage=partial(image_options.build_storage_options, settings),
+    )
 
 
 def format_request(values: Mapping[str, str | None]) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from .support.server import Server
 
 if TYPE_CHECKING:
     from .support.buckets import Bucket
+    from .support.preloaded import Preloaded
 
 SCHEMA = json.loads(SCHEMA_FILE.read_text("utf-8"))
 #: Made once: ``jsonschema.validate`` checks the schema itself each time, which takes 10 ms.
@@ -94,35 +95,48 @@ class Qvision(Protocol):
 
 
 @pytest.fixture(scope="session")
-def quick_program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
-    """A command that starts the program in a process of its own, which has loaded its modules already."""
+def preloaded(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Preloaded | None]":
+    """A process that has loaded the program and forks for each command line; ``None`` on Windows."""
     if not hasattr(os, "fork"):
-        yield command()
+        yield None
         return
     from .support.preloaded import preloaded_qvision
 
-    with preloaded_qvision(tmp_path_factory.mktemp("program")) as client:
-        yield [sys.executable, "-IS", str(client)]
+    with preloaded_qvision(tmp_path_factory.mktemp("program")) as running:
+        yield running
 
 
 @pytest.fixture
-def qvision(tmp_path: Path, quick_program: list[str]) -> Qvision:
+def quick_program(preloaded: "Preloaded | None") -> list[str]:
+    """A command that has a preloaded process run the program."""
+    return command() if preloaded is None else [sys.executable, "-IS", str(preloaded.client)]
+
+
+@pytest.fixture
+def qvision(tmp_path: Path, preloaded: "Preloaded | None") -> Qvision:
     def run(
         *arguments: object, stdin: bytes | None = None, env: Mapping[str, str] = {}, cwd: Path | None = None
     ) -> Run:
-        # What Python itself reads when it starts counts only in a new process.
-        is_new = any(name.startswith(("PYTHON", "LC_", "LANG")) for name in env)
-        program = command() if is_new else quick_program
-        done = subprocess.run(
-            [*program, *command(*arguments)[3:]],
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            capture_output=True,
-            env=environment({**at_home(tmp_path / "home"), **env}),
-            cwd=cwd or tmp_path,
-            check=False,
-            timeout=60,
+        program, folder, variables = (
+            command(*arguments),
+            cwd or tmp_path,
+            environment({**at_home(tmp_path / "home"), **env}),
         )
+        # What Python itself reads when it starts counts only in a new process, which alone has the terminal.
+        is_new = any(name.startswith(("PYTHON", "LC_", "LANG")) for name in env) or arguments[:2] == ("auth", "login")
+        if preloaded is None or is_new:
+            done = subprocess.run(
+                program,
+                input=stdin,
+                stdin=subprocess.DEVNULL if stdin is None else None,
+                capture_output=True,
+                env=variables,
+                cwd=folder,
+                check=False,
+                timeout=60,
+            )
+        else:
+            done = preloaded.run(program[3:], stdin=stdin, env=variables, cwd=folder)
         stderr = done.stderr.decode()
         assert "Traceback" not in stderr, stderr
         return Run(done.returncode, done.stdout, stderr)

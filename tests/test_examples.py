@@ -22,7 +22,7 @@ from qubrid_cli.settings.config_file import parse_config
 
 from .conftest import KEY, at_home, environment
 from .support import documents, draw
-from .support.preloaded import preloaded_qvision
+from .support.preloaded import Preloaded
 from .support.server import JSON, Asked, Reply, Server, document, stream
 from .test_readme import MANUAL, README
 
@@ -142,13 +142,13 @@ def filled_bucket(template: Path) -> "Bucket":
 
 
 @pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def programs(tmp_path_factory: pytest.TempPathFactory, preloaded: Preloaded) -> Path:
     """A folder with ``qvision``, and with a program that takes a screenshot."""
     folder = tmp_path_factory.mktemp("bin")
+    (folder / "qvision").symlink_to(preloaded.client)
     (folder / "grim").write_text("#!/bin/sh\nexec cat photo.jpg\n")
     (folder / "grim").chmod(0o755)
-    with preloaded_qvision(folder):
-        yield folder
+    return folder
 
 
 @pytest.fixture

@@ -4,10 +4,15 @@ Each command line still has a process of its own, with its arguments, folder, en
 """
 
 import atexit
+import dataclasses
+import gc
 import importlib
 import os
 import pkgutil
 import random
+import select
+import selectors
+import signal
 import socket
 import subprocess
 import sys
@@ -15,13 +20,13 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import qubrid_cli
+from PIL import Image
 
-from ..conftest import command, environment
+import qubrid_cli
 
 _MAX_REQUEST = 1_000_000
 #: Modules that are not loaded before forking: their libraries start threads, and few command lines need them.
@@ -37,17 +42,84 @@ import os, socket, sys
 if sys.argv[1:3] == ["auth", "login"]:  # needs the terminal
     os.execv({argv[0]!r}, {argv!r} + sys.argv[1:])
 variables = [f"{{name}}={{value}}" for name, value in os.environ.items()]
-message = "\\0".join([os.getcwd(), str(len(sys.argv)), *sys.argv[1:], *variables])
+message = "\\0".join([os.getcwd(), str(len(sys.argv) - 1), *sys.argv[1:], *variables])
 with socket.socket(socket.AF_UNIX) as link:
     link.connect({address!r})
     socket.send_fds(link, [os.fsencode(message)], [0, 1, 2])
+    link.recv(8)  # its process id
     os._exit(int(link.recv(8) or b"99"))
 """
 
 
+@dataclasses.dataclass(frozen=True)
+class Preloaded:
+    """The process that forks, and a program that has one command line run there."""
+
+    client: Path
+    address: str
+
+    def run(
+        self, arguments: Sequence[str], *, stdin: bytes | None, env: Mapping[str, str], cwd: Path
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a command line as ``subprocess.run`` does, but with no other process in between."""
+        variables = [f"{name}={value}" for name, value in env.items()]
+        message = os.fsencode("\0".join([str(cwd), str(len(arguments)), *arguments, *variables]))
+        source, sink = os.pipe() if stdin is not None else (os.open(os.devnull, os.O_RDONLY), None)
+        (out, their_out), (err, their_err) = os.pipe(), os.pipe()
+        with socket.socket(socket.AF_UNIX) as link:
+            link.connect(self.address)
+            socket.send_fds(link, [message], [source, their_out, their_err])
+            for end in (source, their_out, their_err):
+                os.close(end)
+            pid = int(link.recv(8))
+            received = {(ending := link.detach()): b"", out: b"", err: b""}
+        try:
+            _exchange(received, sink, memoryview(stdin or b""))
+        finally:
+            if not (code := received[ending]):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        return subprocess.CompletedProcess(arguments, int(code or b"99"), received[out], received[err])
+
+
+def _exchange(received: dict[int, bytes], sink: int | None, data: memoryview) -> None:
+    """Write the data, and read from each of the other ends until it is closed.
+
+    Raises:
+        TimeoutError: nothing happened for a minute.
+    """
+    with selectors.DefaultSelector() as selector:
+        for end in received:
+            selector.register(end, selectors.EVENT_READ)
+        if sink is not None:
+            selector.register(sink, selectors.EVENT_WRITE)
+        while selector.get_map():
+            if not (ready := selector.select(60)):
+                raise TimeoutError(b"".join(received.values()))
+            for key, _ in ready:
+                if key.fd != sink:
+                    part = os.read(key.fd, _MAX_REQUEST)
+                    received[key.fd] += part
+                    is_done = not part
+                else:
+                    try:
+                        data = data[os.write(key.fd, data[: select.PIPE_BUF]) :]
+                    except BrokenPipeError:  # the program does not read it
+                        data = data[:0]
+                    is_done = not data
+                if is_done:
+                    selector.unregister(key.fd)
+                    os.close(key.fd)
+
+
 @contextmanager
-def preloaded_qvision(folder: Path) -> Iterator[Path]:
-    """Write the program into a folder; it works until the end of the ``with``."""
+def preloaded_qvision(folder: Path) -> Iterator[Preloaded]:
+    """Start the process, and write the program ``qvision`` into a folder; both work until the end of the ``with``."""
+    from ..conftest import (
+        command,
+        environment,
+    )  # not in the process that forks: hypothesis and pytest would make it large
+
     address, client = folder / "socket", folder / "qvision"
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(address))
@@ -59,7 +131,7 @@ def preloaded_qvision(folder: Path) -> Iterator[Path]:
         serving, pass_fds=[listener.fileno()], env=environment(), cwd=folder, stdin=subprocess.DEVNULL
     )
     try:
-        yield client
+        yield Preloaded(client, str(address))
     finally:
         listener.close()
         process.terminate()
@@ -67,10 +139,7 @@ def preloaded_qvision(folder: Path) -> Iterator[Path]:
 
 
 def _serve(listener: socket.socket) -> None:
-    for module in pkgutil.walk_packages(qubrid_cli.__path__, "qubrid_cli."):
-        if not module.name.startswith(_LEFT_OUT):
-            importlib.import_module(module.name)
-    importlib.import_module("jsonschema")
+    _load_all()
     while True:
         link, _ = listener.accept()
         if os.fork() == 0:
@@ -81,13 +150,28 @@ def _serve(listener: socket.socket) -> None:
                 pass
 
 
+def _load_all() -> None:
+    """Do what each process would do again, as far as it cannot change what a command line does."""
+    for found in pkgutil.walk_packages(qubrid_cli.__path__, "qubrid_cli."):
+        if not found.name.startswith(_LEFT_OUT):
+            module = importlib.import_module(found.name)
+            for value in vars(module).values():
+                if isinstance(value, type) and dataclasses.is_dataclass(value):
+                    dataclasses.fields(value)  # completes it, see qubrid_cli.frozen
+    for name in ("jsonschema", "PIL.ImageOps"):
+        importlib.import_module(name)
+    Image.preinit()
+    gc.freeze()  # a search for garbage would copy all pages
+
+
 def _run(link: socket.socket) -> None:
     """Run one command line, and end the process as Python does."""
     from qubrid_cli.__main__ import main
 
     request, files, _, _ = socket.recv_fds(link, _MAX_REQUEST, 3)
     cwd, count, *words = os.fsdecode(request).split("\0")
-    arguments, variables = words[: int(count) - 1], words[int(count) - 1 :]
+    arguments, variables = words[: int(count)], words[int(count) :]
+    link.sendall(f"{os.getpid():8}".encode())
     for target, file in enumerate(files):
         os.dup2(file, target)
         os.close(file)

@@ -44,15 +44,15 @@ _EXAMPLES = """\
 qvision describe photo.jpg "what is this?"
 qvision batch photos/ -P alt -o results.jsonl
 qvision help recipes"""
-#: How the help shows a value that is the name of a file or a folder.
+#: The metavars of values that name a file or a folder.
 _FILE_METAVARS = frozenset({"FILE", "DIR", "FOLDER", "RESULTS..."})
-#: Typer's own options for completion; they install another script than ``completion`` prints.
+#: Typer's own options for completion, which install another script than ``qvision completion`` does.
 _COMPLETION_OPTIONS = {"install_completion", "show_completion"}
 #: Options before the command that have a value.
 _OPTIONS_WITH_VALUES = {"--profile", "--color"}
 #: An image whose name begins with a dash; options have no dots before their values.
 _IMAGE_NAME = re.compile(r"-[^=]*\.(jpe?g|png|gif|webp|heic|avif|tiff?|bmp|pdf)", re.IGNORECASE)
-#: Set by the shell that completes a command line.
+#: The variable that a shell sets to complete a command line.
 _COMPLETION_VARIABLE = "_QVISION_COMPLETE"
 
 
@@ -78,7 +78,7 @@ def _root(
         False, "--version", "-V", callback=_show_version, is_eager=True, help="Show the version."
     ),
 ) -> None:
-    """An option before the command is the default of the same option of the command."""
+    """Make an option before the command the default of the same option after it."""
     values = {"profile": profile, "offline": offline, "quiet": quiet, "verbose": verbose}
     used = {name: value for name, value in values.items() if value}
     assert isinstance(context.command, TyperGroup)
@@ -89,14 +89,14 @@ def _root(
 
 
 def _placeholder_command() -> None:
-    """Stands for a command that no argument names, so it is never called."""
+    """Stand in for a command that is not on the command line. Never called."""
     raise AssertionError
 
 
 def _build_app(words: Sequence[str]) -> typer.Typer:
-    """The program with the commands that the words name; the other commands have only a name and a help text.
+    """Build the program. Commands that are not among the words are not loaded: they have only a name and a help text.
 
-    Loading and building all of them would take twice as long as an empty Python, and add a third to ``--help``.
+    Loading and building all of them would take twice as long as starting Python, and add a third to ``--help``.
     """
     app = typer.Typer(
         cls=help_layout.Program,
@@ -118,10 +118,9 @@ def _build_app(words: Sequence[str]) -> typer.Typer:
 
 
 def _prepare_completion() -> Sequence[str]:
-    """Return the words of the line that is being completed, which Typer's scripts put into the environment.
+    """Return the words of the command line to complete, which the scripts of the shells put into the environment.
 
-    Typer loads Rich, if it is installed, to remove its markup from the help of options. Ours contains none, and the
-    completion would take twice as long.
+    Typer would load Rich to remove markup from help texts. Ours have no markup, and the completion would take twice as long.
     """
     sys.modules["rich"] = None  # type: ignore[assignment]  # makes the import fail, as if it were not installed
     return (os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS") or "").split()
@@ -157,7 +156,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _count_leading_options(arguments: Sequence[str]) -> int:
-    """The number of words before the command that are options, or their values."""
+    """Count the words before the command: options and their values."""
     count = 0
     while count < len(arguments) and arguments[count].startswith("-") and arguments[count] not in {"-", "--"}:
         count += 2 if arguments[count] in _OPTIONS_WITH_VALUES else 1
@@ -165,7 +164,7 @@ def _count_leading_options(arguments: Sequence[str]) -> int:
 
 
 def _find_color(arguments: Sequence[str]) -> str | None:
-    """The value of ``--color``, wherever it stands: an error about the command line has color too."""
+    """Find the value of ``--color`` before the command line is parsed, because a parsing error has color too."""
     words = itertools.takewhile(lambda argument: argument != "--", arguments)
     value = None
     for word, next_word in itertools.pairwise([*words, ""]):
@@ -177,7 +176,7 @@ def _find_color(arguments: Sequence[str]) -> str | None:
 
 
 def _add_color_option(group: TyperGroup, parameters: Sequence[Any]) -> None:
-    """Let every command have the ``--color`` of the program; its value is already in use."""
+    """Add the program's ``--color`` to every command. Its value is dropped: ``main`` has already applied it."""
     (option,) = (copy.copy(parameter) for parameter in parameters if parameter.name == "color")
     option.expose_value = False
     for command in group.commands.values():
@@ -188,31 +187,31 @@ def _add_color_option(group: TyperGroup, parameters: Sequence[Any]) -> None:
 
 
 def _report_usage_error(error: TyperException, group: object, arguments: Sequence[str]) -> int:
-    """Report an error of Typer like ours: one sentence, and a hint."""
+    """Report one of Typer's errors as ours are reported: one sentence and a hint. Return the exit code."""
     context = getattr(error, "ctx", None)
     message = error.format_message()
     if type(error).__name__ == "NoArgsIsHelpError":  # the message is the help
         echo_err(message)
         return error.exit_code
     path = context.command_path if context else _find_path(group, arguments)
-    report = UsageError(help_layout.format_error(message), hint=f"See {path} --help")
+    usage_error = UsageError(help_layout.format_error(message), hint=f"See {path} --help")
     if type(error).__name__ == "NoSuchOption" and context and (text := _find_text(arguments)) is not None:
         names = {name for parameter in context.command.params for name in parameter.opts}
         option = next((name for name in ("-e", "-p") if name in names), "--")
-        report = UsageError(
+        usage_error = UsageError(
             f"{quote_name(text)} would be read as an option", hint=f"Put it after {option}: {option} {quote_name(text)}"
         )
-    echo_error(report)
+    echo_error(usage_error)
     return error.exit_code
 
 
 def _find_text(arguments: Sequence[str]) -> str | None:
-    """The first argument that begins with a dash and has blanks: a prompt, not an option."""
+    """Find the first argument that begins with a dash and contains a blank: a prompt, not an option."""
     return next((word for word in arguments if re.match(r"-[^=]*\s", word)), None)
 
 
 def _find_path(group: object, arguments: Sequence[str]) -> str:
-    """The words that call the command that the arguments name."""
+    """Find the command that the arguments name, such as ``qvision config set``."""
     path = ["qvision"]
     command = group
     for word in arguments[_count_leading_options(arguments) :]:
@@ -232,12 +231,12 @@ def _check_arguments(arguments: Sequence[str]) -> None:
         if strip_control_characters(argument) != argument or is_name or _IMAGE_NAME.fullmatch(argument):
             raise UsageError(f"{argument} would be read as an option", hint=f"For the file: ./{argument}")
     word = next(iter(arguments[_count_leading_options(arguments) :]), "")
-    if word not in _COMMANDS and (example := _find_command(word)) is not None:
+    if word not in _COMMANDS and (example := _suggest_command_line(word)) is not None:
         raise UsageError(f"{quote_name(word)} is not a command", hint=f"For example: {example}")
 
 
-def _find_command(word: str) -> str | None:
-    """The command line for an image, a folder or a link that stands where the command should be."""
+def _suggest_command_line(word: str) -> str | None:
+    """Suggest a command line for an image, a folder or a link in place of a command."""
     if os.path.isdir(word):
         return f"qvision batch {quote_name(word)} -P describe"
     if os.path.isfile(word) or word.startswith(("http://", "https://", "data:image/")):
@@ -265,10 +264,10 @@ def _check_dashes(group: TyperGroup, arguments: Sequence[str]) -> None:
 
 
 def _check_empty_names(group: TyperGroup, arguments: Sequence[str]) -> None:
-    """Reject an empty name of a file, as a variable that is not set leaves it: it would be read as the current folder.
+    """Reject an empty file name, as an unset variable leaves it: it would be read as the current folder.
 
     Raises:
-        UsageError: there is one.
+        UsageError: a file name is empty.
     """
     words = list(itertools.takewhile(lambda argument: argument != "--", arguments))
     if "" not in words and not any(word.startswith("--") and word.endswith("=") for word in words):

@@ -30,9 +30,9 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-#: Bytes that are read from standard input, far more than a key may have.
+#: Bytes to read from standard input at most, far more than a key has.
 _MAX_KEY_BYTES = 65_536
-#: Characters; a terminal drops the rest of a longer line (Linux: N_TTY_BUF_SIZE without the line break).
+#: Characters of a line on a terminal, which drops further ones (Linux: N_TTY_BUF_SIZE without the line break).
 _MAX_LINE_LENGTH = 4095
 _PIPE_HINT = "Pipe the key in: " + (
     "type key.txt | qvision auth login --stdin" if IS_WINDOWS else "qvision auth login --stdin < key.txt"
@@ -61,7 +61,7 @@ def login(
     if quiet:
         return
     if problem:
-        echo_note(f"{problem}")
+        echo_note(problem)
     echo_err(f"stored the key of profile {settings.profile} for {get_origin(settings.base_url)} in {location}")
     if settings.key_env and os.environ.get(settings.key_env):
         echo_note(f"{settings.key_env} is set, and is used instead of the stored key")
@@ -76,7 +76,7 @@ def status(
 ) -> None:
     """Show which key is used and where it comes from.
 
-    Shows only its last four characters. Exits with 3 if a key is needed and missing.
+    Only its last four characters are shown. Exits with 3 if a key is needed and missing.
     """
     from ..settings import keys
     from ..text import mask_key
@@ -139,7 +139,7 @@ def _read_key_from_stdin() -> str:
 
 
 def _prompt_for_key(settings: "Settings") -> str:
-    """Read the key from the terminal, without showing it."""
+    """Read the key from the terminal, which does not show it."""
     import getpass
     import warnings
 
@@ -148,7 +148,7 @@ def _prompt_for_key(settings: "Settings") -> str:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", getpass.GetPassWarning)
-            typed = getpass.getpass(f"Key for {get_origin(settings.base_url)} (hidden): ")
+            key = getpass.getpass(f"Key for {get_origin(settings.base_url)} (hidden): ")
     except EOFError:
         echo_err("")  # Ctrl-D leaves the cursor after the prompt
         return ""
@@ -157,8 +157,8 @@ def _prompt_for_key(settings: "Settings") -> str:
     except KeyboardInterrupt:
         echo_err("")
         raise InterruptedByUserError(hint="Nothing was stored.") from None
-    if len(typed) >= _MAX_LINE_LENGTH:
+    if len(key) >= _MAX_LINE_LENGTH:
         raise AuthError(
             f"the key is too long to type: a terminal line holds {_MAX_LINE_LENGTH} characters", hint=_PIPE_HINT
         )
-    return typed
+    return key

@@ -1,4 +1,4 @@
-"""``qvision batch``: many images, a request and a line of JSON for each, resumable."""
+"""``qvision batch``: describe many images in a run that can be resumed, with a line of JSON for each."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -127,7 +127,7 @@ def batch(
 
 
 def _format_request(request: "Request", settings: "Settings", preset: "Preset | None") -> tuple[str, ...]:
-    """What a dry run says about every request."""
+    """Format the lines about every request that a dry run prints."""
     return runs.format_request(
         {
             "preset": None if preset is None else preset.name,
@@ -188,15 +188,13 @@ def _build_batch_request(
 def _build_sidecar_options(
     params: "Mapping[str, Any]", paths: "Sequence[str]", preset: "Preset | None", schema: "Schema | None"
 ) -> "SidecarOptions | None":
-    """The options of the sidecars; ``None`` if none is written.
+    """Build the options of sidecars; ``None`` if none are written.
 
     Args:
         params: the command line, by the names of the parameters.
     """
-    kinds, names = (
-        params["sidecar"] or (),
-        ("existing", "caption_suffix", "append_suffix", "one_line", "prefix", "xmp_name"),
-    )
+    kinds = params["sidecar"] or ()
+    names = ("existing", "caption_suffix", "append_suffix", "one_line", "prefix", "xmp_name")
     changes = {name: params[name] for name in names}
     if not kinds and not any(changes.values()):
         return None

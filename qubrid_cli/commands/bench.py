@@ -17,6 +17,7 @@ from ..text import quote_name
 from .shared import completions, help_layout, options, runs, setup, verdict_options
 
 if TYPE_CHECKING:
+    from ..bench.forecast import BenchForecast
     from ..bench.labels import Label
     from ..bench.measure import ImageStore
     from ..bench.outcome import BenchResult
@@ -33,7 +34,7 @@ qvision bench photo.jpg --models Qwen/Qwen3-VL-Flash,Qwen/Qwen3-VL-Plus
 qvision bench *.jpg "how many people?" --max-pixels 262144,1048576 -n 5
 qvision bench --labels labels.jsonl "is it blurred?" --json"""
 _MAX_RUNS, _MAX_JOBS = 1000, 256
-#: Their options have lists of values here.
+#: The settings whose options take lists of values in this command.
 _VARIED = {"max_pixels", "image_order", "think"}
 _SETTINGS = (*options.REQUEST_SETTINGS, *options.RETRY_SETTINGS, *options.IMAGE_SETTINGS)
 
@@ -136,24 +137,23 @@ def bench(
     from ..bench import export, forecast, measure
     from ..images.documents import expansion
 
-    shown = show.OutputOptions(as_json, None, None, thinking=False, quiet=quiet, verbose=False)
-    with _reporting_failures(shown):
+    with _reporting_failures(as_json=as_json):
         target = _open_page(page)
         config = setup.load_config()
         plan, settings = _build_plan(context, config, arguments or [])
         target.refuse_overwriting(expansion.list_files([sample.image for sample in plan.samples]))
         key = None if dry_run else setup.require_key(settings, quiet=quiet)
         images = measure.ImageStore(plan)
-        with show.open_status(quiet=shown.quiet) as show_status:
+        with show.open_status(quiet=quiet) as show_status:
             for name in images.prepare_all():
                 show_status(f"preparing {name}")
-        planned = forecast.forecast(plan, images)
+        expected = forecast.forecast(plan, images)
         if dry_run:
-            _show_forecast(planned, shown)
+            _show_forecast(expected, as_json=as_json)
             return
-        for line in () if quiet else (*planned.list_notes(), planned.format_summary()):
+        for line in () if quiet else (*expected.list_notes(), expected.format_summary()):
             echo_prose(line)
-        result = _measure(plan, images, settings, key, shown)
+        result = _measure(plan, images, settings, key, quiet=quiet)
     if as_json:
         show.print_json(export.json_result(result))
     elif result.has_answers:
@@ -168,10 +168,10 @@ def bench(
 
 
 def _open_page(name: str | None) -> Output:
-    """The file of the page.
+    """Open the file of the page.
 
     Raises:
-        UsageError: it has another suffix, or cannot be written.
+        UsageError: its suffix is not that of HTML, or it cannot be written.
     """
     if name is not None and not name.lower().endswith((".html", ".htm")):
         hint = "Name a file such as bench.html. For other formats: qvision bench … --json > bench.json"
@@ -180,13 +180,13 @@ def _open_page(name: str | None) -> Output:
 
 
 @contextmanager
-def _reporting_failures(shown: show.OutputOptions) -> Iterator[None]:
-    """With ``--json``, print an object of the same form about an error before anything was measured."""
+def _reporting_failures(*, as_json: bool) -> Iterator[None]:
+    """With ``--json``, print an object for an error that ends the benchmark before it measures anything."""
     try:
         yield
     except (QvisionError, KeyboardInterrupt) as error:
         failure = error if isinstance(error, QvisionError) else InterruptedByUserError()
-        if shown.as_json:
+        if as_json:
             from ..bench import export
 
             show.print_json(export.json_failure(failure))
@@ -194,10 +194,10 @@ def _reporting_failures(shown: show.OutputOptions) -> Iterator[None]:
 
 
 def _build_plan(context: typer.Context, config: "Config", words: Sequence[str]) -> "tuple[BenchPlan, Settings]":
-    """What the command line asks for.
+    """Build the plan of the benchmark from the command line; return it with the settings of the endpoint.
 
     Raises:
-        QvisionError: it cannot be used.
+        QvisionError: an argument, an option or a setting cannot be used.
     """
     from ..bench import labels, plan
     from ..images.arguments import classify
@@ -214,15 +214,15 @@ def _build_plan(context: typer.Context, config: "Config", words: Sequence[str]) 
     if classified.error is not None:
         raise classified.error
 
-    labelled = _read_labels(label_file, stdin, classified.images, setup.resolve_settings(context, config))
-    is_judged = bool(labelled) and params["schema"] is None and labels.are_yes_or_no(labelled)
+    image_labels = _read_labels(label_file, stdin, classified.images, setup.resolve_settings(context, config))
+    is_judged = bool(image_labels) and params["schema"] is None and labels.are_yes_or_no(image_labels)
     question = plan.QuestionOptions(
         option_prompt=prompt,
         argument_prompt=classified.prompt,
-        has_own_prompts=all(label.prompt for label in labelled) and bool(labelled),
+        has_own_prompts=all(label.prompt for label in image_labels) and bool(image_labels),
         system=setup.read_prompt("-s", params["system"], stdin),
         extra=setup.parse_params(params["param"]),
-        has_objects=any(isinstance(label.expected, dict) for label in labelled),
+        has_objects=any(isinstance(label.expected, dict) for label in image_labels),
         has_preset=params["preset"] is not None,
         is_judged=is_judged,
         **{name: params[name] for name in ("schema", "crop", "original", "by", "threshold")},
@@ -230,18 +230,18 @@ def _build_plan(context: typer.Context, config: "Config", words: Sequence[str]) 
     preset, choices = params["preset"], _list_choices(params)
 
     def resolve(choice: Mapping[str, Any]) -> "tuple[Preset | None, Settings]":
-        chosen = {**setup.options_from(context), **choice}
+        variant_options = {**setup.options_from(context), **choice}
         if is_judged:
-            return None, resolving.resolve(chosen, os.environ, config)
-        return resolving.resolve_with_preset(chosen, os.environ, config, preset)
+            return None, resolving.resolve(variant_options, os.environ, config)
+        return resolving.resolve_with_preset(variant_options, os.environ, config, preset)
 
-    compared, settings = plan.build_variants(choices, resolve, question)
-    images: Sequence[Source] = [label.image for label in labelled] or classified.images
+    variants, settings = plan.build_variants(choices, resolve, question)
+    images: Sequence[Source] = [label.image for label in image_labels] or classified.images
     images = image_options.choose_downloads(images, settings, fetch=params["fetch"])
     images, documents = expansion.expand_pages(images, None, None, each=True)
     return plan.BenchPlan(
-        variants=compared,
-        samples=labels.join_images(images, labelled),
+        variants=variants,
+        samples=labels.join_images(images, image_labels),
         runs=params["run_count"],
         jobs=params["job_count"],
         request_options=connection.build_request_options(settings, config.prices),
@@ -254,7 +254,7 @@ def _build_plan(context: typer.Context, config: "Config", words: Sequence[str]) 
 def _read_labels(
     name: str | None, stdin: BinaryIO, images: "Sequence[Source]", settings: "Settings"
 ) -> "Sequence[Label]":
-    """The labels of the images, or of all images that have one; nothing without ``--labels``."""
+    """Read the labels of the images, or all labels if no images are named; none without ``--labels``."""
     if name is None:
         return []
     from ..bench import labels
@@ -265,7 +265,7 @@ def _read_labels(
 
 
 def _list_choices(params: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The values of the settings that vary, for each variant."""
+    """List the values of the varied settings for each variant."""
     from ..bench import plan
 
     if params["models"] is not None and params["model"] is not None:
@@ -277,18 +277,18 @@ def _list_choices(params: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _measure(
-    plan: "BenchPlan", images: "ImageStore", settings: "Settings", key: str | None, shown: show.OutputOptions
+    plan: "BenchPlan", images: "ImageStore", settings: "Settings", key: str | None, *, quiet: bool
 ) -> "BenchResult":
-    """Make all requests. After Ctrl-C, the result has what was measured until then."""
+    """Make all requests. After Ctrl-C, the result has the measurements so far."""
     from ..bench import measure, outcome
 
     measured: list[measure.Measurement] = []
     stop: QvisionError | None = None
-    # Each variant has a model of its own, so none is suggested for that of the settings.
+    # Without a model, because an error would suggest one in place of that of the settings, not of the variant's.
     endpoint = connection.open_endpoint(replace(settings, model=None), key, connects_early=False)
     measuring = measure.Measuring(plan, images, endpoint)
     try:
-        with show.open_status(quiet=shown.quiet) as show_status:
+        with show.open_status(quiet=quiet) as show_status:
             show_status("warming up")
             for number, _ in enumerate(measuring.warm_up(), 1):
                 show_status(f"warming up: {number} of {plan.warm_up_count} requests")
@@ -301,7 +301,7 @@ def _measure(
 
 
 def _show_result(result: "BenchResult", *, quiet: bool) -> None:
-    """Draw tables on a terminal; elsewhere print a table with tabs, and the notes on stderr."""
+    """Draw tables on a terminal. Elsewhere, print a table with tabs on stdout, and the notes on stderr."""
     from ..bench import export, tables
 
     if sys.stdout is not None and sys.stdout.isatty():
@@ -310,15 +310,15 @@ def _show_result(result: "BenchResult", *, quiet: bool) -> None:
     for line in export.format_lines(result):
         show.print_line(line)
     for note in () if quiet else tables.format_notes(result):
-        echo_note(f"{note}")
+        echo_note(note)
 
 
-def _show_forecast(planned: Any, shown: show.OutputOptions) -> None:
+def _show_forecast(expected: "BenchForecast", *, as_json: bool) -> None:
     from ..bench import forecast
 
-    if shown.as_json:
-        show.print_json(forecast.json_forecast(planned))
+    if as_json:
+        show.print_json(forecast.json_forecast(expected))
         return
-    rows = list(forecast.format_rows(planned))
+    rows = list(forecast.format_rows(expected))
     show.show_rows(("variant", "prompt tokens", "cost without answers"), rows)
-    show.print_line(f"{planned.format_summary()}; nothing was sent to the endpoint")
+    show.print_line(f"{expected.format_summary()}; nothing was sent to the endpoint")

@@ -1,4 +1,4 @@
-"""``qvision chat``: a conversation about images, typed or from a pipe."""
+"""``qvision chat``: talk about images, with messages that are typed or come from a pipe."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -131,14 +131,14 @@ def lead_chat(
 
 
 def _resolve(context: typer.Context, config: "Config", preset_name: str | None) -> tuple["Preset | None", "Settings"]:
-    """The preset of ``--preset``, and the settings. That of the settings is for single answers."""
+    """Find the preset of ``--preset``, and resolve the settings. A preset of the settings is for single answers only."""
     if preset_name is None:
         return None, setup.resolve_settings(context, config)
     return setup.resolve_preset_and_settings(context, config, preset_name)
 
 
 def _refuse_stdin(texts: Sequence[str | None]) -> BinaryIO:
-    """An empty stream in place of standard input, from which the messages are read.
+    """Return an empty stream in place of standard input, which holds the messages.
 
     Raises:
         UsageError: one of the arguments is ``-``.
@@ -153,5 +153,5 @@ def _restore_model(settings: "Settings", saved: "SavedChat", *, quiet: bool) -> 
 
     settings, note = inputs.restore_model(settings, saved)
     if note is not None and not quiet:
-        echo_note(f"{note}")
+        echo_note(note)
     return settings

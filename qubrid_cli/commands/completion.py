@@ -20,7 +20,7 @@ echo 'source <(qvision completion bash)' >> ~/.bashrc"""
 
 
 class Shell(enum.StrEnum):
-    """The shells with a script."""
+    """The shells that have a script."""
 
     BASH = "bash"
     ZSH = "zsh"
@@ -56,9 +56,9 @@ def completion(
 
 
 def _find_place(shell: Shell, environ: Mapping[str, str], home: Path) -> tuple[Path, str]:
-    """Where a shell looks for the script, and what the user must still do.
+    """Find the path where a shell looks for the script, and what the user has to do to use it.
 
-    Sources: the README of bash-completion, ``zshcompsys(1)``, ``fish-completions(1)``; PowerShell has no such folder.
+    Sources: the README of bash-completion, ``zshcompsys(1)``, ``fish-completions(1)``. PowerShell looks in no folder.
     """
     data = Path(environ.get("XDG_DATA_HOME") or home / ".local/share")
     config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")

@@ -1,4 +1,4 @@
-"""``qvision config``: show the settings and where each comes from, and change the configuration file."""
+"""``qvision config``: show the settings and their sources, and change the config file."""
 
 import json
 import os
@@ -138,10 +138,10 @@ def edit() -> None:
     command = _find_editor()
     path = config_file.get_config_path(os.environ)
     original = config_file.read_text(path) or ""
-    offered = original or config_edit.TEMPLATE
-    copy = config_edit.write_temporary_copy(offered, path)
-    edited = _run_editor(command, copy, offered)
-    if edited == offered:
+    draft = original or config_edit.TEMPLATE
+    copy = config_edit.write_temporary_copy(draft, path)
+    edited = _run_editor(command, copy, draft)
+    if edited == draft:
         echo_err("nothing was changed")
         return
     _validate_edited(edited, copy)
@@ -159,7 +159,7 @@ def edit() -> None:
 
 
 def _find_editor() -> list[str]:
-    """Return the program in VISUAL or EDITOR, or that of the system, and its arguments."""
+    """Return the program in VISUAL or EDITOR with its arguments, or the system's editor."""
     from ..operating_system import IS_WINDOWS, find_editor_command, format_set_variable
 
     is_interactive = sys.stdin is not None and sys.stdin.isatty()
@@ -174,8 +174,8 @@ def _find_editor() -> list[str]:
     return words
 
 
-def _run_editor(command: list[str], copy: Path, offered: str) -> str:
-    """Open the copy in the editor, and return the edited text; the copy is kept only if its text was changed."""
+def _run_editor(command: list[str], copy: Path, draft: str) -> str:
+    """Open the copy, which holds the draft, in the editor, and return the edited text. A changed copy is kept."""
     import subprocess
 
     from ..settings import config_file
@@ -186,16 +186,16 @@ def _run_editor(command: list[str], copy: Path, offered: str) -> str:
         copy.unlink()
         raise ConfigError(f"cannot run {command[0]}: {error.strerror}", hint="Check VISUAL and EDITOR.") from error
     edited = config_file.read_text(copy) or ""
-    if edited == offered:
+    if edited == draft:
         copy.unlink(missing_ok=True)
     if exit_code:
-        hint = None if edited == offered else f"Your text is in {quote_name(copy)}"
+        hint = None if edited == draft else f"Your text is in {quote_name(copy)}"
         raise ConfigError(f"{command[0]} exited with {exit_code}; nothing was changed", hint=hint)
     return edited
 
 
 def _validate_edited(text: str, copy: Path) -> None:
-    """Raise a ``ConfigError`` for an invalid text, with the path of its copy in the hint."""
+    """Raise a ``ConfigError`` if the text is invalid, with the path of its copy in the hint."""
     from ..settings import config_file
 
     location = f"Nothing was changed; your text is in {quote_name(copy)}"
@@ -212,7 +212,7 @@ def _validate_edited(text: str, copy: Path) -> None:
 
 
 def _mask(names: tuple[str, ...] | list[str], value: Any) -> Any:
-    """Hide the values of headers, of body fields and of parameters of the URL that may be secret."""
+    """Hide values that may be secret: of headers, body fields and parameters of the URL."""
     from ..images.urls import mask_query
     from ..text import is_secret_header, is_secret_parameter, mask_fields
 

@@ -1,6 +1,5 @@
 """``qvision describe``: one request for all images, or one for each."""
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
@@ -41,12 +40,12 @@ qvision describe receipt.png --schema "shop, total number" | jq .total"""
 
 @frozen
 class _Plan:
-    """The requests that will be sent: the same one for each group of images.
+    """One request, to be sent about each group of images.
 
     Attributes:
         reads_tiles: each tile of an image has a request of its own, and the texts are joined.
         documents: the open documents of the pages among the images.
-        separator: is written between the answers; ``None`` for nothing.
+        separator: the text between two answers; ``None`` for none.
     """
 
     request: "Request"
@@ -158,7 +157,11 @@ def describe(
 
 
 def _group_images(images: Sequence["Source"], *, each: bool, together: bool) -> list[Sequence["Source"]]:
-    """The images of each request."""
+    """Group the images into requests: each alone, or all together.
+
+    Raises:
+        UsageError: the options exclude each other, or there are too many images for one request.
+    """
     from ..images.documents import expansion
 
     if each and together:
@@ -174,39 +177,34 @@ def _group_images(images: Sequence["Source"], *, each: bool, together: bool) -> 
 
 
 def _format_separator(option: str | None, *, is_ocr: bool) -> str | None:
-    """The text between two answers: a form feed between the texts of pages, or a line of the user's own."""
+    """Return the text between two answers: the user's line, or a form feed between the texts of pages."""
     if option is None:
         return "\f" if is_ocr else None
     return option if option.endswith("\n") else f"{option}\n"
 
 
 def _describe_groups(plan: _Plan, key: str | None, show: OutputOptions, target: Output) -> list[QvisionError]:
-    """Send a request for each group in turn and show its answer; the failures of several requests are returned.
+    """Send a request for each group in turn, show the answers, and return the failures of single requests.
 
     Raises:
-        QvisionError: the only request failed, or every other one would fail in the same way.
+        QvisionError: the only request failed, or all further ones would fail in the same way.
     """
     from ..images.prepare import PreparationPool
 
     failures: list[QvisionError] = []
     has_several = len(plan.groups) > 1
     pool = PreparationPool(plan.limits, plan.documents)
-    submitted = deque([pool.submit(plan.groups[0])])  # prepared in threads while the next lines load httpx
+    prepared_groups = pool.submit_in_turn(plan.groups)  # the first is prepared while the next lines load httpx
     with connection.open_endpoint(plan.settings, key, plan.groups) as endpoint:
         request_answer, request = question.choose_describe(plan.schema, reads_tiles=plan.reads_tiles), plan.request
         request_options = connection.build_request_options(plan.settings, plan.prices)
-        for number, (group, next_group) in enumerate(zip(plan.groups, [*plan.groups[1:], ()], strict=True), 1):
-            submitted.append(pool.submit(next_group))
+        for number, (group, images) in enumerate(zip(plan.groups, prepared_groups, strict=True), 1):
             if has_several:
                 announce_image(group[0].name, show, target, has_heading=plan.separator is None)
             if number > 1 and plan.separator is not None:
                 show_separator(plan.separator, show, target)
-            items = request_answer(
-                endpoint,
-                question.fill_placeholders(request, group, number),
-                submitted.popleft(),
-                request_options,
-            )
+            filled = question.fill_placeholders(request, group, number)
+            items = request_answer(endpoint, filled, images, request_options)
             answer = show_answer(items, show, target, name=group[0].name if has_several else None)
             if answer.has_answer:
                 request = replace(request, dropped=request.dropped | answer.refused_parameters)
@@ -219,19 +217,19 @@ def _describe_groups(plan: _Plan, key: str | None, show: OutputOptions, target: 
 
 
 def _show_dry_runs(plan: _Plan, show: OutputOptions, target: Output) -> list[QvisionError]:
-    """Build each request and show it in place of an answer; failures as for ``_describe_groups``."""
+    """Show each request instead of sending it; fail as ``_describe_groups`` does."""
+    from ..client.request import COMPLETIONS_PATH
     from ..describe.dry_run import dry_run, split_tiles
     from ..images.prepare import PreparationPool
 
     failures: list[QvisionError] = []
-    pool, url = PreparationPool(plan.limits, plan.documents), connection.format_url(plan.settings, "/chat/completions")
+    pool, url = PreparationPool(plan.limits, plan.documents), connection.format_url(plan.settings, COMPLETIONS_PATH)
     request_template = question.add_response_format(plan.request, plan.schema)
     for number, group in enumerate(plan.groups, 1):
         request = question.fill_placeholders(request_template, group, number)
         images = pool.submit(group)
         try:
-            requests = split_tiles(images) if plan.reads_tiles else [images]
-            for request_images in requests:
+            for request_images in split_tiles(images) if plan.reads_tiles else [images]:
                 result = dry_run(url, request, request_images, labels=plan.settings.labels, prices=plan.prices)
                 show_dry_run(result, show, target)
         except QvisionError as error:

@@ -28,7 +28,7 @@ app = typer.Typer()
 
 
 class SortKey(enum.StrEnum):
-    """What the matches are sorted by."""
+    """The order of the matches."""
 
     PROBABILITY = "probability"
 
@@ -155,7 +155,7 @@ def grep(
 
 
 def _split_question(words: "Sequence[str]", option: str | None) -> "tuple[Sequence[str], str]":
-    """The paths and the question among the arguments; with ``-e``, all of them are paths."""
+    """Split the arguments into paths and question; with ``-e``, all of them are paths."""
     if option is not None:
         return words, ""
     if not words:
@@ -172,12 +172,12 @@ def _build_inputs(
     settings: "Settings",
     stdin: BinaryIO,
 ) -> "BatchInputs":
-    """The images that the command line names.
+    """Find the images that the command line names.
 
     Args:
         params: the command line, by the names of the parameters.
-        files: which the run writes, by option.
-        question_word: the argument that is the question, if one is.
+        files: the files that the run writes, by option.
+        question_word: the argument that is the question; empty with ``-e``.
     """
     from ..batch import inputs
 
@@ -203,10 +203,10 @@ def _build_inputs(
 def _check_paths(
     words: "Sequence[str]", list_name: str | None, question_word: str, settings: "Settings"
 ) -> "tuple[tuple[str, ...], str | None]":
-    """The paths and the list; an archive in place of the list is like a path.
+    """Check the paths and return them with the name of the list. An archive that is named as the list counts as a path.
 
     Raises:
-        UsageError: the question stands behind the paths, or a path is a list of images.
+        UsageError: the question comes after the paths, or a path is a list of images.
         ImageError: a path does not exist.
     """
     from ..batch import inputs
@@ -235,44 +235,43 @@ def _check_paths(
                 f"the question comes first, and {quote_name(question_word)} is a path",
                 hint=f"For example: qvision grep {quote_name(text)} {quote_name(question_word)}",
             ) from error
-        place = (
+        rule = (
             "The question is the first argument, in quotes." if question_word else "With -e, all arguments are images."
         )
-        hint = f"Check the name. {place}"
-        raise error.with_message(error.message, hint=hint) from error
+        raise error.with_message(error.message, hint=f"Check the name. {rule}") from error
     return paths, list_name
 
 
 def _build_match_options(params: "Mapping[str, Any]") -> "MatchOptions":
-    """Which images match, and how they are printed.
+    """Build the options of matching and printing.
 
     Args:
         params: the command line, by the names of the parameters.
 
     Raises:
-        UsageError: options exclude each other.
+        UsageError: two options exclude each other.
     """
     from ..batch.matches import Form, MatchOptions
 
     forms = {"silent": Form.NOTHING, "count": Form.COUNT, "as_json": Form.LINES}
     flags = {"silent": "-q", "count": "-c", "as_json": "--json", "why": "--why", "sort": "--sort", "max_count": "-m"}
     flags |= {"with_match": "-l", "without_match": "-L", "null_names": "-0"}
-    has_no_names = [name for name in forms if params[name]]
+    nameless_forms = [name for name in forms if params[name]]
     pairs = [("silent", "count"), ("silent", "as_json"), ("count", "as_json"), ("with_match", "without_match")]
-    pairs += [(name, other) for name in has_no_names for other in ("why", "with_match")]
-    pairs += [] if params["from_"] else [(name, "null_names") for name in has_no_names]  # it applies to a list too
+    pairs += [(form, option) for form in nameless_forms for option in ("why", "with_match")]
+    pairs += [] if params["from_"] else [(form, "null_names") for form in nameless_forms]  # -0 applies to a list too
     pairs += [("silent", "sort"), ("count", "sort"), ("max_count", "sort")]
-    for name, other in pairs:
-        if params[name] and params[other]:
+    for first, second in pairs:
+        if params[first] and params[second]:
             hint = "Leave one of them out."
-            if name == "max_count":
-                hint = f"For the most probable {params[name]}, append: | head -n {params[name]}"
-            raise UsageError(f"{flags[name]} and {flags[other]} exclude each other", hint=hint)
+            if first == "max_count":
+                hint = f"For the most probable {params[first]}, append: | head -n {params[first]}"
+            raise UsageError(f"{flags[first]} and {flags[second]} exclude each other", hint=hint)
     return MatchOptions(
         threshold=params["threshold"],
         is_inverted=params["invert"] or params["without_match"],
         limit=1 if params["silent"] else params["max_count"] or inf,
-        form=next((forms[name] for name in has_no_names), Form.NAMES),
+        form=next((forms[name] for name in nameless_forms), Form.NAMES),
         is_nul_separated=params["null_names"],
         has_reasons=params["why"],
         is_sorted=params["sort"] is not None,
@@ -280,7 +279,7 @@ def _build_match_options(params: "Mapping[str, Any]") -> "MatchOptions":
 
 
 def _format_request(request: "Request", settings: "Settings", methods: "Sequence[Method]") -> tuple[str, ...]:
-    """What a dry run says about every request."""
+    """Format the lines about every request that a dry run prints."""
     return runs.format_request(
         {
             "question": request.prompt,

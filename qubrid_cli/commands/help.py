@@ -14,14 +14,14 @@ app = typer.Typer()
 
 
 def _complete_names(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """Topics and commands; after a command, the commands below it."""
+    """Complete topics and commands, and after a command the commands below it."""
     command: object = context.find_root().command
     words = context.params.get("words") or ()
     for word in words:
         command = command.commands.get(word) if isinstance(command, TyperGroup) else None
     commands = command.commands if isinstance(command, TyperGroup) else {}
     names = {} if words else manual.load_topics()
-    names |= {name: below.get_short_help_str(100) for name, below in commands.items()}
+    names |= {name: subcommand.get_short_help_str(100) for name, subcommand in commands.items()}
     return [(name, summary) for name, summary in names.items() if name.startswith(incomplete)]
 
 
@@ -56,7 +56,7 @@ def _check_words(group: TyperGroup, words: Sequence[str], topics: Collection[str
     """Refuse an unknown first word, and any word after a topic or after a command that has no commands.
 
     Raises:
-        UsageError: such a word exists.
+        UsageError: there is such a word.
     """
     names = [*topics, *group.commands]
     if words and words[0] not in names:

@@ -1,4 +1,4 @@
-"""``qvision join``: the results of a run in parts, in one file."""
+"""``qvision join``: join the results of a run in parts into one file."""
 
 from typing import Annotated
 
@@ -51,16 +51,15 @@ def join(
     from ..batch.parts.output_folder import PartFormat
     from ..output.streams import open_sink
 
-    chosen = PartFormat.from_name(output or "") if form is None else PartFormat(form)
-    if output and form is None and chosen is PartFormat.JSONL and runs.is_report_name(output):
+    part_format = PartFormat.from_name(output or "") if form is None else PartFormat(form)
+    if output and form is None and part_format is PartFormat.JSONL and runs.is_report_name(output):
         name = quote_name(output)
         raise UsageError(f"join does not write -o {name}", hint=f"Use: qvision report {quote_name(folder)} -o {name}")
     parts = open_run(folder, output)
-    with open_sink(output, is_text=chosen is PartFormat.JSONL) as sink:
-        write_joined(parts, sink, output or "-", chosen, only_failed=failed)
+    with open_sink(output, is_text=part_format is PartFormat.JSONL) as sink:
+        write_joined(parts, sink, output or "-", part_format, only_failed=failed)
     if count := count_unfinished(parts):
-        names = format_count(count, "part has", "parts have")
         raise BatchIncompleteError(
-            f"{names} no result yet; only finished parts were joined",
+            f"{format_count(count, 'part has', 'parts have')} no result yet; only finished parts were joined",
             hint="To finish them, run the batch again.",
         )

@@ -1,8 +1,7 @@
-"""``qvision locate``: boxes around objects, in pixels of the upright original; and pictures of them."""
+"""``qvision locate``: find boxes around objects, in pixels of the upright original, and draw them or cut them out."""
 
 import os
 import sys
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,39 +33,38 @@ _EXAMPLES = """\
 qvision locate photo.jpg "the dogs"
 qvision locate photo.jpg "faces" | jq -c '.[].box'
 qvision locate plan.png "doors" --draw doors.png --crop-to doors/"""
-#: The preset whose prompt precedes what is looked for.
+#: The preset whose prompt comes before the objects to look for.
 _PRESET = "boxes"
 
 
 @frozen
 class _Pictures:
-    """The pictures of the boxes that are written.
+    """The pictures to write.
 
     Attributes:
-        drawing: ``None`` for no image with the boxes drawn on it.
-        suffix: of the drawing.
-        crops: the folder for the boxes that are cut out; ``None`` to cut out none.
+        drawing: gets the original with the boxes drawn on it; ``None`` to draw nothing.
+        suffix: of the drawing, such as ``.png``, which sets its format.
+        crop_folder: gets the content of each box as a picture; ``None`` to cut out nothing.
     """
 
     drawing: Output | None
     suffix: str
-    crops: Path | None
-    background: str | None = None
+    crop_folder: Path | None
 
     @property
-    def are_wanted(self) -> bool:
-        """Whether any is written."""
-        return self.drawing is not None or self.crops is not None
+    def are_requested(self) -> bool:
+        """Whether there are any pictures to write."""
+        return self.drawing is not None or self.crop_folder is not None
 
     @property
-    def takes_stdout(self) -> bool:
-        """Whether the drawing is all that goes to standard output."""
+    def use_stdout(self) -> bool:
+        """Whether the drawing goes to standard output, in place of the boxes."""
         return self.drawing is not None and not self.drawing.is_file
 
 
 @frozen
 class _Search:
-    """The request, once for each image."""
+    """One request, to be sent about each image."""
 
     request: "Request"
     images: Sequence["Source"]
@@ -149,15 +147,15 @@ def locate(
         extra = setup.parse_params(param)
         schema = question.require_boxes(question.load_schema(None, preset, extra, settings))
         tile_options = image_options.read_tile_options("off", crop, preset, has_schema=True)
-        # The size of an image must be known, so links are always downloaded here.
+        # Links are always downloaded here, because the size of an image must be known.
         images = image_options.choose_downloads(classified.images, settings, fetch=True)
         images, documents = expansion.expand_pages(images, page_options.choice, page_options.password, each=True)
-        pictures = _open_pictures(draw, crop_to, images, show, settings)
+        pictures = _open_pictures(draw, crop_to, images, show)
         search = _Search(
             request=question.build_request(
                 settings, info.prompt, preset.system if preset else None, extra, stream=not no_stream
             ),
-            images=list(map(keep_bytes, images)) if pictures.are_wanted else images,
+            images=list(map(keep_bytes, images)) if pictures.are_requested else images,
             limits=image_options.build_image_limits(settings, tile_options, original=original, schema=schema),
             documents=documents,
             schema=schema,
@@ -176,10 +174,8 @@ def locate(
             raise SomeRequestsFailedError(f"{len(failures)} of {len(images)} requests failed", first=failures[0])
 
 
-def _open_pictures(
-    draw: str | None, crop_to: str | None, images: Sequence["Source"], show: OutputOptions, settings: "Settings"
-) -> _Pictures:
-    """The values of ``--draw`` and ``--crop-to``, checked before a request is paid for.
+def _open_pictures(draw: str | None, crop_to: str | None, images: Sequence["Source"], show: OutputOptions) -> _Pictures:
+    """Check ``--draw`` and ``--crop-to`` before a request is paid for.
 
     Raises:
         UsageError: a file cannot be written, or the options exclude each other.
@@ -204,9 +200,7 @@ def _open_pictures(
             f"--crop-to {quote_name(crop_to)} is not a folder on this machine",
             hint="Name a folder; it is created if necessary.",
         )
-    return _Pictures(
-        drawing, suffix if draw != "-" else ".png", None if crop_to is None else Path(crop_to), settings.background
-    )
+    return _Pictures(drawing, suffix, None if crop_to is None else Path(crop_to))
 
 
 def _check_stdout(show: OutputOptions) -> None:
@@ -217,32 +211,29 @@ def _check_stdout(show: OutputOptions) -> None:
 
 
 def _search_images(search: _Search, key: str | None, show: OutputOptions, target: Output) -> list[QvisionError]:
-    """Ask about each image in turn and show the boxes; the failures of several images are returned.
+    """Send a request for each image in turn, show the boxes, and return the failures of single images.
 
     Raises:
-        QvisionError: the only request failed, or every other one would fail in the same way.
+        QvisionError: the only request failed, or all further ones would fail in the same way.
     """
     from ..images.prepare import PreparationPool
 
     failures: list[QvisionError] = []
     has_several = len(search.images) > 1
     pool = PreparationPool(search.limits, search.documents)
-    submitted = deque([pool.submit(search.images[:1])])
+    groups = [[image] for image in search.images]
+    prepared_groups = pool.submit_in_turn(groups)
     with connection.open_endpoint(search.settings, key, [search.images]) as endpoint:
         request_boxes = question.choose_describe(search.schema, reads_tiles=False)
         request_options = connection.build_request_options(search.settings, search.prices)
-        for number, image in enumerate(search.images, 1):
-            submitted.append(pool.submit(search.images[number : number + 1]))
+        for number, (group, prepared) in enumerate(zip(groups, prepared_groups, strict=True), 1):
+            (image,) = group
             if has_several:
                 announce_image(image.name, show, target, has_heading=False)
-            items = request_boxes(
-                endpoint,
-                question.fill_placeholders(search.request, [image], number),
-                submitted.popleft(),
-                request_options,
-            )
+            filled = question.fill_placeholders(search.request, group, number)
+            items = request_boxes(endpoint, filled, prepared, request_options)
             name = image.name if has_several else None
-            if search.pictures.takes_stdout:
+            if search.pictures.use_stdout:
                 answer = show_notes(items, show, name=name)
             else:
                 answer = show_answer(items, show, target, name=name)
@@ -255,9 +246,9 @@ def _search_images(search: _Search, key: str | None, show: OutputOptions, target
 
 
 def _save_pictures(search: _Search, image: "Source", answer: "Description", show: OutputOptions) -> QvisionError | None:
-    """Write the pictures of an answer; the error if the image cannot be read again."""
+    """Write the pictures of an answer; return the error if the image cannot be read or a picture not be written."""
     pictures = search.pictures
-    if not pictures.are_wanted:
+    if not pictures.are_requested:
         return None
     from ..images.detections import crops, drawing, upright
     from ..images.detections.detection import Detection
@@ -269,20 +260,20 @@ def _save_pictures(search: _Search, image: "Source", answer: "Description", show
     try:
         original = upright.load_upright(image, prepared, search.documents)
         scale = original.width / prepared.width
-        if pictures.crops is not None:
-            paths = crops.save_crops(original, detections, pictures.crops, image.name, scale=scale)
+        if pictures.crop_folder is not None:
+            paths = crops.save_crops(original, detections, pictures.crop_folder, image.name, scale=scale)
             if show.is_interactive:
-                echo_err(f"{len(paths)} files in {quote_name(pictures.crops)}")
+                echo_err(f"{len(paths)} files in {quote_name(pictures.crop_folder)}")
         if pictures.drawing is not None:
-            drawn = drawing.draw_detections(original, detections, scale=scale)
-            pictures.drawing.write_image(drawing.encode_drawing(drawn, pictures.suffix))
+            picture = drawing.draw_detections(original, detections, scale=scale)
+            pictures.drawing.write_image(drawing.encode_drawing(picture, pictures.suffix))
     except QvisionError as error:
         return error
     return None
 
 
 def _show_dry_runs(search: _Search, show: OutputOptions, target: Output) -> None:
-    """Show the request for each image."""
+    """Show each request instead of sending it."""
     from ..client.request import COMPLETIONS_PATH
     from ..describe.dry_run import dry_run
     from ..images.prepare import PreparationPool

@@ -40,7 +40,7 @@ def models(
 ) -> None:
     """List the models of the endpoint, one id per line.
 
-    If Qubrid does not list its models, shows the vision models in its documentation.
+    If Qubrid provides no list, the vision models in its documentation are shown.
     """
     from ..settings import model_cache
 
@@ -90,7 +90,7 @@ def _print_json(
 
 
 def _fetch_models(settings: "Settings", *, quiet: bool) -> tuple[str, ...] | None:
-    """Request the list and cache it for completion; ``None`` if the endpoint has none and the built-in list is used."""
+    """Request the list and cache it for completion; ``None`` if the endpoint has no list and there is a built-in one."""
     from ..client.models import NoModelListError, check_address
     from ..client.retry import RetryLimits
     from ..settings import config_file, keys, model_cache
@@ -119,7 +119,7 @@ def _fetch_models(settings: "Settings", *, quiet: bool) -> tuple[str, ...] | Non
 
 
 def _list_models(endpoint: "Endpoint", limits: "RetryLimits", *, quiet: bool) -> tuple[str, ...]:
-    """Request the list, and show each retry on a terminal."""
+    """Request the list; show each retry on a terminal."""
     from ..client.models import list_models
     from ..client.retry import RetryScheduled
 

@@ -55,12 +55,12 @@ def list_presets(
         _write_json(objects, output)
     else:
         _write_table(presets, output)
-    for problem in errors if not quiet else ():
-        echo_note(f"{escape_control_characters(problem.message)}")
+    for problem in () if quiet else errors:
+        echo_note(escape_control_characters(problem.message))
 
 
 def _write_table(presets: Mapping[str, "Preset"], output: Output) -> None:
-    """Write a line for each preset: cut to the width of a terminal, separated by a tab elsewhere."""
+    """Write a line for each preset, cut to the width of a terminal; elsewhere, with a tab between name and purpose."""
     width = max(map(len, presets)) + 2
     columns = shutil.get_terminal_size().columns
     for name, preset in presets.items():
@@ -105,12 +105,16 @@ def show_preset(
 
 
 def _format_schema(schema: Any) -> str:
-    """Return a schema as its author wrote it."""
+    """Format a schema as its author wrote it."""
     return textwrap.dedent(schema).strip() if isinstance(schema, str) else json.dumps(schema, default=str, indent=2)
 
 
 def _build_object(preset: "Preset") -> dict[str, Any]:
-    """Return the JSON object of a preset; raises a ``ConfigError`` if its schema is invalid."""
+    """Build the JSON object of a preset.
+
+    Raises:
+        ConfigError: the schema is invalid.
+    """
     schema = question.load_schema(None, preset, {})
     values = {key: getattr(preset, key) for key in ("name", "about", "prompt", *_SHOWN_SETTINGS)}
     return {**values, "schema": schema.document if schema else None}

@@ -1,4 +1,4 @@
-"""``qvision report``: the results of batches as a page to look at, a table, a document or a clean results file."""
+"""``qvision report``: show the results of batches as a page, a table, a document or a clean results file."""
 
 import os
 from pathlib import Path
@@ -87,19 +87,19 @@ def report(
     quiet: options.Quiet = False,
 ) -> None:
     """Show the results of batches as a page, a table or a document."""
-    chosen = _choose_format(output, form, serve=serve)
+    report_format = _choose_format(output, form, serve=serve)
     _refuse_options_without_effect(
-        chosen, {"--fetch": fetch_pictures, "--inline-limit": inline_limit is not None, "--bom": bom}
+        report_format, {"--fetch": fetch_pictures, "--inline-limit": inline_limit is not None, "--bom": bom}
     )
     if serve and inline_limit is not None:
         raise UsageError("--inline-limit has no effect with --serve", hint="Leave out --inline-limit.")
     from ..report.results import Results
 
-    if chosen is ReportFormat.PARQUET:
+    if report_format is ReportFormat.PARQUET:
         from ..output.parquet import require_library
 
         require_library()
-    target = Output(output)  # which can be written
+    target = Output(output)  # fails now if it cannot be written
     with Results(results, in_list_order=list_order, stdin=setup.open_stdin(results), target=output) as answers:
         target.refuse_overwriting(answers.paths)
         title = ", ".join(os.path.basename(name) or name for name in results)
@@ -110,17 +110,17 @@ def report(
             _serve(answers, title, fetch=fetch_pictures, quiet=quiet)
             return
         store = gallery = None
-        if chosen is ReportFormat.HTML:
+        if report_format is ReportFormat.HTML:
             store = _make_store(output, _INLINE_LIMIT if inline_limit is None else inline_limit)
             gallery = _build_gallery(answers, store, title, fetch=fetch_pictures, quiet=quiet)
-        with open_sink(output, is_text=chosen.is_text) as sink:
-            write_report(answers, sink, output or "-", chosen, title=title, has_mark=bom, gallery=gallery)
+        with open_sink(output, is_text=report_format.is_text) as sink:
+            write_report(answers, sink, output or "-", report_format, title=title, has_mark=bom, gallery=gallery)
         if store is not None:
             store.remove_stale_files()
 
 
 def _choose_format(output: str | None, form: ReportFormat | None, *, serve: bool) -> ReportFormat:
-    """The format of the report; ``--serve`` shows a page.
+    """Choose the format by the options; ``--serve`` shows a page.
 
     Raises:
         UsageError: the options exclude each other, or there is no format.
@@ -134,16 +134,22 @@ def _choose_format(output: str | None, form: ReportFormat | None, *, serve: bool
     return find_format(output or "-") if form is None else form
 
 
-def _refuse_options_without_effect(chosen: ReportFormat, options: "Mapping[str, bool]") -> None:
-    """Refuse the options that are used and apply to other formats."""
+def _refuse_options_without_effect(report_format: ReportFormat, options: "Mapping[str, bool]") -> None:
+    """Refuse options that apply only to another format.
+
+    Args:
+        options: whether each is on the command line.
+    """
     for option, is_used in options.items():
-        needed = ReportFormat.CSV if option == "--bom" else ReportFormat.HTML
-        if is_used and chosen is not needed:
-            raise UsageError(f"{option} has no effect on {chosen}, only on {needed}", hint=f"Leave out {option}.")
+        own_format = ReportFormat.CSV if option == "--bom" else ReportFormat.HTML
+        if is_used and report_format is not own_format:
+            raise UsageError(
+                f"{option} has no effect on {report_format}, only on {own_format}", hint=f"Leave out {option}."
+            )
 
 
 def _make_store(output: str | None, inline_limit: float) -> "PictureStore":
-    """What keeps the pictures of a page; only a file has a folder beside it."""
+    """Make the store for the pictures of a page; only a page that is a file has a folder beside it."""
     from ..images.urls import is_object_url
     from ..report.pictures import PictureStore, name_folder
 
@@ -167,7 +173,7 @@ def _build_gallery(answers: "Results", store: "PictureStore", title: str, *, fet
 
 
 def _make_fetcher() -> "Callable[[Link], Source]":
-    """What makes a link an image that is downloaded, as patiently as the settings say."""
+    """Make the function that turns a link into an image that is downloaded, with the time limits of the settings."""
     from ..library.image_options import choose_downloads
     from ..settings.resolve import resolve
 
@@ -191,9 +197,9 @@ def _serve(answers: "Results", title: str, *, fetch: bool, quiet: bool) -> None:
 
     if answers.corrections_file is None:
         raise UsageError(
-            "the results are in no local file, so corrections cannot be saved", hint="Name a results file."
+            "corrections cannot be saved, because the results are not in a local file", hint="Name a results file."
         )
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the pictures are deleted then too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # to delete the pictures then too
     with tempfile.TemporaryDirectory(prefix="qvision-report-") as temporary:
         folder = Path(temporary, "pictures")
         gallery = _build_gallery(answers, PictureStore(folder, 0), title, fetch=fetch, quiet=quiet)

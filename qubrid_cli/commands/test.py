@@ -1,6 +1,5 @@
-"""``qvision test``: a yes-or-no question about images, with the answer as the exit code."""
+"""``qvision test``: ask a yes-or-no question about images; the exit code is the answer."""
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,10 +36,10 @@ _EPILOG = (
 
 @frozen
 class _Question:
-    """The question, once for each image.
+    """One question, to be asked about each image.
 
     Attributes:
-        is_any: whether one image suffices for a yes.
+        is_any: one image suffices for a yes.
     """
 
     request: "Request"
@@ -136,27 +135,24 @@ def answer_question(
 
 
 def _judge_images(plan: _Question, key: str | None, show: OutputOptions, target: Output) -> bool:
-    """Ask about each image until the answer is certain, and return it.
+    """Ask about one image after another until the answer to the whole question is certain, and return it.
 
     Raises:
-        QvisionError: the answer depends on an image that has none, or every other request would fail in the same way.
+        QvisionError: an image that failed could change the answer, or all further requests would fail in the same way.
     """
     from ..images.prepare import PreparationPool
 
     failures: list[QvisionError] = []
     has_several = len(plan.images) > 1
     pool = PreparationPool(plan.limits, plan.documents)
-    submitted = deque([pool.submit(plan.images[:1])])
+    groups = [[image] for image in plan.images]
+    prepared_groups = pool.submit_in_turn(groups)
     with connection.open_endpoint(plan.settings, key, [plan.images]) as endpoint:
         request_options = connection.build_request_options(plan.settings, plan.prices)
-        for number, image in enumerate(plan.images, 1):
-            submitted.append(pool.submit(plan.images[number : number + 1]))
-            items = plan.judge.judge(
-                endpoint,
-                question.fill_placeholders(plan.request, [image], number),
-                submitted.popleft(),
-                request_options,
-            )
+        for number, (group, prepared) in enumerate(zip(groups, prepared_groups, strict=True), 1):
+            (image,) = group
+            filled = question.fill_placeholders(plan.request, group, number)
+            items = plan.judge.judge(endpoint, filled, prepared, request_options)
             answer = show_verdict(items, image.name if has_several else None, show, target)
             if (error := answer.error) is None:
                 is_true: bool = answer.data["answer"] == "yes"
@@ -172,7 +168,7 @@ def _judge_images(plan: _Question, key: str | None, show: OutputOptions, target:
 
 
 def _show_dry_runs(plan: _Question, show: OutputOptions, target: Output) -> None:
-    """Show the first request for each image."""
+    """Show the first request about each image instead of sending it."""
     from ..client.probabilities import DECISIONS_PATH
     from ..client.request import COMPLETIONS_PATH
     from ..describe.dry_run import dry_run
@@ -180,8 +176,7 @@ def _show_dry_runs(plan: _Question, show: OutputOptions, target: Output) -> None
 
     pool = PreparationPool(plan.limits, plan.documents)
     request = plan.judge.build_request(plan.request)
-    path = DECISIONS_PATH if request.is_decision else COMPLETIONS_PATH
+    url = connection.format_url(plan.settings, DECISIONS_PATH if request.is_decision else COMPLETIONS_PATH)
     for number, image in enumerate(plan.images, 1):
         filled = question.fill_placeholders(request, [image], number)
-        url = connection.format_url(plan.settings, path)
         show_dry_run(dry_run(url, filled, pool.submit([image]), labels=True, prices=plan.prices), show, target)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
+from itertools import chain, pairwise
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -169,6 +170,12 @@ class PreparationPool:
         for future, image in zip(futures, images, strict=True):
             self._queue.put((future, image))
         return tuple(PendingImage(image.name, future) for future, image in zip(futures, images, strict=True))
+
+    def submit_in_turn(self, groups: Sequence[Sequence[sources.Source]]) -> Iterator[tuple[PendingImage, ...]]:
+        """Queue the first group now, and each further one when the group before it is taken; yield their images."""
+        submitted = map(self.submit, groups)
+        first = next(submitted)
+        return (images for images, _ in pairwise(chain([first], submitted, [()])))
 
     def _run(self) -> None:
         while True:

@@ -269,5 +269,5 @@ def test_results_from_standard_input_cannot_be_corrected(qvision: Qvision) -> No
     run = qvision("report", "-", "--serve", stdin=line())
     assert (run.exit_code, run.stderr) == (
         2,
-        "error: the results are in no local file, so corrections cannot be saved\nhint: Name a results file.\n",
+        "error: corrections cannot be saved, because the results are not in a local file\nhint: Name a results file.\n",
     )

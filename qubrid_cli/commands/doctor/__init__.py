@@ -1,4 +1,4 @@
-"""``qvision doctor``: check everything from the settings to the answer of a model."""
+"""``qvision doctor``: check everything from the settings to a model's answer."""
 
 import os
 import sys
@@ -71,7 +71,7 @@ def doctor(
     if interrupt is not None:
         echo_error(interrupt)
         exit_code = interrupt.exit_code
-    if is_check_still_running():  # a keyring may wait in a thread that is not a daemon, and Python would wait for it
+    if is_check_still_running():  # Python would wait for the threads of a locked keyring, which may not be daemons
         sys.stdout.flush()
         os._exit(exit_code)
     raise typer.Exit(exit_code)

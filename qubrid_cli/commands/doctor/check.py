@@ -1,4 +1,4 @@
-"""The result of a check, and a time limit for work that has none of its own."""
+"""The result of a check, and a time limit for checks that have none of their own."""
 
 import enum
 import threading
@@ -44,7 +44,7 @@ def make_ok(name: str, message: str) -> Check:
 
 
 def make_warning(name: str, message: str, hint: str | None) -> Check:
-    """Build a check that noticed something that may be intended."""
+    """Build a check that found something that may be intended."""
     return Check(name, CheckStatus.WARN, message, hint)
 
 
@@ -54,9 +54,9 @@ def make_failure(name: str, error: QvisionError) -> Check:
 
 
 def run_with_timeout(work: Callable[[], _Result], seconds: float) -> _Result:
-    """Run a function in a thread, and return or raise what it does; after a timeout the thread is abandoned.
+    """Run a function in a thread, and return its result or raise its error. After a timeout, the thread is abandoned.
 
-    DNS lookups and a locked keyring have no time limit of their own.
+    DNS lookups and locked keyrings have no time limit of their own.
 
     Raises:
         TimeoutError: the function took longer than ``seconds``.

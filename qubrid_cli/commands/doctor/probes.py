@@ -1,4 +1,4 @@
-"""Checks outside the settings: the network, one step after the other, and what this machine can do."""
+"""The checks of the network, step by step, and of this machine."""
 
 import importlib.metadata
 import locale
@@ -21,7 +21,7 @@ from ...settings.keys import Keychain
 from .check import Check, make_failure, make_ok, make_warning, run_with_timeout
 
 _DAY_SECONDS = 86_400.0
-#: Let's Encrypt renews a certificate of 90 days after 60, and sends mail 20 and 10 days before its end.
+#: Let's Encrypt renews its 90-day certificates after 60 days, so fewer than 10 remaining days mean that renewal fails.
 _EXPIRY_WARNING_DAYS = 10
 #: The package of each library by the name of its module.
 _PACKAGES = {"httpx": "httpx", "PIL": "Pillow", "rich": "rich", "typer": "typer"}
@@ -29,10 +29,10 @@ _KEY_FILE_USED = "keys are stored in a file that only you can read"
 
 
 def check_network(url: str, seconds: float) -> Iterator[Check]:
-    """Resolve the host, connect to it, and secure the connection; stops at the first step that fails.
+    """Resolve the host, connect to it, and negotiate TLS. Stop at the first step that fails.
 
     Args:
-        url: of the endpoint, http or https.
+        url: the URL of the endpoint, http or https.
         seconds: the time limit of each step.
     """
     parts = urlsplit(strip_root_dot(url))
@@ -86,7 +86,7 @@ def _check_connection(host: str, port: int, addresses: list[str], seconds: float
 
 
 def _check_tls(connection: socket.socket, host: str, seconds: float) -> Check:
-    """Secure a connection and check when the host's certificate expires."""
+    """Negotiate TLS on a connection, and check when the host's certificate expires."""
     try:
         return run_with_timeout(lambda: _negotiate_tls(connection, host, seconds), seconds)
     except TimeoutError:

@@ -31,13 +31,13 @@ from .check import Check, CheckStatus, make_failure, make_ok, make_warning, run_
 #: Seconds for each check, and for the request: the server may have to load the model first.
 _CHECK_SECONDS = 10.0
 _REQUEST_SECONDS = 60.0
-#: Seconds for our own work, in addition to the endpoint's.
+#: Seconds for local work, in addition to the time limit of the endpoint.
 _GRACE_SECONDS = 2.0
 #: Enough tokens to see that the model answers.
 _MAX_TOKENS = 16
 #: Characters of the answer that are shown.
 _MAX_EXCERPT_LENGTH = 60
-#: Codes of errors whose text names options that ``doctor`` does not have, or has with another meaning.
+#: Codes of errors whose messages name options that ``doctor`` lacks, or has with another meaning.
 _TIMEOUT_CODES = frozenset({"max_time", "timeout"})
 #: A blue PNG of 64 × 64 pixels, made by ``PIL.Image.new("RGB", (64, 64), (40, 80, 200))``.
 _TEST_IMAGE = b64decode(
@@ -49,7 +49,7 @@ _TEST_IMAGE = b64decode(
 def run_checks(
     resolve_settings: Callable[[Config], Settings], *, timeout: float | None, send_image: bool
 ) -> Iterator[Check]:
-    """Run all checks.
+    """Run all checks, and yield each as soon as it ends.
 
     Args:
         timeout: seconds for each check; ``None`` for 10, and 60 for the request.
@@ -69,12 +69,12 @@ def run_checks(
 
 
 def choose_exit_code(checks: list[Check]) -> int:
-    """Return the exit code of the program: 3 if a check failed with 3, else 5 if one failed, else 0."""
+    """Return the lowest exit code of the failed checks: 3 before 5; 0 if none failed."""
     return min((check.exit_code for check in checks if check.status is CheckStatus.FAIL), default=0)
 
 
 def _check_config() -> tuple[Config, Check]:
-    """Load the file and resolve its presets; the configuration is empty if the file cannot be read."""
+    """Load the file and check its presets; return an empty config if the file cannot be read."""
     config = Config()
     try:
         config = config_file.load_config(os.environ)
@@ -127,7 +127,7 @@ def _check_key_and_endpoint(settings: Settings, request_seconds: float | None) -
 
 
 def _check_key(settings: Settings) -> tuple[str | None, Check]:
-    """Find the key; ``None`` if none is sent."""
+    """Find the key, and check that there is one if it is needed; the key is ``None`` if none is sent."""
     if settings.offline:
         return None, make_ok("key", "not needed: --offline uses the built-in endpoint")
     try:
@@ -143,13 +143,13 @@ def _check_key(settings: Settings) -> tuple[str | None, Check]:
         header = settings.key_header or "Authorization"
         message = f"not needed: the {header} header is sent instead" if is_replaced else "not set, and not needed"
         return None, make_ok("key", message)
-    shown = f"{mask_key(key.text)} from {key.location}"
+    message = f"{mask_key(key.text)} from {key.location}"
     if settings.key_header:
-        shown += f", in the header {settings.key_header}"
+        message += f", in the header {settings.key_header}"
     if key.withheld_reason is not None:
         hint = "If the endpoint needs a key, run: qvision auth login"
-        return None, make_warning("key", f"{shown} is not sent: {key.withheld_reason}", hint)
-    return key.text, make_ok("key", shown)
+        return None, make_warning("key", f"{message} is not sent: {key.withheld_reason}", hint)
+    return key.text, make_ok("key", message)
 
 
 def _check_models(settings: Settings, endpoint: Endpoint, *, is_key_ok: bool) -> Iterator[Check]:
@@ -195,7 +195,7 @@ def _check_address(endpoint: Endpoint, error: NoModelListError, seconds: float) 
         pass  # the request is checked next
     except EndpointError as wrong_address:
         return make_failure("address", wrong_address)
-    return make_warning("models", error.message, "The name of the model cannot be checked; all else works.")
+    return make_warning("models", error.message, "The name of the model cannot be checked; everything else works.")
 
 
 def _timeout_error(endpoint: Endpoint, seconds: float) -> NetworkError:
@@ -219,7 +219,7 @@ def _check_request(settings: Settings, endpoint: Endpoint, seconds: float) -> Ch
 
 def _judge_answer(answer: Description, endpoint: Endpoint, seconds: float) -> Check:
     error = answer.error
-    # A test has few tokens. A model that spends them on reasoning works.
+    # The request allows few tokens. A model that spends all of them on reasoning works.
     has_spent_tokens = isinstance(error, IncompleteAnswerError) and has_reached_token_limit(answer.finish_reason)
     if error is not None and not has_spent_tokens:
         cause = error.__cause__ if isinstance(error, IncompleteAnswerError) else error

@@ -1,1 +1,1 @@
-"""What several commands need: options, help, completions, and what a command line says."""
+"""What several commands share: options, help, completions, and the steps from a command line to a run."""

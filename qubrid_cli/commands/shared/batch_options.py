@@ -1,4 +1,4 @@
-"""The options of runs over many images: those of ``batch``, most of which ``grep`` has too."""
+"""The options of runs over many images: those of ``batch``, most of which ``grep`` shares."""
 
 import enum
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ _MAX_JOBS = 1024
 
 
 class SidecarKind(enum.StrEnum):
-    """A file that is written beside each image."""
+    """A kind of file that is written beside each image."""
 
     TXT = "txt"
     JSON = "json"
@@ -22,7 +22,7 @@ class SidecarKind(enum.StrEnum):
 
 
 class ExistingKind(enum.StrEnum):
-    """What happens if such a file exists already."""
+    """What happens if a sidecar exists that qvision did not write."""
 
     SKIP = "skip"
     FAIL = "fail"
@@ -31,27 +31,34 @@ class ExistingKind(enum.StrEnum):
 
 
 class XmpNameKind(enum.StrEnum):
-    """The name of an XMP file: that of the image with its suffix, or without."""
+    """The name of an XMP sidecar: the name of the image with its suffix, or without."""
 
     NAME = "{name}.xmp"
     STEM = "{stem}.xmp"
 
 
 def parse_jobs(text: str) -> int | None:
-    """The value of ``-j``; ``None`` for ``auto``.
+    """Parse the value of ``-j``; see ``parse_count``."""
+    return parse_count("-j", text, _MAX_JOBS)
+
+
+def parse_count(option: str, text: str, maximum: int) -> int | None:
+    """Parse the value of an option that is a number from 1 on, or ``auto``, for which ``None`` is returned.
 
     Raises:
         UsageError: it is neither a number in range nor ``auto``.
     """
     if text == "auto":
         return None
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= _MAX_JOBS):
-        raise UsageError(f"invalid value for -j: {text}", hint=f'Expected a number from 1 to {_MAX_JOBS}, or "auto".')
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= maximum):
+        raise UsageError(
+            f"invalid value for {option}: {text}", hint=f'Expected a number from 1 to {maximum}, or "auto".'
+        )
     return int(text)
 
 
 def _number(flag: str, metavar: str, help_text: str, *, minimum: float = 0, maximum: float | None = None) -> Any:
-    """An option whose value is a finite number."""
+    """Make an option whose value is a finite number."""
     return typer.Option(
         flag,
         min=minimum,
@@ -220,7 +227,7 @@ BatchQuiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and
 LongVerbose = Annotated[bool, typer.Option("--verbose", help="Log a line for each request.")]
 LongQuiet = Annotated[bool, typer.Option("--quiet", help="No progress and no summary; errors are still shown.")]
 
-#: The options that say which of the images to process; see ``runs.build_selection``.
+#: The options that select among the images; see ``runs.build_selection``.
 SELECTION_OPTIONS: Mapping[str, tuple[Any, Any]] = {
     "include": (Include, None),
     "exclude": (Exclude, None),

@@ -1,6 +1,6 @@
-"""What Tab completes: names from the settings and from cached model lists.
+"""Suggestions for Tab: names from the settings and from cached lists of models.
 
-No request is made, nothing heavy is loaded, and a broken config file only means fewer suggestions.
+No request is sent, nothing heavy is loaded, and a broken config file only means fewer suggestions.
 """
 
 import os
@@ -15,8 +15,8 @@ from ...errors import QvisionError
 if TYPE_CHECKING:
     from ...settings.config_file import Config
 
-#: Names that every shell reads the same with and without quotes. Others, such as those of a hostile server's models, are
-#: not offered: zsh evaluates suggestions, and a backslash defeats Typer's quoting.
+#: Names that mean the same in every shell with and without quotes. Other names, such as a hostile server's models, are not
+#: suggested: zsh evaluates suggestions, and a backslash defeats Typer's quoting.
 _SHELL_SAFE = "[A-Za-z0-9_][A-Za-z0-9._/:@+-]*"
 
 
@@ -26,7 +26,7 @@ def complete_profiles(incomplete: str) -> list[str]:
 
 
 def complete_models(context: typer.Context, incomplete: str) -> list[str]:
-    """Models of the endpoint that the line names so far, from the list that was cached last."""
+    """Models of the endpoint that the command line names, from the cached list."""
     from ...settings import config_file, model_cache
     from ...settings.resolve import resolve
 
@@ -36,12 +36,12 @@ def complete_models(context: typer.Context, incomplete: str) -> list[str]:
     except QvisionError:
         return []
     models = model_cache.load_cached_models(config_file.get_cache_folder(), settings.base_url)
-    own = [settings.model] if settings.model and settings.model not in models else []
-    return filter_by_prefix([*own, *models], incomplete)
+    configured = [settings.model] if settings.model and settings.model not in models else []
+    return filter_by_prefix([*configured, *models], incomplete)
 
 
 def complete_presets(incomplete: str) -> list[tuple[str, str]]:
-    """Presets, and the purpose of the built-in ones."""
+    """Presets, with the purpose of the built-in ones."""
     from ...settings.presets import list_names, load_built_in_presets
 
     built_in = load_built_in_presets()
@@ -50,12 +50,12 @@ def complete_presets(incomplete: str) -> list[tuple[str, str]]:
 
 
 def complete_files(incomplete: str) -> list[str]:
-    """Tell the script of the shell to offer files; Typer drops what does not begin like the word on the line."""
+    """Tell the shell's script to offer files. Typer drops suggestions that do not begin with the word on the line."""
     return [f"{incomplete}:complete-files"]
 
 
 def complete_images(incomplete: str) -> list[str]:
-    """Tell the script of the shell to offer folders and images."""
+    """Tell the shell's script to offer folders and images."""
     return [f"{incomplete}:complete-images"]
 
 

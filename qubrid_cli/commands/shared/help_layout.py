@@ -1,4 +1,4 @@
-"""How the help of a command is laid out: options under headings, ranges in words, examples at the end."""
+"""The layout of the help of commands: options under headings, ranges in words, examples at the end."""
 
 import re
 from itertools import pairwise
@@ -48,13 +48,13 @@ _HEADINGS: "Mapping[str, Sequence[str]]" = {
         "base_url", "allow_http", "offline", "stream", "no_stream", "timeout", "request_timeout", "retries", "retry_max_wait", "max_time",
     ),
 }  # fmt: skip
-#: A list of so many options needs no headings.
+#: A list of at most this many options has no headings.
 _SHORT_LIST = 12
-#: Columns for the names of options; the texts of longer ones begin in the next line.
+#: Columns for the names of options; the text of an option with a longer name begins on the next line.
 _NAME_WIDTH = 25
-#: A pattern that few command lines need, so it is compiled only then.
+#: The range of a number in Typer's words. A string, because few command lines need it compiled.
 _RANGE = r"(?:(?P<low>[\d.]+)<=)?x(?:(?P<sign>[<>]=?)(?P<high>[\d.]+))?"
-#: The page of the manual about a command.
+#: The page of the manual about each command.
 _PAGES = {
     "describe": "describe",
     "batch": "batch",
@@ -72,14 +72,14 @@ _PAGES = {
     "doctor": "troubleshooting",
     "completion": "troubleshooting",
 }
-#: Seconds; a limit this high only excludes infinity.
+#: An upper limit from here on only excludes infinity, and is not shown.
 _NO_LIMIT = 1e6
-#: A lower limit that only excludes zero.
+#: A lower limit below this one only excludes zero.
 _TINY = 0.01
 
 
 class _HelpLayout:
-    """What the help of all commands has in common; ``epilog`` holds examples, one per line, which are not rewrapped."""
+    """The layout of the help of all commands. ``epilog`` begins with examples, one per line, which are not wrapped."""
 
     help: str | None
     epilog: str | None
@@ -98,12 +98,12 @@ class _HelpLayout:
                 formatter.write_dl([(name.ljust(width), text) for name, text in rows], col_max=width)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """Write the examples as they are, then further paragraphs, and where the manual has more."""
-        examples, _, rest = (self.epilog or "").partition("\n\n")
+        """Write the examples unchanged, then further paragraphs, then the page of the manual."""
+        examples, _, paragraphs = (self.epilog or "").partition("\n\n")
         if examples:
             formatter.write_paragraph()
             formatter.write("Examples:\n" + "".join(f"  {line}\n" for line in examples.splitlines()))
-        for paragraph in filter(None, rest.split("\n\n")):
+        for paragraph in filter(None, paragraphs.split("\n\n")):
             formatter.write_paragraph()
             formatter.write_text(paragraph)
         _, *words = ctx.command_path.split()
@@ -148,9 +148,9 @@ class Program(Group):
 
 
 def collect_sections(command: Any, ctx: Any) -> "Mapping[str, Sequence[tuple[str, str]]]":
-    """The arguments and options with their texts, by heading; the options of a short list have one heading.
+    """Collect the arguments and options with their texts, by heading.
 
-    What has no heading is the command's own, and comes first in a short list.
+    In a short list, all options have one heading, and those without a heading of their own come first.
     """
     headings = {name: heading for heading, names in _list_headings().items() for name in names}
     positions = {name: position for position, name in enumerate([*headings, "help"])}
@@ -180,7 +180,7 @@ def _list_headings() -> "Mapping[str, Sequence[str]]":
 
 
 def format_error(message: str) -> str:
-    """Typer's message about a command line, worded like ours: one sentence without a full stop."""
+    """Reword Typer's message about a command line as ours are worded: one sentence without a period."""
     message = re.sub(r"'(-[^']*)'", r"\1", message).removesuffix(".")
     message = re.sub(r" is not a valid int(eger)?( range)?$", " is not a whole number", message)
     message = re.sub(r" is not a valid float( range)?$", " is not a number", message)
@@ -203,12 +203,12 @@ def _describe_out_of_range(match: re.Match[str]) -> str:
 
 
 def _suggest(match: re.Match[str]) -> str:
-    """The mistyped option, and the option that is most like it, if one is much like it."""
+    """Append the most similar option to a mistyped one, if it is similar enough."""
     return match[1] + suggest(match[1], match[2].split(", "), cutoff=0.8)
 
 
 def _join_brackets(text: str) -> str:
-    """The text with its default and its range in one pair of brackets."""
+    """Put the default and the range into one pair of brackets."""
     text = text.replace("  [required]", "")
     if "[x" in text or "<=x" in text:
         text = re.sub(rf" *\[{_RANGE}\]", _bracket_range, text)
@@ -229,7 +229,7 @@ def _bracket_range(match: re.Match[str]) -> str:
 
 
 def _describe_range(match: re.Match[str]) -> str:
-    """A range in words; empty if it only excludes negative numbers and infinity."""
+    """Describe a range in words; empty if it only excludes negative numbers and infinity."""
     low, sign, high = match["low"], match["sign"] or "", match["high"]
     if sign.startswith(">"):
         low, high = high, None

@@ -8,7 +8,7 @@ FOLDER = Path(__file__).parent.parent.parent / "manual"
 
 
 def load_topics() -> dict[str, str]:
-    """The topics in alphabetical order, each with its summary: the first line of a page is ``# TOPIC: SUMMARY``."""
+    """Load the topics in alphabetical order, with their summaries. The first line of a page is ``# TOPIC: SUMMARY``."""
     topics = {}
     for name in sorted(os.listdir(FOLDER)):
         topic, suffix = os.path.splitext(name)
@@ -19,7 +19,7 @@ def load_topics() -> dict[str, str]:
 
 
 def find_page(word: str) -> str | None:
-    """The topic whose text mentions a word most often, above all in its headings; ``None`` if none does."""
+    """Find the topic that mentions a word most often, above all in headings; ``None`` if none mentions it."""
     pattern = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)", re.IGNORECASE)
 
     def count(topic: str) -> int:

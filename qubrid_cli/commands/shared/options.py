@@ -30,14 +30,14 @@ class Color(enum.StrEnum):
 
 
 def check_finite(value: float | None) -> float | None:
-    """The value of an option, which ``nan`` is not."""
+    """Return the value of an option, if it is a finite number."""
     if value is not None and not math.isfinite(value):  # nan passes every range check, and is not JSON
         raise typer.BadParameter(f"{value} is not a finite number.")
     return value
 
 
 def _make_callback(check_value: Callable[[str], str]) -> Callable[[str | None], str | None]:
-    """The callback of an option whose value is one of some words, or a color: a wrong one is a usage error."""
+    """Make the callback of an option from a function that raises ``ValueError`` for an invalid value."""
 
     def check(value: str | None) -> str | None:
         try:
@@ -49,7 +49,7 @@ def _make_callback(check_value: Callable[[str], str]) -> Callable[[str | None], 
 
 
 def _make_completer(words: Collection[str]) -> Callable[[str], list[str]]:
-    """The function that completes an option whose value is one of some words."""
+    """Make the function that completes an option with some words."""
 
     def complete(incomplete: str) -> list[str]:
         return completions.filter_by_prefix(words, incomplete)
@@ -57,7 +57,7 @@ def _make_completer(words: Collection[str]) -> Callable[[str], list[str]]:
     return complete
 
 
-#: What Tab offers for the settings that are not one of some words.
+#: What Tab offers for settings whose values are not a fixed list of words.
 _COMPLETIONS: Mapping[str, Callable[..., list[str]]] = {
     "profile": completions.complete_profiles,
     "model": completions.complete_models,
@@ -65,7 +65,11 @@ _COMPLETIONS: Mapping[str, Callable[..., list[str]]] = {
 
 
 def _setting(name: str, *, is_long_only: bool = False) -> Any:
-    """The option of a setting, as ``settings/fields.py`` declares it; if its letter means something else, without it."""
+    """Make the option of a setting from its declaration in ``settings/fields.py``.
+
+    Args:
+        is_long_only: leave out the short form, which means something else in the command.
+    """
     autocompletion = _COMPLETIONS.get(name)
     field, option, flag = FIELDS[name], OPTIONS[name], format_flag(name)
     limits = field.check if isinstance(field.check, Range) else None
@@ -86,11 +90,11 @@ def _setting(name: str, *, is_long_only: bool = False) -> Any:
     )
 
 
-#: The settings that say which model answers and where it is; all requests have them.
+#: The settings that choose the model and its endpoint.
 ENDPOINT_SETTINGS = ("profile", "model", "base_url", "allow_http", "offline")
-#: The settings of a request, but for its images.
+#: The settings of a request, except for its images.
 REQUEST_SETTINGS = (*ENDPOINT_SETTINGS, "max_tokens", "temperature", "top_p", "think", "timeout")
-#: The settings of a request that is retried by itself; ``batch`` has its own rules.
+#: The settings of retries of one request; ``batch`` has its own rules.
 RETRY_SETTINGS = ("retries", "retry_max_wait", "max_time")
 #: The settings of images in a request.
 IMAGE_SETTINGS = ("max_pixels", "max_side", "background", "quality", "detail", "image_order")
@@ -100,26 +104,26 @@ Offline = Annotated[bool, _setting("offline")]
 
 
 def with_settings(*names: str, long_only: Collection[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add the options of settings to a command, which reads them all at once, with ``setup.resolve_settings``.
+    """Add the options of settings to a command, which reads them with ``setup.resolve_settings``.
 
     Args:
-        long_only: those whose letter means something else in this command.
+        long_only: the settings whose short form means something else in this command.
     """
     return _add_parameters([_make_setting(name, is_long_only=name in long_only) for name in names])
 
 
 def with_options(*groups: Mapping[str, tuple[Any, Any]]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add options to a command, which passes them on all at once, as ``context.params``.
+    """Add options to a command, which reads them from ``context.params``.
 
     Args:
-        groups: the type and the default of each option, by parameter. Only text, numbers and flags: Typer does not convert
-            paths in ``context.params``.
+        groups: the type and the default of each option, by parameter. They may be text, numbers and flags, but not paths,
+            which Typer does not convert in ``context.params``.
     """
     return _add_parameters([_make_parameter(name, *option) for group in groups for name, option in group.items()])
 
 
 def _add_parameters(added: Sequence[inspect.Parameter]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command further parameters for Typer, which its function does not get."""
+    """Add parameters that Typer sees, and that are not passed to the function of the command."""
     names = {parameter.name for parameter in added}
 
     def add(command: Callable[..., None]) -> Callable[..., None]:
@@ -146,7 +150,7 @@ def _make_parameter(name: str, hint: Any, default: Any) -> inspect.Parameter:
 
 
 def _text_option(flag: str, short: str, help_text: str) -> Any:
-    """An option whose text may be in a file or come from standard input, which curl and others call ``@-``."""
+    """Make an option whose text may come from a file or from standard input: ``-``, or ``@-`` as in curl."""
     return typer.Option(
         flag, short, callback=lambda value: "-" if value == "@-" else value, metavar="TEXT", help=help_text
     )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_PART_SIZE = 200
 _MAX_PROCESSES = 512
-#: Parts at the same time in one process, so that one can begin while the last answers of another one come in.
+#: Parts in one process at the same time: one can begin while the last answers of another arrive.
 _THREADS = 2
 #: The options that only a run in parts has, by parameter.
 _OWN_OPTIONS = {
@@ -46,7 +46,7 @@ _OTHER_OPTIONS = {
 
 
 class FormatKind(enum.StrEnum):
-    """What results are stored as: a type of options, which cannot be that of the library, because that loads much."""
+    """The format of results, as a type for options. ``PartFormat`` would load the modules of runs in parts."""
 
     JSONL = "jsonl"
     PARQUET = "parquet"
@@ -79,7 +79,7 @@ SendKey = Annotated[
 
 
 def find_location(params: Mapping[str, Any]) -> str | None:
-    """The folder of a run in parts; ``None`` for a results file.
+    """Find the folder of a run in parts; ``None`` if the output is a results file.
 
     Args:
         params: the command line, by the names of the parameters.
@@ -88,10 +88,10 @@ def find_location(params: Mapping[str, Any]) -> str | None:
         UsageError: an option does not apply to the kind of output.
     """
     output = params["output"]
-    used = [option for name, option in _OWN_OPTIONS.items() if params[name] not in {None, False}]
     if output is None or not _is_folder(str(output)):
-        if used:
-            raise UsageError(f"{used[0]} needs a folder after -o", hint="For example: -o results/")
+        for name, option in _OWN_OPTIONS.items():
+            if params[name] not in {None, False}:
+                raise UsageError(f"{option} needs a folder after -o", hint="For example: -o results/")
         return None
     for name, (option, hint) in _OTHER_OPTIONS.items():
         if params[name]:
@@ -119,7 +119,7 @@ def _is_folder(output: str) -> bool:
 
 
 def has_other_keys(params: Mapping[str, Any]) -> bool:
-    """Whether the workers have keys of their own, or none is needed."""
+    """Whether this process needs no key: the workers have their own, or nothing is sent."""
     return bool(params["plan_only"] or (params["dask"] is not None and not params["send_key"]))
 
 
@@ -132,10 +132,10 @@ def run(
     params: Mapping[str, Any],
     schema: "Schema | None",
 ) -> None:
-    """Do a run in parts.
+    """Run a batch in parts.
 
     Args:
-        plan: the same run with a results file.
+        plan: the run as it would be with a results file.
         params: the command line, by the names of the parameters.
     """
     from ...batch.folders import parse_shard
@@ -196,10 +196,6 @@ def _choose_executor(
 
 
 def _parse_processes(text: str) -> int:
-    if text == "auto":
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= _MAX_PROCESSES):
-        raise UsageError(
-            f"invalid value for --processes: {text}", hint=f'Expected a number from 1 to {_MAX_PROCESSES}, or "auto".'
-        )
-    return int(text)
+    if (count := batch_options.parse_count("--processes", text, _MAX_PROCESSES)) is not None:
+        return count
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""From options to what a run over many images needs: its images, its pace, its limits."""
+"""From the options of a run over many images to its plan: the images, the pace, the limits."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from ...settings.fields import Settings
     from .setup import PageOptions
 
-#: Bytes in which a file that is not a list of lines, such as an image, shows itself.
+#: Bytes at the start of a file that suffice to recognize a file that is not a list, such as an image.
 _HEAD_BYTES = 1024
-#: What ``qvision report`` makes of results.
+#: The suffixes of what ``qvision report`` writes, except lines of JSON.
 _REPORT_SUFFIXES = frozenset({".csv", ".htm", ".html", ".md", ".parquet"})
-#: Characters of a label of the dry run, such as "endpoint:", with the blank behind it.
+#: Characters of a label in a dry run, such as "endpoint:", with the blank after it.
 _LABEL_WIDTH = 10
 
 
@@ -39,9 +39,12 @@ def split_arguments(
     *,
     has_prompt_option: bool,
 ) -> tuple[tuple[str, ...], str | None, str | None]:
-    """The images and the prompt among the arguments, and the list; an image that does not exist is refused.
+    """Split the arguments into images and prompt; return the images, the prompt, and the name of the list.
 
-    An archive in place of the list is like an argument.
+    An archive that is named as the list counts as an argument.
+
+    Raises:
+        ImageError: an image does not exist.
     """
     from ...batch import inputs
 
@@ -80,7 +83,7 @@ def check_sources(
 def resolve_list(
     name: str | None, stdin: BinaryIO, settings: "Settings", *, nul: bool, option: str = "--from"
 ) -> "Path | BinaryIO | Callable[[], BinaryIO] | None":
-    """The list of ``--from``; a function opens one in a bucket.
+    """Check that a list can be read; return its path, standard input, or a function that opens it in a bucket.
 
     Raises:
         UsageError: it cannot be read.
@@ -116,7 +119,7 @@ def resolve_list(
 
 
 def collect_run_files(results: Path | None, failures: Path | None, list_name: str | None) -> tuple[Path, ...]:
-    """The files of the run itself, which are not images of it. Two of them must not be the same.
+    """Collect the files of the run itself, which do not count as images.
 
     Raises:
         UsageError: two are the same file, or a new results file is named like a report.
@@ -138,22 +141,22 @@ def collect_run_files(results: Path | None, failures: Path | None, list_name: st
     options: dict[str, str] = {}
     for option, path in paths_by_option.items():
         if path is not None:
-            other = options.setdefault(os.path.realpath(path), option)
-            if other != option:
+            first_option = options.setdefault(os.path.realpath(path), option)
+            if first_option != option:
                 raise UsageError(
-                    f"{other} and {option} name the same file, {quote_name(path)}",
+                    f"{first_option} and {option} name the same file, {quote_name(path)}",
                     hint="Use a different file for each.",
                 )
     return tuple(path for path in paths_by_option.values() if path is not None)
 
 
 def is_report_name(name: str) -> bool:
-    """Whether a file is named like a report, and not like lines of JSON."""
+    """Whether the suffix is that of a report, and not of lines of JSON."""
     return os.path.splitext(name)[1].lower() in _REPORT_SUFFIXES
 
 
 def build_selection(params: "Mapping[str, Any]", settings: "Settings", excluded_files: tuple[Path, ...]) -> "Selection":
-    """Which of the images to process.
+    """Build the selection of the images to process.
 
     Args:
         params: the command line, by the names of the parameters.
@@ -171,14 +174,18 @@ def build_selection(params: "Mapping[str, Any]", settings: "Settings", excluded_
 
 
 def format_request(values: Mapping[str, str | None]) -> tuple[str, ...]:
-    """What a dry run says about every request; texts may have several lines."""
+    """Format the lines about every request that a dry run prints, a label before each text."""
     line_break = "\n" + " " * _LABEL_WIDTH
     texts = {name: map(escape_control_characters, text.splitlines()) for name, text in values.items() if text}
     return tuple(f"{name + ':':{_LABEL_WIDTH}}{line_break.join(lines)}" for name, lines in texts.items())
 
 
 def _build_source_opener(settings: "Settings", stdin: BinaryIO, *, fetch: bool | None) -> "Callable[[Task], Source]":
-    """Build the function that resolves the image of a task; some links, or with ``fetch`` all, are fetched here."""
+    """Build the function that opens the image of a task.
+
+    Args:
+        fetch: whether to download links here: all, none, or with ``None`` those that the endpoint cannot reach.
+    """
     from ...batch.inputs import resolve_source
     from ...images.sources import DocumentPage, PeekableStream, Stdin, split_page
 
@@ -206,11 +213,11 @@ def build_plan(
     describe: "DescribeFunction",
     request_lines: tuple[str, ...],
 ) -> "BatchPlan":
-    """The plan of a run, by the options that all runs have; each command adds its own.
+    """Build the plan of a run from the options that all runs share; each command adds its own.
 
     Args:
         params: the command line, by the names of the parameters.
-        request_lines: what a dry run says about the requests.
+        request_lines: the lines about every request that a dry run prints.
     """
     from ...batch import pages, tasks
     from ...batch.rate import RateLimiter
@@ -239,7 +246,7 @@ def build_plan(
 
 
 def _build_limits(params: Mapping[str, Any]) -> "BudgetLimits":
-    """The limits of ``--max-cost``, ``--max-tokens-total``, ``--max-time`` and ``--max-failures``."""
+    """Build the limits from ``--max-cost``, ``--max-tokens-total``, ``--max-time`` and ``--max-failures``."""
     from ...batch.budget import DEFAULT_FAILURE_LIMIT, BudgetLimits, parse_failure_limit
 
     limits = {"cost": params["max_cost"], "tokens": params["max_tokens_total"], "seconds": params["time_limit"]}

@@ -1,4 +1,4 @@
-"""What the command line says, and the files and variables that it means: settings, key, prompts, pages, parameters."""
+"""How commands begin and end: read settings, key, prompts, pages and parameters; record and report failures."""
 
 import io
 import json
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from ...settings.fields import Settings
     from ...settings.presets import Preset
 
-#: A value of ``-O`` that needs no quotes, so that ``reasoning_effort=low`` can be typed.
+#: Values of ``-O`` that count as strings without quotes, as in ``reasoning_effort=low``.
 _BARE_WORD = re.compile(r"[A-Za-z][\w.-]*")
 
 
 def options_from(context: typer.Context) -> dict[str, Any]:
-    """The settings that are options on this command line, by name.
+    """Return the settings that are options on this command line, by name.
 
     Raises:
         UsageError: ``--profile`` differs before and after the command.
@@ -49,14 +49,18 @@ def options_from(context: typer.Context) -> dict[str, Any]:
 
 
 def load_config() -> "Config":
-    """The content of the config file."""
+    """Load the config file."""
     from ...settings import config_file
 
     return config_file.load_config(os.environ)
 
 
 def resolve_settings(context: typer.Context, config: "Config | None" = None) -> "Settings":
-    """The settings of this run, with those of the config file unless ``config`` replaces them."""
+    """Resolve the settings of this run.
+
+    Args:
+        config: the content of the config file; ``None`` to load it.
+    """
     from ...settings.resolve import resolve
 
     return resolve(options_from(context), os.environ, config or load_config())
@@ -65,38 +69,38 @@ def resolve_settings(context: typer.Context, config: "Config | None" = None) -> 
 def resolve_preset_and_settings(
     context: typer.Context, config: "Config", preset_name: str | None
 ) -> tuple["Preset | None", "Settings"]:
-    """The preset that ``--preset`` or the settings name, if any; and the settings with the preset's values."""
+    """Find the preset that ``--preset`` or the settings name, if any; and resolve the settings with its values."""
     from ...settings.resolve import resolve_with_preset
 
     return resolve_with_preset(options_from(context), os.environ, config, preset_name)
 
 
 def require_key(settings: "Settings", *, quiet: bool = False) -> str | None:
-    """The key to send; notes say where requests go instead of the profile's URL, and why a key is not sent."""
+    """Return the key to send. Print notes about a key that is not sent, and an endpoint that is not the profile's."""
     from ...library import connection
 
     key, notes = connection.require_key(settings)
     for note in () if quiet else notes:
-        echo_note(f"{note}")
+        echo_note(note)
     return key
 
 
 def load_schema(
     option: str | None, preset: "Preset | None", extra: Mapping[str, Any], settings: "Settings"
 ) -> "Schema | None":
-    """The schema of the answer, see ``question.load_schema``; refuses ``--coordinates`` for answers without boxes."""
+    """Load the schema of the answer, as ``question.load_schema`` does, and refuse ``--coordinates`` if it has no boxes."""
     from ...library import question
     from ...settings.fields import OriginKind
 
     schema = question.load_schema(option, preset, extra, settings)
-    is_chosen = settings.coordinates is not None and settings.origins["coordinates"].kind is OriginKind.OPTION
-    if is_chosen and (schema is None or schema.boxes is None):
+    is_option = settings.coordinates is not None and settings.origins["coordinates"].kind is OriginKind.OPTION
+    if is_option and (schema is None or schema.boxes is None):
         raise UsageError("--coordinates has no effect on answers without boxes", hint="Add -P boxes.")
     return schema
 
 
 def note_useless_pixels(settings: "Settings", extra: Mapping[str, Any], *, quiet: bool) -> None:
-    """Print a note if the user raised ``--max-pixels`` beyond what the model looks at.
+    """Print a note if ``--max-pixels`` is above the limit of the model.
 
     Args:
         extra: the fields that ``-O`` adds to the body.
@@ -104,14 +108,14 @@ def note_useless_pixels(settings: "Settings", extra: Mapping[str, Any], *, quiet
     from ...library import image_options
 
     if not quiet and (note := image_options.find_useless_pixels(settings, extra)):
-        echo_note(f"{note}")
+        echo_note(note)
 
 
 def open_stdin(arguments: Sequence[str | None]) -> BinaryIO:
-    """Standard input, for the argument that is ``-``; empty if none is.
+    """Open standard input, unbuffered, if an argument is ``-``; otherwise return an empty stream.
 
     Args:
-        arguments: everything that may be ``-``.
+        arguments: all arguments and values that may be ``-``.
 
     Raises:
         UsageError: more than one is ``-``, or standard input is a terminal.
@@ -128,7 +132,7 @@ def open_stdin(arguments: Sequence[str | None]) -> BinaryIO:
 
 
 def read_prompt(option: str, text: str | None, stdin: BinaryIO) -> str | None:
-    """The text of ``-p`` or ``-s``, which may name a file or standard input; ``None`` if the option was not used.
+    """Read the text of ``-p`` or ``-s``, which may name a file or standard input; ``None`` if the option is absent.
 
     Raises:
         UsageError: the prompt cannot be read, is empty, or is not UTF-8.
@@ -147,14 +151,14 @@ def read_prompt(option: str, text: str | None, stdin: BinaryIO) -> str | None:
 def read_system_prompt(
     option: str | None, stdin: BinaryIO, preset: "Preset | None", settings: "Settings"
 ) -> str | None:
-    """The system prompt of ``-s``, of the preset, or of the settings."""
+    """Read the system prompt of ``-s``, or take that of the preset or of the settings."""
     from ...library.question import choose_system
 
     return choose_system(read_prompt("-s", option, stdin), preset, settings)
 
 
 def find_referenced_files(*texts: str | None) -> list[Path]:
-    """The files that options such as ``-p @FILE`` read."""
+    """List the files that options such as ``-p @FILE`` read."""
     return [Path(text[1:]) for text in texts if text and re.match("@[^@]", text)]
 
 
@@ -198,7 +202,7 @@ def _read_password(name: str, stdin: BinaryIO) -> str:
 
 
 def parse_params(pairs: Sequence[str] | None) -> dict[str, Any]:
-    """Body fields from ``KEY=JSON``; a value that is a plain word counts as a string.
+    """Parse the fields of ``-O KEY=JSON``; a value that is a plain word counts as a string.
 
     Raises:
         UsageError: no ``=``, invalid JSON, or a field that has its own option.
@@ -232,7 +236,7 @@ def _hint_for_reserved(key: str, value: str) -> str:
 
 @contextmanager
 def recording_failures(info: "RequestInfo", show: "OutputOptions") -> Iterator[None]:
-    """Write the record of a failure, unless an answer was written before; and save the output, also of a failure."""
+    """Save the output at the end, also of a failure; before that, write its record unless there is an answer."""
     failure: QvisionError | None = None
     try:
         yield
@@ -240,7 +244,7 @@ def recording_failures(info: "RequestInfo", show: "OutputOptions") -> Iterator[N
         raise
     except QvisionError as error:
         failure = error
-    except KeyboardInterrupt:  # between two steps; an interrupted request keeps the part of the answer that came
+    except KeyboardInterrupt:  # between two steps; an interrupted request keeps the part of the answer that arrived
         failure = InterruptedByUserError()
     if failure is not None and info.target.is_untouched:
         from ...output.show import show_failed_request
@@ -252,14 +256,14 @@ def recording_failures(info: "RequestInfo", show: "OutputOptions") -> Iterator[N
 
 
 def raise_if_final(error: QvisionError, *, has_several: bool) -> None:
-    """Raise the error of a request, unless there are several of them, and the others may succeed."""
+    """Raise the error of a request, unless other requests may still succeed."""
     is_fatal = isinstance(error, EndpointError) and error.is_fatal
     if not has_several or is_fatal or isinstance(error, InterruptedByUserError):
         raise error
 
 
 def name_image(error: QvisionError, name: str) -> QvisionError:
-    """The error of one of several requests, with the image that it is about."""
+    """Return the error of one of several requests, with the name of its image in the message."""
     if name in error.message:
         return error
     return error.with_message(f"{quote_name(name)}: {error.message}", hint=error.hint)

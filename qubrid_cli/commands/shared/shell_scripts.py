@@ -1,8 +1,8 @@
-"""The scripts that let a shell complete command lines of ``qvision``.
+"""The scripts with which shells complete command lines of ``qvision``.
 
-Each runs ``qvision`` with the line in the environment, and offers what it prints: words, perhaps with a description. If it
-prints a word that ends in ``:complete-files`` or ``:complete-images``, the shell offers files in its own way: all of them, or
-folders and the files whose names end like those of images. If it prints nothing, nothing is offered.
+Each script runs ``qvision`` with the command line in the environment, and offers the words that it prints, with their
+descriptions if there are any. A word that ends in ``:complete-files`` or ``:complete-images`` makes the shell offer files
+itself: all files, or folders and files with the suffix of an image. If nothing is printed, nothing is offered.
 """
 
 #: Bash splits words at ``:`` and ``=``; they are joined again, so that ``qwen3-vl:8b`` and ``--model=Q`` are words.
@@ -88,8 +88,8 @@ end
 
 complete --command qvision --no-files --arguments '(__qvision_complete)'"""
 
-#: Typer's own script loads PSReadLine and changes what Tab does in every other program. A tool tip must not be empty.
-#: PowerShell itself completes files if nothing is offered.
+#: Typer's own script loads PSReadLine, and changes what Tab does for every other program. A tooltip must not be empty.
+#: PowerShell completes files by itself if nothing is offered.
 _POWERSHELL = """\
 Register-ArgumentCompleter -Native -CommandName qvision -ScriptBlock {
     param($wordToComplete, $commandAst, $cursorPosition)

@@ -1,4 +1,4 @@
-"""The options of the commands that ask yes-or-no questions."""
+"""The options of commands that ask yes-or-no questions."""
 
 from typing import Annotated
 

@@ -333,7 +333,7 @@ def test_a_truncated_or_invalid_list_is_an_error(models: Models, server: Server)
 def test_an_endless_list_is_not_read_to_its_end(models: Models, server: Server) -> None:
     server.answer = Reply([b'{"data": ["', *[b"x" * 1_000_000] * 20, b'"]}'], headers=JSON)
     run = models()
-    assert (run.exit_code, "a line of more than 16 MB" in run.stderr) == (5, True)
+    assert (run.exit_code, "is larger than 16 MB" in run.stderr) == (5, True)
 
 
 def test_a_deeply_nested_error_is_still_an_error(models: Models, server: Server) -> None:

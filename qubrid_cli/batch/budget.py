@@ -225,11 +225,11 @@ class Budget:
         return round(self.usage.output_tokens / self._answer_count) if self._answer_count else None
 
     def find_exceeded_time_limit(self, seconds: float) -> str | None:
-        """The time limit as it was set, such as ``--max-time 60``, if it is reached."""
+        """The time limit as an option, such as ``--max-time 60``, if it is reached."""
         return f"--max-time {self._limits.seconds:g}" if seconds >= self._limits.seconds else None
 
     def find_limit_for_next_request(self, input_tokens: int) -> str | None:
-        """The limit, as it was set, that one more request would exceed even if none were in flight.
+        """The limit, as an option, that one more request would exceed even if none were in flight.
 
         Args:
             input_tokens: of that request. Before the first answer, only these count, so that a run can start.

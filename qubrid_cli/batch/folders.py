@@ -28,7 +28,7 @@ _NAME_SEPARATOR = "\0\0"
 
 @frozen
 class Patterns:
-    """A file is selected if ``include`` (where there is one) matches it and ``exclude`` does not."""
+    """A file is selected if ``include`` (if there is one) matches it and ``exclude`` does not."""
 
     include: "GitIgnoreSpec | None"
     exclude: "GitIgnoreSpec"

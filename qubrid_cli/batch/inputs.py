@@ -59,7 +59,7 @@ class Task:
     """An image of a run, as plain data that can be sent to another process or machine.
 
     Attributes:
-        index: position among all images, from 1 on; also those of other shards count.
+        index: position among all images of the run, including those of other shards; from 1 on.
         source: a path, a URL, or ``-``; bytes of a path that are not UTF-8 are surrogate escapes.
         prompt: the image's own prompt, if the list has one.
         id: the image's ``id`` in the list, if it has one.

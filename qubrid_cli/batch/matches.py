@@ -23,7 +23,7 @@ from .tasks import Done, Skipped
 
 
 class Form(enum.Enum):
-    """What is printed."""
+    """How matches are printed."""
 
     NAMES = enum.auto()
     LINES = enum.auto()  #: of JSON, as in a results file

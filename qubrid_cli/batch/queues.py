@@ -1,4 +1,4 @@
-"""What waits in a run: images to be found, requests to be sent, duplicates, and outcomes to be written."""
+"""The queues of a run: images to be found, requests to be sent, duplicates, and outcomes to be written."""
 
 import heapq
 from collections import deque

@@ -23,9 +23,9 @@ from .pace.capacity import Capacity
 from .pace.concurrency import Concurrency, ConcurrencyState
 
 #: Seconds that all requests pause when none is in flight and the server does not say how long: at least, at most, and as a
-#: part of the time since requests began to fail.
-_FIRST_PAUSE, _LONGEST_PAUSE, _PAUSE_PART = 0.1, 30.0, 0.2
-#: The part of the server's own pause that is added to it at most, so that not all clients return at the same moment.
+#: fraction of the time since requests began to fail.
+_FIRST_PAUSE, _LONGEST_PAUSE, _PAUSE_FRACTION = 0.1, 30.0, 0.2
+#: The fraction of the server's own pause that is added to it at most, so that not all clients return at the same moment.
 _SPREAD = 0.05
 #: When this many images fail without a success in between, the endpoint is the cause, not the images.
 _ENDPOINT_FAILURE_IMAGES = 5
@@ -91,6 +91,7 @@ class InFlightRequest:
     """A request that has no response yet.
 
     Attributes:
+        image: the number of the image.
         number: counts the requests of the run.
         tokens_before: the estimated tokens of all requests up to this one.
     """
@@ -255,7 +256,7 @@ class RateLimiter:
             self.pause(now, retry_after + self._jitter(_SPREAD * retry_after))
         counts_for_image = not is_endpoint_cause and kind is not FailureKind.EXHAUSTED
         if not counts_for_image and self.in_flight == 0:
-            seconds = max(_FIRST_PAUSE, _PAUSE_PART * (now - self.failing_since))
+            seconds = max(_FIRST_PAUSE, _PAUSE_FRACTION * (now - self.failing_since))
             self.pause(now, self._jitter(min(_LONGEST_PAUSE, seconds)))
         return counts_for_image
 

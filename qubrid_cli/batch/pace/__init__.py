@@ -1,1 +1,1 @@
-"""What limits the pace of a run: the server, the user, and this machine."""
+"""The pace of a run, which the server, the user and this machine limit."""

@@ -10,10 +10,10 @@ from pathlib import Path
 _MAX_DESCRIPTORS = 10_240
 #: Descriptors for everything but connections: the files of the run, and for each thread that prepares images its files.
 _RESERVED_DESCRIPTORS, _DESCRIPTORS_PER_THREAD = 16, 2
-#: Descriptors that count as open where they cannot be counted.
+#: Open descriptors that are assumed on systems where they cannot be counted.
 _ASSUMED_OPEN = 32
-#: The part of the memory that images in flight may use.
-_MEMORY_PART = 0.25
+#: The fraction of the memory that images in flight may use.
+_MEMORY_FRACTION = 0.25
 #: The limits of a container, cgroup v2 and v1.
 _MEMORY_LIMIT_FILES = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 #: An image in flight is in memory as a file, as it is sent, and twice more as base64 for a moment.
@@ -62,7 +62,7 @@ def measure_capacity(threads: int) -> Capacity:
     """
     limit = _raise_descriptor_limit()
     reserved = _RESERVED_DESCRIPTORS + _DESCRIPTORS_PER_THREAD * min(threads, _RESERVED_DESCRIPTORS // 2)
-    return Capacity(max(1, limit - _count_open_descriptors() - reserved), _MEMORY_PART * _find_memory())
+    return Capacity(max(1, limit - _count_open_descriptors() - reserved), _MEMORY_FRACTION * _find_memory())
 
 
 @functools.cache

@@ -16,27 +16,27 @@ _INITIAL_CONCURRENCY, _MAX_CONCURRENCY = 8, 512
 #: of 2, a run of a minute with answers after 2 s would lose a fifth of that time.
 _FIRST_GROWTH = 3.0
 #: The throughput is compared with that of the last window once the window is larger by this factor. It must have grown at
-#: least by this part of the window's growth.
+#: least by this fraction of the window's growth.
 _CHECKED_GROWTH, _LEAST_GAIN = 1.4, 0.1
-#: Answers per measurement: at least, and as a part of the window. With fewer, the result would depend on chance.
-_LEAST_SAMPLES, _SAMPLED_PART = 8, 0.6
+#: Answers per measurement: at least, and as a fraction of the window. With fewer, the result would depend on chance.
+_LEAST_SAMPLES, _SAMPLED_FRACTION = 8, 0.6
 #: The ``C`` of CUBIC, per round, for a level of up to 8: the first request above the level comes after three rounds.
 _CUBIC_FACTOR = 1 / 27
 _CUBIC_LEVEL = 8
 #: Rounds below the level count twice.
 _RECOVERY_STEP = 2.0
-#: The part of a request up to which it is not sent: with a window of 8.2, a ninth request would often be refused.
+#: The fraction of a request that does not count: with a window of 8.2, a ninth request would often be refused.
 _HYSTERESIS = 0.25
-#: A refusal lowers the window to this part at most, because the requests may only have been too close together.
+#: A refusal lowers the window no further than to this fraction, because the requests may only have been too close together.
 _LARGEST_CUT = 0.8
-#: The level, as a part of the window, if the server refuses even a single request: it limits requests per minute.
+#: The level, as a fraction of the window, if the server refuses even a single request: it limits requests per minute.
 _LOWERED_LEVEL = 0.9
 #: Requests are spread over somewhat less than the latency, which leaves room to catch up after a delay.
 _SPREAD_FACTOR = 1.1
 #: Seconds: the longest gap between two requests, and the shortest latency that is used in a division.
 _LONGEST_GAP, _LEAST_LATENCY = 60.0, 1e-6
-#: If the server asks for a pause with a refusal, the window grows more slowly: after each of them, a round of answers counts
-#: only this part of what it did before, but one counted round takes this many pauses at most.
+#: If a refusal comes with a pause, the window grows more slowly: after each of them, a round of answers counts as this
+#: fraction of what it counted before. But a full round takes no longer than this many pauses.
 _STEP_CUT, _PAUSES_PER_ROUND = 1 / 8, 16
 #: The server is overloaded when this many of the last 20 requests failed. If one request in ten fails by chance, that
 #: happens once in 10,000 times.
@@ -58,7 +58,7 @@ class Concurrency:
     lowers it to what the server holds at that moment. From there it grows by a cubic function of the rounds since: fast
     back to the level where the server refused, slowly around it, and ever faster above it. Source: CUBIC, RFC 9438,
     section 4. Two things differ: a round trip is the latency of an answer, and the level is measured instead of being a
-    part of the old window, because a refusal shows what the server holds, unlike a lost packet.
+    fraction of the old window, because a refusal shows what the server holds, unlike a lost packet.
 
     After a refusal the requests are spread over the latency, because servers that limit requests per minute also refuse
     those that come together. If the server then refuses at the same number again, it limits that number, and until the
@@ -143,7 +143,7 @@ class Concurrency:
                 self._step = 1.0  # the server takes now what it refused before
         if self._is_auto and now - seconds >= self._changed_at:
             self._samples.append(seconds)
-            if len(self._samples) >= max(_LEAST_SAMPLES, _SAMPLED_PART * self._window):
+            if len(self._samples) >= max(_LEAST_SAMPLES, _SAMPLED_FRACTION * self._window):
                 self._check_throughput(self.limit / max(_LEAST_LATENCY, statistics.median(self._samples)), now)
 
     def _check_throughput(self, throughput: float, now: float) -> None:

@@ -43,7 +43,7 @@ class Planner:
         planned: the numbers of the parts of earlier runs.
         finished: the numbers of those that have a result.
         finished_count: images in finished parts without failures, as far as their lists have been read.
-        has_work: set once a part was found that is left.
+        has_work: set once a part is left to do.
     """
 
     def __init__(

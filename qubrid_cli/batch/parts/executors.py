@@ -81,7 +81,7 @@ class _Processes(Executor):
     def submit(
         self, function: Callable[_Parameters, _Result], /, *args: _Parameters.args, **kwargs: _Parameters.kwargs
     ) -> Future[_Result]:
-        """Submit to a free process; waits for one, never for long, because the driver submits no more than it has."""
+        """Submit to a free process. This hardly ever waits, because the driver submits at most one part for each process."""
         pool = self._pools.get()
         try:
             future = pool.submit(_run_until_terminated, partial(function, *args, **kwargs))

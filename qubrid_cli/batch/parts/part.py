@@ -52,7 +52,7 @@ class Part:
         version: of the program that created the part; that of the worker must be the same.
         redo: request the failed images of a finished part again.
         credentials: ``None`` if the worker has its own.
-        lock: of the driver, with which the part stops; ``None`` for a part without a driver.
+        lock: of the driver; the part stops when the driver does. ``None`` for a part without a driver.
         storage: timeouts and retries of requests to the storage of the output.
         attempt: an id that the worker writes into its reports; ``None`` for no reports.
     """

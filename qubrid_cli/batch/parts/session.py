@@ -176,7 +176,7 @@ def _refuse_other_content(folder: "Folder") -> None:
 
 
 def _raise_if_incomplete(driver: Driver, stats: BatchStats, url: str) -> None:
-    """Raise why a run is incomplete, if it is."""
+    """Raise an error that says why a run is incomplete, if it is."""
     again = "run the same command again."
     if (reason := driver.stop_reason) is not None:
         raise reason.with_message(f"{reason.message}; some parts are left", hint=reason.hint or f"To continue, {again}")

@@ -122,7 +122,7 @@ class Shares:
             self.is_narrow = True
 
     def find_exceeded_limit(self, now: float) -> str | None:
-        """The limit, as it was set, at which the run stops; ``None`` if none is reached."""
+        """The limit, as an option, at which the run stops; ``None`` if none is reached."""
         if self.limits.failures.is_exceeded(self._failed, self._finished):
             return "--max-failures"
         if now - self._started_at >= self.limits.seconds:
@@ -130,7 +130,7 @@ class Shares:
         return None
 
     def find_used_up(self) -> str:
-        """The limit, as it was set, of which the least is left."""
+        """The limit, as an option, of which the least is left."""
         left = {
             f"--max-cost {self.limits.cost:g}": 1 - self._used["cost"] / self.limits.cost if self.limits.cost else 0.0,
             f"--max-tokens-total {self.limits.tokens:.0f}": 1 - self._used["tokens"] / self.limits.tokens,

@@ -88,7 +88,9 @@ def _require_parquet() -> None:
 
 
 def interrupt_all(cause: str, grace: float | None) -> bool:
-    """Stop all parts of this process after the requests in flight; whether there are any. For a signal handler.
+    """Stop all parts of this process after the requests in flight; return whether there are any.
+
+    May be called by a signal handler.
 
     Args:
         grace: seconds that these may still take; ``None`` to derive them from earlier answers.

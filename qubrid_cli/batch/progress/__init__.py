@@ -1,1 +1,1 @@
-"""How a run shows on stderr what it has done."""
+"""The progress of a run on stderr, and its summary."""

@@ -1,4 +1,4 @@
-"""How stderr shows the progress of a run: as a bar on a terminal, else as a line now and then."""
+"""How stderr shows the progress of a run: as a bar on a terminal, otherwise as a line every half minute."""
 
 import sys
 import threading
@@ -69,7 +69,7 @@ class ProgressDisplay:
     """Shows nothing. The base of the displays that show messages and progress."""
 
     def update(self) -> None:
-        """Show the current statistics, if it is time to."""
+        """Show the current statistics, unless they were shown a moment ago."""
 
     def print_line(self, text: str) -> None:
         """Show a message at once."""

@@ -22,7 +22,7 @@ _BOLD, _RED, _RESET = "\x1b[1m", "\x1b[31m", "\x1b[0m"
 
 
 def make_table_writer(output: Output, display: ProgressDisplay) -> Callable[[Done | Failed], None]:
-    """Return the function that writes the row of an outcome above the progress; the first one has titles above it."""
+    """Return the function that writes the row of an outcome above the progress, and titles above the first row."""
     has_titles = False
     is_colored = has_color(sys.stdout)
 

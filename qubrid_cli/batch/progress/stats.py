@@ -98,7 +98,8 @@ class BatchStats:
         """Count all images of the run in a thread of its own, while the first ones are processed.
 
         Args:
-            has_work: an image is not already done. A short run that has nothing to do is over before they are counted.
+            has_work: set once an image is not already done. Counting waits for that, because without such an image the run
+                may be over in a moment.
         """
 
         def count() -> None:
@@ -233,7 +234,7 @@ class BatchStats:
         return parts["in_flight"]
 
     def format_trouble(self) -> str:
-        """Format why no image is finished: ``HTTP 503 for 1 min 40 s, next try in 12 s``; empty if images are."""
+        """Format why there is no progress: ``HTTP 503 for 1 min 40 s, next try in 12 s``; empty if there is progress."""
         now, trouble = self._clock(), self.trouble
         wait = trouble.next_at - now
         if trouble.reason is not None:
@@ -315,7 +316,7 @@ def _format_seconds(seconds: float) -> str:
 
 
 def _join_fitting(parts: Sequence[str], width: int | None) -> str:
-    """Join the first parts, as many as fit."""
+    """Join as many of the first parts as fit."""
     text = parts[0]
     for part in parts[1:]:
         if width is not None and len(f"{text} · {part}") > width:

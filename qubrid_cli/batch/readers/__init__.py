@@ -1,1 +1,1 @@
-"""What names the images of a run: arguments, lists and archives, each read as it is needed."""
+"""Read the arguments, lists and archives that name the images of a run, each when it is needed."""

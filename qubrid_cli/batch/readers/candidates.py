@@ -53,7 +53,7 @@ class Candidate:
 
 
 def is_folder(argument: str) -> bool:
-    """Whether an argument is a folder on a disk, or in a bucket, where only images have a suffix."""
+    """Whether an argument is a folder; in a bucket, any name that does not end like that of an image or an archive."""
     if urls.is_object_url(argument):
         is_file = suffixes.has_image_suffix(argument.partition("#page=")[0]) or is_archive_name(argument)
         return urls.is_object_folder(argument) or not is_file
@@ -131,7 +131,7 @@ def expand_document(candidate: Candidate, page_finder: "PageFinder") -> Iterator
 
 
 def expand_argument(argument: str, selection: "Selection") -> Iterator[Candidate]:
-    """Yield what an argument stands for."""
+    """Yield the candidates that an argument stands for."""
     path = expand_home(argument)
     if is_folder(argument):
         yield from _expand_folder(path, selection)
@@ -183,7 +183,7 @@ def iterate_glob(pattern: str, *, include_hidden: bool) -> Iterator[str]:
 
 
 def expand_list_item(item: "lists.ListItem", selection: "Selection") -> Iterator[Candidate]:
-    """Yield what an item of a list stands for."""
+    """Yield the candidates that an item of a list stands for."""
     from . import lists
 
     if isinstance(item, lists.InvalidListEntry):

@@ -116,8 +116,8 @@ def read_items(
     column of the images, it is the header of a CSV file.
 
     Args:
-        is_nul_separated: names end with NUL instead of a line break, as from ``find -print0``; they are nothing else.
-            ``None`` to detect that.
+        is_nul_separated: names end with NUL instead of a line break, as from ``find -print0``; then the list has only
+            names. ``None`` to detect that.
         image_column: the column of the images, or key of the objects; by default ``image``.
     """
     stream, is_nul_separated = _detect_nul(stream, is_nul_separated)

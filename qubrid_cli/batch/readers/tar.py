@@ -41,7 +41,7 @@ def find_members(archive: str, storage: "StorageOptions | None" = None) -> Itera
     Raises:
         ImageError: it cannot be read.
     """
-    has_rows: bool | None = None  # as the first image
+    has_rows: bool | None = None  # whether the first image has a row
     with _open_tar(archive, storage) as tar:
         for _, sample in groupby(_iterate(tar), lambda info: _split_name(info)[0]):
             images: list[Member] = []

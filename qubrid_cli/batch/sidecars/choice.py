@@ -24,7 +24,7 @@ class SidecarFormat(StrEnum):
 
 
 class ExistingPolicy(StrEnum):
-    """What to do with a sidecar that exists and that this program did not write; in XMP, with such a field.
+    """What to do with an existing sidecar that this program did not write, and with such a field in XMP.
 
     ``SKIP`` also applies to what this program wrote. Keywords in XMP are always merged.
     """

@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape
 from ...frozen import frozen
 from .captions import PhotoField, PhotoTexts
 from .choice import ExistingPolicy
-from .xmp_document import DEFAULT_LANGUAGE, RDF_NAMESPACE, SEPARATOR, Edit, Item, Value, XmpDocument
+from .xmp_document import DEFAULT_LANGUAGE, RDF_NAMESPACE, SEPARATOR, ContainerItem, Edit, PropertyValue, XmpDocument
 
 _DC_NAMESPACE = "http://purl.org/dc/elements/1.1/"
 _IPTC_NAMESPACE = "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/"
@@ -138,7 +138,7 @@ class XmpFile:
                 return self._append_text(texts[0]) if photo_field is PhotoField.DESCRIPTION else _Change()
         return self._replace_text(photo_field, texts[0])
 
-    def _get_values(self, photo_field: PhotoField) -> list[Value]:
+    def _get_values(self, photo_field: PhotoField) -> list[PropertyValue]:
         return self._document.values[_PROPERTIES[photo_field].expanded_name]
 
     def _has_text(self, photo_field: PhotoField) -> bool:
@@ -193,18 +193,18 @@ class XmpFile:
             change = _Change([Edit(item.content_end, item.content_end, f"\n{_encode_text(text)}")], "", marks)
         return change if is_ours else replace(change, marks=frozenset())
 
-    def _iterate_keywords(self) -> Iterator[tuple[Value, Item]]:
+    def _iterate_keywords(self) -> Iterator[tuple[PropertyValue, ContainerItem]]:
         for value in self._get_values(PhotoField.KEYWORDS):
             if value.container is not None:
                 yield from ((value, item) for item in value.items)
 
-    def _is_own_keyword(self, value: Value, item: Item) -> bool:
-        """Whether a keyword was written here; a digest of all together is from an earlier version."""
+    def _is_own_keyword(self, value: PropertyValue, item: ContainerItem) -> bool:
+        """Whether this program wrote a keyword; earlier versions wrote one digest of all keywords."""
         digest = _PROPERTIES[PhotoField.KEYWORDS].digest
         return digest(item.text) in self._marks or digest(value.text) in self._marks
 
     def _merge_keywords(self, keywords: Sequence[str]) -> "_Change":
-        """Replace the keywords that were written here, and keep all others."""
+        """Replace the keywords that this program wrote, and keep all others."""
         values, xmp_property = self._get_values(PhotoField.KEYWORDS), _PROPERTIES[PhotoField.KEYWORDS]
         own = [item for value, item in self._iterate_keywords() if self._is_own_keyword(value, item)]
         plain = [value for value in values if value.container is None and value.text.strip()]
@@ -245,7 +245,7 @@ class _Change:
     removed_marks: frozenset[str] = frozenset()
 
 
-def _find_default(value: Value) -> Item | None:
+def _find_default(value: PropertyValue) -> ContainerItem | None:
     """Find the item for readers that do not ask for a language."""
     marked = (item for item in value.items if item.language.lower() == DEFAULT_LANGUAGE)
     without_language = (item for item in value.items if not item.language)

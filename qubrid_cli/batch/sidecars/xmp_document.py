@@ -45,7 +45,7 @@ class NotXmpError(Exception):
 
 
 @dataclass(slots=True)
-class Tagged:
+class Element:
     """An element in the file: its offsets, those of its content, and for properties and items all text in it.
 
     Attributes:
@@ -60,15 +60,15 @@ class Tagged:
 
 
 @dataclass(slots=True)
-class Item(Tagged):
+class ContainerItem(Element):
     """An item of a container; ``language`` is empty if it has none."""
 
     language: str = ""
 
 
 @dataclass(slots=True)
-class Value(Tagged):
-    """A property in the file.
+class PropertyValue(Element):
+    """A property in the file: an element, or an attribute of a description.
 
     Attributes:
         container: an ``rdf:Alt``, ``rdf:Bag`` or ``rdf:Seq`` with an end tag, if the property has one.
@@ -76,8 +76,8 @@ class Value(Tagged):
         prefix: the prefix of RDF there, with its colon.
     """
 
-    container: Tagged | None = None
-    items: list[Item] = field(default_factory=list)
+    container: Element | None = None
+    items: list[ContainerItem] = field(default_factory=list)
     prefix: str = ""
 
     @property
@@ -107,13 +107,13 @@ class XmpDocument:
 
     def __init__(self, data: bytes) -> None:
         self._bom, self._encoding, self._data = _decode(data)
-        self.values: defaultdict[str, list[Value]] = defaultdict(list)
+        self.values: defaultdict[str, list[PropertyValue]] = defaultdict(list)
         self._about = ""
         #: The end tags of ``rdf:RDF`` and of the first ``rdf:Description`` that has one, or an ``rdf:RDF`` without one.
         self._rdf_end = self._description_end = -1
-        self._empty_rdf: Tagged | None = None
+        self._empty_rdf: Element | None = None
         self._open_names: list[str] = []
-        self._open_elements: list[Tagged | None] = []
+        self._open_elements: list[Element | None] = []
         self._parser = expat.ParserCreate("utf-8", SEPARATOR)  # whatever encoding the file declares: it is decoded
         self._parser.ordered_attributes = True
         self._parser.buffer_text = True
@@ -146,7 +146,7 @@ class XmpDocument:
             data = data[: edit.start] + edit.replacement.encode() + data[edit.end :]
         return self._bom + data.decode().encode(self._encoding, "xmlcharrefreplace")
 
-    def cut(self, value: Tagged) -> Edit:
+    def cut(self, value: Element) -> Edit:
         """Return the edit that removes an element with the line break after it, or an attribute and the space before it."""
         is_element = self._data.startswith(b"<", value.start)
         return Edit(value.start, value.end + (is_element and self._data.startswith(b"\n", value.end)))
@@ -169,24 +169,25 @@ class XmpDocument:
         tag = _XML_TAG.match(self._data, start)
         assert tag
         by_name = dict(zip(attributes[::2], attributes[1::2], strict=True))
-        element: Tagged | None = None
+        grandparent, parent = [None, None, *self._open_elements][-2:]
+        element: Element | None = None
         if self._open_names[-2:] == [_RDF_RDF, _RDF_DESCRIPTION]:
-            element = Value(start, tag.end())
+            element = PropertyValue(start, tag.end())
             self.values[name].append(element)
         elif self._open_names[-1:] == [_RDF_RDF] and name == _RDF_DESCRIPTION:
             self._about = by_name.get(_RDF_ABOUT, self._about)
             self._add_attributes(tag, attributes)
-            element = Tagged(start, tag.end())
+            element = Element(start, tag.end())
         elif name == _RDF_RDF:
-            element = Tagged(start, tag.end())
-        elif self._open_elements and isinstance(value := self._open_elements[-1], Value) and name in _CONTAINERS:
-            element = value.container = Tagged(start, tag.end())
+            element = Element(start, tag.end())
+        elif isinstance(parent, PropertyValue) and name in _CONTAINERS:
+            element = parent.container = Element(start, tag.end())
             prefix, colon, _ = self._read_name(start).rpartition(":")
-            value.prefix = prefix + colon
-        elif name == _RDF_LI and len(self._open_elements) > 1 and isinstance(value := self._open_elements[-2], Value):
-            element = Item(start, tag.end(), language=by_name.get(_XML_LANG, ""))
-            if value.container is self._open_elements[-1]:
-                value.items.append(element)
+            parent.prefix = prefix + colon
+        elif isinstance(grandparent, PropertyValue) and name == _RDF_LI:
+            element = ContainerItem(start, tag.end(), language=by_name.get(_XML_LANG, ""))
+            if grandparent.container is parent:
+                grandparent.items.append(element)
         self._open_names.append(name)
         self._open_elements.append(element)
 
@@ -199,7 +200,7 @@ class XmpDocument:
         spans = [match for match in _ATTRIBUTE.finditer(tag[0], name_end) if not re.match(rb"xmlns(:|$)", match[1])]
         for match, name, text in zip(spans, attributes[::2], attributes[1::2], strict=True):
             start, end = (tag.start() + offset for offset in match.span())
-            self.values[name].append(Value(start, end, end=end, text=text))
+            self.values[name].append(PropertyValue(start, end, end=end, text=text))
 
     def _on_end_tag(self, name: str) -> None:
         self._open_names.pop()
@@ -212,9 +213,9 @@ class XmpDocument:
             tag = _XML_TAG.match(self._data, self._parser.CurrentByteIndex)
             assert tag
             element.content_end, element.end = tag.span()
-        if isinstance(element, Value) and element.container and element.container.content_end < 0:
+        if isinstance(element, PropertyValue) and element.container and element.container.content_end < 0:
             element.container = None
-        if name == _RDF_DESCRIPTION and type(element) is Tagged and self._description_end < 0:
+        if name == _RDF_DESCRIPTION and type(element) is Element and self._description_end < 0:
             self._description_end = element.content_end
         elif name == _RDF_RDF and self._rdf_end < 0 and self._empty_rdf is None:
             self._rdf_end = element.content_end
@@ -222,7 +223,7 @@ class XmpDocument:
 
     def _on_text(self, text: str) -> None:
         for element in self._open_elements:
-            if isinstance(element, Value | Item):
+            if isinstance(element, PropertyValue | ContainerItem):
                 element.text += text
 
 

@@ -1,1 +1,1 @@
-"""The program as a library, and what its commands share: from settings to a request, and to the endpoint."""
+"""The program as a Python library, and what commands share with it: building a request, and opening the endpoint."""

@@ -35,7 +35,7 @@ class AnswerStream:
         self._description: Description | None = None
 
     def __iter__(self) -> Self:
-        """The stream is its own iterator."""
+        """Return the stream itself."""
         return self
 
     def __next__(self) -> str:
@@ -57,10 +57,10 @@ class AnswerStream:
 
     @property
     def description(self) -> Description:
-        """The whole answer, and the facts about it; the rest of the text is read if there is any.
+        """The whole answer, and the facts about it; the text that has not been read yet is read first.
 
         Raises:
-            QvisionError: the request failed while the rest was read.
+            QvisionError: the request failed during that.
             UsageError: the stream was closed before its end.
         """
         if self._description is None:
@@ -70,33 +70,33 @@ class AnswerStream:
         return self._description
 
     def close(self) -> None:
-        """End the request, if it has not ended."""
+        """End the request, if it is still running."""
         self._items.close()
 
     def __enter__(self) -> Self:
-        """The stream."""
+        """Return the stream."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it."""
+        """Close the stream."""
         self.close()
 
 
 class Client:
-    """Makes requests to the endpoint of a profile, and keeps its connections open.
+    """Sends requests to the endpoint of a profile, and keeps its connections open.
 
-    A client can be used by several threads at once. One that was pickled, or that is used after a fork, connects anew:
-    the config file, the environment and the key are those of the machine and process where it is used.
+    Several threads can use a client at once. After it was pickled, or after a fork, a client opens new connections, with
+    the config file, the environment and the key of the machine and process where it is used.
 
     Args:
         profile: of the config file, or a built-in one such as ``ollama``.
-        options: see ``ClientOptions``; what is not given comes from the environment, the profile and the config file.
+        options: see ``ClientOptions``; other values come from the environment, the profile and the config file.
 
     Raises:
-        AuthError: there is no key, and one is needed.
-        ConfigError: a setting of the config file or the environment cannot be used.
+        AuthError: a key is needed, but missing.
+        ConfigError: a setting of the config file or the environment is invalid.
         TypeError: there is no such option.
-        UsageError: an option has a value that cannot be used, or excludes another one.
+        UsageError: an option has an invalid value, or excludes another one.
     """
 
     def __init__(self, profile: str | None = None, **options: Unpack[ClientOptions]) -> None:
@@ -104,11 +104,11 @@ class Client:
         self._get_plan()
 
     def __getstate__(self) -> dict[str, Any]:
-        """The options, without the key and the connections."""
+        """Return the options, without the key and the connections."""
         return self._options
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take the options; everything else is read when it is first used."""
+        """Set the options; everything else is resolved when it is first needed."""
         self._options = state
         self._lock = threading.Lock()
         self._plan: ClientPlan | None = None
@@ -130,9 +130,9 @@ class Client:
         return _get_description(self._iterate_items(images, prompt), check=check)
 
     def stream(self, images: "ImageInputs", prompt: str | None = None) -> AnswerStream:
-        """Make one request, and yield the text as it arrives. With a schema or tiles, it arrives all at the end.
+        """Make one request, and yield the text as it arrives. With a schema or tiles, all of it arrives at the end.
 
-        Arguments and errors are those of ``describe``. The request is sent when the first piece is pulled.
+        Arguments and errors are those of ``describe``. The request is sent when the first piece of text is read.
         """
         return AnswerStream(self._iterate_items(images, prompt))
 
@@ -148,13 +148,13 @@ class Client:
     ) -> "Judgment":
         """Ask a yes-or-no question, as ``qvision test`` does, about an image or about several in a list.
 
-        What the endpoint offers is found out with the first question, and kept for those with the same arguments.
+        The first question finds out what the endpoint offers; later ones with the same arguments rely on that.
 
         Args:
-            threshold: the probability from which the answer is yes (0.5); above 0.5, no begins at 1 - threshold.
-            votes: ask up to so many times, an odd number; more than half must agree.
+            threshold: the lowest probability for yes, by default 0.5; above 0.5, the highest for no is 1 - threshold.
+            votes: ask up to this many times, an odd number; more than half of the answers must agree.
             by: ``decisions``, ``logprobs`` or ``schema``; by default the first that the endpoint offers.
-            check: as for ``describe``; an answer that is unsure is not an error.
+            check: see ``describe``; an unsure answer is not an error.
         """
         from .values import build_judgment
 
@@ -168,7 +168,7 @@ class Client:
 
         Args:
             what: such as ``the dogs``.
-            check: as for ``describe``.
+            check: see ``describe``.
         """
         from .values import build_detections
 
@@ -185,17 +185,17 @@ class Client:
     ) -> Iterator[Description]:
         """Make one request for each image, several at a time, and yield the descriptions.
 
-        Images are pulled as they are needed, so the iterable may be endless. A request that fails has a description with
-        an ``error``; only an error that every other request would meet too is raised. Images in memory are named by their
+        Images are read from the iterable as they are needed, so it may be endless. The description of a failed request has
+        an ``error``; only an error that would affect every other request too is raised. Images in memory are named by their
         position: ``image 17``. In the prompt, ``{name}``, ``{stem}``, ``{dir}`` and ``{index}`` stand for the image's.
 
         Args:
             jobs: requests at a time.
-            ordered: yield the descriptions in the order of the images; otherwise each as soon as it is there.
+            ordered: yield the descriptions in the order of the images; otherwise each as soon as it is complete.
 
         Raises:
-            EndpointError: the key, the address, the model or the credits are wrong.
-            UsageError: something among the images is not an image, or an argument cannot be used.
+            EndpointError: the key, the address or the model is wrong, or the credits are used up.
+            UsageError: an object is not an image, or an argument is invalid.
         """
         if jobs < 1:
             raise UsageError(f"jobs is below 1: {jobs}", hint="For example: jobs=8")
@@ -208,7 +208,7 @@ class Client:
                         return progress
                     if stopped.is_set():
                         break
-            return Description(error=InterruptedByUserError("the result is not needed any more"))
+            return Description(error=InterruptedByUserError("the result is no longer needed"))
 
         return _raise_fatal(map_in_threads(request, images, threads=jobs, is_ordered=ordered))
 
@@ -220,7 +220,7 @@ class Client:
             self._locator.close()
 
     def __enter__(self) -> Self:
-        """The client."""
+        """Return the client."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -269,7 +269,7 @@ class Client:
                     yield self._finish(item) if isinstance(item, Description) else item
 
     def _finish(self, description: Description) -> Description:
-        """The description without the files that were sent; and remember what the endpoint refused."""
+        """Remember the parameters that the endpoint refused, and drop the files that were sent."""
         if description.has_answer:
             self._dropped |= description.refused_parameters
         return description.drop_data()
@@ -292,7 +292,7 @@ def describe(
 
 
 def _get_description(items: "Items", *, check: bool) -> Description:
-    """Make a request; with ``check``, raise its error."""
+    """Run a request to its end, and return its description; with ``check``, raise its error."""
     (description,) = (item for item in items if isinstance(item, Description))
     if check or isinstance(description.error, InterruptedByUserError):
         raise_error(description)
@@ -300,7 +300,7 @@ def _get_description(items: "Items", *, check: bool) -> Description:
 
 
 def raise_error(description: Description) -> None:
-    """Raise the error of a request that failed; a Ctrl-C is Python's own exception."""
+    """Raise the error of a failed request; after Ctrl-C, that is ``KeyboardInterrupt``."""
     if isinstance(description.error, InterruptedByUserError):
         raise KeyboardInterrupt from description.error
     if description.error is not None:

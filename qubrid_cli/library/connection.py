@@ -1,4 +1,4 @@
-"""Where requests go: from settings to the key and the endpoint, and the commands in hints about them."""
+"""Find the key and open the endpoint for some settings, and build the commands in hints about them."""
 
 import os
 from collections import deque
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def locate_key_file() -> Path:
-    """The key file. It is not beside the file that ``QVISION_CONFIG`` names, which may be shared."""
+    """The path of the key file, in the default folder: the folder of ``QVISION_CONFIG`` may be shared with others."""
     from ..settings import config_file
 
     return config_file.get_config_folder() / "keys.toml"
@@ -36,10 +36,10 @@ def find_key(settings: "Settings") -> "Key | None":
 
 
 def require_key(settings: "Settings") -> tuple[str | None, list[str]]:
-    """The key to send, ``None`` without one; and notes where requests go instead of the profile's URL, and why it is not sent.
+    """The key to send, or ``None``; and notes if requests go to another URL than the profile's, or a key is not sent.
 
     Raises:
-        AuthError: a key is needed and missing.
+        AuthError: a key is needed, but missing.
     """
     if settings.offline:
         return None, []
@@ -64,7 +64,7 @@ def get_base_url(settings: "Settings") -> str:
 
 
 def format_url(settings: "Settings", path: str = "") -> str:
-    """A URL of the endpoint as it is shown: with its query, but without the secrets in it."""
+    """A URL of the endpoint for messages: with its query, but without the secrets in it."""
     from ..images.urls import add_query, mask_query
 
     query = {} if settings.offline else settings.query
@@ -79,12 +79,12 @@ def open_endpoint(
     time_option: str = "--max-time",
     connects_early: bool = True,
 ) -> "Endpoint":
-    """The endpoint, not connected yet.
+    """Open the endpoint, without waiting for a connection.
 
     Args:
-        groups: the images, whose links may contain secrets to keep out of messages.
-        time_option: the option that limits a whole request.
-        connects_early: connect while httpx is loaded; then the process must soon send a request, and only one thread.
+        groups: the images of each request, whose links may contain secrets to keep out of messages.
+        time_option: the option that limits a whole request, for hints.
+        connects_early: connect while httpx is loaded; for a process that soon sends a request, from a single thread.
     """
     from ..client import preconnect
 
@@ -112,7 +112,7 @@ def open_endpoint(
 
 
 def build_hint_commands(settings: "Settings", key: str | None, env: Mapping[str, str]) -> "HintCommands":
-    """The commands in hints, with the profile and the address in use."""
+    """Build the commands in hints, with the profile and the URL in use."""
     from ..client.endpoint import HintCommands
 
     options = "" if settings.profile == DEFAULT_PROFILE else f" --profile {settings.profile}"
@@ -123,7 +123,7 @@ def build_hint_commands(settings: "Settings", key: str | None, env: Mapping[str,
         header = settings.key_header or "Authorization"
         key_hint = f"Change the header {header} in the headers of profile {settings.profile} in config.toml."
     elif variable and env.get(variable, "").strip():
-        key_hint = f"The key is that of {variable}, whatever is stored: set it to another key."
+        key_hint = f"The key is that of {variable}, which wins over a stored one: set it to another key."
         if key is None:
             key_hint = (
                 f"{variable} is sent only to the URL of its profile. To send it here, set the URL with --base-url."
@@ -138,17 +138,17 @@ def build_hint_commands(settings: "Settings", key: str | None, env: Mapping[str,
 
 
 def _suggest_model(settings: "Settings") -> str | None:
-    """The known model whose name is most similar to that of the settings.
+    """The cached or built-in model whose name is most similar to that of the settings.
 
-    Qubrid's own models are known at every address that its profile uses, which may be a proxy for it.
+    Qubrid's models are included for every URL that its profile uses, which may be a proxy.
     """
     from ..settings import config_file, model_cache
 
     if settings.model is None:
         return None
-    known = model_cache.load_cached_models(config_file.get_cache_folder(), settings.base_url)
+    cached = model_cache.load_cached_models(config_file.get_cache_folder(), settings.base_url)
     built_in = model_cache.BUILT_IN_MODELS if settings.profile_base_url is None else ()
-    return model_cache.suggest_model(settings.model, [*known, *built_in])
+    return model_cache.suggest_model(settings.model, [*cached, *built_in])
 
 
 def build_request_options(settings: "Settings", prices: Mapping[str, "Price"]) -> "RequestOptions":
@@ -164,7 +164,7 @@ class EndpointPool:
     """Endpoints with open connections, for threads that each need their own.
 
     Args:
-        endpoint: the first one; the others are like it.
+        endpoint: the first one; the others are its clones.
     """
 
     def __init__(self, endpoint: "Endpoint") -> None:

@@ -1,4 +1,4 @@
-"""How images are sent: their limits, tiles and crop, what of them the model looks at, and which links are fetched here."""
+"""How images are sent: limits, tiles and crop; how many pixels the model looks at; which links are fetched here."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -28,9 +28,9 @@ class TileOptions:
     """Which parts of images are sent.
 
     Attributes:
-        tile_count: 1 for whole images, ``None`` to decide by the image.
+        tile_count: 1 for whole images, ``None`` to choose it by the image.
         is_ocr: the text of images is read, so each tile has a request of its own.
-        key_fields: what of it shapes the answers of a batch, if it differs from what is usual.
+        key_fields: the options that differ from the default, for the key of an answer in a batch.
     """
 
     tile_count: int | None
@@ -54,7 +54,7 @@ class TileOptions:
 
 
 def read_tile_options(tiles: str | None, crop: str | None, preset: "Preset | None", *, has_schema: bool) -> TileOptions:
-    """The values of ``--tiles`` and ``--crop``; with ``--preset ocr``, images with much detail are divided by default.
+    """Read the values of ``--tiles`` and ``--crop``; with ``--preset ocr``, images with much detail are divided by default.
 
     Raises:
         UsageError: they are not valid.
@@ -102,11 +102,11 @@ def build_image_limits(
     """The limits of the images that are sent; ``--original`` overrides those of the config file.
 
     Args:
-        schema: of the answer. For boxes in pixels, images are not sent larger than the model sees them everywhere, unless the
-            user sets a limit: its hosts resize larger ones differently.
+        schema: of the answer. For boxes in pixels, unless the user sets a limit, images are at most as large as all hosts
+            of the model show them to it, because hosts resize larger ones differently.
 
     Raises:
-        UsageError: ``--original`` together with an option that shrinks, or ``--tiles`` with an answer that has boxes.
+        UsageError: ``--original`` is used together with an option that shrinks images, or ``--tiles`` with boxes.
     """
     from ..images.encode import ImageLimits
     from ..settings.fields import OriginKind
@@ -135,19 +135,19 @@ def build_image_limits(
 
 
 def build_storage_options(settings: "Settings") -> "StorageOptions":
-    """How patient requests to buckets are."""
+    """The timeout and the retries of requests to buckets."""
     from ..storage.opening import StorageOptions
 
     return StorageOptions(settings.timeout, settings.retries)
 
 
 def choose_downloads(sources: Iterable["Source"], settings: "Settings", *, fetch: bool | None) -> Sequence["Source"]:
-    """The images with some links, or with ``fetch`` all, replaced by ones that are downloaded when they are read."""
+    """Replace the links that are fetched here by sources that download them when they are read; see ``resolve_links``."""
     from ..images.sources import resolve_links
     from ..images.urls import is_object_url
 
     def download(link: "Link") -> bytes:
-        # Both are loaded in the thread that needs them, because they load much.
+        # These modules are imported in the thread that needs them, because they take long to load.
         from ..images.download import MAX_BYTES, MAX_SECONDS, download
 
         if is_object_url(link.url):

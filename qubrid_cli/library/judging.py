@@ -1,4 +1,4 @@
-"""From settings and options to the judge of a run, which answers yes-or-no questions."""
+"""Make the judge of a run, which answers yes-or-no questions, from settings and options."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def vary_votes(settings: "Settings", votes: int | None) -> "Settings":
-    """The settings with a temperature at which several answers differ, unless the user has chosen one."""
+    """Raise the temperature for several votes, so that the answers differ, unless the user has set it."""
     from ..settings.fields import OriginKind
 
     is_default = settings.temperature is not None and settings.origins["temperature"].kind is OriginKind.DEFAULT
@@ -29,7 +29,7 @@ def open_judge(
     threshold: float | None = None,
     votes: int | None = None,
 ) -> "Judge":
-    """The judge for the options.
+    """Make the judge for the options.
 
     Args:
         extra: the fields that ``-O`` adds to the body.
@@ -54,7 +54,7 @@ def open_judge(
 def choose_methods(
     settings: "Settings", *, by: Method | None, threshold: float | None, votes: int | None
 ) -> list[Method]:
-    """The ways in which the answer may be obtained.
+    """The methods by which the answer may be obtained, in the order in which they are tried.
 
     Raises:
         UsageError: the options exclude each other.
@@ -81,4 +81,7 @@ def choose_methods(
         return [by]
     if settings.offline:
         return [Method.SCHEMA]
-    return [Method.DECISIONS] * settings.decisions + [Method.LOGPROBS] * (not thinks) + [Method.SCHEMA]
+    methods = [Method.DECISIONS] if settings.decisions else []
+    if not thinks:
+        methods.append(Method.LOGPROBS)
+    return [*methods, Method.SCHEMA]

@@ -1,4 +1,4 @@
-"""From settings, preset, prompt and schema to a request, and what of it belongs to the key of an answer."""
+"""Build a request from settings, preset, prompt and schema, and list what the key of its answer depends on."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ _DEFAULT_PROMPT = "Describe this image."
 
 
 def compose_prompt(option_text: str | None, argument: str | None, preset: "Preset | None", settings: "Settings") -> str:
-    """The prompt of the preset, with the user's own appended; without either, the profile's or the default.
+    """The prompt of the preset, with the user's own appended; without either, that of the settings, or the default.
 
     Args:
         option_text: the text of ``-p``, which wins over the ``argument``.
@@ -40,7 +40,7 @@ def choose_system(text: str | None, preset: "Preset | None", settings: "Settings
 
 
 def validate_prompt(text: str, where: str) -> str:
-    """The prompt unless it is empty, which is most often an empty variable of a script.
+    """Return the prompt; refuse an empty one, which usually comes from an empty variable of a script.
 
     Args:
         where: the option or argument, for messages.
@@ -52,7 +52,7 @@ def validate_prompt(text: str, where: str) -> str:
         raise UsageError(f"{where} is empty", hint="Write a prompt in quotes, or leave it out.")
     try:
         text.encode()
-    except UnicodeEncodeError as error:  # surrogates, which stand for the bytes of an argument that are not UTF-8
+    except UnicodeEncodeError as error:  # surrogates, by which Python replaces bytes of an argument that are not UTF-8
         raise UsageError(f"{where} is not UTF-8 text", hint="Check the terminal's encoding.") from error
     return text
 
@@ -67,7 +67,7 @@ def load_schema(
 
     Args:
         extra: the fields that ``-O`` adds to the body.
-        settings: say in which form coordinates come, if the answer has boxes.
+        settings: may set the form of the coordinates, if the answer has boxes.
 
     Raises:
         UsageError: the schema is invalid, or ``-O`` sets ``response_format`` too.
@@ -80,10 +80,10 @@ def load_schema(
 
 
 def require_boxes(schema: "Schema | None") -> "Schema":
-    """The schema of the preset ``boxes``, which the user may have replaced.
+    """Return the schema of the preset ``boxes``, which the user may have replaced.
 
     Raises:
-        ConfigError: it is not one of boxes.
+        ConfigError: it is not a schema of boxes.
     """
     if schema is None or schema.boxes is None:
         raise ConfigError(
@@ -117,7 +117,7 @@ def check_preset(name: str, config: "Config") -> None:
     """Refuse invalid values of a user's preset; its prompt may still be missing.
 
     Raises:
-        ConfigError: what is wrong with it.
+        ConfigError: a value is invalid.
     """
     from ..settings import presets
 
@@ -125,10 +125,10 @@ def check_preset(name: str, config: "Config") -> None:
 
 
 def choose_describe(schema: "Schema | None", *, reads_tiles: bool) -> "DescribeFunction":
-    """The function that makes the requests about some images, for one run.
+    """The function with which a run makes its requests.
 
     Args:
-        schema: the answers must fit it.
+        schema: which the answers must fit.
         reads_tiles: each tile of an image has a request of its own.
     """
     if schema is not None:
@@ -156,7 +156,7 @@ def _open_session(schema: "Schema") -> "Session":
 def build_request(
     settings: "Settings", prompt: str, system: str | None, extra: dict[str, object], *, stream: bool
 ) -> "Request":
-    """The request without its images."""
+    """Build a request without its images."""
     from ..client import request
 
     return request.Request(
@@ -177,10 +177,10 @@ def build_request(
 
 
 def _choose_thinking(settings: "Settings", extra: Mapping[str, object]) -> "Thinking | None":
-    """How much the model may think; ``-O`` with a field that says so wins over the settings.
+    """How much the model may think; ``-O`` with a field for that wins over the settings.
 
     Raises:
-        UsageError: ``--think`` and such a field.
+        UsageError: ``--think`` is used together with such a field.
     """
     if settings.think is None:
         return None
@@ -197,7 +197,7 @@ def _choose_thinking(settings: "Settings", extra: Mapping[str, object]) -> "Thin
 
 
 def list_key_facets(settings: "Settings") -> dict[str, object]:
-    """What shapes an answer besides the request's older fields, for the key of a batch; only what the user has set."""
+    """The settings that the key of an answer in a batch includes only if the user has set them."""
     facets: dict[str, object] = {"think": settings.think, "detail": settings.detail, "params": dict(settings.params)}
     facets["offline"] = settings.offline
     if settings.image_order != get_default_image_order(settings.profile):
@@ -206,7 +206,7 @@ def list_key_facets(settings: "Settings") -> dict[str, object]:
 
 
 def add_response_format(request: "Request", schema: "Schema | None") -> "Request":
-    """The request as it is sent first if the answer must fit a schema."""
+    """Add the schema, if there is one, to a request as it is sent first."""
     return request if schema is None else _open_session(schema).prepare_request(request)
 
 
@@ -226,7 +226,7 @@ def check_placeholders(request: "Request", *, images: int, columns: Sequence[str
 
 
 def fill_placeholders(request: "Request", group: Sequence["Source"], number: int) -> "Request":
-    """The request for one group of images, with the placeholders filled in.
+    """Fill in the placeholders of the request for one group of images.
 
     Args:
         number: of the request, from 1.

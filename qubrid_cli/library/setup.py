@@ -1,4 +1,4 @@
-"""What a client needs for its requests: its options, the environment and the config file, resolved; and connections."""
+"""Resolve the options of a client, the environment and the config file, and open the endpoint."""
 
 import os
 import warnings
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 class ClientOptions(SettingOptions, total=False):
-    """The options of a client; they mean what the options of the command line mean, and ``None`` is like no option.
+    """The options of a client, which are those of the command line; ``None`` is the same as leaving an option out.
 
     Attributes:
         schema: of the answer: a JSON Schema, the short form, or the path of a file.
-        params: further fields of the request's body, as ``-O``.
-        fetch: download all links here or none; by default those that the endpoint cannot reach.
+        params: further fields of the request's body, like ``-O``.
+        fetch: whether links are downloaded here; by default, those that the endpoint cannot reach.
         original: do not shrink images.
         tiles: a number, or ``auto``.
         pages: of documents, such as ``1-3``.
@@ -50,12 +50,12 @@ class ClientOptions(SettingOptions, total=False):
 
 @frozen
 class ClientPlan:
-    """What the options, the environment and the config file mean, and the connections.
+    """The resolved options of a client, and its connections.
 
     Attributes:
         process: the id of the process that the connections belong to.
         endpoints: with open connections.
-        judges: those that were needed, by their arguments.
+        judges: the judges used so far, by their arguments.
     """
 
     process: int
@@ -71,7 +71,7 @@ class ClientPlan:
     judges: "dict[tuple[float | None, int | None, str | None], Judge]"
 
     def build_request(self, prompt: str | None, judge: "Judge | None" = None) -> "Request":
-        """The request without its images.
+        """Build a request without its images.
 
         Args:
             judge: asks the prompt as a yes-or-no question.
@@ -109,11 +109,14 @@ class ClientPlan:
         return self.judges[arguments]
 
     def find_sources(self, images: Sequence[object], number: int) -> "tuple[list[Source], Documents | None]":
-        """The images, and the pages of documents among them; and the open documents.
+        """The images, with documents replaced by their pages; and the open documents.
+
+        Args:
+            number: of the first image, from 1.
 
         Raises:
             ImageError: an invalid ``data:`` URL, or a document that cannot be opened.
-            UsageError: there is no image, something else than an image, or a document has too many pages.
+            UsageError: there is no image, an object is not an image, or there are too many pages.
         """
         from ..images.documents import expansion
         from ..images.objects import make_source
@@ -137,15 +140,22 @@ class ClientPlan:
 
 
 def resolve_options(options: Mapping[str, Any]) -> ClientPlan:
-    """Resolve the options of a client."""
+    """Resolve the options of a client.
+
+    Raises:
+        AuthError: a key is needed, but missing.
+        ConfigError: a setting of the config file or the environment is invalid.
+        TypeError: there is no such option.
+        UsageError: an option has an invalid value, or excludes another one.
+    """
     from ..settings import config_file
     from ..settings.fields import OPTIONS
     from ..settings.resolve import resolve_with_preset
 
     options = _check_options(options)
     config = config_file.load_config(os.environ)
-    chosen = {name: options[name] for name in OPTIONS if name in options}
-    preset, settings = resolve_with_preset(chosen, os.environ, config, options.get("preset"))
+    setting_options = {name: options[name] for name in OPTIONS if name in options}
+    preset, settings = resolve_with_preset(setting_options, os.environ, config, options.get("preset"))
     extra = options.get("params", {})
     schema = options.get("schema")
     schema = f"@{os.fspath(schema)}" if isinstance(schema, os.PathLike) else schema
@@ -177,11 +187,11 @@ def resolve_options(options: Mapping[str, Any]) -> ClientPlan:
 
 
 def _check_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that were given, checked like the values of the config file.
+    """Check the options that are not ``None``, like the values of the config file.
 
     Raises:
         TypeError: there is no such option.
-        UsageError: a value cannot be used.
+        UsageError: a value is invalid.
     """
     from ..settings.checks import check_body_fields
     from ..settings.fields import FIELDS

@@ -1,13 +1,14 @@
-"""Call a function for each of many items in threads, pulling the items as they are needed."""
+"""Call a function for each of many items in threads, reading the items as they are needed."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
-#: Gets the position of an item from 1, the item, and an event that is set when its result is not needed any more.
+#: Takes the position of an item from 1, the item, and an event that is set when its result is no longer needed.
 _Function = Callable[[int, _Item, threading.Event], _Result]
 
 #: Results per thread that may wait for an earlier one, if they are yielded in order.
@@ -17,13 +18,13 @@ _WAITING_PER_THREAD = 4
 def map_in_threads(
     function: _Function[_Item, _Result], items: Iterable[_Item], *, threads: int, is_ordered: bool
 ) -> Iterator[_Result]:
-    """Yield the result of each item. An item is pulled only when a thread is free and the reader asks for a result.
+    """Yield the result of each item. An item is read only when a thread is free and the caller asks for a result.
 
     Args:
-        is_ordered: yield the results in the order of the items; otherwise each as soon as it is there.
+        is_ordered: yield the results in the order of the items; otherwise each as soon as it is available.
 
     Raises:
-        BaseException: what the function raised.
+        BaseException: the exception that the function raised.
     """
     calls = _Calls(function, threads)
     waiting: dict[int, _Result] = {}
@@ -47,13 +48,13 @@ def map_in_threads(
 
 
 class _Calls(Generic[_Item, _Result]):
-    """Calls that threads make.
+    """Calls that are made in threads.
 
-    The threads are daemons, so that Ctrl-C ends the program at once, even while one waits for a server. (Python waits at
-    its end for the workers of ``concurrent.futures``.)
+    The threads are daemons, so that Ctrl-C ends the program at once, even while one waits for a server. (Before Python
+    exits, it waits for the workers of ``concurrent.futures``.)
 
     Attributes:
-        running: calls whose result was not taken yet.
+        running: calls whose result has not been taken yet.
     """
 
     def __init__(self, function: _Function[_Item, _Result], threads: int) -> None:
@@ -61,16 +62,16 @@ class _Calls(Generic[_Item, _Result]):
         self._threads = threads
         self._started = self.running = 0
         self._queue: SimpleQueue[tuple[int, _Item] | None] = SimpleQueue()
-        self._results: SimpleQueue[tuple[int, Callable[[], _Result]]] = SimpleQueue()
+        self._results: SimpleQueue[tuple[int, Future[_Result]]] = SimpleQueue()
         self._stopped = threading.Event()
 
     def has_room(self, waiting: int) -> bool:
-        """Whether another call should be submitted now, while so many results wait for an earlier one."""
+        """Whether another call should be submitted now, while ``waiting`` results wait for an earlier one."""
         is_limited = self.running + waiting >= self._threads * _WAITING_PER_THREAD
         return self.running < self._threads and not is_limited and self._results.empty()
 
     def submit(self, number: int, item: _Item) -> None:
-        """Make a call in a thread."""
+        """Queue a call, and start a thread if all are busy."""
         if self._started <= self.running:
             threading.Thread(target=self._work, name="map", daemon=True).start()
             self._started += 1
@@ -79,28 +80,21 @@ class _Calls(Generic[_Item, _Result]):
 
     def take(self) -> tuple[int, _Result]:
         """Wait for a call to end; return the position of its item and its result, or raise what it raised."""
-        number, get = self._results.get()
+        number, future = self._results.get()
         self.running -= 1
-        return number, get()
+        return number, future.result()
 
     def stop(self) -> None:
-        """Let the threads end, as soon as they can."""
+        """Tell the threads to end as soon as they can."""
         self._stopped.set()
         for _ in range(self._started):
             self._queue.put(None)
 
     def _work(self) -> None:
         while (call := self._queue.get()) is not None:
-            self._results.put((call[0], self._call(*call)))
-
-    def _call(self, number: int, item: _Item) -> Callable[[], _Result]:
-        try:
-            result = self._function(number, item, self._stopped)
-        except BaseException as error:  # noqa: BLE001  # raised in the thread that takes the result
-            caught = error
-
-            def fail() -> _Result:
-                raise caught
-
-            return fail
-        return lambda: result
+            future: Future[_Result] = Future()
+            try:
+                future.set_result(self._function(*call, self._stopped))
+            except BaseException as error:  # noqa: BLE001  # raised by take()
+                future.set_exception(error)
+            self._results.put((call[0], future))

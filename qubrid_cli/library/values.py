@@ -1,4 +1,4 @@
-"""What ``Client.judge`` and ``Client.locate`` return: the data of a ``Description`` as values with types."""
+"""The results of ``Client.judge`` and ``Client.locate``: the data of a ``Description`` as typed values."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -16,10 +16,10 @@ class Judgment:
     """The answer to a yes-or-no question.
 
     Attributes:
-        answer: unsure also if the request failed.
+        answer: also unsure if the request failed.
         probability: of yes, from 0 to 1; ``None`` if the endpoint returned none.
-        reason: the model's; ``None`` if it gave none.
-        by: how the answer was obtained; ``None`` if there is none.
+        reason: in the words of the model; ``None`` if it gave none.
+        by: how the answer was obtained; ``None`` if the request failed.
         description: the facts about the requests.
     """
 
@@ -36,7 +36,7 @@ class Judgment:
 
 
 def build_judgment(description: Description) -> Judgment:
-    """The judgment in the data of a description."""
+    """Build the judgment from the data of a description."""
     data = description.data
     if data is None:
         return Judgment(Answer.UNSURE, None, None, None, description)
@@ -55,20 +55,20 @@ class Detections:
     description: Description
 
     def __iter__(self) -> Iterator["Detection"]:
-        """Each detection."""
+        """Iterate over the detections."""
         return iter(self.items)
 
     def __len__(self) -> int:
-        """How many there are."""
+        """The number of detections."""
         return len(self.items)
 
     def __getitem__(self, index: int) -> "Detection":
-        """One of them."""
+        """The detection at a position, from 0."""
         return self.items[index]
 
 
 def build_detections(description: Description) -> Detections:
-    """The detections in the data of a description."""
+    """Build the detections from the data of a description."""
     from ..images.detections.detection import Detection
 
     return Detections(tuple(map(Detection.from_dict, description.data or ())), description)

@@ -185,7 +185,7 @@ def test_a_hint_names_the_profile_and_the_page_of_the_provider(host: str, status
 
 
 def test_the_hint_for_a_refused_key_names_the_source_that_wins() -> None:
-    commands = HintCommands(key_hint="The key is that of A_KEY, whatever is stored: set it to another key.")
+    commands = HintCommands(key_hint="The key is that of A_KEY, which wins over a stored one: set it to another key.")
     for status, has_key in ((401, True), (401, False)):
         assert (
             build_error(ErrorResponse(status, "h", "No.", has_key=has_key), commands=commands).hint == commands.key_hint

@@ -1,4 +1,4 @@
-"""The outcome of a benchmark for programs: an object of JSON, or a table with a line for each variant."""
+"""The outcome of a benchmark for programs: a JSON object, or a table with a line for each variant."""
 
 import time
 from collections.abc import Iterator
@@ -130,7 +130,7 @@ _PERCENTILES = ("min", "p50", "p95")
 
 
 def format_lines(result: BenchResult) -> Iterator[str]:
-    """Yield the lines of a table with tabs: the names of the columns, then one line for each variant."""
+    """Format a table with tabs: a line of column names, then one line for each variant."""
     names, columns = zip(*list_columns(result), strict=True)
     yield "\t".join(names)
     for row in zip(*columns, strict=True):
@@ -138,7 +138,7 @@ def format_lines(result: BenchResult) -> Iterator[str]:
 
 
 def list_columns(result: BenchResult) -> Iterator[tuple[str, list[object]]]:
-    """Yield the columns of a table with one line for each variant: the name and the values."""
+    """List the columns of that table: the name of each, and its values."""
     variants = result.variants
     for name in AXES:
         yield name, [variant.variant.values[name] for variant in variants]

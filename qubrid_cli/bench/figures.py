@@ -1,4 +1,4 @@
-"""The figures of a variant: times, speed, tokens and cost of its answers. The server's and our own are kept apart. Pure."""
+"""The figures of a variant: times, speed, tokens and cost of its answers, from the server and measured here. Pure."""
 
 import math
 from collections import Counter
@@ -14,7 +14,7 @@ _COST_DIGITS = 12
 
 @frozen
 class Distribution:
-    """How some values are distributed. Percentiles are by nearest rank, so each one was really measured."""
+    """The distribution of some values. Percentiles are measured values, by the nearest-rank method."""
 
     min: float
     p50: float
@@ -22,12 +22,12 @@ class Distribution:
 
 
 def measure_distribution(values: Iterable[float | None]) -> Distribution | None:
-    """The distribution of the values that are known; ``None`` if none is."""
-    measured = sorted(value for value in values if value is not None)
-    if not measured:
+    """Compute the distribution of the values that are not ``None``; ``None`` if there are none."""
+    ordered = sorted(value for value in values if value is not None)
+    if not ordered:
         return None
-    p50, p95 = (measured[max(0, math.ceil(share * len(measured)) - 1)] for share in (0.5, 0.95))
-    return Distribution(measured[0], p50, p95)
+    p50, p95 = (ordered[max(0, math.ceil(share * len(ordered)) - 1)] for share in (0.5, 0.95))
+    return Distribution(ordered[0], p50, p95)
 
 
 @frozen
@@ -50,15 +50,16 @@ class Failure:
 
 @frozen
 class VariantFigures:
-    """The figures of one variant. Only answers count for all but the failures.
+    """The figures of one variant. Except for ``failures``, they are about its answers only.
 
     Attributes:
-        retried: answers that came only after a failed attempt; their times are those of the last one.
-        server: as the endpoint reports them.
-        local: measured here, since the request was sent.
-        prepare_seconds: of the images, before any request.
-        mean_cost: of one answer, in US dollars; ``None`` unless the cost of every answer is known.
-        total_cost: of all answers whose cost is known.
+        retried: the number of answers that arrived after a failed attempt; their times are those of the last attempt.
+        server: the times that the endpoint reports.
+        local: the times measured here, from when the request is sent.
+        prepare_seconds: the time to prepare an image, before any request.
+        mean_tokens: prompt and answer tokens of one answer; ``None`` unless those of every answer are known.
+        mean_cost: the cost of one answer, in US dollars; ``None`` unless the cost of every answer is known.
+        total_cost: the cost of all answers whose cost is known, in US dollars; ``None`` if there are none.
     """
 
     answers: int
@@ -75,12 +76,12 @@ class VariantFigures:
 
     @property
     def failure_count(self) -> int:
-        """Requests that failed."""
+        """The number of requests that failed."""
         return sum(failure.count for failure in self.failures)
 
 
 def summarize_requests(descriptions: Sequence[Description]) -> VariantFigures:
-    """The figures of the requests of a variant."""
+    """Compute the figures of the requests of a variant."""
     answers = [description for description in descriptions if description.error is None]
     server = [parse_server_figures(answer.metrics) or Figures() for answer in answers]
     timings = [answer.timing for answer in answers]
@@ -116,12 +117,12 @@ def summarize_requests(descriptions: Sequence[Description]) -> VariantFigures:
 
 
 def _mean_sum(first: Sequence[float | None], second: Sequence[float | None]) -> float | None:
-    sums = [one + other for one, other in zip(first, second, strict=True) if one is not None and other is not None]
+    sums = [left + right for left, right in zip(first, second, strict=True) if left is not None and right is not None]
     return sum(sums) / len(sums) if sums and len(sums) == len(first) else None
 
 
 def _count_failures(descriptions: Sequence[Description]) -> list[Failure]:
-    """The failures by their codes, the most frequent first, each with the first message."""
+    """Count the failures by code, the most frequent first, each with its first message."""
     errors = [description.error for description in descriptions if description.error is not None]
     messages: dict[str, str] = {}
     for error in errors:

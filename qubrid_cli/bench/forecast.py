@@ -1,4 +1,4 @@
-"""What a benchmark will send: how many requests, and about how many tokens, before any is sent."""
+"""The forecast of a benchmark before it begins: the number of requests, and an estimate of tokens and cost."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @frozen
 class VariantForecast:
-    """The prompt tokens of all requests of a variant, and their cost without the answers; ``None`` if unknown."""
+    """The prompt tokens of all requests of a variant, and their cost without the answers; both ``None`` if unknown."""
 
     variant: Variant
     name: str
@@ -27,29 +27,29 @@ class VariantForecast:
 
 @frozen
 class BenchForecast:
-    """What will be sent, with warm-up."""
+    """The requests that will be sent, including the warm-up."""
 
     plan: BenchPlan
     variants: Sequence[VariantForecast]
 
     @property
     def prompt_tokens(self) -> int | None:
-        """Of all requests."""
+        """The prompt tokens of all requests; ``None`` if unknown."""
         counts = [variant.prompt_tokens for variant in self.variants]
         return None if None in counts else sum(filter(None, counts))
 
     @property
     def cost(self) -> Cost | None:
-        """Of all requests, without the answers."""
+        """The cost of all requests without the answers; ``None`` if unknown."""
         amounts = [variant.cost.amount for variant in self.variants if variant.cost is not None]
         return Cost(math.fsum(amounts)) if len(amounts) == len(self.variants) else None
 
     def list_notes(self) -> list[str]:
-        """Notes about the settings of the variants, each once."""
+        """List the notes about the settings of the variants, without repetition."""
         return list(dict.fromkeys(f"note: {variant.note}" for variant in self.plan.variants if variant.note))
 
     def format_summary(self) -> str:
-        """One line: the requests, and about how many tokens and how much money they take."""
+        """Format the number of requests and the estimates in one line."""
         plan = self.plan
         factors = [
             format_count(len(plan.variants), "variant"),
@@ -70,7 +70,7 @@ class BenchForecast:
 
 
 def forecast(plan: BenchPlan, images: "ImageStore") -> BenchForecast:
-    """Estimate the tokens from the sizes in which the images were prepared."""
+    """Estimate the tokens and the cost of a benchmark whose images are prepared."""
     return BenchForecast(plan, list(_forecast_variants(plan, images)))
 
 
@@ -88,7 +88,7 @@ def _forecast_variants(plan: BenchPlan, images: "ImageStore") -> Iterator[Varian
 
 
 def _estimate_tokens(plan: BenchPlan, variant: Variant, images: "ImageStore", index: int) -> int | None:
-    """The prompt tokens of one request; 0 for an image that cannot be sent, ``None`` if they are unknown."""
+    """Estimate the prompt tokens of one request; 0 for an image that cannot be sent, ``None`` if unknown."""
     if images.is_unusable(index, variant.limits):
         return 0
     request = variant.prepare(plan.get_request(variant, index))
@@ -102,7 +102,7 @@ def _estimate_tokens(plan: BenchPlan, variant: Variant, images: "ImageStore", in
 
 
 def format_rows(result: BenchForecast) -> Iterator[Sequence[str]]:
-    """Yield a row for each variant: its name, the prompt tokens and the cost of all its requests."""
+    """Format a row for each variant: its name, the prompt tokens and the cost of all its requests."""
     for item in result.variants:
         count = "unknown" if item.prompt_tokens is None else f"{item.prompt_tokens:,}"
         yield item.name, count, "unknown" if item.cost is None else str(item.cost)

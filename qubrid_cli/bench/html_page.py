@@ -1,4 +1,4 @@
-"""The outcome of a benchmark as a page: charts, figures, and the answers to each image side by side."""
+"""The outcome of a benchmark as an HTML page: charts, figures, and the answers about each image side by side."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -35,11 +35,11 @@ _CHARTS = (
 
 @frozen
 class ShownAnswer:
-    """The answers of a variant to an image; equal ones are shown once, with their number.
+    """An answer of a variant about an image; equal answers are shown once, with their count.
 
     Attributes:
-        html: the answer as safe HTML; ``None`` to show the text as it is.
-        is_right: against the label, if there is one.
+        html: the answer as safe HTML; ``None`` to show the text unchanged.
+        is_correct: whether it matches the label; ``None`` without a label.
     """
 
     text: str
@@ -47,7 +47,7 @@ class ShownAnswer:
     count: int
     detail: str
     is_failure: bool
-    is_right: bool | None
+    is_correct: bool | None
 
 
 @frozen
@@ -64,7 +64,7 @@ class ShownImage:
 
 
 def render_result(result: BenchResult, images: "ImageStore") -> bytes:
-    """Render the page, a whole HTML file."""
+    """Render the page as one HTML file."""
     plan, names = result.plan, [variant.name for variant in result.variants]
     costs = [cost for variant in result.variants if (cost := variant.figures.total_cost) is not None]
     return render_page(
@@ -86,7 +86,7 @@ def render_result(result: BenchResult, images: "ImageStore") -> bytes:
 def _drop_bars(
     titles: Sequence[str], rows: Sequence[Sequence[str | Bar]]
 ) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-    """A table without its bars, in place of which there are charts."""
+    """Remove the bars from a table, because the page has charts instead."""
     return list(filter(None, titles)), [[cell.strip() for cell in row if isinstance(cell, str)] for row in rows]
 
 
@@ -147,7 +147,7 @@ def _format_value(value: Expected) -> str:
 
 
 def _list_answers(result: BenchResult, items: Sequence[Measurement]) -> Iterator[ShownAnswer]:
-    """The different answers, with how often each was given."""
+    """Group equal answers."""
     groups: dict[tuple[str, bool], list[Measurement]] = {}
     for item in items:
         error = item.answer.error

@@ -1,4 +1,4 @@
-"""Images whose right answers are known: a list in JSONL or CSV with the columns ``image`` and ``expected``."""
+"""Images with expected answers: a list in JSONL or CSV with the columns ``image`` and ``expected``."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from ..images.sources import Source
 
-#: A right answer: a text, a number, yes or no, or an object with values of a schema; ``None`` without labels.
+#: An expected answer: a text, a number, yes or no, or an object with values of a schema; ``None`` without labels.
 Expected = str | float | bool | Mapping[str, Any] | Sequence[Any] | None
 
-#: The columns that may hold it; the first one that a row has is used.
+#: The columns that may hold an expected answer; the first one that has a value is used.
 EXPECTED_COLUMNS = ("expected", "answer", "value", "label")
 #: The values of an empty cell.
 _NOTHING = (None, "")
@@ -28,7 +28,7 @@ _EXAMPLE = '{"image": "a.jpg", "expected": "yes"}'
 
 @frozen
 class Label:
-    """A row of the list: the image, its own prompt if it has one, and the right answer."""
+    """A row of the list: the image, its own prompt if it has one, and the expected answer."""
 
     image: "Source"
     prompt: str | None
@@ -39,10 +39,10 @@ def read_labels(list_file: "Path | BinaryIO | Callable[[], BinaryIO]", name: str
     """Read all labels.
 
     Args:
-        name: of the list, for messages.
+        name: the name of the list, for messages.
 
     Raises:
-        UsageError: a row is not valid, or has no right answer; or there are no rows.
+        UsageError: a row is invalid, or has no expected answer; or there are no rows.
     """
     from ..batch.inputs import BatchInputs, MissingImage, resolve_source
 
@@ -64,7 +64,7 @@ def read_labels(list_file: "Path | BinaryIO | Callable[[], BinaryIO]", name: str
 
 
 def choose_labels(labels: Sequence[Label], images: "Sequence[Source]", name: str) -> list[Label]:
-    """The labels of the images that were named on the command line; all of them if none was.
+    """Choose the labels of the images on the command line, or all labels if it names no images.
 
     Raises:
         UsageError: an image has no label.
@@ -82,13 +82,13 @@ def choose_labels(labels: Sequence[Label], images: "Sequence[Source]", name: str
 
 
 def join_images(images: "Sequence[Source]", labels: Sequence[Label]) -> list[Sample]:
-    """The images to ask about: those of the command line, or those with their labels, if there are labels.
+    """Join images with their labels, if there are labels.
 
     Args:
-        images: those of the labels, in the same order, with documents replaced by their pages.
+        images: the images of the labels, in the same order, with documents replaced by their pages.
 
     Raises:
-        UsageError: a label is that of a document with several pages, or its prompt has an unknown placeholder.
+        UsageError: a label belongs to a document with several pages, or its prompt has an unknown placeholder.
     """
     if not labels:
         return [Sample(image) for image in images]
@@ -97,7 +97,7 @@ def join_images(images: "Sequence[Source]", labels: Sequence[Label]) -> list[Sam
             label.image.name for label, image in zip(labels, images, strict=False) if label.image.name != image.name
         )
         raise UsageError(
-            f"{quote_name(name)} has several pages, and one label",
+            f"{quote_name(name)} has several pages but one label",
             hint=f"Label each page: {quote_name(f'{name}#page=1')}",
         )
     for label in labels:
@@ -110,12 +110,12 @@ def _identify(name: str) -> str:
 
 
 def are_yes_or_no(labels: Sequence[Label]) -> bool:
-    """Whether all right answers are yes or no."""
+    """Whether all expected answers are yes or no."""
     return all(read_yes_or_no(label.expected) is not None for label in labels)
 
 
 def read_yes_or_no(expected: Expected) -> bool | None:
-    """The meaning of a right answer that is yes or no; ``None`` for any other."""
+    """Read an expected answer that means yes or no; ``None`` for any other."""
     if isinstance(expected, bool):
         return expected
     word = read_word(expected) if isinstance(expected, str) else None

@@ -1,4 +1,4 @@
-"""Make the requests of a benchmark: images are prepared before, connections stay open, and each answer is a measurement."""
+"""Send the requests of a benchmark, with images that are prepared before, over connections that stay open."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from ..client.endpoint import Endpoint
     from ..images.encode import ImageLimits
 
-#: Threads that prepare images, while nothing is measured.
+#: Threads that prepare images before anything is measured.
 _PREPARING_THREADS = 2
-#: Bytes of prepared images that are kept; others are prepared again before each request, while no time is taken.
+#: Bytes of prepared images to keep. Others are prepared again before each request, outside of the measured time.
 _MAX_KEPT_BYTES = 256 << 20
 
 
 @frozen
 class Measurement:
-    """A request that was counted, and its outcome without the files that were sent."""
+    """A request that was counted, and its answer without the files that were sent."""
 
     job: Job
     answer: Description
@@ -38,7 +38,7 @@ class ImageStore:
     """The images, each prepared once for each size in which it is sent.
 
     Attributes:
-        facts: what is sent of each image in each size, without the files.
+        facts: each image in each size, without the file.
     """
 
     def __init__(self, plan: BenchPlan) -> None:
@@ -49,11 +49,12 @@ class ImageStore:
         self.facts: dict[tuple[int, ImageLimits], PreparedImage] = {}
 
     def prepare_all(self) -> Iterator[str]:
-        """Prepare all images in all sizes; yield their names."""
-        firsts: dict[Source, int] = {}
+        """Prepare all images in all sizes; yield the name of each."""
+        readable_sources: dict[Source, Source] = {}
         for number, sample in enumerate(self._plan.samples):
-            first = firsts.setdefault(sample.image, number)
-            self._sources[number] = self._sources[first] if first < number else _read_once(sample.image)
+            if sample.image not in readable_sources:
+                readable_sources[sample.image] = _read_once(sample.image)
+            self._sources[number] = readable_sources[sample.image]
         limits = dict.fromkeys(variant.limits for variant in self._plan.variants)
         keys = [(number, size) for number in range(len(self._plan.samples)) for size in limits]
 
@@ -77,7 +78,7 @@ class ImageStore:
         self._kept[key] = pending
 
     def prepare_small(self, sample: int, limits: "ImageLimits") -> PreparedImage | None:
-        """A thumbnail of an image; ``None`` if it cannot be read, or is not read here."""
+        """Prepare a thumbnail of an image; ``None`` if it cannot be read, or is a link that the endpoint fetches."""
         try:
             image = prepare_image_or_link(self._sources[sample], limits, self._plan.documents)
         except ImageError:
@@ -86,17 +87,17 @@ class ImageStore:
 
     def is_unusable(self, sample: int, limits: "ImageLimits") -> bool:
         """Whether an image cannot be sent."""
-        kept = self._kept.get((sample, limits))
-        return kept is not None and kept.future.exception() is not None
+        pending = self._kept.get((sample, limits))
+        return pending is not None and pending.future.exception() is not None
 
     def get(self, sample: int, limits: "ImageLimits") -> PendingImage:
-        """An image in the size of a variant."""
-        kept = self._kept.get((sample, limits))
-        return prepare_pending(self._sources[sample], limits, self._plan.documents) if kept is None else kept
+        """Return an image in the size of a variant; prepare it again if it is not kept."""
+        pending = self._kept.get((sample, limits))
+        return prepare_pending(self._sources[sample], limits, self._plan.documents) if pending is None else pending
 
 
 def _read_once(source: Source) -> Source:
-    """A source that can be read for each size: standard input is read, and a link downloaded, only once.
+    """Return a source that can be read several times: standard input is read, and a link downloaded, only now.
 
     Raises:
         ImageError: standard input cannot be read.
@@ -106,7 +107,7 @@ def _read_once(source: Source) -> Source:
     if isinstance(source, FetchedLink):
         try:
             return Bytes(source.name, read_bytes(source))
-        except ImageError:  # raised again where the image is prepared
+        except ImageError:  # raised again when the image is prepared
             return source
     return source
 
@@ -115,11 +116,11 @@ class Measuring:
     """The requests of a benchmark.
 
     Args:
-        endpoint: for the first connection; further ones are made for requests at the same time.
+        endpoint: has the first connection; others are opened for requests at the same time.
 
     Attributes:
-        failed_models: the models that no request can reach any more, each with the error.
-        warnings: about the answers of each variant, by its position, each once; also those of the warm-up.
+        failed_models: the models whose requests all fail, each with the error.
+        warnings: the warnings of the answers of each variant, by its position, without repetition; including the warm-up.
     """
 
     def __init__(self, plan: BenchPlan, images: ImageStore, endpoint: "Endpoint") -> None:
@@ -131,15 +132,15 @@ class Measuring:
         self.warnings: dict[int, dict[str, None]] = {}
 
     def warm_up(self) -> Iterator[Description]:
-        """Make the requests that are not counted; yield their outcomes."""
+        """Send the requests that are not counted; yield their answers."""
         for measurement in self._run(list_warm_ups(self._plan)):
             yield measurement.answer
 
     def measure(self) -> Iterator[Measurement]:
-        """Make the other requests; yield their outcomes as they arrive.
+        """Send the other requests; yield their measurements as they arrive.
 
-        The requests of a model end when one shows that all of them would fail, and all requests when the endpoint cannot be
-        reached.
+        The requests of a model end when an error shows that all of them would fail; all requests end when the endpoint
+        cannot be reached.
         """
         return self._run(list_jobs(self._plan))
 
@@ -170,7 +171,7 @@ class Measuring:
         return Measurement(job, Description(error=InterruptedByUserError("the result is not needed any more")))
 
     def _finish(self, job: Job, answer: Description) -> Description:
-        """The answer without the files that were sent; and remember what the endpoint refused."""
+        """Remember the parameters that the endpoint refused, and return the answer without the files that were sent."""
         if answer.has_answer and answer.refused_parameters:
             earlier = self._dropped.get(job.variant, frozenset())
             self._dropped[job.variant] = earlier | answer.refused_parameters

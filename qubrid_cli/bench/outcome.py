@@ -16,12 +16,13 @@ from .plan import BenchPlan, Variant
 
 @frozen
 class LabelScores:
-    """How right the answers of a variant are.
+    """The scores of the answers of a variant.
 
     Attributes:
-        score: by which variants are compared: the accuracy of verdicts, the F1 of the words of other answers.
-        by_image: the same for each image, averaged over its runs.
-        exact: the share of the answers that are exactly right; ``None`` for verdicts, as are the next two for others.
+        score: the score by which variants are compared: the accuracy of verdicts, or the F1 of the words of other answers.
+        by_image: this score for each image, averaged over its runs.
+        exact: the share of exact matches; ``None`` for verdicts.
+        confusion: the counts of verdicts; ``None`` for other answers, like ``calibration``.
     """
 
     score: scores.Score
@@ -33,11 +34,11 @@ class LabelScores:
 
 @frozen
 class VariantResult:
-    """What was measured of one variant.
+    """The measurements of one variant.
 
     Attributes:
-        unreachable: why no request can reach its model.
-        warnings: about its answers, each once.
+        unreachable: the error with which all requests of its model fail; ``None`` if there is none.
+        warnings: the warnings of its answers, without repetition.
         label_scores: ``None`` without labels or without answers.
     """
 
@@ -51,14 +52,14 @@ class VariantResult:
 
 @frozen
 class BenchResult:
-    """The outcome.
+    """The outcome of a benchmark.
 
     Attributes:
-        error: why the benchmark stopped early, or what its exit code says; ``None`` if all requests have an answer.
+        error: why it stopped early, or which failure sets its exit code; ``None`` if all requests have an answer.
         best: the position of the variant with the best score.
-        choice: the position of the cheapest variant whose score is within its error of the best.
-        choice_by: what "cheapest" means: ``cost``, ``tokens`` or ``seconds``, the first that is known of all variants.
-        is_complete: whether it was not interrupted.
+        choice: the position of the cheapest variant whose score is within the error of the best.
+        choice_by: what "cheapest" means: ``cost``, ``tokens`` or ``seconds``, the first that is known for all variants.
+        is_complete: it was not interrupted.
     """
 
     plan: BenchPlan
@@ -82,10 +83,10 @@ def build_result(
     measuring: Measuring,
     stop: QvisionError | None,
 ) -> BenchResult:
-    """Summarize what was measured.
+    """Summarize the measurements.
 
     Args:
-        stop: why the benchmark ended early.
+        stop: why the benchmark ended early; ``None`` if it did not.
     """
     by_variant: dict[int, list[Measurement]] = defaultdict(list)
     for measurement in measurements:
@@ -109,7 +110,7 @@ def build_result(
 def _find_error(
     plan: BenchPlan, measurements: Sequence[Measurement], failed_models: Mapping[str, QvisionError]
 ) -> QvisionError | None:
-    """The error of the run: that of the first failure if nothing succeeded."""
+    """Find the error of the run: that of the first failure if every request failed."""
     errors = [item.answer.error for item in measurements if item.answer.error is not None]
     failed = plan.request_count - (len(measurements) - len(errors))
     if not failed:
@@ -120,7 +121,7 @@ def _find_error(
 
 
 def score_measurement(plan: BenchPlan, item: Measurement) -> scores.AnswerScore | None:
-    """Compare an answer with its label; ``None`` without a label or an answer."""
+    """Score an answer against its label; ``None`` without a label or an answer."""
     expected = plan.samples[item.job.sample].expected
     if expected is None or item.answer.error is not None:
         return None
@@ -129,12 +130,12 @@ def score_measurement(plan: BenchPlan, item: Measurement) -> scores.AnswerScore 
     verdict = decide_answer(plan, item)
     if verdict is None:
         return None
-    is_right = float(verdict[0] == ("yes" if read_yes_or_no(expected) else "no"))
-    return scores.AnswerScore(is_right, is_right)
+    score = float(verdict[0] == ("yes" if read_yes_or_no(expected) else "no"))
+    return scores.AnswerScore(score, score)
 
 
 def decide_answer(plan: BenchPlan, item: Measurement) -> tuple[str, float | None] | None:
-    """The answer ``yes``, ``no`` or ``unsure`` to a yes-or-no question, and its probability of yes if there is one."""
+    """Decide a verdict with the plan's threshold: ``yes``, ``no`` or ``unsure``, and the probability of yes if known."""
     data = item.answer.data
     if not isinstance(data, dict) or "answer" not in data:
         return None
@@ -145,7 +146,7 @@ def decide_answer(plan: BenchPlan, item: Measurement) -> tuple[str, float | None
 
 
 def _score(plan: BenchPlan, measurements: Sequence[Measurement]) -> LabelScores | None:
-    """Compare the answers with the labels; failures count for nothing."""
+    """Score the answers of a variant against the labels; failures do not count."""
     scored = [(item, score) for item in measurements if (score := score_measurement(plan, item)) is not None]
     by_image: dict[int, list[float]] = defaultdict(list)
     for item, score in scored:
@@ -167,9 +168,9 @@ def _score(plan: BenchPlan, measurements: Sequence[Measurement]) -> LabelScores 
 
 
 def _choose(variants: Sequence[VariantResult]) -> tuple[int | None, int | None, str | None]:
-    """The best variant, the cheapest one within its error, and what "cheapest" means.
+    """Choose the best variant, the cheapest one within its error, and the meaning of "cheapest".
 
-    A variant that left an image without any answer is neither: it may have avoided the hard ones.
+    A variant that has no answer about some image is never chosen: it may have failed at the hard ones.
     """
     all_images = {image for variant in variants if variant.label_scores for image in variant.label_scores.by_image}
     by_image = [

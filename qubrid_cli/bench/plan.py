@@ -1,4 +1,4 @@
-"""What is compared: the variants that the options make, the images they are asked about, and the order of the requests."""
+"""The plan of a benchmark: the variants to compare, the images, and the order of the requests."""
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: The settings that vary, in the order of their columns.
 AXES = ("model", "max_pixels", "image_order", "think")
-#: More variants than this are more likely a mistake than intended.
+#: More variants than this are probably a mistake.
 _MAX_VARIANTS = 64
 _EXAMPLES = {
     "model": "Qwen/Qwen3-VL-Flash,Qwen/Qwen3-VL-Plus",
@@ -33,22 +33,22 @@ _EXAMPLES = {
     "image_order": "first,last",
     "think": "off,on",
 }
-#: Returns the preset and the settings for the values of a variant.
+#: Returns the preset and the settings of a variant with these values.
 Resolve = Callable[[Mapping[str, Any]], "tuple[Preset | None, Settings]"]
-#: The parts of a variant: its request, what makes it, and what turns it into the one that is sent first.
+#: The ``request``, ``describe`` and ``prepare`` of a ``Variant``.
 _Parts = tuple["Request", "DescribeFunction", "Callable[[Request], Request]"]
 
 
 @frozen
 class Variant:
-    """One of the things that are compared: a model with settings.
+    """A model with settings, to be compared with others.
 
     Attributes:
         values: the settings that may vary, by name.
-        request: without its image and without the prompt of an image's own.
-        describe: makes the request.
-        prepare: turns the request into the one that is sent first, to estimate its tokens.
-        note: about its settings.
+        request: the request, without an image, and with the prompt of images that have none of their own.
+        describe: sends the request.
+        prepare: turns the request into the one that ``describe`` sends first, to estimate its tokens.
+        note: a note about its settings for the user.
     """
 
     values: Mapping[str, Any]
@@ -69,8 +69,8 @@ class Sample:
     """An image to ask about.
 
     Attributes:
-        prompt: its own, in place of the common one.
-        expected: the right answer, if there are labels.
+        prompt: its own prompt; ``None`` for the prompt of the variant.
+        expected: the expected answer; ``None`` without labels.
     """
 
     image: "Source"
@@ -80,13 +80,13 @@ class Sample:
 
 @frozen
 class BenchPlan:
-    """What a benchmark does.
+    """Everything that a benchmark does.
 
     Attributes:
         runs: requests for each image and variant.
         jobs: requests at once.
-        is_judged: the questions are of yes or no, and the answers are verdicts.
-        threshold: the probability from which an answer counts as yes.
+        is_judged: the prompts are yes-or-no questions, and the answers are verdicts.
+        threshold: the minimum probability for yes.
         documents: the open documents of the pages among the images.
     """
 
@@ -101,32 +101,32 @@ class BenchPlan:
 
     @property
     def has_labels(self) -> bool:
-        """Whether the answers can be right or wrong."""
+        """Whether there are expected answers."""
         return self.samples[0].expected is not None
 
     @property
     def varied(self) -> Sequence[str]:
-        """The settings in which the variants differ; at least the model."""
+        """The settings in which the variants differ, or the model if there is one variant."""
         return [name for name in AXES if len({variant.values[name] for variant in self.variants}) > 1] or ["model"]
 
     def name_variant(self, variant: Variant) -> str:
-        """What distinguishes a variant from the others."""
+        """Name a variant by the values that distinguish it."""
         return ", ".join(_format_value(name, variant.values[name]) for name in self.varied)
 
     def get_request(self, variant: Variant, sample: int) -> "Request":
-        """The request of a variant for an image, with the prompt for it."""
+        """Return the request of a variant about an image, with the prompt of the image."""
         image, prompt = self.samples[sample].image, self.samples[sample].prompt
         request = variant.request if prompt is None else replace(variant.request, prompt=prompt)
         return question.fill_placeholders(request, [image], sample + 1)
 
     @property
     def warm_up_count(self) -> int:
-        """Requests that are not counted: one for each variant, and for each connection."""
+        """The number of requests that are not counted: at least one for each variant, and for each connection."""
         return max(len(self.variants), self.jobs)
 
     @property
     def request_count(self) -> int:
-        """Requests that are counted."""
+        """The number of requests that are counted."""
         return len(self.variants) * len(self.samples) * self.runs
 
 
@@ -143,7 +143,13 @@ def _format_value(name: str, value: Any) -> str:
 
 @frozen
 class Job:
-    """One request: the positions of the variant and the sample, and the number of the run, 0 to warm up."""
+    """One request.
+
+    Attributes:
+        variant: its position in the plan.
+        sample: its position in the plan.
+        run: the number of the run, from 1; 0 to warm up.
+    """
 
     variant: int
     sample: int
@@ -151,15 +157,15 @@ class Job:
 
 
 def list_warm_ups(plan: BenchPlan) -> Iterator[Job]:
-    """The requests that open the connections, load the models, and find out what the endpoint does not take."""
+    """List the requests that open the connections, load the models, and find out which parameters are rejected."""
     for number in range(plan.warm_up_count):
         yield Job(number % len(plan.variants), number % len(plan.samples), 0)
 
 
 def list_jobs(plan: BenchPlan) -> Iterator[Job]:
-    """The requests in an order in which everything that changes over time affects all variants alike.
+    """List the requests, ordered so that changes over time affect all variants equally.
 
-    All variants take turns at each image, each time beginning with another one.
+    The variants take turns at each image, and another variant begins each time.
     """
     count = len(plan.variants)
     for run, sample in itertools.product(range(plan.runs), range(len(plan.samples))):
@@ -168,10 +174,10 @@ def list_jobs(plan: BenchPlan) -> Iterator[Job]:
 
 
 def list_choices(lists: Mapping[str, str | None]) -> list[dict[str, Any]]:
-    """The values of each variant: all combinations of those in lists such as ``262144,1048576``.
+    """List the values of each variant: all combinations of the values in lists such as ``262144,1048576``.
 
     Args:
-        lists: by the names of the settings; one without a list has its usual value.
+        lists: the lists by the names of the settings; ``None`` for a setting that does not vary.
 
     Raises:
         UsageError: a list is empty, one of its values is not valid, or there are too many combinations.
@@ -192,7 +198,7 @@ def _parse_list(name: str, text: str) -> Sequence[Any]:
     words = [word.strip() for word in text.split(",")]
     if not all(words):
         raise UsageError(
-            f"invalid value for {flag}: {text!r} has an empty item", hint="Separate values by commas, without blanks."
+            f"invalid value for {flag}: {text!r} has an empty item", hint="Separate the values with single commas."
         )
     values = []
     for word in words:
@@ -207,18 +213,18 @@ def _parse_list(name: str, text: str) -> Sequence[Any]:
 
 @frozen
 class QuestionOptions:
-    """What all variants are asked, and how.
+    """The options of the question, which are the same for all variants.
 
     Attributes:
         option_prompt: the text of ``-p``.
         argument_prompt: the prompt among the arguments.
         has_own_prompts: each image has a prompt of its own.
         extra: the fields that ``-O`` adds to the body.
-        has_objects: right answers are objects.
+        has_objects: some expected answers are objects.
         has_preset: the command line names a preset.
         is_judged: it is a yes-or-no question.
-        by: the name of the method by which that is answered; ``None`` for the best that the endpoint offers.
-        threshold: the probability from which an answer counts as yes; ``None`` for 0.5.
+        by: the name of the method that answers a yes-or-no question; ``None`` for the first that the endpoint offers.
+        threshold: the minimum probability for yes; ``None`` for 0.5.
     """
 
     option_prompt: str | None
@@ -239,7 +245,7 @@ class QuestionOptions:
 def build_variants(
     choices: Sequence[Mapping[str, Any]], resolve: Resolve, options: QuestionOptions
 ) -> tuple[list[Variant], "Settings"]:
-    """The variants, and the settings of the first one, which has the same endpoint as the others.
+    """Build the variants; return them with the settings of the first one. All have the same endpoint.
 
     Raises:
         QvisionError: a setting, an option or the prompt cannot be used.

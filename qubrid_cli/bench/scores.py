@@ -1,4 +1,4 @@
-"""How right the answers are: compared with labels, with the error of the score, and a threshold for probabilities. Pure."""
+"""The accuracy of answers against labels: scores with their standard errors, and thresholds for probabilities. Pure."""
 
 import math
 import random
@@ -12,7 +12,7 @@ from typing import Any
 
 from ..frozen import frozen
 
-#: Of scores that are equal but for rounding.
+#: The difference of scores that are equal except for rounding.
 _TOLERANCE = 1e-9
 #: Thresholds of the calibration table.
 _STEPS = tuple(step / 10 for step in range(1, 10))
@@ -30,16 +30,16 @@ _WITHOUT_BLANKS = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 
 
 def split_words(text: str) -> list[str]:
-    """The words of a text for comparison: without case, punctuation and articles.
+    """Split a text into words for comparison, without case, punctuation and articles.
 
-    Source: the evaluation script of SQuAD (Rajpurkar et al. 2016), which is the custom for short answers.
+    Source: the evaluation script of SQuAD (Rajpurkar et al. 2016), the usual one for short answers.
     """
     words = re.findall(rf"[{_WITHOUT_BLANKS}]|[^\W{_WITHOUT_BLANKS}]+", unicodedata.normalize("NFKC", text).casefold())
     return [word for word in words if word not in _ARTICLES] or words
 
 
 def parse_number(value: object) -> float | None:
-    """The number that a value is, or that a text is: ``1,234.50``; ``None`` for anything else."""
+    """Parse a number, or a text that is a number such as ``1,234.50``; ``None`` for anything else."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
@@ -51,14 +51,19 @@ def parse_number(value: object) -> float | None:
 
 @frozen
 class AnswerScore:
-    """How right an answer is: whether it is exactly right, and the F1 of its words, both from 0 to 1."""
+    """The score of an answer, from 0 to 1.
+
+    Attributes:
+        exact: 1 for an exact match, otherwise 0.
+        f1: the F1 of the words of a text, or of the items of a list.
+    """
 
     exact: float
     f1: float
 
 
 def score_answer(answer: Any, expected: Any) -> AnswerScore:
-    """Compare an answer, or a value of a schema, with the right one. Of an object, the expected keys are compared."""
+    """Compare an answer, or a value of a schema, with the expected one. Of an object, only the expected keys count."""
     if isinstance(expected, Mapping):
         values = answer if isinstance(answer, Mapping) else {}
         parts = [score_answer(values.get(key), value) for key, value in expected.items()]
@@ -98,7 +103,7 @@ def _as_text(value: Any) -> str:
 
 
 def _measure_overlap(first: Sequence[str], second: Sequence[str]) -> float:
-    """F1: the harmonic mean of the shares of the words that are in the other text."""
+    """Compute F1: the harmonic mean of precision and recall of the words."""
     if not first or not second:
         return float(first == second)
     common = sum((Counter(first) & Counter(second)).values())
@@ -110,7 +115,7 @@ def _measure_overlap(first: Sequence[str], second: Sequence[str]) -> float:
 
 @frozen
 class Confusion:
-    """Answers of yes or no by the right ones. An unsure answer is neither: it is not right, and it is not a yes."""
+    """Counts of verdicts by the expected ones. An unsure answer counts as wrong, and not as a yes."""
 
     true_yes: int = 0
     false_yes: int = 0
@@ -121,27 +126,27 @@ class Confusion:
 
     @property
     def count(self) -> int:
-        """All answers."""
+        """The number of answers."""
         return self.true_yes + self.false_yes + self.true_no + self.false_no + self.unsure_yes + self.unsure_no
 
     @property
     def accuracy(self) -> float:
-        """The share of right answers."""
+        """The share of correct answers."""
         return (self.true_yes + self.true_no) / self.count
 
     @property
     def precision(self) -> float | None:
-        """The share of right answers among those that are yes."""
+        """The share of the answers yes that are correct; ``None`` without any."""
         return _divide(self.true_yes, self.true_yes + self.false_yes)
 
     @property
     def recall(self) -> float | None:
-        """The share of the images with a yes whose answer is yes."""
+        """The share of the images with an expected yes whose answer is yes; ``None`` without any."""
         return _divide(self.true_yes, self.true_yes + self.false_no + self.unsure_yes)
 
     @property
     def f1(self) -> float | None:
-        """The harmonic mean of precision and recall."""
+        """The harmonic mean of precision and recall; ``None`` without an expected or answered yes."""
         wrong = self.false_yes + self.false_no + self.unsure_yes
         return _divide(2 * self.true_yes, 2 * self.true_yes + wrong)
 
@@ -151,7 +156,11 @@ def _divide(part: int, whole: int) -> float | None:
 
 
 def count_verdicts(pairs: Sequence[tuple[str, bool]]) -> Confusion:
-    """Count answers ``yes``, ``no`` and ``unsure`` by the right ones."""
+    """Count verdicts.
+
+    Args:
+        pairs: the answer, ``yes``, ``no`` or ``unsure``, and whether yes is expected.
+    """
     counts = Counter(pairs)
     return Confusion(
         true_yes=counts["yes", True],
@@ -165,11 +174,12 @@ def count_verdicts(pairs: Sequence[tuple[str, bool]]) -> Confusion:
 
 @frozen
 class CalibrationRow:
-    """What would follow from a threshold.
+    """The effect of a threshold.
 
     Attributes:
-        answers: with a probability from this threshold up to the next one.
-        yes_share: of the images of these answers; ``None`` without any.
+        answers: the number of answers whose probability is from this threshold up to the next one.
+        yes_share: the share of these answers whose expected answer is yes; ``None`` without any.
+        confusion: the verdicts of all answers with this threshold.
     """
 
     threshold: float
@@ -180,14 +190,14 @@ class CalibrationRow:
 
 @frozen
 class Calibration:
-    """The probabilities of a variant against the right answers.
+    """The probabilities of a variant against the expected answers.
 
     Attributes:
-        threshold: with which the fewest answers are wrong; ``None`` if no threshold does better than always yes or always no.
-        low: in most resamples of the images, the threshold is from here
-        high: up to here.
-        at_threshold: the answers with that threshold.
-        rows: thresholds from 0 to 0.9.
+        threshold: the one with the fewest wrong answers; ``None`` if none is better than always yes or always no.
+        low: the lower end of the range of the threshold in 90 % of the resamples.
+        high: the upper end of this range.
+        at_threshold: the verdicts with the threshold.
+        rows: the effects of thresholds from 0 to 0.9.
     """
 
     threshold: float | None
@@ -198,7 +208,11 @@ class Calibration:
 
 
 def calibrate(pairs: Sequence[tuple[float, bool]]) -> Calibration | None:
-    """Find the threshold for probabilities of yes with known right answers; ``None`` unless there are both yes and no."""
+    """Calibrate the probabilities of yes; ``None`` unless both yes and no are expected.
+
+    Args:
+        pairs: the probability of yes, and whether yes is expected.
+    """
     yes_count = sum(is_yes for _, is_yes in pairs)
     if yes_count in {0, len(pairs)}:
         return None
@@ -228,13 +242,13 @@ def _decide_all(pairs: Sequence[tuple[float, bool]], threshold: float) -> Confus
 
 
 def find_threshold(pairs: Sequence[tuple[float, bool]]) -> float | None:
-    """The threshold with which the fewest answers are wrong: the middle of the gap between two probabilities.
+    """Find the threshold with the fewest wrong answers: the middle of the gap between two probabilities.
 
-    If several gaps are equally good, their middle one. ``None`` if always yes or always no is as good.
+    If several gaps are equally good, the middle gap is used. ``None`` if always yes or always no is as good.
     """
     ordered = sorted(pairs)
     yes_count = sum(is_yes for _, is_yes in ordered)
-    wrong = len(ordered) - yes_count  # if all answers are yes
+    wrong = len(ordered) - yes_count  # as if all answers were yes
     fewest = min(wrong, yes_count)
     gaps: list[tuple[float, float]] = []
     for (below, is_yes), (above, _) in pairwise(ordered):
@@ -251,19 +265,19 @@ def find_threshold(pairs: Sequence[tuple[float, bool]]) -> float | None:
 
 
 def _round_between(low: float, high: float) -> float:
-    """The middle of a gap with as few digits as separate its ends."""
+    """Return the middle of a gap, with as few digits as keep it between the ends."""
     middle = min(max((low + high) / 2, _MIN_THRESHOLD), _MAX_THRESHOLD)
     rounded = (round(middle, digits) for digits in (2, 3, 4, 6))
     return next((value for value in rounded if low < value <= high and value >= _MIN_THRESHOLD), middle)
 
 
 def _resample_threshold(pairs: Sequence[tuple[float, bool]]) -> tuple[float | None, float | None]:
-    """The range of the threshold in most resamples: the bootstrap of Efron, with a fixed seed."""
-    dice = random.Random(0)  # noqa: S311  # nothing secret
+    """Find the range of the threshold in most resamples: Efron's bootstrap, with a fixed seed."""
+    generator = random.Random(0)  # noqa: S311  # nothing secret
     thresholds = sorted(
         threshold
         for _ in range(_RESAMPLES)
-        if (threshold := find_threshold(dice.choices(pairs, k=len(pairs)))) is not None
+        if (threshold := find_threshold(generator.choices(pairs, k=len(pairs)))) is not None
     )
     if not thresholds:
         return None, None
@@ -276,14 +290,14 @@ def _resample_threshold(pairs: Sequence[tuple[float, bool]]) -> tuple[float | No
 
 @frozen
 class Score:
-    """A score from 0 to 1 and its standard error; ``None`` for one image alone."""
+    """A score from 0 to 1, and its standard error, which is ``None`` for a single image."""
 
     value: float
     error: float | None
 
 
 def average(by_image: Mapping[int, float]) -> Score | None:
-    """The mean of the scores of the images, which count alike however many runs each has."""
+    """Average the scores of the images. Each image counts equally, however many runs it has."""
     values = list(by_image.values())
     if not values:
         return None
@@ -291,18 +305,18 @@ def average(by_image: Mapping[int, float]) -> Score | None:
 
 
 def find_best(scores: Sequence[Mapping[int, float]]) -> int | None:
-    """The position of the best score, the first one of several; ``None`` if no answer is right at all."""
+    """Find the position of the best score, or the first of equal ones; ``None`` if no score is above 0."""
     means = [average(by_image) for by_image in scores]
     values = [-1.0 if mean is None else mean.value for mean in means]
     return None if not values or max(values) <= 0 else values.index(max(values))
 
 
 def is_within_error(scores: Mapping[int, float], best: Mapping[int, float]) -> bool:
-    """Whether a score is within one standard error of the best: the error of the difference, image by image.
+    """Whether a score is within one standard error of the best: that of the paired differences, image by image.
 
-    Both variants were asked about the same images, and an image that is hard is hard for both. The difference of the pairs
-    has a smaller error than the two means. One standard error is the rule of Breiman et al. (1984) for choosing the simplest
-    of several models.
+    Both variants were asked about the same images, and hard images are hard for both. So the mean of the paired differences
+    has a smaller error than the difference of the two means. One standard error is the rule of Breiman et al. (1984) for
+    choosing the simplest of several models.
     """
     differences = [best[image] - scores[image] for image in best.keys() & scores.keys()]
     if not differences:

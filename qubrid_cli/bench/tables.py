@@ -1,4 +1,4 @@
-"""The outcome of a benchmark on a terminal: tables with bars, failures, and which variant is enough."""
+"""The outcome of a benchmark on a terminal: tables with bars, failures, and the variant that is good enough."""
 
 from collections.abc import Iterator, Sequence
 
@@ -18,7 +18,7 @@ _CHOICE_REASONS = {"cost": "costs least", "tokens": "takes the fewest tokens", "
 
 
 def show_result(result: BenchResult) -> None:
-    """Draw the tables, and print what follows from them. In place of long names there are letters, which a list explains."""
+    """Draw the tables and print the notes. Long names are replaced by letters, which a list explains."""
     names = [variant.name for variant in result.variants]
     letters = [_make_letters(number) for number in range(len(names))]
     if is_long := max(map(len, names)) > measure_names():
@@ -34,10 +34,10 @@ def _make_letters(number: int) -> str:
 
 
 def build_tables(result: BenchResult, names: Sequence[str]) -> Iterator[_Table]:
-    """Yield each table: its titles and its rows.
+    """Build each table: its column titles and its rows.
 
     Args:
-        names: of the variants.
+        names: the names of the variants.
     """
     names = [_mark(result, number, name) for number, name in enumerate(names)]
     for name, title, digits in _MEASURES:
@@ -51,14 +51,14 @@ def build_tables(result: BenchResult, names: Sequence[str]) -> Iterator[_Table]:
 
 
 def _mark(result: BenchResult, number: int, name: str) -> str:
-    """The name with a star for the variant that is enough."""
+    """Mark the name of the variant that is good enough with a star."""
     if result.choice is None:
         return name
     return f"* {name}" if number == result.choice else f"  {name}"
 
 
 def _build_measure(result: BenchResult, names: Sequence[str], name: str, title: str, digits: int) -> _Table | None:
-    """The table of one measure: the endpoint's own figures, ours, and a bar for the median of the former or the latter."""
+    """Build the table of one measure: the endpoint's figures, ours, and a bar for the median of the first that is known."""
     sources: dict[str, list[Distribution | None]] = {
         label: [getattr(_get_times(variant, source), name) for variant in result.variants]
         for label, source in (("endpoint", "server"), ("here", "local"))
@@ -90,7 +90,7 @@ def _format_distribution(distribution: Distribution | None, digits: int) -> list
 
 
 def _build_totals(result: BenchResult, names: Sequence[str]) -> _Table:
-    """Answers and failures, tokens and cost."""
+    """Build the table of answers, failures, tokens and cost."""
     rows: list[list[str | Bar]] = []
     costs = [variant.figures.mean_cost for variant in result.variants]
     highest = max(filter(None, costs), default=0.0)
@@ -140,7 +140,7 @@ def _format_share(value: float | None) -> str:
 
 
 def _choose_calibrated(result: BenchResult) -> int | None:
-    """The variant whose calibration is shown: the one that is enough, else the best."""
+    """Choose the variant whose calibration is shown: the one that is good enough, else the best."""
     number = result.best if result.choice is None else result.choice
     scored: LabelScores | None = None if number is None else result.variants[number].label_scores
     return number if scored is not None and scored.calibration is not None else None
@@ -165,7 +165,7 @@ def _build_calibration(variant: VariantResult) -> _Table:
 
 
 def format_notes(result: BenchResult) -> Iterator[str]:
-    """Yield the failures, the warnings, and what follows from the figures, as sentences."""
+    """Format the failures, the warnings, the choice and the thresholds as sentences."""
     warnings: dict[str, list[str]] = {}
     for variant in result.variants:
         for warning in variant.warnings:
@@ -200,7 +200,7 @@ def _explain_thresholds(result: BenchResult) -> Iterator[str]:
         if calibration is None:
             yield f"{variant.name}: no threshold: there are no probabilities, or not both yes and no among the labels"
         elif calibration.threshold is None or calibration.at_threshold is None:
-            yield f"{variant.name}: no threshold is better than always the same answer"
+            yield f"{variant.name}: no threshold is better than always answering yes, or always no"
         else:
             low, high = f"{calibration.low:.3g}", f"{calibration.high:.3g}"
             yield (

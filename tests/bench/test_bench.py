@@ -357,7 +357,7 @@ def test_the_page_shows_charts_and_answers_side_by_side_and_nothing_hostile_runs
     assert policy is not None
     assert "default-src 'none'" in policy
     assert Counter(page.texts)["a dog"] == 3  # the label and both answers of one variant, which are equal
-    assert Counter(page.texts)["right"] == Counter(page.texts)["wrong"] == 2
+    assert Counter(page.texts)["correct"] == Counter(page.texts)["wrong"] == 2
     assert name in page.texts
     assert [tag for tag, _ in page.tags].count("svg") == 7
 

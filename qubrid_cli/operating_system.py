@@ -206,7 +206,7 @@ class FileLocks(Protocol):
 class Kernel(Protocol):
     """The two functions of Windows that lock a byte of a file; neither waits."""
 
-    def lock(self, descriptor: int, position: int, is_shared: bool) -> None:  # noqa: FBT001
+    def lock(self, descriptor: int, position: int, is_shared: bool) -> None:  # noqa: FBT001  # positional, as in the C function
         """``LockFileEx``.
 
         Raises:
@@ -275,7 +275,7 @@ if sys.platform == "win32":
             self._unlock.argtypes = (handle, dword, dword, dword, pointer)
             self._lock.restype = self._unlock.restype = wintypes.BOOL
 
-        def lock(self, descriptor: int, position: int, is_shared: bool) -> None:  # noqa: FBT001
+        def lock(self, descriptor: int, position: int, is_shared: bool) -> None:  # noqa: FBT001  # as above
             flags = 1 if is_shared else 3  # LOCKFILE_FAIL_IMMEDIATELY, and LOCKFILE_EXCLUSIVE_LOCK
             self._call(self._lock, descriptor, position, flags, 0)
 

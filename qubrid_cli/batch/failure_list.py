@@ -47,9 +47,9 @@ class FailureList:
                 if path.exists():
                     self._previous_ids = {entry_id for entry_id, _ in _read_entries(self._real_path)}
                 open(path, "ab").close()  # the file exists from now on, with the mode of the user's umask
-                self._file = tempfile.TemporaryFile(buffering=0, dir=self._real_path.parent)  # noqa: SIM115
+                self._file = tempfile.TemporaryFile(buffering=0, dir=self._real_path.parent)  # noqa: SIM115  # see above
             else:  # a device or a pipe
-                self._file = open(path, "wb", buffering=0)  # noqa: SIM115
+                self._file = open(path, "wb", buffering=0)  # noqa: SIM115  # see above
         except _NotFailureListError as error:
             message = f"--failures {quote_name(path)} is not a failure list, and was not changed"
             raise UsageError(message, hint="Name another file.") from error

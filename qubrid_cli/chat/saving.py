@@ -296,11 +296,12 @@ def _disarm(answer: str) -> str:
         if fence:
             is_end = re.fullmatch(rf" {{0,3}}{re.escape(fence)}{fence[0]}*[ \t]*", line) is not None
             fence = "" if is_end else fence
+            lines.append(line)
         elif opening := _FENCE.match(line):
             fence = opening[1] or opening[2]
+            lines.append(line)
         else:
-            line = _TAG.sub(r"\1\\<", line.replace("![", "!\\["))  # noqa: PLW2901
-        lines.append(line)
+            lines.append(_TAG.sub(r"\1\\<", line.replace("![", "!\\[")))
     return "\n".join(lines)
 
 

@@ -35,7 +35,7 @@ _FIRST_WORDS = frozenset(
     will describe caption compare read list count extract transcribe translate write explain find give tell show
     name identify summarize summarise ocr detect classify rate check convert return answer analyze analyse guess
     locate estimate generate create make look please say draw label tag score verify format output
-    """.split()  # noqa: SIM905
+    """.split()  # noqa: SIM905  # easier to read than 80 words in quotes
 )
 #: Words that are a prompt on their own, even beside a folder.
 _ONE_WORD_PROMPTS = _FIRST_WORDS | {"alt", "captions", "description", "text", "tags", "title", "keywords", "colors"}

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from io import BytesIO
 
-from PIL import Image, JpegImagePlugin
+from PIL import Image, ImageFile, JpegImagePlugin
 
 from ..errors import ImageError
 from ..frozen import frozen
@@ -118,7 +118,7 @@ def _recover_jpeg(data: bytes, name: str) -> Recovered | None:
     if metadata.has_one_scan(data):
         cut = data if end is None else data[:end]
 
-        def open_cut() -> Image.Image:
+        def open_cut() -> ImageFile.ImageFile:
             image = decode.open_image(data, name)
             pieces = [cut + _PADDING]
             image.load_read = lambda _: pieces.pop() if pieces else b""  # type: ignore[attr-defined]  # as above
@@ -140,21 +140,21 @@ def _recover_jpeg(data: bytes, name: str) -> Recovered | None:
     return Recovered(image, (f"{name}: the end of the file is missing, so fine detail may be missing",))
 
 
-def _decode_over(open_image: Callable[[], Image.Image], fill: int) -> Image.Image:
+def _decode_over(open_image: Callable[[], ImageFile.ImageFile], fill: int) -> Image.Image:
     """Decode as much as possible into an image that is filled with one value."""
     image = open_image()
-    (_, extents, *_), *_ = image.tile  # type: ignore[attr-defined]
-    prepare = image.load_prepare  # type: ignore[attr-defined]
+    (_, extents, *_), *_ = image.tile
+    prepare = image.load_prepare
 
     def prepare_filled() -> None:
         prepare()
         bands = image.im.bands
         image.im.paste(fill if bands == 1 else (fill,) * bands, extents)
 
-    image.load_prepare = prepare_filled  # type: ignore[attr-defined]
+    image.load_prepare = prepare_filled  # type: ignore[method-assign]  # Pillow's hook
     with suppress(*decode.DECODE_ERRORS):
         image.load()
-    image.tile = []  # type: ignore[attr-defined]  # or the next load() would try again
+    image.tile = []  # or the next load() would try again
     return image
 
 

@@ -98,7 +98,7 @@ def detect_optional_formats() -> dict[str, bool]:
     }
 
 
-def open_image(data: bytes, name: str) -> Image.Image:
+def open_image(data: bytes, name: str) -> ImageFile.ImageFile:
     """Open an image without decoding its pixels.
 
     Args:
@@ -140,7 +140,7 @@ def open_image(data: bytes, name: str) -> Image.Image:
     return image
 
 
-def _open_jpeg(data: bytes) -> Image.Image | None:
+def _open_jpeg(data: bytes) -> ImageFile.ImageFile | None:
     """Open a JPEG without ``Image.open``, which would first load the readers of four other formats, in 5 ms."""
     with suppress(SyntaxError):  # Pillow's readers raise it for a file in another format
         return JpegImagePlugin.jpeg_factory(BytesIO(data)) if data.startswith(b"\xff\xd8\xff") else None

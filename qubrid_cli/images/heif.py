@@ -6,6 +6,7 @@ Source: ISO/IEC 14496-12 (boxes), ISO/IEC 23008-12 (HEIF: items and their proper
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from fractions import Fraction
 
 from ..frozen import frozen
@@ -123,22 +124,22 @@ def read_properties(data: bytes) -> Properties:
         start, end = meta[b"ipco"]
         all_properties = list(_iter_boxes(data, start, end))
         property_numbers = _read_associations(data, *meta[b"ipma"], _read_primary(data, meta))
-        values: dict[str, object] = {}
-        turns: list[tuple[bytes, int]] = []
+        properties = Properties()
         for number in property_numbers:
             kind, start, end = all_properties[number - 1]
             if kind == b"clap":
                 numbers = struct.unpack_from(">IIIIiIiI", data, start)
                 pairs = zip(numbers[::2], numbers[1::2], strict=True)
-                values["clap"] = tuple(Fraction(top, bottom) for top, bottom in pairs)
-                values["clap_start"] = start
+                width, height, right, down = (Fraction(top, bottom) for top, bottom in pairs)
+                properties = replace(properties, clap=(width, height, right, down), clap_start=start)
             elif kind in {b"irot", b"imir"}:
-                turns.append((kind, data[start] & (3 if kind == b"irot" else 1)))
+                turn = kind, data[start] & (3 if kind == b"irot" else 1)
+                properties = replace(properties, turns=(*properties.turns, turn))
             elif kind == b"ispe":
-                values["size"] = struct.unpack_from(">4xII", data, start)
+                properties = replace(properties, size=struct.unpack_from(">4xII", data, start))
             elif kind == b"colr" and data[start : start + 4] == b"nclx":
-                values["color"] = struct.unpack_from(">HH", data, start + 4)
-        return Properties(**values, turns=tuple(turns))  # type: ignore[arg-type]
+                properties = replace(properties, color=struct.unpack_from(">HH", data, start + 4))
+        return properties
     return Properties()
 
 

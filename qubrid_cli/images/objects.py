@@ -47,7 +47,7 @@ def make_source(image: object, name: str = "image") -> sources.Source:
     if hasattr(image, "read"):
         return _read_file(image, name)
     if hasattr(image, "getbands"):  # without loading Pillow for the other kinds
-        return sources.Bytes(name, _encode(image, name))  # type: ignore[arg-type]
+        return sources.Bytes(name, _encode(image, name))  # type: ignore[arg-type]  # only Pillow's images have getbands
     hint = "Use a path, a URL, bytes, a file object, or a Pillow image; for an array: PIL.Image.fromarray(…)."
     raise UsageError(f"an object of type {type(image).__name__} is not an image", hint=hint)
 

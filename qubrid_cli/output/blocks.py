@@ -53,7 +53,7 @@ def _parse_newline(state: StateInline, silent: bool) -> bool:  # noqa: FBT001  #
     return True
 
 
-def _parse_image(state: StateInline, silent: bool) -> bool:  # noqa: FBT001
+def _parse_image(state: StateInline, silent: bool) -> bool:  # noqa: FBT001  # as above
     """Keep the reference of an image as text: Rich would move it above its paragraph."""
     start = state.pos
     if not image(state, silent):
@@ -65,7 +65,7 @@ def _parse_image(state: StateInline, silent: bool) -> bool:  # noqa: FBT001
     return True
 
 
-def _parse_line_break_tag(state: StateInline, silent: bool) -> bool:  # noqa: FBT001
+def _parse_line_break_tag(state: StateInline, silent: bool) -> bool:  # noqa: FBT001  # as above
     """Break the line at ``<br>``, which is the only way to break one in a table; other HTML is text."""
     if (match := _LINE_BREAK_TAG.match(state.src, state.pos)) is None:
         return False

@@ -45,7 +45,7 @@ def require_library() -> None:
         ConfigError: it is not installed.
     """
     try:
-        import pyarrow.parquet  # noqa: F401
+        import pyarrow.parquet  # noqa: F401  # only whether it can be loaded
     except ImportError as error:
         raise ConfigError(
             "Parquet needs an extra library",

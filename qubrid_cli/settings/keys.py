@@ -68,7 +68,7 @@ class Keychain:
     def is_installed(self) -> bool:
         """Whether the extra ``keyring`` is installed."""
         try:
-            import keyring  # noqa: F401
+            import keyring  # noqa: F401  # only whether it can be loaded
         except ImportError:
             return False
         return True

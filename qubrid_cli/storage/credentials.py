@@ -223,7 +223,7 @@ class _AwsCommand:
     def __call__(self) -> "S3Credential":
         """Return credentials with their expiration time."""
         command = ["aws", "configure", "export-credentials", "--profile", self.profile, "--format", "process"]
-        result = subprocess.run(command, capture_output=True, timeout=_COMMAND_TIMEOUT, check=True)  # noqa: S603
+        result = subprocess.run(command, capture_output=True, timeout=_COMMAND_TIMEOUT, check=True)  # noqa: S603  # a fixed command
         answer = json.loads(result.stdout)
         expires_at = datetime.now(UTC) + _DEFAULT_LIFETIME
         if answer.get("Expiration"):

@@ -97,7 +97,7 @@ class _RewoundStream(io.RawIOBase):
         return line if line.endswith(b"\n") else line + self._stream.readline(-1 if size is None else size)
 
 
-def _detect_nul(stream: BinaryIO, is_nul_separated: bool | None) -> tuple[BinaryIO, bool]:  # noqa: FBT001
+def _detect_nul(stream: BinaryIO, *, is_nul_separated: bool | None) -> tuple[BinaryIO, bool]:
     """Detect whether names end with NUL, if that is ``None``; return the stream, from its start on, and the result."""
     if is_nul_separated is not None:
         return stream, is_nul_separated
@@ -120,7 +120,7 @@ def read_items(
             names. ``None`` to detect that.
         image_column: the column of the images, or key of the objects; by default ``image``.
     """
-    stream, is_nul_separated = _detect_nul(stream, is_nul_separated)
+    stream, is_nul_separated = _detect_nul(stream, is_nul_separated=is_nul_separated)
     if is_nul_separated:
         yield from (ListLine(decode_name(name)) for name in _split_names(stream) if name)
         return
@@ -147,7 +147,7 @@ def find_columns(
         UsageError: the list has no column of images.
     """
     with open_list(list_file) as opened:
-        stream, is_nul_separated = _detect_nul(opened, is_nul_separated)
+        stream, is_nul_separated = _detect_nul(opened, is_nul_separated=is_nul_separated)
         if is_nul_separated:
             return None
         first = next((line for line in _read_lines(stream) if line.strip()), b"")
@@ -184,7 +184,7 @@ def sample_items(
         count: of random places.
     """
     with _open_as_utf8(path) as stream:
-        is_nul_separated = _detect_nul(stream, is_nul_separated)[1]
+        is_nul_separated = _detect_nul(stream, is_nul_separated=is_nul_separated)[1]
         stream.seek(0)
         separator = b"\0" if is_nul_separated else b"\n"
         row_count = sum(chunk.count(separator) for chunk in iter(lambda: stream.read(_COUNT_CHUNK_SIZE), b""))

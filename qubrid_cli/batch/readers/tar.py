@@ -149,6 +149,6 @@ def _open_tar(archive: str, storage: "StorageOptions | None" = None) -> Iterator
 def _iterate(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """Iterate over the files of an archive, without keeping their headers in memory."""
     while (info := tar.next()) is not None:
-        tar.members = []  # type: ignore[attr-defined]
+        tar.members = []  # type: ignore[attr-defined]  # where tarfile keeps them
         if info.isfile() and not is_junk_file(os.path.basename(info.name)):
             yield info

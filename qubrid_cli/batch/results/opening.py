@@ -132,7 +132,7 @@ class ResultsFiles:
 
     def _copy(self, chunks: Iterable[bytes]) -> BinaryIO:
         """Copy to a temporary file what cannot be read at any position."""
-        file: BinaryIO = self._stack.enter_context(tempfile.TemporaryFile(prefix="qvision-"))  # noqa: SIM115
+        file: BinaryIO = self._stack.enter_context(tempfile.TemporaryFile(prefix="qvision-"))  # noqa: SIM115  # closed with all others
         file.writelines(chunks)
         file.flush()
         return file

@@ -133,7 +133,7 @@ def _add_parameters(added: Sequence[inspect.Parameter]) -> Callable[[Callable[..
 
         signature = inspect.signature(command)
         parameters = [*signature.parameters.values(), *added]
-        without_added.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        without_added.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # Typer reads it
         return without_added
 
     return add

@@ -135,7 +135,6 @@ class ContextOverflow:
     Attributes:
         context_size: the limit for prompt and answer together.
         prompt_tokens: those of the text and the images.
-        requested_tokens: the ``max_tokens`` of the request.
         max_output_tokens: the limit for the answer alone, if the server has one.
         excess_tokens: by how much the prompt is too long, if the server says only that.
         is_prompt_exact: false if the prompt has ``prompt_tokens`` or more.
@@ -143,7 +142,6 @@ class ContextOverflow:
 
     context_size: int | None = None
     prompt_tokens: int | None = None
-    requested_tokens: int | None = None
     max_output_tokens: int | None = None
     excess_tokens: int | None = None
     is_prompt_exact: bool = True

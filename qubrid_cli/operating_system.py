@@ -319,7 +319,7 @@ else:
 
 
 def find_xdg_folder(
-    variable: str, default: str, name: str, *, env: Mapping[str, str] = os.environ, system: str = sys.platform
+    variable: str, default: str, *, env: Mapping[str, str] = os.environ, system: str = sys.platform
 ) -> Path | None:
     """The folder that platformdirs would return on Linux in the usual case; ``None`` in all other cases.
 
@@ -334,5 +334,5 @@ def find_xdg_folder(
     if not system.startswith("linux") or "ANDROID_ROOT" in env:
         return None
     if os.path.isabs(base):
-        return Path(base, name)
-    return Path(home, default, name) if os.path.isabs(home) else None
+        return Path(base, "qvision")
+    return Path(home, default, "qvision") if os.path.isabs(home) else None

@@ -390,10 +390,10 @@ def test_the_folders_for_settings_are_those_of_platformdirs(
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     folders = [
-        find_xdg_folder("XDG_CONFIG_HOME", ".config", "qvision", env=env, system="linux"),
-        find_xdg_folder("XDG_CACHE_HOME", ".cache", "qvision", env=env, system="linux"),
+        find_xdg_folder("XDG_CONFIG_HOME", ".config", env=env, system="linux"),
+        find_xdg_folder("XDG_CACHE_HOME", ".cache", env=env, system="linux"),
     ]
     unix = Unix("qvision", appauthor=False)
     usual = [unix.user_config_path, unix.user_cache_path]
     assert folders == ([None, None] if env["HOME"] == "relative" or "ANDROID_ROOT" in env else usual)
-    assert find_xdg_folder("XDG_CONFIG_HOME", ".config", "qvision", env=env, system="darwin") is None
+    assert find_xdg_folder("XDG_CONFIG_HOME", ".config", env=env, system="darwin") is None

@@ -50,7 +50,7 @@ class Config:
 
 def get_config_folder() -> Path:
     """The platform's folder for settings."""
-    if (folder := find_xdg_folder("XDG_CONFIG_HOME", ".config", "qvision")) is not None:
+    if (folder := find_xdg_folder("XDG_CONFIG_HOME", ".config")) is not None:
         return folder
     from platformdirs import user_config_path
 
@@ -59,7 +59,7 @@ def get_config_folder() -> Path:
 
 def get_cache_folder() -> Path:
     """The platform's folder for files that can be deleted at any time."""
-    if (folder := find_xdg_folder("XDG_CACHE_HOME", ".cache", "qvision")) is not None:
+    if (folder := find_xdg_folder("XDG_CACHE_HOME", ".cache")) is not None:
         return folder
     from platformdirs import user_cache_path
 

@@ -101,16 +101,12 @@ def parse_token_counts(text: str, numbers: Mapping[str, int]) -> ContextOverflow
     """
     context_size = numbers.get("n_ctx") or _find(_CONTEXT_SIZES, text)
     prompt_tokens = numbers.get("n_prompt_tokens") or _find(_PROMPT_TOKENS, text)
-    requested_tokens = _find(_REQUESTED_TOKENS, text)
-    total = _find(_TOTALS, text)
-    if prompt_tokens is None and total is not None and requested_tokens is not None:
-        prompt_tokens = total - requested_tokens
-    elif requested_tokens is None and total is not None and prompt_tokens is not None:
-        requested_tokens = total - prompt_tokens
+    if prompt_tokens is None:
+        total, requested_tokens = _find(_TOTALS, text), _find(_REQUESTED_TOKENS, text)
+        prompt_tokens = total - requested_tokens if total is not None and requested_tokens is not None else None
     return ContextOverflow(
         context_size,
         prompt_tokens,
-        requested_tokens,
         _find(_MAX_OUTPUT_TOKENS, text),
         _find((rf"context length by {_N} tokens",), text),  # Ollama
         is_prompt_exact=re.search("at least [0-9,_]+ input tokens", text) is None,

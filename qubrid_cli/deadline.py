@@ -96,7 +96,7 @@ class _Watchdog:
         self._condition = threading.Condition()
 
     def watch(self, deadline: Deadline) -> None:
-        """End an exchange when it is due; call this again when its deadline is moved forward."""
+        """End an exchange when it is due; call this again when its deadline becomes earlier."""
         if deadline.due_at == inf:
             return
         with self._condition:

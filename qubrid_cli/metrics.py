@@ -27,7 +27,7 @@ _FIGURE_KEYS = {"ttft": ("ttft_seconds", "ttft"), "rate": ("tps",), "total": ("t
 
 @frozen
 class Timing:
-    """Our measurements, in seconds since the request was sent; ``None`` for what was not reached.
+    """Our measurements, in seconds since the request was sent; ``None`` for events that did not happen.
 
     Attributes:
         prepare_seconds: the work on the images, before the request is sent.
@@ -64,7 +64,7 @@ class Stopwatch:
         self._is_burst = True  # all text so far came in one read
 
     def mark_sent(self) -> None:
-        """The request is sent, for the first time or again; the text of a failed attempt does not count."""
+        """Record that the request is sent, for the first time or again; the text of a failed attempt does not count."""
         self._sent_at = self._clock()
         self._first_text_at = self._last_text_at = self._ended_at = None
         self._is_burst = True
@@ -72,7 +72,7 @@ class Stopwatch:
             self._started_at = self._sent_at
 
     def mark_read(self) -> None:
-        """Bytes of the response have arrived."""
+        """Record that bytes of the response have arrived."""
         self._read_count += 1
 
     def seconds_left(self) -> float | None:
@@ -82,7 +82,7 @@ class Stopwatch:
         return max(0.0, self._limit - (self._clock() - self._started_at))
 
     def mark_text(self) -> None:
-        """A delta of content or reasoning has arrived."""
+        """Record that a delta of content or reasoning has arrived."""
         self._last_text_at = self._clock()
         self._ended_at = None
         if self._first_text_at is None:
@@ -91,7 +91,7 @@ class Stopwatch:
         self._is_burst = self._read_count == self._first_text_read
 
     def mark_end(self) -> None:
-        """The answer has ended; waiting for metrics after it does not count."""
+        """Record the end of the answer; waiting for metrics after it does not count."""
         self._ended_at = self._clock()
 
     def build_timing(self, *, prepare_seconds: float | None, completion_tokens: float | None) -> Timing:
@@ -206,7 +206,7 @@ class Cost:
     source: str = "prices"
 
     def __str__(self) -> str:
-        """Readable: two decimals from $1 on, else four, or more if these would be zeros."""
+        """Format for people: two decimals from $1 on, else four, or more if these would be zeros."""
         if self.amount >= 1 or self.amount == 0:
             return f"${self.amount:.2f}"
         return f"${self.amount:.{max(4, 1 - math.floor(math.log10(self.amount)))}f}"

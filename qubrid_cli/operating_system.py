@@ -1,4 +1,4 @@
-"""What systems do differently: commands, wildcards, encodings, locks, open files, Ctrl-C, and folders for settings.
+"""Differences between operating systems: commands, encodings, locks, open files, Ctrl-C, and folders for settings.
 
 Each function takes ``is_windows``, so that the rules of both kinds of systems can be tested on either.
 """

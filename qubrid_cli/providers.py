@@ -28,7 +28,7 @@ class Provider:
     thinking: str | None = None
 
 
-#: By host, or with a leading dot by the end of the host.
+#: By host or, with a leading dot, by the end of the host.
 _PROVIDERS: Mapping[str, Provider] = {
     # Which of the fields for thinking it accepts is not published: see client.thinking.
     "platform.qubrid.com": Provider(

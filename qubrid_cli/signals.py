@@ -13,7 +13,7 @@ from .errors import InterruptedByUserError, QvisionError
 if TYPE_CHECKING:
     from types import FrameType
 
-#: Seconds within which a second signal is the same one.
+#: Seconds within which a second signal counts as the same one.
 _SAME_SIGNAL_SECONDS = 1.0
 
 
@@ -30,7 +30,7 @@ class Interruptible(Protocol):
 def stop_on_signals(run: Interruptible) -> Iterator[None]:
     """Stop the run at the first Ctrl-C, SIGTERM or SIGHUP, and end the program at the second.
 
-    A second signal within a second is the same one: ``timeout`` and shells signal the process and then its group.
+    A second signal within a second counts as the same one, because ``timeout`` and shells signal the process and its group.
     """
     stopped_at = -inf
 

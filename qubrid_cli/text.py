@@ -50,7 +50,7 @@ def natural_key(name: str) -> str:
 def find_encoding(data: bytes) -> str:
     """The encoding that a byte order mark at the beginning of a text names, else UTF-8; decoding drops the mark.
 
-    PowerShell 5 writes UTF-16 with ``>``, and programs of Windows often begin UTF-8 with a byte order mark.
+    PowerShell 5 writes UTF-16 with ``>``, and Windows programs often begin UTF-8 with a byte order mark.
     """
     return "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
 
@@ -114,7 +114,7 @@ def format_count(number: int, noun: str, plural: str | None = None) -> str:
 
 
 def shorten(text: str, length: int) -> str:
-    """Cut a text off, with an ellipsis, if it has more than ``length`` characters."""
+    """Shorten a text to ``length`` characters, the last of which is an ellipsis, if it is longer."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 

@@ -175,7 +175,7 @@ def decode_batches(chunks: Iterable[bytes]) -> Iterator[list[ServerSentEvent]]:
 
 
 class _Decoder:
-    """Holds what a chunk left open: a line without its end, or an event without its blank line."""
+    """Keeps unfinished data between chunks: a line without its end, or an event without its blank line."""
 
     def __init__(self) -> None:
         self._partial_line: list[bytes] = []  # in pieces, because a line may be 10 MB long

@@ -50,7 +50,7 @@ def is_completion(document: dict[str, Any]) -> bool:
 
 
 class ChunkReader:
-    """Reads chunk after chunk, and holds what a chunk left open: a tag, or half a character.
+    """Reads the chunks of an answer, and keeps an unfinished tag or character between them.
 
     Args:
         model: the requested model; its name may show that its text begins with reasoning.

@@ -157,7 +157,7 @@ class Endpoint:
         return httpx.URL(add_query(f"{self._base_url}{path}", self._query))
 
     def format_route(self, path: str = COMPLETIONS_PATH) -> str:
-        """Where requests to a path go, for people: the address, and the proxy if one is on the way."""
+        """Format the destination of requests for people: the URL, the proxy, and the header of the key if it is unusual."""
         if path not in self._routes:
             proxy = find_proxy(str(self.url))
             header = f" with the key in the header {self._key_header}" if self._key_header else ""
@@ -233,7 +233,7 @@ class Endpoint:
     def _send(
         self, method: str, url: httpx.URL, content: Content | None, timeout: Mapping[str, float | None]
     ) -> httpx.Response:
-        """Send a request as ``httpx.Client`` would; that class would take a tenth of the CPU of a small image."""
+        """Send a request without ``httpx.Client``, which would take a tenth of the CPU time that a small image needs."""
         request = httpx.Request(
             method,
             url,
@@ -315,7 +315,7 @@ class Endpoint:
         self._all_secrets = (*self._request_secrets, *self._secrets)
 
     def redact(self, text: str) -> str:
-        """A text of the server without the key and the other secrets, which it may echo."""
+        """Remove the key and the other secrets from a text of the server, which may echo them."""
         if not any(map(text.__contains__, self._all_secrets)):  # nearly always
             return text
         return redact_secrets(redact_secrets(text, self._request_secrets, ""), self._secrets)

@@ -1,7 +1,7 @@
 """Probabilities: those of the first tokens of an answer, and the one that a decision endpoint returns. Pure.
 
-Source: OpenAI API reference, "Create chat completion" (``logprobs.content[].top_logprobs``), and of the older completions
-(``logprobs.top_logprobs``, which Together and Fireworks send too); OpenAI, vLLM and LiteLLM, "Decisions".
+Source: OpenAI API reference, "Create chat completion" (``logprobs.content[].top_logprobs``) and the older "Create
+completion" (``logprobs.top_logprobs``, which Together and Fireworks send too); OpenAI, vLLM and LiteLLM, "Decisions".
 """
 
 from collections.abc import Iterator, Mapping

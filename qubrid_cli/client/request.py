@@ -86,7 +86,7 @@ class ResponseFormat:
 
 @frozen
 class Message:
-    """A message before or after the prompt: one of the user's, perhaps with images, or an answer of the model."""
+    """A message before or after the prompt, from the user, perhaps with images, or from the model."""
 
     role: Literal["assistant", "user"]
     text: str
@@ -167,7 +167,7 @@ def build_body(request: Request) -> RequestBody:
 
 
 def _encode_message(request: Request, message: Message) -> list[bytes | DataUrl]:
-    """A message of the history, or the one with the prompt: the user's as a list of parts, an answer as text."""
+    """Encode a message of the history, or the one with the prompt: a user's as a list of parts, an answer as a string."""
     if message.role == "assistant":
         return [_encode_text_message(message)]
     parts: list[bytes | DataUrl] = [b'{"role":"user","content":[']

@@ -1,7 +1,7 @@
-"""How a request sets how much the model may think: each kind of server has its own field for it, here called a spelling.
+"""How a request sets how much the model may think, for which each kind of server has a field of its own. Pure.
 
-A request holds the spellings that may be right, the most likely first. The first one is sent; if the endpoint refuses it,
-the next one is sent, and after the last one none. Pure.
+Such a field with its value is called a spelling here. A request holds the fields that may be right, the most likely first.
+One spelling is sent; if the endpoint refuses it, the next one is sent, and after the last one none.
 
 Source: Alibaba Model Studio, "Deep thinking" (``enable_thinking``); vLLM, "Reasoning outputs", SGLang and llama.cpp
 server (``chat_template_kwargs``); OpenAI API reference, Groq and Gemini's OpenAI compatibility (``reasoning_effort``);

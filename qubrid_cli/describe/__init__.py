@@ -1,1 +1,1 @@
-"""One request about some images becomes one Description, as an iterator."""
+"""Requests about images: each becomes an iterator of events, of which the last one is a Description."""

@@ -4,7 +4,7 @@ Three faults in a text that is almost JSON are corrected:
 
 - A comma after the last item or member is removed.
 - Control characters in strings, such as line breaks, are kept.
-- A backslash that is not a JSON escape is removed before a sign that Markdown, LaTeX or JavaScript escapes so (``\_``,
+- A backslash that is not a JSON escape is removed before a sign that is escaped in Markdown, LaTeX or JavaScript (``\_``,
   ``\'``, ``\$``). It is kept before a letter (``\d``, ``\alpha``) and, in the same string, before all signs (``\d\.``). In
   four cases this would be a guess, so nothing is corrected: if a string has both kinds, if its ``\n`` and the like may also
   be meant as letters (``C:\new\data``), for character codes (``\x41``, ``\0``), and for other signs alone (``\(``).

@@ -181,7 +181,10 @@ class Judge:
         return answer
 
     def _has_no_method(self) -> bool:
-        """Whether no method that may be used has given a verdict yet, and JSON, which always works, may not be used."""
+        """Whether the endpoint seems to offer none of the methods that may be used.
+
+        None of them has given a verdict yet, and JSON, which every endpoint offers, is not one of them.
+        """
         return self._proven.isdisjoint(self._methods) and Method.SCHEMA not in self._methods
 
     def _ask(

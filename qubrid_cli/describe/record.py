@@ -21,7 +21,7 @@ _TRANSPORT_FIELDS = {"stream", "stream_options", "response_format"}
 
 
 def json_object(description: Description) -> dict[str, Any]:
-    """Return the object that ``--json`` prints; ``SCHEMA_FILE`` describes it."""
+    """Return the object that ``--json`` prints; ``output/description.schema.json`` describes it."""
     error = description.error
     return {
         "schema_version": SCHEMA_VERSION,

@@ -9,12 +9,12 @@ repeated text                                           is a loop
 ======================================================  =========================================================
 rows, words, blocks of rows, objects of JSON, emoji     after 105 times, or after 6,000 characters if that is
                                                         6 times at least; but not below 300 characters
-the same without any letter, such as a matrix of zeros  likewise, but 20,000 characters in place of 6,000
-punctuation on one line: dots, rules, spaces            likewise, but not below 1,000 characters
-one value of a list: ``0,`` or ``null,`` or ``00``      likewise, but not below 2,000 characters
+the same without any letter, such as a matrix of zeros  the same, but 20,000 characters in place of 6,000
+punctuation on one line: dots, rules, spaces            the same, but not below 1,000 characters
+one value of a list: ``0,`` or ``null,`` or ``00``      the same, but not below 2,000 characters
 one letter or digit, as in Base64 of zeros              after 6,000 characters
-rows with a number that grows evenly, and at least      after 105 times, or after 6,000 characters if that is
-three signs (``| 7 | | |``) or three words beside it    20 times at least
+rows with a number that changes evenly, and at least    after 105 times, or after 6,000 characters if that is
+three punctuation marks (``| 7 | | |``) or words        20 times at least
 ======================================================  =========================================================
 
 Lists of dates, of numbers, and of names with a number (``page 7``) are never loops.
@@ -112,7 +112,7 @@ class Repetition:
 
 
 def stop_at_repetition(events: Iterable[Event]) -> Iterator[Event | Repetition]:
-    """Yield the events of an answer up to the first loop, and that as the last one."""
+    """Yield the events of an answer up to the first loop, and the loop as the last item."""
     text, reasoning = RepetitionDetector(), RepetitionDetector()
     for event in events:
         if not isinstance(event, TextDelta | ReasoningDelta):

@@ -82,7 +82,7 @@ class Session:
         yield _add_data(answer, parsed)
 
     def prepare_request(self, request: Request) -> Request:
-        """The request before any parameter was refused."""
+        """Add the schema to a request."""
         return replace(request, response_format=self._response_format)
 
     def _parse(self, answer: Description) -> Valid | Invalid:

@@ -50,7 +50,7 @@ def read_verdict(data: Any, threshold: float | None = None) -> Verdict | None:
     """Read the verdict in the ``data`` of a record; ``None`` if it holds something else.
 
     Args:
-        threshold: decides anew by the probability, if there is one; by default ``DEFAULT_THRESHOLD``.
+        threshold: if there is a probability, it decides with this threshold; by default ``DEFAULT_THRESHOLD``.
     """
     match data:
         case {"answer": "yes" | "no" | "unsure" as word, "by": "decisions" | "logprobs" | "schema" as by}:

@@ -1,1 +1,1 @@
-"""A Description on a terminal, in a pipe or as JSON."""
+"""Shows a Description on a terminal, in a pipe or as JSON."""

@@ -97,7 +97,7 @@ class IncrementalRenderer:
         self._printed_lines = 0  # of the open code block: those that have scrolled out of the window
         self._shown_rows: list[str] = []
         self._shown_width = 0
-        self._rendered: tuple[str | None, int, list[Token]] = None, 0, []  # what _rendered_rows show
+        self._rendered: tuple[str | None, int, list[Token]] = None, 0, []  # shown by _rendered_rows
         self._rendered_rows: list[str] = []
 
     def add(self, text: str) -> None:

@@ -57,7 +57,7 @@ def require_library() -> None:
 def write_records(records: Iterable[Mapping[str, Any]], sink: "ByteSink") -> int:
     """Write records, such as those of a results file, as a Parquet file; return their number.
 
-    Only one row group is in memory at a time. The sink is neither closed nor positioned.
+    Only one row group is in memory at a time. The sink is only written to, and is not closed.
 
     Args:
         records: objects as ``--json`` prints them; they may lack keys, and have others.

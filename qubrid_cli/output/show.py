@@ -168,7 +168,7 @@ def show_verdict(items: "Items", name: str | None, options: OutputOptions, targe
     """Show the answer to a yes-or-no question: only its record on stdout, and with statistics the verdict on stderr.
 
     Args:
-        name: of the image, if there are several.
+        name: the name of the image, if there are several.
     """
     from ..describe import run
 
@@ -191,7 +191,7 @@ def _format_verdict(answer: "Description", name: str | None) -> list[str]:
 
 
 def _show_progress(items: "Items", options: OutputOptions) -> "Items":
-    """The items, with a spinner, the reasoning and a log on stderr, as the options say."""
+    """Add to the items a spinner, the reasoning and a log on stderr, as the options say."""
     is_interactive = options.is_interactive
     if is_interactive or options.verbose or options.thinking:
         from . import terminal

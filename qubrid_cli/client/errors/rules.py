@@ -148,7 +148,7 @@ _RULES = (
     # Limits and money
     _Rule(
         meanings.is_larger_than_limit,
-        "does not accept as many tokens at once",
+        "does not accept this many tokens at once",
         "Send smaller images with --max-pixels, or lower --max-tokens.",
         code="request_too_large",
     ),
@@ -224,7 +224,7 @@ _RULES = (
     ),
     _Rule(
         meanings.is_too_many_images,
-        "does not accept as many images in one request",
+        "does not accept this many images in one request",
         "Add --each, to send one request per image.",
         code="too_many_images",
     ),

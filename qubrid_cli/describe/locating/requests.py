@@ -54,7 +54,7 @@ class LocatingSession(Session):
                 yield self._locate(item, request.model, endpoint) if isinstance(item, Description) else item
 
     def prepare_request(self, request: Request) -> Request:
-        """The request before any parameter was refused."""
+        """Add the schema and the instruction for boxes to a request."""
         return ask_for_boxes(request, self._coordinates)
 
     def _parse(self, answer: Description) -> Valid | Invalid:

@@ -48,9 +48,7 @@ def split_command(command: str, *, is_windows: bool = IS_WINDOWS) -> list[str]:
     return [re.sub(r"""["']""", "", word) for word in words]
 
 
-def find_editor_command(
-    environment: Mapping[str, str], *, is_interactive: bool, is_windows: bool = IS_WINDOWS
-) -> list[str]:
+def find_editor_command(env: Mapping[str, str], *, is_interactive: bool, is_windows: bool = IS_WINDOWS) -> list[str]:
     """The program in ``VISUAL`` or ``EDITOR``, and its arguments; otherwise ``vi``, or on Windows Notepad.
 
     Args:
@@ -61,7 +59,7 @@ def find_editor_command(
     """
     from shutil import which
 
-    command = environment.get("VISUAL", "").strip() or environment.get("EDITOR", "").strip()
+    command = env.get("VISUAL", "").strip() or env.get("EDITOR", "").strip()
     words = split_command(command, is_windows=is_windows)
     if not words and is_interactive:
         words = ["notepad" if is_windows else "vi"]
@@ -78,7 +76,7 @@ def format_set_variable(name: str, value: str, *, is_windows: bool = IS_WINDOWS)
     return f"setx {name} {value}" if is_windows else f"export {name}={value}"
 
 
-def get_pipe_encoding(encoding: str, environment: Mapping[str, str]) -> str:
+def get_pipe_encoding(encoding: str, env: Mapping[str, str]) -> str:
     """The encoding of text that is written to a pipe or a file: UTF-8, unless ``PYTHONIOENCODING`` names another one.
 
     UTF-8 is right for JSON (RFC 8259, section 8.1), and for the redirection of ``cmd`` and PowerShell 7.4. Older versions of
@@ -87,7 +85,7 @@ def get_pipe_encoding(encoding: str, environment: Mapping[str, str]) -> str:
     Args:
         encoding: that of Python's standard output.
     """
-    return encoding if environment.get("PYTHONIOENCODING", "").partition(":")[0] else "utf-8"
+    return encoding if env.get("PYTHONIOENCODING", "").partition(":")[0] else "utf-8"
 
 
 def get_list_encodings(*, is_windows: bool = IS_WINDOWS) -> tuple[str, ...]:

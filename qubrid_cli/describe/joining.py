@@ -71,20 +71,19 @@ def _cut_overlap(above: list[str], below: list[str], expected: int) -> tuple[lis
     if match is None:
         return above, below
     count = match.below_end - match.below_start
-    # The edge of a tile may cut a line, so the last shared lines are taken from the lower text.
-    from_above = (count + 1) // 2
-    last_above, last_below = above[above_rows[match.above_end - 1]], below[below_rows[match.below_end - 1]]
-    if count == 1 and len(_normalize(last_below)) > len(_normalize(last_above)):
-        from_above = 0
-    if not match.is_above_cut:
+    if match.is_above_cut:
+        # The edge of a tile may cut a line, so the last shared lines are taken from the lower text.
+        from_above = (count + 1) // 2
+        last_above, last_below = above[above_rows[match.above_end - 1]], below[below_rows[match.below_end - 1]]
+        if count == 1 and len(_normalize(last_below)) > len(_normalize(last_above)):
+            from_above = 0
+        start = match.above_end - count + from_above
+        above = above[: above_rows[start - 1] + 1] if start else above[: above_rows[0]]
+    else:
         from_above = count
     kept = [] if match.is_below_cut else [below[row] for row in below_rows[: match.below_start]]
-    start = match.above_end - count + from_above
-    upper = above[: above_rows[start - 1] + 1] if start else above[: above_rows[0]]
-    if not match.is_above_cut:
-        upper = above
     position = match.below_start + from_above
-    return upper, kept + (below[below_rows[position - 1] + 1 :] if position else below)
+    return above, kept + (below[below_rows[position - 1] + 1 :] if position else below)
 
 
 def _find_match(above: list[str], below: list[str], expected: int) -> _Match | None:

@@ -44,12 +44,12 @@ def _draw(source: str) -> str:
     return re.sub("\n{3,}", "\n\n", "".join(f"{row}\n" for row in rows))
 
 
-def _find_pager(environ: Mapping[str, str]) -> Sequence[str] | None:
+def _find_pager(env: Mapping[str, str]) -> Sequence[str] | None:
     """The command line of the pager; ``None`` if it is not installed, or ``PAGER`` is empty or ``cat``."""
-    if environ.get("TERM") == "dumb":
+    if env.get("TERM") == "dumb":
         return None
     try:
-        command = split_command(environ.get("PAGER", "less"))
+        command = split_command(env.get("PAGER", "less"))
     except ValueError:
         return None
     return command if command and command != ["cat"] and shutil.which(command[0]) else None

@@ -134,7 +134,7 @@ class TotalUsage:
     """What all answers have used so far, including those of failed images.
 
     Attributes:
-        input_tokens: tokens sent; ``output_tokens`` are those received.
+        input_tokens: of all requests; ``output_tokens`` are those of all answers.
         cost: in US dollars; ``None`` without a price, unless the server reports costs.
         is_estimated: the server did not report the tokens or the cost of every answer.
     """
@@ -166,20 +166,20 @@ class TotalUsage:
             input_estimate: the input tokens, if the server does not report them.
         """
         usage = record["usage"]
-        sent, received = get_number(usage, "prompt_tokens"), get_number(usage, "completion_tokens")
-        self.is_estimated = self.is_estimated or sent is None or received is None
-        if received is None:
-            received = (len(record["text"]) + len(record["reasoning"] or "")) / CHARACTERS_PER_TOKEN
-        received = max(0.0, received)
-        if sent is None and (total := count_tokens(usage)) is not None:
-            received = min(received, total)
-            sent = total - received
-        sent = max(0.0, input_estimate if sent is None else sent)
-        self.input_tokens += sent
-        self.output_tokens += received
+        input_tokens, output_tokens = get_number(usage, "prompt_tokens"), get_number(usage, "completion_tokens")
+        self.is_estimated = self.is_estimated or input_tokens is None or output_tokens is None
+        if output_tokens is None:
+            output_tokens = (len(record["text"]) + len(record["reasoning"] or "")) / CHARACTERS_PER_TOKEN
+        output_tokens = max(0.0, output_tokens)
+        if input_tokens is None and (total := count_tokens(usage)) is not None:
+            output_tokens = min(output_tokens, total)
+            input_tokens = total - output_tokens
+        input_tokens = max(0.0, input_estimate if input_tokens is None else input_tokens)
+        self.input_tokens += input_tokens
+        self.output_tokens += output_tokens
         amount = get_number(record["cost"], "amount")
         if amount is None and self._price is not None:
-            amount = compute_amount(self._price, sent, received)
+            amount = compute_amount(self._price, input_tokens, output_tokens)
         if amount is None and self._highest_amount is not None:
             amount, self.is_estimated = self._highest_amount, True
         if amount is not None:

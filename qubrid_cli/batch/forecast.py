@@ -192,9 +192,9 @@ def _choose_by_size(images: Sequence[SizedTask]) -> list[SizedTask]:
     """Choose images of all file sizes, evenly spaced, in an order in which the first few are of all sizes too."""
     by_size = sorted(images, key=lambda image: image.size or 0)
     count = min(_SAMPLE_SIZE, len(by_size))
-    chosen = [by_size[(2 * number + 1) * len(by_size) // (2 * count)] for number in range(count)]
+    sample = [by_size[(2 * number + 1) * len(by_size) // (2 * count)] for number in range(count)]
     step = next((step for step in (7, 3, 2) if count % step), 1)  # has no divisor in common with the count
-    return [chosen[number * step % count] for number in range(count)]
+    return [sample[number * step % count] for number in range(count)]
 
 
 def _measure(image: SizedTask, plan: BatchPlan) -> _Measurement | None:

@@ -87,10 +87,10 @@ def open_endpoint(access: EndpointAccess, credentials: Credentials | None) -> "t
     """
     settings = _resolve_settings(access)
     if credentials is None:
-        own = {**settings.headers, **settings.query}
-        if missing := [name for name in access.secret_names if name not in own]:
+        own_names = {*settings.headers, *settings.query}
+        if missing_names := [name for name in access.secret_names if name not in own_names]:
             raise ConfigError(
-                f"the worker on {socket.gethostname()} does not have {missing[0]} of profile {access.profile}",
+                f"the worker on {socket.gethostname()} does not have {missing_names[0]} of profile {access.profile}",
                 hint=f"Add it to its config.toml, or send it from here with --send-key: [profiles.{access.profile}]",
             )
         settings = replace(

@@ -19,7 +19,7 @@ from ... import __version__
 from ...errors import BatchIncompleteError, ConfigError
 from ...frozen import frozen
 from ...installation import format_install_command
-from .part import SHORT_GRACE
+from .lease import SHORT_GRACE, Interruption
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
@@ -109,7 +109,7 @@ _is_terminated = False
 def _prepare_process() -> None:
     """Leave Ctrl-C to the driver, and save the answers before SIGTERM or the end of the driver ends this process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: _terminate("SIGTERM", None))
+    signal.signal(signal.SIGTERM, lambda *_: _terminate(Interruption("SIGTERM")))
     # A process of a pool does not notice by itself that its parent was killed.
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
 
@@ -119,16 +119,16 @@ def _end_with_parent() -> None:
 
     if (parent := multiprocessing.parent_process()) is not None:
         parent.join()
-        _terminate("the end of the process that started it", SHORT_GRACE)
+        _terminate(Interruption("the end of the process that started it", SHORT_GRACE))
 
 
-def _terminate(cause: str, grace: float | None) -> None:
+def _terminate(interruption: Interruption) -> None:
     """End the process, after the part that it works on has been saved."""
     global _is_terminated  # noqa: PLW0603  # a signal handler has no other way
     from .worker import interrupt_all
 
     _is_terminated = True
-    if not interrupt_all(cause, grace):
+    if not interrupt_all(interruption):
         os._exit(_TERMINATED)
 
 

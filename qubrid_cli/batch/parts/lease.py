@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ..folders import Shard
 
 LOCK_FOLDER = "lock/"
+#: Seconds that requests in flight may still take when the driver is gone, because another one may take over soon.
+SHORT_GRACE = 5.0
 
 
 @frozen
@@ -54,6 +56,19 @@ class LeaseKey:
     name: str
     id: str
     times: LeaseTimes = DEFAULT_TIMES
+
+
+@frozen
+class Interruption:
+    """Why a worker must stop before its part is finished.
+
+    Attributes:
+        cause: what follows ``stopped by`` in the message.
+        grace: seconds that the requests in flight may still take; ``None`` to derive them from earlier answers.
+    """
+
+    cause: str
+    grace: float | None = None
 
 
 @frozen
@@ -232,18 +247,20 @@ class LeaseWatcher:
         key: of the lock.
 
     Attributes:
-        share: what the driver has published last; ``None`` until it is read.
+        share: the last one that the driver has published; ``None`` until it is read.
+        poll: seconds between two checks.
     """
 
     def __init__(self, folder: "Folder", key: LeaseKey) -> None:
         self.share: CommonShare | None = None
+        self.poll = key.times.poll
         self._folder = folder
         self._key = key
         self._data = b""
         self._changed_at = time.monotonic()
 
-    def check(self) -> str | None:
-        """Read the lock; return why the worker should stop, or ``None``."""
+    def check(self) -> Interruption | None:
+        """Read the lock; return why the worker must stop, or ``None``."""
         with suppress(StorageError):
             data = self._folder.read(self._key.name)
             if data != self._data:
@@ -251,10 +268,10 @@ class LeaseWatcher:
             with suppress(ValueError, KeyError, TypeError):
                 content = json.loads(data)
                 if content["id"] != self._key.id:
-                    return "another run, which has taken over"
+                    return Interruption("another run, which has taken over", SHORT_GRACE)
                 self.share = CommonShare(**content["share"])
                 if content["stop"]:
-                    return "the run"
+                    return Interruption("the run")
         if time.monotonic() - self._changed_at > self._key.times.worker:
-            return "the end of the run that started it"
+            return Interruption("the end of the run that started it", SHORT_GRACE)
         return None

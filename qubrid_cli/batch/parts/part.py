@@ -11,9 +11,6 @@ from ..progress.failures import FailureCount
 from .connection import Credentials, EndpointAccess
 from .lease import LeaseKey
 
-#: Seconds that requests in flight may still take when the driver is gone, because another one may take over soon.
-SHORT_GRACE = 5.0
-
 
 @frozen
 class Share:

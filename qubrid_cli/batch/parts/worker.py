@@ -34,9 +34,9 @@ from ..run import BatchRun, Idle
 from ..tasks import BatchPlan, Done, Failed
 from ..workers import Workers
 from .connection import open_endpoint
-from .lease import LeaseWatcher
+from .lease import SHORT_GRACE, Interruption, LeaseWatcher
 from .output_folder import PartFormat, PartsOutput, finish_lines
-from .part import SHORT_GRACE, Part, PartSummary
+from .part import Part, PartSummary
 from .reports import encode_report, get_interval
 from .run_file import RunDescription, open_output
 
@@ -87,17 +87,14 @@ def _require_parquet() -> None:
         raise error.with_message(message, hint=error.hint) from error
 
 
-def interrupt_all(cause: str, grace: float | None) -> bool:
+def interrupt_all(interruption: Interruption) -> bool:
     """Stop all parts of this process after the requests in flight; return whether there are any.
 
     May be called by a signal handler.
-
-    Args:
-        grace: seconds that these may still take; ``None`` to derive them from earlier answers.
     """
     runs = list(_active)
     for run in runs:
-        run.interrupt(cause, grace)
+        run.interrupt(interruption)
     return bool(runs)
 
 
@@ -118,20 +115,18 @@ class _PartRun:
         self._items = output.read_plan(part.number)
         self._batch_run: BatchRun | None = None
         self._path: Path | None = None
-        self._interrupted_by: tuple[str, float | None] | None = None
+        self._interruption: Interruption | None = None
         self._saving = threading.Lock()
         self._unsaved, self._saved_at = 0, time.monotonic()
         self._is_over = threading.Event()
         self._summarize: Callable[[], PartSummary] | None = None
-        self._watcher: LeaseWatcher | None = None
-        if part.lock is not None:
-            self._watcher = LeaseWatcher(output.folder, part.lock)
+        self._watcher = None if part.lock is None else LeaseWatcher(output.folder, part.lock)
 
-    def interrupt(self, cause: str, grace: float | None = None) -> None:
+    def interrupt(self, interruption: Interruption) -> None:
         """Stop after the requests in flight."""
-        self._interrupted_by = (cause, grace)
+        self._interruption = interruption
         if self._batch_run is not None and self._batch_run.stop_reason is None:
-            self._batch_run.interrupt(cause, grace)
+            self._batch_run.interrupt(interruption.cause, interruption.grace)
 
     def save(self) -> None:
         """Write the answers so far to the output, if there are new ones."""
@@ -229,8 +224,8 @@ class _PartRun:
             self._batch_run = batch_run = BatchRun(plan, workers, work_sharing, budget, outcome_writer)
             batch_run.log = echo_err if self._description.is_verbose else None
             self._path = path
-            if self._interrupted_by is not None:
-                batch_run.interrupt(*self._interrupted_by)
+            if self._interruption is not None:  # before there was a run
+                self.interrupt(self._interruption)
             threading.Thread(target=self._watch, name="watch", daemon=True).start()
             self._consume(batch_run, journal, work_sharing, stats, plan.rate_limiter)
         return batch_run
@@ -272,12 +267,12 @@ class _PartRun:
         next_check_at, next_report_at = 0.0, time.monotonic() + interval
         while not self._is_over.wait(_WATCH_SECONDS):
             if parent is not None and not parent.is_alive():
-                self.interrupt("the end of the process that started it", SHORT_GRACE)
+                self.interrupt(Interruption("the end of the process that started it", SHORT_GRACE))
                 return
             if self._watcher is not None and time.monotonic() >= next_check_at:
-                next_check_at = time.monotonic() + (self._part.lock.times.poll if self._part.lock else 0.0)
-                if (cause := self._watcher.check()) is not None:
-                    self.interrupt(cause, None if cause == "the run" else SHORT_GRACE)
+                next_check_at = time.monotonic() + self._watcher.poll
+                if (interruption := self._watcher.check()) is not None:
+                    self.interrupt(interruption)
                     return
             if time.monotonic() >= next_report_at:
                 report = self._report(report)

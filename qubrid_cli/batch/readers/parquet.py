@@ -158,10 +158,10 @@ def _find_image_column(file: "ParquetFile", archive: str, name: str | None) -> s
     name = name or (_IMAGE_COLUMN if _IMAGE_COLUMN in schema.names or len(candidates) != 1 else candidates[0])
     if name not in schema.names:
         names = ", ".join(schema.names)
-        likely = candidates[0] if candidates else schema.names[0] if schema.names else _IMAGE_COLUMN
+        suggestion = candidates[0] if candidates else schema.names[0] if schema.names else _IMAGE_COLUMN
         raise UsageError(
             f"{quote_name(archive)} has no column {name}",
-            hint=f"Name it: --image-column {quote_name(likely)}. The columns: {names}",
+            hint=f"Name it: --image-column {quote_name(suggestion)}. The columns: {names}",
         )
     if not _has_bytes(schema.field(name)) and not _is_text(schema.field(name)):
         raise UsageError(

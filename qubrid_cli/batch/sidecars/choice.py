@@ -116,8 +116,12 @@ def build_options(
     }
     for name, (flag, applies_to) in _FLAGS.items():
         if name in values and not applies_to.intersection(kinds):
-            needed = " or ".join(f"--sidecar {kind}" for kind in sorted(applies_to, key=list(SidecarFormat).index))
-            raise UsageError(f"{flag} has no effect without {needed}", hint=f"Add {needed}, or leave out {flag}.")
+            alternatives = " or ".join(
+                f"--sidecar {kind}" for kind in sorted(applies_to, key=list(SidecarFormat).index)
+            )
+            raise UsageError(
+                f"{flag} has no effect without {alternatives}", hint=f"Add {alternatives}, or leave out {flag}."
+            )
     if force:
         values.setdefault("existing", ExistingPolicy.REPLACE)
     fields = list_fields(schema, is_alt_text=is_alt_text)

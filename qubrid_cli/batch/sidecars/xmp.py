@@ -206,26 +206,26 @@ class XmpFile:
     def _merge_keywords(self, keywords: Sequence[str]) -> "_Change":
         """Replace the keywords that this program wrote, and keep all others."""
         values, xmp_property = self._get_values(PhotoField.KEYWORDS), _PROPERTIES[PhotoField.KEYWORDS]
-        own = [item for value, item in self._iterate_keywords() if self._is_own_keyword(value, item)]
-        plain = [value for value in values if value.container is None and value.text.strip()]
-        foreign = [item.text.strip() for _, item in self._iterate_keywords() if item not in own]
-        foreign += [value.text.strip() for value in plain]
-        foreign_lower = {text.casefold() for text in foreign}
-        added = [text for text in keywords if text.casefold() not in foreign_lower]
-        removed_marks = frozenset(xmp_property.digest(text.text) for text in (*own, *values))
-        marks = frozenset(map(xmp_property.digest, added))
+        own_items = [item for value, item in self._iterate_keywords() if self._is_own_keyword(value, item)]
+        plain_values = [value for value in values if value.container is None and value.text.strip()]
+        foreign_texts = [item.text.strip() for _, item in self._iterate_keywords() if item not in own_items]
+        foreign_texts += [value.text.strip() for value in plain_values]
+        foreign_keys = {text.casefold() for text in foreign_texts}
+        new_texts = [text for text in keywords if text.casefold() not in foreign_keys]
+        removed_marks = frozenset(xmp_property.digest(text.text) for text in (*own_items, *values))
+        marks = frozenset(map(xmp_property.digest, new_texts))
         target = next((value for value in values if value.container is not None), None)
         if target is None or target.container is None:
-            if not added:
+            if not new_texts:
                 return _Change()
-            items = "".join(_encode_item(text, "rdf:") for text in (*foreign, *added))
+            items = "".join(_encode_item(text, "rdf:") for text in (*foreign_texts, *new_texts))
             block = xmp_property.encode(f'<rdf:Bag xmlns:rdf="{RDF_NAMESPACE}">{items}</rdf:Bag>')
             return _Change([self._document.cut(value) for value in values], block, marks, removed_marks)
         read_whitespace = self._document.read_whitespace_before
-        edits = [Edit(item.start - len(read_whitespace(item.start)), item.end) for item in own]
+        edits = [Edit(item.start - len(read_whitespace(item.start)), item.end) for item in own_items]
         end = target.items[-1].end if target.items else target.container.content_start
         space = read_whitespace(target.items[0].start) if target.items else ""
-        new_items = "".join(f"{space}{_encode_item(text, target.prefix)}" for text in added)
+        new_items = "".join(f"{space}{_encode_item(text, target.prefix)}" for text in new_texts)
         return _Change([*edits, Edit(end, end, new_items)], "", marks, removed_marks)
 
 

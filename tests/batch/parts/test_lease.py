@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from qubrid_cli.batch.folders import Shard
-from qubrid_cli.batch.parts.lease import CommonShare, Lease, LeaseTimes, LeaseWatcher
+from qubrid_cli.batch.parts.lease import SHORT_GRACE, CommonShare, Interruption, Lease, LeaseTimes, LeaseWatcher
 from qubrid_cli.errors import OutputError
 from qubrid_cli.storage.folder import Folder
 from qubrid_cli.storage.opening import open_folder
@@ -39,7 +39,7 @@ def test_a_driver_takes_over_when_the_other_one_is_silent_and_that_one_notices(f
         watcher = LeaseWatcher(folder, first.key)
         assert watcher.check() is None
         with Lease(folder, times=SILENT) as second:
-            assert watcher.check() == "another run, which has taken over"
+            assert watcher.check() == Interruption("another run, which has taken over", SHORT_GRACE)
             first.publish()
             assert first.problem is not None
             assert first.problem.message.startswith("another run has taken over")
@@ -64,7 +64,7 @@ def test_workers_learn_their_share_and_that_they_should_stop(tmp_path: Path) -> 
         lease.publish(share=CommonShare(rpm=1.5))
         assert (watcher.check(), watcher.share) == (None, CommonShare(rpm=1.5))
         lease.publish(stop=True)
-        assert watcher.check() == "the run"
-    while (cause := watcher.check()) is None:
+        assert watcher.check() == Interruption("the run")
+    while (interruption := watcher.check()) is None:
         pass
-    assert cause == "the end of the run that started it"
+    assert interruption == Interruption("the end of the run that started it", SHORT_GRACE)

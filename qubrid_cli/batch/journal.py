@@ -1,4 +1,4 @@
-"""The results file as a journal, so that an image with an answer in it need not be sent again.
+"""The results file as a journal: an image with an answer in it is not requested again.
 
 Lines are only appended, each by one write under a lock, so several runs can share the file. They divide the work by
 claims: the first run to reach an image claims it, and the others postpone it. A claim is a lock, which ends with its
@@ -86,11 +86,6 @@ class Journal:
         """What the user should know about the file, after it is closed."""
         return self._file.notes
 
-    @property
-    def damaged_count(self) -> int:
-        """Unreadable lines, which are moved to another file at the end."""
-        return self._file.damaged_count
-
     def find_answer(self, key: str, question: Question) -> RecordedAnswer | None:
         """Find the complete answer with this key, including one that another run has just written.
 
@@ -111,19 +106,18 @@ class Journal:
         """Whether there is a line for the image of a question.
 
         Args:
-            line: the one that was found by the key. If it names this image, but another file, which no longer exists,
-                then the results file or the images were moved.
+            line: the line with this key. If it names this image under a path that no longer exists, the results file or
+                the images were moved.
         """
         tags = {question.tag, question.name_tag}  # lines of earlier versions have only the name
         if any(self._file.index.has_own_answer(key, tag, since=self._fresh_from) for tag in tags):
             return True
-        other = line.question
-        if question.source_id not in {other.source_id, b"null"}:
+        answered = line.question
+        if answered.source != question.source or question.source_id not in {answered.source_id, b"null"}:
             return False
-        if b"null" in {question.path, other.path} or other.path == question.path:
-            return other.source == question.source
-        is_moved = not os.path.lexists(os.path.join(self.folder, str(line.record.get("path"))))
-        return other.source == question.source and is_moved
+        if b"null" in {question.path, answered.path} or answered.path == question.path:
+            return True
+        return not os.path.lexists(os.path.join(self.folder, str(line.record.get("path"))))
 
     def find_unchanged(self, question: Question, version: str | None, compute_key: Callable[[str], str]) -> int | None:
         """Find the answer about a file of this version, or about a link that was downloaded; return its offset.
@@ -171,8 +165,10 @@ class Journal:
         with self._lock:
             self._file.read_new_lines()
             for place in self._file.index.find_answers(question.tag):
+                if place.offset < self._fresh_from:
+                    continue
                 record = entries.parse_answer(read_line_at(self._file.descriptor, place.offset))
-                if place.offset >= self._fresh_from and record is not None and _is_about(record, question):
+                if record is not None and _is_about(record, question):
                     version = record.get("version")
                     return version if isinstance(version, str) else None
         return None
@@ -321,6 +317,7 @@ class Journal:
         self.continued_count = sum(1 for _ in read_lines(self._file.descriptor, offset))
 
     def _claim_again(self) -> None:
+        """Claim all keys again, because the file was reopened."""
         for claim_id in self._claim_ids:
             files.claim(self._file.descriptor, claim_id)
 

@@ -10,7 +10,7 @@ from ..errors import EndpointError, ImageError, OutputError, QvisionError
 from . import entries
 from .entries import Record
 from .inputs import Task
-from .results.lines import Question
+from .results.lines import MAX_LINE_BYTES, Question
 from .tasks import (
     AttemptResult,
     BatchPlan,
@@ -50,18 +50,8 @@ class OutcomeWriter:
         if key is not None and not record["ok"]:
             question = build_question(task, record["images"][0]["source"], record["prompt"], key)
             incomplete_attempts = self._count_incomplete(key, question) + entries.is_incomplete(record)
-        line = entries.encode_line(
-            record,
-            index=task.index,
-            key=key,
-            attempts=attempts,
-            source_id=task.id,
-            path=task.path,
-            version=task.version,
-            row=task.row,
-            incomplete_attempts=incomplete_attempts,
-        )
-        if len(line) > entries.MAX_LINE_BYTES:
+        line = entries.encode_line(record, task, key=key, attempts=attempts, incomplete_attempts=incomplete_attempts)
+        if len(line) > MAX_LINE_BYTES:
             return self.build_outcome(task, key, _drop_text(result), attempts=attempts)
         return (Done if result.error is None else Failed)(task, result.record, line, key=key)
 
@@ -79,17 +69,7 @@ class OutcomeWriter:
             except ImageError as error:
                 result = _mark_failed(result, error)
         original = record["images"][0]["source"]
-        line = entries.encode_line(
-            result.record,
-            index=task.index,
-            key=loaded.key,
-            attempts=0,
-            source_id=task.id,
-            duplicate_of=original,
-            path=task.path,
-            version=task.version,
-            row=task.row,
-        )
+        line = entries.encode_line(result.record, task, key=loaded.key, attempts=0, duplicate_of=original)
         return (Done if result.record["ok"] else Failed)(task, result.record, line, is_duplicate=True)
 
     def build_skipped(self, loaded: LoadedImage, record: Record) -> Skipped | SidecarFailed:
@@ -121,7 +101,7 @@ def _mark_failed(result: AttemptResult, error: QvisionError) -> AttemptResult:
 
 def _drop_text(result: AttemptResult) -> AttemptResult:
     """Turn an answer that is too long for the results file into a failure without its text."""
-    limit = f"{entries.MAX_LINE_BYTES >> 20} MiB"
+    limit = f"{MAX_LINE_BYTES >> 20} MiB"
     error = EndpointError(f"the answer is longer than {limit}", hint="Lower --max-tokens.", code="too_long")
     record = result.record | {"complete": False, "text": "", "data": None, "reasoning": None, "warnings": []}
     return _mark_failed(replace(result, record=record), error)

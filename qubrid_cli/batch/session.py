@@ -244,10 +244,10 @@ class _Sink:
 
 
 class _Saver:
-    """Saves the outcomes of a run. While the results file cannot be written, it waits, and so no request begins.
+    """Saves the outcomes of a run. While the results file cannot be written, it waits, so no request is sent.
 
     Attributes:
-        keeps_answers: there is a results file that the user has named.
+        keeps_answers: the user has named a results file.
         lost_count: answers that were paid for and could not be saved.
     """
 

@@ -128,7 +128,7 @@ class BatchPlan:
         retries: further attempts for an image whose requests fail while those of other images succeed; and all attempts,
             over all runs, for an answer that is cut off or does not fit its schema.
         may_retry_incomplete: such an answer is requested again however often it has been.
-        patience: seconds to wait for an endpoint that is unreachable or overloaded, and at most for one image.
+        patience: seconds to wait for an endpoint that is unreachable or overloaded; also the most that one image waits.
         request_timeout: seconds for one request.
         is_ordered: outcomes come in the order of the images.
         is_forced: images are requested even if the results file has their answers.
@@ -176,12 +176,12 @@ class LoadedImage:
         return (self.source.name, self.task.path, self.task.id) == (other.source.name, other.task.path, other.task.id)
 
     def build_question(self, prompt: str) -> Question:
-        """The image and its prompt, as its line names them."""
+        """Build the question of the image; see ``build_question``."""
         return build_question(self.task, self.source.name, prompt, self.key)
 
 
 def build_question(task: Task, name: str, prompt: str | None, key: str | None) -> Question:
-    """The image of a task and its prompt, as a line names them."""
+    """Build the question of an image: its name and its prompt as in its line."""
     return make_question(name, prompt, path=task.path, source_id=task.id, key=key)
 
 
@@ -192,8 +192,8 @@ class ReadyImage:
     Attributes:
         tokens_estimate: tokens of the whole request; ``None`` if it is unknown how the model counts images.
         input_tokens: the same, with an assumption for an image whose tokens are unknown.
-        answer_to_repair: an earlier answer that does not fit the schema, or is that of some tiles only, so that only what is
-            left is requested.
+        answer_to_repair: an earlier answer that does not fit the schema, or that has only some tiles; only the missing part
+            is requested.
         request_count: requests that are made one after the other.
         repetitions: answers that repeated themselves, so that the next one is requested with more variety.
     """
@@ -215,7 +215,7 @@ class AttemptResult:
     Attributes:
         record: the object that ``--json`` prints.
         overflow: why ``max_tokens`` was lowered.
-        attempt_record: the record without the tokens and costs of earlier attempts; ``None`` if they are the same.
+        own_record: the same with the tokens and costs of this attempt alone; ``None`` if there was no earlier attempt.
         answer_to_repair: an answer whose repair failed, so that only the repair is retried.
         exchanges: the requests that the attempt needed.
     """
@@ -224,14 +224,14 @@ class AttemptResult:
     error: QvisionError | None = None
     refused_fields: frozenset[str] = frozenset()
     overflow: ContextOverflow | None = None
-    attempt_record: dict[str, Any] | None = None
+    own_record: dict[str, Any] | None = None
     answer_to_repair: Description | None = None
     exchanges: tuple[Exchange, ...] = ()
 
     @property
     def billed_record(self) -> dict[str, Any]:
         """The record with the tokens and costs of this attempt alone."""
-        return self.record if self.attempt_record is None else self.attempt_record
+        return self.record if self.own_record is None else self.own_record
 
 
 def load_image(task: Task, source: sources.Source, batch_request: BatchRequest, page_finder: PageFinder) -> LoadedImage:
@@ -299,16 +299,15 @@ def request_answer(
     if notes or warnings:
         answer = replace(answer, warnings=(*notes, *warnings, *answer.warnings))
     result = AttemptResult(answer.to_dict(), answer.error, answer_to_repair=answer.first_answer, exchanges=exchanges)
-    if answer.has_answer and (
-        answer.refused_parameters or answer.overflow
-    ):  # otherwise the image may be the cause, and not what was left out in vain
+    # Without an answer, the image may be the cause instead of the parameters that were left out.
+    if answer.has_answer and (answer.refused_parameters or answer.overflow):
         result = replace(result, refused_fields=answer.refused_parameters, overflow=answer.overflow)
     if ready.answer_to_repair is None:
         return result
     from ..describe.totals import add_answers  # rarely needed
 
     merged = add_answers(ready.answer_to_repair, answer).to_dict()
-    return replace(result, record=merged, attempt_record=result.record)
+    return replace(result, record=merged, own_record=result.record)
 
 
 def build_unsent_result(task: Task, batch_request: BatchRequest, error: QvisionError) -> AttemptResult:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from qubrid_cli.batch import entries
+from qubrid_cli.batch.inputs import Task
 from qubrid_cli.batch.journal import Journal
 from qubrid_cli.batch.results.indexing import IndexedLines
 from qubrid_cli.batch.results.lines import make_question
@@ -24,7 +25,10 @@ def encode(number: int, *, ok: bool = True, name: str | None = None) -> bytes:
     record = Description(prompt="what?", text="A lighthouse.", complete=ok, images=(UnpreparedImage(source),)).to_dict()
     record["images"][0]["sha256"] = f"{number:064x}"
     return entries.encode_line(
-        record | {"ok": ok}, index=number, key=f"{number:x}" * 8, attempts=1, path=source, version=f"{number}-1"
+        record | {"ok": ok},
+        Task(number, source, path=source, version=f"{number}-1"),
+        key=f"{number:x}" * 8,
+        attempts=1,
     )
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from qubrid_cli.batch.entries import encode_line
+from qubrid_cli.batch.inputs import Task
 from qubrid_cli.describe.result import Description, UnpreparedImage
 from qubrid_cli.errors import EndpointError
 
@@ -21,9 +22,16 @@ def line(source: str = "a.jpg", **changes: Any) -> bytes:
         error=EndpointError(error) if error else None,
     )
     record = {**answer.to_dict(), "complete": not error, "created": "2026-11-01T10:00:00Z", "request": {"model": "m"}}
-    batch: dict[str, Any] = {"index": 1, "key": f"key of {source}", "attempts": 1, "path": source}
-    batch |= {name: changes.pop(name) for name in ("index", "key", "source_id", "path", "row") if name in changes}
-    return encode_line({**record, **changes}, **batch)
+    key = changes.pop("key", f"key of {source}")
+    task = Task(
+        changes.pop("index", 1),
+        source,
+        None,
+        changes.pop("source_id", None),
+        changes.pop("path", source),
+        row=changes.pop("row", None),
+    )
+    return encode_line({**record, **changes}, task, key=key, attempts=1)
 
 
 def write(path: Path, *lines: bytes) -> Path:

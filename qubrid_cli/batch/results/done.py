@@ -68,7 +68,7 @@ class DoneFinder:
         if page is not None:
             relative_path = f"{relative_path}{_PAGE_MARK}{page}"
         version = compute_version(path)
-        # As ``replace``, which takes longer than finding out whether the image is done.
+        # Built directly, because ``replace`` takes five times as long: a tenth of the work on an image that is done.
         return Task(task.index, task.source, task.prompt, task.id, relative_path, version, task.row, task.place)
 
     def is_done(self, task: Task) -> bool:
@@ -100,18 +100,18 @@ class DoneFinder:
     def _find_link(self, task: Task) -> int | entries.Record | None:
         source = self._plan.open_source(task)
         question = build_question(task, source.name, self._get_prompt(task), None)
-        found: int | entries.Record | None
+        answer: int | entries.Record | None
         if isinstance(source, Link):
-            answer = self._journal.find_answer(self._compute_key(task, 1, source.url), question)
-            found = answer.record if answer is not None and answer.has_own_line else None
+            recorded = self._journal.find_answer(self._compute_key(task, 1, source.url), question)
+            answer = recorded.record if recorded is not None and recorded.has_own_line else None
         elif isinstance(source, FetchedLink):
-            found = self._journal.find_unchanged(question, None, partial(self._compute_key, task, 1))
+            answer = self._journal.find_unchanged(question, None, partial(self._compute_key, task, 1))
         elif isinstance(source, DocumentPage) and isinstance(source.document, FetchedLink):
             compute_key = partial(self._compute_key, task, source.number)
-            found = self._journal.find_unchanged(question, task.version, compute_key)
+            answer = self._journal.find_unchanged(question, task.version, compute_key)
         else:
             return None
-        return found if found is None or self._may_skip is None or self._may_skip(source) else None
+        return answer if answer is None or self._may_skip is None or self._may_skip(source) else None
 
     def recall_version(self, task: Task) -> str | None:
         """The version that the results file states for an image, whatever it is now."""

@@ -95,11 +95,6 @@ class ResultsFile:
         """The bytes of all lines that are indexed."""
         return self._lines.size
 
-    @property
-    def damaged_count(self) -> int:
-        """The number of damaged lines."""
-        return len(self._lines.damaged)
-
     def append(self, line: bytes) -> None:
         """Append a line: all of it or nothing.
 

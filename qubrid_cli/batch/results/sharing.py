@@ -37,6 +37,20 @@ class AlreadyDone:
     records: tuple[Record, ...] = ()
 
 
+class _DoneImages:
+    """Images that are done, until they are reported together."""
+
+    def __init__(self) -> None:
+        self.tasks: list[Task] = []
+        self.records: list[Record] = []
+
+    def take(self) -> AlreadyDone:
+        """Return the images and forget them."""
+        done = AlreadyDone(tuple(self.tasks), tuple(self.records))
+        self.tasks, self.records = [], []
+        return done
+
+
 class WorkSharing:
     """One run's part of the work on a results file that other runs may use at the same time.
 
@@ -111,37 +125,39 @@ class WorkSharing:
 
     def iterate_inputs(self, inputs: Iterator[InputItem]) -> Iterator[InputItem | AlreadyDone]:
         """Yield the inputs, then each postponed image again once it is free. For a thread of its own: it waits."""
-        done: list[Task] = []
-        records: list[Record] = []
-        for item in inputs:
-            located = item
-            if self._done_finder is not None and isinstance(item, Task):
-                located = self._done_finder.locate(item)
-                if self._is_done(located, records):
-                    done.append(located)
-                    if len(done) < _DONE_TOGETHER:
-                        continue
-            if done:
-                yield AlreadyDone(tuple(done), tuple(records))
-            if not done or done[-1] is not located:
-                self._count_started()
-                yield located
-            done, records = [], []
-        if done:
-            yield AlreadyDone(tuple(done), tuple(records))
+        done = _DoneImages()
+        for item in map(self._locate, inputs):
+            if isinstance(item, Task) and self._add_if_done(item, done):
+                if len(done.tasks) == _DONE_TOGETHER:
+                    yield done.take()
+                continue
+            if done.tasks:
+                yield done.take()
+            self._count_started()
+            yield item
+        if done.tasks:
+            yield done.take()
         self.has_found_all = True
         while (postponed := self._wait_for_postponed()) is not None:
             self._count_started()
             yield postponed
 
-    def _is_done(self, task: Task, records: list[Record]) -> bool:
-        """Whether an image is done; adds its answer to the records, if they are needed."""
-        assert self._done_finder is not None
-        if not self._needs_records:
-            return self._done_finder.is_done(task)
-        record = self._done_finder.find_answer(task)
-        records += [] if record is None else [record]
-        return record is not None
+    def _locate(self, item: InputItem) -> InputItem:
+        return self._done_finder.locate(item) if self._done_finder is not None and isinstance(item, Task) else item
+
+    def _add_if_done(self, task: Task, done: _DoneImages) -> bool:
+        """Add an image if it is done, and its answer if that is needed; whether it is done."""
+        if self._done_finder is None:
+            return False
+        if self._needs_records:
+            record = self._done_finder.find_answer(task)
+            done.records += [] if record is None else [record]
+            is_done = record is not None
+        else:
+            is_done = self._done_finder.is_done(task)
+        if is_done:
+            done.tasks.append(task)
+        return is_done
 
     def _count_started(self) -> None:
         self.found_count += 1

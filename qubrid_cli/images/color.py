@@ -318,9 +318,10 @@ def _halve_unsigned(operands: dict[str, Any]) -> Any:
 
 
 def _find_value_range(image: Image.Image) -> tuple[float, float, str | None]:
-    """The values that become black and white, and a note if white is less than 16 bits can store.
+    """The values that become black and white, and a note if white is not the greatest value of 16 bits.
 
-    These are the limits of 16 bits, or of fewer if at most 14 are used; for other types, the least and greatest value.
+    For 16 bits, they are its limits, or those of fewer bits if at most 14 are used; for others, the least and the greatest
+    value of the image.
     """
     if getattr(image, "tag_v2", {}).get(_TAG_BITS_PER_SAMPLE) == (12,):
         return 0.0, 4095.0, None

@@ -41,9 +41,9 @@ _MIN_SIDE = 11
 MAX_PIXELS = 178_956_970
 #: Frames of baseline, extended and progressive JPEGs (ITU-T T.81, table B.1).
 _USUAL_JPEG_MARKERS = frozenset({0xC0, 0xC1, 0xC2})
-#: Decoders of these formats hold the image four or five times: 46 bytes of WebP can need 2.8 GB (measured).
+#: Decoders of these formats need memory for four or five copies of the image: 46 bytes of WebP can need 2.8 GB (measured).
 _MAX_PIXELS_BY_FORMAT = {"WEBP": 80_000_000, "JPEG2000": 60_000_000, "AVIF": 120_000_000}
-#: Pixels times scans of a JPEG: ten scans, which is what programs write, of the largest image that Pillow accepts.
+#: Pixels times scans of a JPEG: ten scans, the usual number, of the largest image that Pillow accepts.
 _MAX_SCANNED_PIXELS = 2_000_000_000
 
 #: What Pillow's decoders raise on broken files, according to its own tests.

@@ -33,10 +33,10 @@ _FALLBACK_QUALITIES = (70, 50)
 #: 0.8 to 1.5 times that size at zlib's level 6; charts and clean pages had 0.3 to 0.7, soft shadows and noisy scans 1.6 to
 #: 3.5. At level 3, a screenshot has about four fifths of these.
 _MAX_PNG_RATIO = 1.2
-#: zlib's level. From 4 on it drops short matches in what Pillow gives it: at 6, the default, eight screenshots took 1.3 to
+#: zlib's level. From 4 on it drops short matches in the data from Pillow: at 6, the default, eight screenshots took 1.3 to
 #: 1.9 times the CPU, and seven of them became 13 to 41 % larger, one 6 % smaller. zlib-ng's sizes differ by 2 %.
 _PNG_LEVEL = 3
-#: Pixels up to which a lossless image stays lossless whatever it shows: its PNG cannot reach 200 KB.
+#: Pixels up to which any lossless image is sent as PNG: it cannot reach 200 KB.
 _SMALL_PIXELS = 65_536
 
 #: An image is first shrunk by averaging, by this factor or to twice its final size, and then by bicubic resampling: at
@@ -161,7 +161,8 @@ def encode_for_upload(image: Image.Image, data: bytes, orientation: int, limits:
     if is_whole:
         if image.format in {"JPEG", "MPO"} and stored != image.size:
             # The decoder itself scales by 1/2, 1/4 or 1/8, to no less than the target: under half the CPU of full
-            # decoding, with 40 dB PSNR to its result. It needs the exact target: a square would prevent a step for 4:3.
+            # decoding, with 40 dB PSNR to its result. It must know both sides of the target: to cover a square as long as
+            # the longer side, a 4:3 image could not be scaled as far.
             image.draft(None, stored)
         check_jpeg_side(target, name)
     image = decode.widen_levels(_decode(image, data), data)

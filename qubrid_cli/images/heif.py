@@ -111,7 +111,7 @@ def find_coding(data: bytes) -> str | None:
         primary = _read_primary(data, meta)
         entry = meta[b"iinf"]
         for kind, start, end in _iter_boxes(data, entry[0] + (6 if data[entry[0]] == 0 else 8), entry[1]):
-            size = 2 if data[start] == 2 else 4  # bytes of the item's number in version 2 and 3
+            size = 2 if data[start] == 2 else 4  # bytes of the item's number, in versions 2 and 3
             if kind == b"infe" and int.from_bytes(data[start + 4 : start + 4 + size]) == primary:
                 return data[start + 6 + size : min(start + 10 + size, end)].decode("ascii", "replace")
     return None

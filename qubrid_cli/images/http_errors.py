@@ -163,7 +163,7 @@ def explain(error: Exception, host: str, *, url: str, timeout: float, proxy: str
 
 
 def _blame_proxy(cause: Cause, details: str) -> tuple[Cause, str]:
-    """The cause of a failure with a proxy: this machine connects only to the proxy, so it is the one that failed."""
+    """The cause of a failure with a proxy: this machine connects only to the proxy, which resolves the host and connects."""
     match cause:
         case Cause.UNKNOWN_HOST:
             return Cause.PROXY_UNREACHABLE, "there is no such host"

@@ -73,7 +73,7 @@ class PreparedImage:
 
     @property
     def url(self) -> DataUrl:
-        """The encoded image, or the first of its tiles, as it stands in a request."""
+        """The encoded image, or the first of its tiles, as it is sent in a request."""
         return self.upload.url
 
     @property

@@ -67,7 +67,7 @@ _OPENAI_RULES: dict[str, TileRule | PatchRule] = {
 
 @frozen
 class ClaudeLimits:
-    """What an image is shrunk to: pixels of the longer side, and tokens."""
+    """The limits to which an image is shrunk: pixels of the longer side, and tokens."""
 
     side: int
     tokens: int
@@ -132,7 +132,7 @@ def _count_patched(width: int, height: int, rule: PatchRule, detail: str | None)
             return None
         width, height = _fit(width, height, _OPENAI_TILE)
     elif detail == "high" and rule.has_small_low:
-        return None  # what is documented and what is billed differ
+        return None  # the documented and the billed numbers differ
     patches = math.ceil(width / _OPENAI_PATCH) * math.ceil(height / _OPENAI_PATCH)
     is_shrunk = patches > rule.max_patches or max(width, height) > _TILED_SQUARE
     return None if is_shrunk else math.ceil(round(patches * rule.multiplier, 6))

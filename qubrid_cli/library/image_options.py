@@ -102,8 +102,8 @@ def build_image_limits(
     """The limits of the images that are sent; ``--original`` overrides those of the config file.
 
     Args:
-        schema: of the answer. For boxes in pixels, unless the user sets a limit, images are at most as large as all hosts
-            of the model show them to it, because hosts resize larger ones differently.
+        schema: of the answer. If it has boxes in pixels and the user sets no limit, images are at most as large as every
+            host of the model leaves them, because larger ones are resized differently by each.
 
     Raises:
         UsageError: ``--original`` is used together with an option that shrinks images, or ``--tiles`` with boxes.

@@ -206,7 +206,7 @@ def list_key_facets(settings: "Settings") -> dict[str, object]:
 
 
 def add_response_format(request: "Request", schema: "Schema | None") -> "Request":
-    """Add the schema, if there is one, to a request as it is sent first."""
+    """Return a request as it is first sent for a schema; unchanged without one."""
     return request if schema is None else _open_session(schema).prepare_request(request)
 
 

@@ -73,7 +73,7 @@ class Field:
         example: a valid value, for hints.
         default: the value if no source sets one.
         variables: the environment variables that set it; the first one that is set wins.
-        is_global: whether it may be at the top level of the file; what depends on the endpoint may only be in a profile.
+        is_global: whether it may be at the top level of the file; keys and extra fields belong to a profile.
         is_in_profiles: whether it may be in a profile.
     """
 
@@ -149,8 +149,8 @@ class Settings:
         decisions: whether the endpoint has ``/decisions``, which answers yes-or-no questions with a probability.
         query: the query of the endpoint's URL, sent where the key may be sent.
         headers: extra headers, sent where the key may be sent.
-        key_env: the variable that holds the profile's key; ``None`` if it has none.
-        key_header: the header that holds the bare key, in place of ``Authorization: Bearer``.
+        key_env: the environment variable with the profile's key; ``None`` if it has none.
+        key_header: the header for the bare key, instead of ``Authorization: Bearer``.
         profile_base_url: the URL of the profile, which ``base_url`` may override; ``None`` for a profile that uses
             Qubrid's.
         origins: where the value of each setting came from, by its name.

@@ -41,10 +41,10 @@ class BucketFolder:
     """
 
     def __init__(self, url: str, options: StorageOptions) -> None:
-        self._location = parse_url(url)
+        self._parsed_url = parse_url(url)
         self._options = options
-        self.url = self._location.folder_url
-        self._store, self._place = open_store(self._location, options)
+        self.url = self._parsed_url.folder_url
+        self._store, self._bucket = open_store(self._parsed_url, options)
 
     def __reduce__(self) -> tuple[type["BucketFolder"], tuple[str, StorageOptions]]:
         """Pickle the URL and the options, but no credentials."""
@@ -59,7 +59,7 @@ class BucketFolder:
         return self._read(name)
 
     def _read(self, name: str, max_bytes: int | None = None) -> StoredObject:
-        with translate_errors(self._place, join_name(self.url, name)):
+        with translate_errors(self._bucket, join_name(self.url, name)):
             result = _call(obstore.get, self._store, self._get_key(name))
             if max_bytes is not None and result.meta["size"] > max_bytes:
                 raise too_large_error(self.url + name, max_bytes)
@@ -67,7 +67,7 @@ class BucketFolder:
 
     def open(self, name: str) -> BinaryIO:
         """See ``Folder``."""
-        with translate_errors(self._place, join_name(self.url, name)):
+        with translate_errors(self._bucket, join_name(self.url, name)):
             chunks = iter(_call(obstore.get, self._store, self._get_key(name)).stream(_CHUNK_SIZE))
         return io.BufferedReader(_ChunkReader(self._translate_chunks(chunks, name)), _CHUNK_SIZE)
 
@@ -79,7 +79,7 @@ class BucketFolder:
             StorageError: it cannot be read, or has changed since it was opened; also while it is read.
         """
         try:
-            with translate_errors(self._place, join_name(self.url, name)):
+            with translate_errors(self._bucket, join_name(self.url, name)):
                 meta = _call(obstore.head, self._store, self._get_key(name))
         except QvisionError:
             self._read_range(name, None, 0, 1)  # its response says why; that to HEAD has no body
@@ -90,7 +90,7 @@ class BucketFolder:
         options: GetOptions = {"range": (start, end)}
         if etag is not None:
             options["if_match"] = etag
-        with translate_errors(self._place, self.url + name):
+        with translate_errors(self._bucket, self.url + name):
             try:
                 result = _call(obstore.get, self._store, self._get_key(name), options=options)
                 return bytes(_call(result.bytes))
@@ -103,7 +103,7 @@ class BucketFolder:
 
     def find_version(self, name: str) -> Version | None:
         """See ``Folder``."""
-        with suppress(MissingObjectError), translate_errors(self._place, join_name(self.url, name)):
+        with suppress(MissingObjectError), translate_errors(self._bucket, join_name(self.url, name)):
             return _get_version(_call(obstore.head, self._store, self._get_key(name)))
         return None
 
@@ -117,7 +117,7 @@ class BucketFolder:
 
     def upload(self, name: str, path: Path) -> None:
         """See ``Folder``."""
-        with translate_errors(self._place, join_name(self.url, name), is_writing=True):
+        with translate_errors(self._bucket, join_name(self.url, name), is_writing=True):
             _call(obstore.put, self._store, self._get_key(name), path, chunk_size=_UPLOAD_CHUNK_SIZE)
 
     def create(self, name: str, data: bytes) -> Version | None:
@@ -137,28 +137,30 @@ class BucketFolder:
 
     def delete(self, name: str) -> None:
         """See ``Folder``."""
-        with suppress(MissingObjectError), translate_errors(self._place, join_name(self.url, name), is_writing=True):
+        with suppress(MissingObjectError), translate_errors(self._bucket, join_name(self.url, name), is_writing=True):
             _call(obstore.delete, self._store, self._get_key(name))
 
     def list(self, prefix: str = "") -> Iterator[StoredItem]:
         """See ``Folder``."""
-        root = self._location.key + prefix
+        root = self._parsed_url.key + prefix
         pages = iter(obstore.list(self._store, root or None, chunk_size=_LIST_CHUNK))
         while True:
-            with translate_errors(self._place, self.url + prefix):
+            with translate_errors(self._bucket, self.url + prefix):
                 page = _call(next, pages, None)
             if page is None:
                 return
             for entry in page:
                 if entry["path"].startswith(root):
-                    yield StoredItem(entry["path"].removeprefix(self._location.key), entry["size"], _get_version(entry))
+                    yield StoredItem(
+                        entry["path"].removeprefix(self._parsed_url.key), entry["size"], _get_version(entry)
+                    )
 
     def _get_key(self, name: str) -> str:
-        return self._location.key + name
+        return self._parsed_url.key + name
 
     def _put(self, name: str, data: bytes, mode: Any) -> Version:
         key = self._get_key(name)
-        with translate_errors(self._place, join_name(self.url, name), is_writing=True):
+        with translate_errors(self._bucket, join_name(self.url, name), is_writing=True):
             try:  # in one request, because an upload in parts cannot be conditional
                 return _get_version(_call(obstore.put, self._store, key, data, mode=mode, use_multipart=False))
             except (AlreadyExistsError, PreconditionError) as error:
@@ -174,7 +176,7 @@ class BucketFolder:
 
     def _translate_chunks(self, chunks: Iterator[Any], name: str) -> Iterator[bytes]:
         while True:
-            with translate_errors(self._place, self.url + name):
+            with translate_errors(self._bucket, self.url + name):
                 chunk = _call(next, chunks, None)
             if chunk is None:
                 return

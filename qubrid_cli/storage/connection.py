@@ -16,7 +16,7 @@ from ..errors import ConfigError
 from ..frozen import frozen
 from ..images.urls import is_this_machine
 from .credentials import PROVIDERS, Access, find_access
-from .errors import Place
+from .errors import BucketDetails
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
@@ -33,8 +33,8 @@ _FIRST_WAIT, _LONGEST_WAIT, _RETRY_SECONDS = 0.2, 10.0, 240.0
 
 
 @frozen
-class Location:
-    """The parts of a URL.
+class BucketUrl:
+    """The parts of the URL of a folder in a bucket.
 
     Attributes:
         key: the name of the folder in the bucket, which ends with a slash; empty for the bucket itself.
@@ -55,7 +55,7 @@ class Location:
         return f"{self.bucket_url}/{self.key}"
 
 
-def parse_url(url: str) -> Location:
+def parse_url(url: str) -> BucketUrl:
     """Parse the URL of a folder in a bucket.
 
     The name of the folder is not percent-encoded, as in the tools of the providers.
@@ -69,25 +69,25 @@ def parse_url(url: str) -> Location:
     key = (match[3] or "").strip("/")
     if any(part in {"", ".", ".."} for part in key.split("/")) and key:
         raise ConfigError(f"{url} contains an empty folder name, . or ..", hint="Leave it out.", code="url")
-    return Location(match[1].lower(), match[2], f"{key}/" if key else "")
+    return BucketUrl(match[1].lower(), match[2], f"{key}/" if key else "")
 
 
 def open_store(
-    location: Location, options: "StorageOptions", environment: Mapping[str, str] = os.environ
-) -> tuple[S3Store | GCSStore | AzureStore, Place]:
-    """Open a bucket; return the connection, and what messages say about the bucket.
+    url: BucketUrl, options: "StorageOptions", environment: Mapping[str, str] = os.environ
+) -> tuple[S3Store | GCSStore | AzureStore, BucketDetails]:
+    """Open a bucket; return the connection, and the details for messages.
 
     Raises:
         ConfigError: the endpoint or the credentials cannot be used.
     """
-    provider, access = PROVIDERS[location.scheme], find_access(location.scheme, environment)
+    provider, access = PROVIDERS[url.scheme], find_access(url.scheme, environment)
     config = dict(access.config)
     for name in provider.endpoint_variables:
         if environment.get(name):
             config["endpoint"] = environment[name]
             break
     endpoint = config.get("endpoint")
-    place = Place(location.bucket_url, location.bucket, endpoint, access.sign_in or provider.sign_in)
+    bucket = BucketDetails(url.bucket_url, url.bucket, endpoint, access.sign_in or provider.sign_in)
     client = _build_client_options(options, environment)
     if endpoint is not None:
         config["endpoint"] = endpoint = _complete_endpoint(endpoint)
@@ -103,22 +103,22 @@ def open_store(
     }
     common = {"client_options": client, "retry_config": retry}
     try:
-        return _make_store(location, config, access, common), place
+        return _make_store(url, config, access, common), bucket
     except (ValueError, BaseError) as error:
         reason = str(error).partition("\n")[0]
-        raise ConfigError(f"cannot open {place.where}: {reason}", hint=provider.sign_in, code="credentials") from error
+        raise ConfigError(f"cannot open {bucket.url}: {reason}", hint=provider.sign_in, code="credentials") from error
 
 
-def _make_store(location: Location, config: Any, access: Access, common: Any) -> S3Store | GCSStore | AzureStore:
-    match location.scheme:
+def _make_store(url: BucketUrl, config: Any, access: Access, common: Any) -> S3Store | GCSStore | AzureStore:
+    match url.scheme:
         case "s3":
-            return S3Store(location.bucket, config=config, credential_provider=access.request, **common)
+            return S3Store(url.bucket, config=config, credential_provider=access.request, **common)
         case "gs":
             if "endpoint" in config:
                 config["base_url"] = config.pop("endpoint")
-            return GCSStore(location.bucket, config=config, **common)
+            return GCSStore(url.bucket, config=config, **common)
         case _:
-            return AzureStore(location.bucket, config=config, **common)
+            return AzureStore(url.bucket, config=config, **common)
 
 
 def _build_client_options(options: "StorageOptions", environment: Mapping[str, str]) -> "ClientConfig":

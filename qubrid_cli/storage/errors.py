@@ -27,19 +27,19 @@ class _StorageRule:
     hint: str
     code: str
 
-    def build_error(self, text: str, place: "Place", name: str, *, is_writing: bool) -> QvisionError:
+    def build_error(self, text: str, bucket: "BucketDetails", name: str, *, is_writing: bool) -> QvisionError:
         """Build the error from the text of an exception."""
         region = re.search(r"<Region>([\w-]+)</Region>", text)
-        address = f"https://{place.bucket}.s3.amazonaws.com"
+        address = f"https://{bucket.name}.s3.amazonaws.com"
         values = {
-            "where": place.where,
+            "where": bucket.url,
             "name": name,
             "action": "write" if is_writing else "read",
             "reason": _find_reason(text),
             "region": f": {region[1]}" if region else f"; this shows it: curl -sI {address} | grep -i region",
             "invalid": _find_invalid_name(text),
-            "endpoint": f" ({place.endpoint})" if place.endpoint else "",
-            "sign_in": place.sign_in,
+            "endpoint": f" ({bucket.endpoint})" if bucket.endpoint else "",
+            "sign_in": bucket.sign_in,
         }
         kind = OutputError if is_writing and self.error is StorageError else self.error
         return kind(self.message.format_map(values), hint=self.hint.format_map(values), code=self.code)
@@ -169,24 +169,22 @@ _STATUS_RULES = (
 
 
 @frozen
-class Place:
-    """What messages say about a bucket.
+class BucketDetails:
+    """The details of a bucket, for messages.
 
     Attributes:
-        where: its URL.
-        bucket: its name.
-        endpoint: the URL of the server, if it is not the provider's own.
-        sign_in: how to get credentials.
+        endpoint: the URL of the server; ``None`` for the provider's own.
+        sign_in: the hint how to get credentials.
     """
 
-    where: str
-    bucket: str
+    url: str
+    name: str
     endpoint: str | None
     sign_in: str
 
 
 @contextmanager
-def translate_errors(place: Place, name: str, *, is_writing: bool = False) -> Iterator[None]:
+def translate_errors(bucket: BucketDetails, name: str, *, is_writing: bool = False) -> Iterator[None]:
     """Turn the exceptions of obstore into ours.
 
     Args:
@@ -196,18 +194,18 @@ def translate_errors(place: Place, name: str, *, is_writing: bool = False) -> It
         yield
     except FileNotFoundError as error:
         if is_writing or re.search(_RULES[0].pattern, str(error)):
-            raise _RULES[0].build_error(str(error), place, name, is_writing=is_writing) from error
+            raise _RULES[0].build_error(str(error), bucket, name, is_writing=is_writing) from error
         hint = "Names are case-sensitive. Check the name and the bucket."
         raise MissingObjectError(f"there is no object {name}", hint=hint) from error
     except (BaseError, ValueError, OSError) as error:
-        raise _explain(error, place, name, is_writing=is_writing) from error
+        raise _explain(error, bucket, name, is_writing=is_writing) from error
 
 
-def _explain(error: Exception, place: Place, name: str, *, is_writing: bool) -> QvisionError:
+def _explain(error: Exception, bucket: BucketDetails, name: str, *, is_writing: bool) -> QvisionError:
     text = str(error)
     for rule in (*_RULES, *_STATUS_RULES):
         if re.search(rule.pattern, text):
-            return rule.build_error(text, place, name, is_writing=is_writing)
+            return rule.build_error(text, bucket, name, is_writing=is_writing)
     reason = re.sub(r"^Generic \w+ error: ", "", text.partition("\n")[0].partition(" Debug source")[0])[:300]
     kind, action = (OutputError, "write") if is_writing else (StorageError, "read")
     return kind(f"cannot {action} {name}: {reason}", hint="Try again, or check the endpoint.")

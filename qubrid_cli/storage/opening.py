@@ -83,25 +83,25 @@ def read_object(url: str, options: StorageOptions, *, max_bytes: int) -> bytes:
         ConfigError: the URL, the credentials, the region or the endpoint cannot be used, or a library is not installed.
         StorageError: it is missing, has more than ``max_bytes``, or cannot be read.
     """
-    folder, name = locate_object(url, options)
+    folder, name = _locate(url, options)
     return folder.read(name, max_bytes=max_bytes)
 
 
 def open_object(url: str, options: StorageOptions) -> BinaryIO:
     """Open an object as a stream from its start to its end; reading it raises the exceptions of ``read_object``."""
-    folder, name = locate_object(url, options)
+    folder, name = _locate(url, options)
     return folder.open(name)
 
 
 def open_object_ranges(url: str, options: StorageOptions) -> "RangeFile":
     """Open an object as a file that requests only the parts that are read; exceptions as for ``open_object``."""
-    folder, name = locate_object(url, options)
+    folder, name = _locate(url, options)
     return folder.open_ranges(name)
 
 
-def exists_object(url: str, options: StorageOptions | None = None) -> bool:
+def exists_object(url: str) -> bool:
     """Whether an object exists in a bucket, which must exist; exceptions as for ``read_object``."""
-    folder, name = locate_object(url, options)
+    folder, name = _locate(url)
     if folder.exists(name):
         return True
     try:  # a list, because the response about one object does not say whether the bucket exists
@@ -112,24 +112,24 @@ def exists_object(url: str, options: StorageOptions | None = None) -> bool:
     return False
 
 
-def write_object(url: str, data: bytes, options: StorageOptions | None = None) -> None:
+def write_object(url: str, data: bytes) -> None:
     """Write an object, or replace it if it exists.
 
     Raises:
         ConfigError: see ``read_object``.
         OutputError: it cannot be written.
     """
-    folder, name = locate_object(url, options)
+    folder, name = _locate(url)
     folder.put(name, data)
 
 
-def upload_file(url: str, path: "Path", options: StorageOptions | None = None) -> None:
+def upload_file(url: str, path: "Path") -> None:
     """Write an object with the content of a file, which may be larger than the memory; exceptions as for ``write_object``."""
-    folder, name = locate_object(url, options)
+    folder, name = _locate(url)
     folder.upload(name, path)
 
 
-def locate_object(url: str, options: StorageOptions | None) -> "tuple[BucketFolder, str]":
+def _locate(url: str, options: StorageOptions | None = None) -> "tuple[BucketFolder, str]":
     """The bucket of an object, and the name of the object in it."""
     scheme, _, path = url.partition("://")
     bucket, _, name = path.partition("/")

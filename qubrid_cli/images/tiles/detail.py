@@ -8,7 +8,7 @@ from .. import color
 _STRIP_ROWS, _STRIP_COUNT = 16, 16
 #: The side of the blocks, in pixels, in which sharp and even pixels are counted.
 _BLOCK = 16
-#: The difference from the next pixel: at most in an even area, and at least at a sharp edge.
+#: The largest difference from the next pixel in an even area, and the smallest at a sharp edge.
 _EVEN, _SHARP = 10, 40
 #: The share of sharp and of even pixels in a block, of 255. Text has many sharp pixels, and even ones between them; noise has
 #: no even ones, and an outline only one sharp pixel in a row.

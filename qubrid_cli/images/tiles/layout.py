@@ -10,7 +10,7 @@ from .choice import MAX_AUTO_TILES, Box
 #: The longer side of a tile divided by the shorter one: bands across a page keep its lines whole, but models do not see
 #: extreme shapes well.
 _MAX_RATIO = 10
-#: The factor by which bands may be smaller than the tiles of a grid, which cuts lines into columns.
+#: Bands win if their scale is at least this share of the scale of a grid, which would cut lines into columns.
 _GRID_FACTOR = 0.8
 #: Pixels by which neighbors overlap at least and at most; in between, a share of the tile.
 _MIN_OVERLAP, _MAX_OVERLAP, _OVERLAP_SHARE = 48, 128, 0.1

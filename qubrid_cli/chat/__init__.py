@@ -1,1 +1,1 @@
-"""A conversation about images: its turns, the requests for answers, its session file, its commands, and the prompt."""
+"""Conversations about images: turns, requests for answers, session files, commands, and the input of messages."""

@@ -1,4 +1,4 @@
-"""What the commands of a chat do, except those that request an answer."""
+"""The actions of the commands of a chat, except those that request an answer."""
 
 import os
 import sys
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 _EDITOR_KEYS = "Alt-Enter, or a backslash at the end of a line, begins another line. Pasted lines are one message."
 _PLAIN_KEYS = "A backslash at the end of a line continues it in the next one."
 _KEYS = """\
-Ctrl-C stops an answer; what was written is kept. Ctrl-D ends the chat.
+Ctrl-C stops an answer; the part that arrived is kept. Ctrl-D ends the chat.
 A message that begins with a slash is written with two: //etc is a folder."""
-#: Characters of a question that was taken back.
+#: Characters of a question in a message that confirms /undo.
 _MAX_QUOTED_LENGTH = 60
 
 
@@ -36,8 +36,8 @@ class Actions:
     """The commands of one chat.
 
     Args:
-        is_interactive: a person sees what was done.
-        has_editor: whether the reader is an editor of several lines.
+        is_interactive: a person types the commands, and sees confirmations.
+        has_editor: messages are typed in an editor of several lines.
     """
 
     def __init__(
@@ -71,19 +71,19 @@ class Actions:
         """Carry out a command.
 
         Raises:
-            QvisionError: why it cannot be carried out.
+            QvisionError: it cannot be carried out.
         """
         self._functions[command](argument)
 
     def _confirm(self, text: str) -> None:
-        """Tell a person what was done."""
+        """Confirm to a person what a command did."""
         if self._is_interactive:
             echo_prose(escape_control_characters(text))
 
     def _show_help(self, _: str) -> None:
         echo_err(format_help(measure_width(sys.stderr)) + "\n")
         echo_prose(f"{_EDITOR_KEYS if self._has_editor else _PLAIN_KEYS}\n{_KEYS}")
-        if not self._has_editor:  # the command can be pasted only if the terminal itself wraps it
+        if not self._has_editor:  # not wrapped at words, because a wrapped command cannot be pasted
             echo_err(f"For an editor of several lines: {format_install_command('prompt_toolkit')}")
 
     def _add_images(self, argument: str) -> None:
@@ -117,15 +117,15 @@ class Actions:
     def _undo(self, _: str) -> None:
         conversation = self._conversation
         if conversation.prompt is not None:
-            self._confirm(f"Taken back: {_quote(conversation.prompt)}{self._describe_next_images()}")
+            self._confirm(f"Undone: {_quote(conversation.prompt)}{self._describe_next_images()}")
             conversation.prompt = None
         elif conversation.images:
-            self._confirm(f"Taken back: {', '.join(image.name for image in conversation.images)}")
+            self._confirm(f"Undone: {', '.join(image.name for image in conversation.images)}")
             conversation.images.clear()
         elif (turn := conversation.undo()) is not None:
-            self._confirm(f"Taken back: {_quote(turn.prompt)}{self._describe_next_images()}")
+            self._confirm(f"Undone: {_quote(turn.prompt)}{self._describe_next_images()}")
         else:
-            raise UsageError("there is nothing to take back", hint="Type a question.")
+            raise UsageError("there is nothing to undo", hint="Type a question.")
 
     def _describe_next_images(self) -> str:
         count = len(self._conversation.images)

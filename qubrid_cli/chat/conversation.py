@@ -1,4 +1,4 @@
-"""A conversation: questions with their images, and the answers. The images stay as they were sent."""
+"""A conversation: questions with their images, and answers. Images that were sent do not change."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,18 +10,18 @@ from ..images.prepare import PreparedImage, PreparedImageOrLink
 from ..images.sources import Link
 from ..images.tokens import estimate_prompt, estimate_texts
 
-#: Tokens of an image whose size or model is not known: those of a photo of one megapixel.
+#: Tokens of an image if its size is unknown, or the rule of the model: about those of one megapixel.
 _USUAL_IMAGE_TOKENS = 1_000
 
 
 @frozen
 class Turn:
-    """A question and the answer to it.
+    """A question and its answer.
 
     Attributes:
         parts: the images as they were sent.
         is_complete: the model finished its answer.
-        model: that answered; ``None`` if it is not known, like the counts of tokens.
+        model: the model that answered; ``None`` if unknown, like the token counts.
         is_left_out: it is no longer sent, because the conversation did not fit into the model's context.
     """
 
@@ -36,7 +36,7 @@ class Turn:
     is_left_out: bool = False
 
     def estimate_tokens(self, model: str) -> int:
-        """Estimate the tokens of its two messages."""
+        """Estimate the tokens of the question and the answer."""
         return estimate_images(self.images, model) + estimate_texts((self.prompt, self.answer))
 
 
@@ -52,7 +52,7 @@ def estimate_images(images: Sequence[PreparedImageOrLink], model: str) -> int:
 
 @dataclass(slots=True)
 class Spending:
-    """What the answers of a conversation took, also those that were taken back.
+    """The tokens and the cost of all answers of a conversation, including undone ones.
 
     Attributes:
         cost: in US dollars; ``None`` if no answer had a price.
@@ -66,13 +66,13 @@ class Spending:
 
 @dataclass(slots=True)
 class Conversation:
-    """The turns so far, and what the next message will send.
+    """The turns so far, and the next message.
 
     Attributes:
         system: the system prompt, for all turns.
-        images: those of the next message.
-        prompt: a question that has no answer, which can be sent again.
-        context_size: the tokens that fit into the model's context; ``None`` until the endpoint says so.
+        images: the images of the next message.
+        prompt: a question that has no answer yet, which can be sent again; ``None`` if there is none.
+        context_size: the tokens that fit into the model's context; ``None`` until the endpoint states it.
     """
 
     system: str | None = None
@@ -84,21 +84,21 @@ class Conversation:
 
     @property
     def all_images(self) -> list[PreparedImageOrLink]:
-        """The images of all messages, then those of the next one."""
+        """The images of all turns, then those of the next message."""
         return [image for turn in self.turns for image in turn.images] + self.images
 
     @property
     def links(self) -> list[Link]:
-        """The images that the endpoint fetches."""
+        """The links, which the endpoint fetches itself."""
         return [image for image in self.all_images if isinstance(image, Link)]
 
     @property
     def sent_turns(self) -> list[Turn]:
-        """The turns that the next request repeats."""
+        """The turns that are part of the next request."""
         return [turn for turn in self.turns if not turn.is_left_out]
 
     def build_parts(self, *, labels: bool) -> tuple[ImagePart, ...]:
-        """The images of the next message as they are sent.
+        """Build the parts of the next message that are images.
 
         Args:
             labels: number the images, across all messages.
@@ -106,10 +106,10 @@ class Conversation:
         return build_parts(self.images, labels=labels, first=1 + sum(len(turn.images) for turn in self.turns))
 
     def build_request(self, template: Request, prompt: str, *, labels: bool) -> Request:
-        """The request for the next answer.
+        """Build the request for the next answer.
 
         Args:
-            template: the model and the parameters.
+            template: a request with the model and the parameters.
             labels: as for ``build_parts``.
         """
         return replace(
@@ -121,9 +121,9 @@ class Conversation:
         )
 
     def estimate_history(self, model: str) -> int:
-        """Estimate the tokens of the turns that are sent: what the server counted for the last one and its answer.
+        """Estimate the tokens of the turns that are sent, from the server's counts for the last one if they are known.
 
-        The last answer is counted without the reasoning, which is not sent back.
+        Its answer is counted without the reasoning, which is not sent back.
         """
         turns = self.sent_turns
         if not turns:
@@ -134,13 +134,13 @@ class Conversation:
         return last.prompt_tokens + min(last.answer_tokens, len(last.answer))
 
     def add_turn(self, turn: Turn) -> None:
-        """Add the answer to the next message, which is then empty."""
+        """Add a turn: the next message with its answer. The next message is then empty."""
         self.turns.append(turn)
         self.images.clear()
         self.prompt = None
 
     def undo(self) -> Turn | None:
-        """Take the last turn back, and return it; its images are those of the next message again."""
+        """Remove the last turn and return it; its images become part of the next message again."""
         if not self.turns:
             return None
         turn = self.turns.pop()
@@ -148,18 +148,18 @@ class Conversation:
         return turn
 
     def clear(self) -> None:
-        """Take all turns back."""
+        """Remove all turns; their images become part of the next message again."""
         self.prompt = None
         self.images = self.all_images
         self.turns.clear()
 
     def leave_out(self, tokens: int | None, model: str) -> list[Turn]:
-        """Stop sending the oldest turns until the history is shorter by so many tokens; return these turns.
+        """Leave out the oldest turns until the history is shorter by a number of tokens; return these turns.
 
-        Turns with images, which the conversation is about, are left out only if there are no others.
+        Turns with images are left out only if there are no others, because the conversation is about the images.
 
         Args:
-            tokens: ``None`` if it is not known; then half of the turns are left out.
+            tokens: the number; ``None`` if unknown, to leave out half of the turns.
         """
         sent = [index for index, turn in enumerate(self.turns) if not turn.is_left_out]
         order = [index for index in sent if not self.turns[index].images] or sent
@@ -171,7 +171,7 @@ class Conversation:
             freed += turn.estimate_tokens(model)
             left_out.append(turn)
             self.turns[index] = replace(turn, is_left_out=True)
-        if left_out:  # what the server counted is no longer what is sent
+        if left_out:  # the server's count includes turns that are no longer sent
             self.turns[-1] = replace(self.turns[-1], prompt_tokens=None)
         return left_out
 

@@ -1,4 +1,4 @@
-"""Lead a chat: read messages, show the answers, and carry out commands."""
+"""The loop of a chat: read messages, show answers, and carry out commands."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ from .slash_commands import CommandCall, SlashCommand, TypedMessage, parse_input
 if TYPE_CHECKING:
     from ..describe.run import Items
 
-#: Carries out a command: its name and the text after it. Raises ``QvisionError``.
+#: Carries out a command with the text after it. Raises ``QvisionError``.
 CommandFunction = Callable[[SlashCommand, str], None]
 
 
@@ -30,9 +30,9 @@ class Dialog:
     """A chat between a person, or a script, and a model.
 
     Args:
-        is_interactive: a person types the messages, and sees what goes wrong; otherwise failures count.
+        is_interactive: a person types the messages, and sees failures; otherwise the first failure is returned.
         run_command: carries out the commands that request no answer.
-        session: where the conversation is kept; ``None`` for nowhere.
+        session: the file for the conversation; ``None`` to save nothing.
     """
 
     def __init__(
@@ -60,15 +60,15 @@ class Dialog:
         self._ignores_ctrl_c = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
     def run(self, opening: str | None) -> QvisionError | None:
-        """Send the opening message, if there is one, and then what is read, until the end.
+        """Send the opening message, if there is one, then all messages that are read.
 
         Returns:
-            The first failure, which was reported, if no person has seen it.
+            Unless the chat is interactive, the first failure, which was reported; ``None`` without failures.
 
         Raises:
-            QvisionError: a command failed without a person, or the session could not be saved.
+            QvisionError: a command of a script failed, or the session could not be saved.
         """
-        # Ctrl-C has an effect while a message is read or an answer arrives. Between them it would end the chat.
+        # Ctrl-C acts while a message is read or an answer arrives. At other moments it would end the chat.
         with self._on_ctrl_c(signal.SIG_IGN if self._is_interactive else signal.default_int_handler):
             if self._is_interactive and not self._show.quiet:
                 self._greet()
@@ -93,7 +93,7 @@ class Dialog:
             echo_prose(f"The last question has no answer; /retry sends it again: {prompt}")
 
     def _handle_next(self) -> bool:
-        """Read a line and do what it says; false at the end of the chat."""
+        """Read and handle a message or a command; return false at the end of the chat."""
         if self._is_interactive and not self._show.quiet:
             echo_err("")
         try:
@@ -111,13 +111,13 @@ class Dialog:
             if not self._is_interactive and not self._failures:
                 raise
             echo_error(error)
-            return self._is_interactive  # later messages of a script may rely on the command
+            return self._is_interactive  # a script ends, because its later messages may rely on the command
 
     def _handle(self, text: str) -> bool:
-        """Do what a line says; false at the end of the chat.
+        """Send a message or carry out a command; return false at the end of the chat.
 
         Raises:
-            QvisionError: why it cannot be done.
+            QvisionError: the command failed.
         """
         match parse_input(text):
             case TypedMessage(text=""):
@@ -135,10 +135,10 @@ class Dialog:
                 return True
 
     def _ask(self, prompt: str, *, replaces_answer: bool = False) -> bool:
-        """Send a message and show the answer; false if the chat is over.
+        """Send a message and show the answer; return false if the chat is over.
 
         Args:
-            replaces_answer: there is an answer already, which stays in the session until there is another one.
+            replaces_answer: the question has an answer, which stays in the session until there is a new one.
         """
         conversation = self._conversation
         conversation.prompt = prompt
@@ -153,7 +153,7 @@ class Dialog:
         return answer.error is None or self._report_failure(answer.error, has_text=conversation.prompt is None)
 
     def _retry(self) -> bool:
-        """Send the last question again; its answer stays if there is no other. False if the chat is over."""
+        """Send the last question again, and keep its answer if there is no new one; return false if the chat is over."""
         conversation = self._conversation
         if conversation.prompt is not None:
             return self._ask(conversation.prompt)
@@ -170,7 +170,7 @@ class Dialog:
         return goes_on
 
     def _show_answer(self, items: "Items", prompt: str) -> Description:
-        """Show an answer as it arrives; if Ctrl-C stops it, what arrived is the answer."""
+        """Show an answer as it arrives. If Ctrl-C stops it, the part that arrived is the answer."""
         pieces: list[str] = []
         try:
             with self._on_ctrl_c(_interrupt_once):
@@ -180,22 +180,26 @@ class Dialog:
             return Description(prompt=prompt, model=self._source.model, text="".join(pieces), error=interruption)
 
     def _report_failure(self, error: QvisionError, *, has_text: bool) -> bool:
-        """Show why a question has no answer, or no whole one; false if the chat is over."""
+        """Report the error of an answer; return false if the chat is over.
+
+        Args:
+            has_text: the part of the answer that arrived is kept.
+        """
         is_stopped = isinstance(error, InterruptedByUserError)
         if not self._is_interactive:
             self._failures.append(error)
             echo_error(error)
             return not (is_stopped or (isinstance(error, EndpointError) and error.is_fatal))
-        kept = "What was written is kept; /retry asks again, /undo forgets it."
+        partial_note = "The part that arrived is kept; /retry asks again, /undo removes it."
         if is_stopped:
-            echo_prose(f"Stopped. {kept if has_text else '/retry asks again.'}")
+            echo_prose(f"Stopped. {partial_note if has_text else '/retry asks again.'}")
         else:
             echo_error(error)
-            echo_prose(kept if has_text else "The question is kept; /retry sends it again.")
+            echo_prose(partial_note if has_text else "The question is kept; /retry sends it again.")
         return True
 
     def _save_session(self) -> None:
-        """Save the conversation; if that fails, the chat goes on, and ends with the error."""
+        """Save the conversation. If that fails, the chat continues, and the error is raised at its end."""
         if self._session is None:
             return
         try:
@@ -208,7 +212,7 @@ class Dialog:
 
     @contextmanager
     def _on_ctrl_c(self, handler: "signal._HANDLER") -> Iterator[None]:
-        """Handle Ctrl-C in this way until the block ends, unless the program was started so that it ignores it."""
+        """Handle Ctrl-C with this function until the block ends, unless the program was started with Ctrl-C ignored."""
         if self._ignores_ctrl_c:
             yield
             return
@@ -228,7 +232,7 @@ def open_dialog(
     *,
     session: SessionFile | None,
 ) -> Dialog:
-    """The chat on standard input, which is a terminal or holds a message per line."""
+    """Open the chat on standard input, which is a terminal or has a message per line."""
     reader, is_interactive = open_reader([turn.prompt for turn in conversation.turns])
     actions = Actions(
         conversation, source, loader, is_interactive=is_interactive, has_editor=isinstance(reader, EditedLines)
@@ -246,13 +250,13 @@ def open_dialog(
 
 
 def _interrupt_once(number: int, _: object) -> None:
-    """Interrupt an answer; a second Ctrl-C, from impatience, must not interrupt what follows."""
+    """Interrupt an answer, and ignore further Ctrl-C, which would interrupt what follows."""
     signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def _record_text(items: "Items", pieces: list[str]) -> "Items":
-    """Yield the items, and record the text."""
+    """Yield the items, and collect the pieces of the text."""
     with closing(items):
         for item in items:
             match item:

@@ -1,4 +1,4 @@
-"""What comes into a chat: images, from the command line or by ``/image``, the first message, and an earlier chat."""
+"""The inputs of a chat: images of the command line and of ``/image``, the first message, and a saved session."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..settings.presets import Preset
     from .saving import SavedChat
 
-#: What to do about too many images in a message on the command line, and in a chat.
+#: Hints about too many images in one message: on the command line, and in a chat.
 TOGETHER_HINT = (
     f"If that is intended, add --together. For pages of a document: --pages 1-{image_options.MAX_IMAGES_PER_REQUEST}"
 )
@@ -31,14 +31,13 @@ _LOAD_HINT = "Name some of them, such as page 3 of a document with #page=3; /ima
 
 
 class ImageLoader:
-    """Loads images as the command line says.
+    """Loads images with the options of the command line.
 
     Args:
-        tile_options: which parts of images are sent.
         original: do not shrink images.
-        fetch: which links are downloaded here.
-        pages: of documents; ``None`` for all.
-        password: for encrypted PDFs.
+        fetch: whether to download links here: all, none, or with ``None`` those that the endpoint cannot reach.
+        pages: the pages of documents; ``None`` for all.
+        password: the password of encrypted PDFs.
 
     Raises:
         UsageError: the options exclude each other.
@@ -64,7 +63,7 @@ class ImageLoader:
         """Begin to prepare images, in threads.
 
         Args:
-            limit_hint: what to do if there are more images than a message usually has; ``None`` if they are intended.
+            limit_hint: the hint of the error about too many images; ``None`` to permit any number.
 
         Raises:
             ImageError: a document cannot be opened.
@@ -77,17 +76,17 @@ class ImageLoader:
         return PreparationPool(self._limits, documents).submit(sources) if sources else ()
 
     def load(self, text: str) -> list[PreparedImageOrLink]:
-        """The images that a text names: one file, or several in the notation of the shell.
+        """Load the images that a text names: one file, or several words as in a shell.
 
         Raises:
-            QvisionError: one does not exist or cannot be used.
+            QvisionError: an image does not exist or cannot be used.
         """
         images = arguments.resolve_images(split_like_shell(text))
         return [image.wait() for image in self.submit(images, limit_hint=_LOAD_HINT)]
 
 
 def split_like_shell(text: str) -> list[str]:
-    """The words of a text as a shell splits them; one if it is the name of a file, which may contain blanks."""
+    """Split a text into words as a shell does, unless all of it is the name of a file, which may contain blanks."""
     page = split_page(text)
     if arguments.find_existing_path(text if page is None else page[0]) is not None:
         return [text]
@@ -100,7 +99,7 @@ def split_like_shell(text: str) -> list[str]:
 def compose_opening(
     option_text: str | None, argument: str | None, preset: "Preset | None", settings: "Settings"
 ) -> str | None:
-    """The first message: that of the command line, after the prompt of the preset; ``None`` if there is neither.
+    """Compose the first message from the prompts of the preset and the command line; ``None`` if there is neither.
 
     Args:
         option_text: the text of ``-p``.
@@ -110,7 +109,7 @@ def compose_opening(
     """
     if preset is not None and preset.schema is not None:
         raise UsageError(
-            f"the answers to preset {preset.name} are JSON, and those of a chat are text",
+            f"the answers to preset {preset.name} are JSON, but those of a chat are text",
             hint=f"For one answer: qvision describe photo.jpg -P {preset.name}",
         )
     if option_text is None and argument is None and preset is None:
@@ -119,21 +118,25 @@ def compose_opening(
 
 
 def restore_model(settings: "Settings", saved: "SavedChat") -> "tuple[Settings, str | None]":
-    """The settings with the model of the session, unless the command line names another; and a note about its profile."""
+    """Put the model of a session into the settings, unless the command line names a model.
+
+    Returns:
+        The settings, and a note if the session belongs to another profile, whose model is then not used.
+    """
     if settings.origins["model"].kind is OriginKind.OPTION:
         return settings, None
     if saved.profile != settings.profile:
-        return settings, f"this chat began with {saved.model}; to go on with it: --profile {saved.profile}"
+        return settings, f"this chat began with {saved.model}; to continue with it: --profile {saved.profile}"
     return replace(settings, model=saved.model), None
 
 
 def begin_conversation(
     saved: "SavedChat | None", system: str | None, preset: "Preset | None", settings: "Settings"
 ) -> Conversation:
-    """The conversation of the session, or a new one.
+    """Continue the conversation of a session, or begin a new one.
 
     Args:
-        system: the text of ``-s``, which counts in an earlier chat too.
+        system: the text of ``-s``, which replaces the system prompt of a session.
     """
     if saved is None:
         return Conversation(system=question.choose_system(system, preset, settings))
@@ -148,7 +151,7 @@ def fill_placeholders(
     """Fill in the placeholders of the first message, which is returned, and of the system prompt of a new chat.
 
     Raises:
-        UsageError: one is misspelled, or ambiguous because there are several images.
+        UsageError: a placeholder is misspelled, or ambiguous because there are several images.
     """
     system = conversation.system if not conversation.turns else None
     request = question.build_request(settings, opening or "", system, {}, stream=True)

@@ -1,4 +1,4 @@
-"""Where messages come from: a line editor (prompt_toolkit), a plain prompt without it, or a pipe."""
+"""The sources of messages: a line editor (prompt_toolkit), a plain prompt if it is not installed, or a pipe."""
 
 import codecs
 import sys
@@ -19,23 +19,23 @@ _PROMPT, _CONTINUATION = "> ", ". "
 
 
 class MessageReader(Protocol):
-    """Reads one message after the other."""
+    """Reads one message after another."""
 
     def read(self) -> str:
-        """The next message, without a line feed at its end; it is empty if the user discarded a line.
+        """Read the next message, without a line feed at its end; empty if the user discarded it.
 
         Raises:
-            EOFError: the last one was read.
+            EOFError: there are no more messages.
             KeyboardInterrupt: Ctrl-C was pressed.
-            UsageError: it is not text.
+            UsageError: the input is not text.
         """
 
 
 def open_reader(history: Iterable[str]) -> tuple[MessageReader, bool]:
-    """The reader for standard input, and whether a person types there.
+    """Open the reader for standard input; return it, and whether a person types there.
 
     Args:
-        history: earlier messages, which the arrow keys bring back.
+        history: earlier messages, which the arrow keys recall.
     """
     if sys.stdin is None or not sys.stdin.isatty():
         return PipedLines(sys.stdin.buffer if sys.stdin is not None else None), False
@@ -47,7 +47,7 @@ def open_reader(history: Iterable[str]) -> tuple[MessageReader, bool]:
 
 
 class PipedLines:
-    """A message per line; a backslash at the end of a line continues it in the next one.
+    """Lines of a pipe, each a message; a backslash at the end of a line continues the message on the next one.
 
     Args:
         stream: ``None`` if standard input is closed.
@@ -58,7 +58,7 @@ class PipedLines:
         self._number = 0
 
     def read(self) -> str:
-        """The next message."""
+        """Read the next message."""
         lines: list[str] = []
         while not lines or lines[-1].endswith("\\"):
             if (line := self._read_line()) is None:
@@ -97,11 +97,11 @@ class TypedLines:
                 readline.add_history(message)
 
     def read(self) -> str:
-        """The next message, after a prompt."""
+        """Show a prompt and read the next message."""
         try:
             lines = [_read_typed(_PROMPT)]
         except EOFError:
-            echo_err("")  # what follows begins below the prompt
+            echo_err("")  # further output begins below the prompt
             raise
         with suppress(EOFError):
             while lines[-1].endswith("\\"):
@@ -145,8 +145,8 @@ class EditedLines:
 
         output = create_output(stdout=terminal)
         if isinstance(output, Vt100_Output):
-            # Asking where the cursor is serves menus, which are not used. A terminal that does not answer would get a
-            # warning and wait a second, and a late answer would become a part of the next message.
+            # The position of the cursor is needed only for menus, which are not used. If a terminal did not report it, there
+            # would be a warning and a wait of a second, and a late report would become part of the next message.
             output.enable_cpr = False
         self._session: PromptSession[str] = PromptSession(
             _PROMPT,
@@ -161,7 +161,7 @@ class EditedLines:
         )
 
     def read(self) -> str:
-        """The next message; empty if Ctrl-C discarded a line."""
+        """Read the next message; empty if Ctrl-C discarded it."""
         try:
             return self._session.prompt()
         except KeyboardInterrupt:
@@ -171,7 +171,7 @@ class EditedLines:
 
 
 def _bind_keys() -> "KeyBindings":
-    """Enter sends, except after a backslash; Alt-Enter begins another line."""
+    """Make Enter send the message, except after a backslash, and Alt-Enter begin another line."""
     from prompt_toolkit.key_binding import KeyBindings
 
     bindings = KeyBindings()
@@ -193,7 +193,7 @@ def _bind_keys() -> "KeyBindings":
 
 
 def _make_completer() -> "Completer":
-    """Completes the names of commands, and paths after ``/image`` and ``/save``."""
+    """Make the completer of command names, and of paths after ``/image`` and ``/save``."""
     from prompt_toolkit.completion import NestedCompleter, PathCompleter
 
     paths = {SlashCommand.IMAGE, SlashCommand.SAVE}
@@ -203,5 +203,5 @@ def _make_completer() -> "Completer":
 
 
 def _join_lines(lines: list[str]) -> str:
-    r"""The message of some lines: a backslash at the end of all but the last is not a part of it."""
+    r"""Join the lines of a message, without the backslashes that continue them."""
     return "\n".join([*(line.removesuffix("\\") for line in lines[:-1]), lines[-1]])

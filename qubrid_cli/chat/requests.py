@@ -1,4 +1,4 @@
-"""The answers of a chat: each message becomes a request that fits into the model's context."""
+"""The requests of a chat: each message becomes a request that fits into the model's context."""
 
 from contextlib import closing
 from dataclasses import replace
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     from ..metrics import Price
     from ..settings.fields import Settings
 
-#: Tokens that a chat template adds to a message, and by which estimates are wrong.
+#: Tokens for what a chat template adds to a message, and for errors of the estimates.
 _MARGIN_TOKENS = 64
-#: What to do in a chat about errors whose usual hint names an option.
+#: Hints for errors whose usual hint names an option, which does not help within a chat.
 _HINTS = {
     "context_length_exceeded": "Start again with /clear, or send smaller images: qvision chat --max-pixels 1000000",
-    "too_many_images": "Take the question and its images back with /undo.",
+    "too_many_images": "To remove the question and its images, type /undo twice.",
     "no_vision": "Choose a model that reads images with /model NAME.",
 }
 
 
 class AnswerSource:
-    """Requests answers from an endpoint, and remembers what it refused. A context manager that closes the connection.
+    """Requests answers from an endpoint, and remembers rejected parameters. A context manager that closes the connection.
 
     Args:
         key: the key to send.
         extra: further fields of the body.
         stream: request answers as streams.
-        sends_soon: connect at once, because a message follows.
+        sends_soon: connect at once, because there is a message to send.
     """
 
     def __init__(
@@ -69,12 +69,12 @@ class AnswerSource:
 
     @property
     def model(self) -> str:
-        """The model that answers."""
+        """The model in use."""
         return self._settings.required_model
 
     @property
     def name(self) -> str:
-        """What answers, for people."""
+        """The name of what answers, for people."""
         return "the offline endpoint" if self._settings.offline else self.model
 
     @property
@@ -86,7 +86,7 @@ class AnswerSource:
         return question.build_request(settings, "", None, self._extra, stream=self._stream)
 
     def change_model(self, name: str) -> None:
-        """Let another model of the endpoint answer."""
+        """Use another model of the endpoint."""
         settings = replace(self._settings, model=name)
         self._template = self._build_template(settings)
         self._settings = settings
@@ -96,7 +96,7 @@ class AnswerSource:
     def answer(self, conversation: Conversation, prompt: str) -> "Items":
         """Request the answer to the next message; yield as ``describe.run.describe`` does.
 
-        The oldest turns are left out, with a warning, where the conversation does not fit into the model's context.
+        If the conversation does not fit into the model's context, the oldest turns are left out, with a warning.
         """
         self._endpoint.set_request_secrets(find_link_secrets(conversation.links))
         left_out = self._make_room(conversation, prompt)
@@ -122,7 +122,7 @@ class AnswerSource:
             self._template = replace(self._template, dropped=self._template.dropped | item.refused_parameters)
 
     def record_answer(self, conversation: Conversation, answer: Description) -> None:
-        """Add an answer to the conversation, if it has text, and what it took, whether it has text or not."""
+        """Add an answer to the conversation, unless it is empty, and its tokens and cost, even if it is empty."""
         prompt_tokens, answer_tokens = _get_count(answer, "prompt_tokens"), _get_count(answer, "completion_tokens")
         if answer.has_answer:
             spending = conversation.spending
@@ -148,7 +148,7 @@ class AnswerSource:
         settings = self._settings
         request = conversation.build_request(self._template, prompt, labels=settings.labels)
         if conversation.context_size is not None and request.history and request.max_tokens is not None:
-            # The endpoint would refuse a higher limit, and all images would be sent a second time.
+            # The endpoint would reject a higher limit, and all images would have to be sent again.
             room = conversation.context_size - self._estimate_prompt(conversation, prompt)
             if room >= ContextOverflow(conversation.context_size).usual_answer_tokens:
                 request = replace(request, max_tokens=min(request.max_tokens, room))
@@ -160,7 +160,7 @@ class AnswerSource:
         )
 
     def _make_room(self, conversation: Conversation, prompt: str) -> list[Turn]:
-        """Leave out the turns that certainly do not fit, and return them."""
+        """Leave out the turns that do not fit by the estimate, and return them."""
         if conversation.context_size is None:
             return []
         answer_tokens = ContextOverflow(conversation.context_size).usual_answer_tokens
@@ -181,14 +181,14 @@ def _get_overflow(answer: Description) -> ContextOverflow | None:
 
 
 def _compute_excess(overflow: ContextOverflow | None) -> int | None:
-    """The tokens by which the history must become shorter; ``None`` if the endpoint does not say."""
+    """Compute by how many tokens the history must become shorter; ``None`` if the endpoint does not say."""
     if overflow is None or overflow.tokens_left is None:
         return None
     return max(1, overflow.usual_answer_tokens - overflow.tokens_left)
 
 
 def _finish(answer: Description, left_out: "Sequence[Turn]") -> Description:
-    """The answer with a warning about the turns that were left out, and with hints that work in a chat."""
+    """Add a warning about the turns that were left out to an answer, and hints that work in a chat."""
     if left_out:
         turns = format_count(len(left_out), "old question")
         if images := sum(len(turn.images) for turn in left_out):

@@ -1,4 +1,4 @@
-"""A conversation in a file: as a session, in JSON with its images, or as Markdown for people. Neither holds a key."""
+"""Conversations in files: as a session, which is JSON with the images, or as Markdown. Neither contains a key."""
 
 import base64
 import json
@@ -21,10 +21,10 @@ from ..images.sources import Link
 from ..text import escape_control_characters, quote_name, strip_control_characters
 from .conversation import Conversation, Spending, Turn
 
-#: The value of ``kind``, by which a session is told from other JSON.
+#: The value of ``kind``, which distinguishes a session from other JSON.
 _KIND = "qvision chat"
 _SCHEMA_VERSION = 1
-#: The beginning of a block of code; and of a tag, behind escaped backslashes.
+#: The start of a code block; and the start of a tag, with the escaped backslashes before it.
 _FENCE = re.compile(r"(`{3,})[^`]*$|(~{3,})")
 _TAG = re.compile(r"(?<!\\)((?:\\\\)*)<(?=[A-Za-z/!?])")
 _DATA_URL = re.compile(r"data:(image/(?:jpeg|png));base64,")
@@ -32,10 +32,10 @@ _DATA_URL = re.compile(r"data:(image/(?:jpeg|png));base64,")
 
 @frozen
 class SavedChat:
-    """What a session file holds.
+    """The content of a session file.
 
     Attributes:
-        profile: that was in use, for which ``model`` is meant.
+        profile: the profile that was in use, to which ``model`` belongs.
     """
 
     conversation: Conversation
@@ -50,7 +50,7 @@ class SessionFile:
     path: Path
 
     def load(self) -> SavedChat | None:
-        """Read it; ``None`` if it does not exist.
+        """Load the file; ``None`` if it does not exist.
 
         Raises:
             UsageError: it cannot be read, or is not a session.
@@ -74,10 +74,10 @@ class SessionFile:
             raise _not_a_session_error(name, "it is damaged") from error
 
     def save(self, conversation: Conversation, model: str, profile: str) -> None:
-        """Replace it atomically; only its owner can read it.
+        """Replace the file atomically; only its owner can read it.
 
         Raises:
-            OutputError: it cannot be written; the old one is unchanged.
+            OutputError: it cannot be written; its old content is unchanged.
         """
         save_json(self.path, conversation, model, profile)
 
@@ -86,8 +86,8 @@ def save_json(path: Path, conversation: Conversation, model: str, profile: str, 
     """Write a session file.
 
     Raises:
-        FileExistsError: ``overwrite`` is false, and it exists.
-        OutputError: it cannot be written.
+        FileExistsError: ``overwrite`` is false, and the file exists.
+        OutputError: the file cannot be written.
     """
     chat = {
         "kind": _KIND,
@@ -103,7 +103,7 @@ def save_json(path: Path, conversation: Conversation, model: str, profile: str, 
             "images": [_json_image(image, iter(())) for image in conversation.images],
         },
     }
-    data = json.dumps(chat, indent=1).encode() + b"\n"  # ASCII, so that no half of a surrogate pair is lost
+    data = json.dumps(chat, indent=1).encode() + b"\n"  # ASCII, because UTF-8 cannot encode lone surrogates
     try:
         write_atomic(path, data, mode=0o600, overwrite=overwrite)
     except FileExistsError:
@@ -116,10 +116,10 @@ def save_json(path: Path, conversation: Conversation, model: str, profile: str, 
 
 @contextmanager
 def open_session(name: str) -> Iterator[SessionFile]:
-    """Open a session, and keep other chats from it; it need not exist.
+    """Open a session file, which need not exist, and lock it against other chats.
 
     Raises:
-        UsageError: its folder does not exist or is not writable, it is a folder, or another chat uses it.
+        UsageError: its folder does not exist or is not writable, it is a folder itself, or another chat uses it.
     """
     path = Path(os.path.realpath(os.path.expanduser(name)))
     if path.is_dir():
@@ -175,7 +175,7 @@ def _json_image(image: PreparedImageOrLink, labels: Iterator[str | None]) -> dic
 
 
 def _parse_chat(data: Mapping[str, Any]) -> SavedChat:
-    """The chat in a JSON object.
+    """Parse the JSON object of a session.
 
     Raises:
         ValueError: a value has another type than it was written with.
@@ -194,7 +194,11 @@ def _parse_chat(data: Mapping[str, Any]) -> SavedChat:
 
 
 def _get(data: Any, name: str, *kinds: Any) -> Any:
-    """A value that has one of some types; ``None`` among them stands for null."""
+    """Return a member that has one of some types; ``None`` among them permits null.
+
+    Raises:
+        ValueError: it has another type.
+    """
     value = data[name]
     types = tuple(kind for kind in kinds if kind is not None)
     if (value is None and None in kinds) or (isinstance(value, types) and (bool in types or type(value) is not bool)):
@@ -227,7 +231,7 @@ def _parse_turn(data: Any) -> Turn:
 
 
 def _parse_image(data: Any) -> tuple[PreparedImageOrLink, Sequence[ImagePart]]:
-    """An image, and the parts in which it was sent."""
+    """Parse an image, and the parts in which it was sent."""
     name, parts = _get(data, "source", str), _get(data, "parts", list)
     labels = [_get(part, "label", str, None) for part in parts]
     if "sha256" not in data:
@@ -263,7 +267,7 @@ def _parse_upload(data: Any) -> Upload:
 
 
 def format_markdown(conversation: Conversation) -> str:
-    """The questions and answers, with the names of the images; control characters are removed."""
+    """Format the questions and answers as Markdown, with the names of the images and without control characters."""
     sections = list(_format_sections(conversation))
     return "\n\n".join(strip_control_characters(section).strip("\n") for section in sections) + "\n"
 
@@ -287,9 +291,9 @@ def _format_turn(turn: Turn) -> Iterator[str]:
 
 
 def _disarm(answer: str) -> str:
-    """Markdown of a model without images and HTML, which a viewer would load; both are shown as text.
+    """Turn images and HTML in a model's Markdown into text, because a viewer would load or run them.
 
-    Only fences at the start of a line count as code: one that is indented may end with the list that it stands in.
+    Only fences at the start of a line count as code blocks: an indented one may end with the list item that contains it.
     """
     lines, fence = [], ""
     for line in answer.split("\n"):
@@ -310,7 +314,7 @@ def _quote_lines(text: str) -> str:
 
 
 def _format_code(name: str) -> str:
-    """A name as code, in which Markdown and HTML have no effect, whatever backticks it contains."""
+    """Format a name as code, in which Markdown and HTML have no effect, even if it contains backticks."""
     name = escape_control_characters(name)
     fence = "`" * (1 + max(map(len, re.findall("`+", name)), default=0))
     return f"{fence} {name} {fence}" if "`" in name else f"{fence}{name}{fence}"

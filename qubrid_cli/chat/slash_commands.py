@@ -1,4 +1,4 @@
-"""What a line of a chat is: a message, or a command that begins with a slash. Pure."""
+"""The input of a chat: a message, or a command that begins with a slash. Pure."""
 
 import enum
 import re
@@ -25,28 +25,28 @@ class SlashCommand(enum.StrEnum):
     QUIT = "quit"
 
 
-#: What is shown of each by ``/help``: its argument, and what it does.
+#: The argument and the effect of each command, for ``/help``.
 _HELP = {
     SlashCommand.IMAGE: ("PATH...", "add images, or links, to the next message"),
     SlashCommand.IMAGES: ("", "list the images"),
     SlashCommand.RETRY: ("", "request another answer to the last question"),
-    SlashCommand.UNDO: ("", "take back the last question; again, its images"),
+    SlashCommand.UNDO: ("", "undo the last question; again, drop its images"),
     SlashCommand.CLEAR: ("[all]", "forget the questions; with all, the images too"),
-    SlashCommand.MODEL: ("[NAME]", "show the model, or choose another"),
+    SlashCommand.MODEL: ("[NAME]", "show the model, or use another one"),
     SlashCommand.SYSTEM: ("[TEXT]", "show or set the system prompt; - removes it"),
     SlashCommand.TOKENS: ("", "show the tokens and the cost so far"),
     SlashCommand.SAVE: ("FILE", "save as Markdown (.md) or JSON (.json)"),
     SlashCommand.HELP: ("", "show this list"),
     SlashCommand.QUIT: ("", "end the chat, as Ctrl-D does"),
 }
-#: Words for the same that other programs use.
+#: Names that other programs use for these commands.
 _OTHER_NAMES = {"exit": SlashCommand.QUIT, "bye": SlashCommand.QUIT, "?": SlashCommand.HELP}
 _WITHOUT_ARGUMENT = frozenset(name for name, (argument, _) in _HELP.items() if not argument)
 
 
 @frozen
 class TypedMessage:
-    """A message for the model; blank if nothing was typed."""
+    """A message for the model; empty if nothing was typed."""
 
     text: str
 
@@ -60,10 +60,10 @@ class CommandCall:
 
 
 def parse_input(text: str) -> TypedMessage | CommandCall:
-    """Parse what was typed; two slashes at the beginning stand for one that is part of a message.
+    """Parse a message or a command. A message that begins with a slash is written with two slashes.
 
     Raises:
-        UsageError: there is no such command, or it has no argument.
+        UsageError: there is no such command, or it takes no argument.
     """
     text = text.strip()
     if not text.startswith("/"):
@@ -90,7 +90,7 @@ def parse_input(text: str) -> TypedMessage | CommandCall:
 
 
 def format_help(columns: int) -> str:
-    """The list of the commands, in lines of so many columns."""
+    """Format the list of the commands for a number of columns."""
     rows = [(f"/{command} {argument}".rstrip(), text) for command, (argument, text) in _HELP.items()]
     width = max(len(usage) for usage, _ in rows)
     indent = " " * (width + 2)

@@ -105,7 +105,7 @@ def test_without_labels_later_images_have_none_either(talk: Talk, server: Server
         ("one\nfail\nthree", 5, 2, "HTTP 400"),
         ("one\nbusy\nthree", 5, 2, "HTTP 429"),
         ("one\ncut\nthree", 6, 3, "it reached the limit of tokens"),
-        ("one\nblank\nthree", 6, 2, "only blanks"),
+        ("one\nblank\nthree", 6, 2, "only whitespace"),
         ("one\nfail\n/nonsense\nthree", 5, 1, "HTTP 400"),
         ("one\nkey\nthree", 3, 1, "refused the key (HTTP 401)"),
         ("one\n/nonsense\nthree", 2, 1, "/nonsense is not a command"),
@@ -123,7 +123,7 @@ def test_without_labels_later_images_have_none_either(talk: Talk, server: Server
         ("one\n/save\nthree", 2, 1, "/save needs the name of a file"),
         ("one\n/save teal.png/x.md\nthree", 1, 1, "cannot write teal.png/x.md"),
         ("/retry", 2, 0, "there is no question to send again"),
-        ("/undo\n/undo", 2, 0, "there is nothing to take back"),
+        ("/undo\n/undo", 2, 0, "there is nothing to undo"),
         ("/save talk.md", 2, 0, "there is no answer to save"),
     ],
 )
@@ -291,7 +291,7 @@ def test_a_session_of_another_profile_keeps_the_model_of_this_one(talk: Talk, se
     talk(image, "one", "--session", "talk.json", "-m", "mine")
     run = talk("--session", "talk.json", "two", "--profile", "ollama", "--base-url", server.url)
     assert server.asked[1].json["model"] == "qwen3-vl:8b"
-    assert "note: this chat began with mine; to go on with it: --profile qubrid\n" in run.stderr
+    assert "note: this chat began with mine; to continue with it: --profile qubrid\n" in run.stderr
 
 
 def test_a_saved_chat_is_a_session_and_an_existing_file_stays(

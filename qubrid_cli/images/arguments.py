@@ -276,18 +276,7 @@ def is_path(text: str, *, is_windows: bool = IS_WINDOWS) -> bool:
     if not text.strip() or "\n" in text or "\0" in text or len(text) > _MAX_NAME_LENGTH:
         return False
     if any(character.isspace() for character in text):
-        looks_like_path = (
-            suffixes.has_image_suffix(text)
-            or _PATH_START.match(text) is not None
-            or text.endswith(("/", "\\"))
-            or (is_windows and re.match(r"\S+\\", text) is not None)
-        )
-        is_sentence = text.rstrip().endswith("?") or "://" in text or text.split(maxsplit=1)[0].lower() in _FIRST_WORDS
-        if is_sentence and not looks_like_path:
-            return False
-        return (looks_like_path and not is_sentence) or bool(
-            find_similar(text, exact=not looks_like_path, is_windows=is_windows)
-        )
+        return _is_path_with_blanks(text, is_windows=is_windows)
     if text.lower() in _WORDS_WITH_SLASH or text.lower() in _ONE_WORD_PROMPTS:
         return False
     return (
@@ -296,6 +285,19 @@ def is_path(text: str, *, is_windows: bool = IS_WINDOWS) -> bool:
         or (("/" in text or "\\" in text) and re.search(r"\w", text) is not None)
         or bool(find_similar(text, exact=True, is_windows=is_windows))
     )
+
+
+def _is_path_with_blanks(text: str, *, is_windows: bool) -> bool:
+    looks_like_path = (
+        suffixes.has_image_suffix(text)
+        or _PATH_START.match(text) is not None
+        or text.endswith(("/", "\\"))
+        or (is_windows and re.match(r"\S+\\", text) is not None)
+    )
+    is_sentence = text.rstrip().endswith("?") or "://" in text or text.split(maxsplit=1)[0].lower() in _FIRST_WORDS
+    if looks_like_path != is_sentence:
+        return looks_like_path
+    return bool(find_similar(text, exact=not looks_like_path, is_windows=is_windows))  # it is both, or neither
 
 
 def is_path_beside_folder(text: str, is_preset: Callable[[str], bool], *, is_windows: bool = IS_WINDOWS) -> bool:

@@ -148,7 +148,7 @@ def encode_for_upload(image: Image.Image, data: bytes, orientation: int, limits:
         Exception: one of ``decode.DECODE_ERRORS``, if the file is damaged.
     """
     pixel_size = orient_size(image.size, orientation)
-    size = orient_size(_stretch_to_square(image), orientation)
+    size = orient_size(_stretch_to_square(image), orientation)  # with square pixels
     target = tokens.shrink_size(*size, max_pixels=limits.max_pixels, max_side=limits.max_side)
     numbers = read_color_numbers(image, data)
     gamma, profile = color.find_gamma(image, numbers), color.build_profile(numbers)
@@ -157,13 +157,13 @@ def encode_for_upload(image: Image.Image, data: bytes, orientation: int, limits:
     if is_whole and is_unchanged and (stripped := _strip_original(image, data)) is not None:
         mime = "image/png" if image.format == "PNG" else "image/jpeg"
         return Upload(mime, *size, stripped, _prefix_notes(name, color.describe_color(numbers)))
-    stored = orient_size(target, orientation)
+    stored_target = orient_size(target, orientation)
     if is_whole:
-        if image.format in {"JPEG", "MPO"} and stored != image.size:
+        if image.format in {"JPEG", "MPO"} and stored_target != image.size:
             # The decoder itself scales by 1/2, 1/4 or 1/8, to no less than the target: under half the CPU of full
             # decoding, with 40 dB PSNR to its result. It must know both sides of the target: to cover a square as long as
             # the longer side, a 4:3 image could not be scaled as far.
-            image.draft(None, stored)
+            image.draft(None, stored_target)
         check_jpeg_side(target, name)
     image = decode.widen_levels(_decode(image, data), data)
     look = color.examine(image, limits.background)
@@ -172,7 +172,7 @@ def encode_for_upload(image: Image.Image, data: bytes, orientation: int, limits:
     notes = _prefix_notes(name, *look.notes, color.describe_color(numbers), _describe_stretch(pixel_size, size))
     if is_whole:
         notes += conversion.note_lost_detail(image, look, size, target)
-        upload = conversion.encode(image, look, stored, orientation)
+        upload = conversion.encode(image, look, stored_target, orientation)
         notes += _get_shape_warnings(size, target, name)
     else:
         from .tiles.encode import encode_parts  # few images need it

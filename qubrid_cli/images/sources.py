@@ -66,7 +66,7 @@ class Bytes:
 
 @frozen
 class Link:
-    """A link to an image on the web or in a bucket, not fetched here so far; ``name`` is the URL without a password."""
+    """An image on the web or in a bucket; ``name`` is the URL without a password. See ``resolve_links``."""
 
     name: str
     url: str

@@ -30,25 +30,15 @@ def expand_pages(
     Raises:
         ImageError: a document cannot be opened, or has no such page.
     """
-
-    def is_document(image: "Source") -> bool:
-        match image:
-            case sources.Link() | sources.DocumentPage():
-                return False
-            case sources.FetchedLink():  # most are named like images, and are downloaded later
-                return sources.may_be_document(image.name) and sources.detect_document(image) is not None
-            case _:
-                return sources.detect_document(image) is not None
-
     images = _start_reading(images)
-    if choice is None and not any(isinstance(image, sources.DocumentPage) or is_document(image) for image in images):
+    if choice is None and not any(isinstance(image, sources.DocumentPage) or _is_document(image) for image in images):
         return list(images), None
     from .pages import Documents
 
     documents = Documents(password)
 
     def expand(image: "Source") -> list["Source"]:
-        if isinstance(image, sources.Link | sources.DocumentPage) or not (choice or is_document(image)):
+        if isinstance(image, sources.Link | sources.DocumentPage) or not (choice or _is_document(image)):
             return [image]
         try:
             numbers = documents.find_pages(image, choice)
@@ -62,6 +52,16 @@ def expand_pages(
         return [sources.DocumentPage(image, number) for number in numbers] or [image]
 
     return [page for image in images for page in expand(image)], documents
+
+
+def _is_document(image: "Source") -> bool:
+    match image:
+        case sources.Link() | sources.DocumentPage():
+            return False
+        case sources.FetchedLink():  # most are named like images, and are downloaded later
+            return sources.may_be_document(image.name) and sources.detect_document(image) is not None
+        case _:
+            return sources.detect_document(image) is not None
 
 
 def _start_reading(images: Sequence["Source"]) -> list["Source"]:

@@ -12,10 +12,14 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from ...frozen import frozen
 from ..inputs import InputItem, MissingImage
 from .output_folder import PartsOutput
+
+if TYPE_CHECKING:
+    from ..folders import Shard
 
 
 @frozen
@@ -37,7 +41,7 @@ class Planner:
 
     Args:
         find_images: finds all images of the run, from the first one on.
-        is_mine: whether this driver works on the part with a number.
+        shard: the parts that this driver works on, by their numbers; ``None`` for all.
 
     Attributes:
         planned: the numbers of the parts of earlier runs.
@@ -51,12 +55,12 @@ class Planner:
         output: PartsOutput,
         find_images: Callable[[], Iterable[InputItem]],
         part_size: int,
-        is_mine: Callable[[int], bool] = lambda _: True,
+        shard: "Shard | None" = None,
     ) -> None:
         self._output = output
         self._find_images = find_images
         self._part_size = part_size
-        self._is_mine = is_mine
+        self._shard = shard
         self.planned = output.list_planned()
         self.finished = output.list_finished()
         self.finished_count = 0
@@ -80,6 +84,9 @@ class Planner:
         for number in self._failed:
             if self._is_mine(number):
                 yield PlannedPart(number, redo=True)
+
+    def _is_mine(self, number: int) -> bool:
+        return self._shard is None or number % self._shard.count == self._shard.number % self._shard.count
 
     def _plan_new_images(self) -> Iterator[PlannedPart]:
         """Divide the images that no part has."""

@@ -14,7 +14,7 @@ from ...text import format_count
 from .division import PlannedPart, Planner
 from .executors import PartExecutor
 from .lease import CommonShare, Lease
-from .part import Part, PartSummary
+from .part import Part, PartSummary, Share
 from .reports import ReportReader
 from .shares import Shares
 from .worker import run_part
@@ -40,7 +40,7 @@ class Driver:
     """Leads a run in parts, and divides its limits.
 
     Args:
-        make_part: builds a ``Part`` from its number, ``redo``, share and attempt.
+        build_part: builds the part to submit, with the id of the attempt.
 
     Attributes:
         stop_reason: why the run stopped before all parts were finished; ``None`` if it did not.
@@ -51,7 +51,7 @@ class Driver:
         self,
         planner: Planner,
         *,
-        make_part: "Callable[..., Part]",
+        build_part: "Callable[[PlannedPart, Share, str | None], Part]",
         executor: PartExecutor,
         lease: Lease,
         shares: Shares,
@@ -64,7 +64,7 @@ class Driver:
         self.left_out: list[int] = []
         self._planner = planner
         self._parts = _PlanAhead(planner.find_parts())
-        self._make_part = make_part
+        self._build_part = build_part
         self._executor = executor
         self._lease = lease
         self._shares = shares
@@ -180,7 +180,7 @@ class Driver:
         if not self._running:
             self._stats.begin_requests()
         attempt = self._reports.follow(planned.number)
-        part = self._make_part(number=planned.number, redo=planned.redo, share=share, attempt=attempt)
+        part = self._build_part(planned, share, attempt)
         self._running[self._executor.executor.submit(run_part, part)] = planned
 
     def _count_slots(self) -> int:

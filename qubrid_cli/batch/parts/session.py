@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
-from functools import partial
 from typing import TYPE_CHECKING
 
 from ... import __version__
@@ -20,11 +19,11 @@ from ..budget import TotalUsage
 from ..progress.display import show_progress
 from ..progress.stats import BatchStats
 from .connection import Credentials, EndpointAccess, build_access
-from .division import Planner
+from .division import PlannedPart, Planner
 from .driver import MAX_DEATHS, Driver
 from .lease import DEFAULT_TIMES, LOCK_FOLDER, Lease, LeaseTimes
 from .output_folder import RUN_FILE, PartFormat
-from .part import Part
+from .part import Part, Share
 from .reports import ReportReader
 from .run_file import RunDescription, begin_output, open_output
 from .shares import RunLimits, Shares
@@ -80,35 +79,35 @@ def run_in_parts(plan: PartsPlan) -> None:
     with ExitStack() as stack:
         lease = stack.enter_context(Lease(folder, plan.shard, notify=show, times=plan.lease_times))
         output = begin_output(folder, plan.description, plan.part_format)
-        shard = plan.shard
-        planner = Planner(
-            output,
-            plan.inputs.find_images,
-            plan.description.part_size,
-            (lambda _: True) if shard is None else lambda number: number % shard.count == shard.number % shard.count,
-        )
+        planner = Planner(output, plan.inputs.find_images, plan.description.part_size, plan.shard)
         if plan.open_executor is None:
             count = sum(1 for _ in planner.find_parts())
             show(f"{count:,} parts are left in {folder.url}")
             return
-        if shard is None and not plan.is_quiet and plan.inputs.can_be_found_twice:
+        if plan.shard is None and not plan.is_quiet and plan.inputs.can_be_found_twice:
             stats.count_total(plan.inputs.find_images(counts_left_out=False), planner.has_work)
         executor = stack.enter_context(plan.open_executor())
         display = stack.enter_context(show_progress(stats, is_quiet=plan.is_quiet, is_shown=True, as_bar=True))
-        make_part = partial(
-            Part,
-            output=folder.url,
-            access=plan.access,
-            version=__version__,
-            credentials=plan.credentials,
-            lock=lease.key,
-            storage=plan.storage,
-        )
+
+        def build_part(planned: PlannedPart, share: Share, attempt: str | None) -> Part:
+            return Part(
+                folder.url,
+                planned.number,
+                plan.access,
+                __version__,
+                share,
+                redo=planned.redo,
+                credentials=plan.credentials,
+                lock=lease.key,
+                storage=plan.storage,
+                attempt=attempt,
+            )
+
         reports = stack.enter_context(ReportReader(output, is_needed=not plan.is_quiet))
         shares = Shares(plan.limits, time.monotonic())
         driver = Driver(
             planner,
-            make_part=make_part,
+            build_part=build_part,
             executor=executor,
             lease=lease,
             shares=shares,

@@ -88,7 +88,9 @@ def test_each_image_is_counted_once_however_the_part_ends(
     with Lease(output.folder) as lease, ReportReader(output) as reports:
         driver = Driver(
             planner,
-            make_part=lambda **values: Part("", access=EndpointAccess("", ""), version="", **values),
+            build_part=lambda planned, share, attempt: Part(
+                "", planned.number, EndpointAccess("", ""), "", share, attempt=attempt
+            ),
             executor=PartExecutor(workers, lambda: 1),
             lease=lease,
             shares=shares,

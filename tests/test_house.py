@@ -250,7 +250,7 @@ def test_a_description_that_succeeds_loads_nothing_that_explains_failures(lighth
     loaded = loaded_by("describe", str(lighthouse), "--offline")
     assert "qubrid_cli.client.endpoint" in loaded
     modules = {f"client.errors.{name}" for name in ("rules", "body", "matching", "meanings", "token_counts", "waits")}
-    modules |= {"describe.fallbacks", "images.http_errors"}
+    modules |= {"describe.fallbacks", "http_errors"}
     assert loaded.isdisjoint({f"qubrid_cli.{name}" for name in modules})
 
 

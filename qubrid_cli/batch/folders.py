@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..errors import StorageError, UsageError
 from ..frozen import frozen
 from ..images.suffixes import has_readable_suffix
-from ..images.urls import is_object_url
 from ..text import natural_key
+from ..urls import is_object_url
 from .left_out import LeftOut, is_junk_file, is_preview_folder
 
 if TYPE_CHECKING:

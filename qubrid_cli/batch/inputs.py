@@ -9,9 +9,10 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import urls
 from ..errors import ImageError, UsageError
 from ..frozen import frozen
-from ..images import sources, urls
+from ..images import sources
 from ..images.arguments import (
     choose_prompt,
     find_existing_path,

@@ -7,6 +7,7 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import urls
 from ..client.endpoint import Endpoint
 from ..client.request import Request
 from ..client.retry import RetryLimits
@@ -16,7 +17,7 @@ from ..describe.repetition import vary_sampling
 from ..describe.result import Description, UnpreparedImage
 from ..errors import ContextOverflow, ImageError, OutputError, QvisionError, UsageError
 from ..frozen import frozen
-from ..images import encode, prepare, sources, urls
+from ..images import encode, prepare, sources
 from ..images.tokens import estimate_prompt, estimate_texts
 from ..metrics import Price
 from . import entries, inputs

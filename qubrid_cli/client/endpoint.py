@@ -17,8 +17,8 @@ from .. import __version__, certificates
 from ..deadline import Deadline
 from ..errors import AuthError, ConfigError, ConnectionSetupError, EndpointError
 from ..frozen import frozen
-from ..images.urls import add_query, find_proxy, is_this_machine, mask_query, strip_root_dot
 from ..text import is_secret_header, is_secret_parameter, redact_secrets
+from ..urls import add_query, find_proxy, is_this_machine, mask_query, strip_root_dot
 from . import preconnect
 from .events import parse_json
 from .request import COMPLETIONS_PATH, RequestBody

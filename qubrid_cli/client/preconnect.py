@@ -12,7 +12,7 @@ import threading
 from urllib.parse import urlsplit
 
 from .. import certificates
-from ..images.urls import uses_proxy
+from ..urls import uses_proxy
 
 #: Seconds for the connection, and again for the handshake. A host that takes longer is left to httpx.
 _TIMEOUT = 5.0

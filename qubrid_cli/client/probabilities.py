@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from math import exp, isfinite
 from typing import Any
 
-from ..images.urls import DataUrl
+from ..urls import DataUrl
 from .events import ChunkInfo, Event, Probability, Refusal, TokenProbabilities
 from .request import Request, RequestBody, encode_json
 

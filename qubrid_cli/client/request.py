@@ -12,7 +12,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..frozen import frozen
-from ..images.urls import DataUrl
+from ..urls import DataUrl
 
 if TYPE_CHECKING:
     from .thinking import Thinking

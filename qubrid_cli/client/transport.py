@@ -21,8 +21,8 @@ import httpx
 from ..deadline import Deadline
 from ..errors import EndpointError, NetworkError
 from ..frozen import frozen
-from ..images.urls import find_proxy, find_proxy_url
 from ..operating_system import call_interruptibly, receive
+from ..urls import find_proxy, find_proxy_url
 from . import preconnect
 from .request import RequestBody
 
@@ -70,7 +70,7 @@ class Connection:
         return NetworkError(f"{self.host} did not finish within {option}", hint=f"Raise {option}.", code="max_time")
 
     def _translate(self, error: Exception) -> EndpointError:
-        from ..images import http_errors
+        from .. import http_errors
         from .errors.rules import build_transport_error
 
         proxy = find_proxy(self.base_url)

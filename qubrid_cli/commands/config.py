@@ -213,8 +213,8 @@ def _validate_edited(text: str, copy: Path) -> None:
 
 def _mask(names: tuple[str, ...] | list[str], value: Any) -> Any:
     """Hide values that may be secret: of headers, body fields and parameters of the URL."""
-    from ..images.urls import mask_query
     from ..text import is_secret_header, is_secret_parameter, mask_fields
+    from ..urls import mask_query
 
     if "params" in names:
         return mask_fields(value, names[-1])

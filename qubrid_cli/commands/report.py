@@ -150,8 +150,8 @@ def _refuse_options_without_effect(report_format: ReportFormat, options: "Mappin
 
 def _make_store(output: str | None, inline_limit: float) -> "PictureStore":
     """Make the store for the pictures of a page; only a page that is a file has a folder beside it."""
-    from ..images.urls import is_object_url
     from ..report.pictures import PictureStore, name_folder
+    from ..urls import is_object_url
 
     path = None if output in {None, "-"} or is_object_url(output or "") else Path(os.path.realpath(output or ""))
     is_file = path is not None and (path.is_file() or not path.exists())

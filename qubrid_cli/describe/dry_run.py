@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from .. import urls
 from ..client.request import Request, build_body
 from ..frozen import frozen
-from ..images import tokens, urls
+from ..images import tokens
 from ..images.prepare import PendingImage, PreparedImage, PreparedImageOrLink, make_pending
 from ..metrics import Cost, Price, compute_cost
 from .prompt import build_parts

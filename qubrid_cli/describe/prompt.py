@@ -18,7 +18,7 @@ from ..text import decode_text, escape_control_characters, quote_name, suggest
 if TYPE_CHECKING:
     from ..images.prepare import PreparedImageOrLink
     from ..images.sources import Source
-    from ..images.urls import DataUrl
+    from ..urls import DataUrl
 
 PLACEHOLDERS = ("name", "stem", "dir", "index")
 #: Placeholders that describe an image, so that a request with one of them must have only one image.
@@ -77,7 +77,7 @@ def placeholder_values(image: "Source | None", index: int) -> dict[str, str]:
     from urllib.parse import unquote, urlsplit
 
     from ..images.sources import DocumentPage, FetchedLink, File, Link, is_url
-    from ..images.urls import is_object_url
+    from ..urls import is_object_url
 
     match image:
         case DocumentPage():

@@ -14,11 +14,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
+from .. import urls
 from ..errors import ImageError, UsageError
 from ..frozen import frozen
 from ..operating_system import IS_WINDOWS
 from ..text import natural_key, quote_name
-from . import sources, suffixes, urls
+from . import sources, suffixes
 from .sources import DocumentPage, File, Source, Stdin
 
 _PATH_START = re.compile(r"\.{0,2}[\\/]|~[\\/]|[A-Za-z]:[\\/]")

@@ -7,11 +7,11 @@ from dataclasses import field
 
 import httpx
 
-from .. import __version__, certificates
+from .. import __version__, certificates, urls
 from ..deadline import Deadline
 from ..errors import ConfigError, ImageError
 from ..frozen import frozen
-from . import formats, urls
+from . import formats
 from .sources import Link
 
 #: 50 MB: photos of 100 megapixels are smaller.
@@ -164,7 +164,7 @@ class _Download:
             )
             if self.deadline.is_expired or is_out_of_time:
                 raise self._timeout_error() from error
-            from .http_errors import explain
+            from ..http_errors import explain
 
             failure = explain(
                 error,

@@ -8,9 +8,9 @@ from PIL import Image
 
 from ..errors import ImageError
 from ..frozen import frozen
+from ..urls import DataUrl
 from . import color, damage, decode, heif, prefetch, tokens
 from .metadata import find_png_chunk, read_jpeg_frame, strip_metadata
-from .urls import DataUrl
 
 if TYPE_CHECKING:
     from .tiles.choice import Box, Crop, TileChoice

@@ -3,7 +3,7 @@
 import os
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from ..errors import UsageError
 from . import arguments, sources
@@ -24,7 +24,7 @@ class ReadableFile(Protocol):
 
 
 if TYPE_CHECKING:
-    ImageInput = str | os.PathLike[str] | bytes | bytearray | memoryview | ReadableFile | Image
+    ImageInput: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | ReadableFile | Image
 
 
 def make_source(image: object, name: str = "image") -> sources.Source:

@@ -17,10 +17,10 @@ from ..errors import ImageError
 from ..frozen import frozen
 from ..operating_system import call_interruptibly
 from ..text import quote_name
+from ..urls import DataUrl
 from . import damage, decode, prefetch, sources
 from .encode import ImageLimits, Upload, encode_for_upload, orient_size
 from .metadata import keep_sound_chunks, list_extra_parts
-from .urls import DataUrl
 
 if TYPE_CHECKING:
     from .documents.pages import Documents

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import BinaryIO, assert_never
 from urllib.parse import unquote
 
+from .. import urls
 from ..errors import ImageError, UsageError
 from ..frozen import frozen
 from ..text import quote_name
-from . import urls
 from .suffixes import DOCUMENT_SUFFIXES, IMAGE_SUFFIXES, find_suffix
 
 if sys.platform == "win32":

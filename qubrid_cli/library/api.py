@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, Unpack
 
 from ..describe.result import Description, UnpreparedImage
 from ..errors import EndpointError, ImageError, InterruptedByUserError, UsageError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .setup import ClientPlan
     from .values import Detections, Judgment
 
-    ImageInputs = ImageInput | Sequence[ImageInput]
+    ImageInputs: TypeAlias = ImageInput | Sequence[ImageInput]
 
 
 class AnswerStream:
@@ -245,7 +245,7 @@ class Client:
         from ..images.documents.expansion import count_files
         from ..images.prepare import prepare_pending
         from ..images.sources import find_link_secrets
-        from ..images.urls import redact
+        from ..urls import redact
 
         plan = self._get_plan()
         request = plan.build_request(prompt, judge)

@@ -65,7 +65,7 @@ def get_base_url(settings: "Settings") -> str:
 
 def format_url(settings: "Settings", path: str = "") -> str:
     """A URL of the endpoint for messages: with its query, but without the secrets in it."""
-    from ..images.urls import add_query, mask_query
+    from ..urls import add_query, mask_query
 
     query = {} if settings.offline else settings.query
     return mask_query(add_query(f"{get_base_url(settings)}{path}", query))

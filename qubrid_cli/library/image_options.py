@@ -144,7 +144,7 @@ def build_storage_options(settings: "Settings") -> "StorageOptions":
 def choose_downloads(sources: Iterable["Source"], settings: "Settings", *, fetch: bool | None) -> Sequence["Source"]:
     """Replace the links that are fetched here by sources that download them when they are read; see ``resolve_links``."""
     from ..images.sources import resolve_links
-    from ..images.urls import is_object_url
+    from ..urls import is_object_url
 
     def download(link: "Link") -> bytes:
         # These modules are imported in the thread that needs them, because they take long to load.

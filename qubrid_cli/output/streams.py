@@ -172,7 +172,7 @@ def _open_target(name: str, option: str = "-o") -> _Target:
         ConfigError | StorageError: the bucket cannot be used.
     """
     if "://" in name:
-        from ..images.urls import is_object_folder, is_object_url
+        from ..urls import is_object_folder, is_object_url
 
         if is_object_url(name):
             if is_object_folder(name):

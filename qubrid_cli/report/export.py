@@ -6,8 +6,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
-from ..images.urls import is_object_url
 from ..text import quote_name
+from ..urls import is_object_url
 
 if TYPE_CHECKING:
     from ..output.streams import ByteSink

@@ -16,8 +16,8 @@ from ..errors import ImageError, OutputError
 from ..frozen import frozen
 from ..images import sources
 from ..images.encode import ImageLimits, Upload
-from ..images.urls import is_object_url
 from ..text import quote_name
+from ..urls import is_object_url
 
 if TYPE_CHECKING:
     from ..images.documents.pages import Documents

@@ -14,7 +14,7 @@ from obstore.store import AzureStore, GCSStore, S3Store
 from .. import __version__
 from ..errors import ConfigError
 from ..frozen import frozen
-from ..images.urls import is_this_machine
+from ..urls import is_this_machine
 from .credentials import PROVIDERS, Access, find_access
 from .errors import BucketDetails
 

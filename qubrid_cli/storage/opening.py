@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from ..errors import ConfigError, MissingObjectError, StorageError
 from ..frozen import frozen
-from ..images.urls import is_object_url
+from ..urls import is_object_url
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qubrid_cli.client.request import RequestBody
-from qubrid_cli.images.urls import DataUrl
+from qubrid_cli.urls import DataUrl
 
 PIECE = 256 * 1024
 

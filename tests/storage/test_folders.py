@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qubrid_cli.errors import MissingObjectError, OutputError, StorageError
-from qubrid_cli.images.urls import is_object_url
 from qubrid_cli.storage.folder import Folder
 from qubrid_cli.storage.opening import open_folder
+from qubrid_cli.urls import is_object_url
 from tests.support.buckets import environment_for
 from tests.support.server import Asked, Reply, Server
 

@@ -12,7 +12,7 @@ from math import inf
 from typing import Any, Self
 
 from ...errors import QvisionError
-from ...images.urls import is_object_url
+from ...urls import is_object_url
 from .output_folder import PartsOutput
 from .part import PartSummary
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from ... import __version__
 from ...errors import ConfigError, OutputError
 from ...images import sources
-from ...images.urls import is_object_url
 from ...library import image_options, question
 from ...output.streams import echo_err
 from ...storage.opening import open_folder
+from ...urls import is_object_url
 from ..budget import Budget, BudgetLimits
 from ..inputs import BatchInputs, Task, resolve_source, split_member
 from ..journal import Journal

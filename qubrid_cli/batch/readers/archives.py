@@ -16,7 +16,7 @@ from ...errors import ImageError, StorageError
 from ...frozen import frozen
 from ...images.arguments import expand_home
 from ...images.sources import FetchedLink
-from ...images.urls import is_object_url
+from ...urls import is_object_url
 
 if TYPE_CHECKING:
     from ...storage.opening import StorageOptions

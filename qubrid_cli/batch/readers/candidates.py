@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ... import urls
 from ...errors import ImageError, UsageError
 from ...frozen import frozen
-from ...images import sources, suffixes, urls
+from ...images import sources, suffixes
 from ...images.arguments import expand_home, no_match_error, prepare_glob
 from ...text import natural_key
 from .. import folders

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from ...errors import ImageError, UsageError
 from ...images import sources
 from ...images.arguments import expand_home
-from ...images.urls import is_object_url
 from ...installation import format_install_command
 from ...text import quote_name
+from ...urls import is_object_url
 from .archives import ForwardReaders, Member, Place, identify, translate_errors
 
 if TYPE_CHECKING:

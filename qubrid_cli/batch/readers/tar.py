@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import ImageError
 from ...images.sources import MAX_FILE_BYTES
 from ...images.suffixes import has_readable_suffix
-from ...images.urls import is_object_url
+from ...urls import is_object_url
 from ..left_out import is_junk_file
 from .archives import ForwardReaders, Member, Place, identify, translate_errors
 

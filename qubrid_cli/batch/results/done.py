@@ -12,7 +12,7 @@ from pathlib import Path
 from ...errors import ImageError, UsageError
 from ...images.arguments import expand_home, split_name
 from ...images.sources import DocumentPage, FetchedLink, File, Link, Source, is_url
-from ...images.urls import is_object_url
+from ...urls import is_object_url
 from .. import entries, inputs
 from ..inputs import Task
 from ..journal import Journal

@@ -14,9 +14,9 @@ from typing import Any
 
 from ...errors import StorageError
 from ...frozen import frozen
-from ...images.urls import is_object_url
 from ...output.formatting import json_text
 from ...text import natural_key
+from ...urls import is_object_url
 from .. import entries
 from . import lines
 from .corrections import (

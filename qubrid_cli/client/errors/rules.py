@@ -16,10 +16,10 @@ from ...errors import (
     UnreachableError,
 )
 from ...frozen import frozen
-from ...images.http_errors import Cause, HttpFailure
-from ...images.urls import PROXY_LOGIN_HINT
+from ...http_errors import Cause, HttpFailure
 from ...providers import Provider, find_provider
 from ...text import shorten
+from ...urls import PROXY_LOGIN_HINT
 from ..endpoint import DEFAULT_COMMANDS, HintCommands
 from . import meanings
 from .body import ErrorResponse

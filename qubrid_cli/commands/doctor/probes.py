@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 from ... import __version__, certificates
 from ...client.endpoint import load_certificates
 from ...errors import ConfigError, KeyringError, NetworkError
+from ...http_errors import explain
 from ...images import decode
-from ...images.http_errors import explain
-from ...images.urls import find_proxy, strip_root_dot
 from ...settings.keys import Keychain
+from ...urls import find_proxy, strip_root_dot
 from .check import Check, make_failure, make_ok, make_warning, run_with_timeout
 
 _DAY_SECONDS = 86_400.0

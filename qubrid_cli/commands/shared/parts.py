@@ -106,7 +106,7 @@ def find_location(params: Mapping[str, Any]) -> str | None:
 
 
 def _is_folder(output: str) -> bool:
-    from ...images.urls import is_object_url
+    from ...urls import is_object_url
 
     if is_object_url(output):
         if not output.endswith("/"):

@@ -92,7 +92,7 @@ def resolve_list(
         return None
     if name == "-":
         return stdin
-    from ...images.urls import is_object_url
+    from ...urls import is_object_url
 
     if is_object_url(name):
         from ...storage.opening import open_object
@@ -124,7 +124,7 @@ def collect_run_files(results: Path | None, failures: Path | None, list_name: st
     Raises:
         UsageError: two are the same file, or a new results file is named like a report.
     """
-    from ...images.urls import is_object_url
+    from ...urls import is_object_url
 
     if results is not None and is_report_name(str(results)) and not os.path.lexists(results):
         name, lines = quote_name(results), quote_name(results.with_suffix(".jsonl"))

@@ -1,7 +1,6 @@
 """Explain why an HTTP exchange failed: the only translation of httpx's exceptions, for ``images.download`` and ``client``.
 
-It is in ``images`` because ``images.download`` must not import ``client``, the package above, and because root modules
-do not import httpx. It is loaded only after a failure.
+It is loaded only after a failure, because it loads httpx.
 """
 
 import enum
@@ -12,9 +11,9 @@ from typing import TypeVar
 
 import httpx
 
-from .. import certificates
-from ..errors import find_shortage
-from ..frozen import frozen
+from . import certificates
+from .errors import find_shortage
+from .frozen import frozen
 from .urls import PROXY_LOGIN_HINT
 
 _PROXY_VARIABLES = "HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"

@@ -7,10 +7,10 @@ import pytest
 
 from qubrid_cli.client.endpoint import Endpoint
 from qubrid_cli.errors import AuthError
-from qubrid_cli.images.urls import Reach, classify_reach, is_this_machine, redact, strip_root_dot, uses_proxy
+from qubrid_cli.urls import Reach, classify_reach, is_this_machine, redact, strip_root_dot, uses_proxy
 
-from ..conftest import KEY, Ask
-from ..support.server import Server
+from .conftest import KEY, Ask
+from .support.server import Server
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import SplitResult, parse_qsl, unquote_to_bytes, urlencode, urlsplit, urlunsplit
 
-from ..frozen import frozen
-from ..text import is_secret_parameter
+from .frozen import frozen
+from .text import is_secret_parameter
 
 #: Bytes that are encoded at once: a multiple of three, so that no piece is padded but the last.
 _ENCODE_CHUNK_BYTES = 3 * 64 * 1024

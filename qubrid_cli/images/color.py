@@ -20,7 +20,7 @@ _SRGB_PROFILE_NAME = r"\s*(GIMP built-in )?sRGB( built-in|[ -]?IEC ?61966-2[-.]1
 _PROFILE_ERRORS = (OSError, ValueError, TypeError, struct.error)
 
 #: Pixels that are converted at once, so that the whole image is never in memory in a wider mode.
-_BAND_PIXELS = 4_000_000
+_STRIP_PIXELS = 4_000_000
 
 #: The eight most common of a sample's colors, in 32 steps per channel, cover 0.92 to 0.99 of screenshots and charts, 0.54
 #: to 0.97 of scanned text, and 0.09 to 0.23 of color photos (measured on 17 real screenshots, 5 photos and 5 pages).
@@ -234,23 +234,23 @@ def normalize_mode(image: Image.Image, look: Look, factor: int = 1) -> Image.Ima
     convert = _choose_conversion(image, look)
     if convert is None:
         return image if factor == 1 else image.reduce(factor)
-    bands = ((top, convert(band).reduce(factor)) for top, band in _iter_bands(image, factor))
-    _, first = next(bands)
+    strips = ((top, convert(strip).reduce(factor)) for top, strip in _iter_strips(image, factor))
+    _, first = next(strips)
     result = Image.new(first.mode, (ceil(image.width / factor), ceil(image.height / factor)))
     result.paste(first)
-    for top, band in bands:
-        result.paste(band, (0, top // factor))
+    for top, strip in strips:
+        result.paste(strip, (0, top // factor))
     return result
 
 
-def _iter_bands(image: Image.Image, factor: int) -> Iterator[tuple[int, Image.Image]]:
-    rows = max(1, _BAND_PIXELS // (image.width * factor)) * factor
+def _iter_strips(image: Image.Image, factor: int) -> Iterator[tuple[int, Image.Image]]:
+    rows = max(1, _STRIP_PIXELS // (image.width * factor)) * factor
     for top in range(0, image.height, rows):
         yield top, image.crop((0, top, image.width, min(image.height, top + rows)))
 
 
 def _choose_conversion(image: Image.Image, look: Look) -> Callable[[Image.Image], Image.Image] | None:
-    """The conversion of each band; ``None`` if the image needs none."""
+    """The conversion of each strip; ``None`` if the image needs none."""
     if image.mode.startswith(("I", "F")):
         return _make_gray_scaler(image, look)
     if image.mode == "LAB":
@@ -261,24 +261,24 @@ def _choose_conversion(image: Image.Image, look: Look) -> Callable[[Image.Image]
     if image.mode in {"L", "RGB", "CMYK"}:
         return None
     mode = "L" if image.mode == "1" else "RGB"
-    return lambda band: band.convert(mode)
+    return lambda strip: strip.convert(mode)
 
 
-def _convert_lab(band: Image.Image) -> Image.Image:
+def _convert_lab(strip: Image.Image) -> Image.Image:
     from PIL import ImageCms
 
     lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-    return ImageCms.profileToProfile(band, lab, srgb, outputMode="RGB") or band
+    return ImageCms.profileToProfile(strip, lab, srgb, outputMode="RGB") or strip
 
 
-def _composite(band: Image.Image, *, background: tuple[int, int, int]) -> Image.Image:
-    return Image.alpha_composite(Image.new("RGBA", band.size, background), band.convert("RGBA")).convert("RGB")
+def _composite(strip: Image.Image, *, background: tuple[int, int, int]) -> Image.Image:
+    return Image.alpha_composite(Image.new("RGBA", strip.size, background), strip.convert("RGBA")).convert("RGB")
 
 
-def _composite_gray(band: Image.Image, *, background: tuple[int, int, int]) -> Image.Image:
+def _composite_gray(strip: Image.Image, *, background: tuple[int, int, int]) -> Image.Image:
     """Composite in one channel, so that a gray profile still fits."""
-    gray, alpha = band.convert("LA").split()
-    return Image.composite(gray, Image.new("L", band.size, background[0]), alpha)
+    gray, alpha = strip.convert("LA").split()
+    return Image.composite(gray, Image.new("L", strip.size, background[0]), alpha)
 
 
 def _make_gray_scaler(image: Image.Image, look: Look) -> Callable[[Image.Image], Image.Image]:
@@ -292,16 +292,16 @@ def _make_gray_scaler(image: Image.Image, look: Look) -> Callable[[Image.Image],
         low, high = high, low
     factor = 255 / (high - low) if high != low else 1.0
 
-    def scale(band: Image.Image) -> Image.Image:
-        values = ImageMath.lambda_eval(_halve_unsigned, values=band) if is_wrapped else band
+    def scale(strip: Image.Image) -> Image.Image:
+        values = ImageMath.lambda_eval(_halve_unsigned, values=strip) if is_wrapped else strip
         gray = values.convert("F").point(lambda value: value * factor - low * factor).convert("L")
-        transparent = band.info.get("transparency")
-        if band.mode != "I;16" or not isinstance(transparent, int):
+        transparent = strip.info.get("transparency")
+        if strip.mode != "I;16" or not isinstance(transparent, int):
             return gray
-        alpha = band.convert("I").point([0 if value == transparent else 255 for value in range(65_536)], "L")
+        alpha = strip.convert("I").point([0 if value == transparent else 255 for value in range(65_536)], "L")
         opaque = gray if len(set(look.background)) == 1 else gray.convert("RGB")
         color = look.background[0] if opaque is gray else look.background
-        return Image.composite(opaque, Image.new(opaque.mode, band.size, color), alpha)
+        return Image.composite(opaque, Image.new(opaque.mode, strip.size, color), alpha)
 
     return scale
 
@@ -325,8 +325,8 @@ def _find_value_range(image: Image.Image) -> tuple[float, float, str | None]:
     """
     if getattr(image, "tag_v2", {}).get(_TAG_BITS_PER_SAMPLE) == (12,):
         return 0.0, 4095.0, None
-    bands = [image] if image.mode == "I;16" else (band for _, band in _iter_bands(image, 1))
-    ranges = [_find_finite_range(band) for band in bands]
+    strips = [image] if image.mode == "I;16" else (strip for _, strip in _iter_strips(image, 1))
+    ranges = [_find_finite_range(strip) for strip in strips]
     low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
     if low > high:
         return 0.0, 0.0, None
@@ -338,14 +338,14 @@ def _find_value_range(image: Image.Image) -> tuple[float, float, str | None]:
     return 0.0, float(top), f"its 16-bit values only reach {high:,.0f}, so {top:,} is sent as white"
 
 
-def _find_finite_range(band: Image.Image) -> tuple[float, float]:
+def _find_finite_range(strip: Image.Image) -> tuple[float, float]:
     """The least and the greatest finite value; elevation maps mark missing values as NaN."""
-    if band.mode == "I;16":  # the only one of these modes whose extrema Pillow finds without a conversion
-        low, high = band.getextrema()
+    if strip.mode == "I;16":  # the only one of these modes whose extrema Pillow finds without a conversion
+        low, high = strip.getextrema()
         assert isinstance(low, int | float)
         assert isinstance(high, int | float)
         return low, high
-    values = band.convert("F")
+    values = strip.convert("F")
     low, high = values.getextrema()
     if isinstance(low, float) and isinstance(high, float) and isfinite(low) and isfinite(high):
         return low, high  # getextrema skips every NaN but one in the first place, which hides all other values

@@ -40,22 +40,17 @@ def resolve(options: Mapping[str, Any], env: Mapping[str, str], config: Config) 
         ConfigError: a value is invalid, or there is no such profile.
     """
     file_origin = ValueOrigin(OriginKind.CONFIG, str(config.path))
-    profile, profile_origin = _Sources(options, env, ((file_origin, config.defaults),)).resolve_setting("profile")
-    if profile not in config.profile_names:
-        raise ConfigError(
-            f"there is no profile {profile}, named by {profile_origin.location}{suggest(profile, config.profile_names)}",
-            hint=list_available(config.profile_names),
-        )
-    own = config.profiles.get(profile, {})
+    profile, profile_origin = _choose_profile(_Sources(options, env, ((file_origin, config.defaults),)), config)
+    table = config.profiles.get(profile, {})
     built_in = BUILT_IN_PROFILES.get(profile, {})
     qubrid = BUILT_IN_PROFILES[DEFAULT_PROFILE]
-    has_own_url = profile != DEFAULT_PROFILE and ("base_url" in own or profile in BUILT_IN_PROFILES)
+    has_own_url = profile != DEFAULT_PROFILE and ("base_url" in table or profile in BUILT_IN_PROFILES)
     # The default profile comes last, even if it was chosen. A profile with a URL of its own must not use its values.
     sources = _Sources(
         options,
         env,
         (
-            (ValueOrigin(OriginKind.PROFILE, f"profiles.{profile} in {config.path}"), own),
+            (ValueOrigin(OriginKind.PROFILE, f"profiles.{profile} in {config.path}"), table),
             (ValueOrigin(OriginKind.PROFILE, f"built-in profile {profile}"), {} if built_in is qubrid else built_in),
             (file_origin, config.defaults),
             (ValueOrigin(OriginKind.DEFAULT, f"built-in profile {DEFAULT_PROFILE}"), {} if has_own_url else qubrid),
@@ -65,12 +60,25 @@ def resolve(options: Mapping[str, Any], env: Mapping[str, str], config: Config) 
     values = {name: value for name, (value, _) in resolved.items()}
     origins = {name: origin for name, (_, origin) in resolved.items()}
     values["base_url"], url_query = split_query(values["base_url"])
-    profile_base_url = split_query(own.get("base_url") or built_in["base_url"])[0] if has_own_url else None
-    settings = Settings(**values, profile_base_url=profile_base_url, origins=origins)
-    if not url_query:
-        return settings if settings.is_base_url_trusted else replace(settings, query={})
-    origins["query"] = origins["base_url"]
+    profile_base_url = split_query(table.get("base_url") or built_in["base_url"])[0] if has_own_url else None
+    return _add_query(Settings(**values, profile_base_url=profile_base_url, origins=origins), url_query)
+
+
+def _choose_profile(sources: "_Sources", config: Config) -> tuple[str, ValueOrigin]:
+    """The profile to use, and its origin; raises ``ConfigError`` if there is no such profile."""
+    profile, origin = sources.resolve_setting("profile")
+    if profile not in config.profile_names:
+        raise ConfigError(
+            f"there is no profile {profile}, named by {origin.location}{suggest(profile, config.profile_names)}",
+            hint=list_available(config.profile_names),
+        )
+    return profile, origin
+
+
+def _add_query(settings: Settings, url_query: Mapping[str, str]) -> Settings:
+    """Add the query of ``base_url`` to the profile's, which is dropped for a URL that must not receive it."""
     profile_query = settings.query if settings.is_base_url_trusted else {}
+    origins = {**settings.origins, "query": settings.origins["base_url"]} if url_query else settings.origins
     return replace(settings, query={**profile_query, **url_query}, origins=origins)
 
 

@@ -99,15 +99,15 @@ class RetryLimits:
         if seconds is None:
             seconds = Backoff(_FIRST_WAIT, self.max_wait, jitter).compute_wait(attempt)
         elif seconds > self.max_wait:
-            why = f"it asks to wait {seconds:.10g} s, longer than --retry-max-wait"
-            raise _limit_exceeded_error(error, why) from error
+            reason = f"it asks to wait {seconds:.10g} s, longer than --retry-max-wait"
+            raise _limit_exceeded_error(error, reason) from error
         if seconds_left is not None and seconds >= seconds_left:
             raise _limit_exceeded_error(error, "--max-time would be over before the retry") from error
         return seconds
 
 
-def _limit_exceeded_error(error: EndpointError, why: str) -> EndpointError:
-    return error.with_message(f"{error.message} ({why})", hint="Try again later, or raise that limit.")
+def _limit_exceeded_error(error: EndpointError, reason: str) -> EndpointError:
+    return error.with_message(f"{error.message} ({reason})", hint="Try again later, or raise that limit.")
 
 
 def with_retries(

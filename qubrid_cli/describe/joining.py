@@ -81,9 +81,9 @@ def _cut_overlap(above: list[str], below: list[str], expected: int) -> tuple[lis
         above = above[: above_rows[start - 1] + 1] if start else above[: above_rows[0]]
     else:
         from_above = count
-    kept = [] if match.is_below_cut else [below[row] for row in below_rows[: match.below_start]]
+    lines_before = [] if match.is_below_cut else [below[row] for row in below_rows[: match.below_start]]
     position = match.below_start + from_above
-    return above, kept + (below[below_rows[position - 1] + 1 :] if position else below)
+    return above, lines_before + (below[below_rows[position - 1] + 1 :] if position else below)
 
 
 def _find_match(above: list[str], below: list[str], expected: int) -> _Match | None:

@@ -257,11 +257,11 @@ class Judge:
             answer = replace(answer, warnings=(*answer.warnings, note))
         error: QvisionError | None = None
         if verdict.answer is Answer.UNSURE:
-            why = verdict.reason or "the model is unsure"
+            reason = verdict.reason or "the model is unsure"
             if verdict.probability is not None:
                 low, high = f"{1 - self._threshold:.10g}", f"{self._threshold:.10g}"
-                why = f"the probability {verdict.probability:.3g} is between {low} and {high}"
-            error = UnsureError(f"neither yes nor no: {why}")
+                reason = f"the probability {verdict.probability:.3g} is between {low} and {high}"
+            error = UnsureError(f"neither yes nor no: {reason}")
         return replace(answer, data=verdict.to_dict(), complete=True, error=error)
 
 

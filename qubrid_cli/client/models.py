@@ -131,6 +131,6 @@ def _read_body(endpoint: Endpoint, response: Response) -> bytes:
 def _no_list_error(endpoint: Endpoint, detail: str, status: int) -> NoModelListError:
     return NoModelListError(
         f"{endpoint.host} does not list its models{detail}",
-        hint="The address may be right all the same: see the endpoint's documentation for its models.",
+        hint="The address may still be right: see the endpoint's documentation for its models.",
         status=status,
     )

@@ -163,7 +163,7 @@ def describe_thinking(request: "Request", *, has_thought: bool) -> str:
         return f"--think {thinking.level} was left out, because the endpoint refused {_list_refused(request)}"
     note = f"--think {thinking.level} was sent as {spelling}"
     if thinking.level == "off" and has_thought:
-        return f"{note}, but the model thought nevertheless"
+        return f"{note}, but the model thought anyway"
     is_switch = thinking.level in _EFFORT_LEVELS and spelling.field not in {"reasoning_effort", "reasoning"}
     return f"{note}, which has no levels" if is_switch else note
 

@@ -319,5 +319,5 @@ def _explain_failure(method: Method, answer: Description) -> QvisionError:
         return SchemaMismatchError(f"the endpoint returned no {missing}", hint=f"Leave out --by {method}.")
     return SchemaMismatchError(
         f"the answer is neither yes nor no: {shorten(' '.join(answer.text.split()), _MAX_QUOTED_LENGTH)}",
-        hint="--json keeps its text; a question with only these two answers, or another model, may work better.",
+        hint="--json keeps the answer's text; a question with only these two answers, or another model, may work better.",
     )

@@ -198,7 +198,7 @@ def check_placeholders(text: str, *, images: int, columns: Iterable[str] | None 
     if images > 1 and ambiguous:
         raise UsageError(
             f"{{{ambiguous[0]}}} in the prompt is ambiguous: the request has {images} images",
-            hint="--each makes one request for each image.",
+            hint="Add --each, to send one request per image.",
         )
 
 

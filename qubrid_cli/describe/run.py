@@ -47,7 +47,7 @@ Progress = Preparing | Sending | Receiving | Refused | RetryScheduled | Writing 
 Item = Progress | Delta | Description
 Items = Generator[Item, None, None]
 
-_LATE_REASONING_WARNING = "the text before the answer was the model's reasoning, as a tag after it shows"
+_LATE_REASONING_WARNING = "the text before the answer was the model's reasoning, as its closing tag shows"
 
 
 @frozen

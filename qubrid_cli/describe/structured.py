@@ -119,14 +119,14 @@ def _repair_messages(answer: Description, invalid: Invalid) -> tuple[Message, ..
 def _add_data(answer: Description, parsed: Valid | Invalid | None) -> Description:
     match parsed:
         case Valid():
-            corrections = f"the answer was corrected here: {'; '.join(parsed.corrections)}"
+            corrections = f"the answer was corrected: {'; '.join(parsed.corrections)}"
             warnings = (*answer.warnings, corrections) if parsed.corrections else answer.warnings
             return replace(answer, data=parsed.value, warnings=warnings)
         case Invalid() if answer.error is None:
             more = f" (and {len(parsed.problems) - 1} more)" if len(parsed.problems) > 1 else ""
             error = SchemaMismatchError(
                 f"the answer does not fit the schema: {parsed.problems[0]}{more}",
-                hint="--json keeps its text; a simpler schema or another model may work better.",
+                hint="--json keeps the answer's text; a simpler schema or another model may work better.",
             )
             return replace(answer, error=error)
     if isinstance(answer.error, IncompleteAnswerError) and answer.error.code != REPETITION:

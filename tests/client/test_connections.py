@@ -59,7 +59,7 @@ def fail(url: str, key: str | None = None) -> EndpointError:
             "speaks only HTTP/2, which this program does not",
             ConnectionSetupError,
         ),
-        (b"HTTP/1.1 302 Found\r\n" + NO_BODY, "redirects without an address (HTTP 302)", ConnectionSetupError),
+        (b"HTTP/1.1 302 Found\r\n" + NO_BODY, "sent a redirect without an address (HTTP 302)", ConnectionSetupError),
         (
             b"HTTP/1.1 407 No\r\n" + NO_BODY,
             "requires a login (HTTP 407)",

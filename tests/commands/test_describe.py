@@ -459,7 +459,7 @@ def test_a_pipe_shows_late_thought_apart_and_a_file_does_not_have_it(
     server.answer = THOUGHT
     run = describe(lighthouse, "what?")
     assert run.stdout == b"Is it a cat?\n\n\n7\n"
-    assert run.stderr == "note: the text before the answer was the model's reasoning, as a tag after it shows\n"
+    assert run.stderr == "note: the text before the answer was the model's reasoning, as its closing tag shows\n"
     describe(lighthouse, "what?", "-o", "answer.txt")
     assert (tmp_path / "answer.txt").read_text() == "7\n"
 

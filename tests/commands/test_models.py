@@ -135,7 +135,7 @@ def test_an_endpoint_without_a_list_is_an_error_that_does_not_blame_the_address(
     assert (run.exit_code, run.stdout) == (5, b"")
     assert run.stderr == (
         f"error: 127.0.0.1:{server.port} does not list its models (HTTP {status})\n"
-        "hint: The address may be right all the same: see the endpoint's documentation for its models.\n"
+        "hint: The address may still be right: see the endpoint's documentation for its models.\n"
     )
     assert [(asked.method, asked.body) for asked in server.asked] == [("GET", b""), ("POST", b"{}")]
 
@@ -260,7 +260,7 @@ def test_the_built_in_list_is_shown_and_marked_if_qubrid_sends_none(
         (401, 3, "refused the key"),
         (403, 5, "did not permit this request"),
         (400, 5, "refused the request"),
-        (302, 5, "redirects without an address"),
+        (302, 5, "sent a redirect without an address"),
     ],
 )
 def test_a_refusal_has_the_usual_message_and_exit_code(

@@ -235,7 +235,7 @@ def test_two_invalid_answers_print_nothing_and_exit_8(describe: Ask, server: Ser
     assert (run.exit_code, run.stdout) == (8, b"")
     assert run.stderr.splitlines()[1:] == [
         f"error: the answer does not fit the schema: {WRONG_SAYS[0]} (and 1 more)",
-        "hint: --json keeps its text; a simpler schema or another model may work better.",
+        "hint: --json keeps the answer's text; a simpler schema or another model may work better.",
     ]
 
 
@@ -520,7 +520,7 @@ def test_almost_json_is_read_without_a_second_request_and_noted(
     server.answer = stream('{"shop": "Kiosk", "total": 12.5, "items": ["tea", "Brötchen",],}')
     run = describe(lighthouse, "read it", "--schema", FORM, "--json")
     assert (run.exit_code, run.json["data"], len(server.asked)) == (0, VALUE, 1)
-    assert run.json["warnings"] == ["the answer was corrected here: a comma after the last item was removed"]
+    assert run.json["warnings"] == ["the answer was corrected: a comma after the last item was removed"]
 
 
 def test_a_key_in_a_wrapper_is_not_repeated(describe: Ask, server: Server, lighthouse: Path) -> None:

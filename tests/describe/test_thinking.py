@@ -179,7 +179,7 @@ def test_a_model_that_thinks_nevertheless_is_named_in_the_note(describe: Describ
     thought = event({"choices": [{"delta": {"reasoning_content": "Hm."}}]})
     server.answer = Reply([thought, delta("A cat.", finish="stop")])
     answer = describe(Thinking("off", ("enable_thinking",)))
-    assert answer.warnings == ("--think off was sent as enable_thinking: false, but the model thought nevertheless",)
+    assert answer.warnings == ("--think off was sent as enable_thinking: false, but the model thought anyway",)
 
 
 @pytest.mark.parametrize(

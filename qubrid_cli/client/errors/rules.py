@@ -182,7 +182,7 @@ _RULES = (
     _Rule(has_status(401), "refused the key", _KEY_HINT, AuthError, page=_get_keys_page),
     _Rule(
         both(meanings.is_content_refused, lambda error: error.status < 500),
-        "says that the request was declined by the provider's content rules",
+        "refused the request because of the provider's content rules",
         "Try another image or prompt.",
         code="content_policy",
         page=_get_log_page,
@@ -218,7 +218,7 @@ _RULES = (
     ),
     _Rule(
         meanings.is_too_many_tokens_requested,
-        "does not write answers this long",
+        "does not allow answers this long",
         "Lower --max-tokens.",
         code="max_tokens_too_large",
     ),
@@ -250,7 +250,7 @@ _RULES = (
     ),
     _Rule(
         lambda error: 300 <= error.status < 400,
-        "redirects without an address",
+        "sent a redirect without an address",
         "Check --base-url: it usually ends in /v1.",
         ConnectionSetupError,
         code="redirect",

@@ -126,8 +126,8 @@ def _choose_view(
         return picture.view, None
     is_larger = not _fit(mentions, form, picture.view) and _fit(mentions, form, picture.large_view)
     view = picture.large_view if is_larger else picture.view
-    advice = "; a lower --max-pixels makes it certain"
-    return view, f"the model may see this image in another size than {view[0]} × {view[1]}{advice}"
+    size = f"{view[0]} × {view[1]}"
+    return view, f"the model may see this image in a size other than {size}; a lower --max-pixels avoids this"
 
 
 def _scale(mention: Mention, form: Coordinates, scales: tuple[float, float]) -> tuple[float, ...]:

@@ -16,10 +16,10 @@ import pytest
 from qubrid_cli.output.formatting import SCHEMA_FILE
 
 from .support import draw, systems
+from .support.buckets import Bucket, make_bucket
 from .support.server import Server
 
 if TYPE_CHECKING:
-    from .support.buckets import Bucket
     from .support.preloaded import Preloaded
 
 SCHEMA = json.loads(SCHEMA_FILE.read_text("utf-8"))
@@ -30,6 +30,10 @@ KEY = "qk-test-0123456789"
 # How long an example takes says more about what else the machine does than about the program.
 hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("patient")
+
+# Each process would rewrite the assertions of all tests, for 5 s, where Python is told to keep no bytecode. The programs
+# that the tests start keep it anyway.
+sys.dont_write_bytecode = False
 
 if os.name == "nt":  # these import modules that Windows does not have
     collect_ignore = ["test_benchmarks.py", "batch/test_results_file.py"]
@@ -169,10 +173,8 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> "Bucket":
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Bucket:
     """An empty bucket of a real server, which this process can reach; programs need its ``env``."""
-    from .support.buckets import make_bucket  # imports the server
-
     new = make_bucket()
     for name, value in new.env.items():
         monkeypatch.setenv(name, value)

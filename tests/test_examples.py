@@ -9,7 +9,7 @@ import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pexpect
 import pyarrow as pa
@@ -22,12 +22,10 @@ from qubrid_cli.settings.config_file import parse_config
 
 from .conftest import KEY, at_home, environment
 from .support import documents, draw
+from .support.buckets import Bucket, make_bucket
 from .support.preloaded import Preloaded
 from .support.server import JSON, Asked, Reply, Server, document, stream
 from .test_readme import MANUAL, README
-
-if TYPE_CHECKING:
-    from .support.buckets import Bucket
 
 #: The first lines of these blocks of the README are run by ``.ci/run``, in a fresh clone.
 INSTALLING = "python3 -m venv "
@@ -133,10 +131,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def filled_bucket(template: Path) -> "Bucket":
+def filled_bucket(template: Path) -> Bucket:
     """The bucket that the examples name."""
-    from .support.buckets import make_bucket  # imports the server
-
     image, line = (template / "photo.jpg").read_bytes(), b'{"image": "s3://bucket/photos/a.jpg"}\n'
     return make_bucket("bucket", {"photos/a.jpg": image, "list.jsonl": line})
 

@@ -6,7 +6,7 @@ import random
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,12 +20,10 @@ from qubrid_cli.errors import ImageError, UsageError
 from qubrid_cli.images import sources
 from qubrid_cli.storage.opening import open_folder
 
+from ..support.buckets import Bucket
 from ..support.draw import IMAGES
 from ..support.gallery import Batch, Gallery
 from ..support.server import document
-
-if TYPE_CHECKING:  # imports the server
-    from ..support.buckets import Bucket
 
 LIGHTHOUSE, SCREENSHOT = (IMAGES / "lighthouse.jpg").read_bytes(), (IMAGES / "screenshot.png").read_bytes()
 
@@ -321,7 +319,7 @@ def test_a_run_that_cannot_succeed_asks_nothing(
     assert (run.exit_code, run.stderr.startswith(message), gallery.asked) == (2, True, [])
 
 
-def test_a_tar_file_in_a_bucket_is_read_from_the_front(bucket: "Bucket", tmp_path: Path) -> None:
+def test_a_tar_file_in_a_bucket_is_read_from_the_front(bucket: Bucket, tmp_path: Path) -> None:
     write_tar(tmp_path / "s.tar", SAMPLES)
     open_folder(f"{bucket.url}/d/").put("s.tar", (tmp_path / "s.tar").read_bytes())
     inputs = BatchInputs((f"{bucket.url}/d/s.tar",))

@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openai.types.chat import completion_create_params
 from PIL import Image
-from pydantic import TypeAdapter
 
 from ..conftest import KEY, Ask, Qvision, command, environment
 from ..support import draw
@@ -47,13 +45,14 @@ def large_photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-#: Kept for as long as what it validates: pydantic validates iterables only when they are walked.
-REQUEST = TypeAdapter(completion_create_params.CompletionCreateParamsStreaming)
-
-
 def validated(body: dict[str, Any]) -> dict[str, Any]:
     """The body, held against OpenAI's own request type."""
-    for message in REQUEST.validate_python(body)["messages"]:
+    from openai.types.chat import completion_create_params  # loading it takes 2 s, which each process would spend
+    from pydantic import TypeAdapter
+
+    # Kept for as long as what it validates: pydantic validates iterables only when they are walked.
+    request = TypeAdapter[Any](completion_create_params.CompletionCreateParamsStreaming)
+    for message in request.validate_python(body)["messages"]:
         if not isinstance(content := message.get("content"), str):
             list(content or ())
     return body

@@ -2,8 +2,9 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 
@@ -116,31 +117,47 @@ def animated() -> bytes:
     return stream.getvalue()
 
 
-#: So large that a decoder can halve it; and so large that it is shrunk.
-VAST, LARGE = draw.lighthouse(3800, 2800), draw.lighthouse(1900, 1500)
-FILES = {
-    "vast JPEG": saved(VAST, "JPEG"),
-    "vast JPEG, on its side": turned(VAST, 6),
-    "large JPEG": saved(LARGE, "JPEG"),
-    "large JPEG, progressive": saved(LARGE, "JPEG", progressive=True),
-    "large JPEG, gray": saved(LARGE.convert("L"), "JPEG"),
-    "large JPEG, CMYK": saved(LARGE.convert("CMYK"), "JPEG"),
-    "large JPEG of several pictures": saved(LARGE, "MPO"),
-    "large PNG": saved(LARGE, "PNG"),
-    "large PNG with transparency": saved(LARGE.convert("RGBA"), "PNG"),
-    "large PNG with a palette": saved(LARGE.convert("P"), "PNG"),
-    "large WebP": saved(LARGE, "WEBP"),
-    "small JPEG": saved(plain(), "JPEG"),
-    "screenshot": SCREENSHOT.read_bytes(),
-    "animation": animated(),
-    "GIF": saved(plain(), "GIF"),
-    "JPEG cut off": saved(LARGE, "JPEG")[:50_000],
-    "JPEG without a picture": b"\xff\xd8\xff\xe0" + bytes(100),
-    "PNG cut off": saved(LARGE, "PNG")[:5_000],
-    "too small": saved(plain(size=(9, 9)), "JPEG"),
-    "text": b"hello",
-    "empty": b"",
+@cache
+def vast() -> Image.Image:
+    """So large that a decoder can halve it."""
+    return draw.lighthouse(3800, 2800)
+
+
+@cache
+def large() -> Image.Image:
+    """So large that it is shrunk."""
+    return draw.lighthouse(1900, 1500)
+
+
+#: Functions, because these files are drawn and encoded where they are used, not in each process that collects tests.
+FILES: dict[str, Callable[[], bytes]] = {
+    "vast JPEG": lambda: saved(vast(), "JPEG"),
+    "vast JPEG, on its side": lambda: turned(vast(), 6),
+    "large JPEG": lambda: saved(large(), "JPEG"),
+    "large JPEG, progressive": lambda: saved(large(), "JPEG", progressive=True),
+    "large JPEG, gray": lambda: saved(large().convert("L"), "JPEG"),
+    "large JPEG, CMYK": lambda: saved(large().convert("CMYK"), "JPEG"),
+    "large JPEG of several pictures": lambda: saved(large(), "MPO"),
+    "large PNG": lambda: saved(large(), "PNG"),
+    "large PNG with transparency": lambda: saved(large().convert("RGBA"), "PNG"),
+    "large PNG with a palette": lambda: saved(large().convert("P"), "PNG"),
+    "large WebP": lambda: saved(large(), "WEBP"),
+    "small JPEG": lambda: saved(plain(), "JPEG"),
+    "screenshot": SCREENSHOT.read_bytes,
+    "animation": animated,
+    "GIF": lambda: saved(plain(), "GIF"),
+    "JPEG cut off": lambda: saved(large(), "JPEG")[:50_000],
+    "JPEG without a picture": lambda: b"\xff\xd8\xff\xe0" + bytes(100),
+    "PNG cut off": lambda: saved(large(), "PNG")[:5_000],
+    "too small": lambda: saved(plain(size=(9, 9)), "JPEG"),
+    "text": lambda: b"hello",
+    "empty": lambda: b"",
 }
+
+
+@cache
+def read(name: str) -> bytes:
+    return FILES[name]()
 
 
 def outcome(path: Path, limits: ImageLimits) -> PreparedImage | tuple[str, str, str | None]:
@@ -158,7 +175,7 @@ def outcome(path: Path, limits: ImageLimits) -> PreparedImage | tuple[str, str, 
 )
 def test_the_result_is_the_same_with_and_without_prefetch(tmp_path: Path, name: str, limits: ImageLimits) -> None:
     path = tmp_path / "x"
-    path.write_bytes(FILES[name])
+    path.write_bytes(read(name))
     without = outcome(path, limits)
     prefetch.start(str(path))
     assert outcome(path, limits) == without
@@ -166,7 +183,7 @@ def test_the_result_is_the_same_with_and_without_prefetch(tmp_path: Path, name: 
 
 def test_a_prefetched_image_is_not_decoded_again(tmp_path: Path) -> None:
     path = tmp_path / "x"
-    path.write_bytes(FILES["vast JPEG"])
+    path.write_bytes(read("vast JPEG"))
     prefetch.start(str(path))
     data = prefetch.take(path)
     assert data is not None
@@ -178,7 +195,7 @@ def test_a_prefetched_image_is_not_decoded_again(tmp_path: Path) -> None:
 
 def test_another_size_is_decoded_again(tmp_path: Path) -> None:
     path = tmp_path / "x"
-    path.write_bytes(FILES["vast JPEG"])
+    path.write_bytes(read("vast JPEG"))
     prefetch.start(str(path))
     data = prefetch.take(path)
     assert data is not None
@@ -201,11 +218,11 @@ def test_only_the_prefetched_file_is_taken(tmp_path: Path) -> None:
 
 def test_a_file_deleted_meanwhile_was_read_completely(tmp_path: Path) -> None:
     path = tmp_path / "x"
-    path.write_bytes(FILES["large PNG"])
+    path.write_bytes(read("large PNG"))
     prefetch.start(str(path))
-    assert prefetch.take(path) == FILES["large PNG"]
+    assert prefetch.take(path) == read("large PNG")
     path.unlink()
-    assert prepare_image(sources.File("x", path), ImageLimits()).size == len(FILES["large PNG"])
+    assert prepare_image(sources.File("x", path), ImageLimits()).size == len(read("large PNG"))
 
 
 def test_only_regular_files_are_prefetched(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 from PIL import Image
-from playwright.sync_api import expect
 
 from qubrid_cli.report.gallery import Gallery
 from qubrid_cli.report.pictures import PictureStore, name_folder
@@ -23,6 +22,7 @@ from ..support.results import line, write
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page, Request
+    from playwright.sync_api._generated import LocatorAssertions
 
 COUNT = 200
 HOSTILE = [
@@ -36,6 +36,13 @@ BOXES = {"objects": [{"label": HOSTILE[0], "box": [0, 0, 32, 24]}, {"label": "ha
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 #: What no page may do: each is recorded by the browser.
 WATCH = "window.violations = []; addEventListener('securitypolicyviolation', (event) => violations.push(event.violatedDirective));"
+
+
+def expect(locator: "Locator") -> "LocatorAssertions":
+    """Playwright's own, which takes half a second to load: not in each process that collects tests."""
+    from playwright.sync_api import expect
+
+    return expect(locator)
 
 
 def make_results(folder: Path) -> Path:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -10,11 +10,9 @@ from qubrid_cli.errors import QvisionError, StorageError, UsageError
 from qubrid_cli.report.results import Results, State
 from qubrid_cli.storage.opening import open_folder
 
+from ..support.buckets import Bucket
 from ..support.gallery import Batch, Draw
 from ..support.results import line, write
-
-if TYPE_CHECKING:
-    from ..support.buckets import Bucket
 
 
 def read(*paths: Path, **options: Any) -> list[tuple[str, str, str]]:
@@ -145,7 +143,7 @@ def test_the_file_of_an_image_is_found(tmp_path: Path, source: str, path: str | 
 
 
 def test_results_in_a_bucket_are_read_with_their_corrections(
-    bucket: "Bucket", batch: Batch, draw: Draw, tmp_path: Path
+    bucket: Bucket, batch: Batch, draw: Draw, tmp_path: Path
 ) -> None:
     """A run in parts, and a results file that was copied there."""
     draw("a.png", "b.png")

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,11 +12,8 @@ from qubrid_cli.errors import MissingObjectError, OutputError, StorageError
 from qubrid_cli.storage.folder import Folder
 from qubrid_cli.storage.opening import open_folder
 from qubrid_cli.urls import is_object_url
-from tests.support.buckets import environment_for
+from tests.support.buckets import Bucket, environment_for
 from tests.support.server import Asked, Reply, Server
-
-if TYPE_CHECKING:
-    from tests.support.buckets import Bucket
 
 NAMES = ["a.txt", "in/a/folder.jsonl", "ü %20 #1?*.txt", "same", "same-too/x"]
 

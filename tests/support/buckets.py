@@ -10,9 +10,6 @@ from typing import Any
 from urllib.parse import quote
 from urllib.request import ProxyHandler, Request, build_opener
 
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import make_server
-
 _numbers = count(1)
 _requests: list[str] = []
 _ranges: list[str] = []
@@ -44,6 +41,10 @@ class Bucket:
 @cache
 def start_server() -> str:
     """Start the server, which ends with this process, and return its URL."""
+    # Loading them takes a second, which each process that collects tests would spend.
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import make_server
+
     logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
     application = DomainDispatcherApplication(create_backend_app)
 

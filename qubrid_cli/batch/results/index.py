@@ -178,12 +178,15 @@ class LineIndex:
     def has_own_answer(self, key: bytes, tag: int, *, since: int) -> bool:
         """Whether there is an answer with this key to a question, at an offset from ``since`` on."""
         key_hash = hash_digest(key)
-        return any(self._keys[row] == key_hash and self._offsets[row] >= since for row in self._find_answers(tag))
+        return any(place.key == key_hash and place.offset >= since for place in self.find_answers(tag))
 
     def find_answers(self, tag: int) -> Iterator[AnswerPlace]:
         """Yield the places of the answers to a question, the last one first."""
-        for row in self._find_answers(tag):
-            yield AnswerPlace(self._offsets[row], self._keys[row], self._sources_at[row], self._paths_at[row])
+        row = self._by_question.find(tag)
+        while row >= 0:
+            if self._kinds[row] & ANSWER and not self._kinds[row] & SUPERSEDED:
+                yield AnswerPlace(self._offsets[row], self._keys[row], self._sources_at[row], self._paths_at[row])
+            row = self._previous[row]
 
     def find_failure(self, tag: int) -> int | None:
         """Return the offset of the failure of a question, unless an answer followed it."""
@@ -209,13 +212,6 @@ class LineIndex:
         kinds = self._kinds.tobytes()
         if any(kinds.find(kind) >= 0 for kind in range(SUPERSEDED, 16) if kind & SUPERSEDED):
             yield from (row for row, kind in enumerate(kinds) if kind & SUPERSEDED)
-
-    def _find_answers(self, tag: int) -> Iterator[int]:
-        row = self._by_question.find(tag)
-        while row >= 0:
-            if self._kinds[row] & ANSWER and not self._kinds[row] & SUPERSEDED:
-                yield row
-            row = self._previous[row]
 
     def remove_superseded(self, starts: "array[int]", lengths: "array[int]") -> None:
         """Remove the superseded lines, because the file has been rewritten without them.

@@ -12,7 +12,6 @@ from ..client.endpoint import Endpoint
 from ..client.request import Request
 from ..client.retry import RetryLimits
 from ..describe import run
-from ..describe.prompt import fill_placeholders
 from ..describe.repetition import vary_sampling
 from ..describe.result import Description, UnpreparedImage
 from ..errors import ContextOverflow, ImageError, OutputError, QvisionError, UsageError
@@ -65,6 +64,8 @@ class BatchRequest:
         request = self.request if task.prompt is None else replace(self.request, prompt=task.prompt)
         if not request.may_have_placeholders:
             return request
+        from ..describe.prompt import fill_placeholders  # most prompts have none
+
         return fill_placeholders(request, _try_to_resolve(task), task.index, task.row)
 
     def adapt(self, result: "AttemptResult", input_tokens: int) -> "BatchRequest":

@@ -57,7 +57,7 @@ def login(
     key = keys.clean_pasted_key(_read_key_from_stdin() if from_stdin else _prompt_for_key(settings), "the key")
     if key is None:
         raise UsageError("the key is empty; nothing was stored", hint=_PIPE_HINT)
-    location, problem = keys.store_key(settings, key, connection.locate_key_file(), keys.Keychain())
+    location, problem = keys.store_key(settings, key, keys.locate_key_file(), keys.Keychain())
     if quiet:
         return
     if problem:
@@ -106,7 +106,7 @@ def logout(context: typer.Context, *, quiet: options.Quiet = False) -> None:
     from ..settings import keys
 
     settings = setup.resolve_settings(context)
-    is_removed = keys.remove_key(settings.profile, connection.locate_key_file(), keys.Keychain())
+    is_removed = keys.remove_key(settings.profile, keys.locate_key_file(), keys.Keychain())
     if quiet:
         return
     if is_removed:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..settings.fields import DEFAULT_PROFILE, OriginKind
@@ -21,18 +20,11 @@ if TYPE_CHECKING:
     from ..settings.keys import Key
 
 
-def locate_key_file() -> Path:
-    """The path of the key file, in the default folder: the folder of ``QVISION_CONFIG`` may be shared with others."""
-    from ..settings import config_file
-
-    return config_file.get_config_folder() / "keys.toml"
-
-
 def find_key(settings: "Settings") -> "Key | None":
     """The key of the profile, from any source."""
     from ..settings import keys
 
-    return keys.find_key(settings, os.environ, locate_key_file(), keys.Keychain())
+    return keys.find_key(settings, os.environ, keys.locate_key_file(), keys.Keychain())
 
 
 def require_key(settings: "Settings") -> tuple[str | None, list[str]]:

@@ -19,6 +19,7 @@ from ..operating_system import IS_WINDOWS, format_set_variable
 from ..providers import find_provider
 from ..text import quote_name, redact_secrets
 from .checks import get_origin
+from .config_file import get_config_folder
 from .fields import DEFAULT_PROFILE, QUBRID_URL, Settings
 
 _KEY_FILE_HEADER = "# Written by qvision auth login. Each key goes to its own origin and to no other.\n"
@@ -149,6 +150,11 @@ def clean_pasted_key(pasted: str, location: str) -> str | None:
             hint=f"Copy the key again from {_find_keys_page(QUBRID_URL) if 'QUBRID' in location else 'where it was created'}.",
         )
     return key
+
+
+def locate_key_file() -> Path:
+    """The path of the key file, in the default folder: the folder of ``QVISION_CONFIG`` may be shared with others."""
+    return get_config_folder() / "keys.toml"
 
 
 def find_key(settings: Settings, env: Mapping[str, str], path: Path, keychain: Keychain) -> Key | None:

@@ -247,7 +247,7 @@ class Budget:
             return None
         return ConfigError(
             f"--max-cost needs a price for {model}, because the endpoint does not report costs",
-            hint=f'In config.toml: [prices."{model}"] with input and output, USD per million tokens.',
+            hint=f'Add to config.toml: [prices."{model}"] with input and output, in USD per million tokens.',
         )
 
     def _estimate_request(self, input_tokens: int, output_tokens: int, *, unknown_cost: float) -> tuple[float, float]:

@@ -207,35 +207,31 @@ def split_arguments(
     """
     paths: list[str] = []
     prompts: list[str] = []
-    exists = partial(find_existing_path, is_windows=is_windows)
     has_folder = any(word and is_folder(word) for word in words)
     for word in words:
         refuse_list(word)
-        is_url = sources.is_url(word)
-        if is_url:
+        if sources.is_url(word):
             sources.resolve_url(word)  # refuses an invalid one
-        page = sources.split_page(word)
-        name = page[0] if page else word
-        is_image = (
-            word == "-"
-            or is_url
-            or _names_folder_or_match(word)
-            or is_unexpanded(word, is_windows=is_windows)
-            or (bool(word) and (exists(word) or exists(name)) is not None)
-            or (
-                is_path_beside_folder(name, is_preset, is_windows=is_windows)
-                if has_folder
-                else is_path(name, is_windows=is_windows)
-            )
-        )
-        (paths if is_image else prompts).append(word)
+        names_images = _names_images(word, is_preset, has_folder=has_folder, is_windows=is_windows)
+        (paths if names_images else prompts).append(word)
     return tuple(paths), choose_prompt(prompts, has_prompt_option=has_prompt_option)
 
 
-def _names_folder_or_match(argument: str) -> bool:
-    if argument and is_folder(argument):
+def _names_images(word: str, is_preset: Callable[[str], bool], *, has_folder: bool, is_windows: bool) -> bool:
+    """Whether a word of the command line names images; otherwise it is a prompt."""
+    if word == "-" or sources.is_url(word) or is_unexpanded(word, is_windows=is_windows):
         return True
-    return bool(_PATH_GLOB.fullmatch(argument) and next(iterate_glob(argument, include_hidden=False), None))
+    if word and is_folder(word):
+        return True
+    if _PATH_GLOB.fullmatch(word) and next(iterate_glob(word, include_hidden=False), None) is not None:
+        return True
+    page = sources.split_page(word)
+    name = page[0] if page else word
+    if word and any(find_existing_path(path, is_windows=is_windows) is not None for path in (word, name)):
+        return True
+    if has_folder:
+        return is_path_beside_folder(name, is_preset, is_windows=is_windows)
+    return is_path(name, is_windows=is_windows)
 
 
 def validate_arguments(words: Sequence[str], storage: "Callable[[], StorageOptions] | None" = None) -> None:

@@ -139,7 +139,7 @@ class LeftOut:
         path = quote_name(escape_control_characters(self._first_paths[kind]))
         if command := _CONVERSIONS.get(kind):
             return f"Convert them first, for example: {command.format(path)}"
-        return f"Convert them to JPEG or PNG first. This names the format of a file: qvision describe {path} --dry-run"
+        return f"Convert them to JPEG or PNG first. To see the format of a file: qvision describe {path} --dry-run"
 
     def format_lines(self, document_count: int) -> Iterator[str]:
         """Yield the lines of the summary.

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from math import inf
+from typing import TYPE_CHECKING
 
 from ..describe.verdicts import Answer, Verdict, read_verdict
 from ..frozen import frozen
@@ -20,6 +21,9 @@ from .inputs import Task
 from .progress.display import ProgressDisplay
 from .results.sharing import AlreadyDone
 from .tasks import Done, Skipped
+
+if TYPE_CHECKING:
+    from .run import RunItem
 
 
 class Form(enum.Enum):
@@ -97,7 +101,7 @@ class Matches:
         """Whether there are as many matches as are needed."""
         return self.count >= self.options.limit
 
-    def add_item(self, item: object, display: ProgressDisplay) -> bool:
+    def add_item(self, item: "RunItem", display: ProgressDisplay) -> bool:
         """Take the answers in an item of a run, and print those that match, if they are printed at once.
 
         Args:

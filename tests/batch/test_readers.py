@@ -42,8 +42,8 @@ LIGHTHOUSE, SCREENSHOT = (IMAGES / "lighthouse.jpg").read_bytes(), (IMAGES / "sc
         (
             "image,n\na.jpg,1,2\n,1\nb.jpg,1\n",
             [
-                InvalidListEntry(2, "has 3 cells, and the header 2"),
-                InvalidListEntry(3, "has nothing in the column image"),
+                InvalidListEntry(2, "has 3 cells, but the header has 2"),
+                InvalidListEntry(3, "has no value in the column image"),
                 ListEntry("b.jpg", row={"n": "1"}),
             ],
         ),

@@ -91,7 +91,7 @@ def open_endpoint(access: EndpointAccess, credentials: Credentials | None) -> "t
         if missing_names := [name for name in access.secret_names if name not in own_names]:
             raise ConfigError(
                 f"the worker on {socket.gethostname()} does not have {missing_names[0]} of profile {access.profile}",
-                hint=f"Add it to its config.toml, or send it from here with --send-key: [profiles.{access.profile}]",
+                hint=f"Add it to [profiles.{access.profile}] in the config.toml there, or send it from here: --send-key",
             )
         settings = replace(
             settings, headers={**settings.headers, **access.headers}, query={**settings.query, **access.query}

@@ -238,7 +238,8 @@ def _connect(make_client: Callable[..., Any], address: str) -> Any:
         return make_client(address, timeout=_CONNECT_SECONDS)
     except (OSError, ValueError, TimeoutError) as error:
         raise ConfigError(
-            f"there is no Dask scheduler at {address}", hint="Its log shows its address, such as tcp://10.0.0.5:8786."
+            f"there is no Dask scheduler at {address}",
+            hint="The log of a scheduler shows its address, such as tcp://10.0.0.5:8786.",
         ) from error
 
 
@@ -260,7 +261,7 @@ def _check_versions(client: Any) -> None:
         if version != __version__:
             problem = f"has qvision {version}" if isinstance(version, str) else "does not have qvision"
             raise ConfigError(
-                f"the Dask worker {worker} {problem}, and this is {__version__}",
+                f"the Dask worker {worker} {problem}, but this is qvision {__version__}",
                 hint=f"On every worker: pip install qubrid-cli=={__version__}",
                 code="version",
             )

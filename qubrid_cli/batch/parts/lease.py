@@ -224,7 +224,7 @@ class Lease:
                 return
             self.problem = OutputError(
                 f"another run has taken over {self._folder.url}, because this one did not answer for a while",
-                hint="Let that one finish.",
+                hint="Wait until that run is finished.",
                 code="in_use",
             )
 

@@ -210,6 +210,6 @@ def read_description(folder: "Folder") -> RunDescription:
         data = folder.read(RUN_FILE)
     except MissingObjectError as error:
         raise StorageError(
-            f"there is no run in {folder.url}", hint="It is written by: qvision batch … -o FOLDER/"
+            f"there is no run in {folder.url}", hint="To start one: qvision batch … -o FOLDER/"
         ) from error
     return decode_description(data, folder.url + RUN_FILE)

@@ -15,6 +15,7 @@ from ...settings.config_file import load_config
 from ...settings.resolve import resolve
 from ...signals import stop_on_signals
 from ...storage.opening import StorageOptions, open_folder
+from ...text import format_count
 from ..budget import TotalUsage
 from ..progress.display import show_progress
 from ..progress.stats import BatchStats
@@ -180,10 +181,11 @@ def _raise_if_incomplete(driver: Driver, stats: BatchStats, url: str) -> None:
     if (reason := driver.stop_reason) is not None:
         raise reason.with_message(f"{reason.message}; some parts are left", hint=reason.hint or f"To continue, {again}")
     if driver.left_out:
+        parts = format_count(len(driver.left_out), "part was", "parts were")
         numbers = ", ".join(map(str, driver.left_out[:10]))
         raise BatchIncompleteError(
-            f"part {numbers} was left out, because its workers died {MAX_DEATHS} times",
-            hint=f"Is there enough memory? Its images are in {url}plan/. To try again, {again}",
+            f"{parts} left out ({numbers}), because the workers died {MAX_DEATHS} times",
+            hint=f"Is there enough memory? The images of a part are in {url}plan/. To try again, {again}",
         )
     if stats.failed:
         raise BatchIncompleteError(

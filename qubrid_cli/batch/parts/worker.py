@@ -64,7 +64,7 @@ def run_part(part: Part) -> PartSummary:
     """
     if part.version != __version__:
         raise ConfigError(
-            f"the worker on {socket.gethostname()} has qvision {__version__}, and the run was started by {part.version}",
+            f"the worker on {socket.gethostname()} has qvision {__version__}, but the run was started by {part.version}",
             hint=f"On every worker: pip install qubrid-cli=={part.version}",
             code="version",
         )

@@ -77,7 +77,7 @@ class BatchStats:
         self._last_outcome_at = self._next_check_at = self._started_at
         self._claimed_keys: dict[int, str] = {}  # by the position of the image
         self._answered_elsewhere: set[int] = set()  # and not yet skipped here
-        self._elsewhere_count = 0
+        self._answered_elsewhere_count = 0
 
     @property
     def finished(self) -> int:
@@ -92,7 +92,7 @@ class BatchStats:
     @property
     def _request_count(self) -> int:
         """Images for which requests were needed, here or in another run at the same time."""
-        return self.done - self.duplicates + self.failed + self._elsewhere_count
+        return self.done - self.duplicates + self.failed + self._answered_elsewhere_count
 
     def count_total(self, images: Iterator[object], has_work: threading.Event) -> None:
         """Count all images of the run in a thread of its own, while the first ones are processed.
@@ -110,7 +110,7 @@ class BatchStats:
 
     def begin_requests(self) -> None:
         """Measure the speed from now on, if nothing was requested before, for example because there were no workers."""
-        self._record_speed()
+        self._record_progress()
 
     def add_outcome(self, outcome: Outcome) -> None:
         """Count an image."""
@@ -127,12 +127,12 @@ class BatchStats:
             self._add_measurements(outcome.record)
         self._claimed_keys.pop(outcome.task.index, None)
         self._answered_elsewhere.discard(outcome.task.index)
-        self._record_speed()
+        self._record_progress()
 
     def add_already_done(self, count: int) -> None:
         """Count images whose answers were found without reading them."""
         self.skipped += count
-        self._record_speed()
+        self._record_progress()
 
     def list_failures(self) -> list[FailureCount]:
         """List the failures by kind, as plain data."""
@@ -145,7 +145,7 @@ class BatchStats:
         self.failed += failed
         for failure in failures:
             self._failures.add_count(failure)
-        self._record_speed()
+        self._record_progress()
 
     def add_claimed(self, index: int, key: str) -> None:
         """Note that another run has claimed the image at this position."""
@@ -164,11 +164,11 @@ class BatchStats:
         for index in answered:
             del self._claimed_keys[index]
         self._answered_elsewhere.update(answered)
-        self._elsewhere_count += len(answered)
+        self._answered_elsewhere_count += len(answered)
         if answered:
-            self._record_speed()
+            self._record_progress()
 
-    def _record_speed(self) -> None:
+    def _record_progress(self) -> None:
         now = self._last_outcome_at = self._clock()
         if self._request_count == 0:  # skipping images says nothing about the speed of requests
             self._history[0] = now, 0

@@ -341,10 +341,10 @@ class _Table:
 
     def _build_entry(self, cells: Sequence[str], number: int) -> ListItem:
         if len(cells) > len(self.header):
-            return InvalidListEntry(number, f"has {len(cells)} cells, and the header {len(self.header)}")
+            return InvalidListEntry(number, f"has {len(cells)} cells, but the header has {len(self.header)}")
         values = dict(zip(self.header, [*cells, *[""] * (len(self.header) - len(cells))], strict=True))
         if not values[self.image_column].strip():
-            return InvalidListEntry(number, f"has nothing in the column {self.image_column}")
+            return InvalidListEntry(number, f"has no value in the column {self.image_column}")
         row = {name: values[name] for name in self.columns}
         return ListEntry(values[self.image_column], values.get("prompt") or None, values.get("id") or None, row or None)
 

@@ -166,7 +166,7 @@ def _find_image_column(file: "ParquetFile", archive: str, name: str | None) -> s
     if not _has_bytes(schema.field(name)) and not _is_text(schema.field(name)):
         raise UsageError(
             f"{quote_name(archive)}: the column {name} holds {schema.field(name).type}, not images",
-            hint="Name one of bytes, of paths, of URLs, or of images as Hugging Face has them: --image-column NAME",
+            hint="Name a column of bytes, paths, URLs or Hugging Face images: --image-column NAME",
         )
     return name
 

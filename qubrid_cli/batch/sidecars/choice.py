@@ -137,7 +137,7 @@ def build_options(
     if SidecarFormat.XMP in kinds and not fields:
         raise UsageError(
             "--sidecar xmp: the schema has no field that photo managers have",
-            hint="Name a field of the schema title, caption, alt or keywords, or use: -P photo",
+            hint="Call a field of the schema title, caption, alt or keywords, or use: -P photo",
         )
     return options
 

@@ -1,4 +1,4 @@
-"""Small charts as plain data, which the macros in ``charts.html`` draw as SVG: histograms, bars over time, ranges. Pure."""
+"""The data of small charts, which the macros in ``charts.html`` draw as SVG: histograms, timelines, ranges. Pure."""
 
 import math
 import time
@@ -7,22 +7,22 @@ from statistics import quantiles
 
 from ..frozen import frozen
 
-#: The area of a chart in the units of its SVG, which are about pixels.
+#: The size of the plot in units of the SVG, which are about pixels.
 WIDTH, HEIGHT = 300, 84
-#: Columns of a histogram, about so many, and ticks below any chart.
+#: The approximate number of columns of a histogram, and of ticks below any chart.
 _COLUMNS, _TICKS = 24, 4
-#: Values beyond this multiple of the 95th percentile are counted in the last column.
+#: Values above this multiple of the 95th percentile are counted in the last column.
 _TAIL = 1.6
-#: Seconds between ticks of a chart over time.
+#: Seconds between the ticks of a timeline.
 _TIME_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 
 
 @frozen
 class Column:
-    """A column of a chart: its position, its height from the bottom, and what it says.
+    """A column of a chart, in units of the SVG, with its tooltip.
 
     Attributes:
-        kind: the class of its element: ``ok`` or ``failed``.
+        kind: the CSS class of its element: ``ok`` or ``failed``.
     """
 
     x: float
@@ -35,7 +35,7 @@ class Column:
 
 @frozen
 class Tick:
-    """A label below a chart, or a line in it, at a position."""
+    """A label below a chart, or the label of a line in it, at a horizontal position."""
 
     x: float
     label: str
@@ -47,8 +47,8 @@ class Chart:
     """A chart of columns.
 
     Attributes:
-        summary: what it shows, in words.
-        markers: vertical lines.
+        summary: a description in words, for screen readers.
+        markers: vertical lines with labels.
     """
 
     title: str
@@ -59,7 +59,7 @@ class Chart:
 
 
 def build_histogram(title: str, values: Iterable[float], unit: str) -> Chart | None:
-    """How often values occur, with their median and their 95th percentile; ``None`` for fewer than two values."""
+    """Build a histogram of values, with their median; ``None`` for fewer than two values."""
     values = sorted(value for value in values if math.isfinite(value))
     if len(values) < 2:
         return None
@@ -94,10 +94,10 @@ def build_histogram(title: str, values: Iterable[float], unit: str) -> Chart | N
 
 
 def build_timeline(title: str, times: Sequence[tuple[float, bool]]) -> Chart | None:
-    """How many answers arrived when; ``None`` if all arrived in the same second.
+    """Build a timeline of the number of answers; ``None`` if all arrived in the same second.
 
     Args:
-        times: of the answers, in seconds since 1970, and whether each is a success.
+        times: the time of each answer, in seconds since 1970, and whether it is a success.
     """
     if not times:
         return None
@@ -137,7 +137,7 @@ def _clock_format(seconds: float) -> str:
 
 
 def _build_columns(series: Sequence[tuple[Sequence[int], str]], texts: Sequence[str]) -> Iterable[Column]:
-    """The columns of counts, those of later series on top of the earlier ones."""
+    """Build the columns of counts, with each series stacked on the one before."""
     highest = max(map(sum, zip(*(counts for counts, _ in series), strict=True)))
     width = WIDTH / len(texts)
     below = [0.0] * len(texts)
@@ -153,26 +153,26 @@ def _build_columns(series: Sequence[tuple[Sequence[int], str]], texts: Sequence[
 
 
 def _place_label(x: float, label: str) -> Tick:
-    """A label that does not leave the chart."""
+    """Place a label so that it stays within the chart."""
     return Tick(x, label, "start" if x < WIDTH * 0.12 else "end" if x > WIDTH * 0.88 else "middle")
 
 
 def find_step(span: float, count: int) -> float:
-    """A round step that divides a span into at most ``count`` parts: 1, 2 or 5 times a power of ten."""
+    """Find a round step, 1, 2 or 5 times a power of ten, that divides a span into at most ``count`` parts."""
     raw = span / count
     power = 10.0 ** math.floor(math.log10(raw))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * (1 - 1e-9))
 
 
 def find_ticks(low: float, high: float, count: int) -> Sequence[float]:
-    """Round values from ``low`` to ``high``."""
+    """Find round values from ``low`` to ``high``."""
     step = find_step((high - low) or 1, count)
     first = math.ceil(low / step - 1e-9)
     return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
 def format_number(value: float) -> str:
-    """A number with three significant digits: ``0.412``, ``38.4``, ``2,540``."""
+    """Format a number with three significant digits: ``0.412``, ``38.4``, ``2,540``."""
     if value and abs(value) < 1000:
         digits = max(0, 2 - math.floor(math.log10(abs(value))))
         text = f"{value:.{min(digits, 6)}f}"
@@ -182,7 +182,7 @@ def format_number(value: float) -> str:
 
 @frozen
 class RangeBar:
-    """A row of a chart of ranges: from the smallest value to the 95th percentile, with the median."""
+    """A bar from the lowest value to the 95th percentile, with the median, in units of the SVG."""
 
     label: str
     x: float
@@ -194,7 +194,7 @@ class RangeBar:
 
 @frozen
 class RangeChart:
-    """A chart with one row for each of several things that are compared."""
+    """A chart that compares several distributions, with a bar for each."""
 
     title: str
     summary: str
@@ -209,11 +209,11 @@ def build_ranges(
     *,
     prefers: Callable[[Iterable[float]], float] = min,
 ) -> RangeChart | None:
-    """Compare things by ranges, from zero on; ``None`` without rows.
+    """Build a chart of ranges on a scale that begins at zero; ``None`` without rows.
 
     Args:
-        rows: a label, the smallest value, the median and the 95th percentile of each.
-        prefers: which median is the best, ``min`` or ``max``.
+        rows: the label, the lowest value, the median and the 95th percentile of each.
+        prefers: ``min`` or ``max``, which finds the best median.
     """
     rows = [row for row in rows if all(map(math.isfinite, row[1:]))]
     if not rows:

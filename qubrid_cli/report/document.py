@@ -12,24 +12,27 @@ from ..output.formatting import json_text
 from ..text import escape_control_characters, strip_control_characters
 from .results import ResultItem, Results, State, find_state
 
-#: The formats that viewers of Markdown show.
+#: The formats of images that viewers of Markdown show.
 _SHOWN_SUFFIXES = frozenset({"jpg", "jpeg", "png", "gif", "webp", "avif", "bmp"})
-#: What begins HTML, links, images, entities, code, strikethrough, mathematics or a template.
+#: Characters that begin HTML, links, images, entities, code, strikethrough, mathematics or a template.
 _ACTIVE = re.compile(r"[\\`<>\[\]&~${]")
-#: The same, emphasis, and the cells of tables.
+#: The same, and those of emphasis, headings and the cells of tables.
 _SPECIAL = re.compile(r"[\\`<>\[\]&~${*_|#!]")
-#: What begins a heading, or makes one of the line above.
+#: The position of characters that begin a heading, or turn the line above into one.
 _HEADING = re.compile(r"^([ \t]*)(?=#|=|-+[ \t]*$)", re.MULTILINE)
-#: Where to interrupt what viewers turn into a link by themselves.
+#: The positions for a backslash in texts that viewers would turn into links.
 _AUTOLINK = re.compile(r"(?i)(?<=[a-z])(?=://)|(?<=\bwww)(?=\.)|(?<=\w)(?=@\w)")
 _FENCE = re.compile("`{3,}")
 
 
 def iterate_markdown(results: Results, folder: str, title: str) -> Iterator[str]:
-    """Yield the parts of a document for a file in a folder.
+    """Yield the parts of a document.
 
-    Emphasis, lists and tables of an answer are kept, inside of a quotation. HTML, links, images, code and headings are shown
-    as the text that the model wrote: so an answer can neither load nor run anything, nor continue behind its end.
+    Answers are quotations, in which emphasis, lists and tables are kept. HTML, links, images, code and headings become plain
+    text, so an answer cannot load or run anything, or look like a part of the document.
+
+    Args:
+        folder: the folder of the document, where the paths of images start.
     """
     counts: Counter[State] = Counter()
     models: set[str] = set()
@@ -52,7 +55,7 @@ def iterate_markdown(results: Results, folder: str, title: str) -> Iterator[str]
 
 
 def _add_up_to_two(values: set[str], value: Any) -> None:
-    """Remember a value, until it is known that there are several."""
+    """Add a text, unless there are two, which suffice to know that there are several."""
     if isinstance(value, str) and len(values) < 2:
         values.add(value)
 
@@ -65,7 +68,7 @@ def _format_counts(counts: Counter[State]) -> str:
 
 
 def _format_image(item: ResultItem, folder: str) -> Iterator[str]:
-    """The heading of an image and the image itself, if it is on this machine."""
+    """Format the heading of an image, and the image itself if it is on this machine."""
     yield f"## {_escape_line(', '.join(item.sources))}\n"
     if item.page is None and find_suffix(item.location or "") in _SHOWN_SUFFIXES and (file := item.find_file()):
         try:
@@ -106,13 +109,13 @@ def _list_facts(item: ResultItem, *, has_model: bool) -> Iterable[str]:
 
 
 def _escape_line(text: str) -> str:
-    """Text without any markup, on one line."""
+    """Escape all markup in a text that becomes one line."""
     escaped = _SPECIAL.sub(lambda match: "\\" + match[0], escape_control_characters(text))
     return _AUTOLINK.sub(r"\\", escaped)
 
 
 def _quote(text: str) -> str:
-    """Markdown of a model as a quotation, without what loads, runs, links or ends it; line breaks are kept."""
+    """Quote a model's Markdown. Line breaks are kept; markup that loads, runs, links or ends the quotation is escaped."""
     text = strip_control_characters(text.replace("\r\n", "\n").replace("\r", "\n")).strip("\n")
     text = _AUTOLINK.sub(r"\\", _ACTIVE.sub(lambda match: "\\" + match[0], text))
     lines = [line.rstrip() for line in _HEADING.sub(r"\1\\", text).split("\n")]

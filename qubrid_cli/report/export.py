@@ -1,4 +1,4 @@
-"""The formats of reports, and writing a report in one of them."""
+"""The formats of reports, and how a report is written in each."""
 
 import os
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .gallery import Gallery
     from .results import Results
 
-#: Characters that are written at once.
+#: Characters to write at once.
 _BLOCK_SIZE = 1 << 16
 
 
@@ -29,11 +29,11 @@ class ReportFormat(StrEnum):
 
     @property
     def is_text(self) -> bool:
-        """Whether a terminal can show it."""
+        """Whether it is text, which a terminal can show."""
         return self is not ReportFormat.PARQUET
 
 
-#: Suffixes that are not the name of a format.
+#: Further suffixes of the formats.
 _OTHER_SUFFIXES = {"htm": ReportFormat.HTML, "markdown": ReportFormat.MARKDOWN, "ndjson": ReportFormat.JSONL}
 
 
@@ -41,7 +41,7 @@ def find_format(name: str) -> ReportFormat:
     """Find the format of a file by its name.
 
     Raises:
-        UsageError: no format has its suffix.
+        UsageError: no format has this suffix.
     """
     suffix = os.path.splitext(name)[1].removeprefix(".").lower()
     formats = {**{item.value: item for item in ReportFormat}, **_OTHER_SUFFIXES}
@@ -67,10 +67,10 @@ def write_report(
     """Write a report.
 
     Args:
-        name: of the file, or ``-``; paths in the report begin in its folder.
-        title: of a document.
-        has_mark: a table begins with a byte order mark.
-        gallery: of the results, for a page.
+        name: the name of the file, or ``-``; paths in the report are relative to its folder.
+        title: the title of a document.
+        has_mark: begin a table with a byte order mark.
+        gallery: the gallery of the results, for a page.
     """
     folder = os.getcwd() if name == "-" or is_object_url(name) else os.path.dirname(os.path.realpath(name))
     match report_format:
@@ -98,7 +98,7 @@ def write_report(
 
 
 def _join(pieces: Iterator[str]) -> Iterator[str]:
-    """Join small pieces."""
+    """Join small pieces into blocks."""
     block: list[str] = []
     size = 0
     for piece in pieces:

@@ -1,4 +1,4 @@
-"""The gallery: results as one page, with a card for each image and all answers about it side by side."""
+"""The gallery: results as an HTML page, with a card for each image and all answers about it side by side."""
 
 import calendar
 import time
@@ -29,15 +29,16 @@ class Figure:
 
 
 class Gallery:
-    """What a page shows, with the pictures of all images loaded.
+    """The content of the page, with the pictures of all images.
 
     Args:
-        store: gets the pictures.
-        fetch: see ``load_pictures``.
-        report_progress: called with the number of loaded pictures and the number of all.
+        store: receives the pictures.
+        fetch: as for ``load_pictures``.
+        report_progress: called with the number of loaded images and the number of all images.
 
     Attributes:
-        items: by the numbers of their answers in the page; ``positions`` are theirs among all results.
+        items: the results, in the order of the numbers that their answers have in the page.
+        positions: the position of each item among all results.
 
     Raises:
         OutputError: a picture cannot be written.
@@ -87,26 +88,26 @@ class Gallery:
         self._images.append(image)
 
     def correct(self, results: Results, number: int, text: str | None, *, is_bad: bool) -> dict[int, dict[str, Any]]:
-        """Save a correction; return what the page shows now about this answer, and about copies of it, by their numbers.
+        """Save a correction; return the new data of this answer, and of copies of it, by their numbers.
 
         Raises:
-            ValueError: there is no such answer, or the text cannot stand for it; the message is a sentence for the user.
+            ValueError: the answer does not exist, or the text cannot replace it; the message is a sentence for the user.
             OutputError: the correction cannot be saved.
         """
         if not 0 <= number < len(self.items):
             raise ValueError("there is no such answer")
         corrected = results.correct(self.positions[number], text=text, is_bad=is_bad)
         changes = {}
-        for other, item in enumerate(self.items):
+        for index, item in enumerate(self.items):
             if item.answer_id == corrected.answer_id:
-                self.items[other] = results[self.positions[other]]
-                image, answer = self._answers[other]
-                changes[other] = build_answer(self.items[other], (image["width"], image["height"]))
-                answer |= changes[other]
+                self.items[index] = results[self.positions[index]]
+                image, answer = self._answers[index]
+                changes[index] = build_answer(self.items[index], (image["width"], image["height"]))
+                answer |= changes[index]
         return changes
 
     def render(self, *, is_served: bool = False) -> bytes:
-        """The page."""
+        """Render the page as one HTML file."""
         setup = PageSetup(("gallery.css",), ("gallery.js",), has_files=self._store.has_files, is_served=is_served)
         return render_page(
             "gallery.html",
@@ -125,7 +126,7 @@ def _find_origin(group: ImageGroup) -> ImageOrigin:
 
 
 def list_figures(items: Sequence[ResultItem], image_count: int) -> list[Figure]:
-    """The figures of the run for the header."""
+    """List the figures of the run for the header."""
     states = Counter(item.state for item in items)
     figures = [Figure("Images", f"{image_count:,}")]
     if len(items) != image_count:
@@ -158,7 +159,7 @@ def list_figures(items: Sequence[ResultItem], image_count: int) -> list[Figure]:
 
 
 def build_charts(items: Sequence[ResultItem]) -> list[charts.Chart]:
-    """The charts of the run, without those that have too few values."""
+    """Build the charts of the run, except those with too few values."""
     all_charts = (
         charts.build_histogram(
             "Time to first token, s", [item.figures.ttft for item in items if item.figures.ttft is not None], "s"
@@ -178,7 +179,7 @@ def build_charts(items: Sequence[ResultItem]) -> list[charts.Chart]:
 
 
 def describe_run(items: Sequence[ResultItem]) -> str:
-    """The models, and when the answers were made."""
+    """Describe the run in one line: the models, and the times of the answers."""
     models = Counter(item.model for item in items if item.model)
     parts = [", ".join(model for model, _ in models.most_common(5)) + (" and others" if len(models) > 5 else "")]
     times = [moment for item in items if (moment := parse_time(item.created)) is not None]
@@ -189,7 +190,7 @@ def describe_run(items: Sequence[ResultItem]) -> str:
 
 
 def parse_time(created: str | None) -> float | None:
-    """The time of a record in seconds since 1970; ``None`` if it is not one."""
+    """Parse the time of a record into seconds since 1970; ``None`` if it is invalid."""
     with suppress(ValueError, OverflowError):
         return calendar.timegm(time.strptime(created or "", "%Y-%m-%dT%H:%M:%SZ"))
     return None

@@ -1,4 +1,4 @@
-"""Results as the script of the gallery needs them: by image, with texts and figures that are ready to be shown. Pure."""
+"""The data for the script of the gallery: results by image, with texts and figures that are ready to be shown. Pure."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,13 +12,13 @@ from .pictures import LoadedPicture
 from .results import ResultItem
 from .safe_html import extract_text, render_markdown
 
-#: Characters of a caption, and of a prompt in the heading of an answer.
+#: Maximum characters of a caption, and of a prompt in the heading of an answer.
 _CAPTION_LENGTH, _LABEL_LENGTH = 1200, 60
-#: Fields of data that say what an image is, the most telling first.
+#: Fields of data that describe an image, the best description first.
 _CAPTION_FIELDS = ("caption", "description", "summary", "alt", "alt_text", "title", "text", "answer", "reason")
 #: Parameters of a request that are shown.
 _PARAMETERS = ("max_tokens", "temperature", "top_p", "detail", "schema")
-#: More are not drawn, nor is what is nested more deeply looked at.
+#: Maximum number of boxes, and maximum depth at which they are searched.
 _MAX_BOXES, _MAX_DEPTH = 500, 6
 
 #: A label, and the left, top, right and bottom edge as fractions of the image.
@@ -27,19 +27,19 @@ Box = tuple[str, float, float, float, float]
 
 @frozen
 class ImageGroup:
-    """An image and the answers about it; ``positions`` are theirs among all results."""
+    """An image and the answers about it, each with its position among all results."""
 
     items: tuple[ResultItem, ...]
     positions: tuple[int, ...]
 
     @property
     def name(self) -> str:
-        """The name of the image, as the results have it."""
+        """The name of the image in the results."""
         return ", ".join(self.items[0].sources)
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What the record says about the image; of a foreign record, perhaps nothing."""
+        """The facts about the image in the record; empty for some records of other programs."""
         match self.items[0].record.get("images"):
             case [dict() as image, *_]:
                 return image
@@ -47,12 +47,12 @@ class ImageGroup:
 
     @property
     def sha256(self) -> str | None:
-        """The digest of the file, if the record has it."""
+        """The digest of the file; ``None`` if the record lacks it."""
         digest = self.facts.get("sha256")
         return digest if isinstance(digest, str) else None
 
     def label_answers(self) -> list[str]:
-        """What tells the answers apart: model, prompt, size; or else their number."""
+        """Label the answers with what differs between them: model, prompt, size; or else with their number."""
         columns = [
             [item.model or "unknown model" for item in self.items],
             [shorten(" ".join((item.prompt or "").split()), _LABEL_LENGTH) for item in self.items],
@@ -69,7 +69,7 @@ class ImageGroup:
 
 
 def group_items(items: Iterable[ResultItem]) -> list[ImageGroup]:
-    """The images in the order of their first answers."""
+    """Group results by image, in the order of the first answer about each."""
     groups: dict[str, list[tuple[ResultItem, int]]] = {}
     for position, item in enumerate(items):
         groups.setdefault(item.image_id, []).append((item, position))
@@ -91,7 +91,7 @@ def _get_sent_size(item: ResultItem) -> str | None:
 
 
 def describe_image(group: ImageGroup, picture: LoadedPicture) -> dict[str, Any]:
-    """What the page shows about an image."""
+    """Build the data that the page shows about an image."""
     facts, item = group.facts, group.items[0]
     width, height = picture.size or (_get_int(facts, "width"), _get_int(facts, "height"))
     texts = [facts.get("format"), f"{width:,} × {height:,}" if width and height else None]
@@ -114,10 +114,10 @@ def _get_int(values: Mapping[str, Any], name: str) -> int:
 
 
 def build_answer(item: ResultItem, size: tuple[int | None, int | None]) -> dict[str, Any]:
-    """What the page shows about an answer, and what its script searches, filters and sorts by.
+    """Build the data that the page shows about an answer, and by which its script searches, filters and sorts.
 
     Args:
-        size: of the upright image, which boxes in its data refer to.
+        size: width and height of the upright image in pixels, to which boxes in its data refer; ``None`` if unknown.
     """
     width, height = size
     verdict = _get_verdict(item.data)
@@ -165,7 +165,7 @@ def _build_error(item: ResultItem) -> dict[str, Any] | None:
 
 
 def _get_verdict(data: Any) -> str | None:
-    """The answer to a yes-or-no question, as ``qvision test`` has it; ``None`` for other data."""
+    """Return the answer in a verdict, as ``qvision test`` writes it; ``None`` for other data."""
     match data:
         case {"answer": "yes" | "no" | "unsure" as answer, "probability": _}:
             return str(answer)
@@ -178,7 +178,7 @@ def _get_probability(data: Mapping[str, Any]) -> float | None:
 
 
 def summarize_answer(item: ResultItem) -> str:
-    """An answer in a few words: its text, or the most telling text of its data."""
+    """Summarize an answer: its text, or the best description in its data."""
     data = item.data
     if isinstance(data, list):
         return _summarize_list(data) or item.text
@@ -202,7 +202,7 @@ def _summarize_value(value: Any) -> str:
 
 
 def _summarize_list(values: Sequence[Any]) -> str:
-    """The texts of a list, or how often its objects have each label."""
+    """Summarize a list by its texts, or by the number of objects with each label."""
     texts = [value for value in values if isinstance(value, str)]
     labels = [value["label"] for value in values if isinstance(value, dict) and isinstance(value.get("label"), str)]
     if labels:
@@ -212,7 +212,7 @@ def _summarize_list(values: Sequence[Any]) -> str:
 
 
 def list_facts(item: ResultItem) -> dict[str, str]:
-    """The figures of an answer by name, in words."""
+    """List the facts about an answer by name, formatted for people."""
     source = "measured here" if item.is_measured_here else "by the server"
     facts: dict[str, str | None] = {
         "Model": item.model,
@@ -259,7 +259,7 @@ def _describe_parameters(request: Any) -> str | None:
 
 
 def find_boxes(data: Any, width: int, height: int) -> list[Box]:
-    """Find every object with a ``box`` of four numbers, in pixels of the upright image; the part inside it is kept.
+    """Find every object with a ``box`` of four numbers in pixels of the upright image; boxes are clipped to the image.
 
     A ``point`` of two numbers becomes a box without extent.
     """
@@ -296,7 +296,7 @@ def _read_box(item: dict[str, Any], width: int, height: int) -> Box | None:
 
 
 def _get_shares(values: tuple[Any, Any], side: int) -> tuple[float, float] | None:
-    """Two positions on a side of an image as fractions of it; ``None`` if they are not numbers."""
+    """Convert two positions on a side of an image to fractions of the side; ``None`` if they are not numbers."""
     if any(not isinstance(value, int | float) for value in values):
         return None
     first, last = (round(min(max(value, 0), side) / side, 5) for value in values)

@@ -1,7 +1,7 @@
-"""Pages that are one file: templates with escaped values, and styles and scripts inlined under a strict policy.
+"""HTML pages in one file: templates with escaped values, and inlined styles and scripts under a strict policy.
 
-A page makes no request: its Content-Security-Policy permits the styles and the script that are in it, by their hashes,
-and images from ``data:`` URLs or from the folder beside it, and nothing else.
+A page makes no request: its Content-Security-Policy permits only its own styles and script, by their hashes, and images
+from ``data:`` URLs or from the folder beside it.
 """
 
 import base64
@@ -21,18 +21,19 @@ from ..frozen import frozen
 #: Templates, styles and scripts.
 ASSETS = Path(__file__).parent / "assets"
 
-#: Of lists and objects in each other, if there are too many for the encoder.
+#: The depth to which lists and objects are kept if they are nested too deeply for the encoder.
 _MAX_DEPTH = 100
 
 
 @frozen
 class PageSetup:
-    """How a page is made.
+    """The parts and permissions of a page.
 
     Attributes:
-        styles: files whose contents are inlined, after the common ``page.css``; ``scripts`` likewise.
-        folders: where templates and these files are looked for before ``ASSETS``.
-        has_files: images are also in a folder beside the page.
+        styles: files to inline after the common ``page.css``.
+        scripts: files to inline.
+        folders: folders to search for templates and these files before ``ASSETS``.
+        has_files: some images are in a folder beside the page.
         is_served: the page may send requests to the server that it comes from.
     """
 
@@ -47,8 +48,8 @@ def render_page(template: str, setup: PageSetup, *, title: str, data: Any = None
     """Render a template that extends ``base.html``.
 
     Args:
-        data: is in the page as JSON, for its script; ``None`` for none.
-        values: for the template. They are escaped.
+        data: a value for the script, which is put into the page as JSON; ``None`` for none.
+        values: the values of the template, which are escaped.
     """
     folders = [*setup.folders, ASSETS]
     environment = Environment(
@@ -76,7 +77,7 @@ def _read_asset(name: str, folders: Sequence[Path]) -> str:
 
 
 def build_policy(style: str, script: str, setup: PageSetup) -> str:
-    """The Content-Security-Policy of a page; ``self`` alone does not permit files beside a page that is a file itself."""
+    """Build the Content-Security-Policy of a page. ``file:`` is needed because ``'self'`` excludes files beside a file."""
     directives = {
         "default-src": "'none'",
         "base-uri": "'none'",
@@ -94,18 +95,18 @@ def _hash_source(text: str) -> str:
 
 
 def encode_data(data: Any) -> Markup:
-    """Encode a value as JSON that can stand in a script element, whatever texts are in it."""
+    """Encode a value as JSON that is safe in a script element, whatever texts it contains."""
     encode = partial(json.dumps, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     try:
         text = encode(data)
-    except (ValueError, RecursionError):  # a number that JSON does not have, or thousands of lists in each other
+    except (ValueError, RecursionError):  # NaN or an infinity, which JSON does not have, or thousands of nested lists
         text = encode(_simplify(data, _MAX_DEPTH))
     # Without this character, nothing in the text can end the element (HTML Standard, 4.12.1.3).
     return Markup(text.replace("<", "\\u003c"))  # noqa: S704  # safe, as the comment above says
 
 
 def _simplify(value: Any, depth: int) -> Any:
-    """The same with ``None`` for infinities, for what is not a number, and for what is nested more deeply."""
+    """Replace NaN, infinities, and whatever is nested more deeply by ``None``."""
     match value:
         case dict() if depth:
             return {name: _simplify(item, depth - 1) for name, item in value.items()}

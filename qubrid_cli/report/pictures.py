@@ -22,10 +22,10 @@ from ..urls import is_object_url
 if TYPE_CHECKING:
     from ..images.documents.pages import Documents
 
-#: Pixels of the longer side, and the JPEG quality. A card is about 220 pixels wide, on many screens with two dots each.
+#: Sizes in pixels, and JPEG quality. A card is about 220 pixels wide, and many screens have more than one dot per pixel.
 _THUMBNAIL = ImageLimits(max_pixels=320 * 320, max_side=320, quality=72)
 _PREVIEW = ImageLimits(max_pixels=1024 * 1024, max_side=1024, quality=76)
-#: The names of the files that the folder of a page holds.
+#: The names of files in the folder of a page.
 _FILE_NAME = r"[0-9a-f]{20}\.(jpg|png)"
 
 
@@ -38,12 +38,12 @@ class Size(Enum):
 
 @frozen
 class ImageOrigin:
-    """Where an image is.
+    """The location of an image.
 
     Attributes:
-        location: a path, a URL, or an image in an archive; ``None`` if nothing is left of it, such as standard input.
-        page: of a document.
-        sha256: of the file when it was described, if that is known.
+        location: a path, a URL, or an image in an archive; ``None`` if it no longer exists, such as standard input.
+        page: the page of a document; ``None`` for an image.
+        sha256: the digest of the file when it was described; ``None`` if unknown.
     """
 
     location: str | None
@@ -53,11 +53,11 @@ class ImageOrigin:
 
 @frozen
 class LoadedPicture:
-    """An image in two sizes; or why it cannot be shown.
+    """An image in two sizes, or the reason why there is no picture.
 
     Attributes:
-        size: width and height of the upright original; ``None`` without a picture.
-        note: why there is none, or what is to be known about it.
+        size: width and height of the upright original, in pixels; ``None`` without a picture.
+        note: why there is no picture, or a remark about it; ``None`` for no remark.
     """
 
     thumbnail: Upload | None = None
@@ -72,7 +72,7 @@ def load_pictures(
     """Load images in threads; yield their pictures, in order.
 
     Args:
-        fetch: makes a link one that is downloaded; ``None`` to read only what is on this machine.
+        fetch: turns a link into a source that is downloaded; ``None`` to read only files on this machine.
     """
     from ..images.documents.pages import Documents
 
@@ -87,7 +87,7 @@ def load_pictures(
 def load_picture(
     origin: ImageOrigin, documents: "Documents", fetch: Callable[[sources.Link], sources.Source] | None
 ) -> LoadedPicture:
-    """Load one image. The notes name no path, because the page may be passed on."""
+    """Load one image. The notes contain no path, because the page may be given to others."""
     from ..images.prepare import PreparedImage, prepare_image, prepare_image_or_link
 
     if origin.location is None:
@@ -116,11 +116,11 @@ def load_picture(
 
 
 class PictureStore:
-    """Keeps the pictures of a page: in the page as long as they fit, then the larger ones beside it, then all.
+    """Keeps the pictures of a page: in the page as long as they fit, then the previews in a folder, then all pictures.
 
     Args:
-        folder: beside the page, created when it is needed; ``None`` to keep everything in the page.
-        limit: bytes that all pictures in the page may have.
+        folder: the folder, which is created when it is needed; ``None`` to keep everything in the page.
+        limit: maximum bytes of all pictures in the page, as base64.
     """
 
     def __init__(self, folder: Path | None, limit: float) -> None:
@@ -136,13 +136,8 @@ class PictureStore:
         """Whether some pictures are in the folder."""
         return bool(self._names)
 
-    @property
-    def file_count(self) -> int:
-        """The number of files in the folder."""
-        return len(self._names)
-
     def add(self, upload: Upload, size: Size) -> int:
-        """Keep a picture; return its number.
+        """Add a picture; return its number.
 
         Raises:
             OutputError: the folder cannot be written.
@@ -157,7 +152,7 @@ class PictureStore:
         return len(self._pictures) - 1
 
     def get_url(self, number: int) -> str:
-        """The URL of a picture in the page, when all have been added."""
+        """Return the URL of a picture for the page. It is valid only after all pictures have been added."""
         _, picture = self._pictures[number]
         if isinstance(picture, str):
             return picture
@@ -172,7 +167,7 @@ class PictureStore:
         ]
 
     def _write(self, upload: Upload) -> str:
-        """Write a file that is named by its content, so that a page that is replaced stays whole until then."""
+        """Write a file that is named after its content, so that an earlier page stays intact until it is replaced."""
         assert self._folder is not None
         suffix = "png" if upload.mime == "image/png" else "jpg"
         name = f"{hashlib.sha256(upload.data).hexdigest()[:20]}.{suffix}"
@@ -188,7 +183,7 @@ class PictureStore:
         return f"{_quote_folder(self._folder.name)}/{name}"
 
     def remove_stale_files(self) -> None:
-        """Delete the pictures of an earlier page from the folder, and the folder if it is empty then."""
+        """Delete the pictures of an earlier page, and then the folder if it is empty."""
         if self._folder is None or not self._folder.is_dir():
             return
         with suppress(OSError):
@@ -205,5 +200,5 @@ def _quote_folder(name: str) -> str:
 
 
 def name_folder(page: Path) -> Path:
-    """The folder of the pictures of a page: ``gallery_files`` beside ``gallery.html``."""
+    """Name the folder for the pictures of a page: ``gallery_files`` beside ``gallery.html``."""
     return page.with_name(f"{page.stem}_files")

@@ -1,4 +1,4 @@
-"""The results of a report: what it shows of each answer, whatever wrote it."""
+"""The results that a report shows, in one form for records of any origin."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from ..text import is_blank
 
 
 class State(StrEnum):
-    """Whether there is an answer: a whole one, only a part of one or one that does not fit its schema, or none."""
+    """The state of an answer: complete; incomplete, which includes a misfit with its schema; or missing."""
 
     OK = "ok"
     INCOMPLETE = "incomplete"
@@ -28,19 +28,19 @@ class State(StrEnum):
 
 @frozen
 class ResultItem:
-    """An answer, or why there is none. Whatever is of a wrong type in the record is ``None`` here.
+    """An answer, or why there is none. A value that has a wrong type in the record is ``None`` here.
 
     Attributes:
-        record: all that is known, as in the results file.
-        source: the name of the image, of the first one if there are several in ``sources``.
-        page: of a document.
+        record: the record, as in the results file.
+        sources: the names of the images.
+        page: the page of a document; ``None`` for an image.
         text: the answer or the part of it that arrived; empty if there is none.
-        model: that answered, else the one that was asked.
+        model: the model that answered, else the requested one.
         created: when the request ended, in UTC.
-        figures: the server's times and speed, else ours.
-        is_measured_here: the figures are ours.
-        folder: where the paths of the record begin.
-        correction: what a person changed; it is applied already.
+        figures: times and speed as reported by the server, else as measured here.
+        is_measured_here: the figures were measured here.
+        folder: the folder to which the paths of the record are relative.
+        correction: a person's correction, which is already applied; ``None`` if there is none.
     """
 
     record: Mapping[str, Any]
@@ -80,15 +80,15 @@ class ResultItem:
 
     @property
     def answer_id(self) -> str:
-        """What corrections name the answer by."""
+        """The key by which corrections identify the answer."""
         return identify_answer(self.record)
 
     @property
     def location(self) -> str | None:
-        """Where the image is: an absolute path, a URL, or an archive and the name in it; for a page that of the document.
+        """The location of the image, or of the document of a page: an absolute path, a URL, or an archive and a name in it.
 
-        The path of a record is wrong if the results file was moved without the images; then its name may still lead
-        there. ``None`` for standard input and ``data:`` URLs.
+        If the results file was moved without the images, the path of a record is wrong, but the name of the image may still
+        be right. ``None`` for standard input and ``data:`` URLs.
         """
         path = _find_name(self.record, self.folder)
         if path is None or is_url(path):
@@ -102,12 +102,12 @@ class ResultItem:
 
     @property
     def image_id(self) -> str:
-        """The same for all answers about the same images."""
+        """A name that all answers about the same images share."""
         name = _find_name(self.record, self.folder) or self.answer_id
         return "\n".join([name if is_url(name) else os.path.abspath(name), *self.sources[1:]])
 
     def find_file(self) -> Path | None:
-        """The file of the image, or of its document, if it is on this machine."""
+        """Find the file of the image, or of its document, if it is on this machine."""
         location = self.location
         return Path(location) if location is not None and os.path.isfile(location) else None
 
@@ -115,21 +115,21 @@ class ResultItem:
 class Results:
     """The results of a report, each answer once, in order; see ``ResultsReader``. A context manager.
 
-    Any number of iterations is possible; each reads the files again, so that only one record is in memory.
+    They can be iterated over any number of times. Each iteration reads the files again, to keep one record in memory.
 
     Args:
         locations: files, folders and bucket URLs of runs in parts, URLs of objects, ``-`` for standard input.
-        target: the file that will be written, which must not be one of a run in parts.
-        in_list_order: as the images were in the list or the folders of the run; otherwise by their names.
+        target: the file that will be written, which must not belong to a run in parts.
+        in_list_order: keep the order of the list or the folders of the run, instead of sorting by name.
 
     Attributes:
-        notes: what the user should know about the files.
-        paths: of the results files and their corrections, if they are on this machine.
-        corrections_file: where corrections of the first results belong; those of others are beside their files. ``None``
-            if no results are in a local file.
+        notes: notes about the files for the user.
+        paths: the paths of the results files and their corrections, if they are on this machine.
+        corrections_file: the file for corrections of the first results; other results have theirs beside them. ``None`` if no
+            results are in a local file.
 
     Raises:
-        UsageError: something else than results is named.
+        UsageError: a location does not contain results.
         ConfigError | StorageError: a file cannot be read.
     """
 
@@ -166,25 +166,25 @@ class Results:
         return build_item(self._reader[position])
 
     def __iter__(self) -> Iterator[ResultItem]:
-        """Read all results, one after the other."""
+        """Read all results, one after another."""
         return map(build_item, self._reader)
 
     def iterate_records(self, folder: str | None = None) -> Iterator[Mapping[str, Any]]:
-        """Yield the records; for a file in a folder, with paths that begin there."""
+        """Yield the records, with their paths made relative to a folder if one is named."""
         return self._reader.iterate_records(folder)
 
     def correct(self, position: int, *, text: str | None, is_bad: bool) -> ResultItem:
         """Save the correction of a result, and return the corrected result; see ``ResultsReader.correct``.
 
         Raises:
-            ValueError: the text cannot stand for the answer.
+            ValueError: the text cannot replace the answer.
             OutputError: the file of corrections cannot be written.
         """
         assert self.corrections_file is not None
         return build_item(self._reader.correct(position, self.corrections_file, text=text, is_bad=is_bad))
 
     def iterate_lines(self, folder: str) -> Iterator[bytes]:
-        """Yield the lines of the records for a results file in a folder."""
+        """Yield the records as lines of a results file, with their paths relative to its folder."""
         return self._reader.iterate_lines(folder)
 
 
@@ -223,7 +223,7 @@ def build_item(result: RecordedResult) -> ResultItem:
 
 
 def find_state(record: Mapping[str, Any]) -> State:
-    """Find out whether a record has an answer."""
+    """Find the state of the answer of a record."""
     has_content = record.get("data") is not None or not is_blank(_get_text(record, "text") or "")
     if record["ok"] and record["complete"] and has_content:
         return State.OK
@@ -231,7 +231,7 @@ def find_state(record: Mapping[str, Any]) -> State:
 
 
 def _find_page(record: Mapping[str, Any]) -> int | None:
-    """The page of a record; that of a page that could not be read is only in its name."""
+    """Find the page of a record. If the page could not be read, only its name contains the number."""
     image = record["images"][0]
     page = _get_count(image, "page")
     if page is None and (parts := split_page(str(image["source"]))) is not None:
@@ -240,7 +240,7 @@ def _find_page(record: Mapping[str, Any]) -> int | None:
 
 
 def _find_name(record: Mapping[str, Any], folder: str) -> str | None:
-    """The path or URL of the image of a record, with its page; ``None`` if it has none."""
+    """Find the path or URL of the image of a record, with its page; ``None`` if it has none."""
     name = str(record["images"][0]["source"])
     return find_path(record, folder) or (None if name.startswith(("-", "data:")) else name)
 

@@ -1,4 +1,4 @@
-"""Answers as HTML that is safe to show: Markdown of a model, parsed without HTML and then sanitized."""
+"""Answers as safe HTML: a model's Markdown, rendered without its HTML and then sanitized."""
 
 import re
 from collections.abc import MutableMapping, Sequence
@@ -10,22 +10,22 @@ from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
-#: Characters. A longer text is shown as it is, because parsing some texts takes the square of their length.
+#: Characters. Longer texts are not rendered, because parsing some texts takes time that grows with the square of the length.
 _MAX_LENGTH = 100_000
-#: What a text needs to be more than paragraphs.
+#: The characters without which a text is only paragraphs.
 _MARKUP = re.compile(r"[*_`#<>&\[\]|~\\]|^ {4}|^\t|^\s*([-+=]|\d+[.)])", re.MULTILINE)
 _TAGS = {
     *("p", "br", "hr", "em", "strong", "s", "code", "pre", "blockquote", "ul", "ol", "li", "a"),
     *("h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td"),
 }
-#: The headings of an answer are below that of the answer itself.
+#: Headings in an answer are at a lower level than the heading of the answer itself.
 _HEADINGS = {"h1": "h4", "h2": "h5", "h3": "h6", "h4": "h6", "h5": "h6"}
 
 
 def render_markdown(text: str) -> str | None:
-    """Render Markdown; ``None`` for a text without any, or one that is too long, which is shown as it is.
+    """Render Markdown as HTML; ``None`` if the text has none or is too long, so that it is shown unchanged.
 
-    Links lead to the web only, and images are not loaded: their alternative text stands in their place.
+    Links lead only to the web. Images are not loaded, but replaced by their alternative text.
     """
     if len(text) > _MAX_LENGTH or not _MARKUP.search(text):
         return None
@@ -43,7 +43,7 @@ def render_markdown(text: str) -> str | None:
 
 
 def extract_text(html: str) -> str:
-    """The text of what ``render_markdown`` returned, without markup."""
+    """Return the text of HTML from ``render_markdown``, without markup."""
     return unescape(nh3.clean(html, tags=set()))
 
 

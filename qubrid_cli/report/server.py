@@ -1,8 +1,8 @@
-"""The server of ``qvision report --serve``: the gallery on this machine only, and corrections of its answers.
+"""The server of ``qvision report --serve``, which shows the gallery on this machine only and saves corrections.
 
-A web site that the same browser shows could send requests here, by a name that it lets point to this machine (DNS
-rebinding) or by a form. So the address contains a token, the ``Host`` header must be ours, and a correction must be JSON
-that comes from our page.
+Another web site in the same browser could send requests here: by a form, or by a host name that it lets resolve to this
+machine (DNS rebinding). So the address contains a token, the ``Host`` header must be ours, and a correction must be JSON
+from our own page.
 """
 
 import hmac
@@ -23,11 +23,11 @@ from .results import Results
 
 #: The only address at which the server can be reached.
 _HOST = "127.0.0.1"
-#: Bytes of a correction.
+#: Maximum bytes of a correction.
 _MAX_BODY_BYTES = 4 << 20
-#: Seconds for which a connection may be silent.
+#: Seconds without data after which a connection is closed.
 _TIMEOUT = 30.0
-#: Of every response. No other site may embed the page, read it or learn its address, and nothing is kept.
+#: The headers of every response: no other site may embed the page, read it or learn its address, and nothing is cached.
 _HEADERS = {
     "Content-Security-Policy": "frame-ancestors 'none'",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -39,11 +39,11 @@ _HEADERS = {
 
 
 class GalleryServer(ThreadingHTTPServer):
-    """Serves a gallery at a random port of this machine, to those who know its URL.
+    """Serves a gallery on a random port of this machine, to clients that know its URL.
 
     Args:
-        results: that are in the gallery; corrections go beside them.
-        folder: of the pictures.
+        results: the results in the gallery, which receive the corrections.
+        folder: the folder of the pictures.
     """
 
     daemon_threads = True
@@ -58,11 +58,11 @@ class GalleryServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """The URL of the page, with the token."""
         return f"http://{_HOST}:{self.server_port}/{self.token}/"
 
     def render_page(self) -> bytes:
-        """The page, with all corrections so far."""
+        """Render the page, with all corrections so far."""
         with self._lock:
             return self._gallery.render(is_served=True)
 
@@ -72,7 +72,7 @@ class GalleryServer(ThreadingHTTPServer):
             return self._gallery.correct(self._results, number, text, is_bad=is_bad)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore connections that break off."""
+        """Ignore broken connections."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -99,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Save a correction."""
-        body = self._read_body()  # also of a request that is refused, because a client may read no response before
+        body = self._read_body()  # even if the request is refused, because a client may send all before it reads
         path = None if body is None else self._check_request()
         if body is None or path is None:
             return
@@ -113,7 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._save(body)
 
     def _check_request(self) -> str | None:
-        """The path after the token; ``None`` if the request was refused."""
+        """Check the host and the token; return the path after the token, or ``None`` if the request was refused."""
         if self.headers.get("Host") not in {f"{name}:{self.server.server_port}" for name in (_HOST, "localhost")}:
             self._refuse(HTTPStatus.MISDIRECTED_REQUEST, "this server has another name")
             return None
@@ -124,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
         return path
 
     def _read_body(self) -> bytes | None:
-        """The body; ``None`` if the request was refused."""
+        """Read the body; ``None`` if the request was refused."""
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal():
             self._refuse(HTTPStatus.LENGTH_REQUIRED, "the request has no length")
@@ -165,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _read_picture(folder: Path, name: str) -> bytes | None:
-    """The picture with a name, which must be one of the names in the folder."""
+    """Read a picture; ``None`` if the folder does not contain a file of this name."""
     try:
         names = {entry.name for entry in folder.iterdir()}
         return (folder / name).read_bytes() if name in names else None
@@ -174,10 +174,9 @@ def _read_picture(folder: Path, name: str) -> bytes | None:
 
 
 def serve_gallery(gallery: Gallery, results: Results, folder: Path, announce: Callable[[str], None]) -> None:
-    """Serve a gallery, whose corrections go beside the results, until Ctrl-C.
+    """Serve a gallery until Ctrl-C; see ``GalleryServer``.
 
     Args:
-        folder: of the pictures.
         announce: called with the URL of the page.
     """
     with GalleryServer(gallery, results, folder) as server, suppress(KeyboardInterrupt):

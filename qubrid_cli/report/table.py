@@ -1,4 +1,4 @@
-"""Results as a table in CSV: the same columns in every table, then those of ``data`` and of the list."""
+"""Results as a table in CSV: columns that every table has, then those of ``data`` and of the list."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ from .results import ResultItem, Results
 
 Cell = str | int | float | bool | None
 
-#: The first columns, in order. Their names and meanings do not change; new ones are added at the end.
+#: The columns that every table has. Their names and meanings do not change; new columns are added at the end.
 _COLUMNS: Mapping[str, Callable[[ResultItem], Any]] = {
     "source": lambda item: ", ".join(item.sources),
     "page": lambda item: item.page,
@@ -42,22 +42,22 @@ _COLUMNS: Mapping[str, Callable[[ResultItem], Any]] = {
 }
 #: The parts of a record that have a column for each of their values.
 _EXPANDED = ("data", "row")
-#: Objects in objects that have columns of their own; deeper ones are JSON.
+#: The depth to which nested objects have columns; deeper ones are JSON.
 _MAX_DEPTH = 4
-#: With more values than this, a part of a record has one column: there are as many names as images.
+#: A part of a record with more columns than this has one column: probably, each image has names of its own.
 _MAX_EXPANDED = 200
-#: What makes a spreadsheet read a cell as a formula, also behind blanks and in full width.
+#: The start of a cell that a spreadsheet reads as a formula, even after blanks and in full width.
 #: Source: OWASP, CSV Injection.
 _FORMULA = re.compile(r"[\s\0]*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
-#: Where a formula begins behind a semicolon or a line break. In many countries Excel divides lines there, even in quotes.
+#: The start of a formula after a semicolon or a line break, where Excel splits lines in many locales, even within quotes.
 _NEW_FORMULA = re.compile(r"(?<=[;\n])(?=[ \t\"]*(?:[=@\uff1d\uff20]|[+\-\uff0b\uff0d][ \t]*\S*[|!(]))")
 _NUMBER = re.compile(r"[+-]?\d[\d.,]*([eE][+-]?\d+)?")
 
 
 def iterate_csv(results: Results, *, has_mark: bool = False) -> Iterator[str]:
-    """Yield the lines of a table, as RFC 4180 has them, but with the line breaks of Unix.
+    """Yield the lines of a table in the format of RFC 4180, but with the line breaks of Unix.
 
-    What a spreadsheet would read as a formula has an apostrophe before it.
+    An apostrophe comes before text that a spreadsheet would read as a formula.
 
     Args:
         has_mark: begin with a byte order mark, by which Excel recognizes UTF-8.
@@ -85,7 +85,7 @@ def _take(buffer: io.StringIO) -> str:
 
 
 def _find_columns(records: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """The columns for the values of each part, in the order in which they first appear."""
+    """Find the columns for the values of each part, in the order of their first appearance."""
     expanded: dict[str, dict[str, None]] = {part: {} for part in _EXPANDED}
     for record in records:
         for part, columns in expanded.items():
@@ -95,7 +95,7 @@ def _find_columns(records: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
 
 
 def _expand(value: Any, name: str, *, is_flat: bool = False, depth: int = 0) -> dict[str, Any]:
-    """The values of an object by column: those of ``{"a": {"b": 1}}`` are ``data.a.b``."""
+    """Return the values of an object by column: ``{"a": {"b": 1}}`` has the column ``data.a.b``."""
     if value is None and not depth:
         return {}
     if is_flat or not isinstance(value, Mapping) or not value or depth == _MAX_DEPTH:

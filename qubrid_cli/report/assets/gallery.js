@@ -1,5 +1,5 @@
 "use strict";
-// The gallery: reads the results from the page, shows them as cards, and one image with all its answers in a dialog.
+// The gallery reads the results from the page, and shows them as cards; a dialog shows an image with all its answers.
 // Texts are set as text. Only `html`, which was sanitized when the page was made, is set as HTML.
 (() => {
 const page = JSON.parse(document.getElementById("data").textContent);
@@ -51,7 +51,7 @@ function getWords(answer) {
   return answer.words;
 }
 
-/** The values that answers have, the most frequent first. */
+/** Count the values of the answers, the most frequent first. */
 function tally(read) {
   const counts = new Map();
   for (const answer of answers) for (const value of new Set(read(answer))) counts.set(value, (counts.get(value) || 0) + 1);
@@ -171,7 +171,7 @@ function showMore(number) {
   shown += next.length;
 }
 
-/** Show what matches: the first cards at once, and the others when nothing else is to be done. */
+/** Show the images that match: the first cards at once, the others when the browser is idle. */
 function show() {
   hits = find();
   shown = 0;
@@ -341,7 +341,7 @@ function mayLeave() {
 function makeEditor(answer) {
   const isData = answer.data !== null;
   const text = make("textarea", { value: isData ? JSON.stringify(answer.data, null, 2) : answer.text, spellcheck: !isData, dir: "auto" });
-  const before = text.value; // the line breaks of which may differ from those of the answer
+  const before = text.value; // its line breaks may differ from those of the answer
   const bad = make("input", { type: "checkbox", checked: answer.bad });
   const status = make("output", { ariaLive: "polite" });
   const form = make("form", { className: "edit" }, make("label", {}, isData ? "Correction, as JSON" : "Correction", text),
@@ -406,7 +406,7 @@ grid.addEventListener("click", (event) => {
   if (card && !(event.target.closest(".body") && String(window.getSelection()))) openViewer(card.image);
 });
 
-/** Move the focus among the cards by the arrow keys. */
+/** Move the focus among the cards with the arrow keys. */
 function moveFocus(key) {
   const list = [...grid.children];
   if (!list.length) return;

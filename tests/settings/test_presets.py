@@ -229,7 +229,7 @@ def test_each_image_has_its_own_words_in_the_prompt(
         (
             ["Is it {stem}?", "{another}"],
             "{stem} in the prompt is ambiguous: the request has 2 images",
-            "--each makes one request ",
+            "Add --each, to send one request per image.",
         ),
     ],
 )

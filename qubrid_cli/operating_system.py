@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import socket
+    from concurrent.futures import Future
 
 IS_WINDOWS = sys.platform == "win32"
 
@@ -130,6 +131,16 @@ def call_interruptibly(function: Callable[[], _Result], *, is_windows: bool = IS
     """Call a function that waits for the network, so that Ctrl-C interrupts it: on Windows, in a thread."""
     if not is_windows or threading.current_thread() is not threading.main_thread():
         return function()
+    from concurrent.futures import wait
+
+    future = call_in_thread(function, "interruptible")
+    while not wait([future], _WAIT_SLICE).done:
+        pass
+    return future.result()
+
+
+def call_in_thread(function: Callable[[], _Result], name: str) -> "Future[_Result]":
+    """Call a function in a daemon thread with this name; the future gets its result, or the exception that it raises."""
     from concurrent.futures import Future
 
     future: Future[_Result] = Future()
@@ -137,14 +148,11 @@ def call_interruptibly(function: Callable[[], _Result], *, is_windows: bool = IS
     def run() -> None:
         try:
             future.set_result(function())
-        except BaseException as error:  # noqa: BLE001  # raised by the caller
+        except BaseException as error:  # noqa: BLE001  # future.result() raises it
             future.set_exception(error)
 
-    thread = threading.Thread(target=run, name="interruptible", daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(_WAIT_SLICE)
-    return future.result()
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return future
 
 
 def receive(connected: "socket.socket", size: int, timeout: float | None, *, is_windows: bool = IS_WINDOWS) -> bytes:

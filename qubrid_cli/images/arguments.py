@@ -47,7 +47,7 @@ _LIST_SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".lst", 
 
 #: Example prompts in hints, by command.
 _EXAMPLE_PROMPTS = {"test": "is it a cat?", "locate": "the dogs"}
-#: Characters; a longer text cannot be the name of a file.
+#: Characters; a longer text is not treated as a path.
 _MAX_NAME_LENGTH = 255
 #: How many entries of a folder are compared with a mistyped name, and how many similar ones are suggested.
 _MAX_ENTRIES, _MAX_SUGGESTIONS = 20_000, 3

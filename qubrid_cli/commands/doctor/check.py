@@ -3,12 +3,11 @@
 import enum
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import TypeVar
 
 from ...errors import QvisionError
 from ...frozen import frozen
-from ...operating_system import call_interruptibly
+from ...operating_system import call_in_thread, call_interruptibly
 
 _Result = TypeVar("_Result")
 _THREAD_NAME = "check"
@@ -61,15 +60,7 @@ def run_with_timeout(work: Callable[[], _Result], seconds: float) -> _Result:
     Raises:
         TimeoutError: the function took longer than ``seconds``.
     """
-    future: Future[_Result] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:  # noqa: BLE001  # raised again by future.result()
-            future.set_exception(error)
-
-    threading.Thread(target=run, name=_THREAD_NAME, daemon=True).start()
+    future = call_in_thread(work, _THREAD_NAME)
     return call_interruptibly(lambda: future.result(timeout=seconds))
 
 

@@ -1,13 +1,13 @@
 """Replace the documents among images by their pages."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import ImageError
-from ...operating_system import call_interruptibly
+from ...operating_system import call_in_thread, call_interruptibly
 from .. import sources
 
 if TYPE_CHECKING:
@@ -71,10 +71,10 @@ def _start_reading(images: Sequence["Source"]) -> list["Source"]:
     def start(image: "Source") -> "Source":
         match image:
             case sources.FetchedLink() if sources.may_be_document(image.name):
-                return replace(image, fetch=_call_in_thread(image.fetch).result)
+                return replace(image, fetch=call_in_thread(image.fetch, "read").result)
             case sources.Stdin(stream=stream):
                 stream = stream if isinstance(stream, sources.PeekableStream) else sources.PeekableStream(stream)
-                first_bytes.append(_call_in_thread(partial(stream.peek, 1)))
+                first_bytes.append(call_in_thread(partial(stream.peek, 1), "read"))
                 return replace(image, stream=stream)
             case _:
                 return image
@@ -83,22 +83,6 @@ def _start_reading(images: Sequence["Source"]) -> list["Source"]:
     for future in first_bytes:  # read in a thread, so that Ctrl-C ends the program while a pipe is silent
         call_interruptibly(future.result)
     return result
-
-
-def _call_in_thread(read: Callable[[], bytes]) -> "Future[bytes]":
-    import threading
-    from concurrent.futures import Future
-
-    future: Future[bytes] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(read())
-        except BaseException as error:  # noqa: BLE001  # raised where the image is read
-            future.set_exception(error)
-
-    threading.Thread(target=run, name="read", daemon=True).start()
-    return future
 
 
 def list_files(images: Sequence["Source"]) -> list[Path]:

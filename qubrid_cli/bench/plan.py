@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..describe.verdicts import Method
 from ..errors import UsageError
 from ..frozen import frozen
-from ..library import image_options, judging, question
+from ..library import image_options, judging, request_builder
 from ..settings.fields import FIELDS, format_flag
 from ..text import escape_control_characters
 
@@ -117,7 +117,7 @@ class BenchPlan:
         """Return the request of a variant about an image, with the prompt of the image."""
         image, prompt = self.samples[sample].image, self.samples[sample].prompt
         request = variant.request if prompt is None else replace(variant.request, prompt=prompt)
-        return question.fill_placeholders(request, [image], sample + 1)
+        return request_builder.fill_placeholders(request, [image], sample + 1)
 
     @property
     def warm_up_count(self) -> int:
@@ -262,7 +262,7 @@ def _iterate_variants(
         limits = image_options.build_image_limits(settings, tile_options, original=options.original)
         build = _build_judged if options.is_judged else _build_described
         request, describe, prepare = build(preset, settings, options)
-        question.check_placeholders(request, images=1)
+        request_builder.check_placeholders(request, images=1)
         yield Variant(
             {
                 "model": settings.required_model,
@@ -290,8 +290,8 @@ def _build_judged(_: "Preset | None", settings: "Settings", options: QuestionOpt
             "there is no question",
             hint='For example: qvision bench --labels labels.jsonl "is a person visible?"',
         )
-    text = "" if prompt is None else question.validate_prompt(prompt, "the question")
-    request = question.build_request(settings, text, None, dict(options.extra), stream=False)
+    text = "" if prompt is None else request_builder.validate_prompt(prompt, "the question")
+    request = request_builder.build_request(settings, text, None, dict(options.extra), stream=False)
     method = None if options.by is None else Method(options.by)
     judge = judging.open_judge(settings, options.extra, by=method)
     return request, judge.describe, judge.build_request
@@ -304,14 +304,14 @@ def _build_described(preset: "Preset | None", settings: "Settings", options: Que
                 f"{option} applies to yes-or-no questions",
                 hint=f"They need --labels with only yes and no; otherwise leave out {option}.",
             )
-    schema = question.load_schema(options.schema, preset, options.extra)
+    schema = request_builder.load_schema(options.schema, preset, options.extra)
     if options.has_objects and schema is None:
         raise UsageError(
             "some expected answers are objects, and there is no schema",
             hint='Add one: qvision bench --labels labels.jsonl --schema "shop, total number"',
         )
-    prompt = question.compose_prompt(options.option_prompt, options.argument_prompt, preset, settings)
-    system = question.choose_system(options.system, preset, settings)
-    request = question.build_request(settings, prompt, system, dict(options.extra), stream=True)
-    describe = question.choose_describe(schema, reads_tiles=False)
-    return request, describe, partial(question.add_response_format, schema=schema)
+    prompt = request_builder.compose_prompt(options.option_prompt, options.argument_prompt, preset, settings)
+    system = request_builder.choose_system(options.system, preset, settings)
+    request = request_builder.build_request(settings, prompt, system, dict(options.extra), stream=True)
+    describe = request_builder.choose_describe(schema, reads_tiles=False)
+    return request, describe, partial(request_builder.add_response_format, schema=schema)

@@ -8,7 +8,7 @@ from ..images import arguments
 from ..images.documents import expansion
 from ..images.prepare import PendingImage, PreparationPool, PreparedImageOrLink
 from ..images.sources import split_page
-from ..library import image_options, question
+from ..library import image_options, request_builder
 from ..operating_system import split_command
 from ..settings.fields import OriginKind
 from .conversation import Conversation
@@ -114,7 +114,7 @@ def compose_opening(
         )
     if option_text is None and argument is None and preset is None:
         return None
-    return question.compose_prompt(option_text, argument, preset, settings)
+    return request_builder.compose_prompt(option_text, argument, preset, settings)
 
 
 def restore_model(settings: "Settings", saved: "SavedChat") -> "tuple[Settings, str | None]":
@@ -139,7 +139,7 @@ def begin_conversation(
         system: the text of ``-s``, which replaces the system prompt of a session.
     """
     if saved is None:
-        return Conversation(system=question.choose_system(system, preset, settings))
+        return Conversation(system=request_builder.choose_system(system, preset, settings))
     if system is not None:
         saved.conversation.system = system
     return saved.conversation
@@ -154,16 +154,16 @@ def fill_placeholders(
         UsageError: a placeholder is misspelled, or ambiguous because there are several images.
     """
     system = conversation.system if not conversation.turns else None
-    request = question.build_request(settings, opening or "", system, {}, stream=True)
+    request = request_builder.build_request(settings, opening or "", system, {}, stream=True)
     if not images or not request.may_have_placeholders:
         return opening
     try:
-        question.check_placeholders(request, images=expansion.count_files(images))
+        request_builder.check_placeholders(request, images=expansion.count_files(images))
     except UsageError as error:
         if "ambiguous" in error.message:
             raise error.with_message(error.message, hint="Name one image, and add the others with /image.") from error
         raise
-    request = question.fill_placeholders(request, images, 1)
+    request = request_builder.fill_placeholders(request, images, 1)
     if system is not None:
         conversation.system = request.system
     return None if opening is None else request.prompt

@@ -11,7 +11,7 @@ from ..errors import ContextOverflow, EndpointError
 from ..images.prepare import make_pending
 from ..images.sources import find_link_secrets
 from ..images.tokens import estimate_texts
-from ..library import connection, question
+from ..library import connection, request_builder
 from ..metrics import get_number
 from ..text import format_count, is_blank
 from .conversation import Conversation, Turn, estimate_images
@@ -83,7 +83,7 @@ class AnswerSource:
         return self._settings.profile
 
     def _build_template(self, settings: "Settings") -> Request:
-        return question.build_request(settings, "", None, self._extra, stream=self._stream)
+        return request_builder.build_request(settings, "", None, self._extra, stream=self._stream)
 
     def change_model(self, name: str) -> None:
         """Use another model of the endpoint."""

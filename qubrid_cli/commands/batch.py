@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InterruptedByUserError
-from ..library import connection, image_options, question
+from ..library import connection, image_options, request_builder
 from .shared import batch_options, completions, help_layout, options, parts, runs, setup
 
 if TYPE_CHECKING:
@@ -92,16 +92,16 @@ def batch(
     page_options = setup.read_page_options(pages, frame, password_file, stdin)
     extra = setup.parse_params(param)
     answer_schema = setup.load_schema(schema, chosen_preset, extra, settings)
-    prompt = question.compose_prompt(setup.read_prompt("-p", prompt, stdin), argument, chosen_preset, settings)
+    prompt = request_builder.compose_prompt(setup.read_prompt("-p", prompt, stdin), argument, chosen_preset, settings)
     system = setup.read_system_prompt(system, stdin, chosen_preset, settings)
-    request = question.build_request(settings, prompt, system, extra, stream=stream)
+    request = request_builder.build_request(settings, prompt, system, extra, stream=stream)
     location = parts.find_location(context.params)
     results = None if output is None or str(output) == "-" or location else output
     selection = runs.build_selection(context.params, settings, runs.collect_run_files(results, failures, from_))
     images = inputs.BatchInputs(
         paths, runs.resolve_list(from_, stdin, settings, nul=null), null, selection, None, image_column
     )
-    question.check_placeholders(request, images=1, columns=images.find_columns(from_))
+    request_builder.check_placeholders(request, images=1, columns=images.find_columns(from_))
     sidecars = _build_sidecar_options(context.params, paths, chosen_preset, answer_schema)
     tile_options = image_options.read_tile_options(tiles, crop, chosen_preset, has_schema=answer_schema is not None)
     limits = image_options.build_image_limits(settings, tile_options, original=original, schema=answer_schema)
@@ -117,7 +117,7 @@ def batch(
         batch_request=_build_batch_request(
             request, limits, settings, config, schema=answer_schema, tile_options=tile_options
         ),
-        describe=question.choose_describe(answer_schema, reads_tiles=tile_options.reads_tiles),
+        describe=request_builder.choose_describe(answer_schema, reads_tiles=tile_options.reads_tiles),
         request_lines=_format_request(request, settings, chosen_preset),
     )
     plan = replace(
@@ -174,7 +174,7 @@ def _build_batch_request(
     from ..batch.tasks import BatchRequest
 
     schema_fields = {} if schema is None else {"schema": schema.document}
-    key_fields = {**question.list_key_facets(settings), **schema_fields, **tile_options.key_fields}
+    key_fields = {**request_builder.list_key_facets(settings), **schema_fields, **tile_options.key_fields}
     return BatchRequest(
         request,
         limits,

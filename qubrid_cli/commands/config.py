@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigError
-from ..library import question
+from ..library import request_builder
 from ..output.show import print_json, print_line, show_rows
 from ..output.streams import echo_err
 from ..text import quote_name
@@ -114,7 +114,7 @@ def set_(
 
     def check(config: "Config") -> None:
         if names[0] == "presets" and names[1:]:
-            question.check_preset(names[1], config)
+            request_builder.check_preset(names[1], config)
 
     config_edit.set_value(config_file.get_config_path(os.environ), names, value, check)
 
@@ -206,7 +206,7 @@ def _validate_edited(text: str, copy: Path) -> None:
     try:
         config = config_file.validate_config(tables, copy, text)
         for name in config.presets:
-            question.check_preset(name, config)
+            request_builder.check_preset(name, config)
     except ConfigError as error:
         raise ConfigError(error.message, hint=f"{error.hint} {location}" if error.hint else location) from error
 

@@ -8,7 +8,7 @@ import typer
 
 from ..errors import QvisionError, SomeRequestsFailedError, UsageError
 from ..frozen import frozen
-from ..library import connection, image_options, question
+from ..library import connection, image_options, request_builder
 from ..output.show import (
     OutputOptions,
     RequestInfo,
@@ -120,7 +120,7 @@ def describe(
         page_options = setup.read_page_options(pages, frame, password_file, stdin)
         classified = classify(words, has_prompt_option=prompt is not None, stdin=stdin)
         info.images = classified.names
-        info.prompt = question.compose_prompt(info.prompt, classified.prompt, chosen_preset, settings)
+        info.prompt = request_builder.compose_prompt(info.prompt, classified.prompt, chosen_preset, settings)
         if classified.error is not None:
             raise classified.error
         target.refuse_overwriting(expansion.list_files(classified.images))
@@ -136,7 +136,7 @@ def describe(
         )
         each = each or (is_ocr and documents is not None)
         plan = _Plan(
-            request=question.build_request(settings, info.prompt, system, extra, stream=not no_stream),
+            request=request_builder.build_request(settings, info.prompt, system, extra, stream=not no_stream),
             groups=_group_images(images, each=each, together=together),
             limits=image_options.build_image_limits(settings, tile_options, original=original, schema=answer_schema),
             reads_tiles=tile_options.reads_tiles,
@@ -147,7 +147,7 @@ def describe(
             prices=config.prices,
         )
         setup.note_useless_pixels(settings, extra, quiet=quiet or original)
-        question.check_placeholders(plan.request, images=max(map(expansion.count_files, plan.groups)))
+        request_builder.check_placeholders(plan.request, images=max(map(expansion.count_files, plan.groups)))
         if dry_run:
             failures = _show_dry_runs(plan, show, target)
         else:
@@ -196,14 +196,17 @@ def _describe_groups(plan: _Plan, key: str | None, show: OutputOptions, target: 
     pool = PreparationPool(plan.limits, plan.documents)
     prepared_groups = pool.submit_in_turn(plan.groups)  # the first is prepared while the next lines load httpx
     with connection.open_endpoint(plan.settings, key, plan.groups) as endpoint:
-        request_answer, request = question.choose_describe(plan.schema, reads_tiles=plan.reads_tiles), plan.request
+        request_answer, request = (
+            request_builder.choose_describe(plan.schema, reads_tiles=plan.reads_tiles),
+            plan.request,
+        )
         request_options = connection.build_request_options(plan.settings, plan.prices)
         for number, (group, images) in enumerate(zip(plan.groups, prepared_groups, strict=True), 1):
             if has_several:
                 announce_image(group[0].name, show, target, has_heading=plan.separator is None)
             if number > 1 and plan.separator is not None:
                 show_separator(plan.separator, show, target)
-            filled = question.fill_placeholders(request, group, number)
+            filled = request_builder.fill_placeholders(request, group, number)
             items = request_answer(endpoint, filled, images, request_options)
             answer = show_answer(items, show, target, name=group[0].name if has_several else None)
             if answer.has_answer:
@@ -224,9 +227,9 @@ def _show_dry_runs(plan: _Plan, show: OutputOptions, target: Output) -> list[Qvi
 
     failures: list[QvisionError] = []
     pool, url = PreparationPool(plan.limits, plan.documents), connection.format_url(plan.settings, COMPLETIONS_PATH)
-    request_template = question.add_response_format(plan.request, plan.schema)
+    request_template = request_builder.add_response_format(plan.request, plan.schema)
     for number, group in enumerate(plan.groups, 1):
-        request = question.fill_placeholders(request_template, group, number)
+        request = request_builder.fill_placeholders(request_template, group, number)
         images = pool.submit(group)
         try:
             for request_images in split_tiles(images) if plan.reads_tiles else [images]:

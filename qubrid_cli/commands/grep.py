@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from ..errors import BatchIncompleteError, ImageError, InterruptedByUserError, UsageError
-from ..library import connection, image_options, judging, question
+from ..library import connection, image_options, judging, request_builder
 from ..text import quote_name
 from .shared import batch_options, completions, help_layout, options, runs, setup, verdict_options
 
@@ -122,15 +122,15 @@ def grep(
     if question_option is None and not word.strip():
         raise UsageError("the question is empty", hint=f"For example: {_EXAMPLE}")
     stdin = setup.open_stdin([*words, question_option, from_, password_file])
-    text = setup.read_prompt("-e", question_option, stdin) or question.validate_prompt(word, "the question")
+    text = setup.read_prompt("-e", question_option, stdin) or request_builder.validate_prompt(word, "the question")
     page_options = setup.read_page_options(pages, frame, password_file, stdin)
     match_options = _build_match_options(context.params)
     extra = setup.parse_params(param)
-    request = question.build_request(settings, text, None, extra, stream=False)
+    request = request_builder.build_request(settings, text, None, extra, stream=False)
     methods = judging.choose_methods(settings, by=by, threshold=threshold, votes=votes)
     files = {"-o": output, "--failures": failures}
     images = _build_inputs(context.params, files, words, word, settings=settings, stdin=stdin)
-    question.check_placeholders(request, images=1, columns=images.find_columns(from_))
+    request_builder.check_placeholders(request, images=1, columns=images.find_columns(from_))
     from ..batch.tasks import BatchRequest  # loads httpx, so only for a valid command line
 
     tile_options = image_options.read_tile_options(tiles, crop, None, has_schema=False)
@@ -139,7 +139,7 @@ def grep(
     setup.note_useless_pixels(settings, extra, quiet=is_quiet or original)
     key = None if dry_run else setup.require_key(settings, quiet=is_quiet)
     verdict_fields = {"by": by, "votes": votes or 1}  # the threshold does not shape the answers
-    key_fields = {**question.list_key_facets(settings), "verdict": verdict_fields, **tile_options.key_fields}
+    key_fields = {**request_builder.list_key_facets(settings), "verdict": verdict_fields, **tile_options.key_fields}
     plan = runs.build_plan(
         context.params,
         settings,

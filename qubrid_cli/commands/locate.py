@@ -11,7 +11,7 @@ import typer
 
 from ..errors import QvisionError, SomeRequestsFailedError, UsageError
 from ..frozen import frozen
-from ..library import connection, image_options, question
+from ..library import connection, image_options, request_builder
 from ..output.show import OutputOptions, RequestInfo, announce_image, show_answer, show_dry_run, show_notes
 from ..output.streams import Output, echo_err, echo_error
 from ..text import quote_name
@@ -141,18 +141,18 @@ def locate(
         if (what := what or classified.prompt) is None:
             example = f'qvision locate {quote_name(classified.names[0])} "the dogs"'
             raise UsageError("no object was named", hint=f"For example: {example}")
-        info.prompt = question.compose_prompt(
-            question.validate_prompt(what, "what to look for"), None, preset, settings
+        info.prompt = request_builder.compose_prompt(
+            request_builder.validate_prompt(what, "what to look for"), None, preset, settings
         )
         extra = setup.parse_params(param)
-        schema = question.require_boxes(question.load_schema(None, preset, extra, settings))
+        schema = request_builder.require_boxes(request_builder.load_schema(None, preset, extra, settings))
         tile_options = image_options.read_tile_options("off", crop, preset, has_schema=True)
         # Links are always downloaded here, because the size of an image must be known.
         images = image_options.choose_downloads(classified.images, settings, fetch=True)
         images, documents = expansion.expand_pages(images, page_options.choice, page_options.password, each=True)
         pictures = _open_pictures(draw, crop_to, images, show)
         search = _Search(
-            request=question.build_request(
+            request=request_builder.build_request(
                 settings, info.prompt, preset.system if preset else None, extra, stream=not no_stream
             ),
             images=list(map(keep_bytes, images)) if pictures.are_requested else images,
@@ -163,7 +163,7 @@ def locate(
             settings=settings,
             prices=config.prices,
         )
-        question.check_placeholders(search.request, images=1)
+        request_builder.check_placeholders(search.request, images=1)
         if dry_run:
             _show_dry_runs(search, show, info.target)
             return
@@ -224,13 +224,13 @@ def _search_images(search: _Search, key: str | None, show: OutputOptions, target
     groups = [[image] for image in search.images]
     prepared_groups = pool.submit_in_turn(groups)
     with connection.open_endpoint(search.settings, key, [search.images]) as endpoint:
-        request_boxes = question.choose_describe(search.schema, reads_tiles=False)
+        request_boxes = request_builder.choose_describe(search.schema, reads_tiles=False)
         request_options = connection.build_request_options(search.settings, search.prices)
         for number, (group, prepared) in enumerate(zip(groups, prepared_groups, strict=True), 1):
             (image,) = group
             if has_several:
                 announce_image(image.name, show, target, has_heading=False)
-            filled = question.fill_placeholders(search.request, group, number)
+            filled = request_builder.fill_placeholders(search.request, group, number)
             items = request_boxes(endpoint, filled, prepared, request_options)
             name = image.name if has_several else None
             if search.pictures.use_stdout:
@@ -280,7 +280,7 @@ def _show_dry_runs(search: _Search, show: OutputOptions, target: Output) -> None
 
     pool = PreparationPool(search.limits, search.documents)
     url = connection.format_url(search.settings, COMPLETIONS_PATH)
-    request = question.add_response_format(search.request, search.schema)
+    request = request_builder.add_response_format(search.request, search.schema)
     for number, image in enumerate(search.images, 1):
-        filled = question.fill_placeholders(request, [image], number)
+        filled = request_builder.fill_placeholders(request, [image], number)
         show_dry_run(dry_run(url, filled, pool.submit([image]), labels=True, prices=search.prices), show, target)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigError
-from ..library import question
+from ..library import request_builder
 from ..output.streams import Output, echo_note
 from ..text import escape_control_characters
 from .shared import completions, help_layout, options, setup
@@ -115,7 +115,7 @@ def _build_object(preset: "Preset") -> dict[str, Any]:
     Raises:
         ConfigError: the schema is invalid.
     """
-    schema = question.load_schema(None, preset, {})
+    schema = request_builder.load_schema(None, preset, {})
     values = {key: getattr(preset, key) for key in ("name", "about", "prompt", *_SHOWN_SETTINGS)}
     return {**values, "schema": schema.document if schema else None}
 

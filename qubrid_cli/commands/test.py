@@ -7,7 +7,7 @@ import typer
 
 from ..errors import QvisionError, SomeRequestsFailedError, UsageError
 from ..frozen import frozen
-from ..library import connection, image_options, judging, question
+from ..library import connection, image_options, judging, request_builder
 from ..output.show import OutputOptions, RequestInfo, show_dry_run, show_verdict
 from ..output.streams import Output, echo_error
 from ..text import quote_name
@@ -114,8 +114,8 @@ def answer_question(
         images, documents = expansion.expand_pages(images, page_options.choice, page_options.password, each=True)
         settings = judging.vary_votes(settings, votes)
         plan = _Question(
-            request=question.build_request(
-                settings, question.validate_prompt(info.prompt or "", "the question"), None, extra, stream=False
+            request=request_builder.build_request(
+                settings, request_builder.validate_prompt(info.prompt or "", "the question"), None, extra, stream=False
             ),
             judge=judging.open_judge(settings, extra, by=by, threshold=threshold, votes=votes),
             images=images,
@@ -125,7 +125,7 @@ def answer_question(
             settings=settings,
             prices=config.prices,
         )
-        question.check_placeholders(plan.request, images=1)
+        request_builder.check_placeholders(plan.request, images=1)
         if dry_run:
             _show_dry_runs(plan, show, info.target)
             return
@@ -151,7 +151,7 @@ def _judge_images(plan: _Question, key: str | None, show: OutputOptions, target:
         request_options = connection.build_request_options(plan.settings, plan.prices)
         for number, (group, prepared) in enumerate(zip(groups, prepared_groups, strict=True), 1):
             (image,) = group
-            filled = question.fill_placeholders(plan.request, group, number)
+            filled = request_builder.fill_placeholders(plan.request, group, number)
             items = plan.judge.judge(endpoint, filled, prepared, request_options)
             answer = show_verdict(items, image.name if has_several else None, show, target)
             if (error := answer.error) is None:
@@ -178,5 +178,5 @@ def _show_dry_runs(plan: _Question, show: OutputOptions, target: Output) -> None
     request = plan.judge.build_request(plan.request)
     url = connection.format_url(plan.settings, DECISIONS_PATH if request.is_decision else COMPLETIONS_PATH)
     for number, image in enumerate(plan.images, 1):
-        filled = question.fill_placeholders(request, [image], number)
+        filled = request_builder.fill_placeholders(request, [image], number)
         show_dry_run(dry_run(url, filled, pool.submit([image]), labels=True, prices=plan.prices), show, target)

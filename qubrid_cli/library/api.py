@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias, Unpack
 
 from ..describe.result import Description, UnpreparedImage
 from ..errors import EndpointError, ImageError, InterruptedByUserError, UsageError
-from . import question
+from . import request_builder
 from .setup import ClientOptions, resolve_options
 from .threads import map_in_threads
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..describe.run import Item, Items
     from ..images.objects import ImageInput
     from .setup import ClientPlan
-    from .values import Detections, Judgment
+    from .typed_results import Detections, Judgment
 
     ImageInputs: TypeAlias = ImageInput | Sequence[ImageInput]
 
@@ -156,7 +156,7 @@ class Client:
             by: ``decisions``, ``logprobs`` or ``schema``; by default the first that the endpoint offers.
             check: see ``describe``; an unsure answer is not an error.
         """
-        from .values import build_judgment
+        from .typed_results import build_judgment
 
         judge = self._get_plan().get_judge(threshold, votes, by)
         return build_judgment(_get_description(self._iterate_items(images, question, judge=judge), check=check))
@@ -170,14 +170,14 @@ class Client:
             what: such as ``the dogs``.
             check: see ``describe``.
         """
-        from .values import build_detections
+        from .typed_results import build_detections
 
         with self._lock:
             if self._locator is None:
                 changes = {"preset": "boxes", "schema": None, "tiles": None, "fetch": True}
                 self._locator = Client(**{**self._options, **changes})
             locator = self._locator
-        question.require_boxes(locator._get_plan().schema)  # noqa: SLF001  # of the same class
+        request_builder.require_boxes(locator._get_plan().schema)  # noqa: SLF001  # of the same class
         return build_detections(locator.describe(image, what, check=check))
 
     def map(
@@ -257,8 +257,8 @@ class Client:
             names = tuple(map(UnpreparedImage, texts))
             yield Description(request.prompt, request.model, request.model, names, request=request, error=error)
             return
-        question.check_placeholders(request, images=count_files(sources))
-        request = question.fill_placeholders(request, sources, number)
+        request_builder.check_placeholders(request, images=count_files(sources))
+        request = request_builder.fill_placeholders(request, sources, number)
         request = replace(request, dropped=request.dropped | self._dropped)
         pending = [prepare_pending(source, plan.limits, documents) for source in sources]
         with plan.endpoints.borrow() as endpoint:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..describe.verdicts import DEFAULT_THRESHOLD, Method
 from ..errors import UsageError
-from . import question
+from . import request_builder
 
 if TYPE_CHECKING:
     from ..describe.judge import Judge
@@ -41,7 +41,7 @@ def open_judge(
     from ..describe.judge import Judge
 
     methods = choose_methods(settings, by=by, threshold=threshold, votes=votes)
-    quiet_request = question.build_request(replace(settings, think="off"), "", None, dict(extra), stream=False)
+    quiet_request = request_builder.build_request(replace(settings, think="off"), "", None, dict(extra), stream=False)
     thinking = quiet_request.thinking
     return Judge(
         methods,

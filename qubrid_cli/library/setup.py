@@ -9,7 +9,7 @@ from ..errors import UsageError
 from ..frozen import frozen
 from ..settings.fields import SettingOptions
 from ..text import suggest
-from . import connection, image_options, question
+from . import connection, image_options, request_builder
 
 if TYPE_CHECKING:
     from ..client.request import Request
@@ -77,16 +77,16 @@ class ClientPlan:
             judge: asks the prompt as a yes-or-no question.
         """
         if prompt is not None:
-            question.validate_prompt(prompt, "the prompt")
+            request_builder.validate_prompt(prompt, "the prompt")
         extra = dict(self.options.get("params") or {})
         if judge is not None:
             from .judging import vary_votes
 
-            return question.build_request(
+            return request_builder.build_request(
                 vary_votes(self.settings, judge.votes), prompt or "", None, extra, stream=False
             )
-        text = question.compose_prompt(prompt, None, self.preset, self.settings)
-        return question.build_request(self.settings, text, self.system, extra, stream=True)
+        text = request_builder.compose_prompt(prompt, None, self.preset, self.settings)
+        return request_builder.build_request(self.settings, text, self.system, extra, stream=True)
 
     def get_judge(self, threshold: float | None, votes: int | None, by: str | None) -> "Judge":
         """The judge for these options, which remembers what the endpoint offers.
@@ -159,12 +159,14 @@ def resolve_options(options: Mapping[str, Any]) -> ClientPlan:
     extra = options.get("params", {})
     schema = options.get("schema")
     schema = f"@{os.fspath(schema)}" if isinstance(schema, os.PathLike) else schema
-    answer_schema = question.load_schema(schema, preset, extra, settings)
+    answer_schema = request_builder.load_schema(schema, preset, extra, settings)
     tiles = options.get("tiles")
     tile_options = image_options.read_tile_options(
         None if tiles is None else str(tiles), options.get("crop"), preset, has_schema=answer_schema is not None
     )
-    question.build_request(settings, "", None, dict(extra), stream=True)  # refuses options that exclude each other
+    request_builder.build_request(
+        settings, "", None, dict(extra), stream=True
+    )  # refuses options that exclude each other
     key, notes = connection.require_key(settings)
     for note in notes:
         warnings.warn(note, stacklevel=4)
@@ -174,12 +176,12 @@ def resolve_options(options: Mapping[str, Any]) -> ClientPlan:
         settings,
         preset,
         options,
-        question.choose_system(options.get("system"), preset, settings),
+        request_builder.choose_system(options.get("system"), preset, settings),
         answer_schema,
         image_options.build_image_limits(
             settings, tile_options, original=bool(options.get("original")), schema=answer_schema
         ),
-        question.choose_describe(answer_schema, reads_tiles=tile_options.reads_tiles),
+        request_builder.choose_describe(answer_schema, reads_tiles=tile_options.reads_tiles),
         connection.build_request_options(settings, config.prices),
         connection.EndpointPool(endpoint),
         {},

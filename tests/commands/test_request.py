@@ -8,7 +8,7 @@ import pytest
 
 from qubrid_cli.commands.shared.setup import read_prompt
 from qubrid_cli.errors import UsageError
-from qubrid_cli.library.question import list_key_facets, validate_prompt
+from qubrid_cli.library.request_builder import list_key_facets, validate_prompt
 from qubrid_cli.settings.config_file import validate_config
 from qubrid_cli.settings.resolve import resolve
 from qubrid_cli.text import quote_name

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from qubrid_cli.describe.prompt import check_placeholders, expand_placeholders, placeholder_values
 from qubrid_cli.errors import ConfigError, UsageError
 from qubrid_cli.images.sources import Bytes, File, Link, Source, Stdin
-from qubrid_cli.library import question
+from qubrid_cli.library import request_builder
 from qubrid_cli.schema import json_schema
 from qubrid_cli.settings import presets
 from qubrid_cli.settings.config_file import Config
@@ -192,7 +192,7 @@ def test_options_win_over_the_preset_and_the_preset_over_all_else() -> None:
 
 def test_a_preset_whose_schema_is_none_is_a_matter_of_the_configuration() -> None:
     with pytest.raises(ConfigError, match=r"^presets\.p\.schema: unknown type 'b' at character 3: 'b'$"):
-        question.load_schema(None, presets.Preset("p", "Read it.", schema="a b"), {})
+        request_builder.load_schema(None, presets.Preset("p", "Read it.", schema="a b"), {})
 
 
 def test_a_schema_wins_over_that_of_the_preset(describe: Ask, server: Server, lighthouse: Path) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ... import __version__
 from ...errors import ConfigError, OutputError
 from ...images import sources
-from ...library import image_options, question
+from ...library import image_options, request_builder
 from ...output.streams import echo_err
 from ...storage.opening import open_folder
 from ...urls import is_object_url
@@ -202,7 +202,7 @@ class _PartRun:
             open_endpoint=lambda: endpoint,
             rate_limiter=rate_limiter,
             page_finder=PageFinder(open_source),
-            describe=question.choose_describe(schema, reads_tiles=description.batch_request.reads_tiles),
+            describe=request_builder.choose_describe(schema, reads_tiles=description.batch_request.reads_tiles),
             limits=BudgetLimits(share.cost, share.tokens, share.seconds, share.failures),
             retries=description.retries,
             patience=description.patience,

@@ -20,7 +20,7 @@ from ...errors import ConfigError, EndpointError, IncompleteAnswerError, Network
 from ...images.encode import ImageLimits
 from ...images.prepare import PreparationPool
 from ...images.sources import Bytes
-from ...library import connection, question
+from ...library import connection, request_builder
 from ...settings import config_file, keys, model_cache, presets
 from ...settings.config_file import Config
 from ...settings.fields import Settings
@@ -205,7 +205,7 @@ def _timeout_error(endpoint: Endpoint, seconds: float) -> NetworkError:
 
 
 def _check_request(settings: Settings, endpoint: Endpoint, seconds: float) -> Check:
-    request = question.build_request(
+    request = request_builder.build_request(
         replace(settings, max_tokens=_MAX_TOKENS), "Which color is this?", None, {}, stream=True
     )
     images = PreparationPool(ImageLimits(), threads=1).submit([Bytes("a test image", _TEST_IMAGE)])

@@ -88,11 +88,11 @@ def require_key(settings: "Settings", *, quiet: bool = False) -> str | None:
 def load_schema(
     option: str | None, preset: "Preset | None", extra: Mapping[str, Any], settings: "Settings"
 ) -> "Schema | None":
-    """Load the schema of the answer, as ``question.load_schema`` does, and refuse ``--coordinates`` if it has no boxes."""
-    from ...library import question
+    """Load the schema of the answer, as ``request_builder.load_schema`` does, and refuse ``--coordinates`` if it has no boxes."""
+    from ...library import request_builder
     from ...settings.fields import OriginKind
 
-    schema = question.load_schema(option, preset, extra, settings)
+    schema = request_builder.load_schema(option, preset, extra, settings)
     is_option = settings.coordinates is not None and settings.origins["coordinates"].kind is OriginKind.OPTION
     if is_option and (schema is None or schema.boxes is None):
         raise UsageError("--coordinates has no effect on answers without boxes", hint="Add -P boxes.")
@@ -143,7 +143,7 @@ def read_prompt(option: str, text: str | None, stdin: BinaryIO) -> str | None:
         from ...describe import prompt
 
         text = prompt.read_prompt(text, option=option, stdin=stdin)
-    from ...library.question import validate_prompt
+    from ...library.request_builder import validate_prompt
 
     return validate_prompt(text, option)
 
@@ -152,7 +152,7 @@ def read_system_prompt(
     option: str | None, stdin: BinaryIO, preset: "Preset | None", settings: "Settings"
 ) -> str | None:
     """Read the system prompt of ``-s``, or take that of the preset or of the settings."""
-    from ...library.question import choose_system
+    from ...library.request_builder import choose_system
 
     return choose_system(read_prompt("-s", option, stdin), preset, settings)
 

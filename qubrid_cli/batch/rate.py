@@ -18,9 +18,9 @@ from ..errors import (
     UnreachableError,
 )
 from ..frozen import frozen
-from .pace.allowances import PerMinuteLimit, ServerLimit
 from .pace.capacity import Capacity
 from .pace.concurrency import Concurrency, ConcurrencyState
+from .pace.limits import PerMinuteLimit, ServerLimit
 
 #: Seconds that all requests pause when none is in flight and the server does not say how long: at least, at most, and as a
 #: fraction of the time since requests began to fail.

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qubrid_cli.batch.pace.allowances import PerMinuteLimit
 from qubrid_cli.batch.pace.capacity import Capacity
+from qubrid_cli.batch.pace.limits import PerMinuteLimit
 from qubrid_cli.batch.rate import FailureKind, InFlightRequest, RateLimiter, classify_failure
 from qubrid_cli.client.rate_limits import RateLimit
 from qubrid_cli.errors import (

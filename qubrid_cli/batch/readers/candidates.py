@@ -67,8 +67,6 @@ def is_excluded_file(source: str, excluded_files: Mapping[str, Sequence[str]]) -
     Args:
         excluded_files: the real paths of the files, by their names.
     """
-    if not source.endswith(tuple(excluded_files)):
-        return False
     paths = excluded_files.get(os.path.basename(source))
     return paths is not None and os.path.realpath(source) in paths
 
@@ -85,25 +83,27 @@ def expand_archive(candidate: Candidate, selection: "Selection", image_column: s
     try:
         for member in find_members(candidate.source, image_column, storage):
             is_empty = False
-            if not _matches_patterns(member.name, selection):
-                continue
-            source = f"{candidate.source}/{member.name}" if member.is_inside else _clean_source(member.name)
-            row = {**(candidate.row or {}), **(member.row or {})}
-            yield Candidate(
-                source,
-                f"{candidate.shard_key}/{member.name}",
-                member.prompt or candidate.prompt,
-                candidate.id if member.id is None else member.id,
-                is_from_list=True,
-                row=row if row or member.row is not None else None,
-                place=member.place,
-            )
+            if _matches_patterns(member.name, selection):
+                yield _build_member_candidate(candidate, member)
     except (ImageError, UsageError) as error:
         yield replace(candidate, error=ImageError(error.message, hint=error.hint, code=error.code))
         return
     if is_empty:
         empty = ImageError(f"no image in {candidate.source}", hint="Check what it contains.", code="no_such_image")
         yield replace(candidate, error=empty)
+
+
+def _build_member_candidate(archive: Candidate, member: "archives.Member") -> Candidate:
+    row = {**(archive.row or {}), **(member.row or {})}
+    return Candidate(
+        f"{archive.source}/{member.name}" if member.is_inside else _clean_source(member.name),
+        f"{archive.shard_key}/{member.name}",
+        member.prompt or archive.prompt,
+        archive.id if member.id is None else member.id,
+        is_from_list=True,
+        row=row if row or member.row is not None else None,
+        place=member.place,
+    )
 
 
 def expand_document(candidate: Candidate, page_finder: "PageFinder") -> Iterator[Candidate]:

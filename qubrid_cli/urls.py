@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote_to_bytes, urlencode, ur
 from .frozen import frozen
 from .text import is_secret_parameter
 
-#: Bytes that are encoded at once: a multiple of three, so that no piece is padded but the last.
+#: Bytes that are encoded at once: a multiple of three, so that only the last piece is padded.
 _ENCODE_CHUNK_BYTES = 3 * 64 * 1024
 
 #: Characters of a ``data:`` URL's head that are shown.
@@ -31,7 +31,7 @@ PROXY_LOGIN_HINT = (
     "Put the user and the password into HTTPS_PROXY, HTTP_PROXY or ALL_PROXY: http://USER:PASSWORD@HOST:PORT"
 )
 
-#: The name of the bucket and of the object follow. They are not percent-encoded, and may contain blanks, #, ? and %.
+#: The name of the bucket and of the object follow. They are not percent-encoded, and may contain spaces, #, ? and %.
 _OBJECT_URL = re.compile(r"(s3|gs|az)://", re.IGNORECASE)
 
 
@@ -130,7 +130,7 @@ def _parse_address(host: str) -> IPv4Address | IPv6Address | None:
     try:
         address = ip_address(host)
     except ValueError:
-        if not _NUMERIC_HOST.fullmatch(host):  # inet_aton ignores anything after a blank
+        if not _NUMERIC_HOST.fullmatch(host):  # inet_aton ignores anything after a space
             return None
         from socket import inet_aton  # takes 3 ms to load
 
@@ -174,7 +174,7 @@ def decode_data_url(url: str) -> bytes:
     Raises:
         ValueError: it has no comma, or its base64 is invalid.
 
-    Source: RFC 2397; blanks and missing padding are accepted, as in browsers (WHATWG Fetch, section 6).
+    Source: RFC 2397; whitespace and missing padding are accepted, as in browsers (WHATWG Fetch, section 6).
     """
     head, comma, payload = url[len("data:") :].partition(",")
     if not comma:
@@ -201,7 +201,7 @@ def split(url: str) -> SplitResult:
 
 
 def strip_credentials(url: str) -> str:
-    """A web URL without user and password, also in the URLs inside its path and query.
+    """Remove user and password from a web URL, also from the URLs inside its path and query.
 
     Raises:
         ValueError: it is not a URL or has no host; the message is the end of a sentence.

@@ -72,7 +72,7 @@ def error_for_finish_reason(reason: str | None, *, has_ended: bool) -> Incomplet
     )
 
 
-def incomplete_because(cause: EndpointError) -> IncompleteAnswerError:
+def build_incomplete_error(cause: EndpointError) -> IncompleteAnswerError:
     """Return the error for an endpoint that failed during its answer."""
     return IncompleteAnswerError(
         f"the answer is incomplete: {cause.message}",

@@ -65,7 +65,7 @@ def _decode(data: bytes, name: str) -> str:
         ) from error
 
 
-def placeholder_values(image: "Source | None", index: int) -> dict[str, str]:
+def build_placeholder_values(image: "Source | None", index: int) -> dict[str, str]:
     """Return the values of the placeholders: file name, the same without its suffix, name of the folder, and position.
 
     For a link, the name is the last part of its path, and the folder is the part before it or the host.
@@ -81,7 +81,7 @@ def placeholder_values(image: "Source | None", index: int) -> dict[str, str]:
 
     match image:
         case DocumentPage():
-            return placeholder_values(image.document, index)
+            return build_placeholder_values(image.document, index)
         case File():
             folder, name = os.path.split(os.path.abspath(image.path))
         case Link() | FetchedLink() if is_object_url(image.name) or not is_url(image.name):
@@ -104,7 +104,7 @@ def _escape_values(name: str, folder_name: str, index: int) -> dict[str, str]:
 def fill_placeholders(
     request: Request, image: "Source | None", index: int, row: Mapping[str, Any] | None = None
 ) -> Request:
-    """Return the request for one image, with the placeholders of its two prompts expanded; see ``placeholder_values``.
+    """Return the request for one image, with the placeholders of its two prompts expanded.
 
     Args:
         row: the values of the columns of a list, by name. Each column is a placeholder, and replaces a usual one of that name.
@@ -112,7 +112,7 @@ def fill_placeholders(
     Raises:
         UsageError: a word in braces is a misspelled placeholder or, with a row, any word that is not a placeholder.
     """
-    values, is_strict = placeholder_values(image, index), row is not None
+    values, is_strict = build_placeholder_values(image, index), row is not None
     values |= {name: _format_cell(value) for name, value in (row or {}).items()}
     system = None if request.system is None else expand_placeholders(request.system, values, is_strict=is_strict)
     return replace(request, prompt=expand_placeholders(request.prompt, values, is_strict=is_strict), system=system)

@@ -33,7 +33,7 @@ from ..errors import ContextOverflow, EndpointError, InterruptedByUserError, Qvi
 from ..frozen import frozen
 from ..images.prepare import PendingImage, PreparedImage, PreparedImageOrLink
 from ..metrics import Clock, Cost, Price, Stopwatch, clean_usage, find_cost, get_number
-from .endings import error_for_answer, incomplete_because
+from .endings import build_incomplete_error, error_for_answer
 from .repetition import Repetition, stop_at_repetition
 from .result import Description, Preparing, Receiving, Refused, Repairing, Sending, UnpreparedImage, Writing
 
@@ -285,7 +285,7 @@ def _request_with_fallbacks(draft: _Draft, endpoint: Endpoint) -> Iterator[Item]
     """Send the request; after an error that a change to the request avoids, send the changed request."""
     while True:
         try:
-            yield from _exchange(draft, endpoint)
+            yield from _send_once(draft, endpoint)
         except EndpointError as error:
             from . import fallbacks  # most requests need none
 
@@ -299,7 +299,7 @@ def _request_with_fallbacks(draft: _Draft, endpoint: Endpoint) -> Iterator[Item]
             return
 
 
-def _exchange(draft: _Draft, endpoint: Endpoint) -> Iterator[Item]:
+def _send_once(draft: _Draft, endpoint: Endpoint) -> Iterator[Item]:
     """Send the request once and read the response.
 
     Raises:
@@ -324,7 +324,7 @@ def _exchange(draft: _Draft, endpoint: Endpoint) -> Iterator[Item]:
         if error.body is not None:
             yield Refused(error.body)
         if draft.has_begun:
-            raise incomplete_because(error) from error
+            raise build_incomplete_error(error) from error
         raise
     finally:
         draft.clean_usage()

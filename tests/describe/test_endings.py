@@ -164,7 +164,7 @@ def test_an_end_without_finish_reason_or_done_counts_as_cut_off() -> None:
 
 def test_a_broken_off_answer_keeps_the_facts_of_its_cause() -> None:
     cause = NetworkError("the connection broke", hint="Try again.", code="timeout", status=200, request_id="r-1")
-    error = endings.incomplete_because(cause)
+    error = endings.build_incomplete_error(cause)
     assert (vars(error), error.exit_code, error.__cause__) == (
         {
             "message": "the answer is incomplete: the connection broke",

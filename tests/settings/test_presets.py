@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qubrid_cli.describe.prompt import check_placeholders, expand_placeholders, placeholder_values
+from qubrid_cli.describe.prompt import build_placeholder_values, check_placeholders, expand_placeholders
 from qubrid_cli.errors import ConfigError, UsageError
 from qubrid_cli.images.sources import Bytes, File, Link, Source, Stdin
 from qubrid_cli.library import request_builder
@@ -309,11 +309,11 @@ def test_doubled_braces_are_braces_whatever_they_hold(words: list[str]) -> None:
     ],
 )
 def test_what_an_image_is_called(image: Source, values: tuple[str, str, str]) -> None:
-    found = placeholder_values(image, 7)
+    found = build_placeholder_values(image, 7)
     assert (found["name"], found["stem"], found["dir"], found["index"]) == (*values, "7")
 
 
 def test_the_folder_of_a_bare_name_is_the_one_we_stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "summer").mkdir()
     monkeypatch.chdir(tmp_path / "summer")
-    assert placeholder_values(File("a.jpg", Path("a.jpg")), 1)["dir"] == "summer"
+    assert build_placeholder_values(File("a.jpg", Path("a.jpg")), 1)["dir"] == "summer"

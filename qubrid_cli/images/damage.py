@@ -22,7 +22,6 @@ _GRAY = 128
 #: The last bytes of a JPEG's scan that are held back, and padding that may replace them: both are longer than the 57 bits
 #: that a decoder reads ahead (libjpeg-turbo's jdhuff.c). No code is all ones (T.81, C.2); a stuffed zero follows each byte.
 _HELD_BACK, _PADDING = 16, b"\xff\x00" * 8
-_JPEG_END = b"\xff\xd9"
 #: Bytes of a PNG's pixels that are inflated at once, and the limit for each pixel: twice its four channels of 16 bits.
 _INFLATE_BYTES, _MAX_BYTES_PER_PIXEL = 1024 * 1024, 16
 
@@ -60,7 +59,7 @@ def _load_jpeg(image: Image.Image, data: bytes) -> None:
     The last bytes of the scan are held back: if the decoder does not ask for them, there is too much data; if they and
     some padding are not enough, there is too little. This costs one copy of the file.
     """
-    is_whole = data.endswith(_JPEG_END) and "mp" not in image.info  # no other image is known to follow
+    is_whole = data.endswith(metadata.JPEG_END) and "mp" not in image.info  # no other image is known to follow
     end = len(data) - 2 if is_whole else metadata.find_jpeg_end(data)
     if end is None:
         raise OSError("the end of the JPEG is missing")
@@ -128,10 +127,10 @@ def _recover_jpeg(data: bytes, name: str) -> Recovered | None:
         if recovered is None or end is None:
             return recovered
         return Recovered(recovered.image, (f"{name}: damaged, so a part of the image may look wrong",))
-    image = decode.open_image(data + _JPEG_END, name)
+    image = decode.open_image(data + metadata.JPEG_END, name)
     count = len(getattr(image, "layer", ()))
     covered: dict[int, set[int]] = {}
-    for components, first, last in metadata.list_complete_scans(data + _JPEG_END if end is None else data):
+    for components, first, last in metadata.list_complete_scans(data + metadata.JPEG_END if end is None else data):
         for component in components:
             covered.setdefault(component, set()).update(range(first, last + 1))
     if end is not None or len(covered) != count or any(len(coefficients) < 64 for coefficients in covered.values()):

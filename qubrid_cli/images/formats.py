@@ -10,6 +10,7 @@ from ..installation import format_install_command
 from ..text import quote_name
 from . import heif
 from .metadata import JpegFrame
+from .sources import TIFF_SIGNATURES
 
 #: Bytes at the beginning of a file that are enough to recognize an unsupported format.
 _HEAD_BYTES = 4096
@@ -165,7 +166,7 @@ def unreadable_error(data: bytes, name: str, *, can_read_heif: bool) -> ImageErr
     if data.startswith(b"%PDF-"):  # a batch recognizes a document by its name; elsewhere, by its content
         hint = f"Rename it so that it ends in .pdf, or name a page of it: {name}#page=1"
         return ImageError(f"{name} is a PDF document, but is not named like one", hint=hint, code="unsupported_format")
-    if data[:4] in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}:
+    if data.startswith(TIFF_SIGNATURES):
         kind = _describe_tiff(data)
         if kind is not None:
             return unsupported_error((f"a TIFF in {kind}", _MAGICK), name)

@@ -31,7 +31,7 @@ _PNG_CHUNKS_USED = _PNG_CHUNKS_KEPT | {
     b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"pHYs", b"eXIf", b"acTL", b"fcTL", b"fdAT",
 }  # fmt: skip
 
-_JPEG_END, _PNG_END = b"\xff\xd9", b"IEND\xae\x42\x60\x82"
+JPEG_END, _PNG_END = b"\xff\xd9", b"IEND\xae\x42\x60\x82"
 #: Bytes at the beginning of a file in which cameras describe its parts.
 _HEAD_BYTES = 128 * 1024
 #: Adobe's and Google's gain map (XMP), that of ISO 21496-1, and Apple's.
@@ -118,15 +118,15 @@ def keep_sound_chunks(data: bytes) -> tuple[bytes, tuple[bytes, ...]] | None:
     """
     if not data.startswith(_PNG_SIGNATURE):
         return None
-    pieces, lost = [_PNG_SIGNATURE], []
+    pieces, damaged_kinds = [_PNG_SIGNATURE], []
     for chunk in iter_png_chunks(data):
         is_critical = not chunk.kind[0] & 0x20
         if is_critical or (chunk.is_sound and chunk.kind in _PNG_CHUNKS_USED):
             pieces.append(data[chunk.start : chunk.end])
         elif chunk.kind in _PNG_CHUNKS_USED:
-            lost.append(chunk.kind)
-    kept = b"".join(pieces)
-    return None if len(kept) == len(data) else (kept, tuple(lost))
+            damaged_kinds.append(chunk.kind)
+    file = b"".join(pieces)
+    return None if len(file) == len(data) else (file, tuple(damaged_kinds))
 
 
 def find_png_chunk(data: bytes, kind: bytes) -> bytes | None:
@@ -190,9 +190,9 @@ def _find_trailer(data: bytes, head: bytes) -> bytes:
     """The data after the end of the image. The end of a JPEG is searched only if something may follow it."""
     end: int | None = len(data)
     if data.startswith(b"\xff\xd8"):
-        has_trailer = not data.endswith(_JPEG_END) or b"MPF\0" in head or any(sign in head for sign in _GAIN_MAP_SIGNS)
+        has_trailer = not data.endswith(JPEG_END) or b"MPF\0" in head or any(sign in head for sign in _GAIN_MAP_SIGNS)
         end = find_jpeg_end(data) if has_trailer else end
-        end = len(data) if end is None else end + len(_JPEG_END)
+        end = len(data) if end is None else end + len(JPEG_END)
     elif data.startswith(_PNG_SIGNATURE) and not data.endswith(_PNG_END):
         end = max(chunk.end for chunk in iter_png_chunks(data))
     elif data[:4] == b"RIFF":

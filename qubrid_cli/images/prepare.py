@@ -323,8 +323,8 @@ def _prepare_damaged(data: bytes, name: str, limits: ImageLimits, error: ImageEr
     warnings: tuple[str, ...] = ()
     sound = keep_sound_chunks(data)
     if sound is not None:  # the damage may be in the metadata of a PNG, and its text may be a decompression bomb
-        data, lost = sound
-        warnings = (f"{name}: its color profile is damaged and was ignored",) if b"iCCP" in lost else ()
+        data, damaged_kinds = sound
+        warnings = (f"{name}: its color profile is damaged and was ignored",) if b"iCCP" in damaged_kinds else ()
         with suppress(ImageError):
             content = _prepare_content(data, name, limits)
             return replace(content, warnings=warnings + content.warnings)

@@ -37,7 +37,7 @@ MAX_FILE_BYTES = 512 * 1024 * 1024
 
 #: Bytes at the start of a PDF that contain its signature; junk may precede it (ISO 32000-1, Annex H, note 13).
 _PDF_HEAD_BYTES = 1024
-_TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 #: How to use a folder instead, by the command that does not accept one.
 _FOLDER_HINTS = {
     "describe": "To ask about each image in it: qvision batch {} -P describe",
@@ -241,7 +241,7 @@ class DocumentKind(enum.Enum):
 def detect_document(source: ReadableSource) -> DocumentKind | None:
     """The kind of a document, by its first bytes; ``None`` for other images, and for a file that cannot be read."""
     head = _read_head(source)
-    if head.startswith(_TIFF_SIGNATURES):
+    if head.startswith(TIFF_SIGNATURES):
         return DocumentKind.TIFF
     return DocumentKind.PDF if b"%PDF-" in head and not re.match(_IMAGE_START, head) else None
 

@@ -69,7 +69,7 @@ class Field:
     """The declaration of a setting.
 
     Attributes:
-        check: returns the value to use for one from the file or an option, or raises ``ValueError``; see ``checks``.
+        check: takes a value from the file or an option, and returns the one to use; raises ``ValueError``, see ``checks``.
         example: a valid value, for hints.
         default: the value if no source sets one.
         variables: the environment variables that set it; the first one that is set wins.

@@ -38,8 +38,8 @@ class Preset:
 
 #: The keys of a preset in the config file.
 PRESET_KEYS = tuple(field.name for field in fields(Preset) if field.name not in {"name", "path"})
-#: The keys that are settings too.
-_NUMBERS = ("max_tokens", "temperature", "top_p")
+#: The keys that are also settings, whose values a preset sets.
+SETTING_KEYS = ("max_tokens", "temperature", "top_p")
 #: The types of the other values that are not strings.
 _TYPES = {"schema": (str | Mapping, "a string or a table"), "verbatim": (bool, "true or false")}
 #: Characters of the prompt that stand for a missing ``about``.
@@ -129,7 +129,7 @@ def merge_with_built_in(name: str, overrides: object, path: Path) -> Preset:
 
 def _check_value(key: str, value: object) -> None:
     """Raise ``ValueError`` for a value that the key cannot have."""
-    if key in _NUMBERS:
+    if key in SETTING_KEYS:
         FIELDS[key].check(value)
         return
     expected, name = _TYPES.get(key, (str, "a string"))

@@ -25,9 +25,6 @@ from .fields import (
 if TYPE_CHECKING:
     from .presets import Preset
 
-#: The settings that a preset can set, between the options and the environment.
-_PRESET_SETTINGS = ("max_tokens", "temperature", "top_p")
-
 
 def resolve(options: Mapping[str, Any], env: Mapping[str, str], config: Config) -> Settings:
     """Resolve every setting: option, environment, profile, the file's top level, default.
@@ -97,7 +94,7 @@ def resolve_with_preset(
     from . import presets
 
     preset = presets.find(name, config.presets, config.path)
-    values = {name: getattr(preset, name) for name in _PRESET_SETTINGS}
+    values = {name: getattr(preset, name) for name in presets.SETTING_KEYS}  # they win over the environment
     return preset, resolve({**values, **options}, env, config)
 
 

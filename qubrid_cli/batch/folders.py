@@ -19,8 +19,7 @@ from .left_out import LeftOut, is_junk_file, is_preview_folder
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
-    from ..storage.folder import Folder, StoredItem
-    from ..storage.opening import StorageOptions
+    from ..storage.folder import Folder, StorageOptions, StoredItem
 
 #: Separates the sort key of an entry from its name. It sorts before all other characters, and no name contains it.
 _NAME_SEPARATOR = "\0\0"

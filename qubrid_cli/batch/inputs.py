@@ -42,7 +42,7 @@ from .readers.candidates import (
 )
 
 if TYPE_CHECKING:  # loaded only by the runs that need them
-    from ..storage.opening import StorageOptions
+    from ..storage.folder import StorageOptions
     from .pages import PageFinder
     from .readers import lists
     from .readers.archives import Place

@@ -1,4 +1,4 @@
-"""Probabilities: those of the first tokens of an answer, and the one that a decision endpoint returns. Pure.
+"""Read probabilities: those of the first tokens of an answer, and the one that a decision endpoint returns. Pure.
 
 Source: OpenAI API reference, "Create chat completion" (``logprobs.content[].top_logprobs``) and the older "Create
 completion" (``logprobs.top_logprobs``, which Together and Fireworks send too); OpenAI, vLLM and LiteLLM, "Decisions".
@@ -8,28 +8,7 @@ from collections.abc import Iterator, Mapping
 from math import exp, isfinite
 from typing import Any
 
-from ..urls import DataUrl
 from .events import ChunkInfo, Event, Probability, Refusal, TokenProbabilities
-from .request import Request, RequestBody, encode_json
-
-#: Where decisions are requested, after the base URL.
-DECISIONS_PATH = "/decisions"
-#: The name of the only question, which the answer repeats.
-_QUESTION_NAME = "answer"
-
-
-def build_decision_body(request: Request) -> RequestBody:
-    """Build the body of a request for the probability that the prompt is true of the images."""
-    content: list[bytes | DataUrl] = []
-    for image in request.images:
-        if image.label:
-            content += [b",", encode_json({"type": "input_text", "text": image.label})]
-        url = (b'"', image.url, b'"') if isinstance(image.url, DataUrl) else (encode_json(image.url),)
-        content += [b",", b'{"type":"input_image","image_url":', *url, b"}"]
-    start = b'{"model":' + encode_json(request.model) + b',"input":[{"role":"user","content":['
-    question = {"type": "predicate", "name": _QUESTION_NAME, "instructions": request.prompt}
-    end = b"]}]," + encode_json({"questions": [question], **request.extra})[1:]
-    return RequestBody((start, *content[1:], end), DECISIONS_PATH)
 
 
 def read_decision(document: Mapping[str, Any]) -> Iterator[Event]:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 #: Where chat completions are requested, after the base URL.
 COMPLETIONS_PATH = "/chat/completions"
+#: Where decisions are requested, after the base URL.
+DECISIONS_PATH = "/decisions"
+#: The name of the only question, which the answer repeats.
+_QUESTION_NAME = "answer"
 #: In ``Request.dropped``, this means that the endpoint refused to answer without streaming.
 UNSTREAMED = "unstreamed"
 #: Bytes in a chunk.
@@ -149,9 +153,7 @@ def build_body(request: Request) -> RequestBody:
     1.5 MB; copying takes 5 ms.
     """
     if request.is_decision:
-        from .probabilities import build_decision_body
-
-        return build_decision_body(request)
+        return _build_decision_body(request)
     prompt = request.prompt
     if request.response_format:
         prompt = f"{prompt}\n\n{request.response_format.instruction}"
@@ -247,3 +249,17 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan
 def encode_json(value: object) -> bytes:
     """Encode compactly, in UTF-8; halves of surrogate pairs become question marks."""
     return _ENCODER.encode(value).encode(errors="replace")
+
+
+def _build_decision_body(request: Request) -> RequestBody:
+    """Build the body of a request for the probability that the prompt is true of the images."""
+    content: list[bytes | DataUrl] = []
+    for image in request.images:
+        if image.label:
+            content += [b",", encode_json({"type": "input_text", "text": image.label})]
+        url = (b'"', image.url, b'"') if isinstance(image.url, DataUrl) else (encode_json(image.url),)
+        content += [b",", b'{"type":"input_image","image_url":', *url, b"}"]
+    start = b'{"model":' + encode_json(request.model) + b',"input":[{"role":"user","content":['
+    question = {"type": "predicate", "name": _QUESTION_NAME, "instructions": request.prompt}
+    end = b"]}]," + encode_json({"questions": [question], **request.extra})[1:]
+    return RequestBody((start, *content[1:], end), DECISIONS_PATH)

@@ -169,8 +169,7 @@ def _judge_images(plan: _Question, key: str | None, show: OutputOptions, target:
 
 def _show_dry_runs(plan: _Question, show: OutputOptions, target: Output) -> None:
     """Show the first request about each image instead of sending it."""
-    from ..client.probabilities import DECISIONS_PATH
-    from ..client.request import COMPLETIONS_PATH
+    from ..client.request import COMPLETIONS_PATH, DECISIONS_PATH
     from ..describe.dry_run import dry_run
     from ..images.prepare import PreparationPool
 

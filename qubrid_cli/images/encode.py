@@ -164,7 +164,7 @@ def encode_for_upload(image: Image.Image, data: bytes, orientation: int, limits:
             # decoding, with 40 dB PSNR to its result. It must know both sides of the target: to cover a square as long as
             # the longer side, a 4:3 image could not be scaled as far.
             image.draft(None, stored_target)
-        check_jpeg_side(target, name)
+        _check_jpeg_side(target, name)
     image = decode.widen_levels(_decode(image, data), data)
     look = color.examine(image, limits.background)
     profile = profile or image.info.get("icc_profile")
@@ -187,15 +187,10 @@ def _may_be_divided(size: tuple[int, int], limits: ImageLimits) -> bool:
     if limits.tiles is None or limits.tiles.count is not None:
         return limits.tiles is not None
     pixels, side = limits.tile_limits
-    return is_halved(size, tokens.shrink_size(*size, max_pixels=pixels, max_side=side))
+    return tokens.is_halved(size, tokens.shrink_size(*size, max_pixels=pixels, max_side=side))
 
 
-def is_halved(size: tuple[int, int], target: tuple[int, int]) -> bool:
-    """Whether an image loses more than half of its pixels."""
-    return 2 * target[0] * target[1] < size[0] * size[1]
-
-
-def check_jpeg_side(size: tuple[int, int], name: str) -> None:
+def _check_jpeg_side(size: tuple[int, int], name: str) -> None:
     """Refuse a size that a JPEG cannot have."""
     if max(size) > _MAX_JPEG_SIDE:
         raise ImageError(
@@ -235,6 +230,7 @@ class Conversion:
             size: in pixels, before the image is turned upright.
             orientation: the EXIF orientation that must still be applied.
         """
+        _check_jpeg_side(size, self.name)
         result = color.convert_to_srgb(_resize(image, look, size), self.profile, self.gamma)
         if orientation in _TRANSPOSITIONS:
             result = result.transpose(_TRANSPOSITIONS[orientation])
@@ -255,7 +251,7 @@ class Conversion:
         self, image: Image.Image, look: color.Look, size: tuple[int, int], target: tuple[int, int]
     ) -> tuple[str, ...]:
         """A note if sharp detail loses more than half of its pixels."""
-        if not is_halved(size, target) or not self.has_sharp_detail(image, look):
+        if not tokens.is_halved(size, target) or not self.has_sharp_detail(image, look):
             return ()
         change = f"it has text or fine lines and is shrunk from {size[0]} × {size[1]} to {target[0]} × {target[1]}"
         return (f"{self.name}: {change}, which may make them illegible; --tiles auto or --crop keeps them sharp",)

@@ -165,6 +165,11 @@ def shrink_size(width: int, height: int, *, max_pixels: int | None, max_side: in
     return min(wide, MAX_RATIO * high), min(high, MAX_RATIO * wide)
 
 
+def is_halved(size: tuple[int, int], target: tuple[int, int]) -> bool:
+    """Whether an image loses more than half of its pixels."""
+    return 2 * target[0] * target[1] < size[0] * size[1]
+
+
 def measure_shape_change(width: int, height: int, wide: int, high: int) -> float:
     """The factor by which the aspect ratio changes, at least 1."""
     change = (wide * height) / (high * width)

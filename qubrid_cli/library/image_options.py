@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..schema.json_schema import Schema
     from ..settings.fields import Settings
     from ..settings.presets import Preset
-    from ..storage.opening import StorageOptions
+    from ..storage.folder import StorageOptions
 
 #: More images than this in one request are more likely a mistake than intended.
 MAX_IMAGES_PER_REQUEST = 8
@@ -136,7 +136,7 @@ def build_image_limits(
 
 def build_storage_options(settings: "Settings") -> "StorageOptions":
     """The timeout and the retries of requests to buckets."""
-    from ..storage.opening import StorageOptions
+    from ..storage.folder import StorageOptions
 
     return StorageOptions(settings.timeout, settings.retries)
 

@@ -14,8 +14,7 @@ from ..errors import MissingObjectError, QvisionError, StorageError
 from ..operating_system import call_interruptibly
 from .connection import open_store, parse_url
 from .errors import translate_errors
-from .folder import RangeFile, StoredItem, StoredObject, Version, join_name, too_large_error
-from .opening import StorageOptions
+from .folder import RangeFile, StorageOptions, StoredItem, StoredObject, Version, join_name, too_large_error
 
 if TYPE_CHECKING:
     from obstore import GetOptions

@@ -21,7 +21,7 @@ from .errors import BucketDetails
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
 
-    from .opening import StorageOptions
+    from .folder import StorageOptions
 
 _URL = re.compile(r"(s3|gs|az)://([^/]*)(?:/(.*))?", re.IGNORECASE | re.DOTALL)
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")

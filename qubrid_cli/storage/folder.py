@@ -11,6 +11,21 @@ from ..frozen import frozen
 
 
 @frozen
+class StorageOptions:
+    """The timeouts and retries of requests to a bucket.
+
+    Attributes:
+        timeout: seconds without data.
+        retries: after a temporary failure.
+        max_seconds: for a whole request, and for its retries; ``None`` for no limit.
+    """
+
+    timeout: float = 60.0
+    retries: int = 4
+    max_seconds: float | None = None
+
+
+@frozen
 class Version:
     """The version of an object, which is different for different content.
 

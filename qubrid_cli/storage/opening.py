@@ -5,8 +5,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, BinaryIO
 
 from ..errors import ConfigError, MissingObjectError, StorageError
-from ..frozen import frozen
 from ..urls import is_object_url
+from .folder import StorageOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,21 +16,6 @@ if TYPE_CHECKING:
 
 #: The most buckets whose connections are kept.
 _MAX_BUCKETS = 32
-
-
-@frozen
-class StorageOptions:
-    """The timeouts and retries of requests to a bucket.
-
-    Attributes:
-        timeout: seconds without data.
-        retries: after a temporary failure.
-        max_seconds: for a whole request, and for its retries; ``None`` for no limit.
-    """
-
-    timeout: float = 60.0
-    retries: int = 4
-    max_seconds: float | None = None
 
 
 def require_folder(url: str, options: StorageOptions | None = None) -> None:

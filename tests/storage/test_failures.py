@@ -8,8 +8,8 @@ from urllib.parse import unquote
 import pytest
 
 from qubrid_cli.errors import ConfigError, MissingObjectError, OutputError, QvisionError, StorageError
-from qubrid_cli.storage.folder import Folder
-from qubrid_cli.storage.opening import StorageOptions, open_folder
+from qubrid_cli.storage.folder import Folder, StorageOptions
+from qubrid_cli.storage.opening import open_folder
 from tests.support.buckets import environment_for
 from tests.support.server import Raw, Reply, Server
 

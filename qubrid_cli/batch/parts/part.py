@@ -4,7 +4,7 @@ from math import inf
 
 from ...errors import QvisionError
 from ...frozen import frozen
-from ...storage.opening import StorageOptions
+from ...storage.folder import StorageOptions
 from ..budget import FailureLimit
 from ..pace.concurrency import ConcurrencyState
 from ..progress.failures import FailureCount

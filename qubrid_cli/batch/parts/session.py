@@ -14,7 +14,8 @@ from ...output.streams import echo_err
 from ...settings.config_file import load_config
 from ...settings.resolve import resolve
 from ...signals import stop_on_signals
-from ...storage.opening import StorageOptions, open_folder
+from ...storage.folder import StorageOptions
+from ...storage.opening import open_folder
 from ...text import format_count
 from ..budget import TotalUsage
 from ..progress.display import show_progress

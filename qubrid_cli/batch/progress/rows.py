@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
 
@@ -11,7 +12,9 @@ from ...output.streams import Output
 from ...text import escape_control_characters, quote_name
 from ..entries import Record
 from ..tasks import Done, Failed
-from .display import ProgressDisplay
+
+if TYPE_CHECKING:
+    from .display import ProgressDisplay
 
 #: Columns of a name, at least and at most.
 _LEAST_NAME_WIDTH, _MOST_NAME_WIDTH = 8, 32
@@ -21,7 +24,7 @@ _GAP = "  "
 _BOLD, _RED, _RESET = "\x1b[1m", "\x1b[31m", "\x1b[0m"
 
 
-def make_table_writer(output: Output, display: ProgressDisplay) -> Callable[[Done | Failed], None]:
+def make_table_writer(output: Output, display: "ProgressDisplay") -> Callable[[Done | Failed], None]:
     """Return the function that writes the row of an outcome above the progress, and titles above the first row."""
     has_titles = False
     is_colored = has_color(sys.stdout)

@@ -19,7 +19,7 @@ from ...images.sources import FetchedLink
 from ...urls import is_object_url
 
 if TYPE_CHECKING:
-    from ...storage.opening import StorageOptions
+    from ...storage.folder import StorageOptions
 
 _SUFFIX = r"\.(?:tar|tar\.gz|tgz|parquet)"
 _MEMBER = re.compile(rf"(.+?{_SUFFIX})/(.+)", re.IGNORECASE | re.DOTALL)

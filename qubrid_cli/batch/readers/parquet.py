@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyarrow.parquet import FileMetaData, ParquetFile
 
-    from ...storage.folder import RangeFile
-    from ...storage.opening import StorageOptions
+    from ...storage.folder import RangeFile, StorageOptions
 
 _IMAGE_COLUMN = "image"
 #: Rows that are read at once: of the other columns, and of the images.
@@ -142,7 +141,8 @@ def _read_value(value: Any, archive: str, storage: "StorageOptions | None") -> b
 def _read_file(path: str, archive: str, storage: "StorageOptions | None") -> bytes:
     """Read the file, or the object, that a path names, relative to the folder of the Parquet file."""
     if is_object_url(archive) or is_object_url(path):
-        from ...storage.opening import StorageOptions, read_object
+        from ...storage.folder import StorageOptions
+        from ...storage.opening import read_object
 
         url = path if is_object_url(path) else posixpath.join(posixpath.dirname(archive), path)
         with translate_errors(archive, *_PYARROW_ERRORS):
@@ -228,7 +228,8 @@ def _open_file(archive: str, storage: "StorageOptions | None" = None) -> Iterato
         with translate_errors(archive, *_PYARROW_ERRORS), ParquetFile(archive, pre_buffer=False) as file:
             yield file
         return
-    from ...storage.opening import StorageOptions, open_object_ranges
+    from ...storage.folder import StorageOptions
+    from ...storage.opening import open_object_ranges
 
     with (
         translate_errors(archive, *_PYARROW_ERRORS),

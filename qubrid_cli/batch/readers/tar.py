@@ -23,7 +23,7 @@ from ..left_out import is_junk_file
 from .archives import ForwardReaders, Member, Place, identify, translate_errors
 
 if TYPE_CHECKING:
-    from ...storage.opening import StorageOptions
+    from ...storage.folder import StorageOptions
 
 #: Bytes of the largest text that is read as a value of the row.
 _MAX_TEXT_BYTES = 1 << 16
@@ -128,7 +128,8 @@ def _index_places(archive: str, _: object) -> dict[str, Place]:
 def _open_tar(archive: str, storage: "StorageOptions | None" = None) -> Iterator[tarfile.TarFile]:
     with translate_errors(archive, *_TAR_ERRORS):
         if is_object_url(archive):
-            from ...storage.opening import StorageOptions, open_object
+            from ...storage.folder import StorageOptions
+            from ...storage.opening import open_object
 
             with (
                 open_object(archive, storage or StorageOptions()) as stream,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Self
 
 from ...errors import MissingObjectError, StorageError, UsageError, find_shortage
 from ...output.formatting import json_text
-from ...storage.opening import StorageOptions, exists_object, open_object
+from ...storage.folder import StorageOptions
+from ...storage.opening import exists_object, open_object
 from ...text import find_encoding, format_count, quote_name
 from ...urls import is_object_folder, is_object_url
 from .corrections import CORRECTIONS_FILE, Corrections

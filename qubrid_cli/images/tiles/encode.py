@@ -64,10 +64,8 @@ def _choose_grid(conversion: "Conversion", image: Image.Image, size: tuple[int, 
         return None
     count, (max_pixels, max_side) = limits.tiles.count, limits.tile_limits
     if count is None:
-        from ..encode import is_halved
-
         target = tokens.shrink_size(*size, max_pixels=max_pixels, max_side=max_side)
-        if not is_halved(size, target) or not conversion.has_sharp_detail(image, _PLAIN):
+        if not tokens.is_halved(size, target) or not conversion.has_sharp_detail(image, _PLAIN):
             return None
     grid = layout.choose_grid(size, (max_pixels, max_side), count)
     if grid is None and count is not None:
@@ -90,9 +88,6 @@ def _encode_tile(
 
 
 def _encode(conversion: "Conversion", image: Image.Image, size: tuple[int, int]) -> "Upload":
-    from ..encode import check_jpeg_side
-
-    check_jpeg_side(size, conversion.name)
     return conversion.encode(image, _PLAIN, size)
 
 

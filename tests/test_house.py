@@ -60,6 +60,32 @@ def test_a_folder_holds_no_more_modules_than_a_newcomer_can_take_in() -> None:
     assert len(paths) <= 250
 
 
+#: Names that several modules or packages have, each for the same kind of thing, such as a command and its package.
+SHARED_NAMES = {
+    *("batch", "bench", "chat", "describe", "join", "models", "parts", "presets", "report"),
+    *(
+        "choice",
+        "connection",
+        "dry_run",
+        "encode",
+        "errors",
+        "export",
+        "forecast",
+        "html_page",
+        "inputs",
+        "opening",
+        "pages",
+    ),
+    *("parquet", "requests", "results", "run", "session", "setup", "tiles"),
+}
+
+
+def test_a_module_name_stands_for_one_kind_of_thing() -> None:
+    paths = [Path(module) for module in MODULES]
+    names = Counter(path.parent.name if path.name == "__init__.py" else path.stem for path in paths)
+    assert {name for name, count in names.items() if count > 1} == SHARED_NAMES
+
+
 def test_a_class_name_stands_for_one_thing() -> None:
     names = Counter(
         node.name for text in MODULES.values() for node in ast.parse(text).body if isinstance(node, ast.ClassDef)

@@ -206,7 +206,7 @@ def _report_usage_error(error: TyperException, group: object, arguments: Sequenc
 
 
 def _find_text(arguments: Sequence[str]) -> str | None:
-    """Find the first argument that begins with a dash and contains a blank: a prompt, not an option."""
+    """Find the first argument that begins with a dash and contains a space: a prompt, not an option."""
     return next((word for word in arguments if re.match(r"-[^=]*\s", word)), None)
 
 

@@ -118,6 +118,11 @@ AWKWARD = {
     r"\bwhat (is|was) (told|said|asked|found)\b": "name the thing",
     r"\bis answered to\b": "receives an answer",
     r"\bfor it (is|has|needs|takes)\b": "because it …",
+    r"\bblanks\b": "spaces, whitespace",
+    r"\b(has|have) come\b": "has arrived",
+    r"\blikeliest\b": "most likely",
+    r"\bnevertheless\b": "anyway, still",
+    r"\bmay pass\b": "name what to try",
     r"\bcolour|\bgrey\b": "color, gray",
 }
 

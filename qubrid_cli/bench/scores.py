@@ -22,7 +22,7 @@ _MIN_THRESHOLD, _MAX_THRESHOLD = 0.001, 0.999
 _RESAMPLES, _COVERED = 200, 0.9
 _ARTICLES = frozenset({"a", "an", "the"})
 _NUMBER = r"[-+]?(\d{1,3}(,\d{3})+|\d+)?(\.\d+)?"
-#: Scripts without blanks between words; each character counts as a word.
+#: Scripts without spaces between words; each character counts as a word.
 _WITHOUT_BLANKS = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 
 

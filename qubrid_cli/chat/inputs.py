@@ -86,7 +86,7 @@ class ImageLoader:
 
 
 def split_like_shell(text: str) -> list[str]:
-    """Split a text into words as a shell does, unless all of it is the name of a file, which may contain blanks."""
+    """Split a text into words as a shell does, unless all of it is the name of a file, which may contain spaces."""
     page = split_page(text)
     if arguments.find_existing_path(text if page is None else page[0]) is not None:
         return [text]

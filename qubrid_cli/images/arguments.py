@@ -23,7 +23,7 @@ from . import sources, suffixes
 from .sources import DocumentPage, File, Source, Stdin
 
 _PATH_START = re.compile(r"\.{0,2}[\\/]|~[\\/]|[A-Za-z]:[\\/]")
-#: A name with a suffix like ``.jgp``: no blanks, and letters or digits after the last dot.
+#: A name with a suffix like ``.jgp``: no spaces, and letters or digits after the last dot.
 _FILE_NAME = re.compile(r"\S*[^\s.]\.[A-Za-z][A-Za-z0-9]{1,4}")
 #: Words with a slash that are not paths.
 _WORDS_WITH_SLASH = frozenset({"yes/no", "no/yes", "true/false", "and/or", "either/or", "n/a", "w/o", "km/h"})
@@ -40,7 +40,7 @@ _FIRST_WORDS = frozenset(
 )
 #: Words that are a prompt on their own, even beside a folder.
 _ONE_WORD_PROMPTS = _FIRST_WORDS | {"alt", "captions", "description", "text", "tags", "title", "keywords", "colors"}
-# Scripts that are written without blanks: Thai, Lao, Khmer, Burmese, Chinese, Japanese. Compiled when needed, because
+# Scripts that are written without spaces: Thai, Lao, Khmer, Burmese, Chinese, Japanese. Compiled when needed, because
 # that takes 5 ms.
 _WITHOUT_BLANKS = "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uff66-\uff9f]"
 _LIST_SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".lst", ".list")
@@ -204,7 +204,7 @@ def resolve_images(words: Sequence[str]) -> list[Source]:
                 raise no_such_image_error(word)
         except ImageError as error:
             is_missing = error.code == "no_such_image"
-            hint = "Check the name; one with blanks needs quotes." if is_missing else error.hint
+            hint = "Check the name; one with spaces needs quotes." if is_missing else error.hint
             raise error.with_message(error.message, hint=hint) from error.__cause__
         images += resolved
     return images
@@ -271,8 +271,8 @@ def is_path(text: str, *, is_windows: bool = IS_WINDOWS) -> bool:
     """Whether an argument that names no existing file is a mistyped path rather than a prompt.
 
     A path ends with the suffix of an image or a document, begins like a path, or ends with a slash; it may contain
-    blanks. A question, or a sentence that begins with a word such as "describe", is a prompt. Everything else is a
-    prompt too, unless it differs from the name of an existing file only in case, blanks, Unicode form or a missing suffix.
+    spaces. A question, or a sentence that begins with a word such as "describe", is a prompt. Everything else is a
+    prompt too, unless it differs from the name of an existing file only in case, spaces, Unicode form or a missing suffix.
     """
     if not text.strip() or "\n" in text or "\0" in text or len(text) > _MAX_NAME_LENGTH:
         return False
@@ -318,7 +318,7 @@ def find_similar(text: str, *, exact: bool = False, is_windows: bool = IS_WINDOW
     """The names of up to three existing files or folders that the user may have meant, the most similar first.
 
     Args:
-        exact: only names that differ in nothing but case, blanks, Unicode form or a missing suffix.
+        exact: only names that differ in nothing but case, spaces, Unicode form or a missing suffix.
     """
     text = _use_slashes(text, is_windows=is_windows)
     folder, name = os.path.split(text.rstrip("/\\") if text.strip("/\\") else text)

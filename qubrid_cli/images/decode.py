@@ -20,7 +20,7 @@ from .tokens import MAX_RATIO
 _FORMATS = ["JPEG", "PNG", "GIF", "WEBP", "AVIF", "TIFF", "BMP", "DIB", "ICO", "JPEG2000", "PPM", "QOI", "TGA"]
 #: The type of an item in an ItemInfoEntry, versions 2 and 3 (ISO/IEC 14496-12, 8.11.6.2).
 _HEIF_ITEM_TYPE = rb"(?s)infe(?:\x02.{3}.{2}|\x03.{3}.{4}).{2}(.{4})"
-#: Magic number, width, height and maximum value, separated by blanks and comments (netpbm's ppm(5)).
+#: Magic number, width, height and maximum value, separated by whitespace and comments (netpbm's ppm(5)).
 _PPM_16_BIT = rb"P6(?:\s|#[^\r\n]*[\r\n])+(\d+)(?:\s|#[^\r\n]*[\r\n])+(\d+)(?:\s|#[^\r\n]*[\r\n])+65535\s"
 #: Tags of a camera raw image, whose first TIFF directory is a small preview: DNGVersion; or NewSubfileType "reduced
 #: resolution" (TIFF 6.0, tag 254) with the image itself in SubIFDs (tag 330).

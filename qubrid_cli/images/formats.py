@@ -70,7 +70,7 @@ _KNOWN_SIGNATURES = (
     rb"|\x00\x00\x00\x0cjP  |\x00\x00\x01\x00"
 )
 
-#: The beginning of a web page, after blanks, comments and an XML declaration (WHATWG MIME Sniffing, section 7.1).
+#: The beginning of a web page, after whitespace, comments and an XML declaration (WHATWG MIME Sniffing, section 7.1).
 _WEB_PAGE_START = (
     rb"(?is)(\xef\xbb\xbf)?(?>(?>\s+|<!--.*?-->|<\?.*?\?>)*)"
     rb"<(!doctype\s+html|html|head|body|title|meta|script|iframe)\b"

@@ -30,7 +30,7 @@ else:  # the same function; urllib.request takes 13 ms to load
 _PAGE_OF_FILE = r"(.+)#page=([1-9][0-9]{0,6})"
 _PAGE_OF_URL = r"([^#]+)#(?:[^#]*&)?page=([1-9][0-9]{0,6})(?:&[^#]*)?"
 
-#: A prompt may begin with ``data: `` too, so a ``data:`` URL may contain a blank only before ``base64``.
+#: A prompt may begin with ``data: `` too, so a ``data:`` URL may contain a space only before ``base64``.
 _URL = r"(?i)(https?|file):\S*\Z|(s3|gs|az)://|data:[^\s,]*(;\s*base64,|,|\Z)"
 #: 512 MiB: no photo is this large, and a larger file could fill the memory.
 MAX_FILE_BYTES = 512 * 1024 * 1024

@@ -46,7 +46,7 @@ _EXPANDED = ("data", "row")
 _MAX_DEPTH = 4
 #: A part of a record with more columns than this has one column: probably, each image has names of its own.
 _MAX_EXPANDED = 200
-#: The start of a cell that a spreadsheet reads as a formula, even after blanks and in full width.
+#: The start of a cell that a spreadsheet reads as a formula, even after spaces and in full width.
 #: Source: OWASP, CSV Injection.
 _FORMULA = re.compile(r"[\s\0]*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
 #: The start of a formula after a semicolon or a line break, where Excel splits lines in many locales, even within quotes.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _HEAD_BYTES = 1024
 #: The suffixes of what ``qvision report`` writes, except lines of JSON.
 _REPORT_SUFFIXES = frozenset({".csv", ".htm", ".html", ".md", ".parquet"})
-#: Characters of a label in a dry run, such as "endpoint:", with the blank after it.
+#: Characters of a label in a dry run, such as "endpoint:", with the space after it.
 _LABEL_WIDTH = 10
 
 

@@ -260,8 +260,8 @@ def _iterate_variants(
     for preset, settings in resolved:
         tile_options = image_options.read_tile_options(None, options.crop, None, has_schema=False)
         limits = image_options.build_image_limits(settings, tile_options, original=options.original)
-        build = _build_judged if options.is_judged else _build_described
-        request, describe, prepare = build(preset, settings, options)
+        parts = _build_judged(settings, options) if options.is_judged else _build_described(preset, settings, options)
+        request, describe, prepare = parts
         request_builder.check_placeholders(request, images=1)
         yield Variant(
             {
@@ -278,7 +278,7 @@ def _iterate_variants(
         )
 
 
-def _build_judged(_: "Preset | None", settings: "Settings", options: QuestionOptions) -> _Parts:
+def _build_judged(settings: "Settings", options: QuestionOptions) -> _Parts:
     if options.has_preset or options.system is not None:
         raise UsageError(
             "yes-or-no questions have neither a preset nor a system prompt",

@@ -109,8 +109,8 @@ def _build_totals(result: BenchResult, names: Sequence[str]) -> _Table:
                 Bar((values.mean_cost or 0) / highest),
             ]
         rows.append(row)
-    titles = ["answers", "answers", "failed", "tokens in", "tokens out", *(["cost each", ""] if highest else [])]
-    return ["requests", *titles[1:]], rows
+    cost_titles = ["cost each", ""] if highest else []
+    return ["requests", "answers", "failed", "tokens in", "tokens out", *cost_titles], rows
 
 
 def _format_median(distribution: Distribution | None) -> str:

@@ -284,7 +284,7 @@ def _measure(
 
     measured: list[measure.Measurement] = []
     stop: QvisionError | None = None
-    # Without a model, because an error would suggest one in place of that of the settings, not of the variant's.
+    # Without the model of the settings, for which errors would suggest a similar one: each variant has its own.
     endpoint = connection.open_endpoint(replace(settings, model=None), key, connects_early=False)
     measuring = measure.Measuring(plan, images, endpoint)
     try:

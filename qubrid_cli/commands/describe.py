@@ -134,14 +134,14 @@ def describe(
         images, documents = expansion.expand_pages(
             images, page_options.choice, page_options.password, each=each or is_ocr
         )
-        each = each or (is_ocr and documents is not None)
+        reads_pages = is_ocr and documents is not None  # the text of a document, page by page
         plan = _Plan(
             request=request_builder.build_request(settings, info.prompt, system, extra, stream=not no_stream),
-            groups=_group_images(images, each=each, together=together),
+            groups=_group_images(images, each=each or reads_pages, together=together),
             limits=image_options.build_image_limits(settings, tile_options, original=original, schema=answer_schema),
             reads_tiles=tile_options.reads_tiles,
             documents=documents,
-            separator=_format_separator(page_separator, is_ocr=is_ocr and documents is not None),
+            separator=_format_separator(page_separator, reads_pages=reads_pages),
             schema=answer_schema,
             settings=settings,
             prices=config.prices,
@@ -176,10 +176,10 @@ def _group_images(images: Sequence["Source"], *, each: bool, together: bool) -> 
     return [[image] for image in images] if each else [images]
 
 
-def _format_separator(option: str | None, *, is_ocr: bool) -> str | None:
+def _format_separator(option: str | None, *, reads_pages: bool) -> str | None:
     """Return the text between two answers: the user's line, or a form feed between the texts of pages."""
     if option is None:
-        return "\f" if is_ocr else None
+        return "\f" if reads_pages else None
     return option if option.endswith("\n") else f"{option}\n"
 
 

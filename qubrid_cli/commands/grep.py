@@ -77,7 +77,8 @@ def grep(
     without_match: Annotated[bool, typer.Option("--files-without-match", "-L", help="The same as -v.")] = False,
     count: Annotated[bool, typer.Option("--count", "-c", help="Print only how many images match.")] = False,
     silent: Annotated[
-        bool, typer.Option("--silent", "-q", help="Print nothing: the exit code is the answer. Stop at a match.")
+        bool,
+        typer.Option("--silent", "-q", help="Print nothing: the exit code is the answer. Stop at the first match."),
     ] = False,
     max_count: Annotated[
         int | None, typer.Option("--max-count", "-m", min=1, metavar="N", help="Stop after N matches.")

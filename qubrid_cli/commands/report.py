@@ -33,7 +33,7 @@ qvision report monday.jsonl tuesday.jsonl -o all.jsonl"""
 
 @app.command(cls=help_layout.Command, epilog=_EXAMPLES)
 def report(
-    results: Annotated[
+    locations: Annotated[
         list[str],
         typer.Argument(
             metavar="RESULTS...",
@@ -100,21 +100,21 @@ def report(
 
         require_library()
     target = Output(output)  # fails now if it cannot be written
-    with Results(results, in_list_order=list_order, stdin=setup.open_stdin(results), target=output) as answers:
-        target.refuse_overwriting(answers.paths)
-        title = ", ".join(os.path.basename(name) or name for name in results)
+    with Results(locations, in_list_order=list_order, stdin=setup.open_stdin(locations), target=output) as results:
+        target.refuse_overwriting(results.paths)
+        title = ", ".join(os.path.basename(name) or name for name in locations)
         if not quiet:
-            for note in answers.notes:
+            for note in results.notes:
                 echo_err(note)
         if serve:
-            _serve(answers, title, fetch=fetch_pictures, quiet=quiet)
+            _serve(results, title, fetch=fetch_pictures, quiet=quiet)
             return
         store = gallery = None
         if report_format is ReportFormat.HTML:
             store = _make_store(output, _INLINE_LIMIT if inline_limit is None else inline_limit)
-            gallery = _build_gallery(answers, store, title, fetch=fetch_pictures, quiet=quiet)
+            gallery = _build_gallery(results, store, title, fetch=fetch_pictures, quiet=quiet)
         with open_sink(output, is_text=report_format.is_text) as sink:
-            write_report(answers, sink, output or "-", report_format, title=title, has_mark=bom, gallery=gallery)
+            write_report(results, sink, output or "-", report_format, title=title, has_mark=bom, gallery=gallery)
         if store is not None:
             store.remove_stale_files()
 
@@ -158,13 +158,13 @@ def _make_store(output: str | None, inline_limit: float) -> "PictureStore":
     return PictureStore(name_folder(path) if path is not None and is_file else None, inline_limit * 1_000_000)
 
 
-def _build_gallery(answers: "Results", store: "PictureStore", title: str, *, fetch: bool, quiet: bool) -> "Gallery":
+def _build_gallery(results: "Results", store: "PictureStore", title: str, *, fetch: bool, quiet: bool) -> "Gallery":
     from ..output.show import open_status
     from ..report.gallery import Gallery
 
     with open_status(quiet=quiet) as show_status:
         return Gallery(
-            answers,
+            results,
             store,
             title=title,
             fetch=_make_fetcher() if fetch else None,
@@ -186,7 +186,7 @@ def _make_fetcher() -> "Callable[[Link], Source]":
     return fetch
 
 
-def _serve(answers: "Results", title: str, *, fetch: bool, quiet: bool) -> None:
+def _serve(results: "Results", title: str, *, fetch: bool, quiet: bool) -> None:
     """Serve the page until Ctrl-C."""
     import signal
     import tempfile
@@ -195,14 +195,14 @@ def _serve(answers: "Results", title: str, *, fetch: bool, quiet: bool) -> None:
     from ..report.server import serve_gallery
     from ..text import quote_name
 
-    if answers.corrections_file is None:
+    if results.corrections_file is None:
         raise UsageError(
             "corrections cannot be saved, because the results are not in a local file", hint="Name a results file."
         )
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # to delete the pictures then too
     with tempfile.TemporaryDirectory(prefix="qvision-report-") as temporary:
         folder = Path(temporary, "pictures")
-        gallery = _build_gallery(answers, PictureStore(folder, 0), title, fetch=fetch, quiet=quiet)
+        gallery = _build_gallery(results, PictureStore(folder, 0), title, fetch=fetch, quiet=quiet)
         if not quiet:
-            echo_err(f"corrections go to {quote_name(answers.corrections_file)}; Ctrl-C stops the server")
-        serve_gallery(gallery, answers, folder, announce=lambda url: Output().write(f"{url}\n"))
+            echo_err(f"corrections go to {quote_name(results.corrections_file)}; Ctrl-C stops the server")
+        serve_gallery(gallery, results, folder, announce=lambda url: Output().write(f"{url}\n"))

@@ -86,10 +86,10 @@ ImageColumn = Annotated[
 ]
 Include = Annotated[
     list[str] | None,
-    typer.Option("--include", metavar="PATTERN", help="Only images that match, as in .gitignore; repeatable."),
+    typer.Option("--include", metavar="PATTERN", help="Only paths that match, as in .gitignore; repeatable."),
 ]
 Exclude = Annotated[
-    list[str] | None, typer.Option("--exclude", metavar="PATTERN", help="Skip images that match; repeatable.")
+    list[str] | None, typer.Option("--exclude", metavar="PATTERN", help="Skip paths that match; repeatable.")
 ]
 Hidden = Annotated[
     bool, typer.Option("--hidden", help="Include hidden files and folders, whose names begin with a dot.")

@@ -123,7 +123,10 @@ AWKWARD = {
     r"\blikeliest\b": "most likely",
     r"\bnevertheless\b": "anyway, still",
     r"\bmay pass\b": "name what to try",
-    r"\bcolour|\bgrey\b": "color, gray",
+    r"\bquestions? of yes or no\b": "yes-or-no question",
+    r"\bof which (it|something) is\b": "that match …",
+    r"\bone (question |request )?after the other\b": "one after another",
+    r"\bcolour|\bgrey\b|\bper cent\b": "color, gray, percent",
 }
 
 

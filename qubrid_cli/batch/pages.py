@@ -81,7 +81,7 @@ class PageFinder:
         """Find the pages of an image.
 
         Args:
-            is_argument: the image is an argument of the command. Other links are downloaded here, one after the other, only
+            is_argument: the image is an argument of the command. Other links are downloaded here, one after another, only
                 if they end in ``.pdf`` or ``.tiff``.
             prompt: of the image in the list; ``image_id`` is its ``id`` there.
 

@@ -196,7 +196,7 @@ class ReadyImage:
         input_tokens: the same, with an assumption for an image whose tokens are unknown.
         answer_to_repair: an earlier answer that does not fit the schema, or that has only some tiles; only the missing part
             is requested.
-        request_count: requests that are made one after the other.
+        request_count: requests that are made one after another.
         repetitions: answers that repeated themselves, so that the next one is requested with more variety.
     """
 

@@ -95,7 +95,7 @@ class ResultsReader:
         return result
 
     def __iter__(self) -> Iterator[RecordedResult]:
-        """Read all results, one after the other."""
+        """Read all results, one after another."""
         return (self[position] for position in range(len(self)))
 
     def iterate_records(self, folder: str | None = None) -> Iterator[dict[str, Any]]:

@@ -221,17 +221,18 @@ class _Reader:
         if str(body.get("@type", "")).startswith("type.googleapis.com/"):
             self._read_google_detail(body)
             return ""
-        if isinstance(body.get("msg"), str) and isinstance(body.get("loc"), list | tuple):
+        if isinstance(body.get("msg"), str) and isinstance(body.get("loc"), list):
             return self._read_validation_error(body["loc"], body["msg"])
-        inner = [self._read_container(name, body[name], depth) for name in _CONTAINERS if name in body]
-        own = next(
+        # The containers are read before the fields of this object, so that the innermost codes come first.
+        inner_reasons = [self._read_container(name, body[name], depth) for name in _CONTAINERS if name in body]
+        message = next(
             (" ".join(text.split()) for name in _MESSAGES if isinstance(text := body.get(name), str) and text.strip()),
             "",
         )
         self._read_fields(body)
-        reason = self._read_text(own, depth + 1) if own else ""
-        for text in dict.fromkeys(filter(None, inner)):
-            reason = _combine(reason, text)
+        reason = self._read_text(message, depth + 1) if message else ""
+        for inner_reason in dict.fromkeys(filter(None, inner_reasons)):
+            reason = _combine(reason, inner_reason)
         if not reason and depth == 0 and body:
             reason = json.dumps(body, ensure_ascii=False)
         return reason
@@ -278,11 +279,9 @@ class _Reader:
             if isinstance(violation, dict):
                 self.marks += [str(violation[name]) for name in ("quotaId", "quotaMetric") if violation.get(name)]
 
-    def _read_validation_error(self, location: object, message: str) -> str:
+    def _read_validation_error(self, location: list[Any], message: str) -> str:
         """Return "messages.0.content: Input should be a valid string" for an error of FastAPI and pydantic."""
-        parts = (
-            [str(part) for part in location if part not in {"body", "__root__"}] if isinstance(location, list) else []
-        )
+        parts = [str(part) for part in location if part not in ("body", "__root__")]
         self.param = self.param or next((part for part in reversed(parts) if not part.isdigit()), None)
         return f"{'.'.join(parts)}: {message}" if parts else message
 
@@ -306,9 +305,9 @@ class _Reader:
     def _read_page(self, text: str) -> str:
         if code := _PAGE_CODE.search(text):
             self.add_code(code[1])
-        if text.lstrip()[:5].lower() in {"<?xml", "<erro"} and (message := _PAGE_TITLE.search(text)):
-            return " ".join(message[2].split())
         title = _PAGE_TITLE.search(text)
+        if title and text.lstrip()[:5].lower() in {"<?xml", "<erro"}:
+            return " ".join(title[2].split())
         words = " ".join(re.sub("<[^>]*>", " ", title[2]).split()) if title else ""
         return "a web page instead of an error message" + (f": {words}" if words else "")
 

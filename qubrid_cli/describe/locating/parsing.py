@@ -142,12 +142,14 @@ def _read_object(item: Mapping[str, Any], label: str) -> Iterator[Mention]:
         yield Mention(own_label, named, is_named=True, score=score)
         return
     is_item = False
-    for name in _PLACE_NAMES:
-        key, value = members.get(name, ("", None))
-        places = [] if value is None else _read_places(value, name) or ([((), False)] if _is_broken(value) else [])
-        is_item = is_item or bool(places) or (name in members and not isinstance(value, list | dict))
-        labels = next((list(map(str, names)) for names in get(_LABEL_LIST_NAMES) if isinstance(names, list)), [])
-        labels = labels if len(labels) == len(places) else [own_label] * len(places)
+    label_list = next((list(map(str, names)) for names in get(_LABEL_LIST_NAMES) if isinstance(names, list)), [])
+    for name in filter(members.__contains__, _PLACE_NAMES):
+        key, value = members[name]
+        places = _read_places(value, name)
+        if not places and value is not None and _is_broken(value):
+            places = [((), False)]  # a mention without numbers, which is reported
+        is_item = is_item or bool(places) or not isinstance(value, list | dict)
+        labels = label_list if len(label_list) == len(places) else [own_label] * len(places)
         for (numbers, is_named), place_label in zip(places, labels, strict=True):
             yield Mention(place_label, numbers, is_named, key, score)
     if is_item:

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from ...support.gallery import Draw, Gallery, lines, numbered, source
+from ...support.gallery import Batch, Draw, Gallery, lines, numbered, source
 from ...support.server import Pause, Reply, document
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds the processes in /proc")
 
 Start = Callable[..., subprocess.Popen[bytes]]
 NAMES = numbered(150)
+COMMAND = ("photos", "caption", "-o", "out/", "--part-size", 75, "-j", 4)
 
 
 def find_workers(program: subprocess.Popen[bytes]) -> list[int]:
@@ -55,7 +56,7 @@ def test_a_part_whose_worker_is_killed_is_continued_by_another_one(
 ) -> None:
     draw(*NAMES)
     reached = reach(gallery, 60)
-    running = start_batch("photos", "caption", "-o", "out/", "--part-size", 75, "-j", 4, *workers)
+    running = start_batch(*COMMAND, *workers)
     assert reached.wait(60)
     os.kill(find_workers(running)[0], signal.SIGKILL)
     _, stderr = running.communicate(timeout=90)
@@ -65,22 +66,20 @@ def test_a_part_whose_worker_is_killed_is_continued_by_another_one(
 
 
 def test_the_workers_of_a_killed_driver_save_what_they_have_and_end(
-    start_batch: Start, draw: Draw, gallery: Gallery, tmp_path: Path
+    start_batch: Start, batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path
 ) -> None:
     """The lock is deleted here, because waiting until it may be taken over takes too long; see ``test_lease``."""
     draw(*NAMES)
-    command = ("photos", "caption", "-o", "out/", "--part-size", 75, "-j", 4, "--processes", 2)
     reached = reach(gallery, 40, seconds=0.5)
-    running = start_batch(*command)
+    running = start_batch(*COMMAND, "--processes", 2)
     assert reached.wait(60)
     running.kill()
     running.communicate(timeout=60)  # the workers have the same stderr
     assert results(tmp_path / "out") == []
     (tmp_path / "out" / "lock" / "run.json").unlink()
     gallery.rule = lambda name, _: answer(name, 0)
-    again = start_batch(*command)
-    _, stderr = again.communicate(timeout=90)
-    assert again.returncode == 0, stderr
+    again = batch(*COMMAND)
+    assert again.exit_code == 0, again.stderr
     assert results(tmp_path / "out") == NAMES
     assert sum(gallery.tries.values()) <= len(NAMES) + 4
 
@@ -90,13 +89,12 @@ def test_the_workers_of_a_killed_driver_save_what_they_have_and_end(
     [("SIGINT", ["--processes", 2]), ("SIGTERM", ["--processes", 2]), ("SIGINT", ["--dask", "local:2", "--send-key"])],
 )
 def test_a_signal_lets_the_requests_in_flight_end_and_saves_all_answers(
-    start_batch: Start, draw: Draw, gallery: Gallery, tmp_path: Path, name: str, workers: list[object]
+    start_batch: Start, batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path, name: str, workers: list[object]
 ) -> None:
     """The terminal signals all processes at once."""
     draw(*NAMES)
-    command = ("photos", "caption", "-o", "out/", "--part-size", 75, "-j", 4, *workers)
     reached = reach(gallery, 40, seconds=0.5)
-    running = start_batch(*command, start_new_session=True)
+    running = start_batch(*COMMAND, *workers, start_new_session=True)
     assert reached.wait(60)
     os.killpg(running.pid, signal.Signals[name])
     _, stderr = running.communicate(timeout=60)
@@ -104,8 +102,7 @@ def test_a_signal_lets_the_requests_in_flight_end_and_saves_all_answers(
     assert b"hint: To continue, run the same command again." in stderr
     assert results(tmp_path / "out") == []
     gallery.rule = lambda name, _: answer(name, 0)
-    again = start_batch(*command)
-    _, stderr = again.communicate(timeout=90)
-    assert again.returncode == 0, stderr
+    again = batch(*COMMAND)
+    assert again.exit_code == 0, again.stderr
     assert results(tmp_path / "out") == NAMES
     assert sum(gallery.tries.values()) == len(NAMES)

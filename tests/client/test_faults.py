@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import shlex
 import socket
 import ssl
 import struct
@@ -17,7 +18,7 @@ import trustme
 
 from qubrid_cli.client.endpoint import Endpoint
 
-from ..conftest import KEY, Ask, command, environment
+from ..conftest import KEY, Ask, environment
 from ..support.server import (
     DONE,
     USAGE,
@@ -233,9 +234,11 @@ def test_verbose_reports_every_attempt(describe: Ask, server: Server, lighthouse
     assert said.count("request id req-7") == 2
 
 
-def test_thinking_does_no_harm_when_stderr_cannot_be_written(server: Server, lighthouse: Path) -> None:
+def test_thinking_does_no_harm_when_stderr_cannot_be_written(
+    server: Server, lighthouse: Path, quick_program: list[str]
+) -> None:
     server.answer = stream("<think>hm</think>", "Yes.")
-    script = f"{' '.join(command('describe', lighthouse, '--thinking', '-v', '--color', 'always'))} 2>/dev/full"
+    script = f"{shlex.join(quick_program)} describe {lighthouse} --thinking -v --color always 2>/dev/full"
     env = environment({"QUBRID_BASE_URL": server.url})
     done = subprocess.run(["bash", "-c", script], capture_output=True, env=env, check=False, timeout=60)
     assert (done.returncode, b"Yes." in done.stdout) == (0, True)

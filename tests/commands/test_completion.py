@@ -5,7 +5,7 @@ import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pexpect
@@ -13,7 +13,7 @@ import pytest
 
 from qubrid_cli.settings.model_cache import BUILT_IN_MODELS
 
-from ..conftest import Qvision, at_home, command, environment
+from ..conftest import Qvision, at_home, environment
 from ..support.completions import FILES, script
 from ..support.server import JSON, Reply, Server
 
@@ -63,17 +63,21 @@ def test_an_unknown_shell_is_a_usage_error_that_lists_the_shells(qvision: Qvisio
 
 
 @pytest.fixture
-def on_path(tmp_path: Path) -> dict[str, str]:
+def on_path(tmp_path: Path, quick_program: list[str]) -> dict[str, str]:
     """An environment with ``qvision`` on the path; creates an image to complete."""
     program = tmp_path / "bin" / "qvision"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {shlex.join(command())} "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(quick_program)} "$@"\n')
     program.chmod(0o755)
     for name in ("sunset.jpg", "sun;it's.png", "sun.txt"):
         (tmp_path / name).touch()
     (tmp_path / "sun-folder").mkdir()
     env = environment({"TERM": "dumb", "PS1": "% ", "HOME": str(tmp_path)})
     return {**env, "PATH": f"{program.parent}:{env['PATH']}"}
+
+
+def find_program(env: Mapping[str, str]) -> str:
+    return str(shutil.which("qvision", path=env["PATH"]))
 
 
 @pytest.mark.parametrize("shell", HERE)
@@ -103,7 +107,7 @@ def listed(on_path: dict[str, str], server: Server, tmp_path: Path) -> dict[str,
     models = [{"id": name} for name in ("qwen3-vl:8b", "qwen3-vl:30b", "llava/next")]
     server.answer = Reply([json.dumps({"data": models}).encode()], headers=JSON)
     env = {**on_path, "QUBRID_BASE_URL": server.url}
-    subprocess.run(command("models"), env=env, cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    subprocess.run([find_program(env), "models"], env=env, cwd=tmp_path, check=True, capture_output=True, timeout=60)
     return env
 
 
@@ -158,14 +162,21 @@ if shutil.which("bash"):
         assert sorted(done.stdout.decode().split()) == sorted(offered)
 
 
-def complete(line: str, env: Mapping[str, str]) -> list[str]:
-    """The completions of a line in the format for fish; stderr must stay empty."""
-    variables = {"_QVISION_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
-    done = subprocess.run(
-        command(), env={**env, **variables, "_TYPER_COMPLETE_ARGS": line}, capture_output=True, check=False, timeout=60
-    )
-    assert done.stderr == b""
-    return done.stdout.decode().split()
+Complete = Callable[[str, Mapping[str, str]], list[str]]
+
+
+@pytest.fixture
+def complete(quick_program: list[str]) -> Complete:
+    """Returns the completions of a line in the format for fish; stderr must stay empty."""
+
+    def run(line: str, env: Mapping[str, str]) -> list[str]:
+        variables = {"_QVISION_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+        asked = {**env, **variables, "_TYPER_COMPLETE_ARGS": line}
+        done = subprocess.run(quick_program, env=asked, capture_output=True, check=False, timeout=60)
+        assert done.stderr == b""
+        return done.stdout.decode().split()
+
+    return run
 
 
 OURS = """
@@ -195,20 +206,22 @@ prompt = "The total?"
         ("qvision completion ", ["bash", "zsh", "fish", "powershell"]),
     ],
 )  # fmt: skip
-def test_names_from_the_settings_are_offered(line: str, offered: list[str], tmp_path: Path) -> None:
+def test_names_from_the_settings_are_offered(complete: Complete, line: str, offered: list[str], tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(OURS)
     env = environment({**at_home(tmp_path), "QVISION_CONFIG": str(tmp_path / "config.toml")})
     assert complete(line, env) == offered
 
 
-def test_a_broken_configuration_still_offers_built_in_names(tmp_path: Path) -> None:
+def test_a_broken_configuration_still_offers_built_in_names(complete: Complete, tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text("[profiles\n")
     env = environment({**at_home(tmp_path), "QVISION_CONFIG": str(tmp_path / "config.toml")})
     assert complete("qvision describe --profile o", env) == ["ollama", "openrouter", "openai"]
     assert complete("qvision describe -m Qwen/Qwen3-VL-P", env) == ["Qwen/Qwen3-VL-Plus"]
 
 
-def test_names_with_shell_metacharacters_are_not_offered(qvision: Qvision, server: Server, tmp_path: Path) -> None:
+def test_names_with_shell_metacharacters_are_not_offered(
+    complete: Complete, qvision: Qvision, server: Server, tmp_path: Path
+) -> None:
     hostile = [
         "a b",
         "a$(touch x)",
@@ -231,7 +244,7 @@ def test_names_with_shell_metacharacters_are_not_offered(qvision: Qvision, serve
     assert complete("qvision describe -m ", env) == ["Qwen/Qwen3-VL-Plus", "a/fine:1.0_x-y"]
 
 
-def test_a_damaged_cache_offers_nothing(qvision: Qvision, server: Server, tmp_path: Path) -> None:
+def test_a_damaged_cache_offers_nothing(complete: Complete, qvision: Qvision, server: Server, tmp_path: Path) -> None:
     server.answer = Reply([b'{"data": [{"id": "one"}]}'], headers=JSON)
     qvision("models", "--base-url", server.url)
     (cache,) = (tmp_path / "home").rglob("models-*.json")

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -745,19 +746,21 @@ def test_offline_needs_neither_key_nor_network(qvision: Qvision, lighthouse: Pat
     assert found["x_metrics"].keys() == X_METRICS.keys()
 
 
-def test_shell_loops_handle_every_line(server: Server, lighthouse: Path, tmp_path: Path) -> None:
+def test_shell_loops_handle_every_line(
+    server: Server, lighthouse: Path, tmp_path: Path, quick_program: list[str]
+) -> None:
     """The program reads no standard input that was not given to it: ``while read`` keeps its lines."""
     (tmp_path / "list.txt").write_text(f"{lighthouse}\n{draw.IMAGES / 'screenshot.png'}\n{lighthouse}\n")
-    program = " ".join(command())
+    program = shlex.join(quick_program)
     script = f'while read f; do {program} describe "$f" caption; done < list.txt'
     env = environment({"QUBRID_BASE_URL": server.url})
     done = subprocess.run(["bash", "-c", script], capture_output=True, env=env, cwd=tmp_path, check=True, timeout=60)
     assert done.stdout == b"A lighthouse.\n" * 3
 
 
-def test_a_closed_pipe_ends_quietly(server: Server, lighthouse: Path, tmp_path: Path) -> None:
+def test_a_closed_pipe_ends_quietly(server: Server, lighthouse: Path, tmp_path: Path, quick_program: list[str]) -> None:
     server.answer = stream(*["word " * 100] * 200)  # more than a pipe holds
-    script = f"{' '.join(command())} describe {lighthouse} --no-loop-check | head -c 20"
+    script = f"{shlex.join(quick_program)} describe {lighthouse} --no-loop-check | head -c 20"
     env = environment({"QUBRID_BASE_URL": server.url})
     done = subprocess.run(["bash", "-c", script], capture_output=True, env=env, cwd=tmp_path, check=True, timeout=60)
     assert (done.stdout, done.stderr) == (b"word word word word ", b"")

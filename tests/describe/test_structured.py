@@ -1,6 +1,7 @@
 """Answers that must fit a schema: the real program against servers that like schemas, and servers that do not."""
 
 import json
+import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,7 @@ from qubrid_cli.errors import SchemaMismatchError
 from qubrid_cli.schema.json_schema import load_schema as schema
 
 from ..commands.test_describe import validated
-from ..conftest import Ask, command, environment
+from ..conftest import Ask, environment
 from ..output.test_terminal import Screen
 from ..output.test_terminal import run as on_a_terminal
 from ..support.server import DONE, USAGE, Asked, Hold, Reply, Server, delta, figures, refusal, stream
@@ -77,10 +78,10 @@ def test_the_prompt_also_contains_the_schema_for_servers_that_ignore_the_field(
     assert run.json["prompt"] == "read it"
 
 
-def test_jq_reads_what_is_piped_to_it(server: Server, lighthouse: Path) -> None:
+def test_jq_reads_what_is_piped_to_it(server: Server, lighthouse: Path, quick_program: list[str]) -> None:
     server.answer = stream(f"```json\n{GOOD}\n```")
     read_total = "import json, sys; print(json.load(sys.stdin)['total'])"
-    script = f"{' '.join(command())} describe {lighthouse} --schema '{FORM}' | python3 -c \"{read_total}\""
+    script = f"{shlex.join(quick_program)} describe {lighthouse} --schema '{FORM}' | python3 -c \"{read_total}\""
     env = environment({"QUBRID_BASE_URL": server.url})
     done = subprocess.run(["bash", "-c", script], capture_output=True, env=env, check=True, timeout=60)
     assert (done.stdout, done.stderr) == (b"12.5\n", b"")

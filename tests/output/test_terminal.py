@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import pexpect
 import pyte
@@ -86,25 +87,42 @@ class Screen:
         return str(self._screen.title)
 
 
-def run(
-    server: Server,
-    *arguments: object,
-    until: Callable[["pexpect.spawn[bytes]"], None] | None = None,
-    env: Mapping[str, str] | None = None,
-) -> tuple[bytes, int]:
-    """Run the program on a terminal of its own; what it wrote there, and its exit code."""
-    program, *rest = command("describe", *arguments)
-    env_ = environment({"QUBRID_BASE_URL": server.url, "QUBRID_API_KEY": KEY, "TERM": "xterm-256color", **(env or {})})
-    out = io.BytesIO()
-    child: pexpect.spawn[bytes] = pexpect.spawn(program, rest, env=env_, dimensions=(ROWS, COLUMNS), timeout=60)
-    child.logfile_read = out
-    if until is not None:
-        until(child)
-    child.expect(pexpect.EOF)
-    child.close()
-    assert KEY.encode() not in out.getvalue()
-    assert b"Traceback" not in out.getvalue()
-    return out.getvalue(), child.exitstatus if child.exitstatus is not None else -1
+class Terminal(Protocol):
+    def __call__(
+        self,
+        *arguments: object,
+        until: Callable[["pexpect.spawn[bytes]"], None] | None = None,
+        env: Mapping[str, str] = {},
+    ) -> tuple[bytes, int]: ...
+
+
+@pytest.fixture
+def run(server: Server, quick_program: list[str]) -> Terminal:
+    """Runs ``describe`` on a terminal of its own and returns what it wrote there, and its exit code."""
+
+    def run_describe(
+        *arguments: object,
+        until: Callable[["pexpect.spawn[bytes]"], None] | None = None,
+        env: Mapping[str, str] = {},
+    ) -> tuple[bytes, int]:
+        # The encoding is decided when Python starts.
+        program, *rest = command() if "PYTHONIOENCODING" in env else quick_program
+        line = [*rest, *command("describe", *arguments)[3:]]
+        known = {"QUBRID_BASE_URL": server.url, "QUBRID_API_KEY": KEY, "TERM": "xterm-256color"}
+        out = io.BytesIO()
+        child: pexpect.spawn[bytes] = pexpect.spawn(
+            program, line, env=environment({**known, **env}), dimensions=(ROWS, COLUMNS), timeout=60
+        )
+        child.logfile_read = out
+        if until is not None:
+            until(child)
+        child.expect(pexpect.EOF)
+        child.close()
+        assert KEY.encode() not in out.getvalue()
+        assert b"Traceback" not in out.getvalue()
+        return out.getvalue(), child.exitstatus if child.exitstatus is not None else -1
+
+    return run_describe
 
 
 def printed_once(text: str) -> bytes:
@@ -117,18 +135,20 @@ def printed_once(text: str) -> bytes:
     return file.getvalue().replace(f"{SOFT_BREAK}\n", "").replace("\n", "\r\n").encode()
 
 
-def test_a_long_answer_leaves_the_scrollback_of_one_print(server: Server, lighthouse: Path) -> None:
+def test_a_long_answer_leaves_the_scrollback_of_one_print(run: Terminal, server: Server, lighthouse: Path) -> None:
     server.answer = stream(*[ANSWER[i : i + 3] for i in range(0, len(ANSWER), 3)])
-    out, exit_code = run(server, lighthouse, "-q")
+    out, exit_code = run(lighthouse, "-q")
     assert exit_code == 0
     assert b"\x1b[J" not in out  # tmux moves what is erased that way from the upper left corner into the scrollback
     assert Screen().feed(out).cells == Screen().feed(printed_once(ANSWER)).cells
 
 
-def test_a_terminal_never_shows_the_thought_of_a_thinking_model(server: Server, lighthouse: Path) -> None:
+def test_a_terminal_never_shows_the_thought_of_a_thinking_model(
+    run: Terminal, server: Server, lighthouse: Path
+) -> None:
     rest = [delta("a cat?\n</thi"), delta("nk>\n\nA cat."), delta("", finish="stop"), DONE]
     server.answer = Reply([delta("Is it "), Pause(0.2), *rest])
-    out, exit_code = run(server, lighthouse, "-m", "Qwen/Qwen3-VL-235B-A22B-Thinking", "--no-stats")
+    out, exit_code = run(lighthouse, "-m", "Qwen/Qwen3-VL-235B-A22B-Thinking", "--no-stats")
     assert (exit_code, b"Is it" in out, Screen().feed(out).lines) == (0, False, ["A cat."])
 
 
@@ -284,36 +304,38 @@ VERBATIM = (
     "options", [["-P", "ocr"], ["-P", "alt"], ["-P", "own"], ["--plain"], ["--plain", "--color", "always"]]
 )
 def test_a_verbatim_answer_is_shown_as_it_was_written(
-    server: Server, lighthouse: Path, tmp_path: Path, options: list[str]
+    run: Terminal, server: Server, lighthouse: Path, tmp_path: Path, options: list[str]
 ) -> None:
     """The terminal wraps the lines itself."""
     config = tmp_path / "config.toml"
     config.write_text("[presets.own]\nprompt = 'Read it.'\nverbatim = true\n")
     text = VERBATIM.replace("__init__", "\x1b[31m__init__\x9b0m").replace("comment\n", "comment\r\n")
     server.answer = stream(*[text[i : i + 3] for i in range(0, len(text), 3)])
-    out, exit_code = run(server, lighthouse, "-q", *options, env={"QVISION_CONFIG": str(config)})
+    out, exit_code = run(lighthouse, "-q", *options, env={"QVISION_CONFIG": str(config)})
     shown = VERBATIM.replace("__init__", "[31m__init__0m").replace("\n", "\r\n").encode()
     assert (exit_code, Screen().feed(out).cells) == (0, Screen().feed(shown).cells)
     assert out.endswith(shown)
 
 
 @pytest.mark.parametrize("options", [[], ["--plain"]])
-def test_a_terminal_without_utf_8_shows_question_marks(server: Server, lighthouse: Path, options: list[str]) -> None:
+def test_a_terminal_without_utf_8_shows_question_marks(
+    run: Terminal, server: Server, lighthouse: Path, options: list[str]
+) -> None:
     server.answer = stream("a é 灯")
-    out, _ = run(server, lighthouse, "-q", *options, env={"PYTHONIOENCODING": "latin-1"})
+    out, _ = run(lighthouse, "-q", *options, env={"PYTHONIOENCODING": "latin-1"})
     assert b"a \xe9 ?" in out
 
 
-def test_a_verbatim_preset_can_be_drawn_as_markdown(server: Server, lighthouse: Path) -> None:
+def test_a_verbatim_preset_can_be_drawn_as_markdown(run: Terminal, server: Server, lighthouse: Path) -> None:
     server.answer = stream("**loud**")
-    assert Screen().feed(run(server, lighthouse, "-q", "-P", "ocr", "--no-plain")[0]).lines == ["loud"]
+    assert Screen().feed(run(lighthouse, "-q", "-P", "ocr", "--no-plain")[0]).lines == ["loud"]
 
 
-def test_an_answer_cannot_control_the_terminal(server: Server, lighthouse: Path) -> None:
+def test_an_answer_cannot_control_the_terminal(run: Terminal, server: Server, lighthouse: Path) -> None:
     server.answer = stream(
         "before \x1b]52;c;aGVsbG8=\x07", "\x1b[2J\x1b]0;title\x07", " [red]x[/] \x9b31m\r after \x08\x7f"
     )
-    out, exit_code = run(server, lighthouse, "-q")
+    out, exit_code = run(lighthouse, "-q")
     screen = Screen().feed(out)
     assert (exit_code, screen.lines, screen.title) == (0, ["before ]52;c;aGVsbG8=[2J]0;title [red]x[/] 31m after"], "")
     assert b"\x1b]" not in out
@@ -321,23 +343,25 @@ def test_an_answer_cannot_control_the_terminal(server: Server, lighthouse: Path)
 
 
 @pytest.mark.parametrize("form", [["--json"], ["--field", "text"]])
-def test_records_are_harmless_on_a_terminal_too(server: Server, lighthouse: Path, form: list[str]) -> None:
+def test_records_are_harmless_on_a_terminal_too(
+    run: Terminal, server: Server, lighthouse: Path, form: list[str]
+) -> None:
     server.answer = stream("a\x1b[2J\x9b31m b")
-    out, _ = run(server, lighthouse, "-q", *form)
+    out, _ = run(lighthouse, "-q", *form)
     assert b"\x1b" not in out
     assert "\x9b".encode() not in out
 
 
-def test_a_hostile_file_name_is_shown_and_not_obeyed(server: Server, lighthouse: Path, tmp_path: Path) -> None:
+def test_a_hostile_file_name_is_shown_and_not_obeyed(run: Terminal, lighthouse: Path, tmp_path: Path) -> None:
     evil = tmp_path / "\x1b[2J\x1b]0;owned\x07.jpg"
     evil.write_bytes(lighthouse.read_bytes()[:200])
-    out, exit_code = run(server, evil)
+    out, exit_code = run(evil)
     screen = Screen().feed(out)
     assert (exit_code, screen.title) == (4, "")
     assert '\\x1b[2J\\x1b]0;owned\\x07.jpg"is damaged or cut off' in "".join(screen.lines)  # wrapped at a blank
 
 
-def test_the_spinner_names_the_phase_and_leaves_no_trace(server: Server, lighthouse: Path) -> None:
+def test_the_spinner_names_the_phase_and_leaves_no_trace(run: Terminal, server: Server, lighthouse: Path) -> None:
     hold = Hold()
     server.answer = Reply([hold, delta("Here.", finish="stop"), figures(), DONE])
 
@@ -345,15 +369,17 @@ def test_the_spinner_names_the_phase_and_leaves_no_trace(server: Server, lightho
         child.expect_exact("waiting for the first token (1 s)")
         hold.event.set()
 
-    out, _ = run(server, lighthouse, until=until)
+    out, _ = run(lighthouse, until=until)
     lines = Screen().feed(out).lines
     assert (lines[:2], lines[2].startswith(STATISTICS), lines[3:]) == (["Here.", ""], True, ["test/vlm"])
 
 
 @pytest.mark.parametrize("env", [{"TERM": "dumb"}, {"ACCESSIBLE": "1"}])
-def test_phases_are_lines_where_nothing_may_be_repainted(server: Server, lighthouse: Path, env: dict[str, str]) -> None:
+def test_phases_are_lines_where_nothing_may_be_repainted(
+    run: Terminal, server: Server, lighthouse: Path, env: dict[str, str]
+) -> None:
     server.answer = stream("A *light", "house*.")
-    out, _ = run(server, lighthouse, "--no-stats", env=env)
+    out, _ = run(lighthouse, "--no-stats", env=env)
     text = re.sub("\x1b\\[[0-9;]*m", "", out.decode())
     assert ("\x1b" in text, re.search("\r(?!\n)", text)) == (False, None)
     preparing, sending, *rest = text.split("\r\n")
@@ -361,30 +387,32 @@ def test_phases_are_lines_where_nothing_may_be_repainted(server: Server, lightho
     assert rest == ["waiting for the first token", "A lighthouse.", ""]
 
 
-def test_reasoning_after_a_piece_of_the_answer_does_not_restart_the_spinner(server: Server, lighthouse: Path) -> None:
+def test_reasoning_after_a_piece_of_the_answer_does_not_restart_the_spinner(
+    run: Terminal, server: Server, lighthouse: Path
+) -> None:
     late = event({"choices": [{"index": 0, "delta": {"reasoning_content": "hm"}}]})
     server.answer = Reply([delta("- one\n- two"), late, Pause(0.4), delta(" and more", finish="stop"), DONE])
-    out, _ = run(server, lighthouse, "--no-stats")
+    out, _ = run(lighthouse, "--no-stats")
     assert "the model is thinking" not in out.decode()
     assert Screen().feed(out).lines == ["", " • one", " • two and more"]
 
 
-def test_a_pause_before_a_retry_is_reported(server: Server, lighthouse: Path) -> None:
+def test_a_pause_before_a_retry_is_reported(run: Terminal, server: Server, lighthouse: Path) -> None:
     busy = refusal(429, {"message": "busy"}, **{"Retry-After": "0.2"})
     server.answer = lambda _: stream("At last.") if len(server.asked) > 1 else busy
-    out, exit_code = run(server, lighthouse, "--no-stats")
+    out, exit_code = run(lighthouse, "--no-stats")
     said = f"429 from 127.0.0.1:{server.port}, trying again in 0.2 s (1 of 4)"
     assert (exit_code, Screen().feed(out).lines) == (0, [said, "At last."])
 
 
-def test_thinking_is_shown_dimmed_above_the_answer(server: Server, lighthouse: Path) -> None:
+def test_thinking_is_shown_dimmed_above_the_answer(run: Terminal, server: Server, lighthouse: Path) -> None:
     server.answer = stream("<think>A tower\x1b[2J, ", "so…</think>", "A lighthouse.")
-    out, _ = run(server, lighthouse, "--no-stats", "--thinking")
+    out, _ = run(lighthouse, "--no-stats", "--thinking")
     assert Screen().feed(out).lines == ["A tower[2J, so…", "", "A lighthouse."]
     assert b"\x1b[2mA tower" in out
 
 
-def test_late_thinking_does_not_disturb_the_drawing(server: Server, lighthouse: Path) -> None:
+def test_late_thinking_does_not_disturb_the_drawing(run: Terminal, server: Server, lighthouse: Path) -> None:
     late = event({"choices": [{"delta": {"reasoning_content": "hm\n"}}]})
     pieces: list[bytes | Hold | Pause] = [
         delta("# Title\n\n- one\n"),
@@ -397,12 +425,14 @@ def test_late_thinking_does_not_disturb_the_drawing(server: Server, lighthouse: 
         DONE,
     ]
     server.answer = Reply([late, *pieces])
-    out, _ = run(server, lighthouse, "--no-stats", "--thinking")
+    out, _ = run(lighthouse, "--no-stats", "--thinking")
     assert [line.strip() for line in Screen().feed(out).lines if line] == ["hm", "Title", "• one", "• two"]
 
 
 @pytest.mark.parametrize(("options", "last"), [([], "tail"), (["--plain"], "tail^C")])
-def test_ctrl_c_leaves_the_partial_text_once(server: Server, lighthouse: Path, options: list[str], last: str) -> None:
+def test_ctrl_c_leaves_the_partial_text_once(
+    run: Terminal, server: Server, lighthouse: Path, options: list[str], last: str
+) -> None:
     row = "word " * 15 + "word"
     server.answer = Reply([delta(f"{row} {row} tail"), Hold()])
 
@@ -410,14 +440,14 @@ def test_ctrl_c_leaves_the_partial_text_once(server: Server, lighthouse: Path, o
         child.expect_exact("tail")
         child.sendintr()
 
-    out, exit_code = run(server, lighthouse, "--no-stats", *options, until=until)
+    out, exit_code = run(lighthouse, "--no-stats", *options, until=until)
     *lines, error = (line for line in Screen().feed(out).lines if line)
     assert (exit_code, lines, error.partition(";")[0]) == (130, [row, row, last], "error: stopped by Ctrl-C")
 
 
-def test_the_reason_of_a_cut_off_answer_is_shown_below_it(server: Server, lighthouse: Path) -> None:
+def test_the_reason_of_a_cut_off_answer_is_shown_below_it(run: Terminal, server: Server, lighthouse: Path) -> None:
     server.answer = Reply([delta("Half an ans", finish="length"), DONE])
-    out, exit_code = run(server, lighthouse, "--no-stats")
+    out, exit_code = run(lighthouse, "--no-stats")
     lines = Screen().feed(out).lines
     assert (exit_code, lines[0], lines[1]) == (
         6,
@@ -426,22 +456,24 @@ def test_the_reason_of_a_cut_off_answer_is_shown_below_it(server: Server, lighth
     )
 
 
-def test_a_dash_on_a_terminal_is_refused(server: Server) -> None:
-    out, exit_code = run(server, "-")
+def test_a_dash_on_a_terminal_is_refused(run: Terminal) -> None:
+    out, exit_code = run("-")
     assert (exit_code, b"standard input, which is a terminal" in out) == (2, True)
 
 
 @pytest.mark.parametrize(("color", "has_color"), [("never", False), ("always", True)])
-def test_color_is_used_when_it_is_wanted(server: Server, lighthouse: Path, color: str, *, has_color: bool) -> None:
+def test_color_is_used_when_it_is_wanted(
+    run: Terminal, server: Server, lighthouse: Path, color: str, *, has_color: bool
+) -> None:
     server.answer = stream("# Title\n\n`code`\n")
-    out, _ = run(server, lighthouse, "-q", "--color", color)
+    out, _ = run(lighthouse, "-q", "--color", color)
     assert (re.search(rb"\x1b\[[0-9;]*m", out) is not None) == has_color
     assert "Title" in "".join(Screen().feed(out).lines)
 
 
-def test_the_manual_shows_what_the_program_shows(server: Server, lighthouse: Path) -> None:
+def test_the_manual_shows_what_the_program_shows(run: Terminal, lighthouse: Path) -> None:
     """All but the statistics, whose figures differ from run to run."""
     page = (Path(qubrid_cli.__file__).parent / "manual/privacy.md").read_text()
     shown = page.partition("```console\n")[2].partition("```")[0].splitlines()[1:-1]
-    out, exit_code = run(server, lighthouse, "what is this?", "--offline", "--no-stats")
+    out, exit_code = run(lighthouse, "what is this?", "--offline", "--no-stats")
     assert (exit_code, Screen().feed(out).lines) == (0, [line.rstrip() for line in shown[:-2]])

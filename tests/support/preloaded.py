@@ -38,7 +38,7 @@ _LEFT_OUT = (
 )
 _CLIENT = """\
 #!{python} -IS
-import os, socket, sys
+import os, signal, socket, sys
 if sys.argv[1:3] == ["auth", "login"]:  # needs the terminal
     os.execv({argv[0]!r}, {argv!r} + sys.argv[1:])
 variables = [f"{{name}}={{value}}" for name, value in os.environ.items()]
@@ -46,7 +46,9 @@ message = "\\0".join([os.getcwd(), str(len(sys.argv) - 1), *sys.argv[1:], *varia
 with socket.socket(socket.AF_UNIX) as link:
     link.connect({address!r})
     socket.send_fds(link, [os.fsencode(message)], [0, 1, 2])
-    link.recv(8)  # its process id
+    pid = int(link.recv(8))
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: os.kill(pid, number))
     os._exit(int(link.recv(8) or b"99"))
 """
 

@@ -1,5 +1,6 @@
 """Text for people and for sorting: control characters, sizes, secrets, natural order. Pure."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from os import PathLike, fspath
@@ -12,6 +13,10 @@ from .operating_system import IS_WINDOWS
 _UNPRINTABLE_PATTERN = "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 #: The same, except for tabs, line feeds, line separators and halves of surrogate pairs.
 _STRIPPED_PATTERN = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
+#: DEL and C1: allowed in JSON strings, but terminals interpret them.
+_CONTROL_PATTERN = "[\x7f-\x9f]"
+#: Made once: ``json.dumps`` would make one for each call.
+_LINE_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _STRIPPED_ASCII = dict.fromkeys([*range(9), *range(11, 32), 127])
 _NUMBER_PATTERN = re.compile("0*([0-9]+)")
 _PRIVATE_HEADER_PATTERN = "auth|cookie|credential|key|passw|secret|session|signature|token"
@@ -35,6 +40,16 @@ def strip_control_characters(text: str) -> str:
     if text.isascii():
         return text.translate(_STRIPPED_ASCII)
     return re.sub(_STRIPPED_PATTERN, "", text)  # ten times as fast as translate, unless all of the text is ASCII
+
+
+def json_text(value: object, *, indent: int | None = None) -> str:
+    r"""Encode as JSON, on one line unless indented, without characters that a terminal interprets.
+
+    The bytes of a file name that are not UTF-8 become ``\udc80`` to ``\udcff``.
+    """
+    text = json.dumps(value, ensure_ascii=False, indent=indent) if indent else _LINE_ENCODER.encode(value)
+    text = re.sub(_CONTROL_PATTERN, lambda match: f"\\u{ord(match[0]):04x}", text)
+    return text.encode(errors="backslashreplace").decode()
 
 
 def is_blank(text: str) -> bool:

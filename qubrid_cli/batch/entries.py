@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..describe.record import SCHEMA_VERSION
 from ..frozen import frozen
-from ..output.formatting import json_text
-from ..text import is_blank
+from ..text import is_blank, json_text
 from .results.lines import (
     DUPLICATE,
     HAS_PATH,

@@ -12,8 +12,7 @@ from typing import BinaryIO, Self
 
 from .. import files
 from ..errors import OutputError, UsageError
-from ..output.formatting import json_text
-from ..text import quote_name
+from ..text import json_text, quote_name
 from . import entries
 from .tasks import Failed, Outcome, SidecarFailed
 

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 from ..describe.verdicts import Answer, Verdict, read_verdict
 from ..frozen import frozen
 from ..images.sources import Source
-from ..output.formatting import json_text
 from ..output.names import has_reader, write_name
 from ..output.streams import Output
-from ..text import escape_control_characters, format_count
+from ..text import escape_control_characters, format_count, json_text
 from .entries import Record
 from .inputs import Task
 from .progress.display import ProgressDisplay

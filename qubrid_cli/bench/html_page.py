@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 from ..frozen import frozen
 from ..images.encode import ImageLimits
 from ..output.bars import Bar
-from ..output.formatting import json_text
 from ..report.charts import RangeChart, build_ranges
 from ..report.html_page import PageSetup, render_page
 from ..report.safe_html import render_markdown
-from ..text import escape_control_characters, strip_control_characters
+from ..text import escape_control_characters, json_text, strip_control_characters
 from .figures import Distribution
 from .labels import Expected
 from .measure import Measurement

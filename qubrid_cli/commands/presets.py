@@ -11,7 +11,7 @@ import typer
 from ..errors import ConfigError
 from ..library import request_builder
 from ..output.streams import Output, echo_note
-from ..text import escape_control_characters
+from ..text import escape_control_characters, json_text
 from .shared import completions, help_layout, options, setup
 
 if TYPE_CHECKING:
@@ -121,6 +121,5 @@ def _build_object(preset: "Preset") -> dict[str, Any]:
 
 
 def _write_json(value: object, output: Output) -> None:
-    from ..output import formatting
 
-    output.write(formatting.json_text(value, indent=2 if output.is_terminal else None) + "\n")
+    output.write(json_text(value, indent=2 if output.is_terminal else None) + "\n")

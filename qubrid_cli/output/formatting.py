@@ -14,32 +14,18 @@ from ..images import tokens
 from ..images.encode import Upload
 from ..images.prepare import PreparedImage, PreparedImageOrLink
 from ..metrics import Figures, get_number, parse_server_figures
-from ..text import escape_control_characters, format_size
+from ..text import escape_control_characters, format_size, json_text
 
 if TYPE_CHECKING:
     from ..describe.dry_run import DryRunResult
 
 #: The JSON Schema (draft 2020-12) of the object.
 SCHEMA_FILE = Path(__file__).with_name("description.schema.json")
-#: DEL and C1: allowed in JSON strings, but terminals interpret them.
-_CONTROL_CHARACTERS = re.compile("[\x7f-\x9f]")
 #: The keys of the counts of tokens, in ``usage`` and in the ``metrics`` of Qubrid's older address.
 _TOKEN_KEYS = (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"))
 _INDEX = re.compile("0|[1-9][0-9]*")
-#: Made once: ``json.dumps`` would make one for each call.
-_LINE_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 #: The most ``$ref`` steps that are followed, because references may be circular.
 _MAX_REFERENCES = 50
-
-
-def json_text(value: object, *, indent: int | None = None) -> str:
-    r"""Encode as JSON, on one line unless indented, without characters that a terminal interprets.
-
-    The bytes of a file name that are not UTF-8 become ``\udc80`` to ``\udcff``.
-    """
-    text = json.dumps(value, ensure_ascii=False, indent=indent) if indent else _LINE_ENCODER.encode(value)
-    text = _CONTROL_CHARACTERS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
-    return text.encode(errors="backslashreplace").decode()
 
 
 def check_field(path: str, data_schema: Mapping[str, Any] | None = None) -> bool:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from ..errors import ConfigError, StorageError
 from ..frozen import frozen
 from ..installation import format_install_command
-from .formatting import SCHEMA_FILE, json_text
+from ..text import json_text
+from .formatting import SCHEMA_FILE
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import QvisionError, UsageError
 from ..frozen import frozen
-from ..text import escape_control_characters
+from ..text import escape_control_characters, json_text
 from .appearance import is_color_forced, may_repaint
 from .streams import Output, echo_err, echo_note, echo_prose, translate_stdout_errors
 
@@ -244,11 +244,10 @@ def _show_in_format(items: "Items", options: OutputOptions, target: Output) -> "
 def _write_data(items: "Items", target: Output) -> "Description":
     """Write the value of an answer as JSON; without a value write nothing, because the reader expects JSON."""
     from ..describe import run
-    from . import formatting
 
     answer = run.collect(items)
     if answer.error is None:
-        target.write(formatting.json_text(answer.data, indent=2 if target.is_terminal else None) + "\n")
+        target.write(json_text(answer.data, indent=2 if target.is_terminal else None) + "\n")
     return answer
 
 
@@ -335,7 +334,7 @@ def _write_record(answer: "Description", options: OutputOptions, target: Output)
 
     json_object = answer.to_dict()
     if options.field is None:
-        target.write(formatting.json_text(json_object) + "\n")
+        target.write(json_text(json_object) + "\n")
         return answer
     missing = None
     if options.schema is not None and answer.error is None and options.field.startswith("data."):
@@ -351,9 +350,7 @@ def show_dry_run(result: "DryRunResult", options: OutputOptions, target: Output)
     """Show the request of a dry run, and its notes."""
     from . import formatting
 
-    text = (
-        formatting.json_text(formatting.json_dry_run(result)) if options.as_json else formatting.format_dry_run(result)
-    )
+    text = json_text(formatting.json_dry_run(result)) if options.as_json else formatting.format_dry_run(result)
     target.write(text + "\n")
     target.has_answer = True
     for warning in result.warnings if not options.quiet else ():

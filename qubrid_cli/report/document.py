@@ -8,8 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..images.suffixes import find_suffix
-from ..output.formatting import json_text
-from ..text import escape_control_characters, strip_control_characters
+from ..text import escape_control_characters, json_text, strip_control_characters
 from .results import ResultItem, Results, State, find_state
 
 #: The formats of images that viewers of Markdown show.

@@ -6,8 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from ..output.formatting import json_text
-from ..text import strip_control_characters
+from ..text import json_text, strip_control_characters
 from .results import ResultItem, Results
 
 Cell = str | int | float | bool | None

@@ -22,8 +22,8 @@ from qubrid_cli.describe.result import Description, UnpreparedImage
 from qubrid_cli.errors import UsageError
 from qubrid_cli.images.encode import ImageLimits
 from qubrid_cli.library.image_options import read_tile_options
-from qubrid_cli.output.formatting import json_text
 from qubrid_cli.settings.presets import Preset
+from qubrid_cli.text import json_text
 
 from ..conftest import environment
 

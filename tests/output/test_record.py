@@ -12,7 +12,7 @@ from qubrid_cli.images.encode import Upload
 from qubrid_cli.images.prepare import PreparedImage
 from qubrid_cli.metrics import Cost, Timing
 from qubrid_cli.output import formatting
-from qubrid_cli.text import format_size
+from qubrid_cli.text import format_size, json_text
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -23,12 +23,12 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_json_text_can_be_read_again(value: object) -> None:
-    assert json.loads(formatting.json_text(value)) == value
+    assert json.loads(json_text(value)) == value
 
 
 @given(st.text(st.characters()))
 def test_json_text_has_no_control_characters(text: str) -> None:
-    found = formatting.json_text([text]).encode().decode()
+    found = json_text([text]).encode().decode()
     assert [character for character in found if character < " " or "\x7f" <= character <= "\x9f"] == []
 
 
@@ -43,7 +43,7 @@ def test_json_text_has_no_control_characters(text: str) -> None:
     ],
 )
 def test_json_text_is_compact_and_keeps_letters(value: object, text: str) -> None:
-    assert formatting.json_text(value) == text
+    assert json_text(value) == text
 
 
 FOUND = {

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...errors import UsageError
-from ...output.formatting import json_text
 from ...storage.opening import open_folder
-from ...text import quote_name
+from ...text import json_text, quote_name
 from ...urls import is_object_url
 from ..results.reading import move_record
 from .output_folder import PartFormat, PartsOutput

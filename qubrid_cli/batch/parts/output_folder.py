@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import ImageError, MissingObjectError, StorageError
 from ...frozen import frozen
-from ...output.formatting import json_text
+from ...text import json_text
 from ..inputs import InputItem, MissingImage, Task
 from .lease import LOCK_FOLDER
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len, set_cell_size
 
 from ...output.appearance import has_color, measure_width
-from ...output.formatting import json_text
 from ...output.streams import Output
-from ...text import escape_control_characters, quote_name
+from ...text import escape_control_characters, json_text, quote_name
 from ..entries import Record
 from ..tasks import Done, Failed
 

@@ -15,8 +15,7 @@ from typing import Any
 from ... import files
 from ...errors import OutputError, StorageError
 from ...frozen import frozen
-from ...output.formatting import json_text
-from ...text import format_count, quote_name
+from ...text import format_count, json_text, quote_name
 from ..sidecars.captions import format_caption
 
 CORRECTIONS_FILE = "corrections.jsonl"

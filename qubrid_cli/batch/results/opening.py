@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Self
 
 from ...errors import MissingObjectError, StorageError, UsageError, find_shortage
-from ...output.formatting import json_text
 from ...storage.folder import StorageOptions
 from ...storage.opening import exists_object, open_object
-from ...text import find_encoding, format_count, quote_name
+from ...text import find_encoding, format_count, json_text, quote_name
 from ...urls import is_object_folder, is_object_url
 from .corrections import CORRECTIONS_FILE, Corrections
 

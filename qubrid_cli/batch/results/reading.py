@@ -14,8 +14,7 @@ from typing import Any
 
 from ...errors import StorageError
 from ...frozen import frozen
-from ...output.formatting import json_text
-from ...text import natural_key
+from ...text import json_text, natural_key
 from ...urls import is_object_url
 from .. import entries
 from . import lines

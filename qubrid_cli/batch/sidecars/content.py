@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from typing import Protocol
 
-from ...output.formatting import json_text
+from ...text import json_text
 from .. import entries
 from .captions import extract_texts, format_caption
 from .choice import ExistingPolicy, SidecarFormat, SidecarOptions

@@ -18,9 +18,9 @@ from qubrid_cli.batch.tasks import BatchRequest
 from qubrid_cli.client.request import Request
 from qubrid_cli.errors import UsageError
 from qubrid_cli.images.encode import ImageLimits
-from qubrid_cli.output.formatting import json_text
 from qubrid_cli.output.parquet import read_records
 from qubrid_cli.storage.opening import open_folder
+from qubrid_cli.text import json_text
 
 from ...conftest import KEY, Qvision, at_home, command, environment
 from ...support.gallery import REFUSED, Batch, Draw, Gallery, answered, numbered, source

@@ -80,10 +80,10 @@ def _root(
 ) -> None:
     """Make an option before the command the default of the same option after it."""
     values = {"profile": profile, "offline": offline, "quiet": quiet, "verbose": verbose}
-    used = {name: value for name, value in values.items() if value}
+    defaults = {name: value for name, value in values.items() if value}
     assert isinstance(context.command, TyperGroup)
     context.default_map = {
-        name: {**used, **dict.fromkeys(getattr(command, "commands", ()), used)}
+        name: {**defaults, **dict.fromkeys(getattr(command, "commands", ()), defaults)}
         for name, command in context.command.commands.items()
     }
 
@@ -155,6 +155,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _report_usage_error(error, command, arguments)
 
 
+def _list_words_before_dashes(arguments: Sequence[str]) -> list[str]:
+    """List the arguments before ``--``, after which no argument is an option."""
+    return list(itertools.takewhile(lambda argument: argument != "--", arguments))
+
+
 def _count_leading_options(arguments: Sequence[str]) -> int:
     """Count the words before the command: options and their values."""
     count = 0
@@ -165,9 +170,8 @@ def _count_leading_options(arguments: Sequence[str]) -> int:
 
 def _find_color(arguments: Sequence[str]) -> str | None:
     """Find the value of ``--color`` before the command line is parsed, because a parsing error has color too."""
-    words = itertools.takewhile(lambda argument: argument != "--", arguments)
     value = None
-    for word, next_word in itertools.pairwise([*words, ""]):
+    for word, next_word in itertools.pairwise([*_list_words_before_dashes(arguments), ""]):
         if word == "--color":
             value = next_word
         elif word.startswith("--color="):
@@ -224,7 +228,7 @@ def _find_path(group: object, arguments: Sequence[str]) -> str:
 
 def _check_arguments(arguments: Sequence[str]) -> None:
     """Reject file names that Typer would read as a command or an option, or print with their escape sequences."""
-    for argument in itertools.takewhile(lambda argument: argument != "--", arguments):
+    for argument in _list_words_before_dashes(arguments):
         if not argument.startswith("-") or argument == "-":
             continue
         is_name = "." in argument and os.path.lexists(argument)
@@ -250,7 +254,7 @@ def _check_dashes(group: TyperGroup, arguments: Sequence[str]) -> None:
     Raises:
         UsageError: there is such an option.
     """
-    words = list(itertools.takewhile(lambda argument: argument != "--", arguments))
+    words = _list_words_before_dashes(arguments)
     suspects = {word.partition("=")[0] for word in words if len(word) > 2 and word[0] == "-" and word[1].isalpha()}
     if not suspects:
         return
@@ -269,7 +273,7 @@ def _check_empty_names(group: TyperGroup, arguments: Sequence[str]) -> None:
     Raises:
         UsageError: a file name is empty.
     """
-    words = list(itertools.takewhile(lambda argument: argument != "--", arguments))
+    words = _list_words_before_dashes(arguments)
     if "" not in words and not any(word.startswith("--") and word.endswith("=") for word in words):
         return
     parameters = [

@@ -9,7 +9,7 @@ from ..images import tokens
 from ..metrics import Cost, compute_cost
 from ..text import format_count
 from .export import SCHEMA_VERSION
-from .plan import AXES, BenchPlan, Variant
+from .plan import AXES, BenchPlan, Variant, list_warm_ups
 
 if TYPE_CHECKING:
     from .measure import ImageStore
@@ -77,7 +77,7 @@ def forecast(plan: BenchPlan, images: "ImageStore") -> BenchForecast:
 def _forecast_variants(plan: BenchPlan, images: "ImageStore") -> Iterator[VariantForecast]:
     for number, variant in enumerate(plan.variants):
         counts = [_estimate_tokens(plan, variant, images, index) for index in range(len(plan.samples))]
-        warm_ups = [turn % len(counts) for turn in range(plan.warm_up_count) if turn % len(plan.variants) == number]
+        warm_ups = [job.sample for job in list_warm_ups(plan) if job.variant == number]
         total = None
         if None not in counts:
             sendable = [count or 0 for count in counts]

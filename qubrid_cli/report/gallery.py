@@ -59,7 +59,7 @@ class Gallery:
         self.positions: list[int] = []
         self._store = store
         self._prompts: dict[str, int] = {}
-        self._answers: list[tuple[dict[str, Any], dict[str, Any]]] = []  # of an image, and about it
+        self._answers: list[tuple[dict[str, Any], dict[str, Any]]] = []  # each with its image
         self._images: list[dict[str, Any]] = []
         names = sorted({group.name for group in groups}, key=natural_key)
         name_positions = {name: position for position, name in enumerate(names)}
@@ -160,21 +160,20 @@ def list_figures(items: Sequence[ResultItem], image_count: int) -> list[Figure]:
 
 def build_charts(items: Sequence[ResultItem]) -> list[charts.Chart]:
     """Build the charts of the run, except those with too few values."""
-    all_charts = (
-        charts.build_histogram(
-            "Time to first token, s", [item.figures.ttft for item in items if item.figures.ttft is not None], "s"
-        ),
-        charts.build_histogram(
-            "Tokens per second", [item.figures.rate for item in items if item.figures.rate is not None], "tokens/s"
-        ),
-        charts.build_histogram(
-            "Total time, s", [item.figures.total for item in items if item.figures.total is not None], "s"
-        ),
-        charts.build_timeline(
-            "Answers over time",
-            [(moment, item.state is State.OK) for item in items if (moment := parse_time(item.created)) is not None],
-        ),
+    figures = [item.figures for item in items]
+    series = (
+        ("Time to first token, s", [figure.ttft for figure in figures], "s"),
+        ("Tokens per second", [figure.rate for figure in figures], "tokens/s"),
+        ("Total time, s", [figure.total for figure in figures], "s"),
     )
+    times = [(moment, item.state is State.OK) for item in items if (moment := parse_time(item.created)) is not None]
+    all_charts = [
+        *(
+            charts.build_histogram(title, [value for value in values if value is not None], unit)
+            for title, values, unit in series
+        ),
+        charts.build_timeline("Answers over time", times),
+    ]
     return [chart for chart in all_charts if chart is not None]
 
 

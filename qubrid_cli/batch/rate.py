@@ -161,10 +161,9 @@ class RateLimiter:
     @property
     def summary(self) -> str:
         """The limit, for the summary of the run."""
-        is_reduced = self.limit < self.concurrency.limit
-        return self.concurrency.summary + (
-            f", reduced to {self.limit} by the limits of this machine" if is_reduced else ""
-        )
+        if self.limit == self.concurrency.limit:
+            return self.concurrency.summary
+        return f"{self.concurrency.summary}, reduced to {self.limit} by the limits of this machine"
 
     def seconds_until_allowed(self, now: float) -> float:
         """Return the seconds until a request may be sent; infinity while too many are in flight."""
@@ -177,7 +176,7 @@ class RateLimiter:
             self._request_limit.seconds_until_free(now),
             self._token_limit.seconds_until_free(now),
             self._server_limits["requests"].seconds_until_free(now, 1),
-            self._server_limits["tokens"].seconds_until_free(now, self._last_tokens),
+            self._server_limits["tokens"].seconds_until_free(now, self._last_tokens),  # the next one is about as large
         )
 
     def start_request(self, now: float, image: int, estimated_tokens: int) -> InFlightRequest:
@@ -270,5 +269,5 @@ class RateLimiter:
         self._failing_images.clear()
 
     def pause(self, now: float, seconds: float) -> None:
-        """Send nothing for a time."""
+        """Send no requests for some seconds."""
         self._paused_until = max(self._paused_until, now + seconds)

@@ -63,7 +63,7 @@ class Driver:
         self.stop_reason: QvisionError | None = None
         self.left_out: list[int] = []
         self._planner = planner
-        self._parts = _PlanAhead(planner.find_parts())
+        self._parts = _PlanningThread(planner.find_parts())
         self._build_part = build_part
         self._executor = executor
         self._lease = lease
@@ -104,6 +104,7 @@ class Driver:
                 if not self._running and (self.stop_reason is not None or not self._may_have_more()):
                     return
                 self._wait()
+                self._stop_at_limits()
                 for report in self._reports.take():
                     self._count(report)
                 self._give_up_lost_workers()
@@ -121,6 +122,7 @@ class Driver:
         return bool(self._returned) or not self._parts.is_exhausted
 
     def _wait(self) -> None:
+        """Wait a moment, and handle the parts that have ended."""
         if self._running:
             finished, _ = wait(self._running, _WAIT_SECONDS, FIRST_COMPLETED)
             for future in finished:
@@ -130,10 +132,12 @@ class Driver:
             if self._slots == 0 and self.stop_reason is None and not self._has_noted_absence:
                 self._has_noted_absence = True
                 self._display.print_line("note: no worker is connected yet; waiting for one")
-        now = time.monotonic()
+
+    def _stop_at_limits(self) -> None:
+        """Stop if the lock is lost, or a limit of the whole run is reached."""
         if self._lease.problem is not None:
             self.stop(self._lease.problem)
-        elif self.stop_reason is None and (limit := self._shares.find_exceeded_limit(now)) is not None:
+        elif self.stop_reason is None and (limit := self._shares.find_exceeded_limit(time.monotonic())) is not None:
             self.stop(BatchIncompleteError(f"stopped at {limit}"))
 
     def _give_up_lost_workers(self) -> None:
@@ -217,29 +221,33 @@ class Driver:
         except self._executor.lost_worker_errors:
             self._shares.release(planned.number, self._count_lost(planned.number), now)
             self._handle_death(planned)
-            return
         except QvisionError as error:
             self._shares.release(planned.number, PartSummary(planned.number), now)
             self.stop(error)
-            return
-        self._shares.release(planned.number, summary, now)
+        else:
+            self._shares.release(planned.number, summary, now)
+            self._handle_summary(planned, summary, was_narrow=was_narrow)
+
+    def _handle_summary(self, planned: PlannedPart, summary: PartSummary, *, was_narrow: bool) -> None:
+        """Count what a part has done; if it is not finished, submit it again later, or stop the run.
+
+        Args:
+            was_narrow: the part could use all that was left of the limits.
+        """
         self._count(summary)
-        reason = summary.stop_reason
-        counted = self._counted.pop(planned.number)
+        reason, counted = summary.stop_reason, self._counted.pop(planned.number)
         if reason is None:
             return
         # The next attempt skips what is done, and requests the failed images again.
         self._counted[planned.number] = PartSummary(
             planned.number, failed=summary.failed, skipped=counted.skipped + summary.done
         )
-        if isinstance(reason, InterruptedByUserError):
+        if isinstance(reason, InterruptedByUserError) or (reason.code == "limit" and not was_narrow):
             self._returned.append(planned)
-        elif reason.code != "limit":
-            self.stop(reason)
-        elif was_narrow:
+        elif reason.code == "limit":
             self.stop(BatchIncompleteError(f"stopped at {self._shares.find_used_up()}"))
         else:
-            self._returned.append(planned)
+            self.stop(reason)
 
     def _handle_death(self, planned: PlannedPart) -> None:
         self._deaths[planned.number] += 1
@@ -281,8 +289,8 @@ class Driver:
         self._counted[summary.number] = replace(summary, skipped=skipped)
 
 
-class _PlanAhead:
-    """Plans parts in a thread of its own, a few ahead of the workers: finding images may take time.
+class _PlanningThread:
+    """A thread that plans parts, a few ahead of the workers, because finding images may take time.
 
     Attributes:
         is_all_found: there are no more parts than those that were found.

@@ -114,7 +114,7 @@ def test_standard_input_is_read() -> None:
 # Damaged
 
 
-SMALL = {kind: saved(draw.lighthouse(20, 16), kind) for kind in FORMATS}
+SMALL = {kind: saved(draw.lighthouse(12, 11), kind) for kind in FORMATS}
 
 
 def outcome(data: bytes) -> str:

@@ -155,11 +155,9 @@ def show_notes(items: "Items", options: OutputOptions, *, name: str | None = Non
     Args:
         name: the name of the image, if there are several.
     """
-    from ..describe import run
-
     items = _show_progress(items, options)
     with closing(items):
-        answer = run.collect(items)
+        answer = _collect(items)
     _echo_lines(_format_notes(answer, options, name))
     return answer
 
@@ -170,11 +168,11 @@ def show_verdict(items: "Items", name: str | None, options: OutputOptions, targe
     Args:
         name: the name of the image, if there are several.
     """
-    from ..describe import run
-
     items = _show_progress(items, options)
     with closing(items):
-        answer = _write_record(run.collect(items), options, target) if options.as_json else run.collect(items)
+        answer = _collect(items)
+    if options.as_json:
+        answer = _write_record(answer, options, target)
     is_shown = options.has_statistics or (options.verbose and not options.quiet)
     _echo_lines([*(_format_verdict(answer, name) if is_shown else ()), *_format_notes(answer, options, name)])
     return answer
@@ -203,6 +201,12 @@ def _show_progress(items: "Items", options: OutputOptions) -> "Items":
     return items
 
 
+def _collect(items: "Items") -> "Description":
+    from ..describe import run
+
+    return run.collect(items)
+
+
 def _echo_lines(lines: "Sequence[str]") -> None:
     """Print notes, which are wrapped here, and statistics, which already fit the terminal."""
     for line in lines:
@@ -229,9 +233,7 @@ def show_separator(text: str, options: OutputOptions, target: Output) -> None:
 
 def _show_in_format(items: "Items", options: OutputOptions, target: Output) -> "Description":
     if options.is_machine_readable:
-        from ..describe import run
-
-        return _write_record(run.collect(items), options, target)
+        return _write_record(_collect(items), options, target)
     if options.schema is not None:
         is_table = options.schema.boxes is not None and target.is_terminal
         return _draw_boxes(items) if is_table else _write_data(items, target)
@@ -243,9 +245,7 @@ def _show_in_format(items: "Items", options: OutputOptions, target: Output) -> "
 
 def _write_data(items: "Items", target: Output) -> "Description":
     """Write the value of an answer as JSON; without a value write nothing, because the reader expects JSON."""
-    from ..describe import run
-
-    answer = run.collect(items)
+    answer = _collect(items)
     if answer.error is None:
         target.write(json_text(answer.data, indent=2 if target.is_terminal else None) + "\n")
     return answer
@@ -253,9 +253,7 @@ def _write_data(items: "Items", target: Output) -> "Description":
 
 def _draw_boxes(items: "Items") -> "Description":
     """Draw the boxes of an answer as a table."""
-    from ..describe import run
-
-    answer = run.collect(items)
+    answer = _collect(items)
     if answer.error is None and answer.data:
         has_scores = any("score" in item for item in answer.data)
         titles = ["", "label", "left", "top", "right", "bottom", *(["score"] if has_scores else [])]
@@ -274,9 +272,7 @@ def _format_box(number: int, item: Mapping[str, Any]) -> list[str]:
 
 def _write_whole(items: "Items", target: Output) -> "Description":
     """Write the text of an answer with a line break, after the end: only then is it certain which part is reasoning."""
-    from ..describe import run
-
-    answer = run.collect(items)
+    answer = _collect(items)
     if answer.text:
         target.write(answer.text if answer.text.endswith("\n") else f"{answer.text}\n")
     return answer

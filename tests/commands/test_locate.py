@@ -17,11 +17,12 @@ from qubrid_cli.images.detections.drawing import draw_detections
 
 from ..conftest import KEY, VALIDATOR, Qvision, at_home
 from ..describe.test_locating import SQUARE, draw
-from ..output.test_terminal import Screen
-from ..output.test_terminal import run as on_a_terminal
+from ..output import test_terminal
+from ..output.test_terminal import Screen, Terminal
 from ..support import documents
 from ..support.server import Asked, Reply, Server, document, stream
 
+on_a_terminal = test_terminal.run  # the fixture
 #: The exit code, standard output and standard error of a command line.
 Command = Callable[..., tuple[int, bytes, str]]
 #: The square of the picture, as Qwen3-VL gives it, and another box; and both in pixels.
@@ -194,10 +195,10 @@ def test_what_is_cut_out_of_a_page_is_larger_than_its_points(command: Command, s
     assert crop.getcolors() == [(crop.width * crop.height, (0, 0, 255))]
 
 
-def test_a_terminal_shows_a_table(server: Server, tmp_path: Path) -> None:
+def test_a_terminal_shows_a_table(server: Server, on_a_terminal: Terminal, tmp_path: Path) -> None:
     server.answer = stream(json.dumps([*ANSWER, {"bbox_2d": [1, 1, 999, 999], "label": "all", "score": 0.5}]))
     (tmp_path / "photo.jpg").write_bytes(draw())
-    written, _ = on_a_terminal(server, tmp_path / "photo.jpg", "the square", "-P", "boxes", "--no-stats")
+    written, _ = on_a_terminal(tmp_path / "photo.jpg", "the square", "-P", "boxes", "--no-stats")
     lines = [line.split() for line in Screen().feed(written).lines if line.strip()]
     assert lines[-4:] == [
         ["label", "left", "top", "right", "bottom", "score"],

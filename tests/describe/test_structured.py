@@ -24,10 +24,11 @@ from qubrid_cli.schema.json_schema import load_schema as schema
 
 from ..commands.test_describe import validated
 from ..conftest import Ask, environment
-from ..output.test_terminal import Screen
-from ..output.test_terminal import run as on_a_terminal
+from ..output import test_terminal
+from ..output.test_terminal import Screen, Terminal
 from ..support.server import DONE, USAGE, Asked, Hold, Reply, Server, delta, figures, refusal, stream
 
+on_a_terminal = test_terminal.run  # the fixture
 FORM = "shop, total number, items [string]"
 DOCUMENT = schema(FORM, where="--schema").document
 VALUE = {"shop": "Kiosk", "total": 12.5, "items": ["tea", "Brötchen"]}
@@ -402,10 +403,10 @@ def test_the_users_own_response_format_is_sent_if_there_is_no_schema(
 
 
 def test_on_a_terminal_the_value_is_indented_and_nothing_shows_before_it_is_whole(
-    server: Server, lighthouse: Path
+    server: Server, on_a_terminal: Terminal, lighthouse: Path
 ) -> None:
     server.answer = in_turn(WRONG, '{"shop": "\\u001b[2J**Kiosk**", "total": 12.5, "items": []}')
-    out, exit_code = on_a_terminal(server, lighthouse, "--schema", FORM, "--no-stats")
+    out, exit_code = on_a_terminal(lighthouse, "--schema", FORM, "--no-stats")
     assert (exit_code, Screen().feed(out).lines) == (
         0,
         [
@@ -420,7 +421,7 @@ def test_on_a_terminal_the_value_is_indented_and_nothing_shows_before_it_is_whol
     )
 
 
-def test_the_spinner_says_that_the_model_is_writing(server: Server, lighthouse: Path) -> None:
+def test_the_spinner_says_that_the_model_is_writing(server: Server, on_a_terminal: Terminal, lighthouse: Path) -> None:
     writing = Hold()
     server.answer = Reply([delta(GOOD[:10]), writing, delta(GOOD[10:], finish="stop"), DONE])
 
@@ -428,7 +429,7 @@ def test_the_spinner_says_that_the_model_is_writing(server: Server, lighthouse: 
         child.expect_exact("the model is writing")
         writing.event.set()
 
-    out, exit_code = on_a_terminal(server, lighthouse, "--schema", FORM, until=until)
+    out, exit_code = on_a_terminal(lighthouse, "--schema", FORM, until=until)
     assert exit_code == 0
     assert b"Kiosk" in out
 

@@ -117,13 +117,13 @@ class Actions:
     def _undo(self, _: str) -> None:
         conversation = self._conversation
         if conversation.prompt is not None:
-            self._confirm(f"Undone: {_quote(conversation.prompt)}{self._describe_next_images()}")
+            self._confirm(f"Removed: {_quote(conversation.prompt)}{self._describe_next_images()}")
             conversation.prompt = None
         elif conversation.images:
-            self._confirm(f"Undone: {', '.join(image.name for image in conversation.images)}")
+            self._confirm(f"Removed: {', '.join(image.name for image in conversation.images)}")
             conversation.images.clear()
         elif (turn := conversation.undo()) is not None:
-            self._confirm(f"Undone: {_quote(turn.prompt)}{self._describe_next_images()}")
+            self._confirm(f"Removed: {_quote(turn.prompt)}{self._describe_next_images()}")
         else:
             raise UsageError("there is nothing to undo", hint="Type a question.")
 
@@ -139,8 +139,8 @@ class Actions:
         self._conversation.clear()
         if argument == "all":
             self._conversation.images.clear()
-        images = len(self._conversation.images)
-        self._confirm("The questions are forgotten" + (f"; {images} of the images stay." if images else "."))
+        images = format_count(len(self._conversation.images), "image stays", "images stay")
+        self._confirm(f"The questions are removed{f'; {images}' if self._conversation.images else ''}.")
 
     def _choose_model(self, name: str) -> None:
         if not name:

@@ -59,7 +59,7 @@ def test_the_script_is_installed_where_the_shell_looks(
 def test_an_unknown_shell_is_a_usage_error_that_lists_the_shells(qvision: Qvision) -> None:
     run = qvision("completion", "tcsh")
     assert (run.exit_code, run.stdout) == (2, b"")
-    assert "'bash', 'zsh', 'fish', 'powershell'" in run.stderr
+    assert "bash, zsh, fish, powershell" in run.stderr
 
 
 @pytest.fixture

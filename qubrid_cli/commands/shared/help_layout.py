@@ -188,7 +188,7 @@ def format_error(message: str) -> str:
     message = re.sub(r"(-\S+) \(Possible options: (.*)\)$", _suggest, message)
     message = re.sub(r"^Got unexpected extra arguments? ?(?:\(s\) )?\((.*)\)$", r"unexpected argument: \1", message)
     message = re.sub(r"^(Missing argument '.*')\. Choose from:\s+(.*)$", _list_choices, message, flags=re.DOTALL)
-    message = re.sub(r"'([^']*)' is not one of (.*)$", _suggest_choice, message)
+    message = re.sub(r"'([^']*)' is not one of (.*)$", _reword_choice, message)
     message = re.sub(r"\. Did you mean (?:one of: )?'(.*)'\?$", _join_suggestions, message)
     return message[:1].lower() + message[1:]
 
@@ -215,8 +215,11 @@ def _join_brackets(text: str) -> str:
     return text.replace("]  [", "] [").replace("] [", "; ").replace("  [", " [")
 
 
-def _suggest_choice(match: re.Match[str]) -> str:
-    return match[0] + suggest(match[1], re.findall(r"[\w-]+", match[2]))
+def _reword_choice(match: re.Match[str]) -> str:
+    """Reword a wrong choice as settings word it, and append the most similar choice."""
+    choices = match[2].replace("'", "").split(", ")
+    problem = f"is not one of {', '.join(choices)}" if len(choices) > 1 else f"is not {choices[0]}"
+    return f"'{match[1]}' {problem}{suggest(match[1], choices)}"
 
 
 def _list_choices(match: re.Match[str]) -> str:

@@ -179,40 +179,42 @@ def _list_headings() -> "Mapping[str, Sequence[str]]":
     return headings
 
 
-def format_error(message: str) -> str:
-    """Reword Typer's message about a command line as ours are worded: one sentence without a period."""
-    message = re.sub(r"'(-[^']*)'", r"\1", message).removesuffix(".")
-    message = re.sub(r" is not a valid int(eger)?( range)?$", " is not a whole number", message)
-    message = re.sub(r" is not a valid float( range)?$", " is not a number", message)
-    message = re.sub(rf" is not in the range {_RANGE}$", _describe_out_of_range, message)
-    message = re.sub(r"(-\S+) \(Possible options: (.*)\)$", _suggest, message)
-    message = re.sub(r"^Got unexpected extra arguments? ?(?:\(s\) )?\((.*)\)$", r"unexpected argument: \1", message)
-    message = re.sub(r"^(Missing argument '.*')\. Choose from:\s+(.*)$", _list_choices, message, flags=re.DOTALL)
-    message = re.sub(r"'([^']*)' is not one of (.*)$", _reword_choice, message)
-    message = re.sub(r"\. Did you mean (?:one of: )?'(.*)'\?$", _join_suggestions, message)
-    return message[:1].lower() + message[1:]
-
-
-def _join_suggestions(match: re.Match[str]) -> str:
-    names = " or ".join(match[1].split("', '"))
-    return f"; did you mean {names}?"
-
-
-def _describe_out_of_range(match: re.Match[str]) -> str:
-    return f" is out of range ({_describe_range(match) or 'at least 0'})"
-
-
-def _suggest(match: re.Match[str]) -> str:
-    """Append the most similar option to a mistyped one, if it is similar enough."""
-    return match[1] + suggest(match[1], match[2].split(", "), cutoff=0.8)
-
-
 def _join_brackets(text: str) -> str:
     """Put the default and the range into one pair of brackets."""
     text = text.replace("  [required]", "")
     if "[x" in text or "<=x" in text:
         text = re.sub(rf" *\[{_RANGE}\]", _bracket_range, text)
     return text.replace("]  [", "] [").replace("] [", "; ").replace("  [", " [")
+
+
+def _bracket_range(match: re.Match[str]) -> str:
+    text = _describe_range(match)
+    return f" [{text}]" if text else ""
+
+
+def format_error(message: str) -> str:
+    """Reword Typer's message about a command line as ours are worded: one sentence without a period."""
+    message = re.sub(r"'(-[^']*)'", r"\1", message).removesuffix(".")
+    message = re.sub(r" is not a valid int(eger)?( range)?$", " is not a whole number", message)
+    message = re.sub(r" is not a valid float( range)?$", " is not a number", message)
+    message = re.sub(rf" is not in the range {_RANGE}$", _describe_out_of_range, message)
+    message = re.sub(r"(-\S+) \(Possible options: (.*)\)$", _reword_unknown_option, message)
+    message = re.sub(r"^Got unexpected extra arguments? ?(?:\(s\) )?\((.*)\)$", r"unexpected argument: \1", message)
+    message = re.sub(
+        r"^(Missing argument '.*')\. Choose from:\s+(.*)$", _reword_missing_argument, message, flags=re.DOTALL
+    )
+    message = re.sub(r"'([^']*)' is not one of (.*)$", _reword_choice, message)
+    message = re.sub(r"\. Did you mean (?:one of: )?'(.*)'\?$", _join_suggestions, message)
+    return message[:1].lower() + message[1:]
+
+
+def _reword_unknown_option(match: re.Match[str]) -> str:
+    """Append the most similar option to a mistyped one, if it is similar enough."""
+    return match[1] + suggest(match[1], match[2].split(", "), cutoff=0.8)
+
+
+def _reword_missing_argument(match: re.Match[str]) -> str:
+    return f"{match[1]}: {', '.join(match[2].replace(',', ' ').split())}"
 
 
 def _reword_choice(match: re.Match[str]) -> str:
@@ -222,13 +224,13 @@ def _reword_choice(match: re.Match[str]) -> str:
     return f"'{match[1]}' {problem}{suggest(match[1], choices)}"
 
 
-def _list_choices(match: re.Match[str]) -> str:
-    return f"{match[1]}: {', '.join(match[2].replace(',', ' ').split())}"
+def _join_suggestions(match: re.Match[str]) -> str:
+    names = " or ".join(match[1].split("', '"))
+    return f"; did you mean {names}?"
 
 
-def _bracket_range(match: re.Match[str]) -> str:
-    text = _describe_range(match)
-    return f" [{text}]" if text else ""
+def _describe_out_of_range(match: re.Match[str]) -> str:
+    return f" is out of range ({_describe_range(match) or 'at least 0'})"
 
 
 def _describe_range(match: re.Match[str]) -> str:

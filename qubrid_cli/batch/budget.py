@@ -115,7 +115,7 @@ class AnswerRoom:
         return replace(room, context_size=overflow.context_size, prompt_scale=prompt_tokens / input_tokens)
 
     def limit_answer(self, request: Request, input_tokens: int) -> tuple[Request, tuple[str, ...]]:
-        """Lower ``max_tokens`` of a request until it fits the limits that are known; return it, and a warning if changed.
+        """Lower ``max_tokens`` of a request to what is known to fit; return the request, and a warning if it was lowered.
 
         Args:
             input_tokens: our estimate for the request.
@@ -242,7 +242,7 @@ class Budget:
         return in_flight > 0 and self._find_exceeded_limit(in_flight + 1, expected) is not None
 
     def find_missing_price(self, model: str) -> ConfigError | None:
-        """The error if the limit on the cost cannot be kept: no price is set, and the endpoint does not report costs."""
+        """The error if the limit on the cost cannot be checked, because there is no price and no reported cost."""
         if self._limits.cost == inf or self._answer_count == 0 or self.usage.cost is not None:
             return None
         return ConfigError(
@@ -281,7 +281,9 @@ class Budget:
         if error is None:
             self._has_success, self._last_failure, self._same_failures_count = True, None, 0
             return False
-        if error.code == "content_policy" and self._has_success:  # the images are the cause, perhaps of a whole folder
+        if (
+            error.code == "content_policy" and self._has_success
+        ):  # the images are the cause; a folder may be full of them
             return False
         failure = type(error), error.code, error.status
         self._same_failures_count = self._same_failures_count + 1 if failure == self._last_failure else 1

@@ -17,7 +17,7 @@ from .workers import Workers
 
 #: Seconds before an image is requested again: at the first retry, and at most.
 _RETRY_BACKOFF = Backoff(0.5, 30.0, half_jitter)
-#: With ``--ordered``, outcomes that may wait for an earlier one.
+#: With ``--ordered``, how many outcomes may wait for an earlier one.
 _MAX_WAITING_OUTCOMES = 1_000
 
 

@@ -83,7 +83,7 @@ class ThreadCrashed:
     error: BaseException
 
     def get_stop_reason(self) -> QvisionError:
-        """Return an error that stops the run, such as expired credentials of a bucket; raise any other: it is a bug."""
+        """Return an error that stops the run, such as expired credentials; raise any other exception, which is a bug."""
         if isinstance(self.error, QvisionError):
             return self.error
         raise self.error

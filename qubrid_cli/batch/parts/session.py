@@ -84,7 +84,7 @@ def run_in_parts(plan: PartsPlan) -> None:
         planner = Planner(output, plan.inputs.find_images, plan.description.part_size, plan.shard)
         if plan.open_executor is None:
             count = sum(1 for _ in planner.find_parts())
-            show(f"{count:,} parts are left in {folder.url}")
+            show(f"{format_count(count, 'part is', 'parts are')} left in {folder.url}")
             return
         if plan.shard is None and not plan.is_quiet and plan.inputs.can_be_found_twice:
             stats.count_total(plan.inputs.find_images(counts_left_out=False), planner.has_work)

@@ -1,4 +1,4 @@
-"""Text for people and for sorting: control characters, sizes, secrets, natural order. Pure."""
+"""Text for people and for sorting: control characters, JSON, sizes, secrets, natural order. Pure."""
 
 import json
 import re

@@ -1,1 +1,1 @@
-"""Requests about images: each becomes an iterator of events, of which the last one is a Description."""
+"""Requests about images: each yields progress and pieces of the answer, and last a Description."""

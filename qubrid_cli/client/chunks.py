@@ -115,7 +115,7 @@ class ChunkReader:
         if not isinstance(chunk, dict):
             return
         choice = self._get_choice(chunk)
-        self._check_model(chunk)
+        self._record_identity(chunk)
         if (info := _extract_info(chunk, choice)).to_dict():
             yield info
         if self.is_done:
@@ -133,16 +133,15 @@ class ChunkReader:
                 yield from self.flush()
                 self.has_ended = True
                 yield ErrorEvent(chunk)
-            return
-        reason = read_finish_reason(choice.get("finish_reason", chunk.get("finish_reason")))
-        if reason is not None:
+        elif reason := read_finish_reason(choice.get("finish_reason", chunk.get("finish_reason"))):
             self._is_cut_off = find_cut_off(reason) is not None
             if not self._splitter.is_undecided:
                 yield from self._flush_pieces()
             self.has_ended = True
             yield Finish(reason)
 
-    def _check_model(self, chunk: dict[str, Any]) -> None:
+    def _record_identity(self, chunk: dict[str, Any]) -> None:
+        """Record the id and the model for ``get_plain_text``; the text of another model may begin with reasoning."""
         identity = chunk.get("id"), chunk.get("model")
         if identity != self._last_identity:
             self._last_identity = identity

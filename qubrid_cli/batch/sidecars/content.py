@@ -1,8 +1,8 @@
 """The content of sidecars: an answer, merged into the existing file if there is one. Pure."""
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Protocol
 
 from ...text import json_text
 from .. import entries
@@ -20,16 +20,22 @@ class KeptError(Exception):
         self.hint = hint
 
 
-class SidecarContent(Protocol):
+class SidecarContent(ABC):
     """The content of the sidecars of one format."""
 
+    def __init__(self, options: SidecarOptions) -> None:
+        self._options = options
+
     def is_complete(self, existing: bytes) -> bool:
-        """Whether an existing file has all that an answer can fill.
+        """Whether an existing file has all that an answer can fill; any text and any JSON has.
 
         Raises:
             KeptError: it cannot be read.
         """
+        del existing
+        return True
 
+    @abstractmethod
     def check(self, source_name: str, existing: bytes) -> None:
         """Check that an existing file may be changed.
 
@@ -37,6 +43,7 @@ class SidecarContent(Protocol):
             KeptError: it must stay as it is.
         """
 
+    @abstractmethod
     def update(self, existing: bytes | None, record: entries.Record, policy: ExistingPolicy) -> bytes:
         """Return the new content.
 
@@ -64,17 +71,13 @@ def build_contents(
     return {sidecar_format: builders[sidecar_format]() for sidecar_format in options.formats}
 
 
-class _TextContent:
+class _TextContent(SidecarContent):
     """The caption, in one or more lines."""
 
     def __init__(self, options: SidecarOptions, has_text: Callable[[str, str], bool]) -> None:
-        self._options = options
+        super().__init__(options)
         self._prefix = options.prefix.encode(errors="replace").decode()
         self._has_text = has_text
-
-    def is_complete(self, existing: bytes) -> bool:
-        del existing
-        return True
 
     def check(self, source_name: str, existing: bytes) -> None:
         text = _decode_text(existing)
@@ -104,15 +107,8 @@ class _TextContent:
         return " ".join(caption.split()) if self._options.one_line else caption
 
 
-class _JsonContent:
+class _JsonContent(SidecarContent):
     """The record."""
-
-    def __init__(self, options: SidecarOptions) -> None:
-        self._options = options
-
-    def is_complete(self, existing: bytes) -> bool:
-        del existing
-        return True
 
     def check(self, source_name: str, existing: bytes) -> None:
         _decode_text(existing)
@@ -127,11 +123,8 @@ class _JsonContent:
         return json_text(record).encode() + b"\n"
 
 
-class _XmpContent:
+class _XmpContent(SidecarContent):
     """The fields of photo managers."""
-
-    def __init__(self, options: SidecarOptions) -> None:
-        self._options = options
 
     def is_complete(self, existing: bytes) -> bool:
         return _read_xmp(existing).has_all(self._options.fields)

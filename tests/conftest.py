@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +36,9 @@ hypothesis.settings.load_profile("patient")
 # Each process would rewrite the assertions of all tests, for 5 s, where Python is told to keep no bytecode. The programs
 # that the tests start keep it anyway.
 sys.dont_write_bytecode = False
+
+# A shell that starts the tests in the background lets them ignore Ctrl-C, and the programs that they start too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if os.name == "nt":  # these import modules that Windows does not have
     collect_ignore = ["test_benchmarks.py", "batch/test_results_file.py"]
@@ -96,6 +101,15 @@ class Qvision(Protocol):
     def __call__(
         self, *arguments: object, stdin: bytes | None = None, env: Mapping[str, str] = ..., cwd: Path | None = None
     ) -> Run: ...
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Temporary files are in a folder that pytest deletes: a program that a test kills leaves its own."""
+    with pytest.MonkeyPatch.context() as changes:
+        changes.setenv("TMPDIR", str(tmp_path_factory.mktemp("temporary")))
+        changes.setattr(tempfile, "tempdir", None)
+        yield
 
 
 @pytest.fixture(scope="session")

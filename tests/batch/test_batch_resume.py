@@ -109,17 +109,18 @@ def test_images_of_a_killed_run_are_taken_over_by_a_parallel_run(
 ) -> None:
     names = numbered(30)
     draw(*names)
-    both_ask, never = threading.Event(), threading.Event()
+    one_asks, both_ask, never = threading.Event(), threading.Event(), threading.Event()
 
     def rule(name: str, number: int) -> Reply:
+        if sum(gallery.tries.values()) == 8:
+            one_asks.set()
         if sum(gallery.tries.values()) > 8:
             both_ask.set()
         return answered(name, number) if both_ask.is_set() else Reply([Hold(never)])
 
     gallery.rule = rule
     doomed = start_batch("photos", "caption", "-o", "r.jsonl", "-j", 8)
-    while sum(gallery.tries.values()) < 8:
-        assert doomed.poll() is None
+    assert one_asks.wait(30)
     heir = start_batch("photos", "caption", "-o", "r.jsonl", "-j", 1)
     assert both_ask.wait(30)
     doomed.kill()
@@ -134,9 +135,10 @@ def test_an_image_that_fails_in_one_run_is_tried_by_a_parallel_run(
     start_batch: Callable[..., subprocess.Popen[bytes]], draw: Draw, gallery: Gallery, tmp_path: Path
 ) -> None:
     draw("a.png", "b.png")
-    other_asks = threading.Event()
+    one_asks, other_asks = threading.Event(), threading.Event()
 
     def rule(name: str, number: int) -> Reply:
+        one_asks.set()
         if name == "a.png" and number == 1:
             return Reply([Hold(other_asks), *REFUSED.pieces], status=400, headers=REFUSED.headers)
         other_asks.set()
@@ -144,8 +146,7 @@ def test_an_image_that_fails_in_one_run_is_tried_by_a_parallel_run(
 
     gallery.rule = rule
     first = start_batch("photos/a.png", "caption", "-o", "r.jsonl")
-    while not gallery.tries["a.png"]:
-        assert first.poll() is None
+    assert one_asks.wait(30)
     second = start_batch("photos", "caption", "-o", "r.jsonl")
     for run in (first, second):
         run.communicate(timeout=60)

@@ -111,7 +111,7 @@ _SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH, "powershell": _POWERSHELL
 
 
 def build_script(shell: str) -> str:
-    """The script for a shell."""
+    """Build the script for a shell."""
     from ...images.suffixes import READABLE_SUFFIXES
 
     return _SCRIPTS[shell].replace("@FORMATS@", "|".join(sorted(READABLE_SUFFIXES)))

@@ -1,12 +1,15 @@
 """Text for people and for sorting: control characters, JSON, sizes, secrets, natural order. Pure."""
 
-import json
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from os import PathLike, fspath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .operating_system import IS_WINDOWS
+
+if TYPE_CHECKING:
+    from json import JSONEncoder
 
 #: Characters that affect a terminal instead of being shown: C0, DEL, C1, the bidirectional overrides, and halves of
 #: surrogate pairs (in which Python keeps file names that are not UTF-8).
@@ -15,8 +18,6 @@ _UNPRINTABLE_PATTERN = "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u206
 _STRIPPED_PATTERN = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 #: DEL and C1: allowed in JSON strings, but terminals interpret them.
 _CONTROL_PATTERN = "[\x7f-\x9f]"
-#: Made once: ``json.dumps`` would make one for each call.
-_LINE_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _STRIPPED_ASCII = dict.fromkeys([*range(9), *range(11, 32), 127])
 _NUMBER_PATTERN = re.compile("0*([0-9]+)")
 _PRIVATE_HEADER_PATTERN = "auth|cookie|credential|key|passw|secret|session|signature|token"
@@ -47,9 +48,16 @@ def json_text(value: object, *, indent: int | None = None) -> str:
 
     The bytes of a file name that are not UTF-8 become ``\udc80`` to ``\udcff``.
     """
-    text = json.dumps(value, ensure_ascii=False, indent=indent) if indent else _LINE_ENCODER.encode(value)
+    text = _make_encoder(indent).encode(value)
     text = re.sub(_CONTROL_PATTERN, lambda match: f"\\u{ord(match[0]):04x}", text)
     return text.encode(errors="backslashreplace").decode()
+
+
+@functools.cache  # json.dumps would make one for each call
+def _make_encoder(indent: int | None) -> "JSONEncoder":
+    from json import JSONEncoder  # takes 2 ms to load, and the help needs none
+
+    return JSONEncoder(ensure_ascii=False, indent=indent, separators=None if indent else (",", ":"))
 
 
 def is_blank(text: str) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from ..errors import BatchIncompleteError, EndpointError, InterruptedByUserError, OutputError, QvisionError
+from ..errors import EndpointError, InterruptedByUserError, OutputError, QvisionError
 from ..frozen import frozen
 from ..output.streams import Output, echo_err, echo_note
 from ..signals import stop_on_signals
@@ -132,8 +132,9 @@ def _print_summary(
     elif not plan.is_quiet:
         matched = [] if matches is None else matches.format_summary()
         verb = "described" if matches is None else "asked about"
+        stats.given_up = batch_run.given_up_count
         counts = stats.format_summary(jobs=plan.rate_limiter.summary, verb=verb)
-        for line in [*matched, *counts, *_format_given_up(batch_run.given_up_count), *notes]:
+        for line in [*matched, *counts, *notes]:
             echo_err(line)
     _print_left_out(plan)
 
@@ -143,14 +144,6 @@ def _print_left_out(plan: BatchPlan) -> None:
     if not plan.is_quiet:
         for line in plan.inputs.selection.left_out.format_lines(len(plan.page_finder.left_out)):
             echo_err(line)
-
-
-def _format_given_up(count: int) -> list[str]:
-    if not count:
-        return []
-    images = format_count(count, "image was", "images were")
-    reason = "the answer was cut off or did not fit the schema as often as --retries allows"
-    return [f"{images} not requested again, because {reason}; to request them again, add --retry-incomplete"]
 
 
 def _open_journal(plan: BatchPlan, stack: ExitStack, messages: Messages) -> Journal:
@@ -369,6 +362,4 @@ def _raise_if_incomplete(stop_reason: QvisionError | None, stats: BatchStats, *,
             left = f"{stats.total - stats.finished:,} of {stats.total:,} images are left"
         hint = "To continue, run the same command again." if is_resumable else None
         raise stop_reason.with_message(f"{stop_reason.message}; {left}", hint=stop_reason.hint or hint) from stop_reason
-    if stats.failed:
-        hint = "To retry them, run the same command again." if is_resumable else "--failures lists them for --from."
-        raise BatchIncompleteError(f"{stats.failed:,} of {stats.finished:,} images failed", hint=hint)
+    stats.raise_if_failed(is_resumable=is_resumable)

@@ -243,6 +243,7 @@ def test_an_answer_that_is_cut_off_is_requested_so_often_over_all_runs_as_retrie
     assert gallery.tries == {"a.png": 2, "b.png": 1}
     last = batch(*asking)
     assert "1 image was not requested again, because the answer was cut off" in last.stderr
+    assert last.stderr.endswith("hint: To retry them, run the same command with --retry-incomplete.\n")
     assert batch("photos", "another question", *asking[2:]).exit_code == 7
     assert batch(*asking, "--retry-incomplete").exit_code == 7
     assert gallery.tries == {"a.png": 4, "b.png": 2}

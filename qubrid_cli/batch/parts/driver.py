@@ -285,6 +285,7 @@ class Driver:
             summary.failures,
         )
         self._stats.original_bytes += summary.original_bytes - last.original_bytes
+        self._stats.given_up += summary.given_up - last.given_up
         self._stats.sent_bytes += summary.sent_bytes - last.sent_bytes
         self._counted[summary.number] = replace(summary, skipped=skipped)
 

@@ -188,7 +188,4 @@ def _raise_if_incomplete(driver: Driver, stats: BatchStats, url: str) -> None:
             f"{parts} left out ({numbers}), because the workers died {MAX_DEATHS} times",
             hint=f"Is there enough memory? The images of a part are in {url}plan/. To try again, {again}",
         )
-    if stats.failed:
-        raise BatchIncompleteError(
-            f"{stats.failed:,} of {stats.finished:,} images failed", hint=f"To retry them, {again}"
-        )
+    stats.raise_if_failed()

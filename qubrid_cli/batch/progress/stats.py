@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from math import ceil, inf
 
+from ...errors import BatchIncompleteError
 from ...frozen import frozen
 from ...metrics import Clock, Cost, parse_server_figures
 from ...text import format_count, format_size
@@ -57,6 +58,7 @@ class BatchStats:
         part_count: running parts, if the run is divided into parts; then other processes make the requests.
         trouble: why nothing is sent.
         original_bytes: of the images before they were prepared; ``sent_bytes`` after.
+        given_up: failed images that were not requested, because earlier answers about them were incomplete too often.
     """
 
     def __init__(self, usage: TotalUsage, *, clock: Clock = time.monotonic) -> None:
@@ -66,7 +68,7 @@ class BatchStats:
         self.part_count: int | None = None
         self.trouble = Trouble()
         self.done = self.duplicates = self.failed = self.skipped = 0
-        self.original_bytes = self.sent_bytes = 0
+        self.original_bytes = self.sent_bytes = self.given_up = 0
         self._documents: set[str] = set()
         self._failures = FailureSummary()
         self._total_seconds = array("d")
@@ -272,6 +274,25 @@ class BatchStats:
             if parts:
                 yield " · ".join(parts)
         yield from self._failures.format_lines()
+        if self.given_up:
+            images = format_count(self.given_up, "image was", "images were")
+            reason = "the answer was cut off or did not fit the schema as often as --retries allows"
+            yield f"{images} not requested again, because {reason}; to request them again, add --retry-incomplete"
+
+    def raise_if_failed(self, *, is_resumable: bool = True) -> None:
+        """Raise an error that says how many images failed, if any did.
+
+        Args:
+            is_resumable: the same command requests them again.
+        """
+        if not self.failed:
+            return
+        hint = "To retry them, run the same command again."
+        if not is_resumable:
+            hint = "--failures lists them for --from."
+        elif self.failed == self.given_up:
+            hint = "To retry them, run the same command with --retry-incomplete."
+        raise BatchIncompleteError(f"{self.failed:,} of {self.finished:,} images failed", hint=hint)
 
     def _format_usage(self) -> list[str]:
         usage, about = self._usage, "about " if self._usage.is_estimated else ""

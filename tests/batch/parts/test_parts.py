@@ -13,7 +13,7 @@ from qubrid_cli import cli
 
 from ...conftest import KEY, Qvision, at_home
 from ...support.gallery import REFUSED, Batch, Draw, Gallery, answered, lines, numbered, source
-from ...support.server import Reply, refusal
+from ...support.server import Reply, document, refusal
 
 
 def parts(folder: Path) -> list[list[str]]:
@@ -50,6 +50,19 @@ def test_failures_come_last_and_are_requested_again_by_the_next_run(
     assert sum(gallery.tries.values()) == len(names) + 1
     assert files(out) == sorted([*plans, *results, "run.json"])
     assert [source(line) for line in qvision("join", out).json_lines] == names
+
+
+def test_images_whose_answers_were_incomplete_too_often_are_counted(batch: Batch, draw: Draw, gallery: Gallery) -> None:
+    draw("a.png", "b.png")
+    cut = document("This is").pieces[0]
+    assert isinstance(cut, bytes)
+    cut_off = Reply([cut.replace(b'"stop"', b'"length"')], headers=document("").headers)
+    gallery.rule = lambda name, number: cut_off if name == "a.png" else answered(name, number)
+    results = [batch("photos", "caption", "-o", "out/", "--retries", 1) for _ in range(2)]
+    assert [result.exit_code for result in results] == [7, 7]
+    assert gallery.tries == {"a.png": 1, "b.png": 1}
+    assert "1 image was not requested again, because" in results[1].stderr
+    assert results[1].stderr.endswith("hint: To retry them, run the same command with --retry-incomplete.\n")
 
 
 @pytest.mark.parametrize(

@@ -108,14 +108,18 @@ def quote_name(name: str | PathLike[str], *, is_windows: bool = IS_WINDOWS) -> s
 def suggest(name: str, names: Iterable[str], *, cutoff: float = 0.7) -> str:
     """The end of a message about an unknown name: ``; did you mean tags?``, or nothing if no name is similar.
 
+    A name with the same letters in another order is always similar.
+
     Args:
         names: the names that exist.
         cutoff: how similar the suggested name must be, from 0 to 1.
     """
     from difflib import get_close_matches
 
+    key = name.lower()
     names_by_key = {valid_name.lower(): valid_name for valid_name in names}
-    keys = get_close_matches(name.lower(), names_by_key, 1, cutoff)
+    keys = get_close_matches(key, names_by_key, 1, cutoff)
+    keys = keys or [other for other in names_by_key if sorted(other) == sorted(key)]  # atl is only 0.67 like alt
     return f"; did you mean {names_by_key[keys[0]]}?" if keys else ""
 
 

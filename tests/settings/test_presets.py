@@ -133,7 +133,8 @@ def test_a_preset_that_cannot_be_used_is_refused(given_: Any, says: str, hint: s
 
 
 @pytest.mark.parametrize(
-    ("name", "meant"), [("tgas", "; did you mean tags?"), ("ALT", "; did you mean alt?"), ("x", "")]
+    ("name", "meant"),
+    [("tgas", "; did you mean tags?"), ("atl", "; did you mean alt?"), ("ALT", "; did you mean alt?"), ("x", "")],
 )
 def test_an_unknown_preset_names_the_others(describe: Ask, server: Server, name: str, meant: str) -> None:
     run = describe("a.jpg", "-P", name)

@@ -141,8 +141,8 @@ def qvision(tmp_path: Path, preloaded: "Preloaded | None") -> Qvision:
             environment({**at_home(tmp_path / "home"), **env}),
         )
         # What Python itself reads when it starts counts only in a new process, which alone has the terminal.
-        is_new = any(name.startswith(("PYTHON", "LC_", "LANG")) for name in env) or arguments[:2] == ("auth", "login")
-        if preloaded is None or is_new:
+        is_new = any(name.startswith(("PYTHON", "LC_", "LANG")) for name in env)
+        if preloaded is None or is_new or (arguments[:2] == ("auth", "login") and "--stdin" not in arguments):
             done = subprocess.run(
                 program,
                 input=stdin,

@@ -39,7 +39,7 @@ _LEFT_OUT = (
 _CLIENT = """\
 #!{python} -IS
 import os, signal, socket, sys
-if sys.argv[1:3] == ["auth", "login"]:  # needs the terminal
+if sys.argv[1:3] == ["auth", "login"] and "--stdin" not in sys.argv:  # needs the terminal
     os.execv({argv[0]!r}, {argv!r} + sys.argv[1:])
 variables = [f"{{name}}={{value}}" for name, value in os.environ.items()]
 message = "\\0".join([os.getcwd(), str(len(sys.argv) - 1), *sys.argv[1:], *variables])

@@ -195,6 +195,15 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Bucket:
     return new
 
 
+@pytest.fixture(scope="session")
+def lighthouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A photo as ``draw.IMAGES / "lighthouse.jpg"``, but so small that preparing it costs little."""
+    path = tmp_path_factory.mktemp("photo") / "lighthouse.jpg"
+    draw.photo(path, 160, 120)
+    return path
+
+
 @pytest.fixture
-def lighthouse() -> Path:
+def large_lighthouse() -> Path:
+    """960 × 720 pixels."""
     return draw.IMAGES / "lighthouse.jpg"

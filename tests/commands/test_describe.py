@@ -142,8 +142,8 @@ def test_every_common_format_is_sent_as_jpeg_or_png(
     assert (image["format"], image["sent"]["mime"], sent.size) == (format_, mime, (image["width"], image["height"]))
 
 
-def test_the_servers_metrics_stand_unchanged_in_json_and_statistics(describe: Ask, lighthouse: Path) -> None:
-    run = describe(lighthouse, "what?", "--json", "--stats")
+def test_the_servers_metrics_stand_unchanged_in_json_and_statistics(describe: Ask, large_lighthouse: Path) -> None:
+    run = describe(large_lighthouse, "what?", "--json", "--stats")
     assert (run.json["x_metrics"], run.json["usage"]) == (X_METRICS, USAGE)
     assert run.stderr.startswith("ttft 0.41 s · 38.4 tok/s · total 1.92 s · 120 → 48 tokens · 114 KB → ")
     assert run.stderr.endswith(" · test/vlm\n")
@@ -313,8 +313,8 @@ def test_a_password_in_a_link_is_not_printed(describe: Ask, server: Server) -> N
     assert b"hunter2" not in run.stdout + run.stderr.encode()
 
 
-def test_an_image_comes_in_on_standard_input(describe: Ask, server: Server, lighthouse: Path) -> None:
-    run = describe("-", "what?", stdin=lighthouse.read_bytes())
+def test_an_image_comes_in_on_standard_input(describe: Ask, server: Server, large_lighthouse: Path) -> None:
+    run = describe("-", "what?", stdin=large_lighthouse.read_bytes())
     assert (run.exit_code, picture(server.asked[0].image_url).size) == (0, (960, 720))
 
 
@@ -376,10 +376,16 @@ def test_the_prompt_comes_from_where_it_is_said(
     ],
 )
 def test_bad_input_gets_one_sentence_a_hint_and_its_exit_code(
-    describe: Ask, server: Server, lighthouse: Path, tmp_path: Path, arguments: list[str], exit_code: int, says: str
+    describe: Ask,
+    server: Server,
+    large_lighthouse: Path,
+    tmp_path: Path,
+    arguments: list[str],
+    exit_code: int,
+    says: str,
 ) -> None:
-    (tmp_path / "a.jpg").write_bytes(lighthouse.read_bytes())
-    (tmp_path / "cut.jpg").write_bytes(lighthouse.read_bytes()[:30_000])
+    (tmp_path / "a.jpg").write_bytes(large_lighthouse.read_bytes())
+    (tmp_path / "cut.jpg").write_bytes(large_lighthouse.read_bytes()[:30_000])
     (tmp_path / "notes.txt").write_text("buy milk\n")
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "folder").mkdir()
@@ -737,8 +743,8 @@ def test_the_background_of_a_transparent_image(describe: Ask, server: Server, tm
     assert picture(server.asked[0].image_url).convert("RGB").getpixel((9, 9)) == (255, 0, 0)
 
 
-def test_offline_needs_neither_key_nor_network(qvision: Qvision, lighthouse: Path) -> None:
-    run = qvision("describe", lighthouse, "what is this?", "--offline", "--json")
+def test_offline_needs_neither_key_nor_network(qvision: Qvision, large_lighthouse: Path) -> None:
+    run = qvision("describe", large_lighthouse, "what is this?", "--offline", "--json")
     found = run.json
     assert (run.exit_code, found["ok"], found["model"]) == (0, True, "offline")
     assert "960 × 720 pixels" in found["text"]

@@ -29,15 +29,15 @@ def test_the_request_is_the_one_that_would_be_sent(describe: Ask, server: Server
     assert short == f"{url[:48]}… ({len(url):,} characters)"
 
 
-def test_each_image_is_listed_with_its_sizes_and_the_removed_metadata(describe: Ask, lighthouse: Path) -> None:
-    (image,) = json.loads(describe(lighthouse, "what?", "--dry-run", "--json").stdout)["images"]
-    assert (image["width"], image["height"], image["bytes"]) == (960, 720, lighthouse.stat().st_size)
+def test_each_image_is_listed_with_its_sizes_and_the_removed_metadata(describe: Ask, large_lighthouse: Path) -> None:
+    (image,) = json.loads(describe(large_lighthouse, "what?", "--dry-run", "--json").stdout)["images"]
+    assert (image["width"], image["height"], image["bytes"]) == (960, 720, large_lighthouse.stat().st_size)
     assert (image["sent"]["mime"], image["sent"]["tokens_estimate"]) == ("image/jpeg", 662)
     assert image["stripped"] == ["EXIF", "GPS position", "a comment"]
 
 
-def test_people_read_the_same_facts(describe: Ask, lighthouse: Path) -> None:
-    said = describe(lighthouse, "what?", "--dry-run").stdout.decode()
+def test_people_read_the_same_facts(describe: Ask, large_lighthouse: Path) -> None:
+    said = describe(large_lighthouse, "what?", "--dry-run").stdout.decode()
     assert said.startswith("POST http://127.0.0.1:")
     assert "960 × 720, about 662 tokens; removed: EXIF, GPS position, a comment\n" in said.replace(", 105 KB", "")
     assert said.splitlines()[-1].startswith("about 664 prompt tokens · request body of ")

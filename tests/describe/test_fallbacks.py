@@ -285,19 +285,19 @@ def test_a_prompt_that_fits_is_sent_again_with_the_max_tokens_that_fits(
 
 
 def test_images_that_do_not_fit_are_sent_once_and_the_hint_works(
-    describe: Ask, server: Server, lighthouse: Path
+    describe: Ask, server: Server, large_lighthouse: Path
 ) -> None:
     def answer(asked: Asked) -> Reply:
         url = asked.image_url
         return with_context(VLLM, stream, context=1_000, prompt=len(url) // 100)(asked)
 
     server.answer = answer
-    run = describe(lighthouse, "what?", "--max-tokens", 50)
+    run = describe(large_lighthouse, "what?", "--max-tokens", 50)
     assert (run.exit_code, len(server.asked)) == (5, 1)
     assert "exceed the model's context by" in run.stderr
     *_, pixels = run.stderr.split()
     assert "--max-pixels" in run.stderr
-    assert describe(lighthouse, "what?", "--max-tokens", 50, "--max-pixels", pixels).exit_code == 0
+    assert describe(large_lighthouse, "what?", "--max-tokens", 50, "--max-pixels", pixels).exit_code == 0
 
 
 def test_an_answer_cut_off_at_the_lowered_limit_says_what_helps(

@@ -442,8 +442,8 @@ def test_a_failed_download_exits_4(qvision: Qvision, script: Script, options: li
         assert says in found["error"]["message"]
 
 
-def test_a_length_that_is_too_short_gives_a_damaged_image(qvision: Qvision, lighthouse: Path) -> None:
-    with Raw(sending(OK + b"Content-Length: 30000\r\n\r\n" + lighthouse.read_bytes())) as server:
+def test_a_length_that_is_too_short_gives_a_damaged_image(qvision: Qvision, large_lighthouse: Path) -> None:
+    with Raw(sending(OK + b"Content-Length: 30000\r\n\r\n" + large_lighthouse.read_bytes())) as server:
         run = qvision("describe", "--fetch", link(server).url, "--offline")
         assert (run.exit_code, f"{link(server).name} is damaged or cut off" in run.stderr) == (4, True)
 

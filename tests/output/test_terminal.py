@@ -361,7 +361,7 @@ def test_a_hostile_file_name_is_shown_and_not_obeyed(run: Terminal, lighthouse: 
     assert '\\x1b[2J\\x1b]0;owned\\x07.jpg"is damaged or cut off' in "".join(screen.lines)  # wrapped at a blank
 
 
-def test_the_spinner_names_the_phase_and_leaves_no_trace(run: Terminal, server: Server, lighthouse: Path) -> None:
+def test_the_spinner_names_the_phase_and_leaves_no_trace(run: Terminal, server: Server, large_lighthouse: Path) -> None:
     hold = Hold()
     server.answer = Reply([hold, delta("Here.", finish="stop"), figures(), DONE])
 
@@ -369,7 +369,7 @@ def test_the_spinner_names_the_phase_and_leaves_no_trace(run: Terminal, server: 
         child.expect_exact("waiting for the first token (1 s)")
         hold.event.set()
 
-    out, _ = run(lighthouse, until=until)
+    out, _ = run(large_lighthouse, until=until)
     lines = Screen().feed(out).lines
     assert (lines[:2], lines[2].startswith(STATISTICS), lines[3:]) == (["Here.", ""], True, ["test/vlm"])
 
@@ -471,9 +471,9 @@ def test_color_is_used_when_it_is_wanted(
     assert "Title" in "".join(Screen().feed(out).lines)
 
 
-def test_the_manual_shows_what_the_program_shows(run: Terminal, lighthouse: Path) -> None:
+def test_the_manual_shows_what_the_program_shows(run: Terminal, large_lighthouse: Path) -> None:
     """All but the statistics, whose figures differ from run to run."""
     page = (Path(qubrid_cli.__file__).parent / "manual/privacy.md").read_text()
     shown = page.partition("```console\n")[2].partition("```")[0].splitlines()[1:-1]
-    out, exit_code = run(lighthouse, "what is this?", "--offline", "--no-stats")
+    out, exit_code = run(large_lighthouse, "what is this?", "--offline", "--no-stats")
     assert (exit_code, Screen().feed(out).lines) == (0, [line.rstrip() for line in shown[:-2]])

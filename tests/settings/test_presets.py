@@ -235,10 +235,10 @@ def test_each_image_has_its_own_words_in_the_prompt(
     ],
 )
 def test_words_that_cannot_be_filled_in_are_refused_before_anything_is_asked(
-    describe: Ask, server: Server, lighthouse: Path, arguments: list[str], says: str, hint: str
+    describe: Ask, server: Server, large_lighthouse: Path, arguments: list[str], says: str, hint: str
 ) -> None:
-    another = lighthouse.with_suffix(".gif")
-    run = describe(lighthouse, *(another if text == "{another}" else text for text in arguments))
+    another = large_lighthouse.with_suffix(".gif")
+    run = describe(large_lighthouse, *(another if text == "{another}" else text for text in arguments))
     assert (run.exit_code, run.stdout, server.asked) == (2, b"", [])
     assert run.stderr.startswith(f"error: {says}\nhint: {hint}")
 

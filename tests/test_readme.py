@@ -45,8 +45,7 @@ def in_help(qvision: Qvision, *command: str) -> tuple[set[str], list[str]]:
     return names - {"-h", "--help"}, list_commands(text)
 
 
-@pytest.fixture
-def all_options(qvision: Qvision) -> set[str]:
+def list_all_options(qvision: Qvision) -> set[str]:
     """The options of the program, its commands and its subcommands."""
     all_options: set[str] = set()
     queue: list[tuple[str, ...]] = [()]
@@ -56,11 +55,6 @@ def all_options(qvision: Qvision) -> set[str]:
         all_options |= options
         queue += [(*command, name) for name in commands if name != "version"]
     return all_options
-
-
-def test_every_option_in_the_manual_exists(all_options: set[str]) -> None:
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", TEXT))
-    assert named - FOREIGN <= all_options | {"--help"}
 
 
 def in_tables(page: str) -> set[str]:
@@ -78,9 +72,12 @@ def test_the_tables_of_options_are_complete(qvision: Qvision) -> None:
     assert batch <= own | describe
 
 
-def test_every_option_is_in_the_manual(all_options: set[str]) -> None:
+def test_the_options_of_the_manual_are_those_of_the_program(qvision: Qvision) -> None:
+    options = list_all_options(qvision)
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", TEXT))
+    assert named - FOREIGN <= options | {"--help"}
     pages = "\n".join(MANUAL.values())
-    assert {name for name in all_options if not re.search(rf"(?<![\w-]){name}(?![\w-])", pages)} <= {"--version", "-V"}
+    assert {name for name in options if not re.search(rf"(?<![\w-]){name}(?![\w-])", pages)} <= {"--version", "-V"}
 
 
 def test_the_sizes_of_the_pages() -> None:

@@ -13,7 +13,6 @@ import pytest
 from qubrid_cli import cli
 
 from ..conftest import at_home
-from ..support import draw
 from ..support.server import Server, stream
 
 #: The line, its exit code, the error, and the line that follows the hint; without one, the hint itself has a command. What
@@ -130,7 +129,7 @@ LINES: list[tuple[Any, ...]] = [
     ("describe photo.jpg --dry-run --schema 'a strng'", 2, None, "describe photo.jpg --dry-run --schema 'a string'"),
     ("describe photo.jpg --tiles 99", 2, "invalid value for --tiles: 99", "describe photo.jpg --tiles auto"),
     ("describe photo.jpg --crop 1,2", 2, "invalid value for --crop: 1,2", "describe photo.jpg --crop 0,50%,100%,50%"),
-    ("describe photo.jpg --crop 9000,0,9,9", 4, "--crop 9000,0,9,9 reaches beyond photo.jpg, which has 960 × 720 pixels", "describe photo.jpg --crop 0,50%,100%,50%"),
+    ("describe photo.jpg --crop 9000,0,9,9", 4, "--crop 9000,0,9,9 reaches beyond photo.jpg, which has 160 × 120 pixels", "describe photo.jpg --crop 0,50%,100%,50%"),
     ("describe photo.jpg --pages 3-1", 2, "invalid value for --pages: 3-1", "describe photo.jpg --pages 1"),
     ("describe photo.jpg --pages 5", 4, "photo.jpg has only one frame, so there is no frame 5", "describe photo.jpg"),
     ("describe photo.jpg --background purpleish", 2, None, "describe photo.jpg --background white"),
@@ -194,10 +193,10 @@ def endpoint() -> Iterator[Server]:
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, endpoint: Server) -> None:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, endpoint: Server, lighthouse: Path) -> None:
     (tmp_path / "photos").mkdir()
     for name in ("photo.jpg", "my photo.jpg", "-1.jpg", "photos/a.jpg"):
-        shutil.copy(draw.IMAGES / "lighthouse.jpg", tmp_path / name)
+        shutil.copy(lighthouse, tmp_path / name)
     files = {
         "list.txt": "photo.jpg\n",
         "key.txt": "qk-0123456789\n",

@@ -19,7 +19,7 @@ class QvisionError(Exception):
         code: an identifier for scripts; by default the class's ``default_code``.
         status: the HTTP status, if a server answered.
         request_id: the server's id of the request, if it sent one.
-        cause: the underlying error, for an error that is recorded instead of raised ``from`` it.
+        cause: the underlying error; only needed if this error is recorded instead of raised ``from`` it.
     """
 
     exit_code: int = 1
@@ -65,7 +65,7 @@ _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, 
 
 
 def find_shortage(error: BaseException | None) -> OSError | None:
-    """Find the cause of an error that reports a lack of resources on this machine; ``None`` if there is none."""
+    """Find, among an error and its causes, the one that reports a shortage on this machine; ``None`` if there is none."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in _SHORTAGES:
             return error

@@ -11,15 +11,16 @@ from .operating_system import IS_WINDOWS
 if TYPE_CHECKING:
     from json import JSONEncoder
 
-#: Characters that affect a terminal instead of being shown: C0, DEL, C1, the bidirectional overrides, and halves of
-#: surrogate pairs (in which Python keeps file names that are not UTF-8).
+#: Characters that affect a terminal instead of being shown: C0, DEL, C1, line and paragraph separators, the bidirectional
+#: overrides, and halves of surrogate pairs (in which Python keeps file names that are not UTF-8).
 _UNPRINTABLE_PATTERN = "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-#: The same, except for tabs, line feeds, line separators and halves of surrogate pairs.
+#: The same, except for tabs, line feeds, line and paragraph separators, and halves of surrogate pairs.
 _STRIPPED_PATTERN = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 #: DEL and C1: allowed in JSON strings, but terminals interpret them.
 _CONTROL_PATTERN = "[\x7f-\x9f]"
 _STRIPPED_ASCII = dict.fromkeys([*range(9), *range(11, 32), 127])
 _NUMBER_PATTERN = re.compile("0*([0-9]+)")
+#: Parts of the names of headers, and of other fields, that probably hold a secret.
 _PRIVATE_HEADER_PATTERN = "auth|cookie|credential|key|passw|secret|session|signature|token"
 #: Characters. A shorter secret is not replaced inside words.
 _MIN_SECRET_LENGTH = 8
@@ -156,7 +157,11 @@ def is_secret_parameter(name: str) -> bool:
 
 
 def mask_fields(value: Any, name: str = "") -> Any:
-    """Replace every text in a JSON value whose name looks like that of a secret, to show the rest."""
+    """Replace each text in a JSON value whose field is named like a secret header, so that the rest can be shown.
+
+    Args:
+        name: the field that holds the value; the items of a list have the name of the list.
+    """
     match value:
         case Mapping():
             return {key: mask_fields(inner, key) for key, inner in value.items()}

@@ -28,7 +28,7 @@ _MAX_BYTES = 64_000_000
 _MAX_BYTES_PER_CHARACTER = 4096
 #: Bytes of a line. Only a whole answer in one chunk is longer than a few hundred.
 _MAX_LINE_BYTES = 16_000_000
-#: Bytes, of a body that is not an answer, in which the quotation for the error is searched.
+#: Bytes at the beginning of a body that is not an answer, from which the error takes its quotation.
 _MAX_QUOTED_BYTES = 64 * 1024
 
 
@@ -193,8 +193,8 @@ class _Decoder:
         if not chunk:
             return []
         lines = chunk.splitlines()  # splits bytes at LF, CR and CRLF only
-        is_partial = not chunk.endswith((b"\n", b"\r"))
-        if len(lines) > is_partial and self._partial_line:  # the chunk completes a line from earlier chunks
+        is_partial = not chunk.endswith((b"\n", b"\r"))  # the last line
+        if self._partial_line and (len(lines) > 1 or not is_partial):  # the chunk completes a line from earlier chunks
             lines[0] = b"".join((*self._partial_line, lines[0]))
             self._partial_line.clear()
             self._partial_size = 0

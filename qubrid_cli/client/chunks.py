@@ -170,6 +170,7 @@ class ChunkReader:
         yield from self._read_part(part)
 
     def _read_part(self, part: dict[str, Any]) -> Iterator[Event]:
+        """Read the reasoning, the text, the refusal and the function calls of a delta or a message."""
         reasoning = part.get("reasoning_content") or part.get("reasoning")
         if isinstance(reasoning, str) and (text := self._reasoning_joiner.feed(reasoning)):
             self._splitter.expect_answer()

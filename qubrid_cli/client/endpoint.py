@@ -41,8 +41,8 @@ class HintCommands:
         models: lists the models.
         status: shows which key is used.
         login: stores a key.
-        key_hint: the hint if the key is missing or refused and ``login`` would not help, because another source of the key
-            takes precedence; ``None`` if it would help.
+        key_hint: the hint for a missing or refused key if another source of the key takes precedence, so that ``login`` would
+            not help; ``None`` if it would.
         suggest_model: returns the model that was probably meant, or ``None``; called if the endpoint does not know the
             requested one.
     """
@@ -120,10 +120,10 @@ class Endpoint:
             value for name, value in headers.items() if value and (is_secret_header(name) or name == key_header)
         ]
         secret_parameters = [
-            form
+            spelling
             for name, value in query.items()
             if value and is_secret_parameter(name)
-            for form in dict.fromkeys((value, quote_plus(value)))
+            for spelling in dict.fromkeys((value, quote_plus(value)))
         ]
         self._has_key = bool(key or secret_headers or secret_parameters)
         self._secrets = _list_secrets(key, [*secret_headers, *secret_parameters])
@@ -146,8 +146,9 @@ class Endpoint:
             deadline = Deadline()
             self._transport = transport or open_transport(base_url, context, deadline)
             self._headers = _build_headers(self.url, key, key_header, headers)
-        is_tracking = isinstance(self._transport, DirectTransport)
-        self._tracing = {} if is_tracking else {"trace": deadline.track_connection}
+        # DirectTransport itself tells the deadline which connections it opens.
+        is_direct = isinstance(self._transport, DirectTransport)
+        self._trace_extension = {} if is_direct else {"trace": deadline.track_connection}
         self._cookies = httpx.Cookies()
         self._connection = Connection(self.host, base_url, timeout, deadline, self.redact, time_option)
         self.last_headers: Mapping[str, str] = {}
@@ -178,7 +179,7 @@ class Endpoint:
         self.close()
 
     def close(self) -> None:
-        """Close the connections, and an early one that no request has used."""
+        """Close the connections, also the one that ``preconnect`` has opened if no request has used it."""
         preconnect.cancel()
         self._transport.close()
 
@@ -240,7 +241,7 @@ class Endpoint:
             headers=self._headers,
             cookies=self._cookies,
             stream=content or httpx.ByteStream(b""),
-            extensions={"timeout": timeout, **self._tracing},
+            extensions={"timeout": timeout, **self._trace_extension},
         )
         if content is not None:
             request.headers["Content-Length"] = str(len(content))
@@ -265,7 +266,7 @@ class Endpoint:
         """The target of a redirect within the origin (RFC 6454); the key and the images must not leave that origin.
 
         Raises:
-            ConnectionSetupError: it is another origin.
+            ConnectionSetupError: the target has another origin.
         """
         try:
             target = url.join(response.headers["Location"])
@@ -348,7 +349,7 @@ def load_certificates() -> ssl.SSLContext:
 
 
 def _list_secrets(key: str | None, secret_values: Iterable[str]) -> list[str]:
-    """The key, and the other secrets with and without a word such as "Bearer", which a server may leave out."""
+    """The key and the other secrets; of ``Bearer SECRET`` also the last word alone, because servers may quote only that."""
     secrets = [part for value in secret_values for part in (value, value.rpartition(" ")[2])]
     return [*secrets, key] if key else secrets
 

@@ -78,6 +78,10 @@ def list_models_once(endpoint: Endpoint, within: float | None) -> tuple[str, ...
 def check_address(endpoint: Endpoint, error: NoModelListError, within: float | None) -> None:
     """Check that an endpoint without a list has chat completions, by an empty request, which costs nothing.
 
+    Args:
+        error: the error for the missing list.
+        within: seconds for the whole exchange.
+
     Raises:
         EndpointError: it has none, so the address is wrong.
     """
@@ -85,7 +89,7 @@ def check_address(endpoint: Endpoint, error: NoModelListError, within: float | N
         with endpoint.request_completion(RequestBody((b"{}",)), sent=threading.Event(), within=within) as response:
             start = response.read_beginning(_MAX_PROBE_BYTES).lstrip()
     except EndpointError:
-        return  # the request failed, so the address may be right
+        return  # this shows nothing about the address
     is_missing = response.status in _NO_LIST_STATUSES and b"model" not in start
     if is_missing or start.startswith(b"<"):
         raise EndpointError(

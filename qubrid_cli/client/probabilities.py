@@ -12,7 +12,7 @@ from .events import ChunkInfo, Event, Probability, Refusal, TokenProbabilities
 
 
 def read_decision(document: Mapping[str, Any]) -> Iterator[Event]:
-    """Read the answer to the only question; yields nothing if it cannot be understood."""
+    """Read the answer to the question of a request for a decision; yields nothing if it cannot be understood."""
     answers = document.get("answers")
     answer = answers[0] if isinstance(answers, list) and answers else None
     if not isinstance(answer, dict):

@@ -48,6 +48,6 @@ def parse_limits(headers: Mapping[str, str], now: datetime | None = None) -> Ite
             reset = parse_reset(headers.get(name.format("reset"), ""), now)
             capacity = parse_header_number(headers.get(name.format("limit")))
             if capacity is None:
-                capacity = remaining + 1  # one more comes with the reset
+                capacity = remaining + 1  # unknown, but larger than the rest, else there would be no reset
             if reset and capacity > remaining:
                 yield RateLimit(unit, capacity, remaining, reset)

@@ -45,7 +45,7 @@ _BOXES = frozenset({"<|begin_of_box|>", "<|end_of_box|>"})
 #: an opening one is not alone.
 _ANSWER_TAGS = tuple({*_BOXES, *_LONE_CLOSINGS, *(tag for tag in _PAIRS if not tag[0].isalpha())})
 _ANSWER_TAG_PATTERN = "|".join(map(re.escape, _ANSWER_TAGS))
-#: Characters at the end of a text that may be the beginning of a tag.
+#: The most characters at the end of a text that may be the beginning of a tag.
 _WINDOW = max(map(len, (*_ANSWER_TAGS, *_PAIRS.values(), *_WRAPPERS.values(), *_ENDINGS.values()))) - 1
 #: A closing tag after one of these is quoted, not used.
 _QUOTES = frozenset("`'\"“‘„«")
@@ -120,9 +120,9 @@ class ReasoningSplitter:
         return self._state is _State.THINKING and not self._has_reasoning
 
     def accept_plain(self, text: str) -> bool:
-        """Take a text that is a piece of the answer as it is, because no tag is open or begins in it; else return false.
+        """Accept a text that is, as it stands, a piece of the answer: no tag is open, and none begins in it.
 
-        A shortcut for ``feed``, which is slower.
+        False for any other text, which must be passed to ``feed``. This is a shortcut, because ``feed`` is slower.
         """
         is_plain = (
             self._state is _State.ANSWER
@@ -218,7 +218,7 @@ class ReasoningSplitter:
         """Skip the line breaks between reasoning and answer, and a tag that opens the answer."""
         self._buffer = self._buffer.lstrip()
         for tag, closing in _WRAPPERS.items():
-            if self._buffer.startswith(tag) and self._closing not in _WRAPPERS.values():  # only one
+            if self._buffer.startswith(tag) and self._closing not in _WRAPPERS.values():  # only the first one
                 self._closing, self._buffer = closing, self._buffer.removeprefix(tag).lstrip()
         if self._buffer and (last or not any(tag.startswith(self._buffer) for tag in _WRAPPERS)):
             self._state = _State.ANSWER
@@ -270,7 +270,7 @@ def _may_have_tag(text: str) -> bool:
 
 
 def _count_partial(text: str, tags: tuple[str, ...]) -> int:
-    """The characters at the end of a text that may be the beginning of a tag."""
+    """Count the characters at the end of a text that may be the beginning of a tag."""
     window = text[-_WINDOW:]
     if not _may_have_tag(window):
         return 0

@@ -21,30 +21,30 @@ if TYPE_CHECKING:
 COMPLETIONS_PATH = "/chat/completions"
 #: Where decisions are requested, after the base URL.
 DECISIONS_PATH = "/decisions"
-#: The name of the only question, which the answer repeats.
+#: The name of the question in a request for a decision; the answer repeats it.
 _QUESTION_NAME = "answer"
 #: In ``Request.dropped``, this means that the endpoint refused to answer without streaming.
 UNSTREAMED = "unstreamed"
 #: Bytes in a chunk.
 _CHUNK_SIZE = 256 * 1024
-#: A part of a message's content, in pieces.
+#: A part of a message's content (an image or a text), in the pieces that a ``RequestBody`` joins.
 _ContentPart = tuple[bytes | DataUrl, ...]
 
 
 @frozen
 class RequestBody:
-    """The body of a request, as parts that are joined while it is sent.
+    """The body of a request, in pieces that are joined while it is sent.
 
     Attributes:
         path: where it is sent, after the base URL.
     """
 
-    parts: tuple[bytes | DataUrl, ...]
+    pieces: tuple[bytes | DataUrl, ...]
     path: str = COMPLETIONS_PATH
 
     def __len__(self) -> int:
         """The length in bytes."""
-        return sum(map(len, self.parts))
+        return sum(map(len, self.pieces))
 
     def __bytes__(self) -> bytes:
         """The whole body."""
@@ -53,19 +53,19 @@ class RequestBody:
     def iter_chunks(self) -> Iterator[bytes]:
         """The body in chunks, as few as possible: httpx takes as long for a short one as for a long one."""
         chunk = bytearray()
-        for piece in self._iter_pieces():
-            if len(chunk) + len(piece) > _CHUNK_SIZE:
+        for data in self._iter_slices():
+            if len(chunk) + len(data) > _CHUNK_SIZE:
                 yield bytes(chunk)
                 chunk.clear()
-            chunk += piece
+            chunk += data
         yield bytes(chunk)
 
-    def _iter_pieces(self) -> Iterator[bytes]:
-        for part in self.parts:
-            if isinstance(part, DataUrl):
-                yield from part.iter_chunks()
+    def _iter_slices(self) -> Iterator[bytes]:
+        for piece in self.pieces:
+            if isinstance(piece, DataUrl):
+                yield from piece.iter_chunks()
             else:
-                yield from (part[start : start + _CHUNK_SIZE] for start in range(0, len(part), _CHUNK_SIZE))
+                yield from (piece[start : start + _CHUNK_SIZE] for start in range(0, len(piece), _CHUNK_SIZE))
 
 
 @frozen
@@ -112,7 +112,7 @@ class Request:
         detail: how closely the model looks at the images.
         images_first: whether the images come before the prompt.
         frequency_penalty: makes a token less likely each time it was used.
-        is_decision: a decision endpoint is asked how likely it is that the prompt is true; it takes no other parameters.
+        is_decision: ask a decision endpoint how likely it is that the prompt is true; of the body fields, only ``extra`` are sent.
     """
 
     model: str
@@ -142,14 +142,14 @@ class Request:
 
     @property
     def may_have_placeholders(self) -> bool:
-        """Whether one of the two prompts contains an opening brace."""
+        """Whether the prompt or the system prompt contains an opening brace."""
         return "{" in self.prompt or "{" in (self.system or "")
 
 
 def build_body(request: Request) -> RequestBody:
     """Build the JSON body of a request.
 
-    Data URLs are inserted between the encoded parts. They need no escaping, and ``json.dumps`` would take 30 ms for
+    Data URLs are inserted between the encoded pieces. They need no escaping, and ``json.dumps`` would take 30 ms for
     1.5 MB; copying takes 5 ms.
     """
     if request.is_decision:
@@ -160,30 +160,30 @@ def build_body(request: Request) -> RequestBody:
     before = b'{"model":' + encode_json(request.model) + b',"messages":['
     if request.system:
         before += encode_json({"role": "system", "content": request.system}) + b","
-    parts: list[bytes | DataUrl] = [before]
+    pieces: list[bytes | DataUrl] = [before]
     for message in (*request.history, Message("user", prompt, request.images)):
-        parts += (*_encode_message(request, message), b",")
+        pieces += (*_encode_message(request, message), b",")
     follow_ups = [_encode_text_message(message) for message in request.follow_ups]
-    parts[-1] = b",".join([b"", *follow_ups]) + b"]," + encode_json(build_fields(request))[1:]
-    return RequestBody(tuple(parts))
+    pieces[-1] = b",".join([b"", *follow_ups]) + b"]," + encode_json(build_fields(request))[1:]
+    return RequestBody(tuple(pieces))
 
 
 def _encode_message(request: Request, message: Message) -> list[bytes | DataUrl]:
     """Encode a message of the history, or the one with the prompt: a user's as a list of parts, an answer as a string."""
     if message.role == "assistant":
         return [_encode_text_message(message)]
-    parts: list[bytes | DataUrl] = [b'{"role":"user","content":[']
-    for number, part in enumerate(_order_content(request, message)):
-        parts += [b",", *part] if number else part
-    return [*parts, b"]}"]
+    pieces: list[bytes | DataUrl] = [b'{"role":"user","content":[']
+    for number, part in enumerate(_encode_content(request, message)):
+        pieces += [b",", *part] if number else part
+    return [*pieces, b"]}"]
 
 
 def _encode_text_message(message: Message) -> bytes:
     return encode_json({"role": message.role, "content": message.text})
 
 
-def _order_content(request: Request, message: Message) -> list[_ContentPart]:
-    """The parts of a user's message, each image after its label."""
+def _encode_content(request: Request, message: Message) -> list[_ContentPart]:
+    """Encode the parts of a user's message: its text, and each image after its label."""
     detail = request.detail if "detail" not in request.dropped else None
     end = b"}}" if detail is None else b',"detail":' + encode_json(detail) + b"}}"
     images: list[_ContentPart] = []
@@ -197,11 +197,11 @@ def _order_content(request: Request, message: Message) -> list[_ContentPart]:
 
 
 def build_fields(request: Request) -> dict[str, Any]:
-    """All body fields except the model and the messages or, for a decision, the input and the question."""
+    """All body fields except the model and the messages; for a decision, all except the model, the input and the question."""
     if request.is_decision:
         return dict(request.extra)
     fields = {**build_parameters(request), **request.params}
-    if request.response_format and (response_format := choose_response_format(request)):
+    if response_format := choose_response_format(request):  # ``params`` must not replace it
         fields["response_format"] = response_format
     if request.thinking is None:
         return {**fields, **request.extra}
@@ -253,7 +253,7 @@ def encode_json(value: object) -> bytes:
 
 def _build_decision_body(request: Request) -> RequestBody:
     """Build the body of a request for the probability that the prompt is true of the images."""
-    content: list[bytes | DataUrl] = []
+    content: list[bytes | DataUrl] = []  # each part after a comma
     for image in request.images:
         if image.label:
             content += [b",", encode_json({"type": "input_text", "text": image.label})]

@@ -138,7 +138,10 @@ class Response:
         self._connection.deadline.unshorten()
 
     def read_beginning(self, size: int) -> bytes:
-        """Read at least ``size`` bytes of an error's body, or all of a shorter one; stops early if the server stalls."""
+        """Read at least ``size`` bytes of an error's body, or all of a shorter one; stops early if the server stalls.
+
+        Empty if the content encoding cannot be decoded.
+        """
         self._connection.deadline.shorten(_LATE_WAIT)
         data = b""
         if self._find_unknown_encoding() is not None:

@@ -188,7 +188,7 @@ def _parse_embedded(text: str) -> dict[str, Any] | list[Any] | None:
 
 @dataclass(slots=True)
 class _Reader:
-    """Walks through a body; the innermost reasons and codes come first."""
+    """Walks through a body, and collects its codes, the innermost first, and the other values of an ``ErrorResponse``."""
 
     codes: list[str] = field(default_factory=list)
     marks: list[str] = field(default_factory=list)

@@ -11,11 +11,13 @@ from .matching import Searchable, both, either, has_code, has_status, no, quotes
 
 # Limits. The period of a limit decides what to do: wait for one per minute, stop for one per day.
 
-_MOMENT = (
+#: Words for a limit that soon allows another request: per second or minute, or of requests at the same time.
+_SHORT_PERIOD = (
     r"per[ _-]?(?:min(?:ute)?|sec(?:ond)?)\b|perminute|persecond|/ ?min(?:ute)?\b|(?<![a-z])[rt]p[ms](?![a-z])|byminute|per 60s|\bqps\b|request rate|slow down"
     r"|concurren|token-limit"
 )
-_PERIOD = (
+#: Words for a limit that may refuse requests for hours or days.
+_LONG_PERIOD = (
     r"per[ _-]?(?:day|week|month)\b|perday|permonth|/ ?(?:day|week|month)\b|\b(?:daily|weekly|monthly|hourly|today(?:'s)?)\b|(?<![a-z])[rt]pd(?![a-z])"
     r"|byday\b|bymonth\b|per 86400s|\b24[- ]?h(?:ours?)?\b|\b[0-9]+[- ]hour\b"
 )
@@ -23,21 +25,21 @@ _LIMIT = r"limit(?:s|ed)?\b|quota|allocation|allowance|used up|too many (?:token
 _USED_UP = r"exceed|reach|\bhit\b|used up|exhaust|too many"
 
 
-def _is_limit_per_period(error: Searchable) -> bool:
-    """Whether a limit per day, week or month is used up.
+def _is_limit_per_long_period(error: Searchable) -> bool:
+    """Whether a limit per some hours, or per day, week or month, is used up.
 
     Gemini names the quota in a field. Elsewhere the first period in the text counts, because OpenRouter's message continues
     with an offer of more requests per day.
     """
     if any("perday" in code for code in error.codes):
         return True
-    near = rf"(?:{_PERIOD})[^.:]{{0,50}}?(?:{_LIMIT})|(?:{_LIMIT})[^.]{{0,80}}?(?:{_PERIOD})"
+    near = rf"(?:{_LONG_PERIOD})[^.:]{{0,50}}?(?:{_LIMIT})|(?:{_LIMIT})[^.]{{0,80}}?(?:{_LONG_PERIOD})"
     if error.status not in {200, 400, 402, 403, 429} or not re.search(near, error.prose):
         return False
     if error.status != 429 and not re.search(_USED_UP, error.prose):
         return False
-    period, moment = re.search(_PERIOD, error.prose), re.search(_MOMENT, error.prose)
-    return period is not None and (moment is None or period.start() < moment.start())
+    long, short = re.search(_LONG_PERIOD, error.prose), re.search(_SHORT_PERIOD, error.prose)
+    return long is not None and (short is None or long.start() < short.start())
 
 
 is_usage_limit = either(
@@ -46,7 +48,7 @@ is_usage_limit = either(
         r"(?:reached|exceeded|hit) your (?:specified |\w+ )?(?:api )?usage limits?|usage limit (?:reached|exceeded|has been)"
         r"|used up your daily"
     ),
-    _is_limit_per_period,
+    _is_limit_per_long_period,
 )
 _is_no_credits_code = has_code(
     "insufficientquota", "insufficientbalance", "insufficientcredits", "insufficientuserquota", "insufficientfunds",
@@ -86,24 +88,25 @@ is_throttling_worded_as_quota = both(
     either(_is_no_credits_code, _says_no_credits),
     either(has_code("insufficientquota", "throttlingallocationquota"), has_status(429)),
     either(
-        quotes(rf"{_MOMENT}|(?:retry|try again) (?:in|after) [0-9]"),
+        quotes(rf"{_SHORT_PERIOD}|(?:retry|try again) (?:in|after) [0-9]"),
         lambda error: any("perminute" in code for code in error.codes),
     ),
     no(either(is_usage_limit, _says_balance, says(r"limit: 0\b"))),
 )
-_is_limit_per_moment = both(
-    says(_USED_UP), says(rf"(?:{_LIMIT})[^.]{{0,80}}?(?:{_MOMENT})|(?:{_MOMENT})[^.]{{0,50}}?(?:{_LIMIT})")
+_is_limit_per_short_period = both(
+    says(_USED_UP),
+    says(rf"(?:{_LIMIT})[^.]{{0,80}}?(?:{_SHORT_PERIOD})|(?:{_SHORT_PERIOD})[^.]{{0,50}}?(?:{_LIMIT})"),
 )
 _says_quota_exceeded = both(
     has_status(400, 403),
     says(r"quota (?:has been |is )?exceeded|exceed\w* (?:your |the |its |user )*quota"),
-    no(_is_limit_per_moment),
+    no(_is_limit_per_short_period),
 )
 is_no_credits = both(
     either(has_status(402), _is_no_credits_code, _says_no_credits, _says_quota_exceeded),
     no(both(is_usage_limit, no(either(has_status(402), _says_balance)))),
 )
-is_throttled = either(has_status(429), _is_throttle_code, says_throttled, _is_limit_per_moment)
+is_throttled = either(has_status(429), _is_throttle_code, says_throttled, _is_limit_per_short_period)
 
 # Links
 

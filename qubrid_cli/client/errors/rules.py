@@ -33,7 +33,7 @@ _MAX_MESSAGE_LENGTH = 400
 _MAX_REASON_LENGTH = 16_000
 #: Errors whose reason contains numbers of tokens.
 _CODES_WITH_TOKENS = frozenset({"context_length_exceeded", "max_tokens_too_large"})
-#: Gemini asks for a shorter wait even if the limit per day is used up.
+#: A shorter wait does not end when the limit resets: Gemini asks for seconds even if the limit per day is used up.
 _MIN_RESET_SECONDS = 60.0
 #: 40 days: no limit has a period of more than a month.
 _MAX_RESET_SECONDS = 40 * 86_400.0

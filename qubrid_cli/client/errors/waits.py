@@ -82,8 +82,9 @@ def parse_limit_reset(headers: Mapping[str, str], now: datetime | None = None) -
         is_used_up = remaining == 0 or (remaining is None and not is_named)
         if is_used_up and (seconds := parse_reset(value, now)) is not None:
             waits.append(seconds)
-    limits = re.findall(r"r=0\b[^,]*?\bt=([0-9]{1,9})", headers.get("ratelimit", ""))
-    return max([*waits, *map(float, limits)], default=None)
+    # draft-ietf-httpapi-ratelimit-headers: r is what remains, t the seconds until the reset.
+    waits += map(float, re.findall(r"r=0\b[^,]*?\bt=([0-9]{1,9})", headers.get("ratelimit", "")))
+    return max(waits, default=None)
 
 
 def parse_reset(value: str, now: datetime | None) -> float | None:

@@ -103,6 +103,7 @@ def is_incomplete(record: Record) -> bool:
     """Whether the answer was cut off by a limit or does not fit the schema: a new one costs as much, and may be incomplete too."""
     error = record.get("error")
     code = error.get("code") if isinstance(error, dict) else None
+    # The code of an answer that was cut off is its ``finish_reason``.
     return code is not None and code in {_MISMATCH_CODE, record.get("finish_reason")}
 
 
@@ -158,7 +159,7 @@ class ResultLine:
         if self.key is None:
             return None
         contents = {_get_text(image, "sha256") for image in record["images"]}
-        sha256 = contents.pop() if len(contents) == 1 else str(contents)
+        sha256 = contents.pop() if len(contents) == 1 else None  # of several images
         return make_answer_row(
             question,
             quote(self.key),

@@ -49,7 +49,8 @@ class Journal:
     """A results file that is open for a run. A context manager; its methods may be called from any thread.
 
     Args:
-        is_ordered: lines of killed runs that wait for earlier ones go on waiting; otherwise they are written at once.
+        is_ordered: lines that killed runs could not write yet keep waiting for earlier ones; otherwise they are written
+            at once.
         is_forced: only answers of this run count, and those of the unfinished run with ``--force`` that it continues.
         options: of ``ResultsFile``.
 
@@ -64,7 +65,8 @@ class Journal:
         self._lock = threading.RLock()
         self._is_closed = False
         self._claim_ids: set[int] = set()
-        self._fresh_from = self.continued_count = 0
+        self._counts_from = 0  # the offset of the first line that counts
+        self.continued_count = 0
         self._file = ResultsFile(path, **options)
         self._file.on_reopened = self._claim_again
         real_path = Path(os.path.realpath(path))
@@ -73,8 +75,8 @@ class Journal:
         if is_forced:
             self._begin_force()
         with suppress(OSError):  # a folder that cannot be read
-            for spooled in adopt_spools(real_path):
-                self._adopt(spooled, is_ordered=is_ordered)
+            for spooled_lines in adopt_spools(real_path):
+                self._adopt(spooled_lines, is_ordered=is_ordered)
 
     @property
     def folder(self) -> str:
@@ -95,7 +97,7 @@ class Journal:
         with self._lock:
             self._file.read_new_lines()
             offset = self._file.index.find_answer(quote(key))
-            if offset is None or offset < self._fresh_from:
+            if offset is None or offset < self._counts_from:
                 return None
             line = entries.parse_line(read_line_at(self._file.descriptor, offset))
             if line is None or line.key != key:  # another program has changed the file
@@ -110,7 +112,7 @@ class Journal:
                 the images were moved.
         """
         tags = {question.tag, question.name_tag}  # lines of earlier versions have only the name
-        if any(self._file.index.has_own_answer(key, tag, since=self._fresh_from) for tag in tags):
+        if any(self._file.index.has_own_answer(key, tag, since=self._counts_from) for tag in tags):
             return True
         answered = line.question
         if answered.source != question.source or question.source_id not in {answered.source_id, b"null"}:
@@ -129,7 +131,7 @@ class Journal:
         with self._lock:
             self._file.read_new_lines()
             for place in self._file.index.find_answers(question.tag):
-                if place.offset < self._fresh_from:
+                if place.offset < self._counts_from:
                     continue
                 sha256 = self._find_sha256(place, question, version)
                 if sha256 is not None and hash_digest(quote(compute_key(sha256))) == place.key:
@@ -165,7 +167,7 @@ class Journal:
         with self._lock:
             self._file.read_new_lines()
             for place in self._file.index.find_answers(question.tag):
-                if place.offset < self._fresh_from:
+                if place.offset < self._counts_from:
                     continue
                 record = entries.parse_answer(read_line_at(self._file.descriptor, place.offset))
                 if record is not None and _is_about(record, question):
@@ -190,7 +192,7 @@ class Journal:
         with self._lock:
             self._file.read_new_lines()
             offset = self._file.index.find_answer(quote(key))
-            return offset is not None and offset >= self._fresh_from
+            return offset is not None and offset >= self._counts_from
 
     def claim(self, key: str) -> bool:
         """Reserve a key until it is released or the process ends; false if another run has claimed it."""
@@ -258,8 +260,9 @@ class Journal:
         parsed = None if line is None else entries.parse_line(line)
         return None if line is None or parsed is None else SpooledLine(line, parsed.record)
 
-    def _adopt(self, spooled: list[bytes], *, is_ordered: bool) -> None:
-        for data in spooled:
+    def _adopt(self, spooled_lines: list[bytes], *, is_ordered: bool) -> None:
+        """Take over the lines that a killed run could not write, unless the file has their answers."""
+        for data in spooled_lines:
             line = entries.parse_line(data)
             if line is None or line.key is None or not line.is_ok:
                 continue
@@ -272,7 +275,7 @@ class Journal:
                 self.append(data)
 
     def take_problem(self) -> OutputError | None:
-        """Return, once, why the lines go to another file since the last call."""
+        """Return why the lines now go to another file; ``None`` if they do not, or if an earlier call has returned it."""
         problem, self._file.problem = self._file.problem, None
         return problem
 
@@ -313,7 +316,7 @@ class Journal:
                 raise UsageError(
                     f"cannot write beside {self._file.path}: {error.strerror}", hint="Use another folder."
                 ) from error
-        self._fresh_from = offset
+        self._counts_from = offset
         self.continued_count = sum(1 for _ in read_lines(self._file.descriptor, offset))
 
     def _claim_again(self) -> None:

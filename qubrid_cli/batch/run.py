@@ -31,11 +31,11 @@ from .results.sharing import AlreadyDone, ClaimedByOtherRun, WorkSharing
 from .tasks import AttemptResult, BatchPlan, Done, Failed, LoadedImage, Outcome, ReadyImage, Skipped
 from .workers import (
     AllFound,
-    Answered,
-    ImageComplete,
     ImageLoaded,
     ImageReady,
     ImageRejected,
+    RequestEnded,
+    SidecarsComplete,
     ThreadCrashed,
     WakeUp,
     WorkerEvent,
@@ -70,7 +70,6 @@ class BatchRun:
         stop_reason: why the run stopped before all images were finished; ``None`` if it did not.
         has_finished_early: no more answers are needed, so no more requests are sent.
         given_up_count: images that were not requested, because earlier answers about them were incomplete too often.
-        is_discarding: outcomes can no longer be saved, so no sidecars are written either.
         log: prints a line about each request; ``None`` without ``-v``.
     """
 
@@ -85,7 +84,7 @@ class BatchRun:
         clock: Clock = time.monotonic,
     ) -> None:
         self.stop_reason: QvisionError | None = None
-        self.is_discarding = self.has_finished_early = False
+        self.has_finished_early = False
         self.log: Callable[[str], None] | None = None
         self._plan = plan
         self._batch_request = plan.batch_request  # adapted to what the endpoint refused
@@ -96,7 +95,7 @@ class BatchRun:
         self._outcome_writer = outcome_writer
         self._clock = clock
         self._started_at = clock()
-        self._give_up_at = inf
+        self._grace_ends_at = inf
         self._answer_seconds: deque[float] = deque(maxlen=_RECENT_ANSWERS)
         self._finished_count = self.given_up_count = 0
         self._has_sent = self._has_endpoint_answered = False
@@ -127,9 +126,9 @@ class BatchRun:
         return min(_MAX_SHUTDOWN_GRACE, max(_MIN_SHUTDOWN_GRACE, median))
 
     def interrupt(self, cause: str, grace: float | None = None) -> None:
-        """Stop after the requests in flight; may be called by a signal handler and by any thread."""
+        """Stop after the requests in flight, which may take ``grace`` seconds; signal handlers may call it, and any thread."""
         self.stop_reason = InterruptedByUserError(f"stopped by {cause}")
-        self._give_up_at = self._clock() + (self.shutdown_grace if grace is None else grace)
+        self._grace_ends_at = self._clock() + (self.shutdown_grace if grace is None else grace)
         self._workers.wake()
 
     def stop(self, reason: QvisionError) -> None:
@@ -140,7 +139,7 @@ class BatchRun:
         """Send no more requests, because no more answers are needed; those in flight may take ``grace`` seconds more."""
         if not self.has_finished_early:
             self.has_finished_early = True
-            self._give_up_at = min(self._give_up_at, self._clock() + grace)
+            self._grace_ends_at = min(self._grace_ends_at, self._clock() + grace)
 
     @property
     def _is_stopping(self) -> bool:
@@ -172,7 +171,7 @@ class BatchRun:
     def _is_finished(self) -> bool:
         if not self._is_stopping:
             return self._finished_count == self._admission.total
-        return not self._in_flight or self._clock() >= self._give_up_at
+        return not self._in_flight or self._clock() >= self._grace_ends_at
 
     def _admit_images(self) -> None:
         """Admit enough images that requests rarely have to wait for one."""
@@ -202,7 +201,7 @@ class BatchRun:
                 return inf
             else:
                 self._send_request(self._request_queue.pop(now), now)
-        return self._give_up_at - self._clock()
+        return self._grace_ends_at - self._clock()
 
     def _send_request(self, request: QueuedRequest, now: float) -> None:
         if not self._has_sent:
@@ -217,13 +216,13 @@ class BatchRun:
         match event:
             case ImageLoaded(number=number, loaded=loaded):
                 self._handle_loaded(number, loaded)
-            case ImageComplete(number=number, task=task):
+            case SidecarsComplete(number=number, task=task):
                 self._queue_outcome(number, None, Skipped(task))
             case ImageReady(number=number, ready=ready):
                 self._handle_ready(number, ready)
             case ImageRejected(number=number, task=task, key=key, error=error):
                 self._finish_image(number, key, self._outcome_writer.build_failure(task, key, error))
-            case Answered(number=number, result=result, limits=limits):
+            case RequestEnded(number=number, result=result, limits=limits):
                 request, sent_request = self._in_flight.pop(number)
                 self._rate_limiter.record_limits(sent_request, limits)
                 self._handle_result(request, sent_request, result)

@@ -101,7 +101,7 @@ def run_batch(plan: BatchPlan, matches: "Matches | None" = None) -> None:
     if matches is not None:
         matches.finish()
         if matches.is_complete and isinstance(batch_run.stop_reason, EndpointError):
-            batch_run.stop_reason = None  # of a request that was in flight when there were enough
+            batch_run.stop_reason = None  # a request that was still in flight when there were enough matches
     unsaved = [_UNSAVED] if as_table and plan.sidecars is None else []
     _print_summary(plan, batch_run, stats, matches, [*journal.notes, *unsaved])
     _raise_if_incomplete(batch_run.stop_reason, stats, is_resumable=plan.results is not None)
@@ -249,17 +249,18 @@ class _Saver:
         self._sink = sink
         self._display = display
         self._patience = plan.patience
+        self._is_discarding = False  # outcomes can no longer be saved, so no sidecars are written either
         self.keeps_answers = plan.results is not None
         self.lost_count = 0
 
     def save(self, item: Outcome | ClaimedByOtherRun) -> Outcome | ClaimedByOtherRun | None:
         """Save an outcome, and return what became of it; ``None`` if it is lost."""
-        if not self._batch_run.is_discarding:
+        if not self._is_discarding:
             try:
                 self._write_line(item)
                 finished = self._sink.finish(item)
             except OutputError as error:
-                self._batch_run.is_discarding = True
+                self._is_discarding = True
                 self._batch_run.stop(error)
             else:
                 if (problem := self._sink.journal.take_problem()) is not None:
@@ -276,7 +277,7 @@ class _Saver:
 
     def save_waiting(self, item: Waiting) -> None:
         """Keep an answer on the disk until it can be saved."""
-        if not self._batch_run.is_discarding:
+        if not self._is_discarding:
             try:
                 self._write_line(item)
             except OutputError as error:  # it is lost only if it cannot be saved later either

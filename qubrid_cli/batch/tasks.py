@@ -1,4 +1,4 @@
-"""The plan of a run, the work on one image step by step, each with plain data, and the outcomes of an image."""
+"""The plan of a run, the steps of the work on one image as functions of plain data, and the outcomes of an image."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -40,14 +40,14 @@ class BatchRequest:
     """What to ask about every image of a run, and how to send the images.
 
     Attributes:
-        extra_key_fields: what shapes the answers besides the request and the limits.
+        extra_facets: what shapes the answers besides the request and the limits, for their keys.
         answer_room: the tokens that an answer may have, if that may be less than ``max_tokens``.
         reads_tiles: each tile of an image has a request of its own, and the texts are joined.
     """
 
     request: Request
     limits: encode.ImageLimits
-    extra_key_fields: Mapping[str, Any] = field(default_factory=dict)
+    extra_facets: Mapping[str, Any] = field(default_factory=dict)
     prices: Mapping[str, Price] = field(default_factory=dict)
     loop_check: bool = True
     reads_tiles: bool = False
@@ -69,10 +69,11 @@ class BatchRequest:
         return fill_placeholders(request, _try_to_resolve(task), task.index, task.row)
 
     def adapt(self, result: "AttemptResult", input_tokens: int) -> "BatchRequest":
-        """The same with what the endpoint refused in one request changed for all later ones.
+        """Return a copy for all later requests, without what the endpoint refused in one of them.
 
         Args:
-            input_tokens: our estimate for that request.
+            result: of that request.
+            input_tokens: our estimate for it.
         """
         request = replace(self.request, dropped=self.request.dropped | result.refused_fields)
         usage = result.billed_record["usage"]
@@ -114,7 +115,7 @@ class BatchRequest:
                 **({"background": self.limits.background} if self.limits.background else {}),
             },
         }
-        return entries.encode_facets({**facets, **self.extra_key_fields})
+        return entries.encode_facets({**facets, **self.extra_facets})
 
 
 @frozen
@@ -125,8 +126,8 @@ class BatchPlan:
         page_finder: finds the pages of documents, and keeps the documents open.
         open_source: resolves the image of a task: a file, standard input, a link, or a link that is fetched here.
         open_endpoint: called once, and not for a dry run.
-        describe: makes the requests about an image, and yields what ``run.describe`` does; from one thread or several.
-            After a ``Description`` with a ``first_answer``, it is called with that, and completes it.
+        describe: makes the requests about an image, and yields what ``run.describe`` does; called by several threads.
+            If a ``Description`` has a ``first_answer``, the next attempt passes it on, and only the rest is requested.
         retries: further attempts for an image whose requests fail while those of other images succeed; and all attempts,
             over all runs, for an answer that is cut off or does not fit its schema.
         may_retry_incomplete: such an answer is requested again however often it has been.
@@ -197,7 +198,7 @@ class ReadyImage:
         answer_to_repair: an earlier answer that does not fit the schema, or that has only some tiles; only the missing part
             is requested.
         request_count: requests that are made one after another.
-        repetitions: answers that repeated themselves, so that the next one is requested with more variety.
+        repetitions: the number of answers that repeated themselves; the next one is requested with more variety.
     """
 
     task: Task

@@ -35,7 +35,7 @@ class ImageLoaded:
 
 
 @frozen
-class ImageComplete:
+class SidecarsComplete:
     """An image already has all of its sidecars, so it is not read."""
 
     number: int
@@ -61,7 +61,7 @@ class ImageRejected:
 
 
 @frozen
-class Answered:
+class RequestEnded:
     """A request ended; ``limits`` are those that the response reports."""
 
     number: int
@@ -97,10 +97,10 @@ class WakeUp:
 WorkerEvent = (
     AlreadyDone
     | ImageLoaded
-    | ImageComplete
+    | SidecarsComplete
     | ImageReady
     | ImageRejected
-    | Answered
+    | RequestEnded
     | AllFound
     | ThreadCrashed
     | WakeUp
@@ -142,12 +142,12 @@ class Workers:
         self._images = images
         self._endpoint = endpoint
         self._sidecars = sidecars
-        self._free_slots = threading.Semaphore(0)
+        self._admissions = threading.Semaphore(0)
         self._preparation_jobs: PriorityQueue[tuple[int, int, _PreparationJob | None]] = PriorityQueue()
         self._request_jobs: SimpleQueue[_RequestJob | None] = SimpleQueue()
         self._request_thread_count = 0
         self._is_closed = False
-        self._reported_slots = threading.Semaphore(_MAX_REPORTED)
+        self._report_slots = threading.Semaphore(_MAX_REPORTED)
 
     def __enter__(self) -> Self:
         keep_freed_memory()
@@ -159,8 +159,8 @@ class Workers:
 
     def __exit__(self, *error: object) -> None:
         self._is_closed = True
-        self._free_slots.release()
-        self._reported_slots.release()
+        self._admissions.release()
+        self._report_slots.release()
         for number in range(self.thread_count):
             self._preparation_jobs.put((_STOP_PRIORITY, number, None))
         for _ in range(self._request_thread_count):
@@ -168,11 +168,11 @@ class Workers:
 
     def continue_reporting(self) -> None:
         """Allow another ``AlreadyDone`` event; to be called for each one that was handled."""
-        self._reported_slots.release()
+        self._report_slots.release()
 
     def admit_one(self) -> None:
         """Let one more image be found."""
-        self._free_slots.release()
+        self._admissions.release()
 
     def enqueue_reload(self, number: int, task: Task) -> None:
         """Load a deferred image, after all that are loaded for the first time."""
@@ -192,9 +192,9 @@ class Workers:
             self._start_request_thread()
         plan = self._plan
 
-        def request_answer(endpoint: Endpoint) -> Answered:
+        def request_answer(endpoint: Endpoint) -> RequestEnded:
             result = tasks.request_answer(ready, batch_request, endpoint, plan.describe, plan.request_timeout)
-            return Answered(number, result, tuple(parse_limits(endpoint.last_headers)))
+            return RequestEnded(number, result, tuple(parse_limits(endpoint.last_headers)))
 
         self._request_jobs.put(request_answer)
 
@@ -229,11 +229,11 @@ class Workers:
         number = -1
         for item in self._images:
             if isinstance(item, AlreadyDone):
-                self._reported_slots.acquire()
+                self._report_slots.acquire()
                 self.events.put(item)
                 continue
             number += 1
-            self._free_slots.acquire()
+            self._admissions.acquire()
             if self._is_closed:
                 return
             if isinstance(item, MissingImage):
@@ -252,7 +252,7 @@ class Workers:
         def load() -> WorkerEvent:
             source = plan.open_source(task)
             if self._sidecars is not None and self._sidecars.may_skip_request(source):
-                return ImageComplete(number, task)
+                return SidecarsComplete(number, task)
             return ImageLoaded(number, tasks.load_image(task, source, plan.batch_request, plan.page_finder))
 
         try:

@@ -174,11 +174,11 @@ def _build_batch_request(
     from ..batch.tasks import BatchRequest
 
     schema_fields = {} if schema is None else {"schema": schema.document}
-    key_fields = {**request_builder.list_key_facets(settings), **schema_fields, **tile_options.key_fields}
+    facets = {**request_builder.list_key_facets(settings), **schema_fields, **tile_options.facets}
     return BatchRequest(
         request,
         limits,
-        key_fields,
+        facets,
         config.prices,
         loop_check=settings.loop_check,
         reads_tiles=tile_options.reads_tiles,

@@ -140,7 +140,7 @@ def grep(
     setup.note_useless_pixels(settings, extra, quiet=is_quiet or original)
     key = None if dry_run else setup.require_key(settings, quiet=is_quiet)
     verdict_fields = {"by": by, "votes": votes or 1}  # the threshold does not shape the answers
-    key_fields = {**request_builder.list_key_facets(settings), "verdict": verdict_fields, **tile_options.key_fields}
+    facets = {**request_builder.list_key_facets(settings), "verdict": verdict_fields, **tile_options.facets}
     plan = runs.build_plan(
         context.params,
         settings,
@@ -148,7 +148,7 @@ def grep(
         stdin,
         images=images,
         page_options=page_options,
-        batch_request=BatchRequest(request, limits, key_fields, config.prices),
+        batch_request=BatchRequest(request, limits, facets, config.prices),
         describe=judging.open_judge(settings, extra, by=by, votes=votes).describe,
         request_lines=_format_request(request, settings, methods),
     )

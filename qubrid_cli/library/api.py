@@ -151,7 +151,8 @@ class Client:
         The first question finds out what the endpoint offers; later ones with the same arguments rely on that.
 
         Args:
-            threshold: the lowest probability for yes, by default 0.5; above 0.5, the highest for no is 1 - threshold.
+            threshold: the lowest probability that counts as yes, from 0 to 1, by default 0.5. Above 0.5, a probability
+                between 1 - threshold and threshold is unsure.
             votes: ask up to this many times, an odd number; more than half of the answers must agree.
             by: ``decisions``, ``logprobs`` or ``schema``; by default the first that the endpoint offers.
             check: see ``describe``; an unsure answer is not an error.
@@ -187,7 +188,7 @@ class Client:
 
         Images are read from the iterable as they are needed, so it may be endless. The description of a failed request has
         an ``error``; only an error that would affect every other request too is raised. Images in memory are named by their
-        position: ``image 17``. In the prompt, ``{name}``, ``{stem}``, ``{dir}`` and ``{index}`` stand for the image's.
+        position: ``image 17``. In the prompt, ``{name}``, ``{stem}``, ``{dir}`` and ``{index}`` are filled in for each.
 
         Args:
             jobs: requests at a time.

@@ -115,7 +115,7 @@ def build_hint_commands(settings: "Settings", key: str | None, env: Mapping[str,
         header = settings.key_header or "Authorization"
         key_hint = f"Change the header {header} in the headers of profile {settings.profile} in config.toml."
     elif variable and env.get(variable, "").strip():
-        key_hint = f"The key is that of {variable}, which wins over a stored one: set it to another key."
+        key_hint = f"The key is that of {variable}, which wins over a stored one: set {variable} to another key."
         if key is None:
             key_hint = (
                 f"{variable} is sent only to the URL of its profile. To send it here, set the URL with --base-url."

@@ -30,13 +30,13 @@ class TileOptions:
     Attributes:
         tile_count: 1 for whole images, ``None`` to choose it by the image.
         is_ocr: the text of images is read, so each tile has a request of its own.
-        key_fields: the options that differ from the default, for the key of an answer in a batch.
+        facets: the options that differ from the default, for the key of an answer in a batch.
     """
 
     tile_count: int | None
     crop: "Crop | None"
     is_ocr: bool
-    key_fields: Mapping[str, Any]
+    facets: Mapping[str, Any]
 
     @property
     def reads_tiles(self) -> bool:
@@ -67,10 +67,10 @@ def read_tile_options(tiles: str | None, crop: str | None, preset: "Preset | Non
 
     count = default if tiles is None else parse_tiles(tiles)
     part = None if crop is None else parse_crop(crop)
-    key_fields: dict[str, Any] = {} if count == default else {"tiles": count}
+    facets: dict[str, Any] = {} if count == default else {"tiles": count}
     if part is not None:
-        key_fields["crop"] = part.numbers
-    return TileOptions(count, part, is_ocr, key_fields)
+        facets["crop"] = part.numbers
+    return TileOptions(count, part, is_ocr, facets)
 
 
 def find_useless_pixels(settings: "Settings", extra: Mapping[str, Any]) -> str | None:

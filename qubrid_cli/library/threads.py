@@ -67,8 +67,8 @@ class _Calls(Generic[_Item, _Result]):
 
     def has_room(self, waiting: int) -> bool:
         """Whether another call should be submitted now, while ``waiting`` results wait for an earlier one."""
-        is_limited = self.running + waiting >= self._threads * _WAITING_PER_THREAD
-        return self.running < self._threads and not is_limited and self._results.empty()
+        is_full = self.running + waiting >= self._threads * _WAITING_PER_THREAD
+        return self.running < self._threads and not is_full and self._results.empty()
 
     def submit(self, number: int, item: _Item) -> None:
         """Queue a call, and start a thread if all are busy."""

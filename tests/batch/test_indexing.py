@@ -66,7 +66,7 @@ def read(path: Path) -> object:
         indexed.read_all(file.fileno(), path)
     state, columns = indexed.index.dump()
     answers = [indexed.index.find_answer(b'"%b"' % (b"%x" % number * 8)) for number in range(0, COUNT, 10)]
-    return state["has_nameless"], columns[:5], columns[7], indexed.damaged, indexed.size, indexed.result_count, answers
+    return state["has_pathless"], columns[:5], columns[7], indexed.damaged, indexed.size, indexed.result_count, answers
 
 
 def read_without_index(path: Path) -> object:

@@ -718,7 +718,7 @@ def test_the_copy_of_an_answer_has_its_own_name_and_no_cost() -> None:
 def test_the_key_depends_on_tiles_and_crop_only_if_they_are_not_the_usual_ones() -> None:
     ocr = Preset("ocr", "read")
     fields = [
-        read_tile_options(tiles, crop, preset, has_schema=False).key_fields
+        read_tile_options(tiles, crop, preset, has_schema=False).facets
         for tiles, crop, preset in (
             (None, None, None), ("off", None, None), ("auto", None, ocr), (None, None, ocr),
             ("auto", None, None), ("off", None, ocr), (None, "0,0,9,9", None),

@@ -23,7 +23,7 @@ URL = "https://a.example/v1"
             {"OPENAI_API_KEY": "k"},
             "k",
             " --profile openai",
-            "The key is that of OPENAI_API_KEY, which wins over a stored one: set it to another key.",
+            "The key is that of OPENAI_API_KEY, which wins over a stored one: set OPENAI_API_KEY to another key.",
         ),
         (
             {"profile": "openai"},

@@ -78,9 +78,9 @@ class Driver:
         self._counted: dict[int, PartSummary] = {}  # what was counted of each part that is not finished
         self._skipped = 0
         self._slots = 0
-        self._grown_at: float | None = None
-        self._common = CommonShare()
-        self._is_stop_published = self._has_noted_absence = False
+        self._grown_at: float | None = None  # when workers appeared that get no part yet
+        self._common_share = CommonShare()
+        self._is_stop_published = self._has_noted_missing_workers = False
 
     def interrupt(self, signal_name: str) -> None:
         """Stop after the requests in flight; may be called by a signal handler."""
@@ -129,8 +129,8 @@ class Driver:
                 self._handle_end(self._running.pop(future), future)
         else:
             time.sleep(_WAIT_SECONDS / 10)  # the first part is being planned, or there is no worker
-            if self._slots == 0 and self.stop_reason is None and not self._has_noted_absence:
-                self._has_noted_absence = True
+            if self._slots == 0 and self.stop_reason is None and not self._has_noted_missing_workers:
+                self._has_noted_missing_workers = True
                 self._display.print_line("note: no worker is connected yet; waiting for one")
 
     def _stop_at_limits(self) -> None:
@@ -209,8 +209,8 @@ class Driver:
         if self._grown_at is not None:  # new workers will start soon: the shares are already smaller
             slots = max(slots, self._shares.compute_slots(self._executor.count_workers()))
         common = self._shares.compute_common(self._expect_running(slots, starting=starting))
-        if common != self._common:
-            self._common = common
+        if common != self._common_share:
+            self._common_share = common
             self._lease.publish(share=common)
 
     def _handle_end(self, planned: PlannedPart, future: "Future[PartSummary]") -> None:
@@ -260,7 +260,7 @@ class Driver:
             self.left_out.append(planned.number)
 
     def _count_lost(self, number: int) -> PartSummary:
-        """Count what the worker of a part used before it died; which of its answers were saved is unknown."""
+        """Take back the counts of images of a part whose worker died: it is unknown what was saved. Return what it used."""
         counted = self._counted.get(number) or PartSummary(number)
         used = replace(counted, done=0, duplicates=0, failed=0)
         self._count(used)

@@ -108,7 +108,7 @@ class Lease:
         self._notify = notify
         self._times = times
         self._name = f"{LOCK_FOLDER}{'run' if shard is None else f'{shard.number}-of-{shard.count}'}.json"
-        self._is_compatible = (lambda _: False) if shard is None else _make_comparison(shard.count)
+        self._shard = shard
         self._content: dict[str, Any] = {
             "id": os.urandom(8).hex(),
             "host": socket.gethostname(),
@@ -178,6 +178,10 @@ class Lease:
         for name in self._watch(names) if names else ():
             self._folder.delete(name)
 
+    def _is_compatible(self, name: str) -> bool:
+        """Whether the driver with a lock works on another shard of the same number of shards."""
+        return self._shard is not None and name.endswith(f"-of-{self._shard.count}.json")
+
     def _watch(self, names: list[str]) -> "dict[str, StoredObject]":
         """Read locks, and wait until it is certain that their drivers are gone.
 
@@ -227,10 +231,6 @@ class Lease:
                 hint="Wait until that run is finished.",
                 code="in_use",
             )
-
-
-def _make_comparison(count: int) -> Callable[[str], bool]:
-    return lambda name: name.endswith(f"-of-{count}.json")
 
 
 def _describe_owner(data: bytes) -> str:

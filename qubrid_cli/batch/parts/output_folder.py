@@ -90,7 +90,7 @@ class PartsOutput:
     """The folder of a run in parts.
 
     Attributes:
-        folder: where it is.
+        folder: gives access to its files.
         part_format: of the results of parts.
     """
 

@@ -37,7 +37,8 @@ class RunDescription:
     Attributes:
         schema: the JSON Schema of the answers; ``schema_name`` is its name.
         fetch: whether all links are downloaded, or none; ``None`` for those that the endpoint cannot reach.
-        profile: only for people who read the file, as ``base_url``; workers take both from the part.
+        profile: for people who read the file, and for ``open_parts`` to compare, as ``base_url``; workers take both from
+            the part.
         folder: the folder to which paths are relative.
         part_size: images in a part.
         part_format: of the results of parts.
@@ -69,7 +70,7 @@ class RunDescription:
             "images": asdict(self.batch_request.limits),
             "schema": self.schema,
             "reads_tiles": self.batch_request.reads_tiles,
-            "key_fields": dict(self.batch_request.extra_key_fields),
+            "key_fields": dict(self.batch_request.extra_facets),
         }
         settings |= {
             "schema_name": self.schema_name,

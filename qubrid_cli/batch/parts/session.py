@@ -143,7 +143,7 @@ def open_parts(location: str, *, profile: str | None = None, base_url: str | Non
         {
             "profile": profile,
             "base_url": base_url,
-            "offline": description.batch_request.extra_key_fields.get("offline"),
+            "offline": description.batch_request.extra_facets.get("offline"),
         },
         os.environ,
         load_config(os.environ),

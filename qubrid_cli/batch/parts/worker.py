@@ -224,7 +224,7 @@ class _PartRun:
             self._batch_run = batch_run = BatchRun(plan, workers, work_sharing, budget, outcome_writer)
             batch_run.log = echo_err if self._description.is_verbose else None
             self._path = path
-            if self._interruption is not None:  # before there was a run
+            if self._interruption is not None:  # it came before there was a run
                 self.interrupt(self._interruption)
             threading.Thread(target=self._watch, name="watch", daemon=True).start()
             self._consume(batch_run, journal, work_sharing, stats, plan.rate_limiter)

@@ -19,7 +19,7 @@ from ...text import format_count, json_text, quote_name
 from ..sidecars.captions import format_caption
 
 CORRECTIONS_FILE = "corrections.jsonl"
-#: Of a record, what the key of an answer without one is made from.
+#: By these keys of a record, and its images, an answer without a ``key`` is identified.
 _IDENTIFYING_KEYS = ("prompt", "model", "request", "source_id")
 
 
@@ -82,8 +82,8 @@ class Corrections:
                 case {"key": str(key), "bad": bool(is_bad), "text": str() | None as text, **others}:
                     created = others.get("created")
                     correction = Correction(text, is_bad, created if isinstance(created, str) else None)
-                    name_of_image = os.path.basename(str(others.get("source")))
-                    self._texts_by_name.setdefault(name_of_image, []).extend(filter(None, [text]))
+                    image_name = os.path.basename(str(others.get("source")))
+                    self._texts_by_name.setdefault(image_name, []).extend(filter(None, [text]))
                     self._by_key[key] = correction
                 case _ if line.strip():
                     self._damaged_counts[name] = self._damaged_counts.get(name, 0) + 1
@@ -147,8 +147,8 @@ def identify_answer(record: Mapping[str, Any]) -> str:
 def apply_correction(record: dict[str, Any], correction: Correction) -> dict[str, Any]:
     """Return the record of an answer with the corrected text, and what was corrected.
 
-    An answer that was cut off or that failed becomes a whole one by its text. If an answer in JSON is corrected by another
-    text, no ``data`` is left.
+    With a corrected text, an answer that was cut off or failed counts as complete. ``data`` becomes the JSON in the
+    corrected text, or ``None`` if that is not valid JSON.
     """
     note = {"model_text": record.get("text"), "bad": correction.is_bad, "created": correction.created}
     corrected = {**record, "correction": note}
@@ -161,7 +161,7 @@ def apply_correction(record: dict[str, Any], correction: Correction) -> dict[str
 
 
 def check_correction(record: Mapping[str, Any], text: str) -> None:
-    """Check that a text can stand for an answer.
+    """Check that a text can replace an answer.
 
     Raises:
         ValueError: the answer is JSON and the text is not; the message is a sentence for the user.

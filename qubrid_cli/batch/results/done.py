@@ -34,7 +34,7 @@ class DoneFinder:
     Args:
         may_skip: whether an image with an answer needs nothing else, such as a sidecar.
         results_folder: the folder of the results; by default, that of the journal. If it is empty, paths are absolute.
-        image_folder: where relative paths begin; by default, in the current folder.
+        image_folder: to which the paths of images are relative; by default, the current folder.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class DoneFinder:
         self._may_skip = may_skip
         self._results_folder = journal.folder if results_folder is None else results_folder
         self._image_folder = image_folder
-        self._folders: tuple[str, str] = ("", "")
+        self._folders: tuple[str, str] = ("", "")  # of the last image, as named and as in its line
         self._has_common_prompt = not plan.batch_request.request.may_have_placeholders
 
     def locate(self, task: Task) -> Task:
@@ -87,8 +87,9 @@ class DoneFinder:
         with suppress(ImageError, UsageError):  # loading the image reports it
             if task.path is None:
                 return self._find_link(task)
-            number = task.path.rpartition(_PAGE_MARK)[2]
-            compute_key = partial(self._compute_key, task, int(number) if number.isdecimal() else 1)
+            _, mark, number = task.path.rpartition(_PAGE_MARK)
+            page = int(number) if mark and number.isdecimal() else 1
+            compute_key = partial(self._compute_key, task, page)
             question = build_question(task, task.source, self._get_prompt(task), None)
             if task.version is None and not is_object_url(task.source):
                 return None

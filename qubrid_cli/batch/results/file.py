@@ -28,7 +28,7 @@ from .rewriting import get_damaged_path, rewrite
 _HEAD_BYTES = 1 << 16
 #: A file with this many more damaged lines than results is refused: 600 random bytes have three line breaks.
 _DAMAGED_LINES_LIMIT = 10
-#: Bytes at the end of what is known of the file, by which a change is noticed.
+#: Bytes at the end of the indexed lines that are compared to notice a change.
 _END_BYTES = 64
 
 
@@ -130,10 +130,9 @@ class ResultsFile:
                 os.close(self.descriptor)
 
     def _release(self) -> None:
-        """Close the file before it is replaced, because Windows replaces no open file.
+        """Close the file just before it is replaced, because Windows does not replace an open file.
 
-        Until then no other run could begin to use it. One that does so at this very moment has it open, and so prevents
-        that it is replaced.
+        This ends the lock that keeps other runs away. If one opens the file at this very moment, replacing it fails.
         """
         if IS_WINDOWS:
             os.close(self.descriptor)
@@ -213,7 +212,7 @@ class ResultsFile:
                 return True
         except (FileNotFoundError, NotADirectoryError):
             return True
-        except OSError:  # it cannot be seen at the moment, but be written to
+        except OSError:  # the path cannot be read at the moment, but the open file can still be written
             return False
         return lines.read_at(self.descriptor, self.size - len(self._end), len(self._end)) != self._end
 

@@ -11,11 +11,10 @@ from itertools import accumulate
 from math import ceil, log2
 from typing import Any, NamedTuple
 
-from .lines import ANSWER, DUPLICATE, HAS_PATH, SUPERSEDED, LineRow, hash_digest
+from .lines import ANSWER, DUPLICATE, HAS_PATH, LOWER_HALF, SUPERSEDED, LineRow, hash_digest
 
 #: The table of hashes grows when it is fuller than this.
 _MAX_LOAD = 0.7
-_HALF = 0xFFFFFFFF
 #: The columns of an index, and what they consist of; the last two types are those of the hash tables.
 _COLUMNS = ("_offsets", "_keys", "_questions", "_contents", "_previous", "_sources_at", "_paths_at", "_kinds")
 ARRAY_TYPES = "QQQQiHIBII"
@@ -64,7 +63,7 @@ class _HashTable:
                 self.slots[self._find_slot(self._tags[row - 1])] = row
 
     def use_slots(self, slots: "array[int]", count: int) -> None:
-        """Use slots in which a number of hashes is stored; as many as a power of two."""
+        """Take over slots in which ``count`` hashes are stored; the number of slots is a power of two."""
         self.slots, self.count = slots, count
         self._mask, self._limit = len(slots) - 1, _MAX_LOAD * len(slots)
 
@@ -110,7 +109,7 @@ class LineIndex:
         self._sources_at = array("H")
         self._paths_at = array("I")
         self._kinds = array("B")
-        self._has_nameless = False  # there are lines without a path, as earlier versions wrote them
+        self._has_pathless = False  # there are lines without a path, as earlier versions wrote them
         self._by_key = _HashTable(self._keys)
         self._by_question = _HashTable(self._questions)
 
@@ -131,8 +130,8 @@ class LineIndex:
         self._keys.append(key)  # before the tables refer to them
         self._questions.append(tag)
         if not kind & HAS_PATH:
-            self._has_nameless = True
-        elif self._has_nameless:
+            self._has_pathless = True
+        elif self._has_pathless:
             self._supersede(self._by_question.find(question.name_tag), kind, key, content)
         previous = self._by_question.replace(tag, row)
         if previous >= 0:
@@ -161,7 +160,8 @@ class LineIndex:
                     is_superseded = False
                 else:
                     difference = self._contents[row] ^ content
-                    has_changed = difference & _HALF and not difference >> 32 and kind & other & HAS_PATH
+                    # Another image content, the same model, and both lines say which file it is.
+                    has_changed = difference & LOWER_HALF and not difference >> 32 and kind & other & HAS_PATH
                     is_superseded = self._keys[row] == key or bool(has_changed)
                 if is_superseded:
                     kinds[row] |= SUPERSEDED
@@ -242,7 +242,7 @@ class LineIndex:
     def dump(self) -> tuple[dict[str, Any], list["array[int]"]]:
         """Return what ``load`` needs: values for JSON, and arrays of ``ARRAY_TYPES``."""
         tables = (self._by_key, self._by_question)
-        state = {"has_nameless": self._has_nameless, "counts": [table.count for table in tables]}
+        state = {"has_pathless": self._has_pathless, "counts": [table.count for table in tables]}
         return state, [*(getattr(self, name) for name in _COLUMNS), *(table.slots for table in tables)]
 
     @classmethod
@@ -251,7 +251,7 @@ class LineIndex:
         index = cls()
         for name, column in zip(_COLUMNS, arrays, strict=False):
             setattr(index, name, column)
-        index._has_nameless = state["has_nameless"]
+        index._has_pathless = state["has_pathless"]
         index._by_key, index._by_question = _HashTable(index._keys), _HashTable(index._questions)
         for table, slots, count in zip((index._by_key, index._by_question), arrays[-2:], state["counts"], strict=True):
             table.use_slots(slots, count)

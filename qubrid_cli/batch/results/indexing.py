@@ -29,13 +29,13 @@ ReportProgress = Callable[[str, int, int], None]
 _DAMAGED_LINES_LIMIT = 100
 #: Lines between reports of progress, and the length of a line that is assumed for the size of the index.
 _REPORT_LINES, _USUAL_LINE_BYTES = 1 << 14, 1_000
-#: Lines for which there is room in the index before they are read; the file may turn out to be another one.
+#: Room is made in the index for at most this many lines before they are read: the file may not be a results file.
 _MAX_RESERVED_LINES = 1_400_000
 #: Lines from which on an index is saved; and how many new ones, as a part of all, make it worth saving again.
 _MIN_SAVED_LINES, _MIN_NEW_PART = 5_000, 0.01
 _BLOCK_BYTES = 1 << 20
-#: It has to be another one whenever the index of the same lines becomes another one.
-_FORMAT = [1, __version__, sys.byteorder, [array(code).itemsize for code in ARRAY_TYPES]]
+#: Of a saved index; one of another format is ignored. Raise the first number if the same lines give another index.
+_FORMAT = [2, __version__, sys.byteorder, [array(code).itemsize for code in ARRAY_TYPES]]
 
 
 class IndexedLines:
@@ -110,7 +110,7 @@ class IndexedLines:
 
         Args:
             starts: see ``LineIndex.remove_superseded``.
-            lengths: see there.
+            lengths: likewise.
             hasher: the SHA-256 of the new file.
         """
         self.index.remove_superseded(starts, lengths)

@@ -19,16 +19,18 @@ _SINGLE_READ_BYTES = 1 << 13
 #: Lines that are decoded before the pattern is compiled, which takes as long as decoding them.
 _DECODED_FIRST = 500
 
-#: Kinds of lines, which can be combined; a line that is not an answer is a failure.
+#: Flags of a line, which can be combined; a line without ``ANSWER`` is a failure.
 ANSWER, DUPLICATE, SUPERSEDED, HAS_PATH = 1, 2, 4, 8
-#: The largest count of incomplete answers.
-MAX_COUNT = _HALF = 0xFFFFFFFF
+#: The largest count of incomplete answers that the index can store.
+MAX_COUNT = 0xFFFFFFFF
+#: The lower 32 bits of a hash.
+LOWER_HALF = 0xFFFFFFFF
 #: The largest position within a line that the index can store.
 _MAX_SOURCE_POSITION = 0xFFFF
 
 
 def format_damaged_note(name: str, numbers: Sequence[int], fate: str) -> str:
-    """A note about the damaged lines of a file, by their numbers, and what became of them."""
+    """Format a note about the damaged lines of a file: their numbers, and what became of them (``fate``)."""
     more = ", …" if len(numbers) > _SHOWN_DAMAGED_LINES else ""
     shown = ", ".join(f"{number:,}" for number in numbers[:_SHOWN_DAMAGED_LINES])
     return f"damaged: {format_count(len(numbers), 'line')} of {name} ({shown}{more}), {fate}"
@@ -43,7 +45,7 @@ def hash_digest(text: bytes) -> int:
     """Hash a quoted digest of 64 hexadecimal digits, quickly: to its own first 64 bits. Other texts are hashed too."""
     if len(text) == 66:
         try:
-            return int(text[1:17], 16) & 0xFFFFFFFF_FFFFFFFF
+            return int(text[1:17], 16) & 0xFFFFFFFF_FFFFFFFF  # ``int`` accepts a sign
         except ValueError:
             pass
     return hash_texts(text)
@@ -105,7 +107,7 @@ class LineRow(NamedTuple):
     Attributes:
         key: the hash of its key.
         question: its image and prompt.
-        kind: ``ANSWER``, ``DUPLICATE`` and ``HAS_PATH``.
+        kind: the flags ``ANSWER``, ``DUPLICATE`` and ``HAS_PATH``.
         content: of an answer, hashes of content and model; of a failure, how often the answer was incomplete.
         source_at: where the name of the image stands in the line; 0 if the line has to be decoded to know more.
         path_at: the same of its path.
@@ -134,7 +136,7 @@ def make_answer_row(
 ) -> LineRow:
     """Build the row of an answer, from texts in quotes."""
     kind = ANSWER | (DUPLICATE if is_duplicate else 0) | (0 if question.path == b"null" else HAS_PATH)
-    content = (hash_digest(sha256) & _HALF) | ((_hash_model(model) & _HALF) << 32)
+    content = (hash_digest(sha256) & LOWER_HALF) | ((_hash_model(model) & LOWER_HALF) << 32)
     return LineRow(hash_digest(key), question, kind, content, source_at, path_at)
 
 
@@ -183,11 +185,11 @@ def compile_pattern() -> "re.Pattern[bytes]":
         "row": rb"(?:null|%b)" % flat,
     }  # fmt: skip
     members = {key: rb'"%b":%b' % (key.encode(), pattern) for key, pattern in patterns.items()}
-    image = ("source", "sha256", "format", "width", "height", "bytes", "page", "sent")
-    before, after = (list(members)[:7], list(members)[15:])
+    keys = list(patterns)
+    before, image, after = keys[:7], keys[7:15], keys[15:]  # those of the image stand between those of the record
     return re.compile(
         rb'\{%b,"images":\[\{%b\}\],%b\}\r?\n'
-        % tuple(b",".join(members[key] for key in keys) for keys in (before, image, after))
+        % tuple(b",".join(members[key] for key in group) for group in (before, image, after))
     )
 
 

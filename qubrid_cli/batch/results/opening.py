@@ -29,7 +29,7 @@ class OpenResults(NamedTuple):
 
     Attributes:
         name: as messages show it.
-        folder: where the paths of its records begin.
+        folder: to which the paths of its records are relative.
         corrections_file: where corrections of its results belong; ``None`` if it is not a local file.
     """
 

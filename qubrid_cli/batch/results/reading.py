@@ -1,6 +1,6 @@
 """Read what runs have written, each answer once, in order.
 
-Nothing is changed or locked, so a run may go on writing. In memory are the position and the name of each line, not the line.
+Nothing is changed or locked, so a run may go on writing. Only the position and the name of each line are in memory.
 """
 
 import json
@@ -43,11 +43,11 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 @frozen
 class RecordedResult:
-    """A result.
+    """A result: what a run recorded about an image.
 
     Attributes:
         record: its line, with its correction applied, if there is one.
-        folder: where the paths of the record begin.
+        folder: to which the paths of the record are relative.
     """
 
     record: dict[str, Any]
@@ -98,7 +98,7 @@ class ResultsReader:
         return (self[position] for position in range(len(self)))
 
     def iterate_records(self, folder: str | None = None) -> Iterator[dict[str, Any]]:
-        """Yield all records; for a file in a folder, with paths that begin there."""
+        """Yield all records; with a folder, their paths are relative to it."""
         return (_move(self[position], folder) for position in range(len(self)))
 
     def correct(self, position: int, path: Path, *, text: str | None, is_bad: bool) -> RecordedResult:
@@ -109,7 +109,7 @@ class ResultsReader:
             text: what the answer should be. If the model wrote the same, an earlier correction is taken back.
 
         Raises:
-            ValueError: the text cannot stand for the answer; the message is a sentence for the user.
+            ValueError: the text cannot replace the answer; the message is a sentence for the user.
             OutputError: the file cannot be written.
         """
         record, _, _ = self._read_record(position)
@@ -122,7 +122,7 @@ class ResultsReader:
         return self[position]
 
     def iterate_lines(self, folder: str) -> Iterator[bytes]:
-        """Yield the lines of all records for a file in a folder; a line in which nothing changes is as it was read."""
+        """Yield the lines of all records, with paths relative to a folder; a line in which nothing changes is as it was read."""
         for position in range(len(self)):
             result, line = self._read(position)
             record = _move(result, folder)
@@ -158,7 +158,7 @@ class ResultsReader:
         assert row is not None  # it has a key
         prompt = row.question.prompt + lines.quote(find_requested_model(record))  # each model has its own answer
         row = row._replace(question=row.question._replace(prompt=prompt))
-        self._index.add(number, row)
+        self._index.add(number, row)  # the number stands for the offset
         if not line.is_ok:
             self._failures.append((number, line.key, row.question.tag))
         self._offsets.append(offset)
@@ -249,12 +249,12 @@ def _read_line(descriptor: int, offset: int) -> bytes:
 
 
 def _move(result: RecordedResult, folder: str | None) -> dict[str, Any]:
-    """The record of a result for a file in a folder."""
+    """The record of a result, with paths relative to a folder."""
     return result.record if folder is None else move_record(result.record, result.folder, folder)
 
 
 def move_record(record: dict[str, Any], source_folder: str, folder: str) -> dict[str, Any]:
-    """The record of a results file for a file in another folder, where the path of its image is another one."""
+    """A record with the path of its image relative to another folder."""
     path = record.get("path")
     if folder == source_folder or not isinstance(path, str) or is_object_url(path):
         return record

@@ -1,4 +1,4 @@
-"""The part of a run in the work on a results file that other runs may use at the same time."""
+"""How runs that use the same results file at the same time divide the images among them."""
 
 import threading
 from collections.abc import Iterator
@@ -52,7 +52,7 @@ class _DoneImages:
 
 
 class WorkSharing:
-    """One run's part of the work on a results file that other runs may use at the same time.
+    """The share of one run in the work on a results file that other runs may use at the same time.
 
     Args:
         done_finder: finds the images that need not be read.
@@ -61,7 +61,7 @@ class WorkSharing:
     Attributes:
         has_found_all: all images have been found; only postponed ones may still come.
         has_work: an image was found that is not already done.
-        found_count: images that were found and are not already done, with those that come again.
+        found_count: images that were found and are not already done; one that was postponed counts again.
     """
 
     def __init__(self, journal: Journal, done_finder: DoneFinder | None = None, *, needs_records: bool = False) -> None:
@@ -146,7 +146,7 @@ class WorkSharing:
         return self._done_finder.locate(item) if self._done_finder is not None and isinstance(item, Task) else item
 
     def _add_if_done(self, task: Task, done: _DoneImages) -> bool:
-        """Add an image if it is done, and its answer if that is needed; whether it is done."""
+        """Add an image if it is done, and its answer if that is needed; return whether it is done."""
         if self._done_finder is None:
             return False
         if self._needs_records:

@@ -195,22 +195,23 @@ def test_rows_with_the_same_image_and_another_id_have_a_line_each(
     assert gallery.tries == {"a.png": 1}
 
 
-def test_images_that_are_done_are_not_read_again(batch: Batch, draw: Draw, gallery: Gallery) -> None:
+def test_images_that_are_done_are_not_read_again(batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path) -> None:
     """They have become unreadable, with the same size and time; ``--verify`` reads them."""
-    pictures = draw("a.png", "b.png")
+    first, second = draw("a.png", "b.png")
+    pictures = [first, second.rename(tmp_path / "7")]  # as if the whole path were the number of a page
     for picture in pictures:
         os.utime(picture, ns=(1_700_000_000_123_456_789,) * 2)
-    assert batch("photos", "caption", "-o", "r.jsonl").exit_code == 0
+    assert batch("photos", "7", "caption", "-o", "r.jsonl").exit_code == 0
     for picture in pictures:
         picture.write_bytes(bytes(picture.stat().st_size))
         os.utime(picture, ns=(1_700_000_000_123_456_789,) * 2)
-    again = batch("photos", "caption", "-o", "r.jsonl")
+    again = batch("photos", "7", "caption", "-o", "r.jsonl")
     assert (again.exit_code, sum(gallery.tries.values())) == (0, 2)
     assert "0 described, 2 skipped" in again.stderr
-    assert batch("photos", "caption", "-o", "r.jsonl", "--verify").exit_code == 7
+    assert batch("photos", "7", "caption", "-o", "r.jsonl", "--verify").exit_code == 7
     os.utime(pictures[0])
-    assert batch("photos", "caption", "-o", "r.jsonl").exit_code == 7
-    assert batch("photos", "another question", "-o", "r.jsonl").exit_code == 7
+    assert batch("photos", "7", "caption", "-o", "r.jsonl").exit_code == 7
+    assert batch("photos", "7", "another question", "-o", "r.jsonl").exit_code == 7
 
 
 def test_links_that_are_done_are_not_downloaded_again(batch: Batch, draw: Draw, gallery: Gallery) -> None:

@@ -73,7 +73,7 @@ class QueuedRequest:
     Attributes:
         attempts: requests about the image so far.
         counted_failures: failures that count against the image.
-        first_failed_at: the time of the first failure.
+        first_failed_at: when the first failure occurred, by the clock of the run; ``None`` before there is one.
     """
 
     number: int

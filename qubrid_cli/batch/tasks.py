@@ -139,6 +139,7 @@ class BatchPlan:
         results: the results file; ``None`` for standard output.
         request_lines: what a dry run says about the requests: prompt, model, endpoint.
         has_table: on a terminal, standard output shows a table instead of lines of JSON.
+        failures: the file for the list of failed images; ``None`` for no list.
     """
 
     inputs: BatchInputs

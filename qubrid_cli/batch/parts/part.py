@@ -72,12 +72,16 @@ class PartSummary:
 
     Attributes:
         was_finished: the output already had the result, so nothing was done.
+        done: images with a new answer; ``duplicates`` of them needed no request.
+        failed: images without a complete answer; ``failures`` counts them by kind.
         skipped: images whose answers the output already had.
         given_up: images that were not requested, because earlier answers about them were incomplete too often.
         cost: US dollars; ``None`` if it is unknown.
         is_estimated: tokens or cost are estimated.
+        original_bytes: of the images before they were prepared; ``sent_bytes`` after.
         stop_reason: why the part is not finished; its answers so far are in the output.
         pause: seconds from the end of the part on that the endpoint has asked to wait.
+        concurrency: what ``-j auto`` has learned.
         worker: the name of the machine, and the number of the process.
     """
 

@@ -45,7 +45,9 @@ def error_for_answer(
     is_filtered = cut_off is CutOff.FILTER and not has_text
     if is_refused or is_filtered or cut_off is CutOff.REFUSAL:
         return _refusal_error(text, by_filter=is_filtered)
-    if finish is None or (has_text and cut_off is not None) or cut_off not in {None, CutOff.TOKENS, CutOff.CONTEXT}:
+    # An answer without text that ran out of tokens is not cut off, but empty: the reasoning used them.
+    is_out_of_tokens = cut_off in {CutOff.TOKENS, CutOff.CONTEXT}
+    if finish is None or (cut_off is not None and (has_text or not is_out_of_tokens)):
         return error_for_finish_reason(reason, has_ended=finish is not None)
     return None if has_text else _empty_error(text, reasoning, reason, tools, usage)
 

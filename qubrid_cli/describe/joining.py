@@ -10,8 +10,8 @@ from ..frozen import frozen
 _NO_TEXT = "[no text]"
 #: The lowest similarity of two readings of a line, and the lowest mean for several lines.
 _MIN_LINE, _MIN_MEAN = 0.6, 0.75
-#: Lines that are compared: so many times the expected ones, and so many more.
-_REACH_FACTOR, _REACH = 2, 3
+#: The lines of each text that are compared: so many times the expected shared lines, and so many more.
+_REACH_FACTOR, _EXTRA_REACH = 2, 4
 #: The lowest similarity of a line that was cut off to the whole line.
 _MIN_CUT = 0.3
 
@@ -63,7 +63,7 @@ def _cut_overlap(above: list[str], below: list[str], expected: int) -> tuple[lis
     """Keep the shared lines only once, and drop a part of a line that was cut off."""
     above_rows = [row for row, line in enumerate(above) if line.strip()]
     below_rows = [row for row, line in enumerate(below) if line.strip()]
-    reach = _REACH_FACTOR * expected + _REACH + 1
+    reach = _REACH_FACTOR * expected + _EXTRA_REACH
     above_rows, below_rows = above_rows[-reach:], below_rows[:reach]
     match = _find_match(
         [_normalize(above[row]) for row in above_rows], [_normalize(below[row]) for row in below_rows], expected
@@ -103,9 +103,9 @@ def _find_match(above: list[str], below: list[str], expected: int) -> _Match | N
 
 
 def _check_edges(above: list[str], below: list[str], end: int, start: int, count: int) -> _Match | None:
-    """Build the match, and decide for the line beyond it on each side whether it is part of a line of the other text.
+    """Build the match, and find out whether the line beyond it on each side is a part of a line of the other text.
 
-    ``None`` if it is not, and only one line is shared, which is too little evidence.
+    ``None`` if only one line is shared, and a line beyond it is not such a part: that is too little evidence.
     """
     before, after = end - count - 1, start + count
     is_above_cut = end == len(above) or (after < len(below) and _compare(above[end], below[after]) >= _MIN_CUT)

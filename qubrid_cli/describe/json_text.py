@@ -5,9 +5,10 @@ Three faults in a text that is almost JSON are corrected:
 - A comma after the last item or member is removed.
 - Control characters in strings, such as line breaks, are kept.
 - A backslash that is not a JSON escape is removed before a sign that is escaped in Markdown, LaTeX or JavaScript (``\_``,
-  ``\'``, ``\$``). It is kept before a letter (``\d``, ``\alpha``) and, in the same string, before all signs (``\d\.``). In
-  four cases this would be a guess, so nothing is corrected: if a string has both kinds, if its ``\n`` and the like may also
-  be meant as letters (``C:\new\data``), for character codes (``\x41``, ``\0``), and for other signs alone (``\(``).
+  ``\'``, ``\$``). It is kept before a letter (``\d``, ``\alpha``) and, in a string with such a letter, before other signs
+  (``\d\.``). In four cases this would be a guess, so the string is not corrected: it has backslashes to remove and
+  backslashes to keep; it has backslashes to keep, and its ``\n`` and the like may be meant as letters (``C:\new\data``); it
+  has character codes (``\x41``, ``\0``); or it has other signs, but no such letter (``\(``).
 
 If a text is JSON but does not fit the schema, the value is taken out of a list with one item, or out of an object with one
 member that the schema does not name, such as ``result`` (but not ``error``). Any correction counts only if the value then
@@ -45,7 +46,8 @@ _STRUCTURE = re.compile(rf"{_STRING}|[{{}}\[\]]", re.DOTALL)
 #: Strings, commas that follow no value, and commas before a closing bracket.
 _CORRECTABLE = re.compile(rf"(?P<string>{_STRING})|[\[{{,:]\s*+,|(?P<comma>,)(?=\s*+[\]}}])", re.DOTALL)
 _CONTROL_CHARACTER = re.compile("[\x00-\x1f]")
-#: An escape. Other languages' character codes, digits and line breaks have no certain meaning: they are ``unknown``.
+#: An escape. Some have no certain meaning: other languages' character codes (``unknown``), and a backslash before any other
+#: character, such as a digit or a line break (``end``).
 _ESCAPE = re.compile(
     r"""\\(?:(?P<valid>["\\/bfnrt]|u[0-9a-fA-F]{4})|(?P<sign>[_'#&%$@])"""
     r"""|(?P<unknown>u[0-9a-fA-F]|U[0-9a-fA-F]{8}|x[0-9a-fA-F]{2}|N\{)|(?P<letter>[A-Za-z])|[!-/:-@\[-`{-~]|(?P<end>))"""
@@ -272,8 +274,9 @@ def _is_certain(escapes: Sequence[re.Match[str]]) -> bool:
     if not kinds.isdisjoint({"unknown", "end"}):
         return False
     if "letter" in kinds:
-        return "sign" not in kinds and all((escape["valid"] or "/") in '"\\/' for escape in escapes)
-    return None not in kinds
+        valid = {escape["valid"] for escape in escapes if escape["valid"]}
+        return "sign" not in kinds and valid <= {'"', "\\", "/"}
+    return None not in kinds  # other signs
 
 
 def _correct_escape(escape: re.Match[str]) -> str:

@@ -109,13 +109,13 @@ class Judge:
         self._thinking_off = thinking_off
         self._proven: frozenset[Method] = frozenset()  # have given a verdict, so the endpoint offers them
         self._top_logprobs = _TOP_LOGPROBS[0]
-        self._dropped: frozenset[str] = frozenset()
+        self._refused_parameters: frozenset[str] = frozenset()
         self._session: Session | None = None
 
     def build_request(self, request: Request, method: Method | None = None) -> Request:
         """The request for a question; ``method`` is by default the one that is tried first."""
         method = method or self._methods[0]
-        request = replace(request, stream=False, dropped=request.dropped | self._dropped)
+        request = replace(request, stream=False, dropped=request.dropped | self._refused_parameters)
         if method is Method.DECISIONS:
             return replace(request, is_decision=True)
         if method is Method.SCHEMA:
@@ -213,7 +213,7 @@ class Judge:
         verdicts = [] if first_answer is None else list(first_answer.votes)
         while True:
             answer, verdict = yield from self._ask_by_schema(request, exchange)
-            if verdict is None and verdicts:
+            if verdict is None and verdicts:  # a retry can build on the votes so far
                 answers = [earlier for earlier in (first_answer, total) if earlier is not None]
                 answer = replace(answer, first_answer=replace(reduce(add_answers, answers), votes=tuple(verdicts)))
             total = answer if total is None else add_answers(total, answer)
@@ -246,7 +246,7 @@ class Judge:
         """Yield the progress of a request, remember what the endpoint refused, and return the ``Description``."""
         answer = yield from forward_progress(items)
         if answer.has_answer:
-            self._dropped |= answer.refused_parameters
+            self._refused_parameters |= answer.refused_parameters
         return answer
 
     def _build_result(self, answer: Description, method: Method, verdict: Verdict | None) -> Description:

@@ -104,7 +104,7 @@ def _escape_values(name: str, folder_name: str, index: int) -> dict[str, str]:
 def fill_placeholders(
     request: Request, image: "Source | None", index: int, row: Mapping[str, Any] | None = None
 ) -> Request:
-    """Return the request for one image, with the placeholders of its two prompts expanded.
+    """Return the request for one image, with the placeholders of its prompt and its system prompt expanded.
 
     Args:
         row: the values of the columns of a list, by name. Each column is a placeholder, and replaces a usual one of that name.

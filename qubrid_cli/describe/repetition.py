@@ -38,9 +38,10 @@ from ..text import shorten
 REPETITION = "repetition"
 #: How often an answer is requested again with more variety.
 MAX_VARIATIONS = 2
-#: What each of these requests adds to the temperature, and the upper limit. OCR models are run again like this
-#: (olmOCR: from 0.1 in eight steps to 1.0); a penalty for repetition would also affect the rows of correct tables.
+#: What each of these requests adds to the temperature, and the upper limit. The temperature comes first, as when OCR models
+#: are run again (olmOCR: from 0.1 in eight steps to 1.0): a penalty also affects the rows of correct tables.
 _TEMPERATURE_STEP, _MAX_TEMPERATURE = 0.3, 1.0
+#: What each further request adds to the penalty for repetition.
 _PENALTY_STEP = 0.5
 #: With one of these body fields from the user, no other penalty is added.
 _PENALTIES = frozenset({"frequency_penalty", "presence_penalty", "repetition_penalty", "repeat_penalty"})
@@ -259,7 +260,7 @@ def _find_first_row(text: str, start: int, period: int) -> int:
 
 
 def _iter_runs(text: str, first: int) -> Iterator[tuple[int, int]]:
-    """Yield the periods with which a text ends, the shortest first, each with the length of the end that has it.
+    """Yield the periods with which the end of a text repeats, the shortest first, each with the length of the repeating end.
 
     Args:
         first: where the search for earlier occurrences begins.
@@ -272,11 +273,11 @@ def _iter_runs(text: str, first: int) -> Iterator[tuple[int, int]]:
         period = len(text) - size - start
         length = _measure_run(text, period, size)
         yield period, length
-        size = length + 1  # the shortest end that does not have this period
+        size = length + 1  # the shortest end that does not repeat with this period
 
 
 def _measure_run(text: str, period: int, size: int) -> int:
-    """Measure the end of a text that has a period; its last ``size`` characters are known to equal those before them."""
+    """Measure the end of a text that repeats with a period; the last ``size`` characters equal those one period earlier."""
     low, high = size, len(text) - period
     while low < high:
         size = min(2 * low, high)

@@ -149,7 +149,7 @@ class _Draft:
         if recorded is None or (find_cut_off(recorded) is None and find_cut_off(reason) is not None):
             self.finish = Finish(reason)
 
-    def record_verdict(self, event: Refusal | TokenProbabilities | Probability) -> None:
+    def record_refusal_or_probability(self, event: Refusal | TokenProbabilities | Probability) -> None:
         """Record a refusal, or the probabilities that come with a text or in place of it."""
         match event:
             case Refusal():
@@ -239,7 +239,7 @@ def describe(endpoint: Endpoint, request: Request, images: Sequence[PendingImage
     Failures of images, network and endpoint are not raised, but returned as the ``error`` of the ``Description``.
 
     Args:
-        request: the request; its images are added here, unless it has them already, with labels.
+        request: its images are added here; if it has image parts already, these are sent, with their labels.
         images: the images, which other threads are preparing.
     """
     draft = _Draft(request, options.start_stopwatch(), [UnpreparedImage(image.name) for image in images], options)
@@ -348,7 +348,7 @@ def _read_events(draft: _Draft, endpoint: Endpoint, response: Response) -> Itera
             case Repetition():
                 draft.end_at_repetition(event)
             case Refusal() | TokenProbabilities() | Probability():
-                draft.record_verdict(event)
+                draft.record_refusal_or_probability(event)
             case ToolCall():
                 draft.tools.append(endpoint.redact(event.name))
             case ErrorEvent():

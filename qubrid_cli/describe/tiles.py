@@ -71,25 +71,26 @@ class _Text:
         self.texts = list(texts)
         self.joined = ""
         self._repeated = [tile.upload.repeated_lines for tile in tiles]
-        self._shown = 0
+        self._yielded_length = 0
 
     def add(self, text: str) -> Iterator[TextDelta]:
         """Add the text of the next tile."""
         self.texts.append(text)
         self.joined = join_tiles(self.texts, self._repeated[: len(self.texts)])
-        if not any(self._repeated[len(self.texts) : len(self.texts) + 1]):
-            yield from self._show()
+        is_last = len(self.texts) == len(self._repeated)
+        if is_last or not self._repeated[len(self.texts)]:  # the next tile repeats no lines of this one
+            yield from self._yield_rest()
 
     def finish(self, text: str) -> Iterator[TextDelta]:
         """Add the text of a tile whose answer was cut off."""
         texts = [*self.texts, text]
         self.joined = join_tiles(texts, self._repeated[: len(texts)])
-        yield from self._show()
+        yield from self._yield_rest()
 
-    def _show(self) -> Iterator[TextDelta]:
-        if len(self.joined) > self._shown:
-            yield TextDelta(self.joined[self._shown :])
-            self._shown = len(self.joined)
+    def _yield_rest(self) -> Iterator[TextDelta]:
+        if len(self.joined) > self._yielded_length:
+            yield TextDelta(self.joined[self._yielded_length :])
+            self._yielded_length = len(self.joined)
 
 
 def _build_whole(total: Description, image: PendingImage, text: _Text, first_answer: Description | None) -> Description:

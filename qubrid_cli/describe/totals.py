@@ -35,7 +35,7 @@ def forward_progress(items: Items, stopwatch: Stopwatch | None = None) -> Genera
 
 
 def add_answers(first: Description, second: Description) -> Description:
-    """Return the second answer with the usage, cost, time and warnings of both; without text, also the text of the first."""
+    """Return the second answer with the usage, cost, time and warnings of both, and with the first text if it has none."""
     return replace(
         second,
         text=second.text or first.text,

@@ -95,8 +95,9 @@ def _normalize(text: str) -> str:
     for prefix in _TOKEN_PREFIXES:
         text = text.removeprefix(prefix)
     characters = unicodedata.normalize("NFKC", text).casefold()
-    is_outside = {character: unicodedata.category(character)[0] in "PSZC" for character in characters}
-    return characters.strip("".join(character for character, outside in is_outside.items() if outside))
+    # Punctuation, symbols, separators and control characters
+    signs = {character for character in characters if unicodedata.category(character)[0] in "PSZC"}
+    return characters.strip("".join(signs))
 
 
 _WORDS = {
@@ -142,7 +143,10 @@ def read_probability(positions: Sequence[Mapping[str, float]]) -> float | None:
 
 
 def decide(probability: float, threshold: float) -> Answer:
-    """Decide by the probability of yes; with a threshold above 0.5, a probability from ``1 - threshold`` to it is unsure."""
+    """Decide by the probability of yes.
+
+    With a threshold above 0.5, a probability between ``1 - threshold`` and the threshold is unsure.
+    """
     if probability >= threshold - _ROUNDING:
         return Answer.YES
     return Answer.UNSURE if threshold > 0.5 and probability > 1 - threshold + _ROUNDING else Answer.NO

@@ -134,7 +134,7 @@ def _scale(mention: Mention, form: Coordinates, scales: tuple[float, float]) -> 
     """The numbers as fractions of the width and the height, in the order x, y."""
     numbers = mention.numbers
     if form is Coordinates.RELATIVE_1000_YX and not mention.is_named and len(numbers) in {2, 4}:
-        numbers = tuple(numbers[index ^ 1] for index in range(len(numbers)))
+        numbers = tuple(numbers[index ^ 1] for index in range(len(numbers)))  # y, x become x, y
     return tuple(number / scales[index % 2] for index, number in enumerate(numbers))
 
 

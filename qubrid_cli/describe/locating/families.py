@@ -78,8 +78,8 @@ def find_pixel_limit(model: str, form: str) -> int | None:
     Args:
         form: the form of the coordinates, or ``auto``.
     """
-    form = find_coordinate_family(model).coordinates or "" if form == "auto" else form
-    return tokens.find_view(model)[0] if form == Coordinates.PIXELS else None
+    used_form = find_coordinate_family(model).coordinates if form == "auto" else form
+    return tokens.find_view(model)[0] if used_form == Coordinates.PIXELS else None
 
 
 def build_schema(family: Family, coordinates: Coordinates) -> dict[str, Any]:

@@ -160,7 +160,7 @@ def describe_thinking(request: "Request", *, has_thought: bool) -> str:
     assert thinking is not None
     spelling = find_spelling(thinking, request.model, request.dropped)
     if spelling is None:
-        return f"--think {thinking.level} was left out, because the endpoint refused {_list_refused(request)}"
+        return f"--think {thinking.level} was dropped, because the endpoint refused {_list_refused(request)}"
     note = f"--think {thinking.level} was sent as {spelling}"
     if thinking.level == "off" and has_thought:
         return f"{note}, but the model thought anyway"

@@ -72,7 +72,7 @@ def _lower_max_tokens(
     if room is not None and room < _choose_min_answer(request, overflow):
         return None
     if room is None or room >= request.max_tokens or earlier_overflow is not None:
-        warning = f"max_tokens {request.max_tokens} does not fit into the model's context, so it was left out"
+        warning = f"max_tokens {request.max_tokens} does not fit into the model's context, so it was dropped"
         return replace(request, max_tokens=None), warning
     limit = "the endpoint's limit for answers" if room == overflow.max_output_tokens else "the model's context"
     warning = f"max_tokens was lowered from {request.max_tokens} to {room}, which fits {limit}"

@@ -94,7 +94,7 @@ class Description:
         error: why the request failed; ``None`` after a success.
         data: the value in the text, if the request has a schema and the answer fits it.
         refused_parameters: the parameters that the endpoint refused, as in ``Request.dropped``.
-        overflow: why ``max_tokens`` was lowered or left out; ``None`` if it was not.
+        overflow: why ``max_tokens`` was lowered or dropped; ``None`` if it was not.
         detail: how closely the model looked at the images; ``None`` if the endpoint decided.
         request: the parameters as they were sent; ``None`` if the request was never built.
         first_answer: what a retry can build on, if a later request failed: an answer that does not fit the schema, the texts of

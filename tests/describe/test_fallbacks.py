@@ -110,10 +110,10 @@ def overflow_error(context: ContextOverflow | None, code: str = "context_length_
         (ContextOverflow(32_768, 30_000, max_output_tokens=4_096), 16_384, 2_768, "which fits the model's context"),
         # Without exact numbers the endpoint decides.
         (ContextOverflow(32_768, 16_385, is_prompt_exact=False), 16_384, None, "16384 does not fit"),
-        (ContextOverflow(32_768), 16_384, None, "so it was left out"),
-        (ContextOverflow(), 16_384, None, "so it was left out"),
-        (None, 16_384, None, "so it was left out"),
-        (ContextOverflow(32_768, 20_000), 300, None, "so it was left out"),  # numbers that contradict the error
+        (ContextOverflow(32_768), 16_384, None, "so it was dropped"),
+        (ContextOverflow(), 16_384, None, "so it was dropped"),
+        (None, 16_384, None, "so it was dropped"),
+        (ContextOverflow(32_768, 20_000), 300, None, "so it was dropped"),  # numbers that contradict the error
     ],
 )
 def test_max_tokens_is_lowered_to_what_fits(

@@ -119,7 +119,7 @@ def test_a_server_that_refuses_all_gets_none_and_the_note_says_so(
     answer = describe(choose_thinking("off", profile="vllm", base_url=server.url, model=QWEN))
     assert (answer.text, describe.sent[-1], len(server.asked)) == ("A cat.", {}, 6)
     assert answer.warnings[-1] == (
-        "--think off was left out, because the endpoint refused "
+        "--think off was dropped, because the endpoint refused "
         "chat_template_kwargs and enable_thinking and reasoning_effort and reasoning and thinking"
     )
 
@@ -152,7 +152,7 @@ def test_a_refused_effort_is_followed_by_the_next_one(
     server.answer = answer
     described = describe(Thinking(level, ("reasoning_effort",)), model)
     assert [fields.get("reasoning_effort") for fields in describe.sent] == [*sent, None]
-    assert described.warnings[-1].startswith(f"--think {level} was left out")
+    assert described.warnings[-1].startswith(f"--think {level} was dropped")
 
 
 @pytest.mark.parametrize(

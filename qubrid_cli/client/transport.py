@@ -100,6 +100,7 @@ class Response:
         """The body as it arrives, decompressed, in slices.
 
         Raises:
+            EndpointError: the content encoding cannot be decoded.
             NetworkError: the connection broke or timed out.
         """
         if (encoding := self._find_unknown_encoding()) is not None:

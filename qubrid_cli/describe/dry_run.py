@@ -45,6 +45,10 @@ def dry_run(
 ) -> DryRunResult:
     """Build a request without sending it.
 
+    Args:
+        labels: as in ``RequestOptions``.
+        prices: the user's prices by model.
+
     Raises:
         ImageError: an image cannot be sent.
     """

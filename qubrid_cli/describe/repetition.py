@@ -137,6 +137,9 @@ def vary_sampling(request: Request, repetitions: int) -> tuple[Request, tuple[st
 
     The temperature is raised first, then a penalty is added. If the request has no temperature, the endpoint's own is not
     known, so only the penalty is added.
+
+    Args:
+        repetitions: how many answers have repeated themselves.
     """
     if not repetitions:
         return request, ()

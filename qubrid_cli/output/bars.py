@@ -46,20 +46,20 @@ def show_bar_table(titles: Sequence[str], rows: Iterable[Sequence[str | Bar]]) -
     width = min(console.width, MAX_PROSE_WIDTH)
     table_rows = [list(row) for row in rows]
     bars = {index for row in table_rows for index, cell in enumerate(row) if isinstance(cell, Bar)}
-    text_widths = [
-        max(len(title), *(len(cell) for cell in column if isinstance(cell, str)), 0)
+    widths = {  # of the columns of text
+        index: max(len(title), *(len(cell) for cell in column if isinstance(cell, str)), 0)
         for index, (title, column) in enumerate(zip(titles, zip(*table_rows, strict=True), strict=True))
         if index not in bars
-    ]
-    name_width = min(text_widths[0], measure_names())
-    room = width - name_width - sum(text_widths[1:]) - 2 * (len(titles) - 1)
+    }
+    widths[0] = min(widths[0], measure_names())
+    room = width - sum(widths.values()) - 2 * (len(titles) - 1)
     has_bars = room >= _MIN_BAR_WIDTH * len(bars)
     table = Table(box=None, pad_edge=False, header_style="bold", width=width if bars and has_bars else None)
     for index, title in enumerate(titles):
         if index == 0:
-            table.add_column(title, overflow="fold", width=name_width)
+            table.add_column(title, overflow="fold", width=widths[0])
         elif index not in bars:
-            table.add_column(title, justify="right", no_wrap=True, min_width=text_widths[_count_before(bars, index)])
+            table.add_column(title, justify="right", no_wrap=True, min_width=widths[index])
         elif has_bars:
             table.add_column(title, ratio=1, min_width=_MIN_BAR_WIDTH)
     for row in table_rows:
@@ -75,11 +75,6 @@ def show_sentences(sentences: Iterable[str]) -> None:
     console = make_console()
     for sentence in sentences:
         console.print(StyledText(strip_control_characters(sentence)), width=min(console.width, MAX_PROSE_WIDTH))
-
-
-def _count_before(bars: set[int], index: int) -> int:
-    """The columns before an index that have no bars."""
-    return index - sum(bar < index for bar in bars)
 
 
 def _render(cell: str | Bar, *, is_ascii: bool) -> RenderableType:

@@ -154,6 +154,7 @@ def format_statistics(description: Description, *, width: int | None = None) -> 
         parts.append(f"{cost} (reported)" if cost.source == "server" else str(cost))
     images = [image for image in description.images if isinstance(image, PreparedImage)]
     if images:
+        # The pages of a document have its size, which counts once.
         documents = {image.sha256: image.size for image in images if image.page is not None}
         size = sum(documents.values()) + sum(image.size for image in images if image.page is None)
         upload_size = sum(image.upload_size for image in images)

@@ -57,7 +57,11 @@ class LiveMarkdown:
         self._pieces.put(text)
 
     def close(self) -> None:
-        """Draw the rest and end the thread."""
+        """Draw the rest and end the thread.
+
+        Raises:
+            OSError: the terminal cannot be written.
+        """
         self._is_closing.set()
         self._pieces.put("")  # wakes the thread
         self._thread.join()
@@ -135,7 +139,7 @@ class IncrementalRenderer:
         return rows, tokens[closed:]
 
     def _count_closed_tokens(self, tokens: list[Token]) -> int:
-        """Count the tokens of the closed blocks, which are all but the last of the settled text."""
+        """Count the tokens of the closed blocks: all blocks of the settled text except its last one."""
         count = _find_last_block(tokens)
         settled = _take_settled(self._source)
         if count == 0 or settled == self._source:

@@ -25,7 +25,8 @@ def show_page(source: str, topics: Collection[str]) -> None:
     if not output.is_terminal:
         output.write(source)
         return
-    text = _draw(re.sub(r"\[([^]]+)\]\((\w[\w-]*)\.md[^)]*\)", lambda m: m[1] if m[2] in topics else m[0], source))
+    link = r"\[([^]]+)\]\((\w[\w-]*)\.md[^)]*\)"
+    text = _draw(re.sub(link, lambda match: match[1] if match[2] in topics else match[0], source))
     pager = _find_pager(os.environ)
     if pager is None or not _run_pager(pager, text):
         with translate_stdout_errors():
@@ -45,7 +46,7 @@ def _draw(source: str) -> str:
 
 
 def _find_pager(env: Mapping[str, str]) -> Sequence[str] | None:
-    """The command line of the pager; ``None`` if it is not installed, or ``PAGER`` is empty or ``cat``."""
+    """The command line of the pager; ``None`` if it is not installed, ``PAGER`` is empty or ``cat``, or the terminal is dumb."""
     if env.get("TERM") == "dumb":
         return None
     try:

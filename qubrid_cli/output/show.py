@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
 @frozen
 class OutputOptions:
-    """How to show answers; ``None`` for ``stats`` depends on where the output goes.
+    """How to show answers.
 
     Attributes:
+        stats: end each answer with a line of statistics; ``None`` does so if a person watches stderr.
         plain: print an answer on a terminal as the model wrote it, not as Markdown; ``None`` leaves it to the preset.
     """
 
@@ -76,7 +77,7 @@ class OutputOptions:
             formatting.check_field(self.field)
 
     def for_answers(self, schema: "Schema | None", preset: "Preset | None") -> "OutputOptions":
-        """Return the options for answers to a preset that fit a schema.
+        """Return these options, completed for answers that must fit a schema, and for the preset of their prompt.
 
         Raises:
             UsageError: the answers have no such field.
@@ -332,14 +333,15 @@ def _write_record(answer: "Description", options: OutputOptions, target: Output)
     if options.field is None:
         target.write(json_text(json_object) + "\n")
         return answer
-    missing = None
+    field_error = None
     if options.schema is not None and answer.error is None and options.field.startswith("data."):
         is_certain = formatting.check_field(options.field, options.schema.document)
-        missing = None if is_certain else formatting.error_for_missing_value(json_object, options.field)
+        field_error = None if is_certain else formatting.error_for_missing_value(json_object, options.field)
     value = formatting.format_field(json_object, options.field)
-    if (answer.error or missing) is None or value not in {"", "null"}:
+    has_failed = answer.error is not None or field_error is not None
+    if not has_failed or value not in {"", "null"}:  # a failed request without a value prints nothing
         target.write(value + "\n")
-    return answer if missing is None else replace(answer, error=missing)
+    return answer if field_error is None else replace(answer, error=field_error)
 
 
 def show_dry_run(result: "DryRunResult", options: OutputOptions, target: Output) -> None:

@@ -117,6 +117,10 @@ class Output:
 
         Args:
             is_styled: the control characters in the text are our own.
+
+        Raises:
+            OutputError: stdout cannot be written.
+            BrokenPipeError: the reader has closed the pipe.
         """
         text, self._heading = self._heading + text, ""
         self.is_untouched = False
@@ -135,7 +139,7 @@ class Output:
                 sys.stdout.buffer.flush()
 
     def write_image(self, data: bytes) -> None:
-        """Write an image, or other data that is not text: to the file at once, or to stdout."""
+        """Write an image: to the file at once, or to stdout; errors as in ``write``, and ``OutputError`` for the file."""
         if self._target is not None:
             self._target.write(data)
             return
@@ -148,6 +152,9 @@ class Output:
 
         Args:
             may_replace: if false, an existing file stays, and the text goes to stdout, so that it is not lost.
+
+        Raises:
+            OutputError: the file cannot be written.
         """
         if self._target is None or self.is_untouched:
             return

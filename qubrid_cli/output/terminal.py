@@ -107,12 +107,12 @@ def with_spinner(items: Items, console: Console, *, thinking: bool = False) -> I
         thinking: reasoning is shown on stderr too, so it also ends the spinner.
     """
     spinner = _SpinnerLine(console) if may_repaint() else _PhaseLines()
-    last_phases = (TextDelta, Description, ReasoningDelta) if thinking else (TextDelta, Description)
+    shown_items = (TextDelta, Description, ReasoningDelta) if thinking else (TextDelta, Description)
     has_begun = False  # reasoning may arrive between pieces of the answer, which is being drawn by then
     with closing(items):
         try:
             for item in items:
-                has_begun = has_begun or isinstance(item, last_phases)
+                has_begun = has_begun or isinstance(item, shown_items)
                 if has_begun:
                     spinner.stop()
                 else:

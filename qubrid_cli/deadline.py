@@ -45,8 +45,8 @@ class Deadline:
         self._shortened_deadline = min(self._shortened_deadline, time.monotonic() + seconds)
         _watchdog.watch(self)
 
-    def unshorten(self) -> None:
-        """Undo ``shorten``."""
+    def restore(self) -> None:
+        """Undo ``shorten``: the whole exchange is needed again."""
         self._shortened_deadline = inf
 
     def cancel(self) -> None:

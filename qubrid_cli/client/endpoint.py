@@ -100,7 +100,7 @@ class Endpoint:
         secrets: Iterable[str] = (),
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._copy = partial(
+        self._make_clone = partial(
             Endpoint,
             base_url,
             key=key,
@@ -168,7 +168,7 @@ class Endpoint:
 
     def clone(self) -> "Endpoint":
         """Return the same endpoint with its own connection, and without the ``secrets``."""
-        return self._copy()
+        return self._make_clone()
 
     def __enter__(self) -> Self:
         """Return the endpoint; the connection is opened by the first request."""

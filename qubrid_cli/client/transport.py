@@ -134,9 +134,9 @@ class Response:
         """
         self._connection.deadline.shorten(_LATE_WAIT_AFTER_DONE if is_done else _LATE_WAIT)
 
-    def unlimit_wait(self) -> None:
+    def restore_wait(self) -> None:
         """Undo ``limit_wait``: the answer goes on."""
-        self._connection.deadline.unshorten()
+        self._connection.deadline.restore()
 
     def read_beginning(self, size: int) -> bytes:
         """Read at least ``size`` bytes of an error's body, or all of a shorter one; stops early if the server stalls.

@@ -337,7 +337,7 @@ def _read_events(draft: _Draft, endpoint: Endpoint, response: Response) -> Itera
         match event:
             case TextDelta() | ReasoningDelta() | TextWasReasoning():
                 if draft.has_ended:  # some servers put a finish_reason on every chunk
-                    response.unlimit_wait()
+                    response.restore_wait()
                 draft.add_delta(event)
                 yield event
             case ChunkInfo():

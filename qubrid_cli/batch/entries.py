@@ -34,24 +34,22 @@ _MISMATCH_CODE = "schema_mismatch"
 Record = dict[str, Any]
 
 
-def compute_key(image_id: str, facets: Mapping[str, Any]) -> str:
+def encode_facets(facets: Mapping[str, Any]) -> str:
+    """Encode the facets of a key, which many images share.
+
+    Args:
+        facets: everything that shapes the answer besides the image: prompt, model, parameters, limits. The name of the file
+            and the URL of the endpoint do not.
+    """
+    return json.dumps(_normalize_numbers(facets), sort_keys=True, separators=(",", ":"))
+
+
+def compute_key(image_id: str, encoded_facets: str) -> str:
     """Compute the key of an answer, 64 hexadecimal digits: images and requests that are the same have the same key.
 
     Args:
         image_id: the SHA-256 of the image's bytes; for a link, whose bytes are not read here, its URL.
-        facets: everything else that shapes the answer: prompt, model, parameters, limits. The name of the file and the
-            URL of the endpoint do not.
     """
-    return combine_key(image_id, encode_facets(facets))
-
-
-def encode_facets(facets: Mapping[str, Any]) -> str:
-    """Encode the facets of a key, which many images share."""
-    return json.dumps(_normalize_numbers(facets), sort_keys=True, separators=(",", ":"))
-
-
-def combine_key(image_id: str, encoded_facets: str) -> str:
-    """Compute a key from encoded facets."""
     text = f'["{_KEY_VERSION}",{encode_basestring_ascii(image_id)},{encoded_facets}]'
     return hashlib.sha256(text.encode()).hexdigest()
 

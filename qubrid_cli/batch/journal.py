@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Self
 from .. import files
 from ..errors import OutputError, UsageError
 from . import entries
-from .results.file import ResultsFile
+from .results.file import LockedResultsFile
 from .results.index import AnswerPlace
 from .results.lines import Question, hash_digest, quote, quote_id, read_at, read_line_at, read_lines
 from .results.spool import Spool, adopt_spools
@@ -52,7 +52,7 @@ class Journal:
         is_ordered: lines that killed runs could not write yet keep waiting for earlier ones; otherwise they are written
             at once.
         is_forced: only answers of this run count, and those of the unfinished run with ``--force`` that it continues.
-        options: of ``ResultsFile``.
+        options: of ``LockedResultsFile``.
 
     Attributes:
         continued_count: lines of that unfinished run.
@@ -67,7 +67,7 @@ class Journal:
         self._claim_ids: set[int] = set()
         self._counts_from = 0  # the offset of the first line that counts
         self.continued_count = 0
-        self._file = ResultsFile(path, **options)
+        self._file = LockedResultsFile(path, **options)
         self._file.on_reopened = self._claim_again
         real_path = Path(os.path.realpath(path))
         self._spool = Spool(real_path)

@@ -258,7 +258,7 @@ class BatchRun:
                 self._start_image(number, loaded, question)
 
     def _start_image(self, number: int, loaded: LoadedImage, question: Question) -> None:
-        """Prepare an image that this run has claimed, unless an earlier run gave it up, answered it or failed with it."""
+        """Prepare an image that this run has claimed, unless it is given up, its answer is spooled, or it has to come last."""
         if (failure := self._find_given_up(loaded, question)) is not None:
             self.given_up_count += 1
             self._queue_outcome(number, None, Failed(loaded.task, failure, b"", key=loaded.key))

@@ -79,8 +79,8 @@ def run_batch(plan: BatchPlan, matches: "Matches | None" = None) -> None:
 
             failures = stack.enter_context(FailureList(plan.failures, plan.batch_request.request.prompt))
         outcome_writer = _build_outcome_writer(plan, journal, messages)
-        sharing = _share_work(plan, journal, outcome_writer, needs_records=matches is not None)
-        work_sharing = stack.enter_context(closing(sharing))
+        work_sharing = _build_work_sharing(plan, journal, outcome_writer, needs_records=matches is not None)
+        stack.enter_context(closing(work_sharing))
         if not plan.is_quiet and plan.inputs.can_be_found_twice:
             stats.count_total(plan.inputs.find_images(counts_left_out=False), work_sharing.has_work)
         batch_run = _build_run(plan, work_sharing, budget, outcome_writer)
@@ -165,7 +165,7 @@ def _open_journal(plan: BatchPlan, stack: ExitStack, messages: Messages) -> Jour
     return journal
 
 
-def _share_work(
+def _build_work_sharing(
     plan: BatchPlan, journal: Journal, outcome_writer: OutcomeWriter, *, needs_records: bool
 ) -> WorkSharing:
     if plan.results is None:

@@ -85,7 +85,7 @@ class BatchRequest:
         Args:
             page: of the document; 1 for an ordinary image.
         """
-        return entries.combine_key(image_id, self.encode_key_facets(task, page=page))
+        return entries.compute_key(image_id, self.encode_key_facets(task, page=page))
 
     def encode_key_facets(self, task: Task, *, page: int = 1) -> str:
         """Encode what the keys of all images with the same prompt have in common."""

@@ -164,9 +164,8 @@ def resolve_options(options: Mapping[str, Any]) -> ClientPlan:
     tile_options = image_options.read_tile_options(
         None if tiles is None else str(tiles), options.get("crop"), preset, has_schema=answer_schema is not None
     )
-    request_builder.build_request(
-        settings, "", None, dict(extra), stream=True
-    )  # refuses options that exclude each other
+    # This refuses options that exclude each other.
+    request_builder.build_request(settings, "", None, dict(extra), stream=True)
     key, notes = connection.require_key(settings)
     for note in notes:
         warnings.warn(note, stacklevel=4)

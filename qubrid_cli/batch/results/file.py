@@ -36,7 +36,7 @@ def _report_nothing(_name: str, _done: int, _total: int) -> None:
     """Show no progress."""
 
 
-class ResultsFile:
+class LockedResultsFile:
     """An open results file, locked as in use. Not safe for threads.
 
     Args:
@@ -139,29 +139,37 @@ class ResultsFile:
             self.descriptor = -1
 
     def _rewrite(self) -> None:
-        """Remove superseded and damaged lines if there are any, and no other run uses the file. Save the index."""
+        """Remove superseded and damaged lines, save the index, and note what became of damaged lines."""
         damaged = self._lines.damaged
-        removed = None
-        path = Path(os.path.realpath(self.path))
+        is_rewritten = False
         if not self._is_changed():
-            if (self.index.has_superseded or damaged) and not self.force_mark.exists:
-                if files.try_lock_exclusive(self.descriptor):
-                    with suppress(OSError):  # a full disk or a read-only folder; such lines do no harm
-                        removed = rewrite(
-                            self.descriptor,
-                            path,
-                            superseded=self.index.find_superseded(),
-                            damaged=[offset for offset, _ in damaged],
-                            report=self._report,
-                            release=self._release,
-                        )
-                if removed is not None:
-                    self._lines.follow_rewriting(*removed)
+            path = Path(os.path.realpath(self.path))
+            is_rewritten = self._remove_lines(path)
             self._lines.save(path)
         if damaged:
-            fate = f"moved to {get_damaged_path(self.path)}" if removed is not None else "ignored"
+            fate = f"moved to {get_damaged_path(self.path)}" if is_rewritten else "ignored"
             numbers = [number for _, number in damaged]
             self.notes.append(lines.format_damaged_note(quote_name(self.path), numbers, fate))
+
+    def _remove_lines(self, path: Path) -> bool:
+        """Remove superseded and damaged lines; false if there are none, another run uses the file, or it is impossible."""
+        damaged = self._lines.damaged
+        if self.force_mark.exists or not (self.index.has_superseded or damaged):
+            return False
+        removed = None
+        if files.try_lock_exclusive(self.descriptor):
+            with suppress(OSError):  # a full disk or a read-only folder; such lines do no harm
+                removed = rewrite(
+                    self.descriptor,
+                    path,
+                    superseded=self.index.find_superseded(),
+                    damaged=[offset for offset, _ in damaged],
+                    report=self._report,
+                    release=self._release,
+                )
+        if removed is not None:
+            self._lines.follow_rewriting(*removed)
+        return removed is not None
 
     def _read_all(self) -> IndexedLines:
         """Index the whole file.

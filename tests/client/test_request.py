@@ -383,10 +383,13 @@ def test_a_broken_connection_loses_nothing_that_arrived() -> None:
     assert got == [TextDelta("<thi")]
 
 
-@pytest.mark.parametrize("figure", [b"NaN", b"Infinity", b"-Infinity", b"1e999", b"-1e999"])
-def test_nan_and_infinity_become_null(figure: bytes) -> None:
+@pytest.mark.parametrize("spaces", [0, 200_000])  # long text is decoded in another way
+@pytest.mark.parametrize(
+    "figure", [b"NaN", b"Infinity", b"-Infinity", b"1e999", b"-1e999", b"9" * 309 + b".5", b"9" * 300 + b"e99"]
+)
+def test_nan_and_infinity_become_null(figure: bytes, spaces: int) -> None:
     """``1e999`` is good JSON, but Python makes it an infinity, and would write that as ``Infinity``."""
-    chunk = b'{"x_metrics":{"tps":' + figure + b',"a":[' + figure + b",1]}}"
+    chunk = b'{"x_metrics":{"tps":' + figure + b',"a":[' + figure + b",1]}" + b" " * spaces + b"}"
     assert stream(chunk) == [ChunkInfo(metrics={"tps": None, "a": [None, 1]})]
 
 

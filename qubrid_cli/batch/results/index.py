@@ -234,9 +234,10 @@ class LineIndex:
 
     def _find_previous_kept(self, superseded: "array[int]") -> Iterator[int]:
         """Yield the previous row of each row, as if superseded rows had been removed."""
-        for row in self._previous:
+        for previous in self._previous:
+            row = previous
             while row >= 0 and self._kinds[row] & SUPERSEDED:
-                row = self._previous[row]  # noqa: PLW2901
+                row = self._previous[row]
             yield row if row < 0 else row - bisect_left(superseded, row)
 
     def dump(self) -> tuple[dict[str, Any], list["array[int]"]]:

@@ -14,6 +14,7 @@ from qubrid_cli.batch.journal import Journal
 from qubrid_cli.batch.results.indexing import IndexedLines
 from qubrid_cli.batch.results.lines import make_question
 from qubrid_cli.describe.result import Description, UnpreparedImage
+from qubrid_cli.files import open_atomic
 
 #: Lines of the smallest file whose index is saved.
 COUNT = 5_000
@@ -100,6 +101,14 @@ def test_the_next_run_uses_the_index(path: Path, lines: list[bytes]) -> None:
     assert identify_index(path) != before
     assert sys.platform == "win32" or get_index(path).stat().st_mode & 0o777 == 0o640
     assert read(path) == read_without_index(path)
+
+
+def test_what_a_run_left_that_was_killed_while_it_saved_the_index_is_deleted(path: Path, lines: list[bytes]) -> None:
+    with open_atomic(get_index(path)) as file:
+        name = Path(file.name)
+    name.write_bytes(b"half an index")
+    write(path, b"".join(lines))
+    assert sorted(path.parent.iterdir()) == [get_index(path), path]
 
 
 CHANGES: dict[str, Callable[[bytes], bytes]] = {

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ... import __version__
-from ...files import open_atomic
+from ...files import open_atomic, remove_temporary_files
 from .. import entries
 from . import lines
 from .index import ARRAY_TYPES, LineIndex
@@ -141,9 +141,11 @@ class IndexedLines:
             "lengths": [len(part) for part in arrays],
         }
         header = json.dumps(state).encode() + b"\n"
+        index_path = _get_index_path(path)
         with suppress(OSError):  # a full disk or a read-only folder
             mode = stat.S_IMODE(path.stat().st_mode)
-            with open_atomic(_get_index_path(path), mode=mode, sync=False, wait=False) as file:
+            remove_temporary_files(index_path)  # if another run is saving the index now, this one is just as good
+            with open_atomic(index_path, mode=mode, sync=False, wait=False) as file:
                 file.write(header)
                 for part in arrays:
                     part.tofile(file)

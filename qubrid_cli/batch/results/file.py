@@ -158,6 +158,7 @@ class LockedResultsFile:
             return False
         removed = None
         if files.try_lock_exclusive(self.descriptor):
+            self.read_new_lines()  # those of a run that has just ended
             with suppress(OSError):  # a full disk or a read-only folder; such lines do no harm
                 removed = rewrite(
                     self.descriptor,

@@ -15,6 +15,8 @@ from typing import BinaryIO
 from .operating_system import IS_WINDOWS, FileLocks, get_locks, replace_file
 
 _TEMPORARY_SUFFIX = ".new"
+#: Bytes of the longest name that a hidden file repeats: file systems allow 255, and the suffix needs up to 16.
+_MAX_REPEATED_BYTES = 200
 # Locks on an open file are on bytes far beyond its end, so that they do not block readers. They also end when the process
 # closes any other descriptor of the file (POSIX, fcntl), so it must have only one.
 _WRITE_LOCK_BYTE = 1 << 62
@@ -83,6 +85,16 @@ def _link_if_absent(temporary: Path, path: Path) -> bool:
     return True
 
 
+def get_hidden_path(path: Path, suffix: str) -> Path:
+    """The hidden file that belongs to a file: ``.NAME`` and a suffix; of a name that is too long for that, its hash."""
+    name = path.name
+    if len(os.fsencode(name)) > _MAX_REPEATED_BYTES:
+        import hashlib  # rarely needed
+
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()
+    return path.with_name(f".{name}{suffix}")
+
+
 @contextmanager
 def file_lock(path: Path) -> Iterator[None]:
     """Hold the lock of a path until the block ends, and first delete the temporary files of processes that were killed.
@@ -92,7 +104,7 @@ def file_lock(path: Path) -> Iterator[None]:
     Raises:
         OSError: the folder does not exist or is not writable.
     """
-    lock = path.with_name(f".{path.name}.lock")
+    lock = get_hidden_path(path, ".lock")
     descriptor = _acquire_lock(lock)
     try:
         remove_temporary_files(path)
@@ -108,7 +120,7 @@ def try_file_lock(path: Path) -> Iterator[bool]:
     Raises:
         OSError: the folder does not exist or is not writable.
     """
-    lock = path.with_name(f".{path.name}.lock")
+    lock = get_hidden_path(path, ".lock")
     while True:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
         if not claim(descriptor, 0):

@@ -55,8 +55,14 @@ def test_killed_at_any_moment_nothing_is_lost_and_nothing_is_answered_twice(
     assert sorted(os.listdir(tmp_path)) == ["photos", "r.jsonl"]
 
 
+@pytest.mark.parametrize("results", ["r.jsonl", "r" * 255], ids=["short", "long"])
 def test_answers_that_waited_in_a_killed_run_are_written_by_one_without_order(
-    start_batch: Callable[..., subprocess.Popen[bytes]], batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path
+    start_batch: Callable[..., subprocess.Popen[bytes]],
+    batch: Batch,
+    draw: Draw,
+    gallery: Gallery,
+    tmp_path: Path,
+    results: str,
 ) -> None:
     names = numbered(10)
     draw(*names)
@@ -68,16 +74,16 @@ def test_answers_that_waited_in_a_killed_run_are_written_by_one_without_order(
         return Reply([Hold()]) if name in {names[0], names[-1]} else answered(name, number)
 
     gallery.rule = rule
-    running = start_batch("photos", "caption", "-o", "r.jsonl", "-j", 2, "--ordered")
+    running = start_batch("photos", "caption", "-o", results, "-j", 2, "--ordered")
     assert all_asked.wait(30)
     running.kill()
     running.communicate()
-    assert lines(tmp_path / "r.jsonl") == []
+    assert lines(tmp_path / results) == []
     gallery.rule = answered
-    assert batch("photos", "caption", "-o", "r.jsonl").exit_code == 0
-    assert sorted(map(source, lines(tmp_path / "r.jsonl"))) == names
+    assert batch("photos", "caption", "-o", results).exit_code == 0
+    assert sorted(map(source, lines(tmp_path / results))) == names
     assert sum(gallery.tries.values()) == len(names) + 2
-    assert sorted(os.listdir(tmp_path)) == ["photos", "r.jsonl"]
+    assert sorted(os.listdir(tmp_path)) == ["photos", results]
 
 
 @pytest.mark.parametrize("runs", [2, 4])

@@ -103,6 +103,12 @@ def test_the_next_run_uses_the_index(path: Path, lines: list[bytes]) -> None:
     assert read(path) == read_without_index(path)
 
 
+def test_a_name_of_any_length_has_an_index(tmp_path: Path, lines: list[bytes]) -> None:
+    path = tmp_path / ("r" * 255)
+    write(path, b"".join(lines))
+    assert len(list(tmp_path.glob(".*.index"))) == 1
+
+
 def test_what_a_run_left_that_was_killed_while_it_saved_the_index_is_deleted(path: Path, lines: list[bytes]) -> None:
     with open_atomic(get_index(path)) as file:
         name = Path(file.name)

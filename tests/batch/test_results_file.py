@@ -250,24 +250,25 @@ def test_an_answer_that_is_cut_off_is_requested_so_often_over_all_runs_as_retrie
     assert gallery.tries == {"a.png": 4, "b.png": 2}
 
 
+@pytest.mark.parametrize("results", ["r.jsonl", "r" * 255], ids=["short", "long"])
 def test_a_stopped_run_with_force_goes_on_where_it_stopped(
-    batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path
+    batch: Batch, draw: Draw, gallery: Gallery, tmp_path: Path, results: str
 ) -> None:
     names = numbered(12)
     draw(*names)
-    assert batch("photos", "caption", "-o", "r.jsonl").exit_code == 0
-    again = ["photos", "caption", "-o", "r.jsonl", "--force", "-j", 1]
+    assert batch("photos", "caption", "-o", results).exit_code == 0
+    again = ["photos", "caption", "-o", results, "--force", "-j", 1]
     gallery.rule = lambda name, _: refusal(402, {}) if sum(gallery.tries.values()) == 18 else answered(name, 2)
     assert batch(*again).exit_code == 5
     gallery.rule = answered
     goes_on = batch(*again)
     assert goes_on.exit_code == 0
-    assert "continuing the last run with --force, of which r.jsonl has 5 lines" in goes_on.stderr
+    assert f"continuing the last run with --force, of which {results} has 5 lines" in goes_on.stderr
     assert sum(gallery.tries.values()) == 12 + 12 + 1
     assert batch(*again).exit_code == 0
     assert sum(gallery.tries.values()) == 12 + 12 + 1 + 12
-    assert sorted(map(source, lines(tmp_path / "r.jsonl"))) == names
-    assert sorted(os.listdir(tmp_path)) == ["photos", "r.jsonl"]
+    assert sorted(map(source, lines(tmp_path / results))) == names
+    assert sorted(os.listdir(tmp_path)) == ["photos", results]
 
 
 def test_a_terminal_that_is_closed_ends_the_run_after_its_requests(

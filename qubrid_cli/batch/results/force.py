@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ...files import write_atomic
+from ...files import get_hidden_path, write_atomic
 from .lines import read_at
 
 #: Bytes before the mark by which it is recognized.
@@ -24,7 +24,7 @@ class ForceMark:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path.with_name(f".{path.name}.force")
+        self._path = get_hidden_path(path, ".force")
 
     @property
     def exists(self) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ... import __version__
-from ...files import open_atomic, remove_temporary_files
+from ...files import get_hidden_path, open_atomic, remove_temporary_files
 from .. import entries
 from . import lines
 from .index import ARRAY_TYPES, LineIndex
@@ -185,7 +185,7 @@ class IndexedLines:
 
 
 def _get_index_path(path: Path) -> Path:
-    return path.with_name(f".{path.name}.index")
+    return get_hidden_path(path, ".index")
 
 
 def _read_arrays(file: BinaryIO, lengths: Sequence[int]) -> list["array[int]"]:

@@ -42,9 +42,10 @@ class Spool:
                 os.ftruncate(self._descriptor, self._size)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
-            raise OutputError(
-                f"cannot write beside {self._results}: {error.strerror}", hint="Is the disk full?"
-            ) from error
+            hint = "Is the disk full?"
+            if isinstance(error, PermissionError):
+                hint = "Check the permissions of the folder, or leave out --ordered."
+            raise OutputError(f"cannot write beside {self._results}: {error.strerror}", hint=hint) from error
         self._size += len(line)
         self._waiting[hash(line)] = line
 
@@ -66,7 +67,7 @@ class Spool:
             self._path = None
 
     def _open(self) -> None:
-        path = self._results.with_name(f".{self._results.name}.{os.urandom(4).hex()}{_SUFFIX}")
+        path = files.get_hidden_path(self._results, f".{os.urandom(4).hex()}{_SUFFIX}")
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
         self._descriptor = os.open(path, flags, 0o600)
         self._path, self._size = path, 0
@@ -87,11 +88,10 @@ def adopt_spools(path: Path) -> Iterator[list[bytes]]:
     Args:
         path: of the results file itself, not of a link.
     """
+    prefix = files.get_hidden_path(path, ".").name
     with os.scandir(path.parent) as scan:
-        names = [entry.name for entry in scan if entry.name.endswith(_SUFFIX)]
+        names = [entry.name for entry in scan if entry.name.startswith(prefix) and entry.name.endswith(_SUFFIX)]
     for name in names:
-        if not name.startswith(f".{path.name}."):
-            continue
         with suppress(OSError):
             yield from _adopt(path.with_name(name))
 

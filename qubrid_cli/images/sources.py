@@ -302,9 +302,9 @@ def _read_stream(stream: BinaryIO | io.FileIO | PeekableStream) -> bytes:
 def _read_file(source: File) -> bytes:
     with open_file(source) as file:
         status = os.fstat(file.fileno())
-        if stat.S_ISFIFO(status.st_mode):  # /dev/stdin, or what a shell makes of <(command)
-            with open(source.path, "rb", buffering=0) as stream:
-                return _read_stream(stream)
+        if stat.S_ISFIFO(status.st_mode):  # also /dev/stdin, and what a shell makes of <(command)
+            _wait_for_writer(file.fileno())
+            return _read_stream(file)
         if not stat.S_ISREG(status.st_mode):
             raise ImageError(
                 f"{quote_name(source.name)} is not a regular file",
@@ -337,8 +337,27 @@ def open_file(source: File) -> Iterator[BinaryIO]:
 
 
 def _open_nonblocking(name: str, flags: int) -> int:
-    """Open a file without blocking: a pipe or a terminal would wait for data, and the caller may refuse it."""
+    """Open a file without blocking: a terminal would wait for input, and the caller may refuse it.
+
+    Only where a pipe cannot be waited for later, opening it waits for its writer.
+    """
+    if sys.platform != "linux" and stat.S_ISFIFO(os.stat(name).st_mode):
+        return os.open(name, flags)
     return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _wait_for_writer(descriptor: int) -> None:
+    """Wait until a pipe has data or its writer has closed it; from then on, reading it blocks.
+
+    It must not be opened a second time, which would wait for another writer: one with little data has closed it by then.
+    """
+    if sys.platform == "linux":  # elsewhere, poll does not wait for a writer, but opening the pipe did
+        import select
+
+        ready = select.poll()
+        ready.register(descriptor, select.POLLIN)
+        ready.poll()
+        os.set_blocking(descriptor, True)
 
 
 def _file_too_large_error(name: str) -> ImageError:

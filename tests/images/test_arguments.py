@@ -97,6 +97,14 @@ def test_a_named_pipe_is_read(qvision: Qvision, server: Server, folder: Path) ->
     assert (run.exit_code, len(server.asked)) == (0, 1)
 
 
+def test_a_pipe_whose_writer_is_gone_is_read(server: Server, folder: Path) -> None:
+    """It must be opened only once: another opening would wait for another writer."""
+    script = f"mkfifo pipe; cat photo.jpg > pipe & exec < pipe; wait; {shlex.join(command('describe'))} /dev/stdin hi"
+    env = environment({"QUBRID_API_KEY": "k", "QUBRID_BASE_URL": server.url})
+    done = subprocess.run(["bash", "-c", script], capture_output=True, env=env, cwd=folder, check=False, timeout=30)
+    assert (done.returncode, len(server.asked)) == (0, 1), done.stderr
+
+
 def test_describe_and_batch_agree_about_images_and_prompts() -> None:
     for words in (["photo.jpg", "what is this?"], ["what now", "photo.jpg", "my photo.jpg"], ["photo.jpg"]):
         described = classify(words, has_prompt_option=False, stdin=BytesIO())

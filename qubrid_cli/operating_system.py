@@ -1,11 +1,12 @@
-"""Differences between operating systems: commands, encodings, locks, open files, Ctrl-C, and folders for settings.
+"""Differences between operating systems: commands, encodings, locks, open files, pipes, Ctrl-C, and folders for settings.
 
-Each function takes ``is_windows``, so that the rules of both kinds of systems can be tested on either.
+Functions with a rule for Windows take ``is_windows``, so that the rules of both kinds of systems can be tested on either.
 """
 
 import errno
 import os
 import re
+import stat
 import sys
 import threading
 import time
@@ -173,6 +174,30 @@ def receive(connected: "socket.socket", size: int, timeout: float | None, *, is_
         except TimeoutError:
             if ends_at is not None and time.monotonic() >= ends_at:
                 raise
+
+
+def open_nonblocking(name: str, flags: int) -> int:
+    """Open a file for reading, without blocking: a terminal would wait for input, and the caller may refuse it.
+
+    Only where a pipe cannot be waited for later, opening it waits for its writer.
+    """
+    if sys.platform != "linux" and stat.S_ISFIFO(os.stat(name).st_mode):
+        return os.open(name, flags)
+    return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def wait_for_writer(descriptor: int) -> None:
+    """Wait until a pipe from ``open_nonblocking`` has data, or its writer has closed it; from then on, reading it blocks.
+
+    It must not be opened a second time, which would wait for another writer: one with little data has closed it by then.
+    """
+    if sys.platform == "linux":  # elsewhere, poll does not wait for a writer, but opening the pipe did
+        import select
+
+        ready = select.poll()
+        ready.register(descriptor, select.POLLIN)
+        ready.poll()
+        os.set_blocking(descriptor, True)
 
 
 class FileLocks(Protocol):

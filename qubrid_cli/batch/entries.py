@@ -2,13 +2,16 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any
 
 from ..describe.record import SCHEMA_VERSION
 from ..frozen import frozen
 from ..text import is_blank, json_text
+from ..urls import is_object_url
 from .results.lines import (
     DUPLICATE,
     HAS_PATH,
@@ -113,6 +116,17 @@ def copy_for_duplicate(original: Record, *, source: str) -> Record:
     (image,) = original["images"]
     cleared = {"usage": None, "x_metrics": None, "cost": None, "timing": dict.fromkeys(original["timing"])}
     return original | cleared | {"images": [image | {"source": source}]}
+
+
+def move_record(record: dict[str, Any], source_folder: str, folder: str) -> dict[str, Any]:
+    """A record with the path of its image relative to another folder."""
+    path = record.get("path")
+    if folder == source_folder or not isinstance(path, str) or is_object_url(path):
+        return record
+    path = os.path.normpath(os.path.join(source_folder, path))
+    with suppress(ValueError):  # another drive
+        path = os.path.relpath(path, folder).replace(os.sep, "/")
+    return {**record, "path": path}
 
 
 @frozen

@@ -45,7 +45,7 @@ if TYPE_CHECKING:  # loaded only by the runs that need them
     from ..storage.folder import StorageOptions
     from .pages import PageFinder
     from .readers import lists
-    from .readers.archives import Place
+    from .readers.members import Place
 
 __all__ = ["is_archive_name"]
 

@@ -18,6 +18,7 @@ from urllib.parse import unquote
 from .. import urls
 from ..errors import ImageError, UsageError
 from ..frozen import frozen
+from ..operating_system import open_nonblocking, wait_for_writer
 from ..text import quote_name
 from .suffixes import DOCUMENT_SUFFIXES, IMAGE_SUFFIXES, find_suffix
 
@@ -303,7 +304,7 @@ def _read_file(source: File) -> bytes:
     with open_file(source) as file:
         status = os.fstat(file.fileno())
         if stat.S_ISFIFO(status.st_mode):  # also /dev/stdin, and what a shell makes of <(command)
-            _wait_for_writer(file.fileno())
+            wait_for_writer(file.fileno())
             return _read_stream(file)
         if not stat.S_ISREG(status.st_mode):
             raise ImageError(
@@ -323,7 +324,7 @@ def open_file(source: File) -> Iterator[BinaryIO]:
         ImageError: it is missing or unreadable.
     """
     try:
-        with open(source.path, "rb", opener=_open_nonblocking) as file:
+        with open(source.path, "rb", opener=open_nonblocking) as file:
             yield file
     except FileNotFoundError as error:
         is_link = os.path.islink(source.path)
@@ -334,30 +335,6 @@ def open_file(source: File) -> Iterator[BinaryIO]:
         is_denied = isinstance(error, PermissionError)
         hint = "Check its permissions." if is_denied else "Check the name and the disk."
         raise ImageError(f"cannot read {quote_name(source.name)}: {reason}", hint=hint) from error
-
-
-def _open_nonblocking(name: str, flags: int) -> int:
-    """Open a file without blocking: a terminal would wait for input, and the caller may refuse it.
-
-    Only where a pipe cannot be waited for later, opening it waits for its writer.
-    """
-    if sys.platform != "linux" and stat.S_ISFIFO(os.stat(name).st_mode):
-        return os.open(name, flags)
-    return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
-
-
-def _wait_for_writer(descriptor: int) -> None:
-    """Wait until a pipe has data or its writer has closed it; from then on, reading it blocks.
-
-    It must not be opened a second time, which would wait for another writer: one with little data has closed it by then.
-    """
-    if sys.platform == "linux":  # elsewhere, poll does not wait for a writer, but opening the pipe did
-        import select
-
-        ready = select.poll()
-        ready.register(descriptor, select.POLLIN)
-        ready.poll()
-        os.set_blocking(descriptor, True)
 
 
 def _file_too_large_error(name: str) -> ImageError:

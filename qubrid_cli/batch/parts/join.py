@@ -9,7 +9,7 @@ from ...errors import UsageError
 from ...storage.opening import open_folder
 from ...text import json_text, quote_name
 from ...urls import is_object_url
-from ..results.reading import move_record
+from ..entries import move_record
 from .output_folder import PartFormat, PartsOutput
 from .run_file import open_output
 

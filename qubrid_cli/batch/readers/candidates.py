@@ -19,7 +19,8 @@ from ..left_out import is_in_preview_folder
 if TYPE_CHECKING:  # loaded only by the runs that need them
     from ..inputs import Selection
     from ..pages import PageFinder
-    from . import archives, lists
+    from . import lists
+    from .members import Member, Place
 
 GLOB_CHARACTERS = re.compile(r"[*?\[]")
 _LITERAL_SUFFIX = re.compile(r"\.[^.*?\[\]\\/]+\Z")
@@ -50,7 +51,7 @@ class Candidate:
     is_from_list: bool = False
     version: str | None = None
     row: Mapping[str, Any] | None = None
-    place: "archives.Place | None" = None
+    place: "Place | None" = None
 
 
 def is_folder(argument: str) -> bool:
@@ -93,7 +94,7 @@ def expand_archive(candidate: Candidate, selection: "Selection", image_column: s
         yield replace(candidate, error=empty)
 
 
-def _build_member_candidate(archive: Candidate, member: "archives.Member") -> Candidate:
+def _build_member_candidate(archive: Candidate, member: "Member") -> Candidate:
     row = {**(archive.row or {}), **(member.row or {})}
     return Candidate(
         f"{archive.source}/{member.name}" if member.is_inside else _clean_source(member.name),

@@ -18,7 +18,7 @@ from ...images.arguments import expand_home
 from ...installation import format_install_command
 from ...text import quote_name
 from ...urls import is_object_url
-from .archives import ForwardReaders, Member, Place, identify, translate_errors
+from .members import ForwardReaders, Member, Place, identify, translate_errors
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -20,7 +20,7 @@ from ...images.sources import MAX_FILE_BYTES
 from ...images.suffixes import has_readable_suffix
 from ...urls import is_object_url
 from ..left_out import is_junk_file
-from .archives import ForwardReaders, Member, Place, identify, translate_errors
+from .members import ForwardReaders, Member, Place, identify, translate_errors
 
 if TYPE_CHECKING:
     from ...storage.folder import StorageOptions

@@ -7,7 +7,6 @@ import json
 import os
 from array import array
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -250,15 +249,4 @@ def _read_line(descriptor: int, offset: int) -> bytes:
 
 def _move(result: RecordedResult, folder: str | None) -> dict[str, Any]:
     """The record of a result, with paths relative to a folder."""
-    return result.record if folder is None else move_record(result.record, result.folder, folder)
-
-
-def move_record(record: dict[str, Any], source_folder: str, folder: str) -> dict[str, Any]:
-    """A record with the path of its image relative to another folder."""
-    path = record.get("path")
-    if folder == source_folder or not isinstance(path, str) or is_object_url(path):
-        return record
-    path = os.path.normpath(os.path.join(source_folder, path))
-    with suppress(ValueError):  # another drive
-        path = os.path.relpath(path, folder).replace(os.sep, "/")
-    return {**record, "path": path}
+    return result.record if folder is None else entries.move_record(result.record, result.folder, folder)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import EndpointError, InterruptedByUserError, OutputError, QvisionError
 from ..frozen import frozen
-from ..output.streams import Output, echo_err, echo_note
+from ..output.streams import Output, echo_err, echo_note, echo_prose
 from ..signals import stop_on_signals
 from ..text import format_count, quote_name
 from .budget import Budget
@@ -135,7 +135,7 @@ def _print_summary(
         stats.given_up = batch_run.given_up_count
         counts = stats.format_summary(jobs=plan.rate_limiter.summary, verb=verb)
         for line in [*matched, *counts, *notes]:
-            echo_err(line)
+            echo_prose(line)
     _print_left_out(plan)
 
 
@@ -143,7 +143,7 @@ def _print_left_out(plan: BatchPlan) -> None:
     """Report what the folders contain besides images, so that nothing is left out without a word."""
     if not plan.is_quiet:
         for line in plan.inputs.selection.left_out.format_lines(len(plan.page_finder.left_out)):
-            echo_err(line)
+            echo_prose(line)
 
 
 def _open_journal(plan: BatchPlan, stack: ExitStack, messages: Messages) -> Journal:

@@ -311,6 +311,8 @@ def test_a_terminal_shows_a_row_for_each_image_above_the_progress(
     assert screen.buffer[failed][0].fg == ("default" if term == "dumb" else "red")
     assert (screen.display[7].startswith("5 described"), child.exitstatus) == (True, 7)
     assert "\x1b[J" not in out.getvalue().decode() or term != "dumb"
+    summary = " ".join(row.strip() for row in screen.display[8:])  # wrapped at words
+    assert "failed: 1 × not_an_image, first photos/x.jpg: photos/x.jpg is not an image that can be read" in summary
 
 
 def test_a_terminal_shows_the_progress(draw: Draw, gallery: Gallery, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from ... import __version__
 from ...errors import BatchIncompleteError, ConfigError, UsageError
 from ...frozen import frozen
 from ...library.image_options import build_storage_options
-from ...output.streams import echo_err
+from ...output.streams import echo_prose
 from ...settings.config_file import load_config
 from ...settings.resolve import resolve
 from ...signals import stop_on_signals
@@ -77,7 +77,7 @@ def run_in_parts(plan: PartsPlan) -> None:
     _refuse_other_content(folder)
     usage = TotalUsage()
     stats = BatchStats(usage)
-    show = (lambda _: None) if plan.is_quiet else echo_err
+    show = (lambda _: None) if plan.is_quiet else echo_prose
     with ExitStack() as stack:
         lease = stack.enter_context(Lease(folder, plan.shard, notify=show, times=plan.lease_times))
         output = begin_output(folder, plan.description, plan.part_format)
@@ -122,7 +122,7 @@ def run_in_parts(plan: PartsPlan) -> None:
         driver.run()
     if not plan.is_quiet:
         for line in stats.format_summary(jobs=""):
-            echo_err(line)
+            echo_prose(line)
     _raise_if_incomplete(driver, stats, folder.url)
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from ...metrics import Clock
-from ...output.appearance import has_color, may_repaint
-from ...output.streams import Output, TolerantStream, echo_err
+from ...output.appearance import has_color, may_repaint, wrap
+from ...output.streams import Output, TolerantStream, echo_err, echo_prose
 from ...text import format_size, quote_name
 from ..tasks import Done, Failed
 from .stats import BatchStats
@@ -85,7 +85,7 @@ class MessageDisplay(ProgressDisplay):
 
     def print_line(self, text: str) -> None:
         """Print the message."""
-        echo_err(text)
+        echo_prose(text)
 
 
 class LineDisplay(MessageDisplay):
@@ -135,7 +135,7 @@ class BarDisplay(ProgressDisplay):
     def print_line(self, text: str) -> None:
         """Print a line above the bar."""
         with self._lock:
-            self._write(f"{_ERASE}{text}\n{self._drawn}")
+            self._write(f"{_ERASE}{wrap(text, sys.stderr)}\n{self._drawn}")
 
     @contextmanager
     def hidden(self) -> Iterator[None]:

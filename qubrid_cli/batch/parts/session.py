@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ... import __version__
@@ -23,7 +24,7 @@ from ..progress.stats import BatchStats
 from .connection import Credentials, EndpointAccess, build_access
 from .division import PlannedPart, Planner
 from .driver import MAX_DEATHS, Driver
-from .lease import DEFAULT_TIMES, LOCK_FOLDER, Lease, LeaseTimes
+from .lease import DEFAULT_TIMES, LOCK_FOLDER, Lease, LeaseKey, LeaseTimes
 from .output_folder import RUN_FILE, PartFormat
 from .part import Part, Share
 from .reports import ReportReader
@@ -90,26 +91,11 @@ def run_in_parts(plan: PartsPlan) -> None:
             stats.count_total(plan.inputs.find_images(counts_left_out=False), planner.has_work)
         executor = stack.enter_context(plan.open_executor())
         display = stack.enter_context(show_progress(stats, is_quiet=plan.is_quiet, is_shown=True, as_bar=True))
-
-        def build_part(planned: PlannedPart, share: Share, attempt: str | None) -> Part:
-            return Part(
-                folder.url,
-                planned.number,
-                plan.access,
-                __version__,
-                share,
-                redo=planned.redo,
-                credentials=plan.credentials,
-                lock=lease.key,
-                storage=plan.storage,
-                attempt=attempt,
-            )
-
         reports = stack.enter_context(ReportReader(output, is_needed=not plan.is_quiet))
         shares = Shares(plan.limits, time.monotonic())
         driver = Driver(
             planner,
-            build_part=build_part,
+            build_part=partial(_build_part, plan, url=folder.url, lock=lease.key),
             executor=executor,
             lease=lease,
             shares=shares,
@@ -124,6 +110,29 @@ def run_in_parts(plan: PartsPlan) -> None:
         for line in stats.format_summary(jobs=""):
             echo_prose(line)
     _raise_if_incomplete(driver, stats, folder.url)
+
+
+def _build_part(
+    plan: PartsPlan, planned: PlannedPart, share: Share, attempt: str | None, *, url: str, lock: LeaseKey
+) -> Part:
+    """Build the part that a worker gets.
+
+    Args:
+        attempt: see ``Part``.
+        url: of the folder of the run.
+    """
+    return Part(
+        url,
+        planned.number,
+        plan.access,
+        __version__,
+        share,
+        redo=planned.redo,
+        credentials=plan.credentials,
+        lock=lock,
+        storage=plan.storage,
+        attempt=attempt,
+    )
 
 
 def open_parts(location: str, *, profile: str | None = None, base_url: str | None = None) -> Iterator[Part]:

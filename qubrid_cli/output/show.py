@@ -292,8 +292,8 @@ def _write_plain(items: "Items", target: Output) -> "Description":
         for item in items:
             match item:
                 case TextDelta():
-                    target.write(item.text)
-                    last = item.text
+                    last = item.text  # before it is written: Ctrl-C may arrive as soon as it can be seen
+                    target.write(last)
                 case TextWasReasoning():
                     target.write("\n\n")
                 case Description():

@@ -160,6 +160,14 @@ def test_a_damaged_index_is_not_used(path: Path, lines: list[bytes]) -> None:
         assert read(path) == expected
 
 
+def test_a_pipe_in_place_of_the_index_is_not_waited_for(path: Path, lines: list[bytes]) -> None:
+    path.write_bytes(b"".join(lines))
+    os.mkfifo(get_index(path))
+    with Journal(path) as journal:
+        assert journal.has_answer("7" * 8)
+    assert get_index(path).is_file()
+
+
 def test_the_index_follows_the_file_when_lines_are_removed_from_it(path: Path, lines: list[bytes]) -> None:
     failed = [encode(number, ok=False) for number in range(0, COUNT, 7)]
     earlier = [encode(number) for number in range(0, COUNT, 1000)]

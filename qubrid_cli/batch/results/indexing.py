@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 from ... import __version__
 from ...files import get_hidden_path, open_atomic, remove_temporary_files
+from ...operating_system import open_nonblocking
 from .. import entries
 from . import lines
 from .index import ARRAY_TYPES, LineIndex
@@ -154,7 +155,7 @@ class IndexedLines:
     def _load(self, descriptor: int, path: Path) -> bool:
         """Take over the saved index; false if there is none, or if it is not about this file."""
         try:
-            with open(_get_index_path(path), "rb") as file:
+            with open(_get_index_path(path), "rb", opener=open_nonblocking) as file:
                 header = file.readline(lines.MAX_LINE_BYTES)
                 state = json.loads(header)
                 if state["format"] != _FORMAT:
